@@ -1,0 +1,62 @@
+"""What search and the objectives may ask of a model: the protocols, nothing else.
+
+Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence), W ids in the vocabulary, S source
+positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Step(NamedTuple):
+    """What one step of a left-to-right model gives for each row."""
+
+    scores: Tensor
+    """(N, W): log-probabilities in nats (or any additive score) of the next id. Search never normalises."""
+    state: "State"
+    """The state after the ids that were just read; the state given to `step` is consumed."""
+    attention: Tensor | None
+    """(N, S): weights over the source positions, only when `start` was asked for them."""
+
+
+class State(Protocol):
+    """All that a model remembers of N rows between two steps, e.g. a key/value cache."""
+
+    def select(self, rows: Tensor) -> "State":
+        """Keep, reorder and repeat rows: row i of the result is row `rows[i]` (N', int64) of this state.
+
+        Consumes this state: caches may be changed in place, so it must not be used afterwards.
+        """
+        ...
+
+    def fork(self) -> "State":
+        """An independent copy: stepping one of the two leaves the other as it was."""
+        ...
+
+
+class Stepper(Protocol):
+    """Any left-to-right model: RNN, Transformer, n-gram, ensemble."""
+
+    vocab_size: int
+    eos_id: int
+
+    def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, State]:
+        """Read the source or the prompt: `last_ids` (B,) int64, the ids that the first step reads, and the state.
+
+        There is one row per sentence, in the order of the batch. With `need_attention` every step also returns
+        its attention.
+        """
+        ...
+
+    def step(self, last_ids: Tensor, state: State) -> Step:
+        """Read `last_ids` (N,) int64 and score the id that comes next. Consumes `state`."""
+        ...
+
+
+class Scorer(Protocol):
+    """A model that scores a given target in one teacher-forced pass: perplexity, rescoring, filtering."""
+
+    def score(self, batch: Any) -> Tensor:
+        """(B, T): log-probabilities in nats of the ids of `tgt_out`."""
+        ...
