@@ -1,0 +1,37 @@
+"""Say what a corpus is: where it comes from, under which licence, and what exactly its files contain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """One text file, one example a line."""
+
+    names: tuple[str, ...]
+    """the names that this file goes by, the preferred one first; `.gz` may follow each"""
+    sha256: str
+    """of the decompressed text, since two compressions of one text differ"""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a corpus: parallel files of equal length, one for each column."""
+
+    num_lines: int
+    files: Mapping[str, TextFile]
+    """column -> file"""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus as its folder describes it."""
+
+    name: str
+    summary: str
+    source: str
+    """where to get it, or what generates it"""
+    licence: str
+    columns: Mapping[str, str]
+    """column -> what it holds"""
+    splits: Mapping[str, Split]

@@ -1,0 +1,87 @@
+"""Finding a corpus: the right content under any of its names, or an error that says what to do."""
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from seqlab.corpora import CORPORA, Corpus, Split, TextFile, locate
+from seqlab.corpora.location import locate_files
+
+TEXT = {"en": b"A man.\nA dog.\n", "de": "Ein Mann.\nEin Hündchen.\n".encode()}
+
+
+@pytest.fixture
+def toy():
+    files = {c: TextFile((f"new.{c}", f"old.{c}"), hashlib.sha256(text).hexdigest()) for c, text in TEXT.items()}
+    return Corpus(
+        name="toy",
+        summary="two lines",
+        source="https://example.org/toy",
+        licence="CC0",
+        columns={"en": "English", "de": "German"},
+        splits={"train": Split(num_lines=2, files=files)},
+    )
+
+
+@pytest.mark.parametrize("stem", ["new", "old"])
+@pytest.mark.parametrize("level", [None, 1, 9])
+def test_finds_files_under_every_name_and_compression(tmp_path, monkeypatch, toy, stem, level):
+    (tmp_path / "toy").mkdir()
+    paths = {}
+    for column, text in TEXT.items():
+        paths[column] = tmp_path / "toy" / (f"{stem}.{column}" + (".gz" if level else ""))
+        paths[column].write_bytes(gzip.compress(text, level) if level else text)
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    assert locate_files(toy) == {"train": paths}
+    monkeypatch.delenv("SEQLAB_DATA")
+    assert locate_files(toy, tmp_path / "toy") == {"train": paths}
+
+
+def test_missing_variable_and_missing_file_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    with pytest.raises(
+        FileNotFoundError, match=r"SEQLAB_DATA is not set.*github\.com/multi30k/dataset.*SEQLAB_DATA=DIR"
+    ):
+        locate("multi30k")
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"multi30k has no train\.en \(or .*github\.com/multi30k/dataset"):
+        locate("multi30k")
+
+
+def test_other_content_and_damaged_files_are_refused(tmp_path, toy):
+    (tmp_path / "new.en.gz").write_bytes(gzip.compress(TEXT["en"])[:-9])
+    with pytest.raises(ValueError, match=r"new\.en\.gz is damaged"):
+        locate_files(toy, tmp_path)
+    (tmp_path / "new.en.gz").write_bytes(TEXT["en"])
+    with pytest.raises(ValueError, match=r"new\.en\.gz is damaged or not gzip"):
+        locate_files(toy, tmp_path)
+    (tmp_path / "new.en.gz").write_bytes(gzip.compress(b"A man.\r\nA dog.\r\n"))
+    with pytest.raises(ValueError, match=r"new\.en\.gz is not the toy text.*example\.org/toy"):
+        locate_files(toy, tmp_path)
+
+
+def test_unknown_corpus_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"`name` must be one of multi30k, number_words, but is 'multi30' instead\."):
+        locate("multi30")
+
+
+def test_descriptions_are_complete():
+    for name, corpus in CORPORA.items():
+        assert corpus.name == name
+        assert {"train", "valid", "test"} <= set(corpus.splits)
+        for split in corpus.splits.values():
+            assert set(split.files) == set(corpus.columns)
+            assert all(len(file.sha256) == 64 for file in split.files.values())
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("SEQLAB_DATA", "")) / "multi30k").is_dir() or not os.environ.get("SEQLAB_DATA"),
+    reason="needs $SEQLAB_DATA/multi30k",
+)
+def test_real_multi30k_has_the_described_lines():
+    for split, files in locate("multi30k").items():
+        for path in files.values():
+            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+                assert sum(1 for _ in lines) == CORPORA["multi30k"].splits[split].num_lines
