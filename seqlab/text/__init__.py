@@ -1,0 +1,30 @@
+"""Strings to ids and back: five kinds of tokenizer behind one protocol.
+
+`train_tokenizer(config, lines)` learns one, `tokenizer.save(folder)` and `load_tokenizer(folder)` keep it. What every
+kind promises about Unicode and whitespace is written in `seqlab.text.normalization`.
+"""
+
+from seqlab.text.config import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    TokenizerConfig,
+    WordsConfig,
+)
+from seqlab.text.normalization import normalize
+from seqlab.text.tokenizer import Tokenizer
+from seqlab.text.trained import load_tokenizer, train_tokenizer
+
+__all__ = [
+    "BpeConfig",
+    "CharactersConfig",
+    "SentencePieceBpeConfig",
+    "SentencePieceUnigramConfig",
+    "Tokenizer",
+    "TokenizerConfig",
+    "WordsConfig",
+    "load_tokenizer",
+    "normalize",
+    "train_tokenizer",
+]

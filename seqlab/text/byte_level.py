@@ -1,0 +1,71 @@
+"""Byte-pair encoding over bytes, by Hugging Face `tokenizers`."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from seqlab.text.config import BpeConfig
+from seqlab.text.tokenizer import SPECIAL_TOKENS
+
+# The model underneath knows no special tokens, which it would find in the text; its ids start after them instead.
+_FIRST_ID = len(SPECIAL_TOKENS)
+
+# How byte-level models write bytes as characters: those that print stand for themselves, the others follow from U+0100.
+_PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_HIDDEN = [byte for byte in range(0x100) if byte not in _PRINTED]
+_BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {chr(0x100 + n): byte for n, byte in enumerate(_HIDDEN)}
+
+
+class ByteLevelBpe:
+    """A byte-level BPE model; a space goes before each line, so that a word is the same at its start."""
+
+    has_unknown: ClassVar[bool] = False
+
+    def __init__(self, model: tokenizers.Tokenizer) -> None:
+        self._model = model
+        self.vocab_size: int = model.get_vocab_size() + _FIRST_ID
+
+    @classmethod
+    def train(cls, config: BpeConfig, lines: Iterable[str]) -> "ByteLevelBpe":
+        """Learn from lines, of which only the distinct words and their counts are held in memory."""
+        model = tokenizers.Tokenizer(models.BPE())
+        model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=config.vocab_size - _FIRST_ID,
+            min_frequency=config.min_count,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        model.train_from_iterator(map(_add_space, lines), trainer)
+        return cls(model)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "ByteLevelBpe":
+        return cls(tokenizers.Tokenizer.from_str(content.decode()))
+
+    def to_bytes(self) -> bytes:
+        return self._model.to_str().encode()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        encodings = self._model.encode_batch_fast([_add_space(line) for line in lines])
+        return [[index + _FIRST_ID for index in encoding.ids] for encoding in encodings]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        lines = self._model.decode_batch([[index - _FIRST_ID for index in row] for row in rows])
+        return [line.removeprefix(" ") for line in lines]
+
+    def token(self, index: int) -> str:
+        symbols = self._model.id_to_token(index - _FIRST_ID)
+        assert symbols is not None  # an id from 4 to vocab_size - 1
+        piece = bytes(_BYTE_OF[symbol] for symbol in symbols)
+        try:
+            return piece.decode()
+        except UnicodeDecodeError:  # a part of a character
+            return "".join(f"<0x{byte:02X}>" for byte in piece)
+
+
+def _add_space(line: str) -> str:
+    return f" {line}" if line else ""

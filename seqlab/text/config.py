@@ -1,0 +1,89 @@
+"""The settings of each kind of tokenizer, and their union by the tag `kind`."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from seqlab.text.normalization import NormalizationForm
+
+_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class _SharedConfig:
+    normalization: NormalizationForm = "nfc"
+    """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms) or `none`."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class _SentencePieceConfig(_SharedConfig):
+    vocab_size: Annotated[int, Field(ge=261)] = 8000
+    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+
+    character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 0.9995
+    """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
+
+    max_train_lines: Annotated[int, Field(ge=1)] = 5_000_000
+    """Lines held in memory to learn from: of a longer text, a random sample of this many."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class SentencePieceBpeConfig(_SentencePieceConfig):
+    """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, by sentencepiece."""
+
+    kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
+    """Which tokenizer this is."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class SentencePieceUnigramConfig(_SentencePieceConfig):
+    """A unigram language model over subwords (Kudo, 2018) with byte fallback, by sentencepiece."""
+
+    kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
+    """Which tokenizer this is."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class BpeConfig(_SharedConfig):
+    """Byte-pair encoding over bytes (Radford et al., 2019), by Hugging Face `tokenizers`; it cannot sample."""
+
+    kind: Literal["bpe"] = "bpe"
+    """Which tokenizer this is."""
+
+    vocab_size: Annotated[int, Field(ge=260)] = 8000
+    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Occurrences that a pair needs to be merged."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class _VocabularyConfig(_SharedConfig):
+    vocab_size: Annotated[int, Field(ge=5)] | None = None
+    """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Occurrences below which an item becomes `unk_id`."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class CharactersConfig(_VocabularyConfig):
+    """One id for each Unicode code point."""
+
+    kind: Literal["characters"] = "characters"
+    """Which tokenizer this is."""
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class WordsConfig(_VocabularyConfig):
+    """One id for each run of characters between whitespace."""
+
+    kind: Literal["words"] = "words"
+    """Which tokenizer this is."""
+
+
+TokenizerConfig = Annotated[
+    SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig,
+    Field(discriminator="kind"),
+]

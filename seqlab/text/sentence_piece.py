@@ -1,0 +1,107 @@
+"""Subwords by sentencepiece: byte-pair encoding and the unigram model, both with byte fallback and with sampling."""
+
+import io
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import sentencepiece
+
+from seqlab.text.config import SentencePieceBpeConfig, SentencePieceUnigramConfig
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+
+_SPACE = (
+    "▁"  # stands for a space in every piece, so that in a text it is written as _ESCAPE + "1", and _ESCAPE as + "0"
+)
+_ESCAPE = "\x10"
+_SKIPPED_BY_TRAINER = re.compile("[\t\0▅]")
+_TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
+_TRAINER_THREADS = 4  # fixed: the unigram model's sums depend on their number, on no machine's count of cores
+_MAX_LINE_BYTES = 2**24  # the trainer leaves out longer lines; its own limit is 4,192
+_SEEDED = threading.Lock()
+
+
+class SentencePiece:
+    """A sentencepiece model whose text round-trips: identity normaliser, and `▁` told apart from a space."""
+
+    has_unknown: ClassVar[bool] = False
+
+    def __init__(self, model: bytes, config: SentencePieceBpeConfig | SentencePieceUnigramConfig) -> None:
+        self._is_bpe = config.kind == "sentencepiece_bpe"
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.vocab_size: int = self._processor.vocab_size()
+
+    @classmethod
+    def train(
+        cls, config: SentencePieceBpeConfig | SentencePieceUnigramConfig, lines: Iterable[str]
+    ) -> "SentencePiece":
+        """Learn from lines; raise ValueError where `vocab_size` has no room for the characters."""
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                # A line with one of these would not be learned from at all; as a byte, each is known anyway.
+                sentence_iterator=(_SKIPPED_BY_TRAINER.sub(" ", _escape(line)) for line in lines),
+                model_writer=model,
+                model_type=config.kind.removeprefix("sentencepiece_"),
+                vocab_size=config.vocab_size,
+                hard_vocab_limit=False,
+                character_coverage=config.character_coverage,
+                input_sentence_size=config.max_train_lines,
+                max_sentence_length=_MAX_LINE_BYTES,
+                byte_fallback=True,
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                pad_id=PAD_ID,
+                bos_id=BOS_ID,
+                eos_id=EOS_ID,
+                unk_id=UNK_ID,
+                num_threads=_TRAINER_THREADS,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            if needed := _TOO_SMALL.search(str(error)):
+                raise ValueError(
+                    f"`vocab_size` must be at least {needed[1]} for this text's characters and the 256 bytes, but is "
+                    f"{config.vocab_size} instead. Raise it, or lower `character_coverage`."
+                ) from error
+            raise
+        return cls(model.getvalue(), config)
+
+    def to_bytes(self) -> bytes:
+        return self._processor.serialized_model_proto()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        return self._processor.encode([_escape(line) for line in lines])
+
+    def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
+        """Draw a segmentation of each line; the meaning of `strength` is in `Tokenizer.sample`."""
+        # sentencepiece seeds the generator of each new thread from one global number (and ignores 2^32 - 1). A batch
+        # is encoded on new threads: with one of them, and the lock, the draws depend on nothing but the arguments.
+        with _SEEDED:
+            sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
+            return self._processor.encode(
+                [_escape(line) for line in lines],
+                enable_sampling=True,
+                nbest_size=-1,
+                alpha=strength if self._is_bpe else 1 - strength,
+                num_threads=1,
+            )
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return [_unescape(line) for line in self._processor.decode(rows)] if rows else []
+
+    def token(self, index: int) -> str:
+        return _unescape(self._processor.id_to_piece(index))
+
+
+def _escape(line: str) -> str:
+    if _ESCAPE in line or _SPACE in line:
+        return line.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
+    return line
+
+
+def _unescape(line: str) -> str:
+    if _ESCAPE in line:
+        return line.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
+    return line

@@ -1,0 +1,198 @@
+"""Tokenizers made from a config and text, written to a folder and read back."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from seqlab.text.byte_level import ByteLevelBpe
+from seqlab.text.config import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    TokenizerConfig,
+    WordsConfig,
+)
+from seqlab.text.normalization import normalize
+from seqlab.text.sentence_piece import SentencePiece
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, Tokenizer
+from seqlab.text.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+DESCRIPTION = "tokenizer.json"
+MODEL = "tokenizer.model"
+FORMAT_VERSION = 1
+
+_CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
+
+
+class Segmenter(Protocol):
+    """The part in which the kinds differ: normalised lines to ids from `unk_id` up, and back."""
+
+    has_unknown: ClassVar[bool]
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]: ...
+    def token(self, index: int) -> str: ...
+    def to_bytes(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class TrainedTokenizer:
+    """A `Tokenizer` of any kind: what is the same for all of them, around the segmenter of one."""
+
+    config: TokenizerConfig
+    segmenter: Segmenter
+
+    pad_id: ClassVar[int] = PAD_ID
+    bos_id: ClassVar[int] = BOS_ID
+    eos_id: ClassVar[int] = EOS_ID
+    unk_id: ClassVar[int] = UNK_ID
+
+    @property
+    def vocab_size(self) -> int:
+        return self.segmenter.vocab_size
+
+    @property
+    def can_sample(self) -> bool:
+        return isinstance(self.segmenter, SentencePiece)
+
+    def normalize(self, line: str) -> str:
+        return _normalize(line, self.config)
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        return self.segmenter.encode([self.normalize(line) for line in lines])
+
+    def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
+        if not 0 <= strength < 1:
+            raise ValueError(f"`strength` must be at least 0 and below 1, but is {strength} instead.")
+        if strength == 0:
+            return self.encode(lines)
+        if not isinstance(self.segmenter, SentencePiece):
+            raise ValueError(
+                f"A tokenizer of kind `{self.config.kind}` segments each line in one way: `strength` must be 0, but is "
+                f"{strength} instead. The kinds that sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
+            )
+        return self.segmenter.sample([self.normalize(line) for line in lines], seed=seed, strength=strength)
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        first = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
+        for row in rows:
+            self._check(row)
+        return self.segmenter.decode([[int(index) for index in row if index >= first] for row in rows])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        self._check(ids)
+        return [
+            SPECIAL_TOKENS[index] if index < len(SPECIAL_TOKENS) else _printable(self.segmenter.token(int(index)))
+            for index in ids
+        ]
+
+    def save(self, folder: Path) -> None:
+        content = self.segmenter.to_bytes()
+        description = {
+            "format_version": FORMAT_VERSION,
+            "config": _CONFIG.dump_python(self.config, mode="json"),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MODEL).write_bytes(content)
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+    def _check(self, ids: Sequence[int]) -> None:
+        for bound in (min(ids, default=0), max(ids, default=0)):
+            if not 0 <= bound < self.vocab_size:
+                raise ValueError(f"Token ids must be from 0 to {self.vocab_size - 1}, but one is {bound} instead.")
+
+
+def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
+    """Learn a tokenizer from lines, read once.
+
+    The same config and lines give the same tokenizer, byte for byte when saved. Of the text, sentencepiece holds
+    `max_train_lines` lines in memory and the other kinds only the distinct items with their counts.
+
+    `vocab_size` is an upper limit: a text that supports fewer ids gets fewer, and that is logged. Raises ValueError
+    for a text without a visible character, and where `vocab_size` has no room for the text's characters.
+    """
+    visible = (line for line in (_normalize(line, config) for line in lines) if line and not line.isspace())
+    first = next(visible, None)
+    if first is None:
+        raise ValueError("The text to train a tokenizer from is empty: it has no line with a visible character.")
+    segmenter = _train_segmenter(config, chain([first], visible))
+    if config.vocab_size is not None and segmenter.vocab_size < config.vocab_size:
+        logger.warning(
+            "The text supports a vocabulary of %d, fewer than the `vocab_size` of %d that was asked for.",
+            segmenter.vocab_size,
+            config.vocab_size,
+        )
+    return TrainedTokenizer(config, segmenter)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Read a tokenizer that `save` wrote; raise ValueError, naming the file, where one is missing or damaged."""
+    path = folder / DESCRIPTION
+    try:
+        description = json.loads(_read(path))
+        version = description["format_version"]
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"{path} has format version {version}, but this version of seqlab reads {FORMAT_VERSION} only."
+            )
+        config = _CONFIG.validate_python(description["config"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    model_path = folder / MODEL
+    content = _read(model_path)
+    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
+        raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
+    return TrainedTokenizer(config, _load_segmenter(config, content))
+
+
+def _normalize(line: str, config: TokenizerConfig) -> str:
+    line = normalize(line, config.normalization)
+    return " ".join(line.split()) if isinstance(config, WordsConfig) else line
+
+
+def _train_segmenter(config: TokenizerConfig, lines: Iterator[str]) -> Segmenter:
+    match config:
+        case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
+            return SentencePiece.train(config, lines)
+        case BpeConfig():
+            return ByteLevelBpe.train(config, lines)
+        case CharactersConfig() | WordsConfig():
+            return Vocabulary.train(config, lines)
+
+
+def _load_segmenter(config: TokenizerConfig, content: bytes) -> Segmenter:
+    match config:
+        case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
+            return SentencePiece(content, config)
+        case BpeConfig():
+            return ByteLevelBpe.from_bytes(content)
+        case CharactersConfig() | WordsConfig():
+            return Vocabulary.from_bytes(content, config)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: {path.parent} is not the folder of a tokenizer.") from error
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text.replace(" ", "▁")
+    )
