@@ -1,0 +1,190 @@
+"""Batched beam search over any left-to-right model, with an optimal stopping rule.
+
+At each step the 2K best continuations of a sentence's K rows are found. Those of the best K that end with eos go to
+the sentence's pool of finished hypotheses; the best K that do not end are the rows of the next step. So a finished
+hypothesis takes no row away, and every active sentence has exactly K contiguous rows after the first step (which reads
+one row per sentence). Rows that stand for no hypothesis, where there are fewer than K, have log-probability -inf.
+
+**Stopping.** With scores of at most 0 per step, no hypothesis that continues a row of log-probability p can score more
+than p / max(penalty(l)), where l runs over the lengths that are still allowed. A sentence leaves as soon as this bound
+of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis; then no later step can
+change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule
+this is for bounded lengths. Otherwise it leaves at its maximum length, and only then, and only if fewer than
+`num_hypotheses` are finished, the best unfinished ones are returned behind them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.models.interfaces import State, Stepper
+from seqlab.search.config import SearchConfig
+from seqlab.search.constraints import NEVER
+from seqlab.search.greedy import greedy_search
+from seqlab.search.history import Endings, History
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.pool import Pool
+from seqlab.search.rules import Rules, make_rules
+from seqlab.search.top import Candidates, best_candidates
+
+
+@dataclass
+class _Beam:
+    """The rows that are still extended: R for each of A active sentences, N = A * R."""
+
+    active: Tensor
+    """(A,) int64: the sentences of the batch that are still searched, ascending."""
+    log_probs: Tensor
+    """(A, R), best first."""
+    last_ids: Tensor
+    """(N,)"""
+    ids: Tensor
+    """(N, t) all ids so far, kept only for the no-repeat constraint; (N, 0) otherwise."""
+
+    def sentences(self) -> Tensor:
+        """Give the sentence of each row: (N,)."""
+        return self.active.repeat_interleave(self.log_probs.shape[1])
+
+
+@torch.inference_mode()
+def beam_search(
+    stepper: Stepper,
+    batch: Any,
+    config: SearchConfig,
+    *,
+    prefixes: Sequence[Sequence[int]] | None = None,
+    banned_ids: Sequence[int] = (),
+    need_attention: bool = False,
+) -> list[list[Hypothesis]]:
+    """Search the best hypotheses of each sentence: at most `config.num_hypotheses`, at least one, best first.
+
+    Finished hypotheses come before unfinished ones. There are fewer than `num_hypotheses` where the constraints or the
+    beam leave no more. A sentence whose every continuation is forbidden (-inf) returns what it had, unfinished. Ties go
+    to the hypothesis that ended earlier, then to the lower rank, then to the lower id; nothing depends on the other
+    sentences of the batch. The search is greedy where `config.beam_size` is 1.
+
+    Args:
+        stepper: the model. Its scores should be at most 0 for the stopping rule to be optimal.
+        batch: what `stepper.start` reads; the length limits use its `src_lengths` (B,) if it has them.
+        config: beam, length penalty and limits.
+        prefixes: for each sentence the ids that its hypotheses must begin with, without eos; may be empty. Their
+            scores count, and they win over all other constraints.
+        banned_ids: ids that no hypothesis may hold, for example padding.
+        need_attention: also return the attention of each hypothesis.
+
+    Raises:
+        ValueError: if a prefix or a banned id is impossible.
+    """
+    if config.beam_size == 1:
+        found = greedy_search(
+            stepper, batch, config, prefixes=prefixes, banned_ids=banned_ids, need_attention=need_attention
+        )
+        return [[hypothesis] for hypothesis in found]
+    last_ids, state = stepper.start(batch, need_attention)
+    rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
+    pool = Pool(len(last_ids), config.num_hypotheses, last_ids.device)
+    history = History()
+    beam = _first_beam(last_ids)
+    for position in range(rules.most_steps):
+        step = stepper.step(beam.last_ids, state)
+        if step.attention is not None:
+            history.attention.append(step.attention)
+        scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
+        candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
+        _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
+        live = _unfinished(candidates, rules.eos_id, config.beam_size)
+        done = _is_done(pool, live, beam, rules, position + 1)
+        if done.any():
+            _collect_unfinished(pool, live, beam, rules, done, history)
+            if done.all():
+                break
+        beam, state = _advance(beam, live, ~done, step.state, history, keep_ids=rules.no_repeat_ngram_size > 0)
+    return pool.hypotheses(history)
+
+
+def _first_beam(last_ids: Tensor) -> _Beam:
+    """Make the one row per sentence that the first step reads. last_ids: (B,)."""
+    count, device = len(last_ids), last_ids.device
+    return _Beam(
+        active=torch.arange(count, device=device),
+        log_probs=torch.zeros(count, 1, device=device),
+        last_ids=last_ids,
+        ids=last_ids.new_zeros(count, 0),
+    )
+
+
+def _collect_finished(
+    pool: Pool, candidates: Candidates, beam: _Beam, rules: Rules, length: int, beam_size: int
+) -> None:
+    """Put those of the best `beam_size` candidates that end with eos into the pool."""
+    best = Candidates(*(field[:, :beam_size] for field in candidates))
+    ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)
+    if ended.any():
+        best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEVER))
+        pool.add_finished(beam.active, _endings(best, rules, length, finished=True))
+
+
+def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidates:
+    """Give the best `beam_size` candidates that do not end with eos; -inf where there are fewer."""
+    log_probs = candidates.log_probs.masked_fill(candidates.ids == eos_id, NEVER)
+    log_probs, order = log_probs.sort(dim=1, descending=True, stable=True)
+    return candidates.take(order[:, :beam_size])._replace(log_probs=log_probs[:, :beam_size])
+
+
+def _is_done(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: int) -> Tensor:
+    """Apply the stopping rule (see the top of this file) after a step to hypotheses of `length` ids: (A,) bool."""
+    bound = live.log_probs[:, 0] / rules.best_penalty(beam.active, length + 1)
+    # Without a live row the bound is -inf, which is not above the -inf of a pool that is not full.
+    can_improve = bound > pool.worst_scores()[beam.active]
+    return ~can_improve | (length >= rules.longest[beam.active])
+
+
+def _collect_unfinished(
+    pool: Pool, live: Candidates, beam: _Beam, rules: Rules, done: Tensor, history: History
+) -> None:
+    """Fill the pools of the sentences that leave: from the live candidates, else from the rows of this step."""
+    length = history.num_steps + 1
+    pool.fill(beam.active[done], _endings(live, rules, length, finished=False).of(done))
+    if length > 1:
+        shape = beam.log_probs.shape
+        rows = Candidates(
+            beam.log_probs,
+            history.parents[-1].view(shape),
+            history.ids[-1].view(shape),
+            history.id_log_probs[-1].view(shape),
+        )
+    else:
+        nothing = torch.zeros_like(beam.log_probs)
+        rows = Candidates(beam.log_probs, nothing.long(), nothing.long(), nothing)
+    empty = done & pool.is_empty()[beam.active]
+    pool.fill(beam.active[empty], _endings(rows, rules, length - 1, finished=False).of(empty))
+
+
+def _advance(
+    beam: _Beam, live: Candidates, goes_on: Tensor, state: State, history: History, *, keep_ids: bool
+) -> tuple[_Beam, State]:
+    """Make the live candidates of the sentences that go on the rows of the next step."""
+    live = Candidates(*(field[goes_on] for field in live))
+    parents, ids = live.parents.flatten(), live.ids.flatten()
+    history.append(parents, ids, live.id_log_probs.flatten())
+    all_ids = torch.cat([beam.ids[parents], ids[:, None]], dim=1) if keep_ids else beam.ids.new_zeros(len(ids), 0)
+    stays = len(parents) == len(beam.last_ids) and torch.equal(
+        parents, torch.arange(len(parents), device=parents.device)
+    )
+    return _Beam(beam.active[goes_on], live.log_probs, ids, all_ids), state if stays else state.select(parents)
+
+
+def _endings(candidates: Candidates, rules: Rules, length: int, *, finished: bool) -> Endings:
+    """Describe candidates of `length` ids as hypotheses that end here."""
+    return Endings(
+        scores=candidates.log_probs / rules.penalties[length],
+        log_probs=candidates.log_probs,
+        lengths=torch.full_like(candidates.ids, length),
+        parents=candidates.parents,
+        last_ids=candidates.ids,
+        last_log_probs=candidates.id_log_probs,
+        finished=torch.full_like(candidates.ids, finished, dtype=torch.bool),
+    )

@@ -1,0 +1,51 @@
+"""How to search: one typed config for greedy and beam search."""
+
+import math
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class SearchConfig:
+    """Choose the beam, the length penalty and the limits of a search.
+
+    A length counts ids and includes the final eos, on the source side and on the target side. A forced prefix counts
+    as part of the hypothesis, in its length and in its log-probability.
+    """
+
+    beam_size: int = 5
+    """Hypotheses per sentence that are extended at each step; 1 is greedy search."""
+    num_hypotheses: int = 1
+    """Hypotheses per sentence to return, best first; at most `beam_size`."""
+    length_penalty: Literal["plain", "gnmt"] = "plain"
+    """What a log-probability is divided by: len^alpha (plain) or ((5 + len) / 6)^alpha (gnmt, arXiv:1609.08144)."""
+    length_alpha: float = 1.0
+    """The exponent alpha: 0 compares log-probabilities, 1 in the plain formula their mean; higher means longer."""
+    max_length_ratio: float = 2.0
+    """Longest hypothesis, in ids per id of the source. The search runs longer before it may stop if this is higher."""
+    max_length_offset: int = 10
+    """Ids added to `max_length_ratio` times the source length."""
+    max_length: int = 512
+    """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
+    min_length_ratio: float = 0.0
+    """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
+    no_repeat_ngram_size: int = 0
+    """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
+        if self.num_hypotheses > self.beam_size:
+            raise ValueError(
+                f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), "
+                f"but is {self.num_hypotheses} instead."
+            )
+        if not -10 <= self.length_alpha <= 10:
+            raise ValueError(f"`length_alpha` must be between -10 and 10, but is {self.length_alpha} instead.")
+        for name in ("max_length_ratio", "min_length_ratio"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"`{name}` must be finite and at least 0, but is {value} instead.")

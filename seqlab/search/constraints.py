@@ -1,0 +1,71 @@
+"""What a hypothesis may not say: small pure functions over the scores (N, W) of the next id."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+NEVER = float("-inf")
+NOT_FORCED = -1
+
+
+def ban_ids(scores: Tensor, ids: Tensor) -> Tensor:
+    """Forbid some ids in all rows. ids: (any,) int64."""
+    return scores.index_fill(1, ids, NEVER)
+
+
+def ban_early_end(scores: Tensor, too_short: Tensor, eos_id: int) -> Tensor:
+    """Forbid eos in the rows that would be too short. too_short: (N,) bool."""
+    banned = scores.clone()
+    banned[:, eos_id] = scores[:, eos_id].masked_fill(too_short, NEVER)
+    return banned
+
+
+def ban_repeated_ngrams(scores: Tensor, ids: Tensor, size: int) -> Tensor:
+    """Forbid each id that would complete an n-gram of this size which the row already holds. ids: (N, T) so far."""
+    if ids.shape[1] < size:
+        return scores
+    ngrams = ids.unfold(1, size, 1)  # (N, T - size + 1, size)
+    recent = ids[:, ids.shape[1] - size + 1 :]  # (N, size - 1)
+    repeats = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2)
+    ceiling = torch.full(repeats.shape, float("inf"), dtype=scores.dtype, device=scores.device)
+    return scores.scatter_reduce(1, ngrams[:, :, -1], ceiling.masked_fill(repeats, NEVER), "amin")
+
+
+def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
+    """Leave only the forced id in the rows that have one, with its score from before all other constraints.
+
+    forced: (N,) int64, `NOT_FORCED` where a row is free. free_scores: (N, W), before the other constraints: what the
+    user forces may repeat an n-gram.
+    """
+    column = forced.clamp(min=0)[:, None]  # (N, 1)
+    only = torch.full_like(scores, NEVER).scatter(1, column, free_scores.gather(1, column))
+    return torch.where(forced[:, None] == NOT_FORCED, scores, only)
+
+
+def prefix_table(
+    prefixes: Sequence[Sequence[int]] | None, longest: Sequence[int], vocab_size: int, eos_id: int
+) -> Tensor:
+    """Check the forced prefixes, one per sentence, and pad them with `NOT_FORCED`: (B, longest prefix) int64.
+
+    Raises:
+        ValueError: if there is not one per sentence, or one holds eos or an unknown id, or leaves no room for eos
+            within the longest allowed lengths (B).
+    """
+    if prefixes is None:
+        prefixes = [()] * len(longest)
+    if len(prefixes) != len(longest):
+        raise ValueError(f"`prefixes` must have one entry per sentence ({len(longest)}), but has {len(prefixes)}.")
+    for i, (prefix, limit) in enumerate(zip(prefixes, longest, strict=True)):
+        if eos_id in prefix:
+            raise ValueError(f"`prefixes[{i}]` must not contain `eos_id` ({eos_id}), but is {list(prefix)} instead.")
+        for unknown in (n for n in prefix if not 0 <= n < vocab_size):
+            raise ValueError(f"`prefixes[{i}]` must hold ids from 0 to {vocab_size - 1}, but holds {unknown}.")
+        if len(prefix) >= limit:
+            raise ValueError(
+                f"`prefixes[{i}]` has {len(prefix)} ids, which leaves no room for eos within the maximum length of "
+                f"{limit} for this sentence. Raise `max_length` or `max_length_offset`, or shorten the prefix."
+            )
+    width = max((len(prefix) for prefix in prefixes), default=0)
+    rows = [[*prefix, *[NOT_FORCED] * (width - len(prefix))] for prefix in prefixes]
+    return torch.tensor(rows, dtype=torch.int64).view(len(rows), width)

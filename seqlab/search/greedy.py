@@ -1,0 +1,95 @@
+"""Greedy search: the best id at each step."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.models.interfaces import Stepper
+from seqlab.search.config import SearchConfig
+from seqlab.search.constraints import NEVER
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.rules import Rules, make_rules
+
+
+class _Found:
+    """The hypotheses of B sentences as they grow: one row of each tensor per sentence."""
+
+    def __init__(self, num_sentences: int, most_steps: int, device: torch.device) -> None:
+        self.ids = torch.zeros(num_sentences, most_steps, dtype=torch.int64, device=device)
+        self.id_log_probs = torch.zeros(num_sentences, most_steps, device=device)
+        self.log_probs = torch.zeros(num_sentences, device=device)
+        self.lengths = torch.zeros(num_sentences, dtype=torch.int64, device=device)
+        self.attention: Tensor | None = None  # (B, T, S)
+
+    def append(self, sentences: Tensor, ids: Tensor, id_log_probs: Tensor, attention: Tensor | None) -> None:
+        """Add an id to the hypotheses of some sentences (N,) that all have the same length."""
+        position = self.lengths[sentences]
+        self.ids[sentences, position] = ids
+        self.id_log_probs[sentences, position] = id_log_probs
+        self.log_probs[sentences] += id_log_probs
+        self.lengths[sentences] += 1
+        if attention is not None:
+            if self.attention is None:
+                self.attention = attention.new_zeros(*self.ids.shape, attention.shape[1])
+            self.attention[sentences, position] = attention
+
+    def hypotheses(self, rules: Rules) -> list[Hypothesis]:
+        """Move the results to Python."""
+        scores = (self.log_probs / rules.penalties[self.lengths]).tolist()
+        ids, id_log_probs = self.ids.tolist(), self.id_log_probs.tolist()
+        log_probs, lengths = self.log_probs.tolist(), self.lengths.tolist()
+        attention = None if self.attention is None else self.attention.cpu()
+        found = []
+        for i, length in enumerate(lengths):
+            finished = length > 0 and ids[i][length - 1] == rules.eos_id
+            found.append(
+                Hypothesis(
+                    ids=ids[i][: length - finished],
+                    score=scores[i],
+                    log_prob=log_probs[i],
+                    finished=finished,
+                    token_log_probs=id_log_probs[i][:length],
+                    attention=None if attention is None else attention[i, :length].clone(),
+                )
+            )
+        return found
+
+
+@torch.inference_mode()
+def greedy_search(
+    stepper: Stepper,
+    batch: Any,
+    config: SearchConfig,
+    *,
+    prefixes: Sequence[Sequence[int]] | None = None,
+    banned_ids: Sequence[int] = (),
+    need_attention: bool = False,
+) -> list[Hypothesis]:
+    """Follow the best id of each step until eos or the maximum length: one hypothesis per sentence.
+
+    Of equal scores the lower id wins. `config.beam_size` and `config.num_hypotheses` are not read. The other arguments
+    and what they raise: see `beam_search`.
+    """
+    last_ids, state = stepper.start(batch, need_attention)
+    rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
+    found = _Found(len(last_ids), rules.most_steps, last_ids.device)
+    active = torch.arange(len(last_ids), device=last_ids.device)  # (N,) the sentence of each row
+    for position in range(rules.most_steps):
+        step = stepper.step(last_ids, state)
+        scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
+        last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
+        best = scores.gather(1, last_ids[:, None])[:, 0]
+        # Where all ids are forbidden the hypothesis stays as it is, unfinished.
+        rows = (best > NEVER).nonzero()[:, 0]
+        attention = None if step.attention is None else step.attention[rows]
+        found.append(active[rows], last_ids[rows], best[rows], attention)
+        goes_on = (best > NEVER) & (last_ids != rules.eos_id) & (position + 1 < rules.longest[active])
+        rows = goes_on.nonzero()[:, 0]
+        if len(rows) == 0:
+            break
+        state = step.state
+        if len(rows) < len(active):
+            active, last_ids, state = active[rows], last_ids[rows], state.select(rows)
+    return found.hypotheses(rules)

@@ -1,0 +1,76 @@
+"""The hypotheses that have ended: the best few of each sentence."""
+
+import torch
+from torch import Tensor
+
+from seqlab.search.constraints import NEVER
+from seqlab.search.history import Endings, History
+from seqlab.search.hypothesis import Hypothesis
+
+
+class Pool:
+    """Keep the best `size` hypotheses of each of B sentences, best first, finished ones before unfinished ones."""
+
+    def __init__(self, num_sentences: int, size: int, device: torch.device) -> None:
+        def full(value: float | bool, dtype: torch.dtype) -> Tensor:
+            return torch.full((num_sentences, size), value, dtype=dtype, device=device)
+
+        self.endings = Endings(
+            scores=full(NEVER, torch.float32),
+            log_probs=full(NEVER, torch.float32),
+            lengths=full(0, torch.int64),
+            parents=full(0, torch.int64),
+            last_ids=full(0, torch.int64),
+            last_log_probs=full(0.0, torch.float32),
+            finished=full(False, torch.bool),
+        )
+
+    def worst_scores(self) -> Tensor:
+        """Give the score to beat for each sentence: (B,), -inf while there is a free place."""
+        return self.endings.scores[:, -1]
+
+    def is_empty(self) -> Tensor:
+        """Tell which sentences have no hypothesis at all: (B,)."""
+        return self.endings.log_probs[:, 0] == NEVER
+
+    def add_finished(self, sentences: Tensor, new: Endings) -> None:
+        """Merge finished hypotheses, fields (A, n), into those of some sentences (A,); at equal scores the old win."""
+        joined = self._join(sentences, new)
+        self._store(sentences, joined, joined.scores.sort(dim=1, descending=True, stable=True).indices)
+
+    def fill(self, sentences: Tensor, new: Endings) -> None:
+        """Put hypotheses, fields (A, n), best first, into the free places of some sentences (A,)."""
+        joined = self._join(sentences, new)
+        is_free = (joined.log_probs == NEVER).to(torch.int8)
+        self._store(sentences, joined, is_free.sort(dim=1, stable=True).indices)
+
+    def hypotheses(self, history: History) -> list[list[Hypothesis]]:
+        """Write out all hypotheses and move them to Python."""
+        sentences, places = (self.endings.log_probs > NEVER).nonzero(as_tuple=True)
+        endings = Endings(*(field[sentences, places] for field in self.endings))  # fields (E,)
+        traced = history.trace(endings)
+        ids, id_log_probs = traced.ids.tolist(), traced.id_log_probs.tolist()
+        attention = None if traced.attention is None else traced.attention.cpu()
+        scores, log_probs = endings.scores.tolist(), endings.log_probs.tolist()
+        lengths, finished = endings.lengths.tolist(), endings.finished.tolist()
+        found: list[list[Hypothesis]] = [[] for _ in range(len(self.endings.scores))]
+        for i, sentence in enumerate(sentences.tolist()):
+            hypothesis = Hypothesis(
+                ids=ids[i][: lengths[i] - finished[i]],
+                score=scores[i],
+                log_prob=log_probs[i],
+                finished=finished[i],
+                token_log_probs=id_log_probs[i][: lengths[i]],
+                attention=None if attention is None else attention[i, : lengths[i]].clone(),
+            )
+            found[sentence].append(hypothesis)
+        return found
+
+    def _join(self, sentences: Tensor, new: Endings) -> Endings:
+        old = self.endings.of(sentences)
+        return Endings(*(torch.cat(pair, dim=1) for pair in zip(old, new, strict=True)))
+
+    def _store(self, sentences: Tensor, joined: Endings, order: Tensor) -> None:
+        size = self.endings.scores.shape[1]
+        for field, best in zip(self.endings, joined.pick(order[:, :size]), strict=True):
+            field[sentences] = best
