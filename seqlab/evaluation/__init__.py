@@ -1,0 +1,22 @@
+"""Measure: hypotheses and references in, numbers out, each with the definition it was computed by.
+
+Start at `evaluate` (one system) and `compare` (a system against a baseline). Texts are lists of lines; references are
+one list for each reference file, so that several references per line are several lists.
+"""
+
+from .bootstrap import Comparison, compare
+from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
+from .metrics import METRICS, evaluate
+from .score import LineStatistics, Metric, Score
+
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "LineStatistics",
+    "Metric",
+    "Score",
+    "compare",
+    "evaluate",
+    "nll_per_tgt_token",
+    "perplexity_per_tgt_token",
+]

@@ -1,0 +1,44 @@
+"""All metrics over lines of text by name, and the scores of one system."""
+
+from collections.abc import Iterable, Sequence
+
+from .exact_match import exact_match
+from .score import LineStatistics, Metric, Score, check_counts
+from .translation import bleu, chrf, ter
+
+METRICS: dict[str, Metric] = {"bleu": bleu, "chrf": chrf, "ter": ter, "exact_match": exact_match}
+
+
+def evaluate(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], metrics: Iterable[str] = ("bleu",)
+) -> dict[str, Score]:
+    """Score a system's lines, by metric, in the order asked for.
+
+    Args:
+        hypotheses: the system's lines.
+        references: one list of lines for each reference file.
+        metrics: names from `METRICS`.
+
+    Raises:
+        ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
+    """
+    check_counts(hypotheses, references)
+    return {name: statistics(name, hypotheses, references).score() for name in check_names(metrics)}
+
+
+def check_names(metrics: Iterable[str]) -> list[str]:
+    """Return the names as a list, all of them known.
+
+    Raises:
+        ValueError: one is not in `METRICS`.
+    """
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead.")
+    return names
+
+
+def statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """Return the statistics of each line under the metric of this name."""
+    return METRICS[name](hypotheses, references)

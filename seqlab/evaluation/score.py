@@ -1,0 +1,83 @@
+"""A score with its signature, and the line statistics that it comes from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number and what is needed to compute it again."""
+
+    name: str
+    value: float
+    signature: str
+    """the definition: number of references, case, tokenisation, version, as sacrebleu prints them"""
+    higher_is_better: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """the counts behind the value, e.g. BLEU's precisions and lengths; only what JSON can hold"""
+
+    def as_line(self) -> str:
+        """Render as `BLEU|nrefs:1|case:mixed|... = 38.02 (brevity_penalty = 1.0, ...)`."""
+        details = ", ".join(f"{name} = {_rounded(value)}" for name, value in self.extra.items())
+        return f"{self.name}|{self.signature} = {self.value:.2f}" + (f" ({details})" if details else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Render for JSON, with the value unrounded."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "signature": self.signature,
+            "higher_is_better": self.higher_is_better,
+            **self.extra,
+        }
+
+
+@dataclass(frozen=True)
+class LineStatistics:
+    """What a corpus metric sums over the lines before it becomes a score.
+
+    A corpus score is not a mean of line scores (BLEU's brevity penalty, TER's total length), so whoever resamples
+    lines resamples these rows and scores their sum.
+    """
+
+    rows: np.ndarray
+    """(lines, statistics)"""
+    score_of_sum: Callable[[np.ndarray], Score]
+    """the sum of some rows (statistics,) -> the score of those lines"""
+
+    def score(self) -> Score:
+        """Return the score of all lines."""
+        return self.score_of_sum(self.rows.sum(axis=0))
+
+
+Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], LineStatistics]
+"""(hypotheses, references) -> statistics; counts are equal and not 0 when a metric is called"""
+
+
+def check_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Refuse what cannot be scored.
+
+    Raises:
+        ValueError: `references` is not one list of lines for each reference file, the counts differ (the message
+            names both), or there is no line.
+    """
+    if isinstance(references, str) or not references or any(isinstance(lines, str) for lines in references):
+        raise ValueError("`references` must be one list of lines for each reference file: [lines], not lines.")
+    for number, lines in enumerate(references, start=1):
+        if len(lines) != len(hypotheses):
+            which = f" in reference {number} of {len(references)}" if len(references) > 1 else ""
+            raise ValueError(
+                f"Hypotheses and references must have equally many lines, but there are {len(hypotheses)} hypotheses "
+                f"and {len(lines)} references{which}."
+            )
+    if not hypotheses:
+        raise ValueError("There must be at least 1 line to score, but there are 0 hypotheses and 0 references.")
+
+
+def _rounded(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "/".join(map(_rounded, value)) if isinstance(value, list | tuple) else str(value)

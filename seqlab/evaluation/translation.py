@@ -1,0 +1,71 @@
+"""BLEU, chrF and TER as sacrebleu defines them; the signature says how.
+
+Post 2018, "A Call for Clarity in Reporting BLEU Scores", W18-6319. sacrebleu is imported when a metric is called, so
+that naming the metrics (a command's help) costs no start-up time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .score import LineStatistics, Score
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric as SacrebleuMetric
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040)."""
+    from sacrebleu.metrics import BLEU
+
+    return _line_statistics(BLEU(tokenize="13a", lowercase=False), hypotheses, references, higher_is_better=True)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """chrF2, 0 to 100: the F-score of character n-grams up to 6 with recall counted twice (W15-3049)."""
+    from sacrebleu.metrics import CHRF
+
+    return _line_statistics(CHRF(), hypotheses, references, higher_is_better=True)
+
+
+def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """TER in percent, lower is better: edits and shifts per reference word (Snover et al. 2006), case ignored."""
+    from sacrebleu.metrics import TER
+
+    return _line_statistics(TER(), hypotheses, references, higher_is_better=False)
+
+
+def _line_statistics(
+    metric: SacrebleuMetric,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    *,
+    higher_is_better: bool,
+) -> LineStatistics:
+    # The methods with an underscore are those that sacrebleu's metrics implement and its own significance tests call;
+    # the public ones give no access to the statistics of a line. The signature is known once references were read.
+    rows = np.array(metric._extract_corpus_statistics(hypotheses, references))
+    signature = str(metric.get_signature())
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        result = metric._compute_score_from_stats(summed.tolist())
+        return Score(result.name, float(result.score), signature, higher_is_better, _extra(result))
+
+    return LineStatistics(rows, score_of_sum)
+
+
+def _extra(result: Any) -> dict[str, Any]:
+    """Return the counts behind a BLEU or TER value; chrF has none that anyone reports."""
+    if result.name == "BLEU":
+        return {
+            "precisions": [float(precision) for precision in result.precisions],
+            "brevity_penalty": float(result.bp),
+            "hypothesis_length": int(result.sys_len),
+            "reference_length": int(result.ref_len),
+        }
+    if result.name == "TER":
+        return {"num_edits": float(result.num_edits), "reference_length": float(result.ref_length)}
+    return {}

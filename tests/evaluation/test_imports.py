@@ -1,0 +1,9 @@
+"""Naming the metrics must stay cheap: it is what a command's help does."""
+
+import subprocess
+import sys
+
+
+def test_importing_the_room_loads_neither_torch_nor_sacrebleu():
+    code = "import sys, seqlab.evaluation; print([m for m in ('torch', 'sacrebleu') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,113 @@
+"""The metrics against sacrebleu's own public functions and against hand-counted examples."""
+
+import json
+import math
+import random
+
+import pytest
+import sacrebleu
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+from seqlab.evaluation import METRICS, evaluate
+
+WORDS = ["Ein", "Mann", "mit", "einem", "Hut", "steht", "vor", "dem", "roten", "Haus", ",", "und", "läuft", "."]
+
+
+def lines(seed, count=60):
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(0, 14))) for _ in range(count)]
+
+
+def noisy(originals, seed):
+    draw = random.Random(seed)
+    return [" ".join(w if draw.random() < 0.8 else draw.choice(WORDS) for w in line.split()) for line in originals]
+
+
+REFERENCES = [lines(0), noisy(lines(0), 1)]
+HYPOTHESES = noisy(lines(0), 2)
+
+
+@pytest.mark.parametrize("num_references", [1, 2])
+@pytest.mark.parametrize(("name", "metric"), [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)])
+def test_agrees_with_sacrebleu(name, metric, num_references):
+    references = REFERENCES[:num_references]
+    theirs = metric()
+    expected = theirs.corpus_score(HYPOTHESES, references)
+    score = evaluate(HYPOTHESES, references, [name])[name]
+    assert score.value == pytest.approx(expected.score, rel=1e-12)
+    assert score.name == expected.name
+    assert score.signature == str(theirs.get_signature())
+    assert f"nrefs:{num_references}|" in score.signature
+    assert score.higher_is_better == (name != "ter")
+
+
+def test_bleu_is_13a_and_cased():
+    signature = evaluate(HYPOTHESES, REFERENCES[:1])["bleu"].signature
+    assert signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    upper = [line.upper() for line in REFERENCES[0]]
+    assert evaluate(upper, REFERENCES[:1])["bleu"].value < 20
+    assert evaluate(["Hello, you there now!"], [["Hello , you there now !"]])["bleu"].value == pytest.approx(100)
+
+
+def test_bleu_counts_are_those_of_the_verbose_score():
+    expected = BLEU().corpus_score(HYPOTHESES, REFERENCES)
+    extra = evaluate(HYPOTHESES, REFERENCES)["bleu"].extra
+    assert extra["precisions"] == pytest.approx(expected.precisions)
+    assert (extra["brevity_penalty"], extra["hypothesis_length"], extra["reference_length"]) == (
+        pytest.approx(expected.bp),
+        expected.sys_len,
+        expected.ref_len,
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_perfect_lines_get_the_best_score_and_any_order_the_same(name):
+    full = [line for line in REFERENCES[0] if len(line.split()) >= 4]
+    assert evaluate(full, [full], [name])[name].value == pytest.approx(0 if name == "ter" else 100)
+    order = random.Random(5).sample(range(len(HYPOTHESES)), len(HYPOTHESES))
+    shuffled = evaluate([HYPOTHESES[i] for i in order], [[r[i] for i in order] for r in REFERENCES], [name])[name]
+    assert shuffled.value == pytest.approx(evaluate(HYPOTHESES, REFERENCES, [name])[name].value, rel=1e-12)
+
+
+def test_exact_match_compares_whole_lines_without_normalisation():
+    hypotheses = ["drei", "Drei", "drei ", "", "vier", "u\u0308ber"]
+    first = ["drei", "drei", "drei", "", "fünf", "\u00fcber"]
+    second = ["x", "x", "x", "x", "vier", "x"]
+    one, both = (evaluate(hypotheses, refs, ["exact_match"])["exact_match"] for refs in ([first], [first, second]))
+    assert (one.value, dict(one.extra)) == (pytest.approx(100 * 2 / 6), {"correct": 2, "lines": 6})
+    assert (both.value, dict(both.extra)) == (pytest.approx(100 * 3 / 6), {"correct": 3, "lines": 6})
+    assert both.signature == "nrefs:2|case:mixed|unit:line|norm:none"
+
+
+def test_results_come_in_the_order_asked_for_and_render():
+    scores = evaluate(HYPOTHESES, REFERENCES, ["ter", "exact_match", "bleu", "chrf"])
+    assert list(scores) == ["ter", "exact_match", "bleu", "chrf"]
+    for score in scores.values():
+        assert score.as_line().startswith(f"{score.name}|{score.signature} = {score.value:.2f}")
+        assert json.loads(json.dumps(score.as_dict()))["value"] == score.value
+        assert math.isfinite(score.value)
+    correct = scores["exact_match"].extra["correct"]
+    assert scores["exact_match"].as_line().endswith(f" (correct = {correct}, lines = 60)")
+    assert "brevity_penalty = " in scores["bleu"].as_line()
+
+
+def test_empty_hypotheses_score_nothing():
+    references = [["Ein Mann geht nach Hause .", "Ein Hund ."]]
+    scores = evaluate(["", ""], references, METRICS)
+    assert {name: scores[name].value for name in METRICS} == {"bleu": 0, "chrf": 0, "ter": 100, "exact_match": 0}
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "metrics", "message"),
+    [
+        (["a", "b"], [["a", "b", "c"]], ["bleu"], r"2 hypotheses and 3 references\."),
+        (["a"], [["a"], []], ["bleu"], r"1 hypotheses and 0 references in reference 2 of 2\."),
+        ([], [[]], ["bleu"], "at least 1 line"),
+        (["a"], ["a"], ["bleu"], "one list of lines for each reference file"),
+        (["a"], [], ["bleu"], "one list of lines for each reference file"),
+        (["a"], [["a"]], ["blue"], r"must be one of bleu, chrf, ter, exact_match, but is 'blue' instead\."),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(hypotheses, references, metrics, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(hypotheses, references, metrics)
