@@ -1,0 +1,62 @@
+"""Raw bytes -> lines: only a newline ends a line, whatever else Unicode calls a line separator."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def decode_line(raw: bytes, name: str, number: int) -> str:
+    """Decode one line without its line end (a newline, and a carriage return before it).
+
+    Raises:
+        ValueError: the bytes are not UTF-8; names the file and the line (`number` counts from 1).
+    """
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1} of the "
+            "line). Convert the text to UTF-8 first, for example with `iconv`."
+        ) from None
+
+
+def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+    """Yield the lines of a binary stream as they arrive; a byte order mark at its start is no text and is left out."""
+    for number, raw in enumerate(stream, start=1):
+        line = decode_line(raw, name, number)
+        yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file, unpacked when its name ends in .gz.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a folder, is not UTF-8 or is not a complete gzip file.
+    """
+    with open_binary(path) as stream:
+        try:
+            yield from iter_lines(stream, str(path))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
+
+
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file for reading bytes, unpacked when its name ends in .gz; errors as in `read_lines`."""
+    require_file(path)
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def require_file(path: Path) -> None:
+    """Raise FileNotFoundError or ValueError, naming the path, unless a file is there."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file.")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, but a file is needed.")

@@ -1,0 +1,198 @@
+"""Rows of different lengths on disk: flat values and int64 offsets, read through memory maps."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHECK_BYTES = 1 << 24
+W = TypeVar("W", bound="ArrayWriter | RowsWriter")
+
+
+def id_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Return the smallest type that holds every id of a vocabulary."""
+    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+
+
+class ArrayWriter:
+    """Stream a one-dimensional array to a file; it has its final name only once it is whole and on the disk."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any] | type) -> None:
+        self.path = path
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.size = 0
+        self._checksum = 0
+        self._file = _temporary(path).open("wb")
+
+    def append(self, values: NDArray[Any]) -> None:
+        data = np.ascontiguousarray(values, self.dtype).tobytes()
+        self._file.write(data)
+        self._checksum = zlib.crc32(data, self._checksum)
+        self.size += len(values)
+
+    def close(self) -> None:
+        """Finish the file and write its description beside it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(_temporary(self.path), self.path)
+        description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
+        write_json(_description(self.path), description)
+
+    def discard(self) -> None:
+        self._file.close()
+        _temporary(self.path).unlink(missing_ok=True)
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class RowsWriter:
+    """Stream rows to `PATH.values` and `PATH.offsets`; never holds more than one call's rows."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any] | type) -> None:
+        self._values = ArrayWriter(path.with_name(path.name + ".values"), dtype)
+        self._offsets = ArrayWriter(path.with_name(path.name + ".offsets"), np.int64)
+        self._offsets.append(np.zeros(1, np.int64))
+
+    def extend(self, rows: Sequence[Sequence[int]]) -> None:
+        """Append rows of integers."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        flat = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+        limit = np.iinfo(self._values.dtype).max
+        if len(flat) and (flat.max() > limit or flat.min() < 0):
+            raise ValueError(f"ids must lie between 0 and {limit}, but {flat.min()} to {flat.max()} were given.")
+        self._append(flat, lengths)
+
+    def extend_text(self, lines: Sequence[str]) -> None:
+        """Append lines of text as rows of UTF-8 bytes."""
+        encoded = [line.encode("utf-8") for line in lines]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        self._append(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+    def _append(self, flat: NDArray[Any], lengths: NDArray[np.int64]) -> None:
+        self._offsets.append(self._values.size + np.cumsum(lengths))
+        self._values.append(flat)
+
+    def close(self) -> None:
+        self._values.close()
+        self._offsets.close()
+
+    def discard(self) -> None:
+        self._values.discard()
+        self._offsets.discard()
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class Rows(Sequence[NDArray[Any]]):
+    """Read rows that `RowsWriter` wrote; only what is touched is loaded."""
+
+    def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+        self.values = values  # (sum of lengths,)
+        self.offsets = offsets  # (number of rows + 1,)
+
+    @classmethod
+    def open(cls, path: Path, *, check: bool = False) -> Rows:
+        """Map the two files; with `check`, read them once and compare with their checksums.
+
+        Raises:
+            ValueError: a file is missing, incomplete or damaged.
+        """
+        values = open_array(path.with_name(path.name + ".values"), check=check)
+        offsets = open_array(path.with_name(path.name + ".offsets"), check=check)
+        if not len(offsets) or offsets[-1] != len(values):
+            raise ValueError(f"{path}: values and offsets do not belong together.")
+        return cls(values, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Row {index} was asked for, but there are {len(self)}.")
+        row = index % len(self)
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the lengths of all rows."""
+        return np.diff(self.offsets)
+
+    def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths of some rows."""
+        return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
+
+    def gather(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
+        """Return some rows, copied into memory in one go and in file order on the disk."""
+        return [np.array(self[index]) for index in indices]
+
+    def texts(self, indices: NDArray[np.int64] | None = None) -> list[str]:
+        """Decode rows of UTF-8 bytes, all of them unless `indices` are given."""
+        chosen = range(len(self)) if indices is None else indices
+        return [self[index].tobytes().decode("utf-8") for index in chosen]
+
+
+def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
+    """Map an array that `ArrayWriter` wrote; errors as in `Rows.open`."""
+    try:
+        description = json.loads(_description(path).read_text("utf-8"))
+        dtype, size = np.dtype(description["dtype"]), int(description["size"])
+        found = path.stat().st_size
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is missing or its description is damaged ({error}).") from error
+    if found != size * dtype.itemsize:
+        raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
+    if check and _file_checksum(path) != description["crc32"]:
+        raise ValueError(f"{path}: the checksum differs from the one that was written.")
+    # An empty file cannot be mapped.
+    return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, sync and rename."""
+    with _temporary(path).open("w", encoding="utf-8", newline="\n") as stream:
+        json.dump(value, stream, indent=1, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(_temporary(path), path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
+
+
+def _description(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _file_checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as stream:
+        while data := stream.read(CHECK_BYTES):
+            checksum = zlib.crc32(data, checksum)
+    return checksum
