@@ -28,19 +28,22 @@ class Column:
 
     @property
     def has_header(self) -> bool:
-        return self.kind == "tsv" and not str(self.column).isdigit()
+        return self.kind == "csv" or (self.kind == "tsv" and not str(self.column).isdigit())
 
     def __str__(self) -> str:
         return str(self.path) if self.column is None else f"{self.path}#{self.column}"
 
     def line_number(self, index: int) -> int:
-        """Return the line (of text, .tsv and .jsonl) or the record of example `index`; both count from 1."""
+        """Return the line of example `index`, or its record in .parquet and .arrow files; both count from 1.
+
+        In a .csv file with newlines inside cells the line is later than this.
+        """
         return index + 2 if self.has_header else index + 1
 
     def values(self) -> Iterator[str]:
         """Yield the examples in file order, one string without a newline each.
 
-        A newline inside a value becomes a space, a missing value (null, an empty .jsonl line) an empty string.
+        A newline inside a value becomes a space, a missing value (null, an empty line of a .jsonl or .csv file) an empty string.
 
         Raises:
             FileNotFoundError, ValueError: naming the file and, where there is one, the line.
@@ -92,6 +95,9 @@ class Column:
         try:
             header = next(rows, [])
             for cells in rows:
+                if not cells:
+                    yield ""
+                    continue
                 where = f"{self.path}, line {rows.line_num}"
                 if len(cells) != len(header):
                     raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")

@@ -9,9 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class PreparedData:
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
 
-def training_lines(config: DataConfig, side: str = "both") -> Iterator[str]:
+def training_lines(config: DataConfig, side: Literal["src", "tgt", "both"] = "both") -> Iterator[str]:
     """Yield the lines that a tokenizer may learn from: `src`, `tgt` or `both` in turn, without the validation set.
 
     Errors as in `prepare`, raised before the first line.
@@ -231,6 +231,6 @@ def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedDat
     return PreparedData(
         train=EncodedPairs.open(folder / "train", check=True),
         valid=EncodedPairs.open(folder / "valid", check=True),
-        report=report,
+        report=replace(report, dropped_file=str(folder / DROPPED_FILE)),  # the folder may have been moved
         content_hashes=content_hashes,
     )

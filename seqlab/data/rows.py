@@ -72,12 +72,12 @@ class RowsWriter:
 
     def extend(self, rows: Sequence[Sequence[int]]) -> None:
         """Append rows of integers."""
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        flat = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+        in_memory = Rows.from_lists(rows)
+        flat = in_memory.values
         limit = np.iinfo(self._values.dtype).max
         if len(flat) and (flat.max() > limit or flat.min() < 0):
             raise ValueError(f"ids must lie between 0 and {limit}, but {flat.min()} to {flat.max()} were given.")
-        self._append(flat, lengths)
+        self._append(flat, in_memory.lengths)
 
     def extend_text(self, lines: Sequence[str]) -> None:
         """Append lines of text as rows of UTF-8 bytes."""
@@ -115,6 +115,12 @@ class Rows(Sequence[NDArray[Any]]):
         self.offsets = offsets  # (number of rows + 1,)
 
     @classmethod
+    def from_lists(cls, rows: Sequence[Sequence[int]]) -> Rows:
+        """Hold rows of integers in memory."""
+        offsets = _offsets_of(np.fromiter(map(len, rows), np.int64, len(rows)))
+        return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(offsets[-1])), offsets)
+
+    @classmethod
     def open(cls, path: Path, *, check: bool = False) -> Rows:
         """Map the two files; with `check`, read them once and compare with their checksums.
 
@@ -147,14 +153,21 @@ class Rows(Sequence[NDArray[Any]]):
         """Return the lengths of some rows."""
         return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
 
-    def gather(self, indices: NDArray[np.int64]) -> list[NDArray[Any]]:
-        """Return some rows, copied into memory in one go and in file order on the disk."""
-        return [np.array(self[index]) for index in indices]
+    def take(self, indices: NDArray[np.int64]) -> Rows:
+        """Copy some rows into memory; row i of the result is row `indices[i]` of these."""
+        lengths = self.lengths_of(indices)
+        offsets = _offsets_of(lengths)
+        # Where each value comes from: its row's start here, plus its place within the row.
+        sources = np.repeat(self.offsets[indices] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Rows(np.asarray(self.values[sources]), offsets)
 
-    def texts(self, indices: NDArray[np.int64] | None = None) -> list[str]:
-        """Decode rows of UTF-8 bytes, all of them unless `indices` are given."""
-        chosen = range(len(self)) if indices is None else indices
-        return [self[index].tobytes().decode("utf-8") for index in chosen]
+    def texts(self) -> list[str]:
+        """Decode rows of UTF-8 bytes."""
+        return [row.tobytes().decode("utf-8") for row in self]
+
+
+def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
 def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:

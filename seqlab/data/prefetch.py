@@ -1,0 +1,90 @@
+"""Prepare what comes next in a background thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Failed:
+    error: BaseException
+
+
+class _Ended:
+    pass
+
+
+class Prefetch(Generic[T]):
+    """Iterate over `items`, up to `depth` of them prepared ahead; a context manager that ends the thread.
+
+    The items, their order and the exception that ends them are those of the iterator. What was prepared but not asked
+    for is lost when it is closed: a position that is to be saved belongs into the items themselves.
+    """
+
+    def __init__(self, items: Iterator[T], depth: int) -> None:
+        if depth < 0:
+            raise ValueError(f"`depth` must be at least 0, but is {depth} instead.")
+        self._items = items
+        self._queue: queue.Queue[T | _Failed | _Ended] = queue.Queue(max(depth, 1))
+        self._closed = threading.Event()
+        self._done = False
+        self._thread = threading.Thread(target=self._produce, name="seqlab-prefetch", daemon=True) if depth else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def __iter__(self) -> Prefetch[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._done or self._closed.is_set():
+            raise StopIteration
+        if self._thread is None:
+            return next(self._items)
+        item = self._queue.get()
+        if isinstance(item, _Ended):
+            self._done = True
+            raise StopIteration
+        if isinstance(item, _Failed):
+            self._done = True
+            raise item.error
+        return item
+
+    def close(self) -> None:
+        """End the thread; it finishes the item that it is preparing first."""
+        self._closed.set()
+        if self._thread is None:
+            return
+        while self._thread.is_alive():
+            self._drain()  # the thread may be waiting for room
+            self._thread.join(timeout=0.01)
+        self._drain()
+
+    def __enter__(self) -> Prefetch[T]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def _produce(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put(item)
+                if self._closed.is_set():
+                    return
+            self._queue.put(_Ended())
+        except BaseException as error:  # raised again where the items are used
+            self._queue.put(_Failed(error))
+
+    def _drain(self) -> None:
+        try:
+            while True:
+                self._queue.get_nowait()
+        except queue.Empty:
+            pass

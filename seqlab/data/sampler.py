@@ -1,0 +1,162 @@
+"""Encoded pairs -> training steps, in an order that any position can be found in again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.batch import Seq2SeqBatch, collate
+from seqlab.data.config import DataConfig
+from seqlab.data.encoded import EncodedPairs
+from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
+from seqlab.data.plan import cut, length_order, plan_chunk
+from seqlab.data.rows import Rows
+from seqlab.text import Tokenizer
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Which step: all three count from 0."""
+
+    epoch: int
+    chunk: int
+    step: int
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """The micro-steps of one update."""
+
+    position: Position
+    micro_steps: list[Seq2SeqBatch]
+
+    @property
+    def num_tgt_tokens(self) -> int:
+        """Return the predicted tokens, ends of sentence counted."""
+        return sum(batch.num_tgt_tokens for batch in self.micro_steps)
+
+    @property
+    def num_src_tokens(self) -> int:
+        """Return the source tokens, ends of sentence counted."""
+        return sum(int(batch.src_lengths.sum()) for batch in self.micro_steps)
+
+    @property
+    def padded_tgt_tokens(self) -> int:
+        """Return the places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
+        return sum(batch.tgt_in.numel() for batch in self.micro_steps if batch.tgt_in is not None)
+
+    @property
+    def padded_src_tokens(self) -> int:
+        """Return the places of the source tensors."""
+        return sum(batch.src.numel() for batch in self.micro_steps)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    indices: NDArray[np.int64]  # of the corpus
+    src: Rows
+    tgt: Rows
+    steps: list[list[NDArray[np.int64]]]  # indices into the above
+
+
+class Sampler:
+    """Yield training steps for ever, epoch after epoch.
+
+    What a step holds is a pure function of (pairs, config, seed, position): nothing is carried from one chunk to the
+    next, so a run continues at any position after replaying the plan of a single chunk.
+    """
+
+    def __init__(
+        self, pairs: EncodedPairs, config: DataConfig, seed: int, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer
+    ) -> None:
+        self._pairs = pairs
+        self._config = config
+        self._seed = seed
+        self._tokenizers = (src_tokenizer, tgt_tokenizer)
+        if config.subword_sampling > 0:
+            for tokenizer in self._tokenizers:
+                if not tokenizer.can_sample:
+                    raise ValueError(
+                        f"`subword_sampling` must be 0 for a `{config.tokenizer.kind}` tokenizer, which always cuts a "
+                        f"line in the same way, but is {config.subword_sampling} instead."
+                    )
+        if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
+            raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Estimate the steps of an epoch from the tokens without subword sampling."""
+        offsets = self._pairs.tgt.offsets
+        tokens = 0.0
+        for span, weight in zip(self._pairs.spans, self._config.train_weights, strict=True):
+            tokens += weight * float(offsets[span.stop] - offsets[span.start] + len(span))
+        return tokens / self._config.batch_tokens
+
+    def steps(self, after: Position | None = None) -> Iterator[TrainingStep]:
+        """Yield the steps that follow a position, from the very first when None is given."""
+        epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
+        while True:
+            config = self._config
+            rng = generator(self._seed, epoch)
+            chunks = epoch_chunks(self._pairs.spans, config.train_weights, config.chunk_pairs, rng)
+            for number in range(first_chunk, len(chunks)):
+                chunk = self._plan(epoch, number, chunks[number])
+                for step in range(first_step, len(chunk.steps)):
+                    micro_steps = [self._collate(chunk, rows) for rows in chunk.steps[step]]
+                    yield TrainingStep(Position(epoch, number, step), micro_steps)
+                first_step = 0
+            epoch, first_chunk, first_step = epoch + 1, 0, 0
+
+    def _plan(self, epoch: int, number: int, blocks: Blocks) -> _Chunk:
+        rng = generator(self._seed, epoch, number)
+        indices = blocks.draw(rng)
+        src, tgt = self._pairs.src.take(indices), self._pairs.tgt.take(indices)
+        if self._config.subword_sampling > 0:
+            src = self._sample(0, src, self._pairs.src_text, indices, draw_seed(self._seed, epoch, number, 0))
+            tgt = self._sample(1, tgt, self._pairs.tgt_text, indices, draw_seed(self._seed, epoch, number, 1))
+        steps = plan_chunk(
+            src.lengths + 1,
+            tgt.lengths + 1,
+            rng,
+            batch_tokens=self._config.batch_tokens,
+            micro_batch_tokens=self._config.micro_batch_tokens,
+        )
+        return _Chunk(indices, src, tgt, steps)
+
+    def _sample(self, side: int, rows: Rows, text: Rows | None, indices: NDArray[np.int64], seed: int) -> Rows:
+        if text is None:
+            raise ValueError("`subword_sampling` needs the raw text, but the corpus was prepared without it.")
+        strength = self._config.subword_sampling
+        sampled = self._tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
+        # A segmentation that is longer than the model can take gives way to the one that was checked.
+        limit = self._config.max_length
+        return Rows.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
+
+    def _collate(self, chunk: _Chunk, rows: NDArray[np.int64]) -> Seq2SeqBatch:
+        tokenizer = self._tokenizers[1]
+        return collate(
+            [chunk.src[row] for row in rows],
+            [chunk.tgt[row] for row in rows],
+            chunk.indices[rows],
+            pad_id=tokenizer.pad_id,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+        )
+
+
+def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
+    """Yield every pair once in batches of similar length, the same in every call: for validation."""
+    src_lengths, tgt_lengths = pairs.padded_lengths(np.arange(len(pairs)))
+    order = length_order(src_lengths, tgt_lengths, generator(0), nudged_share=0)
+    for indices in cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
+        yield collate(
+            [pairs.src[index] for index in indices],
+            [pairs.tgt[index] for index in indices],
+            indices,
+            pad_id=tokenizer.pad_id,
+            bos_id=tokenizer.bos_id,
+            eos_id=tokenizer.eos_id,
+        )
