@@ -27,7 +27,7 @@ from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.pool import Pool
-from seqlab.search.rules import Rules, make_rules
+from seqlab.search.rules import Rules, make_rules, refuse_nan
 from seqlab.search.top import Candidates, best_candidates
 
 
@@ -76,7 +76,7 @@ def beam_search(
         need_attention: also return the attention of each hypothesis.
 
     Raises:
-        ValueError: if a prefix or a banned id is impossible.
+        ValueError: if a prefix or a banned id is impossible, or if the model's scores are NaN.
     """
     if config.beam_size == 1:
         found = greedy_search(
@@ -94,6 +94,7 @@ def beam_search(
             history.attention.append(step.attention)
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
+        refuse_nan(candidates.log_probs, position)
         _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)

@@ -27,9 +27,8 @@ def ban_repeated_ngrams(scores: Tensor, ids: Tensor, size: int) -> Tensor:
         return scores
     ngrams = ids.unfold(1, size, 1)  # (N, T - size + 1, size)
     recent = ids[:, ids.shape[1] - size + 1 :]  # (N, size - 1)
-    repeats = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2)
-    ceiling = torch.full(repeats.shape, float("inf"), dtype=scores.dtype, device=scores.device)
-    return scores.scatter_reduce(1, ngrams[:, :, -1], ceiling.masked_fill(repeats, NEVER), "amin")
+    rows, places = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2).nonzero(as_tuple=True)
+    return scores.index_put((rows, ngrams[rows, places, -1]), scores.new_tensor(NEVER))
 
 
 def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:

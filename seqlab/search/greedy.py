@@ -10,7 +10,7 @@ from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.rules import Rules, make_rules
+from seqlab.search.rules import Rules, make_rules, refuse_nan
 
 
 class _Found:
@@ -81,6 +81,7 @@ def greedy_search(
         scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
         last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
         best = scores.gather(1, last_ids[:, None])[:, 0]
+        refuse_nan(best, position)
         # Where all ids are forbidden the hypothesis stays as it is, unfinished.
         rows = (best > NEVER).nonzero()[:, 0]
         attention = None if step.attention is None else step.attention[rows]

@@ -102,3 +102,16 @@ def make_rules(
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
     )
+
+
+def refuse_nan(log_probs: Tensor, position: int) -> None:
+    """Stop if the best scores of a step are not numbers: comparing them would give an arbitrary hypothesis.
+
+    Raises:
+        ValueError: if one is NaN.
+    """
+    if log_probs.isnan().any():
+        raise ValueError(
+            f"The model gave scores that are not numbers (NaN) at position {position}. Its weights are damaged, or its "
+            "precision is too low for them."
+        )

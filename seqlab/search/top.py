@@ -12,6 +12,8 @@ from torch.nn.functional import pad
 
 from seqlab.search.constraints import NEVER
 
+COLUMNS_PER_GROUP = 8
+
 
 class Candidates(NamedTuple):
     """Continuations of the rows of A sentences, n for each, best first. All fields (A, n)."""
@@ -32,30 +34,53 @@ class Candidates(NamedTuple):
 def top_ids(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Find the `count` highest scores of each row and their ids: (N, count) twice, best first, lower ids before equals.
 
-    What is not finite is not ordered: of several -inf any may be returned. `count` is at most W.
+    Of several -inf any may be returned. `count` is at most W.
     """
-    width = scores.shape[1]
-    values, ids = scores.topk(min(count + 1, width), dim=1)
-    if width > count:
-        # Equal scores on both sides of the cut: topk left out some that may have lower ids.
+    if count < scores.shape[1]:
+        values, ids = _top_in_any_order(scores, count + 1)
+        # Equal scores on both sides of the cut: among those left out there may be lower ids.
         cut = values[:, count - 1]
         rows = ((cut == values[:, count]) & (cut > NEVER)).nonzero()[:, 0]
         values, ids = values[:, :count], ids[:, :count]
         if len(rows):
-            ids = ids.index_copy(0, rows, _ids_at_the_cut(scores[rows], values[rows], ids[rows]))
-    ids = ids.sort(dim=1).values
+            ids = ids.index_copy(0, rows, _lowest_ids_at_the_cut(scores[rows], values[rows], ids[rows]))
+        ids = ids.sort(dim=1).values
+    else:
+        ids = torch.arange(count, device=scores.device).expand(len(scores), -1)
     values, order = scores.gather(1, ids).sort(dim=1, descending=True, stable=True)
     return values, ids.gather(1, order)
 
 
-def _ids_at_the_cut(scores: Tensor, values: Tensor, ids: Tensor) -> Tensor:
+def _top_in_any_order(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Do what topk does, in less than half the time for many columns: the maxima of groups tell where to look.
+
+    Every `num_groups`-th column belongs to the same group. The `count` highest values lie in the `count` groups with
+    the highest maxima, or in the few columns that are left over.
+    """
+    width = scores.shape[1]
+    num_groups = width // COLUMNS_PER_GROUP
+    if num_groups < 4 * count:
+        return scores.topk(count, dim=1)
+    grouped = scores[:, : num_groups * COLUMNS_PER_GROUP].unflatten(1, (COLUMNS_PER_GROUP, num_groups))
+    groups = grouped.amax(dim=1).topk(count, dim=1, sorted=False).indices  # (N, count)
+    offsets = torch.arange(0, num_groups * COLUMNS_PER_GROUP, num_groups, device=scores.device)
+    left_over = torch.arange(num_groups * COLUMNS_PER_GROUP, width, device=scores.device)
+    columns = torch.cat(
+        [(groups[:, :, None] + offsets).flatten(1), left_over.expand(len(scores), -1)], dim=1
+    )  # (N, count * COLUMNS_PER_GROUP + left over)
+    values, places = scores.gather(1, columns).topk(count, dim=1)
+    return values, columns.gather(1, places)
+
+
+def _lowest_ids_at_the_cut(scores: Tensor, values: Tensor, ids: Tensor) -> Tensor:
     """Replace the ids whose value equals the last one by the lowest ids with that value. values, ids: (N, count)."""
-    width, count = scores.shape[1], values.shape[1]
-    cut = values[:, -1:]
-    position = torch.arange(width, dtype=torch.int32, device=scores.device)
-    lowest = torch.where(scores == cut, position, width).topk(count, dim=1, largest=False, sorted=True).values
-    rank_among_equals = (values == cut).cumsum(dim=1) - 1
-    return torch.where(values == cut, lowest.long().gather(1, rank_among_equals.clamp(min=0)), ids)
+    is_cut = values == values[:, -1:]
+    rows, equals = (scores == values[:, -1:]).nonzero(as_tuple=True)  # in the order of rows, then ids
+    first = torch.searchsorted(rows, torch.arange(len(scores), device=scores.device))
+    rank = torch.arange(len(rows), device=scores.device) - first[rows]
+    wanted = rank < is_cut.sum(dim=1)[rows]
+    # The places with the value of the cut come last in each row, so row by row there are as many as are wanted.
+    return ids.masked_scatter(is_cut, equals[wanted])
 
 
 def best_candidates(scores: Tensor, log_probs: Tensor, count: int) -> Candidates:

@@ -1,0 +1,47 @@
+"""What a SearchConfig refuses, and the lengths and penalties that it means."""
+
+from typing import Any
+
+import pytest
+
+from seqlab.search import SearchConfig
+from seqlab.search.length import length_limits, length_penalty
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"beam_size": 0}, "`beam_size` must be at least 1, but is 0 instead."),
+        ({"num_hypotheses": 0}, "`num_hypotheses` must be at least 1, but is 0 instead."),
+        (
+            {"beam_size": 2, "num_hypotheses": 3},
+            r"`num_hypotheses` must be at most `beam_size` \(2\), but is 3 instead.",
+        ),
+        ({"max_length": 0}, "`max_length` must be at least 1, but is 0 instead."),
+        ({"no_repeat_ngram_size": -1}, "`no_repeat_ngram_size` must be at least 0, but is -1 instead."),
+        ({"length_alpha": float("nan")}, "`length_alpha` must be between -10 and 10, but is nan instead."),
+        ({"length_alpha": 11}, "`length_alpha` must be between -10 and 10, but is 11.0 instead."),
+        ({"max_length_ratio": -0.5}, "`max_length_ratio` must be finite and at least 0, but is -0.5 instead."),
+        ({"min_length_ratio": float("inf")}, "`min_length_ratio` must be finite and at least 0, but is inf instead."),
+        ({"length_penalty": "other"}, "length_penalty"),
+        ({"beamsize": 3}, "beamsize"),
+    ],
+)
+def test_impossible_values_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SearchConfig(**fields)
+
+
+def test_penalties_are_the_published_formulas() -> None:
+    plain, gnmt = SearchConfig(length_alpha=0.5), SearchConfig(length_penalty="gnmt", length_alpha=2)
+    assert [length_penalty(n, plain) for n in (0, 1, 4, 9)] == [1, 1, 2, 3]
+    assert [length_penalty(n, gnmt) for n in (0, 1, 7, 13)] == [1, 1, 4, 9]
+    assert length_penalty(30, SearchConfig(length_alpha=0)) == 1
+
+
+def test_limits_follow_the_source_and_the_cap() -> None:
+    config = SearchConfig(max_length_ratio=1.5, max_length_offset=2, max_length=20, min_length_ratio=0.7)
+    assert length_limits([1, 5, 10, 50], 4, config) == ([1, 3, 7, 20], [3, 9, 17, 20])
+    assert length_limits(None, 2, SearchConfig(max_length=7)) == ([1, 1], [7, 7])
+    shrinking = SearchConfig(max_length_ratio=1, max_length_offset=-3)
+    assert length_limits([1, 4, 9], 3, shrinking) == ([1, 1, 1], [1, 1, 6])

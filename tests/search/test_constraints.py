@@ -1,0 +1,88 @@
+"""Each constraint alone, against loops; and what is refused."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from reference.exhaustive import repeats
+from reference.scripted import Scripted, batch_of
+
+from seqlab.search import SearchConfig, beam_search, greedy_search
+from seqlab.search.constraints import NEVER, NOT_FORCED, ban_early_end, ban_ids, ban_repeated_ngrams, force_ids
+
+
+@given(
+    ids=st.integers(0, 7).flatmap(
+        lambda n: st.lists(st.lists(st.integers(0, 2), min_size=n, max_size=n), min_size=1, max_size=4)
+    ),
+    size=st.integers(1, 4),
+)
+def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
+    scores = torch.randn(len(ids), 3)
+    before = scores.clone()
+    allowed = ban_repeated_ngrams(scores, torch.tensor(ids, dtype=torch.int64).view(len(ids), -1), size)
+    assert torch.equal(scores, before)
+    for row, said in enumerate(ids):
+        earlier = {tuple(said[i : i + size]) for i in range(len(said) - size + 1)}
+        for i in range(3):
+            completes = (*said, i)[-size:] in earlier
+            assert allowed[row, i] == (NEVER if completes else scores[row, i])
+
+
+def test_the_others_leave_their_input_as_it_was() -> None:
+    scores = torch.arange(-6.0, 0.0).view(2, 3)
+    before = scores.clone()
+    assert ban_ids(scores, torch.tensor([0, 2])).tolist() == [[NEVER, -5, NEVER], [NEVER, -2, NEVER]]
+    assert ban_early_end(scores, torch.tensor([True, False]), 1).tolist() == [[-6, NEVER, -4], [-3, -2, -1]]
+    free = scores - 10
+    forced = force_ids(scores, free, torch.tensor([NOT_FORCED, 2]))
+    assert forced.tolist() == [[-6, -5, -4], [NEVER, NEVER, -11]]
+    assert torch.equal(scores, before)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
+    model = Scripted(5, spread=0.3)
+    config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=size)
+    for found in beam_search(model, batch_of(list(range(8))), config):
+        assert not any(repeats(h.ids, size) for h in found)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_prefix_wins_over_other_constraints(beam_size: int) -> None:
+    model = Scripted(5)
+    config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=1)
+    prefixes = [[2, 2, 3, 3], [], [4]]
+    batch = batch_of([0, 1, 2])
+    for prefix, found in zip(
+        prefixes, beam_search(model, batch, config, prefixes=prefixes, banned_ids=[3]), strict=True
+    ):
+        for h in found:
+            assert h.ids[: len(prefix)] == prefix
+            assert 3 not in h.ids[len(prefix) :]
+
+
+@pytest.mark.parametrize("search", [greedy_search, beam_search])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prefixes": [[0]]}, r"`prefixes\[0\]` must not contain `eos_id` \(0\), but is \[0\] instead"),
+        ({"prefixes": [[1, 4]]}, r"`prefixes\[0\]` must hold ids from 0 to 3, but holds 4"),
+        ({"prefixes": [[-1]]}, r"`prefixes\[0\]` must hold ids from 0 to 3, but holds -1"),
+        ({"prefixes": [[1], [1]]}, r"`prefixes` must have one entry per sentence \(1\), but has 2"),
+        ({"prefixes": [[1] * 6]}, r"`prefixes\[0\]` has 6 ids, which leaves no room for eos .* maximum length of 6"),
+        ({"banned_ids": [0]}, r"`banned_ids` must not contain `eos_id` \(0\)"),
+        ({"banned_ids": [9]}, r"`banned_ids` must be from 0 to 3, but one is 9"),
+    ],
+)
+def test_what_cannot_be_is_refused(search: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        search(Scripted(), batch_of([0]), SearchConfig(max_length=6), **arguments)
+
+
+def test_a_minimum_relative_to_no_source_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`min_length_ratio` is 0\.5, but the batch has no `src_lengths`"):
+        beam_search(Scripted(), batch_of([0]), SearchConfig(min_length_ratio=0.5))

@@ -1,0 +1,81 @@
+"""An ensemble is the model whose probabilities are the mean of its members'."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from reference.exhaustive import all_sequences, best
+from reference.scripted import Scripted, batch_of
+
+from seqlab.search import Ensemble, SearchConfig, beam_search, greedy_search
+
+
+def mean_table(models: list[Scripted], key: int, history: tuple[int, ...]) -> list[float]:
+    tables = [model.table(key, history) for model in models]
+    means = [sum(math.exp(score) for score in column) / len(models) for column in zip(*tables, strict=True)]
+    return [math.log(mean) if mean > 0 else float("-inf") for mean in means]
+
+
+@pytest.mark.parametrize("banned_share", [0.0, 0.4])
+def test_an_ensemble_is_searched_exactly(banned_share: float) -> None:
+    models = [Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(3)]
+    config = SearchConfig(beam_size=400, num_hypotheses=5, max_length=5)
+    keys = list(range(5))
+    for key, found in zip(keys, beam_search(Ensemble(models), batch_of(keys), config), strict=True):
+        every = all_sequences(lambda h, key=key: mean_table(models, key, h), 0, config, 1, 5)
+        expected = best(every, 5)
+        assert [tuple(h.ids) for h in found] == [e.ids for e in expected]
+        assert [h.score for h in found] == pytest.approx([e.score for e in expected], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_twice_the_same_model_is_that_model(beam_size: int) -> None:
+    config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=8)
+    batch = batch_of([0, 1, 2])
+    alone = beam_search(Scripted(6), batch, config, need_attention=True)
+    twice = beam_search(Ensemble([Scripted(6), Scripted(6)]), batch, config, need_attention=True)
+    for one, two in zip(alone, twice, strict=True):
+        assert [h.ids for h in one] == [h.ids for h in two]
+        assert [h.score for h in one] == pytest.approx([h.score for h in two], rel=1e-5)
+        for a, b in zip(one, two, strict=True):
+            assert a.attention is not None
+            assert b.attention is not None
+            torch.testing.assert_close(a.attention, b.attention)
+
+
+def test_no_batch_changes_an_ensembles_answer() -> None:
+    """Bitwise, with a vocabulary that does not fill the vector registers."""
+    ensemble = Ensemble([Scripted(37, seed=seed) for seed in range(3)])
+    config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
+    together = beam_search(ensemble, batch_of(list(range(9))), config)
+    for key in range(9):
+        assert beam_search(ensemble, batch_of([key]), config) == [together[key]]
+
+
+def test_a_forked_ensemble_is_independent() -> None:
+    ensemble = Ensemble([Scripted(4, seed=seed) for seed in range(2)])
+    last_ids, state = ensemble.start(batch_of([0, 1]))
+    copy = state.fork()
+    first = ensemble.step(last_ids, state)
+    second = ensemble.step(last_ids, copy)
+    assert torch.equal(first.scores, second.scores)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "must have at least 1 member, but has 0 instead"),
+        ([Scripted(4), Scripted(5)], r"must have the same `vocab_size`, but theirs are \[4, 5\]"),
+        ([Scripted(4, 0), Scripted(4, 1)], r"must have the same `eos_id`, but theirs are \[0, 1\]"),
+    ],
+)
+def test_members_must_agree(members: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Ensemble(members)
+
+
+def test_members_must_start_alike() -> None:
+    ensemble = Ensemble([Scripted(4, bos_id=1), Scripted(4, bos_id=2)])
+    with pytest.raises(ValueError, match="must start from the same ids"):
+        greedy_search(ensemble, batch_of([0]), SearchConfig())
