@@ -9,6 +9,30 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 
+class Projection(Protocol):
+    """What maps hidden states to the vocabulary, without ever holding the logits of all tokens at once."""
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """hidden (..., D) -> logits (..., V) in fp32."""
+        ...
+
+    def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """hidden (R, D), targets (R,) -> the sums of the smoothed loss and of the detached nll, in nats."""
+        ...
+
+
+class DecoderOutput(NamedTuple):
+    """What one teacher-forced pass gives."""
+
+    hidden: Tensor
+    """(B, T, D): hidden states, not yet projected."""
+    projection: Projection
+
+    def logits(self) -> Tensor:
+        """(B, T, V) in fp32: all of them at once, for small batches and for losses that need them."""
+        return self.projection(self.hidden)
+
+
 class Step(NamedTuple):
     """What one step of a left-to-right model gives for each row."""
 
@@ -49,8 +73,11 @@ class Stepper(Protocol):
         """
         ...
 
-    def step(self, last_ids: Tensor, state: State) -> Step:
-        """Read `last_ids` (N,) int64 and score the id that comes next. Consumes `state`."""
+    def step(self, last_ids: Tensor, state: Any) -> Step:
+        """Read `last_ids` (N,) int64 and score the id that comes next. Consumes `state`.
+
+        The state is one that this same model returned; `Any`, so that each model can name its own type of it.
+        """
         ...
 
 
