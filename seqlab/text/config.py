@@ -21,10 +21,10 @@ class _SentencePieceConfig(_SharedConfig):
     vocab_size: Annotated[int, Field(ge=261)] = 8000
     """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
 
-    character_coverage: Annotated[float, Field(gt=0.9, le=1.0)] = 0.9995
+    character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
     """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
 
-    max_train_lines: Annotated[int, Field(ge=1)] = 5_000_000
+    max_train_lines: Annotated[int, Field(gt=100)] = 5_000_000
     """Lines held in memory to learn from: of a longer text, a random sample of this many."""
 
 

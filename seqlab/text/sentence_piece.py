@@ -2,13 +2,15 @@
 
 import io
 import re
-import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
 import sentencepiece
 
 from seqlab.text.config import SentencePieceBpeConfig, SentencePieceUnigramConfig
+from seqlab.text.sampling import BpeDropout, UnigramSampling
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 _SPACE = (
@@ -19,7 +21,6 @@ _SKIPPED_BY_TRAINER = re.compile("[\t\0▅]")
 _TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 _TRAINER_THREADS = 4  # fixed: the unigram model's sums depend on their number, on no machine's count of cores
 _MAX_LINE_BYTES = 2**24  # the trainer leaves out longer lines; its own limit is 4,192
-_SEEDED = threading.Lock()
 
 
 class SentencePiece:
@@ -76,17 +77,18 @@ class SentencePiece:
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         """Draw a segmentation of each line; the meaning of `strength` is in `Tokenizer.sample`."""
-        # sentencepiece seeds the generator of each new thread from one global number (and ignores 2^32 - 1). A batch
-        # is encoded on new threads: with one of them, and the lock, the draws depend on nothing but the arguments.
-        with _SEEDED:
-            sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
-            return self._processor.encode(
-                [_escape(line) for line in lines],
-                enable_sampling=True,
-                nbest_size=-1,
-                alpha=strength if self._is_bpe else 1 - strength,
-                num_threads=1,
-            )
+        generator = np.random.Generator(np.random.PCG64(seed % 2**64))
+        return self._sampler([_escape(line) for line in lines], generator, strength)
+
+    @cached_property
+    def _sampler(self) -> BpeDropout | UnigramSampling:
+        model = self._processor
+        byte_ids = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+        taken = {PAD_ID, BOS_ID, EOS_ID, UNK_ID, *byte_ids}
+        ids = {model.id_to_piece(index): index for index in range(self.vocab_size) if index not in taken}
+        if self._is_bpe:
+            return BpeDropout(ids, byte_ids)
+        return UnigramSampling(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [_unescape(line) for line in self._processor.decode(rows)] if rows else []

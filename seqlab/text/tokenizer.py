@@ -48,7 +48,7 @@ class Tokenizer(Protocol):
         """Draw a segmentation of each line: a pure function of (lines, seed, strength), in any thread or process.
 
         A line's segmentation depends on the lines before it: sample the same chunk to get the same ids. `strength`
-        runs from 0 (the same as `encode`) to below 1; `seed` is any integer, taken modulo 2^32 - 1.
+        runs from 0 (the same as `encode`) to below 1; `seed` is any integer, taken modulo 2^64.
 
         - `sentencepiece_bpe`: BPE dropout (Provilkov et al., 2020), which leaves out each merge with probability
           `strength`; 0.1 is usual and makes the rows about 40% longer.

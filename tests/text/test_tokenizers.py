@@ -1,0 +1,180 @@
+"""What every kind of tokenizer promises, tried on arbitrary Unicode."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from seqlab.text import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    Tokenizer,
+    TokenizerConfig,
+    WordsConfig,
+    train_tokenizer,
+)
+
+# Text that has learned pieces with everything a tokenizer may trip over: markers, escapes, bytes spelt out, specials.
+LINES = [
+    "A man rides a horse, and two dogs run.",
+    "Ein Mann reitet ein Pferd, und zwei Hunde rennen.",
+    "▁ ▁▁ literal ▁markers▁ and \x10escapes \x101 \x100",
+    "<s> </s> <pad> <unk> <0x41> Ġ Ċ ⁇ 👩‍👩‍👧 日本語 ﬁ² é e\u0301",
+] * 10
+SUBWORDS = {
+    "sentencepiece_bpe": SentencePieceBpeConfig(vocab_size=450, character_coverage=1.0),
+    "sentencepiece_bpe, rare characters as bytes": SentencePieceBpeConfig(vocab_size=350, character_coverage=0.98),
+    "sentencepiece_unigram": SentencePieceUnigramConfig(vocab_size=400, character_coverage=1.0),
+    "bpe": BpeConfig(vocab_size=400),
+}
+LOOKED_UP = {"characters": CharactersConfig(), "words": WordsConfig()}
+KINDS = SUBWORDS | LOOKED_UP
+TOKENIZERS: dict[str, Tokenizer] = {}
+
+
+def join_surrogates(line: str) -> str:
+    return line.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def tokenizer_of(kind: str) -> Tokenizer:
+    if kind not in TOKENIZERS:
+        TOKENIZERS[kind] = train_tokenizer(KINDS[kind], LINES)
+    return TOKENIZERS[kind]
+
+
+any_text = st.text(alphabet=st.characters(exclude_characters="\n"), max_size=40)  # surrogates too
+awkward = st.lists(
+    st.sampled_from(
+        [*" \t\r\0▁▅\x10019Aaeé", "<s>", "</s>", "<pad>", "<unk>", "<0x41>", "\u2028", "\x85", "\u0301", "👩‍👧"]
+    )
+).map("".join)
+lines = any_text | awkward
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+@given(line=lines)
+@example(line="")
+@example(line=" ")
+@example(line="  leading, double  and trailing  ")
+@example(line="\ufeffbyte order mark")
+@example(line="\ud83d\ude00 \ud83d")
+def test_subwords_round_trip_any_line(kind: str, line: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    rows = tokenizer.encode([line])
+    expected = unicodedata.normalize("NFC", join_surrogates(line))
+    assert tokenizer.decode(rows) == [expected] == [tokenizer.normalize(line)]
+    assert all(tokenizer.unk_id < index < tokenizer.vocab_size for index in rows[0])
+    assert bool(rows[0]) == bool(line)
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece_bpe", "sentencepiece_unigram"])
+@given(line=lines, seed=st.integers(), strength=st.floats(0, 1, exclude_max=True))
+def test_sampled_segmentations_decode_to_the_same_line(kind: str, line: str, seed: int, strength: float) -> None:
+    tokenizer = tokenizer_of(kind)
+    rows = tokenizer.sample([line], seed=seed, strength=strength)
+    assert tokenizer.decode(rows) == [tokenizer.normalize(line)]
+    assert all(tokenizer.unk_id < index < tokenizer.vocab_size for index in rows[0])
+
+
+@given(text=st.lists(lines, min_size=1))
+@example(text=["\u2028a\x85b  c ", "  "])
+def test_characters_and_words_round_trip_what_they_have_seen(text: list[str]) -> None:
+    text = [*text, " visible\t"]  # lines without a visible character are not learned from
+    characters = train_tokenizer(CharactersConfig(), text)
+    words = train_tokenizer(WordsConfig(), text)
+    for line in text:
+        plain = unicodedata.normalize("NFC", join_surrogates(line))
+        (row,) = words.encode([line])
+        assert words.decode([row]) == [" ".join(plain.split())] == [words.normalize(line)]
+        assert words.unk_id not in row
+        if line.strip():
+            (row,) = characters.encode([line])
+            assert characters.decode([row]) == [plain] == [characters.normalize(line)]
+            assert characters.unk_id not in row
+
+
+@pytest.mark.parametrize("kind", LOOKED_UP)
+@given(line=lines)
+def test_characters_and_words_never_fail_and_never_give_control_ids(kind: str, line: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    (row,) = tokenizer.encode([line])
+    assert all(tokenizer.unk_id <= index < tokenizer.vocab_size for index in row)
+    tokenizer.decode([row])
+
+
+def test_unknown_items_become_unk_and_are_printed() -> None:
+    characters = train_tokenizer(CharactersConfig(), ["abc ab"])
+    assert characters.encode(["axb"]) == [[4, characters.unk_id, 5]]  # a and b, twice each, come first
+    assert characters.decode([[4, characters.unk_id, 5]]) == ["a<unk>b"]
+    words = train_tokenizer(WordsConfig(), ["one two"])
+    assert words.decode(words.encode([" one \u2028three two "])) == ["one <unk> two"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_special_ids(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    specials = [tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id]
+    assert specials == [0, 1, 2, 3]
+    assert tokenizer.tokens(specials) == ["<pad>", "<s>", "</s>", "<unk>"]
+    (row,) = tokenizer.encode(["A man"])
+    assert tokenizer.decode([[1, *row, 2, 0, 0], [], [2]]) == ["A man", "", ""]
+    assert tokenizer.decode([]) == tokenizer.encode([]) == []
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+def test_subwords_print_nothing_as_unknown(kind: str) -> None:
+    assert tokenizer_of(kind).decode([[3]]) == [""]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [-1, 1_000_000])
+def test_an_id_that_does_not_exist_is_named(kind: str, wrong: int) -> None:
+    with pytest.raises(ValueError, match=f"one is {wrong} instead"):
+        tokenizer_of(kind).decode([[5], [5, wrong]])
+    with pytest.raises(ValueError, match=f"one is {wrong} instead"):
+        tokenizer_of(kind).tokens([wrong])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_id_has_a_printable_name(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    names = tokenizer.tokens(range(tokenizer.vocab_size))
+    assert all(name and name.isprintable() and " " not in name for name in names)
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+def test_tokens_spell_the_line(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    (row,) = tokenizer.encode(["two dogs run"])
+    assert "".join(tokenizer.tokens(row)) == "▁two▁dogs▁run"
+    (row,) = tokenizer.encode(["\U0001f9a9"])  # not in the text: its four bytes
+    assert "".join(tokenizer.tokens(row)).endswith("<0xF0><0x9F><0xA6><0xA9>")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_do_not_depend_on_their_batch(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    assert tokenizer.encode(LINES) == [tokenizer.encode([line])[0] for line in LINES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("form", "expected"), [("none", "ﬁ e\u0301"), ("nfc", "ﬁ \u00e9"), ("nfkc", "fi \u00e9")])
+def test_normalization_forms(kind: str, form: str, expected: str) -> None:
+    settings = {"kind": KINDS[kind].kind, "normalization": form}
+    config = TypeAdapter(TokenizerConfig).validate_python(settings)
+    tokenizer = train_tokenizer(config, ["ﬁ e\u0301 fi \u00e9"] * 3)
+    assert tokenizer.decode(tokenizer.encode(["ﬁ e\u0301"])) == [expected]
+
+
+def test_config_is_a_union_by_kind() -> None:
+    adapter = TypeAdapter(TokenizerConfig)
+    for config in KINDS.values():
+        assert adapter.validate_python(adapter.dump_python(config)) == config
+    with pytest.raises(ValidationError, match="vocab_sise"):
+        adapter.validate_python({"kind": "words", "vocab_sise": 10})
+    with pytest.raises(ValidationError, match="min_count"):
+        adapter.validate_python({"kind": "sentencepiece_bpe", "min_count": 1})
