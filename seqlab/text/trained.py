@@ -187,7 +187,7 @@ def _load_segmenter(config: TokenizerConfig, content: bytes) -> Segmenter:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path} is missing: {path.parent} is not the folder of a tokenizer.") from error
 
 

@@ -170,6 +170,9 @@ def test_a_damaged_folder_names_the_file(config: TokenizerConfig, name: str, tmp
     path.unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
         load_tokenizer(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"tokenizer\.json is missing"):
+        load_tokenizer(tmp_path / "file")
 
 
 def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
