@@ -1,0 +1,252 @@
+"""The Transformer encoder-decoder (Vaswani et al. 2017), read from top to bottom.
+
+Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.nn import masks
+from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqlab.nn.dropout import Dropout
+from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.positions import LearnedPositions, SinusoidalPositions
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.transformer import DecoderLayer, EncoderLayer, LayerMemory, NormPlacement
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class TransformerConfig:
+    """A Transformer encoder-decoder."""
+
+    family: Literal["transformer"] = "transformer"
+    d_model: int = 256
+    """Size of every hidden state."""
+    d_ff: int = 1024
+    """Size of the hidden layer of the feed-forward networks."""
+    num_heads: int = 4
+    """Attention heads; `d_model` must be divisible by it."""
+    num_encoder_layers: int = 4
+    """Layers of the encoder."""
+    num_decoder_layers: int = 4
+    """Layers of the decoder."""
+    dropout: float = 0.1
+    """Probability of dropping an element of an embedding or of a residual branch."""
+    attention_dropout: float = 0.0
+    """Probability of dropping an attention weight."""
+    activation_dropout: float = 0.0
+    """Probability of dropping an element of the feed-forward hidden layer."""
+    norm: NormPlacement = "pre"
+    """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    """How positions are encoded."""
+    max_length: int = 512
+    """Longest sequence in tokens with `positions: learned`, and the limit that inference cuts longer input at."""
+    activation: Activation = "relu"
+    """Non-linearity of the feed-forward networks."""
+    tied_embeddings: Literal["all", "decoder", "none"] = "all"
+    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TransformerConfig":
+        if self.d_model % self.num_heads:
+            raise ValueError(f"`d_model` {self.d_model} must be divisible by `num_heads` {self.num_heads}.")
+        for name in ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers", "max_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)} instead.")
+        for name in ("dropout", "attention_dropout", "activation_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be in [0, 1), but is {getattr(self, name)} instead.")
+        return self
+
+
+class Embedding(nn.Module):
+    """Symbols to vectors: a scaled lookup, positions, dropout; the result is fp32 whatever the weight's dtype."""
+
+    def __init__(self, config: TransformerConfig, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+        self.scale = config.d_model**0.5
+        self.positions: nn.Module | None = None
+        if config.positions == "sinusoidal":
+            self.positions = SinusoidalPositions(config.d_model)
+        elif config.positions == "learned":
+            self.positions = LearnedPositions(config.d_model, config.max_length)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """ids (B, T) at positions start ... -> (B, T, D)."""
+        x = F.embedding(ids, self.weight).float() * self.scale
+        return self.dropout(x if self.positions is None else self.positions(x, start))
+
+
+class Encoder(nn.Module):
+    """Source ids to memory."""
+
+    def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.d_model, config.norm, config.dropout, _self_attention(config), _feed_forward(config))
+            for _ in range(config.num_encoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+
+    def forward(self, src: Tensor, can_attend: Tensor) -> Tensor:
+        """src (B, S), can_attend (B, 1, 1, S) -> memory (B, S, D)."""
+        x = self.embedding(src)
+        for layer in self.layers:
+            x = layer(x, can_attend)
+        return self.norm(x)
+
+
+class Decoder(nn.Module):
+    """Target ids and memory to hidden states."""
+
+    def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.layers = nn.ModuleList(
+            DecoderLayer(
+                config.d_model,
+                config.norm,
+                config.dropout,
+                _self_attention(config),
+                CrossAttention(config.d_model, config.num_heads, config.attention_dropout),
+                _feed_forward(config),
+            )
+            for _ in range(config.num_decoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+
+    def memories(self, memory: Tensor, can_attend: Tensor) -> list[LayerMemory]:
+        """Project the memory (B, S, D) once for each layer."""
+        pairs = (layer.cross_attention.keys_and_values(memory) for layer in self.layers)
+        return [LayerMemory(key, value, can_attend) for key, value in pairs]
+
+    def forward(
+        self, tgt_in: Tensor, memories: list[LayerMemory], start: int = 0, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """tgt_in (B, T) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
+        x = self.embedding(tgt_in, start)
+        attention = None
+        for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
+            x, attention = layer(x, memory, need_attention and i == len(self.layers) - 1)
+        return self.norm(x), attention
+
+
+class TransformerState:
+    """Keys and values of the memory, one row per sentence, and of the past, one row per hypothesis."""
+
+    def __init__(self, memories: list[LayerMemory], rows: int, length: int, need_attention: bool) -> None:
+        self.memories = memories
+        self.rows = rows
+        self.length = length
+        self.need_attention = need_attention
+
+    def select(self, rows: Tensor) -> "TransformerState":
+        """Keep, reorder or repeat rows. The memory stays as it is while each sentence keeps equally many rows."""
+        sentences = self.memories[0].key.size(0)
+        sentence_of_row = torch.div(rows, self.rows // sentences, rounding_mode="floor")
+        kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
+        if not bool((counts == counts[0]).all()):
+            kept = sentence_of_row  # rows are unevenly shared: each gets a memory of its own
+        unchanged = kept.numel() == sentences and bool((kept == torch.arange(sentences, device=kept.device)).all())
+        for memory in self.memories:
+            if not unchanged:
+                memory.key, memory.value = memory.key[kept], memory.value[kept]
+                memory.can_attend = memory.can_attend[kept]
+            assert memory.cache is not None
+            memory.cache.select(rows)
+        self.rows = rows.numel()
+        return self
+
+    def fork(self) -> "TransformerState":
+        """Copy the past; the memory is never written to and is shared."""
+        memories = [replace(m, cache=m.cache.fork() if m.cache else None) for m in self.memories]
+        return TransformerState(memories, self.rows, self.length, self.need_attention)
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder; a `Stepper` and a `Scorer`."""
+
+    def __init__(
+        self, config: TransformerConfig, src_vocab_size: int, tgt_vocab_size: int, bos_id: int, eos_id: int
+    ) -> None:
+        super().__init__()
+        if config.tied_embeddings == "all" and src_vocab_size != tgt_vocab_size:
+            raise ValueError(
+                f"`model.tied_embeddings: all` needs one vocabulary for both sides, but they have {src_vocab_size} and "
+                f"{tgt_vocab_size} entries: set `data.joint_vocabulary: true` or `model.tied_embeddings: decoder`."
+            )
+        self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
+        std = config.d_model**-0.5
+        tgt_weight = nn.Parameter(torch.empty(tgt_vocab_size, config.d_model).normal_(std=std))
+        src_weight = out_weight = tgt_weight
+        if config.tied_embeddings != "all":
+            src_weight = nn.Parameter(torch.empty(src_vocab_size, config.d_model).normal_(std=std))
+        if config.tied_embeddings == "none":
+            out_weight = nn.Parameter(torch.empty(tgt_vocab_size, config.d_model).normal_(std=std))
+        self.encoder = Encoder(config, Embedding(config, src_weight))
+        self.decoder = Decoder(config, Embedding(config, tgt_weight))
+        self.projection = VocabularyProjection(out_weight)
+        self.apply(_initialise)
+
+    def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
+        """Run the encoder and project its memory for every decoder layer."""
+        can_attend = masks.can_attend_to_keys(masks.padding_mask(batch.src_lengths, batch.src.size(1)))
+        return self.decoder.memories(self.encoder(batch.src, can_attend), can_attend)
+
+    def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
+        """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
+        assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
+        hidden, _ = self.decoder(batch.tgt_in, self.encode(batch))
+        return DecoderOutput(hidden, self.projection)
+
+    def score(self, batch: Seq2SeqBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
+        assert batch.tgt_out is not None, "scoring needs a target"
+        log_probs = self(batch).logits().log_softmax(-1)
+        ignored = batch.tgt_out == IGNORE
+        picked = log_probs.gather(2, batch.tgt_out.masked_fill(ignored, 0)[..., None]).squeeze(2)
+        return picked.masked_fill(ignored, 0.0)
+
+    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
+        """Encode the source; the first step reads bos."""
+        memories = self.encode(batch)
+        for memory in memories:
+            memory.cache = KeyValueCache()
+        rows = batch.src.size(0)
+        return batch.src.new_full((rows,), self.bos_id), TransformerState(memories, rows, 0, need_attention)
+
+    def step(self, last_ids: Tensor, state: TransformerState) -> Step:
+        """Read one id per row (N,) and score the next."""
+        hidden, attention = self.decoder(last_ids[:, None], state.memories, state.length, state.need_attention)
+        state.length += 1
+        scores = self.projection(hidden[:, 0]).log_softmax(-1)
+        return Step(scores, state, None if attention is None else attention[:, 0])
+
+
+def _self_attention(config: TransformerConfig) -> SelfAttention:
+    return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
+
+
+def _feed_forward(config: TransformerConfig) -> FeedForward:
+    return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Glorot-uniform weights (fused projections one part at a time) and zero biases."""
+    if isinstance(module, nn.Linear):
+        parts = max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
+        for part in module.weight.chunk(parts):
+            nn.init.xavier_uniform_(part)
+        nn.init.zeros_(module.bias)

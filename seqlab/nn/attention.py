@@ -1,0 +1,172 @@
+"""Multi-head attention, its cache, and the choice of the kernel that computes it.
+
+Shapes: B batch, T queries, S keys, H heads, E = head_dim.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqlab.nn import masks
+from seqlab.nn.dropout import dropout
+from seqlab.nn.linear import Linear
+from seqlab.nn.positions import RotaryPositions
+
+
+def explicit_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Attend by two products and a softmax, in fp32, and return the weights (B, H, T, S) too.
+
+    On the CPU this is the fast way for sentences: the backward pass of the fused kernel costs 6 to 8 times as much at
+    16 to 32 positions, and bf16 products of small matrices build a kernel for each new shape where fp32 ones do not.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        scores = (query * query.size(-1) ** -0.5) @ key.transpose(-2, -1)  # (B, H, T, S)
+        if bias is not None:
+            scores = scores + bias
+        weights = torch.softmax(scores, dim=-1)
+        dropped = dropout(weights, dropout_p) if dropout_p > 0 else weights
+        return dropped @ value, weights
+
+
+def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
+    """(B, T, parts * D) -> `parts` tensors (B, H, T, E), contiguous; in fp32 on the CPU for `explicit_attention`."""
+    batch, length, _ = x.shape
+    x = x.view(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4)
+    return x.to(torch.float32 if x.device.type == "cpu" else x.dtype, memory_format=torch.contiguous_format).unbind(0)
+
+
+class KeyValueCache:
+    """Keys and values of the positions read so far, (N, H, capacity, E), written in place (under inference_mode)."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+        self.length = 0
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add positions (N, H, T, E) and return all keys and values so far (N, H, length, E)."""
+        start, end = self.length, self.length + key.size(2)
+        if self.keys is None or self.values is None or end > self.keys.size(2):
+            self._grow(key, max(16, 2 * end))
+        assert self.keys is not None
+        assert self.values is not None
+        self.keys[:, :, start:end] = key
+        self.values[:, :, start:end] = value
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def _grow(self, like: Tensor, capacity: int) -> None:
+        old_keys, old_values = self.keys, self.values
+        shape = (like.size(0), like.size(1), capacity, like.size(3))
+        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
+        if old_keys is not None and old_values is not None:
+            self.keys[:, :, : self.length] = old_keys[:, :, : self.length]
+            self.values[:, :, : self.length] = old_values[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep, reorder and repeat rows (N',) int64; only the positions in use are copied."""
+        self.keys, self.values = self._selected(self.keys, rows), self._selected(self.values, rows)
+
+    def _selected(self, old: Tensor | None, rows: Tensor) -> Tensor | None:
+        if old is None:
+            return None
+        new = old.new_empty(rows.numel(), *old.shape[1:])
+        new[:, :, : self.length] = old[:, :, : self.length].index_select(0, rows)
+        return new
+
+    def fork(self) -> "KeyValueCache":
+        """Copy, so that changes to one leave the other alone."""
+        copy = KeyValueCache()
+        copy.keys = None if self.keys is None else self.keys.clone()
+        copy.values = None if self.values is None else self.values.clone()
+        copy.length = self.length
+        return copy
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one projection for queries, keys and values."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0, rotary: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.project_in = Linear(d_model, 3 * d_model)
+        self.project_out = Linear(d_model, d_model)
+        self.rotary = RotaryPositions(d_model // num_heads) if rotary else None
+
+    def forward(
+        self,
+        x: Tensor,
+        can_attend: Tensor | None = None,
+        is_causal: bool = False,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D).
+
+        `can_attend` broadcasts to (B, H, T, S). `is_causal` is for whole sequences; with a `cache`, x holds the
+        positions that follow the cached ones, one at a time.
+        """
+        query, key, value = split_heads(self.project_in(x), 3, self.num_heads)
+        if self.rotary is not None:
+            start = 0 if cache is None else cache.length
+            query, key = self.rotary(query, start), self.rotary(key, start)
+        if cache is not None:
+            assert x.size(1) == 1, "a cached step reads one position"
+            key, value = cache.append(key, value)
+        heads, _ = attend(query, key, value, can_attend, is_causal, self.dropout if self.training else 0.0)
+        return self.project_out(merge_heads(heads))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from the decoder to the encoder's memory."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.project_query = Linear(d_model, d_model)
+        self.project_memory = Linear(d_model, 2 * d_model)
+        self.project_out = Linear(d_model, d_model)
+
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory (B, S, D) -> keys and values (B, H, S, E): computed once for all decoding steps."""
+        key, value = split_heads(self.project_memory(memory), 2, self.num_heads)
+        return key, value
+
+    def forward(
+        self, x: Tensor, key: Tensor, value: Tensor, can_attend: Tensor | None, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D) -> (B, T, D) and, where asked for, the weights averaged over heads (B, T, S)."""
+        (query,) = split_heads(self.project_query(x), 1, self.num_heads)
+        dropout_p = self.dropout if self.training else 0.0
+        heads, weights = attend(query, key, value, can_attend, False, dropout_p, need_weights)
+        return self.project_out(merge_heads(heads)), None if weights is None else weights.mean(1)
+
+
+def merge_heads(heads: Tensor) -> Tensor:
+    """(B, H, T, E) -> (B, T, H * E)."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    can_attend: Tensor | None,
+    is_causal: bool,
+    dropout_p: float,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Choose the kernel: explicit products on the CPU or when the weights are asked for, else torch's fused one."""
+    if query.device.type != "cpu" and not need_weights:
+        fused = F.scaled_dot_product_attention(query, key, value, can_attend, dropout_p, is_causal)
+        return fused, None
+    if is_causal:
+        assert query.size(2) == key.size(2), "`is_causal` needs as many queries as keys"
+        permitted = masks.causal(query.size(2), query.device)
+        can_attend = permitted if can_attend is None else permitted & can_attend
+    bias = None if can_attend is None else masks.additive(can_attend)
+    heads, weights = explicit_attention(query, key, value, bias, dropout_p)
+    return heads, weights if need_weights else None

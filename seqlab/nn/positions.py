@@ -1,0 +1,70 @@
+"""How a Transformer is told where a symbol stands: added to the embeddings, or rotated into queries and keys."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Tabulate the fixed positions of Vaswani et al. (2017), section 3.5: (length, dim), sines first, then cosines."""
+    if dim % 2:
+        raise ValueError(f"Sinusoidal positions need an even `d_model`, but it is {dim} instead.")
+    frequencies = torch.exp(torch.arange(dim // 2) * (-math.log(10000.0) / max(1, dim // 2 - 1)))
+    angles = torch.arange(length)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class SinusoidalPositions(nn.Module):
+    """Add fixed sinusoids; the table grows with the longest sequence met."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.register_buffer("table", sinusoids(256, d_model), persistent=False)
+        self.table: Tensor
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1."""
+        end = start + x.size(1)
+        if end > self.table.size(0):
+            length = 1 << (end - 1).bit_length()
+            self.table = sinusoids(length, x.size(2)).to(self.table)
+        return x + self.table[start:end]
+
+
+class LearnedPositions(nn.Module):
+    """Add one trained vector per position, for at most `max_length` positions."""
+
+    def __init__(self, d_model: int, max_length: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(max_length, d_model).normal_(std=d_model**-0.5))
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1; raises ValueError past `max_length`."""
+        end = start + x.size(1)
+        if end > self.weight.size(0):
+            raise ValueError(
+                f"The model has learned positions for {self.weight.size(0)} tokens, but a sequence has {end}: "
+                "shorten it, or train with a larger `model.max_length`."
+            )
+        return x + self.weight[start:end]
+
+
+class RotaryPositions(nn.Module):
+    """Rotate pairs of query and key channels by an angle that grows with the position (Su et al. 2021)."""
+
+    def __init__(self, head_dim: int, base: float = 10000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"Rotary positions need an even head size, but `d_model / num_heads` is {head_dim}.")
+        inverse = base ** (-torch.arange(0, head_dim, 2) / head_dim)
+        self.register_buffer("inverse_wavelengths", inverse, persistent=False)
+        self.inverse_wavelengths: Tensor
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, H, T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
+        positions = torch.arange(start, start + x.size(2), device=x.device)
+        angles = positions[:, None] * self.inverse_wavelengths
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        first, second = x.chunk(2, dim=-1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -1,0 +1,96 @@
+"""Transformer layers, composed from attention and feed-forward parts (Vaswani et al. 2017)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqlab.nn.dropout import Dropout
+from seqlab.nn.feed_forward import FeedForward
+
+NormPlacement = Literal["pre", "post"]
+
+
+class Residual(nn.Module):
+    """x + dropout(sublayer(x)) with its layer norm: before the sublayer (pre) or after the sum (post)."""
+
+    def __init__(self, d_model: int, norm: NormPlacement, dropout: float) -> None:
+        super().__init__()
+        self.placement = norm
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        """x (B, T, D) -> (B, T, D)."""
+        if self.placement == "pre":
+            return x + self.dropout(sublayer(self.norm(x)))
+        return self.norm(x + self.dropout(sublayer(x)))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each in a residual branch."""
+
+    def __init__(
+        self, d_model: int, norm: NormPlacement, dropout: float, attention: SelfAttention, feed_forward: FeedForward
+    ) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = attention, feed_forward
+        self.attention_residual = Residual(d_model, norm, dropout)
+        self.feed_forward_residual = Residual(d_model, norm, dropout)
+
+    def forward(self, x: Tensor, can_attend: Tensor) -> Tensor:
+        """x (B, S, D), can_attend (B, 1, 1, S) -> (B, S, D)."""
+        x = self.attention_residual(x, lambda y: self.attention(y, can_attend))
+        return self.feed_forward_residual(x, self.feed_forward)
+
+
+@dataclass
+class LayerMemory:
+    """What a decoder layer attends to besides its own input: the encoder's keys and values, and its past."""
+
+    key: Tensor  # (B, H, S, E)
+    value: Tensor  # (B, H, S, E)
+    can_attend: Tensor  # (B, 1, 1, S)
+    cache: KeyValueCache | None = None  # only while decoding step by step
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the memory and a feed-forward network, each in a residual branch."""
+
+    def __init__(
+        self,
+        d_model: int,
+        norm: NormPlacement,
+        dropout: float,
+        attention: SelfAttention,
+        cross_attention: CrossAttention,
+        feed_forward: FeedForward,
+    ) -> None:
+        super().__init__()
+        self.attention, self.cross_attention, self.feed_forward = attention, cross_attention, feed_forward
+        self.attention_residual = Residual(d_model, norm, dropout)
+        self.cross_attention_residual = Residual(d_model, norm, dropout)
+        self.feed_forward_residual = Residual(d_model, norm, dropout)
+
+    def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S).
+
+        While decoding, x is (N, 1, D): the next position of N = B * K rows, K consecutive rows for each sentence.
+        """
+        is_causal = memory.cache is None
+        x = self.attention_residual(x, lambda y: self.attention(y, is_causal=is_causal, cache=memory.cache))
+        weights = None
+
+        def attend_to_memory(y: Tensor) -> Tensor:
+            nonlocal weights
+            # The K rows of a sentence become K queries to its memory, which is therefore never repeated.
+            grouped = y.reshape(memory.key.size(0), -1, y.size(2))  # (B, K * T, D)
+            out, weights = self.cross_attention(grouped, memory.key, memory.value, memory.can_attend, need_weights)
+            return out.view_as(y)
+
+        x = self.cross_attention_residual(x, attend_to_memory)
+        if weights is not None:
+            weights = weights.reshape(x.size(0), x.size(1), -1)
+        return self.feed_forward_residual(x, self.feed_forward), weights
