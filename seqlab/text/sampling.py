@@ -66,16 +66,14 @@ class BpeDropout:
             return [[] for _ in lines]
         owners, symbols, merges = self._spell(words)
         done: list[tuple[Ids, Ids]] = []
-        while len(owners):
+        while len(owners):  # one merge, done or left out, in every word that still has one
             starts = np.flatnonzero(np.diff(owners, prepend=-1))
             lengths = np.diff(starts, append=len(owners))
             best = np.minimum.reduceat(merges, starts)
             finished = np.repeat(best == _NO_MERGE, lengths)
             done.append((owners[finished], symbols[finished]))
             candidates = np.flatnonzero((merges == np.repeat(best, lengths)) & ~finished)
-            chosen = candidates[
-                np.diff(owners[candidates], prepend=-1) != 0
-            ]  # the leftmost of equals, one for each word
+            chosen = candidates[np.diff(owners[candidates], prepend=-1) != 0]  # one a word, the leftmost of equals
             left_out = generator.random(len(chosen)) < strength
             merges[chosen[left_out]] = _NO_MERGE
             chosen = chosen[~left_out]
