@@ -43,7 +43,8 @@ class Column:
     def values(self) -> Iterator[str]:
         """Yield the examples in file order, one string without a newline each.
 
-        A newline inside a value becomes a space, a missing value (null, an empty line of a .jsonl or .csv file) an empty string.
+        A newline inside a value becomes a space; a missing value (null, an empty line of a .jsonl or .csv file) is an
+        empty string.
 
         Raises:
             FileNotFoundError, ValueError: naming the file and, where there is one, the line.
@@ -106,6 +107,10 @@ class Column:
             raise ValueError(f"{self.path}, line {rows.line_num}: not CSV ({error}).") from None
 
     def _dataset_values(self, column: str) -> Iterator[str]:
+        for number, record in enumerate(self._dataset_records(), start=1):
+            yield _text_of(record, column, f"{self.path}, record {number}")
+
+    def _dataset_records(self) -> Iterator[Any]:
         try:
             import datasets
         except ImportError:
@@ -113,14 +118,11 @@ class Column:
                 f"{self.path}: reading .{self.kind} files needs an extra: pip install 'seqlab[datasets]'."
             ) from None
         require_file(self.path)
-        # Streaming reads the file in place; otherwise datasets first copies it into a cache of its own.
-        records = datasets.load_dataset(self.kind, data_files=str(self.path), split="train", streaming=True)
-        index = 0
         try:
-            for index, record in enumerate(records, start=1):
-                yield _text_of(record, column, f"{self.path}, record {index}")
-        except datasets.exceptions.DatasetsError as error:
-            raise ValueError(f"{self.path}: not read as .{self.kind} after record {index} ({error}).") from error
+            # Streaming reads the file in place; otherwise datasets first copies it into a cache of its own.
+            yield from datasets.load_dataset(self.kind, data_files=str(self.path), split="train", streaming=True)
+        except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
+            raise ValueError(f"{self.path}: cannot be read as .{self.kind} ({error}).") from error
 
 
 def parse_column(spec: str) -> Column:

@@ -1,0 +1,19 @@
+"""The `objective` section of a run's config, one class per family."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class CrossEntropyConfig:
+    """Cross entropy with teacher forcing."""
+
+    family: Literal["cross_entropy"] = "cross_entropy"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+
+
+ObjectiveConfig = CrossEntropyConfig

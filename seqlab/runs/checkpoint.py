@@ -1,0 +1,101 @@
+"""Checkpoints: folders that are whole or absent, weights in safetensors, nothing unpickled.
+
+    checkpoints/step_00000500/model.safetensors      the weights that are trained
+                              averaged.safetensors   their average, where one is kept: what inference uses
+                              state.safetensors      tensors that only training needs
+                              state.json             numbers that only training needs, and file checksums
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.json"
+
+
+def checkpoint_name(step: int) -> str:
+    """Name the folder of a step so that names sort like steps."""
+    return f"step_{step:08d}"
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """List the steps that have a whole checkpoint, ascending."""
+    return sorted(int(path.name.removeprefix("step_")) for path in folder.glob("step_????????") if path.is_dir())
+
+
+def write_checkpoint(
+    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> Path:
+    """Write a checkpoint under a temporary name, sync it to the disk and rename it; a failed write leaves nothing.
+
+    `tensors` maps a file's stem (`model`, `averaged`, `state`) to its tensors. Raises OSError (a full disk).
+    """
+    final = folder / checkpoint_name(step)
+    building = folder / f"{final.name}.tmp"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        for stem, content in tensors.items():
+            contiguous = {name: value.detach().cpu().contiguous() for name, value in content.items()}
+            _write_synced(building / f"{stem}.safetensors", save(contiguous))
+        _write_synced(building / STATE, json.dumps(state).encode())
+        _sync_folder(building)
+        if final.exists():  # the same step written again: only after --overwrite or a replayed step, so equal
+            shutil.rmtree(final)
+        building.rename(final)
+        _sync_folder(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return final
+
+
+def read_tensors(checkpoint: Path, stem: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """Read one file of a checkpoint; raises ValueError naming it where it is missing or damaged."""
+    path = checkpoint / f"{stem}.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the checkpoint is incomplete; take another one or train again.")
+    try:
+        return load_file(path, device=str(device))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); take another checkpoint or train again.") from error
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Read the numbers of a checkpoint; raises ValueError where they are missing or damaged."""
+    path = checkpoint / STATE
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error}); take another checkpoint or train again.") from error
+    assert isinstance(state, dict)
+    return state
+
+
+def inference_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """Read the weights to decode with: the average where there is one."""
+    has_average = (checkpoint / f"{AVERAGED}.safetensors").is_file()
+    return read_tensors(checkpoint, AVERAGED if has_average else WEIGHTS)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,116 @@
+"""The whole config of a run: the sections of all rooms, read from and written to YAML."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic.dataclasses import dataclass
+
+from seqlab.data.config import DataConfig
+from seqlab.models import ModelConfig, TransformerConfig
+from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
+from seqlab.optim.config import OptimConfig
+from seqlab.search.config import SearchConfig
+
+_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class TrainingConfig:
+    """How long to train, what to keep, and on which machine."""
+
+    max_steps: Annotated[int, Field(ge=1)] = 10_000
+    """Updates in all; decaying schedules end here."""
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    """Stop after this many minutes of training (over all resumed parts), wherever the schedule is; null is no limit."""
+    log_every: Annotated[int, Field(ge=1)] = 50
+    """Steps between two lines of training figures in metrics.jsonl."""
+    save_every: Annotated[int, Field(ge=1)] = 500
+    """Steps between two checkpoints."""
+    valid_every: Annotated[int, Field(ge=1)] = 500
+    """Steps between two validations; also at the end."""
+    valid_metric: Literal["nll", "bleu", "chrf", "exact_match"] = "bleu"
+    """What decides which checkpoint is best: a metric of the decoded validation set, or its loss per token (`nll`)."""
+    valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
+    """How the validation set is decoded."""
+    keep_best: Annotated[int, Field(ge=1)] = 1
+    """Checkpoints to keep that were best in validation, besides the last one."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations in a row without a new best; null never stops early."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads; null takes all cores."""
+    init_from: str | None = None
+    """Run folder whose weights and tokenizers to start from (fine-tuning); null starts from random weights."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class Config:
+    """Everything that decides a run."""
+
+    data: DataConfig
+    """Which text is trained on."""
+    model: ModelConfig = Field(default_factory=TransformerConfig)
+    """Which architecture, chosen by its `family`."""
+    objective: ObjectiveConfig = Field(default_factory=CrossEntropyConfig)
+    """What is optimised, chosen by its `family`."""
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    """How the weights move."""
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
+    """How long, and on what."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Start of every random stream."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.optim.average_last and self.optim.ema_decay:
+            raise ValueError(
+                f"`optim.average_last` ({self.optim.average_last}) and `optim.ema_decay` ({self.optim.ema_decay}) are "
+                "two averages of the weights, but one is used: set one of them to 0."
+            )
+        return self
+
+
+_Root = RootModel[Config]
+
+RESUMABLE_FIELDS = frozenset(
+    {
+        "training.max_steps",
+        "training.max_minutes",
+        "training.log_every",
+        "training.save_every",
+        "training.valid_every",
+        "training.patience",
+        "training.keep_best",
+        "training.device",
+        "training.threads",
+        "data.prefetch_steps",
+    }
+)
+"""Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
+
+PATH_FIELDS = frozenset(
+    f"data.{split}_{side}" for split in ("train", "valid", "test") for side in ("src", "tgt")
+)
+"""Fields that name files: what counts when a run is continued is their content."""
+
+
+def to_dict(config: Config) -> dict[str, object]:
+    """Resolve every default: plain types that YAML and JSON can hold."""
+    values = _Root(config).model_dump(mode="json")
+    assert isinstance(values, dict)
+    return values
+
+
+def from_dict(values: object) -> Config:
+    """Build a config from plain types; raises pydantic's ValidationError, a ValueError."""
+    return _Root.model_validate(values).root
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write YAML with every default resolved."""
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

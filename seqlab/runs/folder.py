@@ -1,0 +1,64 @@
+"""The run folder: where everything about a run lies, and the format version that says so."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def description_file(self) -> Path:
+        """`run.json`: format version, command, data hashes, seed, machine, threads, dtype."""
+        return self.path / "run.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`: one line per log step, validation and event."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def cache(self) -> Path:
+        """The encoded corpora: may be deleted, training makes it again."""
+        return self.path / "cache"
+
+    def tokenizer(self, side: str) -> Path:
+        """The folder of the `src` or `tgt` tokenizer; with a joint vocabulary both are `tokenizer/`."""
+        joint = self.path / "tokenizer"
+        return joint if joint.is_dir() else self.path / f"{side}_tokenizer"
+
+    def exists(self) -> bool:
+        """Tell whether a run was begun here."""
+        return self.description_file.is_file()
+
+    def read_description(self) -> dict[str, Any]:
+        """Read run.json; raises ValueError where it is missing, damaged or of another format version."""
+        if not self.description_file.is_file():
+            raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.")
+        try:
+            description = json.loads(self.description_file.read_text(encoding="utf-8"))
+            version = description["format_version"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"{self.path} has run format version {version}, but this seqlab reads version {FORMAT_VERSION}: "
+                "use the seqlab version that wrote it (`seqlab_version` in run.json)."
+            )
+        assert isinstance(description, dict)
+        return description

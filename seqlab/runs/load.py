@@ -1,0 +1,92 @@
+"""A run folder to a model that can be used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from seqlab.models import Transformer
+from seqlab.runs.build import build_model
+from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, inference_weights, read_state
+from seqlab.runs.config import Config, from_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.text import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its weights in memory, in evaluation mode, in fp32 on the CPU."""
+
+    folder: RunFolder
+    config: Config
+    src_tokenizer: Tokenizer
+    tgt_tokenizer: Tokenizer
+    model: Transformer
+    step: int
+
+
+def read_config(folder: RunFolder) -> Config:
+    """Read a run's config.yaml; raises ValueError where it is missing or not a config."""
+    try:
+        return from_dict(yaml.safe_load(folder.config_file.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder.config_file} is missing; restore it from a copy.") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{folder.config_file} is not a config that this seqlab reads: {error}") from error
+
+
+def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
+    """Read the source and the target tokenizer, one object where they share a vocabulary."""
+    src_folder, tgt_folder = folder.tokenizer("src"), folder.tokenizer("tgt")
+    src_tokenizer = load_tokenizer(src_folder)
+    return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
+
+
+def choose_step(folder: RunFolder, checkpoint: str) -> int:
+    """Find the step that `best`, `last` or a number names; raises ValueError listing what there is."""
+    steps = checkpoint_steps(folder.checkpoints)
+    if not steps:
+        raise ValueError(f"{folder.path} has no checkpoint yet: train it first.")
+    if checkpoint == "last":
+        return steps[-1]
+    if checkpoint == "best":
+        ranked = read_state(folder.checkpoints / checkpoint_name(steps[-1])).get("best", [])
+        return next((step for _, step in ranked if step in steps), steps[-1])
+    if checkpoint.isdigit() and int(checkpoint) in steps:
+        return int(checkpoint)
+    known = ", ".join(map(str, steps))
+    raise ValueError(f"`checkpoint` must be `best`, `last` or one of {known}, but is `{checkpoint}` instead.")
+
+
+def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:
+    """Load a run's model with the weights of one checkpoint: `best` (in validation), `last` or a step number.
+
+    Raises:
+        ValueError: no run folder, another format version, a damaged file, a tokenizer that does not fit the model.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.path.is_dir():
+        raise FileNotFoundError(f"There is no run folder {folder.path}.")
+    folder.read_description()
+    config = read_config(folder)
+    src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
+    step = choose_step(folder, checkpoint)
+    model = build_model(config.model, src_tokenizer, tgt_tokenizer)
+    load_weights(model, folder.checkpoints / checkpoint_name(step))
+    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step)
+
+
+def load_weights(model: Transformer, checkpoint: Path) -> None:
+    """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
+    weights = inference_weights(checkpoint)
+    own = dict(model.named_parameters())
+    for name in sorted(own.keys() | weights.keys()):
+        if name not in weights or name not in own:
+            where = "the checkpoint" if name in weights else "the model"
+            raise ValueError(f"{checkpoint} does not fit the model of config.yaml: only {where} has `{name}`.")
+        if own[name].shape != weights[name].shape:
+            raise ValueError(
+                f"{checkpoint} does not fit the model: `{name}` is {tuple(weights[name].shape)} in the checkpoint but "
+                f"{tuple(own[name].shape)} by config.yaml and the tokenizer (was the tokenizer exchanged?)."
+            )
+        own[name].data.copy_(weights[name])
