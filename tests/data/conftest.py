@@ -1,0 +1,103 @@
+"""A tokenizer simple enough to see through, and corpora written to files."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqlab.data.config import DataConfig
+from seqlab.data.prepare import PreparedData, prepare
+
+JOINER = 4
+
+
+class CharTokenizer:
+    """One id per character; sampling puts joiners between them, which decoding leaves out."""
+
+    pad_id, bos_id, eos_id, unk_id = range(4)
+    vocab_size = 5 + 0x300
+    can_sample = True
+
+    def __init__(self) -> None:
+        self.lines_encoded = 0
+
+    def normalize(self, line: str) -> str:
+        return line.strip()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        self.lines_encoded += len(lines)
+        return [[self._id(char) for char in line.strip()] for line in lines]
+
+    def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
+        rng = np.random.default_rng(seed)
+        rows = []
+        for row in self.encode(lines):
+            joined = [(id_, JOINER) if rng.random() < strength else (id_,) for id_ in row]
+            rows.append([id_ for part in joined for id_ in part])
+        return rows
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        return ["".join(chr(id_ - 5) for id_ in row if id_ > JOINER) for row in rows]
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        return [str(id_) for id_ in ids]
+
+    def save(self, folder: Path) -> None:
+        (folder / "kind").write_text(type(self).__name__)
+
+    def _id(self, char: str) -> int:
+        return 5 + ord(char) if ord(char) < 0x300 else self.unk_id
+
+
+@pytest.fixture
+def tokenizer() -> CharTokenizer:
+    return CharTokenizer()
+
+
+WriteCorpus = Callable[..., DataConfig]
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> Path:
+    path.write_bytes("".join(line + "\n" for line in lines).encode())
+    return path
+
+
+@pytest.fixture
+def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
+    """Return a function that writes corpora (lists of pairs) to files and gives the config that names them."""
+
+    def write(
+        *corpora: list[tuple[str, str]], valid: list[tuple[str, str]] | None = None, **settings: Any
+    ) -> DataConfig:
+        folder = tmp_path_factory.mktemp("corpus")
+        names: dict[str, list[str]] = {"src": [], "tgt": []}
+        for number, pairs in enumerate(corpora):
+            for side, index in (("src", 0), ("tgt", 1)):
+                path = write_lines(folder / f"train{number}.{side}", [pair[index] for pair in pairs])
+                names[side].append(str(path))
+        if valid is not None:
+            settings["valid_src"] = str(write_lines(folder / "valid.src", [pair[0] for pair in valid]))
+            settings["valid_tgt"] = str(write_lines(folder / "valid.tgt", [pair[1] for pair in valid]))
+        settings.setdefault("max_length_ratio", 1e9)
+        return DataConfig(train_src=names["src"], train_tgt=names["tgt"], **settings)
+
+    return write
+
+
+Prepare = Callable[..., PreparedData]
+
+
+@pytest.fixture
+def prepare_pairs(
+    write_config: WriteCorpus, tokenizer: CharTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> Prepare:
+    """Return a function that also encodes the corpora, validating on a pair of its own unless `valid` is given."""
+
+    def prepared(*corpora: list[tuple[str, str]], **settings: Any) -> PreparedData:
+        settings.setdefault("valid", [("a valid source", "a valid target")])
+        config = write_config(*corpora, **settings)
+        return prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
+
+    return prepared

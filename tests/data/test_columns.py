@@ -1,0 +1,133 @@
+import gzip
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.columns import parse_column
+
+PAIRS = [("eins", "one"), ("zwei, drei", 'two "three"'), ("", "NA"), ("vier\u2028fünf", "007")]
+
+
+def read(spec: str) -> list[str]:
+    return list(parse_column(spec).values())
+
+
+def test_text_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.de"
+    path.write_text("eins\nzwei\n")
+    column = parse_column(str(path))
+    assert list(column.values()) == ["eins", "zwei"]
+    assert column.line_number(1) == 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
+    def write(name: str, rows: list[tuple[str, str]]) -> str:
+        raw = "".join("\t".join(row) + "\r\n" for row in rows).encode()
+        (tmp_path / (name + suffix)).write_bytes(gzip.compress(raw) if suffix else raw)
+        return str(tmp_path / (name + suffix))
+
+    bare, headed = write("bare.tsv", PAIRS), write("headed.tsv", [("de", "en"), *PAIRS])
+    for number, name in enumerate(["de", "en"]):
+        expected = [pair[number] for pair in PAIRS]
+        assert read(f"{bare}#{number}") == expected
+        assert read(f"{headed}#{name}") == expected
+    assert parse_column(f"{bare}#0").line_number(0) == 1
+    assert parse_column(f"{headed}#de").line_number(0) == 2
+    with pytest.raises(ValueError, match="has no column 'fr', only de, en"):
+        read(f"{headed}#fr")
+    with pytest.raises(ValueError, match=r"bare.tsv.*, line 1: column 2 is missing, the line has 2"):
+        read(f"{bare}#2")
+
+
+def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    records = [{"id": 1, "pair": {"de": src, "en": tgt}, "with.dot": src} for src, tgt in PAIRS]
+    records[0]["pair"]["de"] = "two\nlines"  # type: ignore[index]
+    records[1]["pair"]["de"] = None  # type: ignore[index]
+    path.write_text("\n".join(json.dumps(record) for record in records) + "\n\n")
+    assert read(f"{path}#pair.de") == ["two lines", "", "", "vier\u2028fünf", ""]
+    assert read(f"{path}#pair.en") == [tgt for _, tgt in PAIRS] + [""]
+    assert read(f"{path}#with.dot") == [src for src, _ in PAIRS] + [""]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ('{"tgt": "b"}', "line 2: has no 'src': looking for 'src', found tgt"),
+        ('{"src": 3}', "line 2: 'src' must be text, but is a int"),
+        ("[1]", "line 2: has no 'src': looking for 'src', found a list"),
+        ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),
+    ],
+)
+def test_jsonl_errors_name_the_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"src": "a"}\n' + line + "\n")
+    with pytest.raises(ValueError, match=message):
+        read(f"{path}#src")
+
+
+def test_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('de,en\n"a ""b"", c",007\n\n"two\nlines",NA\nnull,\n')
+    assert read(f"{path}#de") == ['a "b", c', "", "two lines", "null"]
+    assert read(f"{path}#en") == ["007", "", "NA", ""]
+    with pytest.raises(ValueError, match="has no 'fr'"):
+        read(f"{path}#fr")
+    path.write_text("de,en\na,b\na,b,c\n")
+    with pytest.raises(ValueError, match=r"a\.csv, line 3: has 3 cells, but the header names 2"):
+        read(f"{path}#de")
+    path.write_text('de,en\na,"b" c\n')
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: not CSV"):
+        read(f"{path}#de")
+    path.write_bytes(b"de,en\na,\xff\n")
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: not UTF-8"):
+        read(f"{path}#de")
+
+
+def test_csv_and_tables_agree_with_what_datasets_wrote(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset.from_list([{"pair": {"de": src, "en": tgt}, "de": src} for src, tgt in PAIRS])
+    table.to_parquet(tmp_path / "a.parquet")
+    table.remove_columns("pair").to_csv(tmp_path / "a.csv")
+    table.save_to_disk(tmp_path / "saved")
+    arrow = next((tmp_path / "saved").glob("*.arrow"))
+    expected = [src for src, _ in PAIRS]
+    assert read(f"{tmp_path / 'a.parquet'}#pair.de") == expected
+    assert read(f"{tmp_path / 'a.parquet'}#pair.en") == [tgt for _, tgt in PAIRS]
+    assert read(f"{arrow}#de") == expected
+    assert [text for text in read(f"{tmp_path / 'a.csv'}#de") if text] == [text for text in expected if text]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    path = tmp_path / f"bad.{kind}"
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read(f"{path}#text")
+    path.write_text("this is no table")
+    with pytest.raises(ValueError, match=rf"bad.{kind}: cannot be read as .{kind}"):
+        read(f"{path}#text")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match=r"pip install 'seqlab\[datasets\]'"):
+        read(f"{path}#text")
+
+
+def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
+    strange = tmp_path / "a#b.txt"
+    strange.write_text("x\n")
+    assert read(str(strange)) == ["x"]
+    table = tmp_path / "a#b.tsv"
+    table.write_text("x\ty\n")
+    assert read(f"{table}#1") == ["y"]
+    for spec, message in [
+        (str(table), "needs the name of a column"),
+        ("corpus.csv", "needs the name of a column"),
+        ("corpus.txt#1", "only .tsv, .jsonl, .csv, .parquet, .arrow files have columns"),
+        ("corpus.tsv#", "the column after '#' is empty"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            parse_column(spec)

@@ -1,0 +1,40 @@
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from seqlab.data.config import DataConfig
+
+
+def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
+    config = DataConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
+    assert config.train_src == ["a.de"]
+    assert config.train_weights == [1.0]
+    adapter = TypeAdapter(DataConfig)
+    assert adapter.validate_python(adapter.dump_python(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_tgt": ["b", "c"]}, "`train_src` and `train_tgt` need a file each per corpus, but have 1 and 2"),
+        ({"train_src": []}, "train_src"),
+        ({"train_weights": [1.0, 2.0]}, r"`train_weights` needs one number per corpus \(1\), but has 2"),
+        ({"train_weights": [0.0]}, "greater than 0"),
+        ({"train_weights": [float("inf")]}, "finite"),
+        ({"valid_src": "v"}, "`valid_src` is given, so `valid_tgt` is needed too"),
+        ({"valid_tgt": "v"}, "`valid_tgt` is given, so `valid_src` is needed too"),
+        ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
+        ({"batch_tokens": 512}, r"`micro_batch_tokens` must not exceed `batch_tokens` \(512\), but is 1024"),
+        ({"max_lenght": 3}, "max_lenght"),
+        ({"subword_sampling": 1.0}, "less than 1"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
+
+
+def test_every_field_is_documented() -> None:
+    fields = DataConfig.__pydantic_fields__  # type: ignore[attr-defined]
+    assert not [name for name, field in fields.items() if not field.description]

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.data.parallel import ParallelCorpus, in_batches
+
+
+def corpus(folder: Path, src_lines: int, tgt_lines: int) -> ParallelCorpus:
+    (folder / "a.src").write_text("".join(f"s{i}\n" for i in range(src_lines)))
+    (folder / "a.tgt").write_text("".join(f"t{i}\n" for i in range(tgt_lines)))
+    return ParallelCorpus.from_specs(str(folder / "a.src"), str(folder / "a.tgt"))
+
+
+def test_pairs_are_in_file_order(tmp_path: Path) -> None:
+    assert list(corpus(tmp_path, 3, 3).pairs()) == [("s0", "t0"), ("s1", "t1"), ("s2", "t2")]
+
+
+@pytest.mark.parametrize(("src", "tgt"), [(3, 4), (4, 3), (0, 1), (1234, 5), (5, 1234)])
+def test_unequal_sides_name_both_files_and_counts(tmp_path: Path, src: int, tgt: int) -> None:
+    with pytest.raises(ValueError, match=rf"a\.src has {src:,} lines but .*a\.tgt has {tgt:,}:"):
+        list(corpus(tmp_path, src, tgt).pairs())
+
+
+@given(items=st.lists(st.integers()), size=st.integers(1, 5))
+def test_batches_hold_all_items_in_order(items: list[int], size: int) -> None:
+    batches = list(in_batches(items, size))
+    assert [item for batch in batches for item in batch] == items
+    assert all(len(batch) == size for batch in batches[:-1])

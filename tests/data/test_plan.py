@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.data.plan import cut, deal, length_order, plan_chunk
+
+lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80)
+
+
+def sides(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([pair[0] for pair in pairs], np.int64), np.array([pair[1] for pair in pairs], np.int64)
+
+
+@given(pairs=lengths, seed=st.integers(0, 99), budget=st.integers(1, 100), factor=st.integers(1, 4))
+def test_every_pair_is_in_one_micro_step_within_the_budget(
+    pairs: list[tuple[int, int]], seed: int, budget: int, factor: int
+) -> None:
+    src, tgt = sides(pairs)
+    rng = np.random.default_rng(seed)
+    steps = plan_chunk(src, tgt, rng, batch_tokens=budget * factor, micro_batch_tokens=budget)
+    micro_steps = [micro_step for step in steps for micro_step in step]
+    assert sorted(np.concatenate(micro_steps).tolist()) == list(range(len(pairs)))
+    for micro_step in micro_steps:
+        padded = len(micro_step) * max(src[micro_step].max(), tgt[micro_step].max())
+        assert padded <= budget or len(micro_step) == 1
+    assert all(steps)
+    assert len(steps) == min(max(1, round(tgt.sum() / (budget * factor))), len(micro_steps))
+
+
+@given(seed=st.integers(0, 99))
+def test_steps_are_nearly_equal_and_none_is_tiny(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    src, tgt = rng.integers(3, 30, 2000), rng.integers(3, 30, 2000)
+    steps = plan_chunk(src, tgt, rng, batch_tokens=2000, micro_batch_tokens=250)
+    tokens = np.array([sum(int(tgt[micro_step].sum()) for micro_step in step) for step in steps])
+    assert abs(tokens.mean() - 2000) < 100
+    assert tokens.max() - tokens.min() <= 2 * 250
+
+
+@given(pairs=lengths, seed=st.integers(0, 99))
+def test_the_plan_depends_on_lengths_and_seed_alone(pairs: list[tuple[int, int]], seed: int) -> None:
+    src, tgt = sides(pairs)
+
+    def plan() -> list[list[list[int]]]:
+        rng = np.random.default_rng(seed)
+        steps = plan_chunk(src, tgt, rng, batch_tokens=100, micro_batch_tokens=50)
+        return [[micro_step.tolist() for micro_step in step] for step in steps]
+
+    assert plan() == plan()
+
+
+@given(pairs=lengths, seed=st.integers(0, 99))
+def test_the_order_runs_there_and_back(pairs: list[tuple[int, int]], seed: int) -> None:
+    src, tgt = sides(pairs)
+    order = length_order(src, tgt, np.random.default_rng(seed), nudged_share=0)
+    longer = np.maximum(src, tgt)[order]
+    assert (np.diff(longer) >= 0).all()
+    for length in set(longer.tolist()):
+        difference = np.diff((src - tgt)[order][longer == length])
+        assert (difference >= 0).all() or (difference <= 0).all()
+
+
+def test_equal_pairs_meet_other_pairs_in_other_epochs() -> None:
+    src = tgt = np.full(64, 8)
+    groups = []
+    for seed in range(2):
+        steps = plan_chunk(src, tgt, np.random.default_rng(seed), batch_tokens=64, micro_batch_tokens=64)
+        groups.append({tuple(sorted(micro_step.tolist())) for step in steps for micro_step in step})
+    assert not groups[0] & groups[1]
+
+
+def test_no_length_is_favoured_by_the_order_of_the_steps() -> None:
+    rng = np.random.default_rng(0)
+    src = tgt = np.repeat(np.arange(2, 34), 40)
+    first = []
+    for seed in range(200):
+        steps = plan_chunk(src, tgt, np.random.default_rng(seed), batch_tokens=512, micro_batch_tokens=128)
+        first.append(np.concatenate([tgt[micro_step] for micro_step in steps[0]]))
+    drawn = np.concatenate(first)
+    # Each pair is equally likely to be in the first step, so its mean length is that of all.
+    error = tgt.std() / np.sqrt(len(first) * 4)  # a step is about four draws of one length each
+    assert abs(drawn.mean() - tgt.mean()) < 4 * error, rng
+
+
+def test_a_first_budget_cuts_the_first_part_short() -> None:
+    widths = np.full(10, 3)
+    parts = cut(np.arange(10), widths, budget=12, first_budget=6)
+    assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    assert cut(np.arange(0), widths, budget=12) == []
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 7])
+def test_dealing_gives_every_step_its_share(num_steps: int) -> None:
+    micro_steps = [np.array([index]) for index in range(7)]
+    steps = deal(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
+    sizes = [len(step) for step in steps]
+    assert sum(sizes) == 7
+    assert max(sizes) - min(sizes) <= 1

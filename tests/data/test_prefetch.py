@@ -1,0 +1,85 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from seqlab.data.prefetch import Prefetch
+
+
+def running() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "seqlab-prefetch"]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3, 100])
+def test_items_come_in_order_and_end(depth: int) -> None:
+    with Prefetch(iter(range(20)), depth) as items:
+        assert list(items) == list(range(20))
+        assert list(items) == []
+    assert not running()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_an_error_arrives_after_the_items_before_it(depth: int) -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("line 3 is bad")
+
+    with Prefetch(failing(), depth) as items:
+        assert next(items) == 1
+        assert next(items) == 2
+        with pytest.raises(ValueError, match="line 3 is bad"):
+            next(items)
+        with pytest.raises(StopIteration):
+            next(items)
+    assert not running()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_closing_ends_a_thread_that_waits_for_room(depth: int) -> None:
+    def endless() -> Iterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    items = Prefetch(endless(), depth)
+    assert next(items) == 0
+    assert running()
+    items.close()
+    assert not running()
+    items.close()  # closing twice is fine
+    with pytest.raises(StopIteration):
+        next(items)
+
+
+def test_no_more_than_depth_items_and_one_in_hand_are_ahead() -> None:
+    produced = []
+
+    def counted() -> Iterator[int]:
+        for number in range(100):
+            produced.append(number)
+            yield number
+
+    with Prefetch(counted(), 3) as items:
+        for consumed in range(1, 6):
+            next(items)
+            time.sleep(0.02)
+            assert len(produced) <= consumed + 4
+
+
+def test_an_error_in_the_consumer_ends_the_thread() -> None:
+    def fail() -> None:
+        with Prefetch(iter(range(1000)), 2) as items:
+            next(items)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not running()
+
+
+def test_a_negative_depth_is_refused() -> None:
+    with pytest.raises(ValueError, match="`depth` must be at least 0, but is -1"):
+        Prefetch(iter(()), -1)

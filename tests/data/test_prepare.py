@@ -1,0 +1,190 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.config import DataConfig
+from seqlab.data.prepare import PreparedData, prepare, training_lines
+from seqlab.data.report import DataReport
+from seqlab.text import Tokenizer
+
+Pairs = list[tuple[str, str]]
+WriteConfig = Callable[..., DataConfig]
+Prepare = Callable[..., PreparedData]
+side = st.text("aé\x85 ", max_size=6)
+corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=8), min_size=1, max_size=3)
+
+
+def texts(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
+    pairs = getattr(data, split)
+    sides = [tokenizer.decode([row.tolist() for row in rows]) for rows in (pairs.src, pairs.tgt)]
+    return list(zip(*sides, strict=True))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(corpora=corpora, max_length=st.integers(1, 6), with_text=st.booleans())
+def test_what_is_kept_and_dropped(
+    corpora: list[Pairs], max_length: int, with_text: bool, prepare_pairs: Prepare, tokenizer: Any
+) -> None:
+    corpora[0].append(("a", "a"))  # something is always kept
+    sampling = 0.1 if with_text else 0.0
+    valid = [("b", "b")]
+    data = prepare_pairs(*corpora, valid=valid, max_length=max_length, subword_sampling=sampling)
+    kept, raw, places, dropped = [], [], [], []
+    for number, pairs in enumerate(corpora):
+        counts = {"empty": 0, "too_long": 0}
+        for line, (src, tgt) in enumerate(pairs, start=1):
+            lengths = [len(src.strip()), len(tgt.strip())]
+            if min(lengths) and max(lengths) <= max_length:
+                kept.append((src.strip(), tgt.strip()))
+                raw.append((src, tgt))
+                places.append((number, line))
+            else:
+                counts["too_long" if min(lengths) else "empty"] += 1
+        dropped.append({reason: count for reason, count in counts.items() if count})
+    assert texts(data, "train", tokenizer) == kept
+    assert [report.dropped for report in data.report.corpora] == [*dropped, {}]
+    assert [report.kept for report in data.report.corpora[:-1]] == [
+        sum(place[0] == number for place in places) for number in range(len(corpora))
+    ]
+    for index, (number, line) in enumerate(places):
+        assert data.train.locate(index).endswith(f"train{number}.tgt, line {line}")
+    if with_text:
+        assert data.train.src_text is not None
+        assert data.train.tgt_text is not None
+        assert list(zip(data.train.src_text.texts(), data.train.tgt_text.texts(), strict=True)) == raw
+    else:
+        assert data.train.src_text is None
+    listed = Path(data.report.dropped_file).read_bytes().decode().split("\n")[1:-1]
+    assert len(listed) == sum(map(len, corpora)) - len(kept)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pairs=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), min_size=1, max_size=30))
+def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs: Prepare, tokenizer: Any) -> None:
+    pairs = [("first", "x"), *pairs, ("last", "x")]
+    data = prepare_pairs(pairs, valid=None, valid_fraction=0.3)
+    train, valid = texts(data, "train", tokenizer), texts(data, "valid", tokenizer)
+    assert train
+    assert valid
+    assert not {src for src, _ in train} & {src for src, _ in valid}
+    assert {src for src, _ in train} | {src for src, _ in valid} == {src for src, _ in pairs}
+    report = data.report.corpora[0]
+    assert report.split_off == len(valid) == len({src for src, _ in valid})
+    assert report.kept == len(train)
+    assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
+    assert [overlap.src_in_train for overlap in data.report.overlaps] == [0]
+    assert data.valid.src_text is not None  # to be decoded and compared
+
+
+def test_the_tokenizer_does_not_see_the_validation_set(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    pairs = [(f"s{index % 30}", f"t{index}") for index in range(60)]
+    config = write_config(pairs, valid_fraction=0.2)
+    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    expected = texts(data, "train", tokenizer)
+    assert list(training_lines(config)) == [line for pair in expected for line in pair]
+    assert list(training_lines(config, "src")) == [src for src, _ in expected]
+    assert list(training_lines(config, "tgt")) == [tgt for _, tgt in expected]
+    given_set = write_config(pairs, valid=[("s1", "t1")])
+    assert list(training_lines(given_set, "src")) == [src for src, _ in pairs]
+
+
+def test_the_cache_is_used_again_only_for_the_same_inputs(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
+    folder = tmp_path / "cache"
+
+    def encoded_lines(config: DataConfig, tokenizer: Any = tokenizer) -> int:
+        before = tokenizer.lines_encoded
+        data = prepare(config, tokenizer, tokenizer, folder)
+        assert texts(data, "train", tokenizer)[0] == ("a", "b")
+        return int(tokenizer.lines_encoded - before)
+
+    assert encoded_lines(config) == 6
+    assert encoded_lines(config) == 0
+    # What only decides how steps are made does not count.
+    settings = {"train_src": config.train_src, "train_tgt": config.train_tgt, "max_length_ratio": 1e9}
+    settings |= {"valid_src": config.valid_src, "valid_tgt": config.valid_tgt}
+    assert encoded_lines(DataConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
+    assert encoded_lines(DataConfig(**settings, subword_sampling=0.1)) == 6
+    assert encoded_lines(DataConfig(**settings, subword_sampling=0.2)) == 0
+    assert encoded_lines(DataConfig(**settings, max_length=5)) == 6
+    other_tokenizer = type("OtherTokenizer", (type(tokenizer),), {})()
+    assert encoded_lines(DataConfig(**settings, max_length=5), other_tokenizer) == 6
+    Path(config.train_tgt[0]).write_text("b\nchanged\n")
+    assert encoded_lines(DataConfig(**settings, max_length=5), other_tokenizer) == 6
+
+
+def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    config = write_config([("a", "b"), ("", "x"), ("c", "d")], valid=[("v", "w")], subword_sampling=0.1)
+    folder = tmp_path / "cache"
+    whole = prepare(config, tokenizer, tokenizer, folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "dropped.tsv"]
+    assert len(files) > 20
+    for path in files:
+        raw = path.read_bytes()
+        for damaged in (None, raw[:-1], bytes(len(raw))):
+            if damaged is None:
+                path.unlink()
+            else:
+                path.write_bytes(damaged)
+            again = prepare(config, tokenizer, tokenizer, folder)
+            assert texts(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
+            assert again.report == whole.report
+            assert path.read_bytes() == raw
+
+
+def test_a_failure_leaves_no_cache(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    config = write_config([("a", "b")] * 3)
+    Path(config.train_tgt[0]).write_bytes(b"b\n\xff\nb\n")
+    with pytest.raises(ValueError, match=r"train0\.tgt, line 2: not UTF-8"):
+        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    Path(config.train_tgt[0]).write_bytes(b"b\nb\n")
+    with pytest.raises(ValueError, match=r"has 3 lines but .* has 2"):
+        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    Path(config.train_tgt[0]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"train0\.tgt"):
+        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_left_says_why(prepare_pairs: Prepare) -> None:
+    with pytest.raises(ValueError, match=r"No pair is left for `train`.*line 1: target empty.*line 2: 9 and 1 tokens"):
+        prepare_pairs([("a", ""), ("a" * 9, "b")], max_length=3, valid=[("v", "w")])
+    with pytest.raises(ValueError, match="No pair is left for `valid`"):
+        prepare_pairs([("a", "b")], valid=[("", "w")])
+
+
+def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: WriteConfig) -> None:
+    test = write_config([("a test", "ein Test"), ("hello", "hallo")])
+    train = [("hello", "hallo"), ("hello", "hallo"), ("same", "same"), ("", "leer"), ("\u4e2d x", "y" * 30)]
+    train += [("hi", "z" * 300), *[(f"n{i} {'w' * 30}", f"m{i} {'v' * 30}") for i in range(50)]]
+    data = prepare_pairs(
+        train,
+        valid=[("hello", "servus"), ("new", "neu")],
+        max_length=29 + 10,
+        max_length_ratio=4.0,
+        test_src=test.train_src,
+        test_tgt=test.train_tgt,
+    )
+    report = data.report
+    corpus, valid = report.corpora
+    assert (corpus.pairs, corpus.kept, corpus.duplicates, corpus.copies) == (56, 54, 1, 1)
+    assert corpus.dropped == {"empty": 1, "length_ratio": 1}
+    assert corpus.src_counts.unknown == 1
+    assert corpus.src_counts.tokens == sum(len(src) for src, tgt in train if src and len(tgt) < 100)
+    assert (valid.split, valid.pairs, valid.kept) == ("valid", 2, 2)
+    found = [(each.split, each.src_in_train, each.tgt_in_train, each.pair_in_train) for each in report.overlaps]
+    assert found == [("valid", 1, 0, 0), ("test", 1, 1, 1)]
+    assert [(pair.reason, pair.line) for pair in report.examples] == [("empty", 4), ("length_ratio", 6)]
+    assert DataReport.from_json(json.loads(json.dumps(report.to_json()))) == report
+    text = "\n".join(report.lines())
+    for part in ("56 pairs, 54 kept", "1 dropped with an empty side", "1 repeat an earlier pair", "line 6: 2 and 300"):
+        assert part in text

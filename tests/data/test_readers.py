@@ -1,0 +1,73 @@
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.data.readers import decode_line, iter_lines, read_lines
+
+SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
+line = st.text(st.characters(exclude_characters="\n", codec="utf-8") | st.sampled_from(SEPARATORS)).filter(
+    lambda text: not text.endswith("\r")
+)
+
+
+@given(lines=st.lists(line), ending=st.sampled_from(["\n", "\r\n"]), ended=st.booleans())
+def test_only_a_newline_ends_a_line(lines: list[str], ending: str, ended: bool) -> None:
+    lines = [text.removeprefix("\ufeff") for text in lines]
+    raw = ending.join(lines) + (ending if ended and lines else "")
+    expected = lines if ended or (lines and lines[-1]) else lines[:-1]
+    assert list(iter_lines(io.BytesIO(raw.encode()), "text")) == expected
+
+
+def test_one_carriage_return_is_dropped_and_only_at_the_end() -> None:
+    assert decode_line(b"a\rb\r\r\n", "text", 1) == "a\rb\r"
+
+
+def test_a_byte_order_mark_is_left_out_at_the_start_alone() -> None:
+    raw = "\ufeffa\n\ufeffb\n".encode()
+    assert list(iter_lines(io.BytesIO(raw), "text")) == ["a", "\ufeffb"]
+
+
+def test_lines_are_yielded_before_the_stream_ends() -> None:
+    def stream():  # type: ignore[no-untyped-def]
+        yield b"first\n"
+        raise AssertionError("the second line was asked for")
+
+    assert next(iter_lines(stream(), "text")) == "first"
+
+
+def test_packed_and_plain_files_read_the_same(tmp_path: Path) -> None:
+    raw = "eins\nzwei\u2028drei\r\n\nvier".encode()
+    (tmp_path / "a.txt").write_bytes(raw)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(raw))
+    assert list(read_lines(tmp_path / "a.txt")) == ["eins", "zwei\u2028drei", "", "vier"]
+    assert list(read_lines(tmp_path / "a.txt.gz")) == ["eins", "zwei\u2028drei", "", "vier"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_bytes_that_are_not_utf8_name_file_and_line(tmp_path: Path, suffix: str) -> None:
+    raw = b"ok\n\xe2\x80\xa8\nM\xfcnchen\n"  # U+2028 is no line end, so the third line it is
+    path = tmp_path / f"latin1.txt{suffix}"
+    path.write_bytes(gzip.compress(raw) if suffix else raw)
+    with pytest.raises(ValueError, match=r"latin1\.txt.*, line 3: not UTF-8 \(byte 0xfc at position 2"):
+        list(read_lines(path))
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        list(read_lines(tmp_path / "missing.txt"))
+    with pytest.raises(ValueError, match="is a folder"):
+        list(read_lines(tmp_path))
+    whole = gzip.compress(b"some text\n" * 1000)
+    for name, raw in {
+        "cut": whole[:-9],
+        "plain": b"not packed\n",
+        "flipped": whole[:20] + b"\0\0\0" + whole[23:],
+    }.items():
+        path = tmp_path / f"{name}.gz"
+        path.write_bytes(raw)
+        with pytest.raises(ValueError, match=rf"{name}\.gz: cannot be unpacked"):
+            list(read_lines(path))

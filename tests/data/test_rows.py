@@ -1,0 +1,88 @@
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.data.rows import Rows, RowsWriter, id_dtype
+
+ids = st.lists(st.lists(st.integers(0, 2**16 - 1), max_size=5), max_size=12)
+texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=12)
+
+
+@given(rows=ids, cuts=st.lists(st.integers(0, 12), max_size=3), data=st.data())
+def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: list[int], data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        edges = [0, *sorted(cuts), len(rows)]
+        with RowsWriter(Path(folder) / "x", np.uint16) as writer:
+            for start, stop in pairwise(edges):
+                writer.extend(rows[start:stop])
+        read = Rows.open(Path(folder) / "x", check=True)
+        assert [row.tolist() for row in read] == rows
+        assert read.lengths.tolist() == [len(row) for row in rows]
+        if rows:
+            chosen = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6)), np.int64)
+            taken = read.take(chosen)
+            assert [row.tolist() for row in taken] == [rows[index] for index in chosen]
+            assert taken.values.dtype == np.uint16
+            assert read.lengths_of(chosen).tolist() == [len(rows[index]) for index in chosen]
+            assert read[-1].tolist() == rows[-1]
+        with pytest.raises(IndexError):
+            read[len(rows)]
+
+
+@given(lines=texts)
+def test_text_comes_back(lines: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with RowsWriter(Path(folder) / "x", np.uint8) as writer:
+            writer.extend_text(lines)
+        assert Rows.open(Path(folder) / "x").texts() == lines
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(4, np.uint16), (65536, np.uint16), (65537, np.uint32)])
+def test_the_smallest_type_that_holds_every_id(tmp_path: Path, vocab_size: int, dtype: type) -> None:
+    assert id_dtype(vocab_size) == dtype
+    with RowsWriter(tmp_path / "x", id_dtype(vocab_size)) as writer:
+        writer.extend([[vocab_size - 1]])
+    assert Rows.open(tmp_path / "x")[0].tolist() == [vocab_size - 1]
+
+
+@pytest.mark.parametrize("bad", [-1, 65536])
+def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
+    with (
+        pytest.raises(ValueError, match="ids must lie between 0 and 65535"),
+        RowsWriter(tmp_path / "x", np.uint16) as w,
+    ):
+        w.extend([[bad]])
+
+
+def test_an_interrupted_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with RowsWriter(tmp_path / "x", np.uint16) as writer:
+            writer.extend([[1, 2, 3]])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="missing"):
+        Rows.open(tmp_path / "x")
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    with RowsWriter(tmp_path / "x", np.uint16) as writer:
+        writer.extend([[1, 2, 3], [4]])
+    for path in list(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        for raw in (whole[:-1], b"", bytes([whole[0] ^ 1]) + whole[1:]):
+            path.write_bytes(raw)
+            with pytest.raises(ValueError, match="x"):
+                Rows.open(tmp_path / "x", check=True)
+        path.unlink()
+        with pytest.raises(ValueError, match="missing"):
+            Rows.open(tmp_path / "x")
+        path.write_bytes(whole)
+    assert Rows.open(tmp_path / "x", check=True)[1].tolist() == [4]

@@ -1,0 +1,93 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.config import DataConfig
+from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.survey import Survey, ValidationSplit, duplicates, hash_lines, survey
+
+Pairs = list[tuple[str, str]]
+side = st.text("ab ", max_size=3)
+corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=12), min_size=1, max_size=3)
+with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def surveys_of(config: DataConfig) -> list[Survey]:
+    specs = zip(config.train_src, config.train_tgt, strict=True)
+    return [survey(ParallelCorpus.from_specs(src, tgt)) for src, tgt in specs]
+
+
+@with_files
+@given(corpora=corpora)
+def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Callable[..., DataConfig]) -> None:
+    found = surveys_of(write_config(*corpora))
+    repeated = duplicates(found)
+    seen: set[tuple[str, str]] = set()
+    for pairs, each, mask in zip(corpora, found, repeated, strict=True):
+        stripped = [(src.strip(), tgt.strip()) for src, tgt in pairs]
+        assert each.empty.tolist() == [not (src and tgt) for src, tgt in stripped]
+        assert each.copies.tolist() == [bool(src) and src == tgt for src, tgt in stripped]
+        for pair, is_repeated in zip(stripped, mask.tolist(), strict=True):
+            assert is_repeated == (all(pair) and pair in seen)
+            seen.add(pair)
+
+
+@with_files
+@given(corpora=corpora, fraction=st.floats(0.01, 0.99), max_pairs=st.integers(1, 5))
+def test_no_source_is_on_both_sides_of_the_validation_split(
+    corpora: list[Pairs], fraction: float, max_pairs: int, write_config: Callable[..., DataConfig]
+) -> None:
+    found = surveys_of(write_config(*corpora))
+    flat = [(src.strip(), tgt.strip()) for pairs in corpora for src, tgt in pairs]
+    sources = {src for src, tgt in flat if src and tgt}
+    if len(sources) < 2:
+        with pytest.raises(ValueError, match="cannot be split off"):
+            ValidationSplit.choose(found, fraction, max_pairs)
+        return
+    split = ValidationSplit.choose(found, fraction, max_pairs)
+    held_out = [src for src, _ in flat if split.holds(hash_lines([src]))[0]]
+    first = np.concatenate(split.first_of_each(found)).tolist()
+    chosen = [pair for pair, is_first in zip(flat, first, strict=True) if is_first]
+    expected = min(max(1, round(fraction * len(sources))), max_pairs, len(sources) - 1)
+    assert len(chosen) == len({src for src, _ in chosen}) == expected
+    assert {src for src, _ in chosen} == {src for src in held_out if src in sources}
+    assert all(src and tgt for src, tgt in chosen)
+    # The first whole pair of its source, whatever comes after it.
+    assert all(next(pair for pair in flat if pair[0] == src and pair[1]) == (src, tgt) for src, tgt in chosen)
+
+
+@given(order=st.permutations(range(40)))
+def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
+    lines = [f"line {index}" for index in range(40)]
+    corpus = ParallelCorpus.from_specs("a", "b")
+
+    def held_out(indices: list[int]) -> set[str]:
+        hashes = hash_lines([lines[index] for index in indices])
+        split = ValidationSplit.choose([Survey(corpus, hashes, hashes, 1.0)], 0.25, 1000)
+        return {lines[index] for index in indices if split.holds(hash_lines([lines[index]]))[0]}
+
+    assert held_out(order) == held_out(list(range(40)))
+    assert len(held_out(order)) == 10
+
+
+def test_the_order_of_the_sides_counts(write_config: Callable[..., DataConfig]) -> None:
+    found = surveys_of(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
+    assert duplicates(found)[0].tolist() == [False, False, True]
+
+
+def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., DataConfig]) -> None:
+    # A target has three times the characters of its source: that is what is typical here.
+    pairs = [("a" * n, "b" * 3 * n) for n in range(20, 80)]
+    pairs += [("a" * 60, "b" * 5), ("a" * 5, "b" * 300), ("a", "b" * 20)]
+    each = surveys_of(write_config(pairs))[0]
+    lengths = [np.array([len(pair[index]) for pair in pairs]) for index in (0, 1)]
+    outliers = each.ratio_outliers(lengths[0], lengths[1], 4.0)
+    assert np.flatnonzero(outliers).tolist() == [60, 61]
+
+
+def test_a_corpus_without_lines_is_refused(write_config: Callable[..., DataConfig]) -> None:
+    with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: hold no lines"):
+        surveys_of(write_config([]))
