@@ -53,19 +53,24 @@ class PreparedData:
 def training_lines(config: DataConfig, side: Literal["src", "tgt", "both"] = "both") -> Iterator[str]:
     """Yield the lines that a tokenizer may learn from: `src`, `tgt` or `both` in turn, without the validation set.
 
-    Errors as in `prepare`, raised before the first line.
+    Everything is read once before this returns, so that a corpus that cannot be read is an error here (as in `prepare`)
+    and not inside the tokenizer's training.
     """
     corpora = _corpora(config.train_src, config.train_tgt)
+    surveys = [survey(corpus) for corpus in corpora]
     split = None
     if config.valid_src is None:
-        surveys = [survey(corpus) for corpus in corpora]
         split = ValidationSplit.choose(surveys, config.valid_fraction, config.valid_max_pairs)
     wanted = {"src": (0,), "tgt": (1,), "both": (0, 1)}[side]
-    for corpus in corpora:
-        for batch in in_batches(corpus.pairs(), READ_LINES):
-            for pair, for_training in zip(batch, _for_training(batch, split), strict=True):
-                if for_training:
-                    yield from (pair[index] for index in wanted)
+
+    def lines() -> Iterator[str]:
+        for corpus in corpora:
+            for batch in in_batches(corpus.pairs(), READ_LINES):
+                for pair, for_training in zip(batch, _for_training(batch, split), strict=True):
+                    if for_training:
+                        yield from (pair[index] for index in wanted)
+
+    return lines()
 
 
 def prepare(
@@ -138,7 +143,7 @@ def _build(
             for pairs in encoder.encode_corpus(route):
                 done += pairs
                 on_progress(done, total)
-    _refuse_empty(config, routes, log)
+    _refuse_empty(routes, log)
     masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
     return DataReport(
         corpora=[route.report(mask) for route, mask in zip(routes, masks, strict=True)],
@@ -169,7 +174,7 @@ def _routes(
     return routes
 
 
-def _refuse_empty(config: DataConfig, routes: list[Route], log: DropLog) -> None:
+def _refuse_empty(routes: list[Route], log: DropLog) -> None:
     for fate, split in ((Fate.TRAIN, "train"), (Fate.VALID, "valid")):
         if not sum(route.count(fate) for route in routes):
             dropped = "; ".join(f"{pair.src}, line {pair.line}: {pair.detail}" for pair in log.examples)

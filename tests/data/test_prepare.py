@@ -93,6 +93,25 @@ def test_the_tokenizer_does_not_see_the_validation_set(
     assert list(training_lines(config, "tgt")) == [tgt for _, tgt in expected]
     given_set = write_config(pairs, valid=[("s1", "t1")])
     assert list(training_lines(given_set, "src")) == [src for src, _ in pairs]
+    Path(given_set.train_tgt[0]).write_text("one line\n")
+    with pytest.raises(ValueError, match="has 60 lines but"):
+        training_lines(given_set)  # before a tokenizer asks for a line
+
+
+def test_a_full_disk_leaves_no_cache(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config([("a", "b")] * 3, valid=[("v", "w")])
+
+    def full(self: Any, rows: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+    assert len(prepare(config, tokenizer, tokenizer, tmp_path / "cache").train) == 3
 
 
 def test_the_cache_is_used_again_only_for_the_same_inputs(
