@@ -1,0 +1,113 @@
+"""Id rows in, hypotheses out, in the order of the rows: what translation and validation share."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqlab.data.batch import collate
+from seqlab.models.interfaces import Stepper
+from seqlab.search import Hypothesis, SearchConfig, beam_search
+from seqlab.text import Tokenizer
+
+BATCH_TOKENS = 2048
+"""Padded source tokens that are searched together unless the caller says otherwise."""
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Group indices, longest first, so that rows times the longest length stays within `batch_tokens`.
+
+    A sequence that is longer alone is a batch of its own. Equal lengths keep their order.
+    """
+    if batch_tokens < 1:
+        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + count]
+        start += count
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Put a module into evaluation mode and back; other models have no modes."""
+    was_training = isinstance(model, nn.Module) and model.training
+    if was_training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.train()
+
+
+@torch.inference_mode()
+def decode_rows(
+    model: Stepper,
+    src_rows: Sequence[Sequence[int]],
+    config: SearchConfig,
+    tokenizer: Tokenizer,
+    *,
+    prefixes: Sequence[Sequence[int]] | None = None,
+    batch_tokens: int = BATCH_TOKENS,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], None] | None = None,
+) -> list[list[Hypothesis]]:
+    """Search the best hypotheses of each row, best first, in the order of the rows.
+
+    The rows are sorted by length and batched; neither changes an answer. An empty row gives the empty hypothesis
+    without asking the model. A module is put into evaluation mode meanwhile.
+
+    Args:
+        model: a `Stepper` on `device`.
+        src_rows: source ids without special ids.
+        config: how to search.
+        tokenizer: names the special ids; hypotheses never hold `pad_id` and `bos_id`.
+        prefixes: ids that the hypotheses of each row must begin with.
+        batch_tokens: padded source tokens, eos counted, that are searched together: memory and speed.
+        device: where the model is.
+        progress: called after each batch with its number of rows.
+    """
+    found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
+    filled = [i for i, row in enumerate(src_rows) if len(row)]
+    banned = (tokenizer.pad_id, tokenizer.bos_id)
+    with evaluation_mode(model):
+        for places in length_batches([len(src_rows[i]) + 1 for i in filled], batch_tokens):
+            indices = [filled[place] for place in places]
+            batch = collate(
+                [src_rows[i] for i in indices],
+                None,
+                indices,
+                pad_id=tokenizer.pad_id,
+                bos_id=tokenizer.bos_id,
+                eos_id=tokenizer.eos_id,
+            ).to(device)
+            forced = None if prefixes is None else [prefixes[i] for i in indices]
+            hypotheses = beam_search(model, batch, config, prefixes=forced, banned_ids=banned)
+            for i, best in zip(indices, hypotheses, strict=True):
+                found[i] = best
+            if progress is not None:
+                progress(len(indices))
+    if progress is not None and len(filled) < len(src_rows):
+        progress(len(src_rows) - len(filled))
+    return found
+
+
+def decode_text(
+    model: Stepper,
+    src_rows: Sequence[Sequence[int]],
+    config: SearchConfig,
+    tokenizer: Tokenizer,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    device: torch.device | str = "cpu",
+) -> list[str]:
+    """Give the text of the best hypothesis of each row: what validation compares with the references.
+
+    `tokenizer` is the target side's; the other arguments are those of `decode_rows`.
+    """
+    found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device)
+    return tokenizer.decode([best[0].ids for best in found])

@@ -1,0 +1,110 @@
+"""A trained run, or several that decide together, ready to be used."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqlab.inference.decode import BATCH_TOKENS
+from seqlab.inference.translator import Translation, Translator
+from seqlab.models.interfaces import Stepper
+from seqlab.nn.precision import cast_products, choose_device, choose_dtype
+from seqlab.runs import Config, LoadedRun, load_run
+from seqlab.search import Ensemble, SearchConfig
+from seqlab.text import Tokenizer
+
+
+class Run:
+    """What `seqlab.load` gives: translate and score with one run, or with an ensemble of several."""
+
+    def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
+        refuse_different_vocabularies(members)
+        self.members = list(members)
+        self.device, self.dtype = device, dtype
+        for member in members:
+            cast_products(member.model, dtype)
+            member.model.to(device)
+        first = members[0]
+        self.model: Stepper = first.model if len(members) == 1 else Ensemble([member.model for member in members])
+        self.translator = Translator(
+            self.model,
+            first.src_tokenizer,
+            first.tgt_tokenizer,
+            max_src_tokens=min(member.config.model.max_length for member in members) - 1,  # eos
+            device=device,
+        )
+
+    @property
+    def config(self) -> Config:
+        """The config of the run; of the first where there are several."""
+        return self.members[0].config
+
+    def translate(self, lines: Sequence[str], **options: Any) -> list[str]:
+        """Translate lines and give the best hypothesis of each; the options are those of `translate_detailed`."""
+        return [translation.text for translation in self.translate_detailed(lines, **options)]
+
+    def translate_detailed(
+        self,
+        lines: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        progress: Callable[[int], None] | None = None,
+        **search: Any,
+    ) -> list[Translation]:
+        """Translate lines and give n-best lists with scores and what happened to each line.
+
+        Args:
+            lines: text without newlines.
+            prefixes: for each line the text that its translations must begin with.
+            batch_tokens: padded source tokens that are searched together: speed and memory, never the answer.
+            progress: called after each batch with how many lines (pieces of lines that were cut) are done.
+            search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
+        """
+        config = SearchConfig(**search)
+        return self.translator.translate(lines, config, prefixes=prefixes, batch_tokens=batch_tokens, progress=progress)
+
+
+def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
+    """Raise ValueError unless all members give each id the same meaning, on both sides."""
+    if not members:
+        raise ValueError("`run` must name at least 1 run, but names 0 instead.")
+    first = members[0]
+    for member in members[1:]:
+        for side in ("src", "tgt"):
+            if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
+                raise ValueError(
+                    f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
+                    "ensemble must share their tokenizers (train the second with `training.init_from` or copy the "
+                    "tokenizer)."
+                )
+
+
+def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    return tokenizer.tokens(range(tokenizer.vocab_size))
+
+
+def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Run:
+    """Load a trained run for inference; several runs or checkpoints become an ensemble.
+
+    Args:
+        run: a run folder, or several that share their vocabularies.
+        checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
+        precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device.
+    """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    chosen = choose_device(device)
+    dtype = choose_dtype(precision, chosen)
+    return Run([load_run(path, step) for path in runs for step in checkpoints], chosen, dtype)

@@ -1,0 +1,161 @@
+"""Text in, text out: encode, cut what is too long, search, join, decode."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+
+from seqlab.inference.decode import BATCH_TOKENS, decode_rows
+from seqlab.inference.lines import without_control_characters
+from seqlab.inference.segments import Piece, cut, join
+from seqlab.models.interfaces import Stepper
+from seqlab.search import Hypothesis, SearchConfig
+from seqlab.search.length import length_penalty
+from seqlab.text import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """One hypothesis of a line."""
+
+    text: str
+    score: float
+    """The log-probability after the length penalty: higher is better."""
+    log_prob: float
+    """In nats, the ends of sentence counted."""
+    num_tokens: int
+    """Ends of sentence counted."""
+    finished: bool
+    """False where the maximum length ended it."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What one line became."""
+
+    hypotheses: list[ScoredText]
+    """Best first, at least one; an empty line has the empty one with score 0."""
+    truncated: bool
+    """Whether the line was too long for the model: it was cut, and its pieces were translated on their own."""
+    num_pieces: int
+    """How many pieces were translated: 0 for an empty line, 1 unless `truncated`."""
+    control_characters: int
+    """Control characters of the hypotheses that were replaced by spaces."""
+
+    @property
+    def text(self) -> str:
+        """The best hypothesis."""
+        return self.hypotheses[0].text
+
+    @property
+    def score(self) -> float:
+        """The score of the best hypothesis."""
+        return self.hypotheses[0].score
+
+
+class Translator:
+    """Translate lines with a model and the tokenizers of its two sides."""
+
+    def __init__(
+        self,
+        model: Stepper,
+        src_tokenizer: Tokenizer,
+        tgt_tokenizer: Tokenizer,
+        *,
+        max_src_tokens: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.model, self.device = model, device
+        self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
+        self.max_src_tokens = max_src_tokens
+
+    def translate(
+        self,
+        lines: Sequence[str],
+        config: SearchConfig,
+        *,
+        prefixes: Sequence[str] | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Translation]:
+        """Translate each line; the batch size changes speed and memory, never an answer.
+
+        Args:
+            lines: text without newlines.
+            config: how to search.
+            prefixes: for each line the text that its translations must begin with; may be empty.
+            batch_tokens: padded source tokens that are searched together.
+            progress: called after each batch with its number of pieces of lines.
+
+        Raises:
+            ValueError: a line holds a newline, or there are more or fewer prefixes than lines.
+        """
+        refuse_newlines(lines, "lines")
+        pieces = self._pieces(lines)
+        rows = [piece.ids for piece in chain.from_iterable(pieces)]
+        found = decode_rows(
+            self.model,
+            rows,
+            config,
+            self.tgt_tokenizer,
+            prefixes=None if prefixes is None else self._forced(prefixes, pieces),
+            batch_tokens=batch_tokens,
+            device=self.device,
+            progress=progress,
+        )
+        texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best])
+        remaining, decoded = iter(texts), iter(found)
+        translations = []
+        for number, parts in enumerate(pieces, start=1):
+            bests = [next(decoded) for _ in parts]
+            part_texts = [[next(remaining) for _ in best] for best in bests]
+            translations.append(_joined(parts, bests, part_texts, config))
+            if len(parts) > 1:
+                _log.warning("line %d is too long for the model: translated in %d pieces", number, len(parts))
+        return translations
+
+    def _pieces(self, lines: Sequence[str]) -> list[list[Piece]]:
+        encode = self.src_tokenizer.encode
+        rows = encode(lines)
+        return [cut(line, ids, self.max_src_tokens, encode) for line, ids in zip(lines, rows, strict=True)]
+
+    def _forced(self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]]) -> list[list[int]]:
+        """Force a line's prefix upon its first piece."""
+        if len(prefixes) != len(pieces):
+            raise ValueError(f"`prefixes` must have one entry per line ({len(pieces)}), but has {len(prefixes)}.")
+        refuse_newlines(prefixes, "prefixes")
+        forced = []
+        for prefix, parts in zip(self.tgt_tokenizer.encode(prefixes), pieces, strict=True):
+            forced.append(prefix)
+            forced.extend([] for _ in parts[1:])
+        return forced
+
+
+def refuse_newlines(lines: Sequence[str], name: str) -> None:
+    """Raise ValueError where a line holds a newline: it would be two lines in the output."""
+    for i, line in enumerate(lines):
+        if "\n" in line:
+            raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")
+
+
+def _joined(
+    pieces: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], texts: Sequence[Sequence[str]], config: SearchConfig
+) -> Translation:
+    """Join the i-th hypotheses of all pieces of a line; where a piece has fewer, its last one stands in."""
+    hypotheses, replaced = [], 0
+    for rank in range(max(len(best) for best in bests)):
+        chosen = [best[min(rank, len(best) - 1)] for best in bests]
+        text = join([part[min(rank, len(part) - 1)] for part in texts], pieces)
+        text, count = without_control_characters(text)
+        replaced += count
+        num_tokens = sum(len(h.token_log_probs) for h in chosen)
+        log_prob = math.fsum(h.log_prob for h in chosen)
+        score = chosen[0].score if len(chosen) == 1 else log_prob / length_penalty(num_tokens, config)
+        hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
+    is_empty = not any(piece.ids for piece in pieces)
+    return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced)

@@ -1,0 +1,47 @@
+"""Which device to compute on, and in which dtype its matrix products run."""
+
+import torch
+from torch import nn
+
+from seqlab.nn.linear import Linear
+from seqlab.nn.projection import VocabularyProjection
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one) into a device; raises ValueError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"`device` must be `auto`, `cpu`, `cuda` or like `cuda:1`, but is `{name}` instead.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Tell whether the device multiplies matrices in bf16 faster than in fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Turn `bf16`, `fp32` or `auto` (bf16 where the device has it) into a dtype; raises ValueError."""
+    choices = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    choices["auto"] = torch.bfloat16 if supports_bf16(device) else torch.float32
+    if precision not in choices:
+        raise ValueError(f"`precision` must be `auto`, `bf16` or `fp32`, but is `{precision}` instead.")
+    return choices[precision]
+
+
+def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast in place, for inference, the weights of all matrix products: linear layers and vocabulary projections.
+
+    An embedding that shares its weight with a projection is cast with it. Norms and positions stay in fp32.
+    """
+    for part in module.modules():
+        if isinstance(part, Linear | VocabularyProjection):
+            for parameter in part.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
