@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from seqlab.models import Transformer
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, inference_weights, read_state
-from seqlab.runs.config import Config, from_dict
+from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.validate import build, read_yaml
 from seqlab.text import Tokenizer, load_tokenizer
 
 
@@ -28,11 +27,9 @@ class LoadedRun:
 def read_config(folder: RunFolder) -> Config:
     """Read a run's config.yaml; raises ValueError where it is missing or not a config."""
     try:
-        return from_dict(yaml.safe_load(folder.config_file.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise ValueError(f"{folder.config_file} is missing; restore it from a copy.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{folder.config_file} is not a config that this seqlab reads: {error}") from error
+        return build(Config, read_yaml(folder.config_file), source=str(folder.config_file))
+    except FileNotFoundError:
+        raise ValueError(f"{folder.config_file} is missing; restore it from a copy.") from None
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:

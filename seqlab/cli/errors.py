@@ -1,0 +1,45 @@
+"""Exceptions to one line and an exit status; programming errors are left to Python's traceback."""
+
+import dis
+import signal
+from pathlib import Path
+from types import TracebackType
+
+import seqlab
+
+FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """Return what to print and the exit status, or None where the traceback is what is needed.
+
+    seqlab's own messages are the exceptions that its code raises with a `raise` statement. The same types coming out
+    of another library, or out of an expression such as `int("x")`, are errors in the program.
+    """
+    signal_number = getattr(error, "signal_number", None)
+    if isinstance(signal_number, int):  # training.Interrupted, which is not imported here: it would load torch
+        return str(error), 128 + signal_number
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 128 + signal.SIGINT
+    if isinstance(error, OSError) and error.errno is not None:
+        named = f"{error.filename}: " if error.filename else ""
+        is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
+        return f"{named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
+    if isinstance(error, ValueError | OSError) and _is_raised_by_seqlab(error.__traceback__):
+        return str(error), USER_MISTAKE
+    if isinstance(error, RuntimeError | ArithmeticError | MemoryError) and _is_raised_by_seqlab(error.__traceback__):
+        return str(error), FAILURE
+    return None
+
+
+def _is_raised_by_seqlab(trace: TracebackType | None) -> bool:
+    """Tell whether the innermost frame is one of seqlab's and stands at a `raise` statement."""
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    package = Path(seqlab.__file__).parent
+    corpora = package.parent / "corpora"  # in an editable install
+    is_own = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
+    return is_own and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]

@@ -1,0 +1,45 @@
+"""seqlab evaluate: hypotheses and references in, scores with their signatures out."""
+
+import argparse
+import json
+
+from seqlab.cli.files import all_lines
+from seqlab.cli.parser import Parser
+from seqlab.evaluation import METRICS
+
+SUMMARY = "score hypotheses against references"
+
+
+def make_parser() -> Parser:
+    """Name the files and the metrics."""
+    parser = Parser("seqlab evaluate", __doc__)
+    parser.add_argument("hypotheses", metavar="HYP", help="one hypothesis per line; - is standard input")
+    parser.add_argument("--ref", required=True, nargs="+", metavar="FILE", help="references; several files if several")
+    parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
+    parser.add_argument(
+        "--metrics", nargs="+", default=["bleu"], metavar="NAME", help=f"any of {', '.join(METRICS)} (default: bleu)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, values unrounded")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score the files and print one line per metric; with a baseline three."""
+    from seqlab.evaluation import compare, evaluate
+    from seqlab.evaluation.metrics import check_names
+
+    metrics = check_names(arguments.metrics)
+    hypotheses = all_lines(arguments.hypotheses)
+    references = [all_lines(path) for path in arguments.ref]
+    lines: list[str] = []
+    results: dict[str, object] = {}
+    if arguments.baseline is None:
+        for name, score in evaluate(hypotheses, references, metrics).items():
+            lines.append(score.as_line())
+            results[name] = score.as_dict()
+    else:
+        for name, comparison in compare(hypotheses, all_lines(arguments.baseline), references, metrics).items():
+            lines += comparison.as_lines()
+            results[name] = comparison.as_dict()
+    print(json.dumps(results) if arguments.json else "\n".join(lines))
+    return 0

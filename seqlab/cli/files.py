@@ -1,0 +1,45 @@
+"""Files named on the command line, opened for reading and writing."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from seqlab.data.readers import iter_lines, open_binary, read_lines
+
+
+@contextmanager
+def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file, unpacked when it ends in .gz, or standard input; give the stream and its name for messages."""
+    if path is None or path == "-":
+        yield sys.stdin.buffer, "standard input"
+    else:
+        with open_binary(Path(path)) as stream:
+            yield stream, path
+
+
+@contextmanager
+def output_stream(path: str | None) -> Iterator[BinaryIO]:
+    """Open standard output, or a file that appears when everything is written: until then it has a temporary name."""
+    if path is None or path == "-":
+        yield sys.stdout.buffer
+        return
+    final = Path(path)
+    if final.exists() and not final.is_file():  # a device or a pipe, such as /dev/null: nothing to rename
+        with final.open("wb") as stream:
+            yield stream
+        return
+    building = final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    try:
+        with building.open("wb") as stream:
+            yield stream
+        building.replace(final)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def all_lines(path: str) -> list[str]:
+    """Read the lines of a file, or of standard input where its name is `-`."""
+    return list(iter_lines(sys.stdin.buffer, "standard input") if path == "-" else read_lines(Path(path)))

@@ -1,0 +1,33 @@
+"""The options that all commands share which load a trained run."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from seqlab.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from seqlab.inference import Run
+
+
+def add_inference_options(parser: Parser) -> None:
+    """Name the runs, and what they compute on."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder; several are an ensemble")
+    parser.add_argument(
+        "--checkpoint", nargs="+", default=["best"], metavar="NAME", help="best (default), last or a step; several too"
+    )
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1 or auto (default)")
+    parser.add_argument("--precision", default="auto", metavar="NAME", help="bf16, fp32 or auto (default)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+
+
+def load_run(arguments: argparse.Namespace) -> "Run":
+    """Load the runs that were named; raises ValueError as `seqlab.load` does."""
+    import torch
+
+    from seqlab.inference import load
+
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ValueError(f"`threads` must be at least 1, but is {arguments.threads} instead.")
+        torch.set_num_threads(arguments.threads)
+    return load(arguments.runs, arguments.checkpoint, arguments.device, arguments.precision)

@@ -1,0 +1,53 @@
+"""The entry point: `seqlab COMMAND ...`.
+
+A command is a module with SUMMARY, make_parser() and run(arguments); none imports torch before it runs, so that help
+is quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import seqlab
+from seqlab.cli import evaluate, train, translate
+from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
+from seqlab.cli.logs import set_up_logging
+from seqlab.cli.parser import Parser
+
+COMMANDS = {"train": train, "translate": translate, "evaluate": evaluate}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 1 for a failure, 2 for a user's mistake, 128 + n for signal n."""
+    try:
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds no pipe
+        return BROKEN_PIPE
+    except (Exception, KeyboardInterrupt) as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        message, status = explained
+        print(f"seqlab: error: {' '.join(message.split())}", file=sys.stderr)
+        return status
+
+
+def _run(argv: Sequence[str]) -> int:
+    if not argv or argv[0] not in COMMANDS:
+        return _without_command(argv)
+    command = COMMANDS[argv[0]]
+    arguments = command.make_parser().parse(argv[1:])
+    set_up_logging()
+    return command.run(arguments)
+
+
+def _without_command(argv: Sequence[str]) -> int:
+    summaries = "\n".join(f"  {name:<12}{command.SUMMARY}" for name, command in COMMANDS.items())
+    parser = Parser("seqlab", seqlab.__doc__, epilog=f"commands (each has its own --help):\n{summaries}")
+    parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="what to do")
+    parser.parse(argv)
+    return USER_MISTAKE

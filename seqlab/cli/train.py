@@ -1,0 +1,149 @@
+"""seqlab train: a recipe, a config file or a corpus in, a run folder out.
+
+Any field of the config is an option, `--section.field value`; `seqlab train RECIPE --help` lists them all. The same
+command on an existing run folder continues it.
+"""
+
+import argparse
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+from seqlab.cli.overrides import split_overrides
+from seqlab.cli.parser import Parser, UsageError
+
+if TYPE_CHECKING:
+    from seqlab.runs.config import Config
+    from seqlab.runs.overrides import Override
+
+SUMMARY = "train a model"
+
+
+class TrainParser(Parser):
+    """The options of the command, and those of the config under `overrides`."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Put `--section.field` options aside before their values can be taken for a recipe."""
+        rest, overrides = split_overrides(args)
+        namespace, unknown = super().parse_known_args(rest, namespace)
+        namespace.overrides = overrides
+        return namespace, unknown
+
+
+SHORT_KEYS = {
+    "seed": "seed",
+    "init_from": "init_from",
+    "device": "training.device",
+    "threads": "training.threads",
+}
+"""Options without a section, and the fields that they set."""
+
+
+def make_parser() -> Parser:
+    """Name the recipe and what is about the run rather than in its config."""
+    parser = TrainParser("seqlab train", __doc__, add_help=False)
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help="a recipe or a config file; without")
+    parser.add_argument("--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE or runs/SRC-TGT)")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a run already")
+    parser.add_argument("--seed", metavar="N", help="start of every random stream")
+    parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
+    parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("-h", "--help", action="store_true", help="show this; after a recipe also all fields")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build the config and train."""
+    if arguments.help and arguments.recipe is None:
+        make_parser().print_help()
+        return 0
+    overrides: list[Override] = [
+        (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
+    ]
+    overrides += arguments.overrides
+    if arguments.help:
+        make_parser().print_help()
+        print_fields(arguments.recipe, overrides)
+        return 0
+    run_dir = arguments.run_dir or default_run_dir(arguments.recipe, overrides)
+    config = make_config(arguments.recipe, overrides, run_dir)
+
+    from seqlab.training import train
+
+    train(config, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
+    return 0
+
+
+def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> "Config":
+    """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
+    from seqlab.runs.overrides import config_from_yaml, override
+
+    if recipe is None:
+        from seqlab.recipes import from_corpus
+
+        return override(from_corpus(overrides), overrides)
+    if _is_config_file(recipe):
+        return config_from_yaml(Path(recipe), overrides)
+
+    from seqlab.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        nearest = difflib.get_close_matches(recipe, RECIPES, n=1, cutoff=0)[0]
+        raise UsageError(
+            f"there is no recipe `{recipe}`; the nearest is `{nearest}` (of {', '.join(RECIPES)}; a config file ends "
+            "in .yaml)"
+        )
+    return override(RECIPES[recipe](run_dir), overrides)
+
+
+def default_run_dir(recipe: str | None, overrides: Sequence["Override"]) -> Path:
+    """Return runs/RECIPE, the same with the name of a config file, or runs/SRC-TGT by the endings of the corpus."""
+    if recipe is not None:
+        return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
+    given = dict(overrides)
+    try:
+        src, tgt = (_side_name(given[f"data.train_{side}"]) for side in ("src", "tgt"))
+    except KeyError as missing:
+        raise UsageError(
+            f"name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt: {missing} is missing "
+            "(see `seqlab train --help`)"
+        ) from None
+    return Path("runs") / f"{src}-{tgt}"
+
+
+def _is_config_file(recipe: str) -> bool:
+    return recipe.endswith((".yaml", ".yml"))
+
+
+def _side_name(specs: str | Sequence[str]) -> str:
+    """Name one side of a corpus: its column, or the ending of its file, `a.de.gz` -> `de`."""
+    from seqlab.runs.overrides import parse
+
+    first = [*parse("data.train", specs, list[str]), ""][0]
+    file, _, column = first.partition("#")
+    path = Path(file.removesuffix(".gz"))
+    return re.sub(r"[^\w.-]+", "_", column or path.suffix.removeprefix(".") or path.stem)
+
+
+def print_fields(recipe: str, overrides: Sequence["Override"]) -> None:
+    """Print every field of the config: type, the value that this command line would train with, and docstring."""
+    from seqlab.runs.config import Config, to_dict
+    from seqlab.runs.fields import list_fields
+
+    with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
+        values = to_dict(make_config(recipe, overrides, Path(folder)))
+    section = family = ""
+    for field in list_fields(Config, values):
+        path = field.key.rpartition(".")[0]
+        if (path, family) != (section, "" if field.chosen else field.family):
+            section, family = path, "" if field.chosen else field.family
+            print(f"\n{path}{f' with family {family}' if family else ''}:")
+        print(f"  --{field.key} {field.type} = {json.dumps(field.default)}")
+        if field.text:
+            print(fill(field.text, 112, initial_indent="      ", subsequent_indent="      "))

@@ -1,0 +1,95 @@
+"""seqlab translate: lines in, translations out, in order and one line for each line.
+
+Reads standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
+translated and written before the next is read.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqlab.cli.files import input_stream, output_stream
+from seqlab.cli.inference_options import add_inference_options, load_run
+from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.search_options import add_search_options, search_values
+
+if TYPE_CHECKING:
+    from seqlab.inference import Translation
+
+SUMMARY = "translate lines"
+BUFFER_LINES = 4096
+
+
+def make_parser() -> Parser:
+    """Name the run, the files and the search."""
+    parser = Parser("seqlab translate", __doc__)
+    add_inference_options(parser)
+    parser.add_argument("--input", metavar="FILE", help="text to translate (default: standard input)")
+    parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
+    parser.add_argument("--prefix", metavar="FILE", help="for each line, what its translations must begin with")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line: all hypotheses and their scores")
+    parser.add_argument(
+        "--buffer_lines", type=int, metavar="N", help=f"lines in a block (default: {BUFFER_LINES}; 1 on a terminal)"
+    )
+    parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens searched together")
+    add_search_options(parser)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Translate block by block."""
+    from seqlab.inference import BATCH_TOKENS
+    from seqlab.inference.lines import line_blocks, write_lines
+
+    search = search_values(arguments)
+    if search["num_hypotheses"] > 1 and not arguments.json:
+        raise UsageError("more than one hypothesis per line needs --json")
+    trained = load_run(arguments)
+    with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
+        buffer_lines = arguments.buffer_lines or (1 if stream.isatty() else BUFFER_LINES)
+        prefixes = Prefixes(arguments.prefix)
+        for lines in line_blocks(stream, name, buffer_lines):
+            translations = trained.translate_detailed(
+                lines,
+                prefixes=prefixes.take(len(lines)),
+                batch_tokens=arguments.batch_tokens or BATCH_TOKENS,
+                **search,
+            )
+            write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
+        prefixes.check_end()
+    return 0
+
+
+def as_json(translation: "Translation") -> str:
+    """Write a translation as one line of JSON."""
+    return json.dumps(asdict(translation), ensure_ascii=False)
+
+
+class Prefixes:
+    """The lines of a file of prefixes, taken block by block."""
+
+    def __init__(self, path: str | None) -> None:
+        from seqlab.data.readers import read_lines
+
+        self.path, self.taken = path, 0
+        self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path))
+
+    def take(self, count: int) -> list[str] | None:
+        """Return the next lines, or None where no file was named; raises ValueError where there are fewer."""
+        if self.path is None:
+            return None
+        lines = list(islice(self._lines, count))
+        self.taken += len(lines)
+        if len(lines) < count:
+            raise ValueError(f"{self.path} has {self.taken} lines, but there is more to translate: one is needed each.")
+        return lines
+
+    def check_end(self) -> None:
+        """Raise ValueError where lines are left, naming both counts."""
+        more = sum(1 for _ in self._lines)
+        if more:
+            raise ValueError(f"{self.path} has {self.taken + more} lines, but {self.taken} were translated.")

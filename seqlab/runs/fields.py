@@ -1,0 +1,121 @@
+"""What fields a config has, read off its types: the sections, their families, each field's type, default and text.
+
+A section is a pydantic dataclass. A section that comes in families is a union of dataclasses, each with a tag: the one
+field that can hold a single value, such as `family: Literal["adam"]`. A union of one is no union to Python, but its
+tag still makes it a family.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic.fields import FieldInfo
+
+REQUIRED = "(required)"
+
+
+@dataclass(frozen=True)
+class FieldDescription:
+    """One field of a config, as help shows it."""
+
+    key: str
+    """dotted: `optim.optimizer.lr`"""
+    type: str
+    """`int`, `float | null`, `pre | post`, `list of str`"""
+    default: object
+    """in the types of YAML; `REQUIRED` where there is none"""
+    text: str
+    """the field's docstring"""
+    family: str
+    """the family that has this field, or empty"""
+    chosen: bool
+    """whether the config that was asked about can set it"""
+
+
+def fields_of(section: type) -> dict[str, FieldInfo]:
+    """Return the fields of a pydantic dataclass by name."""
+    fields: dict[str, FieldInfo] = section.__pydantic_fields__  # type: ignore[attr-defined]
+    return fields
+
+
+def tag_of(section: type) -> tuple[str, str]:
+    """Return the name and the value of a section's tag, two empty strings where it has none."""
+    for name, field in fields_of(section).items():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return name, get_args(field.annotation)[0]
+    return "", ""
+
+
+def families(annotation: Any) -> dict[str, type]:
+    """Return the sections that a field may hold by tag (one without a tag by ''); none where it holds a plain value."""
+    members = (annotation,) if is_pydantic_dataclass(annotation) else get_args(annotation)
+    return {tag_of(member)[1]: member for member in members if is_pydantic_dataclass(member)}
+
+
+def tag_name(sections: Mapping[str, type]) -> str:
+    """Return the name of the tag that the families of a section share, or ''."""
+    return next((tag_of(section)[0] for section in sections.values()), "")
+
+
+def text_of(section: type, name: str) -> str:
+    """Return the docstring of a field; an inherited field has it from the class that declares it."""
+    owners = (base for base in section.__mro__ if is_pydantic_dataclass(base) and name in fields_of(base))
+    return next((" ".join(text.split()) for owner in owners if (text := fields_of(owner)[name].description)), "")
+
+
+def default_values(field: FieldInfo) -> Any:
+    """Return a field's default in the types of YAML; `REQUIRED` where there is none."""
+    if field.is_required():
+        return REQUIRED
+    default = field.get_default(call_default_factory=True)
+    return TypeAdapter(type(default)).dump_python(default, mode="json")
+
+
+def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Iterator[FieldDescription]:
+    """Yield every field of a config type, those of families that `values` does not choose included.
+
+    `values` (nested dicts) takes the place of the defaults; where it is silent, the types' own defaults hold.
+    """
+    sections = families(annotation)
+    given = values if isinstance(values, Mapping) else {}
+    tag_field = tag_name(sections)
+    chosen = given.get(tag_field, next(iter(sections), ""))
+    if tag_field and chosen in sections:
+        text = text_of(sections[chosen], tag_field)
+        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True)
+    for tag in sorted(sections, key=lambda tag: tag != chosen):
+        own = given if tag == chosen else {}
+        for name, field in fields_of(sections[tag]).items():
+            value = own.get(name, default_values(field))
+            if families(field.annotation):
+                yield from list_fields(field.annotation, value, f"{prefix}{name}.")
+            elif name != tag_field:
+                text, kind = text_of(sections[tag], name), type_name(field.annotation)
+                yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, tag == chosen)
+
+
+def type_name(annotation: Any) -> str:
+    """Write a type as YAML's reader thinks of it: `float | null`, `pre | post`, `list of str`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin is list:
+        return f"list of {type_name(arguments[0])}"
+    if origin is tuple:
+        return f"[{', '.join(map(type_name, arguments))}]"
+    if hasattr(annotation, "__metadata__"):  # Annotated[type, bounds]
+        return type_name(arguments[0])
+    if arguments:
+        return " | ".join(map(type_name, arguments))
+    return "null" if annotation is NoneType else str(annotation.__name__)
+
+
+def nearest_key(key: str, keys: list[str]) -> str:
+    """Return the key that is spelt most alike; one with the same last part comes first (`lr`: `optim.optimizer.lr`)."""
+    last = key.rpartition(".")[2]
+    same_end = [known for known in keys if known.rpartition(".")[2] == last]
+    return difflib.get_close_matches(key, same_end or keys, n=1, cutoff=0)[0]

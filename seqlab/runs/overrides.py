@@ -1,0 +1,118 @@
+"""Single fields set by dotted key, as on the command line: `model.d_model` and "512".
+
+The tag of a section (`model.family`) resets that section to the defaults of the family it names; all other fields are
+set after the tags, in whatever order they are given.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin
+
+import yaml
+
+from seqlab.runs.config import Config, to_dict
+from seqlab.runs.fields import REQUIRED, default_values, families, fields_of, tag_name
+from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
+
+Override = tuple[str, str | Sequence[str]]
+"""A dotted key and its value as text, or its values where it is a list."""
+
+
+def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Override], source: str = "") -> Config:
+    """Set single fields of a config, or of the nested dicts of one.
+
+    A text is read by the type of its field: `null` is None where the field can be None, `[a, b]` a list where it is
+    one, everything else what pydantic makes of it (`1e-3`, `true`).
+
+    Raises:
+        ConfigError: an unknown key, a key of another family, or an impossible value; all name the key. Where the
+            fault is in `base` rather than in `overrides`, the message begins with `source`.
+    """
+    values = to_dict(base) if isinstance(base, Config) else deepcopy(dict(base or {}))
+    overrides = list(overrides)
+    try:
+        check_keys(Config, values)
+    except ConfigError as error:
+        raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
+    later = [(key, text) for key, text in overrides if not _set_tag(values, key, text)]
+    for key, text in later:
+        _set_field(values, key, text)
+    try:
+        return build(Config, values)
+    except ConfigError as error:
+        is_own = any(error.key.startswith(key) or key.startswith(error.key) for key, _ in overrides)
+        raise ConfigError(error.key, f"{source}: {error}" if source and not is_own else str(error)) from None
+
+
+def config_from_yaml(path: Path, overrides: Iterable[Override] = ()) -> Config:
+    """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file."""
+    return override(read_yaml(path), overrides, source=str(path))
+
+
+def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> bool:
+    """Reset a section to the family that its tag names; tell whether the key is a tag."""
+    section, sections, name = _find(values, key)
+    if name != tag_name(sections):
+        return False
+    tag = _single(key, text)
+    chosen_section(sections, {name: tag}, key.removesuffix(name))
+    section.clear()
+    section[name] = tag
+    return True
+
+
+def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> None:
+    section, sections, name = _find(values, key)
+    fields = fields_of(chosen_section(sections, section, key.removesuffix(name)))
+    if name not in fields or families(fields[name].annotation):
+        raise unknown_key(Config, values, key)
+    section[name] = parse(key, text, fields[name].annotation)
+
+
+def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], dict[str, type], str]:
+    """Return the section that a key is in, the families it comes in, and the last part of the key.
+
+    A section that `values` leaves out is filled in with its defaults, so that setting one field keeps the others.
+    """
+    *parents, name = key.split(".")
+    section, sections, prefix = values, families(Config), ""
+    for parent in parents:
+        fields = fields_of(chosen_section(sections, section, prefix))
+        sections = families(fields[parent].annotation) if parent in fields else {}
+        if not sections:
+            raise unknown_key(Config, values, key)
+        if parent not in section:
+            default = default_values(fields[parent])
+            section[parent] = {} if default == REQUIRED else default
+        section, prefix = section[parent], f"{prefix}{parent}."
+        if not isinstance(section, dict):
+            raise ConfigError(
+                prefix[:-1], f"`{prefix[:-1]}` must be a section with fields, but is {section!r} instead."
+            )
+    return section, sections, name
+
+
+def parse(key: str, text: str | Sequence[str], annotation: Any) -> Any:
+    """Read a text, or several, as a value of a field's type: what is left to pydantic stays text."""
+    options = {get_origin(option) or option for option in get_args(annotation) or (annotation,)}
+    if (get_origin(annotation) or annotation) in (list, tuple):
+        if not isinstance(text, str):
+            return list(text) if len(text) != 1 else parse(key, text[0], annotation)
+        if not (text.startswith("[") and text.endswith("]")):
+            return [text]
+        try:
+            return yaml.load(text, Loader=yaml.BaseLoader)  # all items as text
+        except yaml.YAMLError:
+            raise ConfigError(key, f"`{key}` must be a list such as [a, b], but is {text!r} instead.") from None
+    single = _single(key, text)
+    return None if single in ("null", "~") and NoneType in options else single
+
+
+def _single(key: str, text: str | Sequence[str]) -> str:
+    texts = [text] if isinstance(text, str) else list(text)
+    if len(texts) != 1:
+        given = f"{len(texts)}: {' '.join(texts)}" if texts else "none"
+        raise ConfigError(key, f"`{key}` takes one value, but is given {given}.")
+    return texts[0]

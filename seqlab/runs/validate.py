@@ -1,0 +1,157 @@
+"""Plain values to configs; what is wrong with them is said in one line that names the key."""
+
+import reprlib
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A config that cannot be: the message names the key, what is wrong and the value."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def build(config_type: type[T], values: object, source: str = "") -> T:
+    """Build a config from nested dicts, as YAML gives them.
+
+    Raises:
+        ConfigError: an unknown key or an impossible value; the message begins with `source`, such as a file's name.
+    """
+    try:
+        check_keys(config_type, values)
+        return TypeAdapter(config_type).validate_python(values)
+    except ValidationError as error:
+        key, message = describe(error, config_type)
+        raise ConfigError(key, f"{source}: {message}" if source else message) from None
+    except ConfigError as error:
+        raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
+
+
+def check_keys(config_type: type, values: object) -> None:
+    """Raise ConfigError at the first key that the types do not have, naming the nearest that they do."""
+
+    def check(annotation: Any, section: object, prefix: str) -> None:
+        sections = families(annotation)
+        if not sections or not isinstance(section, Mapping):
+            return  # a plain value; pydantic says what is wrong with it
+        chosen = chosen_section(sections, section, prefix)
+        for name, value in section.items():
+            if name not in fields_of(chosen):
+                raise unknown_key(config_type, values, f"{prefix}{name}")
+            check(fields_of(chosen)[name].annotation, value, f"{prefix}{name}.")
+
+    check(config_type, values, "")
+
+
+def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], prefix: str) -> type:
+    """Return the family that the values' tag names; raises ConfigError where it is missing or not a family."""
+    name = tag_name(sections)
+    if len(sections) == 1 and name not in values:
+        return next(iter(sections.values()))
+    tag, key = values.get(name), prefix + name
+    if isinstance(tag, Hashable) and tag in sections:
+        return sections[tag]  # type: ignore[index]
+    known = ", ".join(sections)
+    if name not in values:
+        raise ConfigError(key, f"`{key}` is missing: choose one of {known}.")
+    nearest = nearest_key(str(tag), list(sections))
+    hint = f" (the nearest is `{nearest}`)" if len(sections) > 1 else ""
+    raise ConfigError(key, f"`{key}` must be one of {known}, but is {tag!r} instead{hint}.")
+
+
+def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
+    """Say that there is no such key: which family has it, or else which key is spelt most alike."""
+    fields = list(list_fields(config_type, values))
+    tags = sorted({field.family for field in fields if field.key == key})
+    if tags:
+        section = key.rpartition(".")[0]
+        choice = next(f for f in fields if f.chosen and not f.family and f.key.rpartition(".")[0] == section)
+        others = " and ".join(f"`{tag}`" for tag in tags) + (" has it." if len(tags) == 1 else " have it.")
+        return ConfigError(key, f"There is no `{key}` with `{choice.key}: {choice.default}`; {others}")
+    if any(field.key.startswith(f"{key}.") for field in fields):
+        return ConfigError(key, f"`{key}` is a section, not a value: name one of its fields.")
+    nearest = nearest_key(key, [field.key for field in fields if field.chosen])
+    return ConfigError(key, f"There is no `{key}`; the nearest is `{nearest}`.")
+
+
+def describe(error: ValidationError, config_type: type) -> tuple[str, str]:
+    """Turn pydantic's report into the key of its first error and one line."""
+    first, *others = error.errors(include_url=False)
+    key, kind, text = _key_of(first["loc"], config_type), first["type"], first["msg"]
+    if kind == "missing":
+        message = f"`{key}` is missing: it has no default."
+    elif kind in ("value_error", "assertion_error"):
+        text = text.partition(", ")[2]  # pydantic writes "Value error, " before a validator's own words
+        message = f"`{key}`: {text}" if key else text
+    elif kind == "dataclass_type":
+        message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
+    else:
+        wanted = text.removeprefix("Input should be ").partition(", unable")[0]
+        message = f"`{key}` must be {wanted}, but is {reprlib.repr(first['input'])} instead."
+    if others:
+        message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"
+    return key, message
+
+
+def _key_of(location: tuple[int | str, ...], config_type: type) -> str:
+    """Write pydantic's path as a dotted key, without the tags that it names between a union and its fields."""
+    key, annotation = "", config_type
+    for part in location:
+        sections = families(annotation)
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif part in sections:
+            annotation = sections[part]
+        else:
+            key += f".{part}" if key else part
+            section = next(iter(sections.values()), None)
+            fields = fields_of(section) if section else {}
+            annotation = fields[part].annotation if part in fields else None  # type: ignore[assignment]
+    return key
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML, but a key that is given twice is an error: else the first would be ignored silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"`{key.value}` is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read the values of a YAML config.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not YAML with keys and values; names the file and the line.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, but a config file is needed.")
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such file.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}).") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line}: not YAML ({error.problem}).") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: must hold keys and values, such as `seed: 1`, but holds {reprlib.repr(values)}.")
+    return values
