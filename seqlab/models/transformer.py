@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, pad_positions
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.positions import LearnedPositions, SinusoidalPositions
-from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
 from seqlab.nn.transformer import DecoderLayer, EncoderLayer, LayerMemory, NormPlacement
 
 
@@ -94,18 +94,25 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
+        self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
             EncoderLayer(config.d_model, config.norm, config.dropout, _self_attention(config), _feed_forward(config))
             for _ in range(config.num_encoder_layers)
         )
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, src: Tensor, can_attend: Tensor) -> Tensor:
-        """src (B, S), can_attend (B, 1, 1, S) -> memory (B, S, D)."""
+    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """src (B, S), src_lengths (B,) -> memory (B, S', D) and where it may be attended to (B, 1, 1, S').
+
+        S' is S in training; otherwise see `pad_positions`.
+        """
         x = self.embedding(src)
+        if not self.training:
+            x = pad_positions(x, self.head_dim)
+        can_attend = masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1)))
         for layer in self.layers:
             x = layer(x, can_attend)
-        return self.norm(x)
+        return self.norm(x), can_attend
 
 
 class Decoder(nn.Module):
@@ -114,6 +121,7 @@ class Decoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
+        self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
             DecoderLayer(
                 config.d_model,
@@ -137,20 +145,22 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """tgt_in (B, T) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
         x = self.embedding(tgt_in, start)
+        if not self.training and memories[0].cache is None:
+            x = pad_positions(x, self.head_dim)
         attention = None
         for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
             x, attention = layer(x, memory, need_attention and i == len(self.layers) - 1)
-        return self.norm(x), attention
+        return self.norm(x[:, : tgt_in.size(1)]), attention
 
 
 class TransformerState:
     """Keys and values of the memory, one row per sentence, and of the past, one row per hypothesis."""
 
-    def __init__(self, memories: list[LayerMemory], rows: int, length: int, need_attention: bool) -> None:
+    def __init__(self, memories: list[LayerMemory], rows: int, length: int, attention_size: int) -> None:
         self.memories = memories
         self.rows = rows
         self.length = length
-        self.need_attention = need_attention
+        self.attention_size = attention_size  # source positions whose weights were asked for, 0 for none
 
     def select(self, rows: Tensor) -> "TransformerState":
         """Keep, reorder or repeat rows. The memory stays as it is while each sentence keeps equally many rows."""
@@ -172,7 +182,7 @@ class TransformerState:
     def fork(self) -> "TransformerState":
         """Copy the past; the memory is never written to and is shared."""
         memories = [replace(m, cache=m.cache.fork() if m.cache else None) for m in self.memories]
-        return TransformerState(memories, self.rows, self.length, self.need_attention)
+        return TransformerState(memories, self.rows, self.length, self.attention_size)
 
 
 class Transformer(nn.Module):
@@ -202,8 +212,7 @@ class Transformer(nn.Module):
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and project its memory for every decoder layer."""
-        can_attend = masks.can_attend_to_keys(masks.padding_mask(batch.src_lengths, batch.src.size(1)))
-        return self.decoder.memories(self.encoder(batch.src, can_attend), can_attend)
+        return self.decoder.memories(*self.encoder(batch.src, batch.src_lengths))
 
     def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
         """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
@@ -214,10 +223,12 @@ class Transformer(nn.Module):
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
         assert batch.tgt_out is not None, "scoring needs a target"
-        log_probs = self(batch).logits().log_softmax(-1)
-        ignored = batch.tgt_out == IGNORE
-        picked = log_probs.gather(2, batch.tgt_out.masked_fill(ignored, 0)[..., None]).squeeze(2)
-        return picked.masked_fill(ignored, 0.0)
+        predicted = batch.tgt_out != IGNORE
+        rows, targets = self(batch).hidden[predicted], batch.tgt_out[predicted]  # (R, D), (R,)
+        blocks = zip(rows.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
+        picked = [self.projection(r).log_softmax(-1).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
+        scores = rows.new_zeros(batch.tgt_out.shape, dtype=torch.float32)
+        return scores.masked_scatter(predicted, torch.cat(picked))
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
@@ -225,14 +236,14 @@ class Transformer(nn.Module):
         for memory in memories:
             memory.cache = KeyValueCache()
         rows = batch.src.size(0)
-        return batch.src.new_full((rows,), self.bos_id), TransformerState(memories, rows, 0, need_attention)
+        return batch.src.new_full((rows,), self.bos_id), TransformerState(memories, rows, 0, batch.src.size(1) if need_attention else 0)
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
-        hidden, attention = self.decoder(last_ids[:, None], state.memories, state.length, state.need_attention)
+        hidden, attention = self.decoder(last_ids[:, None], state.memories, state.length, state.attention_size > 0)
         state.length += 1
         scores = self.projection(hidden[:, 0]).log_softmax(-1)
-        return Step(scores, state, None if attention is None else attention[:, 0])
+        return Step(scores, state, None if attention is None else attention[:, 0, : state.attention_size])
 
 
 def _self_attention(config: TransformerConfig) -> SelfAttention:

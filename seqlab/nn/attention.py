@@ -30,11 +30,24 @@ def explicit_attention(
         return dropped @ value, weights
 
 
+def pad_positions(x: Tensor, head_dim: int) -> Tensor:
+    """Append zero positions to x (B, S, D) so that attention's answers do not depend on how far a batch is padded.
+
+    Two things in `explicit_attention` depend on the number of keys on the CPU: the order in which a softmax over fewer
+    than 16 is summed, and the kernels that compute small products (torch's own below 400 multiplications, MKL's by the
+    remainder of the size). With a multiple of 16 keys, and 512 multiplications for a single query, neither does.
+    """
+    multiple = max(16, 1 << (511 // head_dim).bit_length())
+    return F.pad(x, (0, 0, 0, -x.size(1) % multiple))
+
+
 def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
     """(B, T, parts * D) -> `parts` tensors (B, H, T, E), contiguous; in fp32 on the CPU for `explicit_attention`."""
     batch, length, _ = x.shape
     x = x.view(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4)
-    return x.to(torch.float32 if x.device.type == "cpu" else x.dtype, memory_format=torch.contiguous_format).unbind(0)
+    dtype = torch.float32 if x.device.type == "cpu" else x.dtype
+    # `to` leaves a tensor that has the dtype as it is, so that products would see other strides in a batch of one.
+    return x.to(dtype, memory_format=torch.contiguous_format).contiguous().unbind(0)
 
 
 class KeyValueCache:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,6 +10,14 @@ from seqlab.nn.dropout import Dropout
 from seqlab.nn.linear import Linear
 
 Activation = Literal["relu", "gelu", "swiglu"]
+
+
+def silu(x: Tensor) -> Tensor:
+    """Compute x * sigmoid(x) so that no element depends on where in the batch it stands.
+
+    torch's fp32 kernel rounds differently in the elements that are left over when it has filled its vectors.
+    """
+    return x / (1 + torch.exp(-x)) if x.dtype == torch.float32 else F.silu(x)
 
 
 class FeedForward(nn.Module):
@@ -30,5 +39,5 @@ class FeedForward(nn.Module):
             hidden = F.gelu(hidden)
         else:
             gate, value = hidden.chunk(2, dim=-1)
-            hidden = F.silu(gate) * value
+            hidden = (F.silu(gate) if self.training else silu(gate)) * value
         return self.contract(self.dropout(hidden))

@@ -6,13 +6,26 @@ import torch
 from torch import Tensor, nn
 
 
-def sinusoids(length: int, dim: int) -> Tensor:
-    """Tabulate the fixed positions of Vaswani et al. (2017), section 3.5: (length, dim), sines first, then cosines."""
+def sinusoids(positions: Tensor, dim: int) -> Tensor:
+    """Compute the fixed vectors of Vaswani et al. (2017), section 3.5: (length, dim), sines first, then cosines."""
     if dim % 2:
         raise ValueError(f"Sinusoidal positions need an even `d_model`, but it is {dim} instead.")
     frequencies = torch.exp(torch.arange(dim // 2) * (-math.log(10000.0) / max(1, dim // 2 - 1)))
-    angles = torch.arange(length)[:, None] * frequencies
+    angles = positions[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+BLOCK = 256
+
+
+def sinusoid_table(length: int, dim: int) -> Tensor:
+    """Tabulate at least `length` positions, always in blocks of one size.
+
+    A vectorised sine may round an element differently in a table of another size, and the size depends on the longest
+    sequence met so far.
+    """
+    rows = torch.arange(-(-length // BLOCK) * BLOCK)
+    return torch.cat([sinusoids(block, dim) for block in rows.split(BLOCK)])
 
 
 class SinusoidalPositions(nn.Module):
@@ -20,15 +33,14 @@ class SinusoidalPositions(nn.Module):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.register_buffer("table", sinusoids(256, d_model), persistent=False)
+        self.register_buffer("table", sinusoid_table(BLOCK, d_model), persistent=False)
         self.table: Tensor
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, T, D) holds positions start ... start + T - 1."""
         end = start + x.size(1)
         if end > self.table.size(0):
-            length = 1 << (end - 1).bit_length()
-            self.table = sinusoids(length, x.size(2)).to(self.table)
+            self.table = sinusoid_table(2 * end, x.size(2)).to(self.table)
         return x + self.table[start:end]
 
 
@@ -60,11 +72,20 @@ class RotaryPositions(nn.Module):
         inverse = base ** (-torch.arange(0, head_dim, 2) / head_dim)
         self.register_buffer("inverse_wavelengths", inverse, persistent=False)
         self.inverse_wavelengths: Tensor
+        self.register_buffer("table", self._table(BLOCK), persistent=False)
+        self.table: Tensor
+
+    def _table(self, length: int) -> Tensor:
+        """Tabulate cosines and sines of at least `length` positions in blocks of one size: (2, length, head_dim / 2)."""
+        rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.inverse_wavelengths.device)
+        angles = [block[:, None] * self.inverse_wavelengths for block in rows.split(BLOCK)]
+        return torch.cat([torch.stack([block.cos(), block.sin()]) for block in angles], dim=1)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, H, T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
-        positions = torch.arange(start, start + x.size(2), device=x.device)
-        angles = positions[:, None] * self.inverse_wavelengths
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        end = start + x.size(2)
+        if end > self.table.size(1):
+            self.table = self._table(2 * end)
+        cos, sin = self.table[:, start:end].to(x.dtype)
         first, second = x.chunk(2, dim=-1)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
