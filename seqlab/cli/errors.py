@@ -24,11 +24,12 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError) and error.errno is not None:
         named = f"{error.filename}: " if error.filename else ""
         is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
-        return f"{named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
-    if isinstance(error, ValueError | OSError) and _is_raised_by_seqlab(error.__traceback__):
-        return str(error), USER_MISTAKE
-    if isinstance(error, RuntimeError | ArithmeticError | MemoryError) and _is_raised_by_seqlab(error.__traceback__):
-        return str(error), FAILURE
+        return f"error: {named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
+    if _is_raised_by_seqlab(error.__traceback__):
+        if isinstance(error, ValueError | OSError):
+            return f"error: {error}", USER_MISTAKE
+        if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
+            return f"error: {error}", FAILURE
     return None
 
 

@@ -18,6 +18,12 @@ def add_inference_options(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1 or auto (default)")
     parser.add_argument("--precision", default="auto", metavar="NAME", help="bf16, fp32 or auto (default)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--batch_tokens",
+        type=int,
+        metavar="N",
+        help="padded source tokens computed together: speed and memory, never the answer",
+    )
 
 
 def load_run(arguments: argparse.Namespace) -> "Run":

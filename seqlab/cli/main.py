@@ -4,17 +4,18 @@ A command is a module with SUMMARY, make_parser() and run(arguments); none impor
 is quick.
 """
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
 
 import seqlab
-from seqlab.cli import evaluate, train, translate
+from seqlab.cli import evaluate, info, train, translate
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
-from seqlab.cli.parser import Parser
+from seqlab.cli.parser import Parser, UsageError
 
-COMMANDS = {"train": train, "translate": translate, "evaluate": evaluate}
+COMMANDS = {"train": train, "translate": translate, "evaluate": evaluate, "info": info}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,12 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds no pipe
         return BROKEN_PIPE
+    except SystemExit as done:  # how argparse ends after --help
+        return int(done.code or 0)
     except (Exception, KeyboardInterrupt) as error:
         explained = explain(error)
         if explained is None:
             raise
         message, status = explained
-        print(f"seqlab: error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"seqlab: {' '.join(message.split())}", file=sys.stderr)
         return status
 
 
@@ -46,8 +49,16 @@ def _run(argv: Sequence[str]) -> int:
 
 def _without_command(argv: Sequence[str]) -> int:
     summaries = "\n".join(f"  {name:<12}{command.SUMMARY}" for name, command in COMMANDS.items())
-    parser = Parser("seqlab", seqlab.__doc__, epilog=f"commands (each has its own --help):\n{summaries}")
+    parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=f"commands:\n{summaries}")
     parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
-    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="what to do")
-    parser.parse(argv)
-    return USER_MISTAKE
+    parser.add_argument("command", metavar="COMMAND", help="one of those below; each has its own --help")
+    if not argv:
+        parser.print_help(sys.stderr)
+        return USER_MISTAKE
+    command = parser.parse(argv[:1]).command
+    nearest = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0)[0]
+    raise UsageError(f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,15 +25,20 @@ class Parser(argparse.ArgumentParser):
             return namespace
         given = next((argument for argument in unknown if argument.startswith("-")), None)
         if given is None:
-            raise UsageError(f"unexpected argument `{unknown[0]}` (see `{self.prog} --help`)")
+            raise UsageError(f"unexpected argument `{unknown[0]}` {self.advice}")
         name = given.partition("=")[0]
-        nearest = difflib.get_close_matches(name, self.option_names(), n=1, cutoff=0)[0]
-        raise UsageError(f"there is no option `{name}`; the nearest is `{nearest}` (see `{self.prog} --help`)")
+        raise UsageError(f"there is no option `{name}`; the nearest is `{self.nearest(name)}` {self.advice}")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage: one line says what is wrong."""
-        raise UsageError(f"{message} (see `{self.prog} --help`)")
+        raise UsageError(f"{message} {self.advice}")
 
-    def option_names(self) -> list[str]:
-        """List the long options."""
-        return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+    @property
+    def advice(self) -> str:
+        """Say where to read on."""
+        return f"(see `{self.prog} --help`)"
+
+    def nearest(self, name: str) -> str:
+        """Return the long option that is spelt most alike."""
+        known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        return difflib.get_close_matches(name, known, n=1, cutoff=0)[0]

@@ -34,7 +34,17 @@ class TrainParser(Parser):
         namespace.overrides = overrides
         return namespace, unknown
 
+    def nearest(self, name: str) -> str:
+        """Return the option that is spelt most alike, or the field of the config with this last part: lr."""
+        from seqlab.runs.config import Config
+        from seqlab.runs.fields import list_fields, nearest_key
 
+        keys = [field.key for field in list_fields(Config)]
+        key = nearest_key(name.removeprefix("--"), keys)
+        return f"--{key}" if key.rpartition(".")[2] == name.removeprefix("--") else super().nearest(name)
+
+
+RECIPE_HELP = "what to train; left out where --data.train_src and --data.train_tgt name a corpus"
 SHORT_KEYS = {
     "seed": "seed",
     "init_from": "init_from",
@@ -47,7 +57,7 @@ SHORT_KEYS = {
 def make_parser() -> Parser:
     """Name the recipe and what is about the run rather than in its config."""
     parser = TrainParser("seqlab train", __doc__, add_help=False)
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help="a recipe or a config file; without")
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help=RECIPE_HELP)
     parser.add_argument("--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE or runs/SRC-TGT)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a run already")
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
@@ -67,11 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
+    run_dir = arguments.run_dir or default_run_dir(arguments.recipe, overrides)
     if arguments.help:
         make_parser().print_help()
-        print_fields(arguments.recipe, overrides)
+        print_fields(arguments.recipe, overrides, run_dir)
         return 0
-    run_dir = arguments.run_dir or default_run_dir(arguments.recipe, overrides)
     config = make_config(arguments.recipe, overrides, run_dir)
 
     from seqlab.training import train
@@ -131,19 +141,24 @@ def _side_name(specs: str | Sequence[str]) -> str:
     return re.sub(r"[^\w.-]+", "_", column or path.suffix.removeprefix(".") or path.stem)
 
 
-def print_fields(recipe: str, overrides: Sequence["Override"]) -> None:
+def print_fields(recipe: str, overrides: Sequence["Override"], run_dir: Path) -> None:
     """Print every field of the config: type, the value that this command line would train with, and docstring."""
     from seqlab.runs.config import Config, to_dict
     from seqlab.runs.fields import list_fields
 
+    values: dict[str, object] = {}
     with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
-        values = to_dict(make_config(recipe, overrides, Path(folder)))
-    section = family = ""
+        try:
+            values = to_dict(make_config(recipe, overrides, Path(folder)))
+        except FileNotFoundError as error:
+            print(f"\nThe values below are the fields' own defaults, not those of {recipe}. {error}")
+    heading = ""
     for field in list_fields(Config, values):
-        path = field.key.rpartition(".")[0]
-        if (path, family) != (section, "" if field.chosen else field.family):
-            section, family = path, "" if field.chosen else field.family
-            print(f"\n{path}{f' with family {family}' if family else ''}:")
-        print(f"  --{field.key} {field.type} = {json.dumps(field.default)}")
+        section = field.key.rpartition(".")[0]
+        title = section if field.chosen else f"{section} with {field.family}"
+        if title != heading:
+            heading = title
+            print(f"\n{title}:" if title else "")
+        print(f"  --{field.key} {field.type} = {json.dumps(field.default).replace(folder, str(run_dir))}")
         if field.text:
             print(fill(field.text, 112, initial_indent="      ", subsequent_indent="      "))

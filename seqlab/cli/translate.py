@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_inference_options, load_run
 from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_search_options, search_values
 
 if TYPE_CHECKING:
@@ -35,31 +36,30 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--buffer_lines", type=int, metavar="N", help=f"lines in a block (default: {BUFFER_LINES}; 1 on a terminal)"
     )
-    parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens searched together")
     add_search_options(parser)
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Translate block by block."""
-    from seqlab.inference import BATCH_TOKENS
     from seqlab.inference.lines import line_blocks, write_lines
 
-    search = search_values(arguments)
-    if search["num_hypotheses"] > 1 and not arguments.json:
+    options = search_values(arguments)
+    if options["num_hypotheses"] > 1 and not arguments.json:
         raise UsageError("more than one hypothesis per line needs --json")
+    if arguments.batch_tokens is not None:
+        options["batch_tokens"] = arguments.batch_tokens
     trained = load_run(arguments)
     with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
-        buffer_lines = arguments.buffer_lines or (1 if stream.isatty() else BUFFER_LINES)
+        buffer_lines = arguments.buffer_lines
+        if buffer_lines is None:
+            buffer_lines = 1 if stream.isatty() else BUFFER_LINES
         prefixes = Prefixes(arguments.prefix)
-        for lines in line_blocks(stream, name, buffer_lines):
-            translations = trained.translate_detailed(
-                lines,
-                prefixes=prefixes.take(len(lines)),
-                batch_tokens=arguments.batch_tokens or BATCH_TOKENS,
-                **search,
-            )
-            write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
+        with progress_bar(stream, output) as advance:
+            for lines in line_blocks(stream, name, buffer_lines):
+                forced = prefixes.take(len(lines))
+                translations = trained.translate_detailed(lines, prefixes=forced, progress=advance, **options)
+                write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
         prefixes.check_end()
     return 0
 

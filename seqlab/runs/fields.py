@@ -76,7 +76,7 @@ def default_values(field: FieldInfo) -> Any:
 
 
 def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Iterator[FieldDescription]:
-    """Yield every field of a config type, those of families that `values` does not choose included.
+    """Yield every field of a config type section by section, those of families that `values` does not choose included.
 
     `values` (nested dicts) takes the place of the defaults; where it is silent, the types' own defaults hold.
     """
@@ -88,14 +88,16 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
         text = text_of(sections[chosen], tag_field)
         yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True)
     for tag in sorted(sections, key=lambda tag: tag != chosen):
-        own = given if tag == chosen else {}
+        own, nested = given if tag == chosen else {}, []
         for name, field in fields_of(sections[tag]).items():
             value = own.get(name, default_values(field))
             if families(field.annotation):
-                yield from list_fields(field.annotation, value, f"{prefix}{name}.")
+                nested.append((field.annotation, value, f"{prefix}{name}."))
             elif name != tag_field:
                 text, kind = text_of(sections[tag], name), type_name(field.annotation)
                 yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, tag == chosen)
+        for section in nested:
+            yield from list_fields(*section)
 
 
 def type_name(annotation: Any) -> str:
@@ -115,7 +117,11 @@ def type_name(annotation: Any) -> str:
 
 
 def nearest_key(key: str, keys: list[str]) -> str:
-    """Return the key that is spelt most alike; one with the same last part comes first (`lr`: `optim.optimizer.lr`)."""
-    last = key.rpartition(".")[2]
-    same_end = [known for known in keys if known.rpartition(".")[2] == last]
-    return difflib.get_close_matches(key, same_end or keys, n=1, cutoff=0)[0]
+    """Return the key or section that is spelt most alike; a key with the same last part is preferred.
+
+    So `lr` gives `optim.optimizer.lr`, and `modle` gives `model`.
+    """
+    parts = key.split(".")
+    same_end = [known for known in keys if known.split(".")[-1] == parts[-1]]
+    same_depth = [".".join(known.split(".")[: len(parts)]) for known in keys]
+    return difflib.get_close_matches(key, same_end or [*keys, *same_depth], n=1, cutoff=0)[0]

@@ -1,0 +1,90 @@
+"""A tiny run folder with random weights, and the command line in this process."""
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.cli.main import main
+from seqlab.data.config import DataConfig
+from seqlab.data.rows import write_json
+from seqlab.models import TransformerConfig
+from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.text import CharactersConfig, train_tokenizer
+
+LETTERS = ["abcdefghij ", "klmnopqrst.", "uvwxyzäöüß"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    status: int
+    out: bytes
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
+    """Run a command line in this process, with some bytes on standard input."""
+
+    def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        status = main([str(argument) for argument in arguments])
+        captured = capfdbinary.readouterr()
+        return Result(status, captured.out, captured.err.decode())
+
+    return run
+
+
+def write_run(path: Path, seed: int = 1, model: TransformerConfig | None = None) -> Path:
+    """Write a run folder as training does, with random weights at two steps; step 10 was the best."""
+    folder = RunFolder(path)
+    path.mkdir()
+    config = Config(
+        data=DataConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
+        model=model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1),
+        seed=seed,
+    )
+    config = replace(config, model=replace(config.model, max_length=32))
+    tokenizer = train_tokenizer(config.data.tokenizer, LETTERS)
+    tokenizer.save(path / "tokenizer")
+    write_config(config, folder.config_file)
+    best = [[1.5, 10]]
+    for step in (10, 20):
+        torch.manual_seed(seed + step)
+        weights = build_model(config.model, tokenizer, tokenizer).state_dict()
+        names = {name for name, _ in build_model(config.model, tokenizer, tokenizer).named_parameters()}
+        tensors = {"model": {name: weights[name] for name in names}}
+        state = {"best": best, "progress": {"step": step, "minutes": step / 4}}
+        write_checkpoint(folder.checkpoints, step, tensors, state)
+    folder.metrics_file.write_text(
+        '{"kind": "train", "step": 10, "loss": 3.0}\n'
+        '{"kind": "valid", "step": 10, "minutes": 2.5, "is_best": true, "nll_per_tgt_token": 2.25, "bleu": 1.5}\n'
+        '{"kind": "valid", "step": 20, "minutes": 5.0, "is_best": false, "nll_per_tgt_token": 2.5, "bleu": 1.0}\n',
+        encoding="utf-8",
+    )
+    write_json(folder.description_file, {"format_version": FORMAT_VERSION, "parameters": 1234})
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a run folder that no test changes."""
+    return write_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def other_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a second one with the same vocabulary."""
+    return write_run(tmp_path_factory.mktemp("runs") / "other", seed=2)

@@ -1,0 +1,85 @@
+"""seqlab evaluate against sacrebleu's own numbers."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import sacrebleu
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+HYPOTHESES = ["the cat sat on the mat .", "a dog runs\u2028fast", "", "Hello, world!", "two men walk down a street"]
+REFERENCES = [
+    "the cat is on the mat .",
+    "a dog\u2028runs fast",
+    "something",
+    "Hello, world!",
+    "two men walk the street",
+]
+OTHERS = ["a cat sat on the mat .", "dogs run fast", "nothing", "Hi, world!", "two men are walking down a street"]
+BASELINE = ["cat mat", "a dog runs", "x", "Hello world", "men walk"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Write each side to a file of its own, one compressed."""
+    found = {}
+    for name, lines in (("hyp", HYPOTHESES), ("ref", REFERENCES), ("other", OTHERS), ("base", BASELINE)):
+        content = "".join(f"{line}\n" for line in lines).encode()
+        found[name] = tmp_path / (f"{name}.gz" if name == "other" else name)
+        found[name].write_bytes(gzip.compress(content) if name == "other" else content)
+    return found
+
+
+@pytest.mark.parametrize("references", [["ref"], ["ref", "other"]])
+def test_values_and_signatures_are_those_of_sacrebleu(seqlab, files: dict[str, Path], references: list[str]) -> None:
+    texts = [{"ref": REFERENCES, "other": OTHERS}[name] for name in references]
+    paths = [files[name] for name in references]
+    command = ("evaluate", files["hyp"], "--ref", *paths, "--metrics", "bleu", "chrf", "ter", "exact_match")
+    results = json.loads(seqlab(*command, "--json").out)
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF()), ("ter", TER())):
+        expected = metric.corpus_score(HYPOTHESES, texts)
+        assert results[name]["value"] == pytest.approx(expected.score, abs=1e-9)
+        assert results[name]["signature"] == str(metric.get_signature())
+    matches = sum(any(h == text[i] for text in texts) for i, h in enumerate(HYPOTHESES))
+    assert results["exact_match"]["value"] == pytest.approx(100 * matches / len(HYPOTHESES))
+    printed = seqlab(*command).out.decode().splitlines()
+    assert [line.partition("|")[0] for line in printed] == ["BLEU", "chrF2", "TER", "exact_match"]
+    assert f"= {results['bleu']['value']:.2f} (" in printed[0]
+    assert results["bleu"]["signature"] in printed[0]
+
+
+def test_bleu_is_the_default_and_the_hypotheses_may_be_piped(seqlab, files: dict[str, Path]) -> None:
+    from_file = seqlab("evaluate", files["hyp"], "--ref", files["ref"])
+    piped = seqlab("evaluate", "-", "--ref", files["ref"], stdin=files["hyp"].read_bytes())
+    assert from_file.out == piped.out
+    expected = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    assert f" = {expected:.2f} " in from_file.out.decode()
+
+
+def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:
+    command = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["base"], "--metrics", "chrf")
+    lines = seqlab(*command).out.decode().splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["baseline:", "system:", "chrF2"]
+    assert "p = " in lines[2]
+    comparison = json.loads(seqlab(*command, "--json").out)["chrf"]
+    expected = [CHRF().corpus_score(lines, [REFERENCES]).score for lines in (HYPOTHESES, BASELINE)]
+    assert comparison["difference"] == pytest.approx(expected[0] - expected[1], abs=1e-9)
+    itself = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["hyp"], "--json")
+    assert json.loads(seqlab(*itself).out)["bleu"]["p_value"] == 1
+
+
+def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("one\n", encoding="utf-8")
+    for arguments, message in (
+        ([files["hyp"], "--ref", tmp_path / "short"], "5 hypotheses and 1 references"),
+        ([files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"], "5 hypotheses and 1 baseline lines"),
+        ([files["hyp"], "--ref", tmp_path / "none"], "none: there is no such file."),
+        ([files["hyp"], "--ref", files["ref"], "--metrics", "blue"], "must be one of bleu, chrf, ter, exact_match"),
+        ([files["hyp"]], "the following arguments are required: --ref"),
+        ([files["hyp"], "--ref", files["ref"], "--metric", "bleu"], "the nearest is `--metrics`"),
+    ):
+        result = seqlab("evaluate", *arguments)
+        assert (result.status, result.out) == (2, b"")
+        assert message in result.err
+        assert result.err.count("\n") == 1

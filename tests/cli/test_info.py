@@ -1,0 +1,71 @@
+"""seqlab info on a run folder written by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.rows import write_json
+from seqlab.runs.folder import FORMAT_VERSION
+
+CORPORA = [
+    {"split": "train", "kept": 900, "split_off": 50},
+    {"split": "train", "kept": 1100, "split_off": 0},
+    {"split": "valid", "kept": 10, "split_off": 0},
+]
+
+
+def test_what_a_run_says_of_itself(seqlab, run_dir: Path) -> None:
+    summary = json.loads(seqlab("info", run_dir, "--json").out)
+    assert summary["best"] == {"step": 10, "scores": {"nll_per_tgt_token": 2.25, "bleu": 1.5}}
+    assert (summary["step"], summary["minutes"], summary["checkpoints"]) == (20, 5.0, [10, 20])
+    assert (summary["family"], summary["parameters"], summary["max_steps"]) == ("transformer", 1234, 10_000)
+    assert summary["changed_fields"] == {
+        "data.train_src": ["a.en"],
+        "data.train_tgt": ["a.de"],
+        "data.train_weights": [1.0],
+        "data.tokenizer.kind": "characters",
+        "model.d_model": 16,
+        "model.d_ff": 32,
+        "model.num_heads": 2,
+        "model.num_encoder_layers": 1,
+        "model.num_decoder_layers": 1,
+        "model.max_length": 32,
+    }
+
+
+def test_the_same_for_people(seqlab, run_dir: Path) -> None:
+    text = seqlab("info", run_dir).out.decode()
+    for part in (
+        "transformer, 1,234 parameters",
+        "20 of 10,000 steps, 5.0 minutes",
+        "step 10: nll_per_tgt_token 2.250, bleu 1.500",
+        "model.d_model: 16",
+    ):
+        assert part in text
+
+
+def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes((run_dir / "config.yaml").read_bytes())
+    write_json(tmp_path / "run.json", {"format_version": FORMAT_VERSION, "data": {"corpora": CORPORA}})
+    summary = json.loads(seqlab("info", tmp_path, "--json").out)
+    assert summary["pairs"] == {"train": 2000, "valid": 60}
+    assert (summary["best"], summary["checkpoints"], summary["step"]) == (None, [], 0)
+    assert "none yet" in seqlab("info", tmp_path).out.decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"format_version": 999}', "has run format version 999"),
+        ("{", "is damaged"),
+        (None, "is not a run folder"),
+    ],
+)
+def test_folders_that_are_no_runs(seqlab, tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content, encoding="utf-8")
+    result = seqlab("info", tmp_path)
+    assert (result.status, result.out) == (2, b"")
+    assert message in result.err
+    assert result.err.count("\n") == 1

@@ -1,0 +1,138 @@
+"""seqlab train: from a command line to a config; training itself is tested elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seqlab.training
+from seqlab.cli.overrides import split_overrides
+from seqlab.cli.train import default_run_dir, make_config
+from seqlab.recipes import RECIPES, number_words
+from seqlab.runs.config import Config, write_config
+from seqlab.runs.fields import list_fields
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """Work in an empty folder, and note what would be trained."""
+    found: list[dict[str, Any]] = []
+
+    def train(config: Config, run_dir: Path, **options: Any) -> Path:
+        found.append({"config": config, "run_dir": run_dir, **options})
+        return run_dir
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(seqlab.training, "train", train)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest", "overrides"),
+    [
+        ("recipe --a.b 1", ["recipe"], [("a.b", ["1"])]),
+        ("--a.b 1 2 --c.d 3", [], [("a.b", ["1", "2"]), ("c.d", ["3"])]),
+        ("--a.b=1 recipe --seed 2", ["recipe", "--seed", "2"], [("a.b", ["1"])]),
+        ("--a.b -1 -.5 --seed 2", ["--seed", "2"], [("a.b", ["-1", "-.5"])]),
+        ("--a.b -h", ["-h"], [("a.b", [])]),
+        ("--a.b --overwrite x", ["--overwrite", "x"], [("a.b", [])]),
+        ("--run_dir x.y --a.b.c_d -", ["--run_dir", "x.y"], [("a.b.c_d", ["-"])]),
+        ("--a.b=c=d --a.b=", [], [("a.b", ["c=d"]), ("a.b", [""])]),
+    ],
+)
+def test_options_with_a_dot_are_put_aside(arguments: str, rest: list[str], overrides: list[Any]) -> None:
+    assert split_overrides(arguments.split()) == (rest, overrides)
+
+
+def test_a_recipe_with_single_fields_set(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    options = ("--seed", "5", "--threads", "1", "--optim.optimizer.lr", "0.5", "--model.d_ff=32", "--overwrite")
+    result = seqlab("train", "number_words", *options)
+    assert (result.status, result.out) == (0, b"")
+    [call] = calls
+    base = number_words(Path("runs/number_words"))
+    config = call["config"]
+    assert (config.seed, config.training.threads, config.optim.optimizer.lr, config.model.d_ff) == (5, 1, 0.5, 32)
+    assert config.data == base.data
+    assert config.optim.schedule == base.optim.schedule
+    assert (call["run_dir"], call["overwrite"]) == (Path("runs/number_words"), True)
+    assert call["command"] == ["seqlab", "train", "number_words", *options]
+
+
+def test_a_config_file(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    config = number_words(tmp_path / "data")
+    write_config(config, tmp_path / "mine.yaml")
+    assert seqlab("train", "mine.yaml").status == 0
+    assert seqlab("train", "mine.yaml", "--run_dir", "elsewhere", "--init_from", "origin").status == 0
+    assert calls[0]["config"] == config
+    assert calls[0]["run_dir"] == Path("runs/mine")
+    assert calls[1]["config"].init_from == "origin"
+    assert calls[1]["run_dir"] == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("src", "tgt", "name"),
+    [
+        ("a.en", "a.de", "en-de"),
+        ("a.en.gz", "b.tok.de.gz", "en-de"),
+        ("a.tsv#0", "a.tsv#1", "0-1"),
+        ("a.jsonl#translation.en", "a.jsonl#translation.de", "translation.en-translation.de"),
+        ("source", "dir.d/target", "source-target"),
+        (["a.en", "b.fr"], "[a.de, b.de]", "en-de"),
+        ("a.e n", "a./d", "e_n-d"),
+    ],
+)
+def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name: str) -> None:
+    assert default_run_dir(None, [("data.train_src", src), ("data.train_tgt", tgt)]) == Path("runs") / name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "name a recipe, a config file, or a corpus"),
+        ("--data.train_src a.en", "'data.train_tgt' is missing"),
+        ("numberwords", "there is no recipe `numberwords`; the nearest is `number_words`"),
+        ("none.yaml", "none.yaml: there is no such file."),
+        ("number_words extra", "unexpected argument `extra`"),
+        ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),
+        ("number_words --rundir x", "there is no option `--rundir`; the nearest is `--run_dir`"),
+        ("number_words --seed x", "`seed` must be a valid integer, but is 'x' instead."),
+        ("number_words --model.d_modle 3", "There is no `model.d_modle`; the nearest is `model.d_model`."),
+        ("--model.d_model 64 number_words", "name a recipe"),
+        ("number_words --model.d_model 64 128", "`model.d_model` takes one value, but is given 2: 64 128."),
+        ("number_words --model.d_model", "`model.d_model` takes one value, but is given none."),
+        ("number_words --optim.optimizer.momentum 1", "`sgd` has it"),
+        ("multi30k_en_de", "SEQLAB_DATA is not set"),
+    ],
+)
+def test_mistakes(
+    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    result = seqlab("train", *arguments.split())
+    assert (result.status, result.out, calls) == (2, b"", [])
+    assert result.err.startswith("seqlab: error: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_after_a_recipe_prints_every_field(
+    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
+) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    result = seqlab("train", recipe, "--help", "--optim.optimizer.family", "sgd")
+    assert (result.status, result.err, calls) == (0, "", [])
+    lines = result.out.decode().splitlines()
+    options = {line.split()[0] for line in lines if line.startswith("  --")}
+    assert {f"--{field.key}" for field in list_fields(Config)} <= options
+    assert "--run_dir" in options
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
+    text = seqlab("train", "number_words", "--help", "--optim.optimizer.family", "sgd").out.decode()
+    config = make_config("number_words", [], Path("runs/number_words"))
+    assert f"  --training.max_steps int = {config.training.max_steps}\n" in text
+    assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
+    assert '  --optim.optimizer.family sgd | adam | adamw | radam = "sgd"\n' in text
+    assert "optim.optimizer with adam:\n" in text

@@ -1,0 +1,182 @@
+"""seqlab translate with a model of random weights: what it says is noise, how many lines it says is not."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINES = [
+    "abc def",
+    "",
+    "ein\u2028zwei",
+    "a\u0085b\x0bc\x0cd\x1ce",
+    "z",
+    "日本語 🙂",
+    "   ",
+    "\ufeff",
+    "<s> </s> <pad> ▁",
+    "long. " * 40,
+    "tab\tand\rreturn inside",
+    "last",
+]
+FAST = ("--beam_size", "1", "--max_length", "12")
+
+
+def encoded(lines: list[str], end: str = "\n") -> bytes:
+    return "".join(line + end for line in lines).encode()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("beam_size", ["1", "3"])
+def test_as_many_lines_out_as_in(seqlab, run_dir: Path, end: str, beam_size: str) -> None:
+    result = seqlab("translate", run_dir, "--beam_size", beam_size, "--max_length", "12", stdin=encoded(LINES, end))
+    assert result.status == 0
+    assert result.out.endswith(b"\n")
+    lines = result.out.decode().removesuffix("\n").split("\n")
+    assert len(lines) == len(LINES)
+    assert lines[1] == ""
+    assert not any(ord(character) < 32 for line in lines for character in line)
+
+
+def test_the_last_line_may_lack_its_end(seqlab, run_dir: Path) -> None:
+    whole = seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz\n")
+    assert seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz").out == whole.out
+    assert seqlab("translate", run_dir, *FAST, stdin=b"").out == b""
+    assert seqlab("translate", run_dir, *FAST, stdin=b"\n").out == b"\n"
+
+
+def test_blocks_and_batches_change_nothing(seqlab, run_dir: Path) -> None:
+    whole = seqlab("translate", run_dir, *FAST, stdin=encoded(LINES))
+    for options in (("--buffer_lines", "1"), ("--buffer_lines", "5"), ("--batch_tokens", "16"), ("--threads", "1")):
+        assert seqlab("translate", run_dir, *FAST, *options, stdin=encoded(LINES)).out == whole.out
+
+
+def test_files_as_arguments(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    expected = seqlab("translate", run_dir, *FAST, stdin=encoded(LINES)).out
+    (tmp_path / "in.gz").write_bytes(gzip.compress(encoded(LINES)))
+    result = seqlab("translate", run_dir, *FAST, "--input", tmp_path / "in.gz", "--output", tmp_path / "out")
+    assert (result.status, result.out) == (0, b"")
+    assert (tmp_path / "out").read_bytes() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.gz", "out"]
+
+
+def test_an_output_file_is_whole_or_as_it_was(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("before\n", encoding="utf-8")
+    options = (*FAST, "--buffer_lines", "1", "--output", tmp_path / "out")
+    result = seqlab("translate", run_dir, *options, stdin=b"abc\n\xff\n")
+    assert result.status == 2
+    assert result.err.startswith("seqlab: error: standard input, line 2: not UTF-8")
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "before\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_output_that_is_a_device_is_not_replaced(seqlab, run_dir: Path) -> None:
+    assert seqlab("translate", run_dir, *FAST, "--output", "/dev/null", stdin=b"abc\n").status == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_json_carries_everything(seqlab, run_dir: Path) -> None:
+    options = ("--beam_size", "3", "--num_hypotheses", "3", "--max_length", "12", "--json")
+    result = seqlab("translate", run_dir, *options, stdin=encoded(LINES))
+    records = [json.loads(line) for line in result.out.decode().removesuffix("\n").split("\n")]
+    assert len(records) == len(LINES)
+    plain = seqlab("translate", run_dir, "--beam_size", "3", "--max_length", "12", stdin=encoded(LINES))
+    assert [record["hypotheses"][0]["text"] for record in records] == plain.out.decode().split("\n")[:-1]
+    assert [record["truncated"] for record in records] == [len(line) > 31 for line in LINES]
+    for record, line in zip(records, LINES, strict=True):
+        ranks = [(hypothesis["finished"], hypothesis["score"]) for hypothesis in record["hypotheses"]]
+        assert record["truncated"] or ranks == sorted(ranks, reverse=True)
+        assert len(ranks) == 3 or not line.strip("\ufeff ")
+
+
+def test_several_hypotheses_need_json(seqlab, run_dir: Path) -> None:
+    result = seqlab("translate", run_dir, "--num_hypotheses", "2", stdin=b"abc\n")
+    assert (result.status, result.out) == (2, b"")
+    assert result.err == "seqlab: error: more than one hypothesis per line needs --json\n"
+
+
+def test_ensembles_of_runs_and_of_checkpoints(seqlab, run_dir: Path, other_run_dir: Path) -> None:
+    one = seqlab("translate", run_dir, *FAST, "--json", stdin=encoded(LINES))
+    with_itself = seqlab("translate", run_dir, run_dir, *FAST, stdin=encoded(LINES))
+    assert with_itself.out.decode().split("\n")[:-1] == [
+        json.loads(line)["hypotheses"][0]["text"] for line in one.out.decode().split("\n")[:-1]
+    ]
+    both = seqlab("translate", run_dir, other_run_dir, *FAST, "--json", stdin=encoded(LINES))
+    assert both.status == 0
+    assert both.out != one.out
+    steps = seqlab("translate", run_dir, "--checkpoint", "10", "20", *FAST, "--json", stdin=encoded(LINES))
+    assert steps.status == 0
+    assert steps.out != one.out
+
+
+def test_the_checkpoint_is_the_best_one_unless_named(seqlab, run_dir: Path) -> None:
+    outputs = {
+        name: seqlab("translate", run_dir, "--checkpoint", name, *FAST, "--json", stdin=b"abc\n").out
+        for name in ("best", "10", "last", "20")
+    }
+    assert outputs["best"] == outputs["10"] != outputs["20"] == outputs["last"]
+
+
+def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    prefixes = ["xyz", "", "a b"]
+    (tmp_path / "prefix").write_bytes(encoded(prefixes))
+    options = (*FAST, "--prefix", tmp_path / "prefix", "--buffer_lines", "2")
+    result = seqlab("translate", run_dir, *options, stdin=b"abc\ndef\nghi\n")
+    lines = result.out.decode().split("\n")[:-1]
+    assert all(line.startswith(prefix) for line, prefix in zip(lines, prefixes, strict=True))
+    more = seqlab("translate", run_dir, *options, stdin=b"abc\ndef\n")
+    assert more.status == 2
+    assert "has 3 lines, but 2 were translated" in more.err
+    fewer = seqlab("translate", run_dir, *options, stdin=b"a\nb\nc\nd\n")
+    assert fewer.status == 2
+    assert "has 3 lines, but there is more to translate" in fewer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beam_size", "0"], "`beam_size` must be at least 1, but is 0 instead."),
+        (["--beam_size", "x"], "`beam_size` must be a valid integer, but is 'x' instead."),
+        (["--length_penalty", "x"], "`length_penalty` must be 'plain' or 'gnmt', but is 'x' instead."),
+        (["--bean_size", "3"], "there is no option `--bean_size`; the nearest is `--beam_size`"),
+        (["--beam", "3"], "there is no option `--beam`; the nearest is `--beam_size`"),
+        (["--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
+        (["--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
+        (["--threads", "0"], "`threads` must be at least 1, but is 0 instead."),
+        (["--threads", "x"], "argument --threads: invalid int value: 'x'"),
+        (["--checkpoint", "30"], "`checkpoint` must be `best`, `last` or one of 10, 20, but is `30` instead."),
+        (["--input", "nowhere"], "nowhere: there is no such file."),
+        (["--output", "nowhere/out"], "No such file or directory"),
+        (["--model.d_model", "3"], "there is no option `--model.d_model`"),
+    ],
+)
+def test_a_mistake_is_one_line(seqlab, run_dir: Path, options: list[str], message: str) -> None:
+    result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
+    assert (result.status, result.out) == (2, b"")
+    assert result.err.startswith("seqlab: error: ")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_folder_that_is_no_run(seqlab, tmp_path: Path) -> None:
+    assert seqlab("translate", tmp_path / "none").err == f"seqlab: error: There is no run folder {tmp_path}/none.\n"
+    assert "is not a run folder" in seqlab("translate", tmp_path).err
+
+
+def test_a_reader_that_has_seen_enough(run_dir: Path) -> None:
+    command = [sys.executable, "-m", "seqlab.cli.main", "translate", str(run_dir), *FAST, "--buffer_lines", "1"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(b"abc\n")
+    process.stdin.flush()
+    assert process.stdout.readline().endswith(b"\n")  # written before the input has ended
+    process.stdout.close()
+    process.stdin.write(b"abc\n" * 3)
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 141

@@ -1,0 +1,78 @@
+"""The list of fields, against pydantic's own JSON schema of the same types."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from seqlab.runs.config import Config, to_dict
+from seqlab.runs.fields import REQUIRED, FieldDescription, list_fields
+from seqlab.runs.overrides import override
+
+CORPUS = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
+
+
+def schema_fields(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, tag: str) -> set[tuple[str, str]]:
+    """Collect (key, family) from a JSON schema; the key of a tag comes without its family."""
+    if "$ref" in schema:
+        return schema_fields(definitions[schema["$ref"].rpartition("/")[2]], definitions, prefix, tag)
+    if "oneOf" in schema:
+        return set().union(*(schema_fields(option, definitions, prefix, tag) for option in schema["oneOf"]))
+    if "properties" not in schema:
+        return {(prefix[:-1], tag)}
+    constants = [(name, field["const"]) for name, field in schema["properties"].items() if "const" in field]
+    own = constants[0][1] if constants else ""
+    found: set[tuple[str, str]] = set()
+    for name, field in schema["properties"].items():
+        inner = field["allOf"][0] if "allOf" in field else field
+        found |= schema_fields(inner, definitions, f"{prefix}{name}.", "" if (name, own) in constants else own)
+    return found
+
+
+def test_every_field_of_every_family_is_listed_once() -> None:
+    schema = TypeAdapter(Config).json_schema()
+    listed = [(field.key, field.family) for field in list_fields(Config)]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == schema_fields(schema, schema["$defs"], "", "")
+
+
+def test_values_take_the_place_of_defaults() -> None:
+    config = override(CORPUS, [("optim.optimizer.family", "sgd"), ("optim.optimizer.lr", "0.25"), ("seed", "7")])
+    fields = {(field.key, field.family): field for field in list_fields(Config, to_dict(config)) if field.chosen}
+    assert fields["optim.optimizer.family", ""].default == "sgd"
+    assert fields["optim.optimizer.lr", "sgd"].default == 0.25
+    assert fields["seed", ""].default == 7
+    assert fields["data.train_src", ""].default == ["a.en"]
+    assert ("optim.optimizer.lr", "adam") not in fields
+
+
+def test_without_values_the_defaults_are_those_of_the_types() -> None:
+    fields = {(field.key, field.family): field for field in list_fields(Config)}
+    assert fields["data.train_src", ""].default == REQUIRED
+    defaults = to_dict(override(CORPUS, []))
+    for (key, _), field in fields.items():
+        if not field.chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
+            continue
+        value: Any = defaults
+        for part in key.split("."):
+            value = value[part]
+        assert field.default == value, key
+
+
+@pytest.mark.parametrize("field", list(list_fields(Config)), ids=lambda field: f"{field.key}-{field.family}")
+def test_every_field_says_what_it_is(field: FieldDescription) -> None:
+    assert field.text or field.key.endswith((".family", ".kind"))
+    assert "\n" not in field.text
+    assert "Annotated" not in field.type
+    assert "<" not in field.type
+
+
+def test_types_are_written_as_in_yaml() -> None:
+    types = {field.key: field.type for field in list_fields(Config) if field.chosen}
+    assert types["seed"] == "int"
+    assert types["optim.max_grad_norm"] == "float | null"
+    assert types["data.train_src"] == "list of str"
+    assert types["data.train_weights"] == "list of float"
+    assert types["optim.optimizer.betas"] == "[float, float]"
+    assert types["model.norm"] == "pre | post"
+    assert types["optim.schedule.family"] == "constant | linear | inverse_sqrt | cosine"

@@ -1,0 +1,221 @@
+"""Single fields set by key, and configs through YAML and back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqlab.models import TransformerConfig
+from seqlab.objectives.config import CrossEntropyConfig
+from seqlab.optim.config import (
+    AdamConfig,
+    AdamWConfig,
+    ConstantScheduleConfig,
+    CosineScheduleConfig,
+    InverseSqrtScheduleConfig,
+    LinearScheduleConfig,
+    RAdamConfig,
+    SgdConfig,
+)
+from seqlab.runs.config import Config, to_dict, write_config
+from seqlab.runs.fields import list_fields
+from seqlab.runs.overrides import config_from_yaml, override
+from seqlab.runs.validate import ConfigError
+from seqlab.text import BpeConfig, CharactersConfig, SentencePieceBpeConfig, SentencePieceUnigramConfig, WordsConfig
+
+CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "model.family": {"transformer": TransformerConfig()},
+    "objective.family": {"cross_entropy": CrossEntropyConfig()},
+    "optim.optimizer.family": {
+        "sgd": SgdConfig(),
+        "adam": AdamConfig(),
+        "adamw": AdamWConfig(),
+        "radam": RAdamConfig(),
+    },
+    "optim.schedule.family": {
+        "constant": ConstantScheduleConfig(),
+        "linear": LinearScheduleConfig(),
+        "inverse_sqrt": InverseSqrtScheduleConfig(),
+        "cosine": CosineScheduleConfig(),
+    },
+    "data.tokenizer.kind": {
+        "sentencepiece_bpe": SentencePieceBpeConfig(),
+        "sentencepiece_unigram": SentencePieceUnigramConfig(),
+        "bpe": BpeConfig(),
+        "characters": CharactersConfig(),
+        "words": WordsConfig(),
+    },
+}
+EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
+
+
+def section_of(config: Config, key: str) -> object:
+    """Return the section that a key is in."""
+    section: object = config
+    for part in key.split(".")[:-1]:
+        section = getattr(section, part)
+    return section
+
+
+def test_these_are_all_families() -> None:
+    tags = {field.key: set(field.type.split(" | ")) for field in list_fields(Config) if field.key in FAMILIES}
+    assert tags == {key: set(families) for key, families in FAMILIES.items()}
+    assert {field.key for field in list_fields(Config) if field.key.endswith((".family", ".kind"))} == set(FAMILIES)
+
+
+@pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
+def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
+    base = override(
+        CORPUS,
+        [
+            ("model.d_model", "64"),
+            ("objective.label_smoothing", "0.3"),
+            ("optim.optimizer.lr", "0.7"),
+            ("optim.schedule.warmup_steps", "7"),
+            ("data.tokenizer.vocab_size", "777"),
+        ],
+    )
+    changed = override(base, [(key, tag)])
+    assert section_of(changed, key) == FAMILIES[key][tag]
+    for other in FAMILIES.keys() - {key}:
+        assert section_of(changed, other) == section_of(base, other)
+
+
+@pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
+def test_every_family_survives_yaml(key: str, tag: str, tmp_path: Path) -> None:
+    config = override(CORPUS, [(key, tag), ("seed", "3")])
+    write_config(config, tmp_path / "config.yaml")
+    assert config_from_yaml(tmp_path / "config.yaml") == config
+
+
+def test_the_order_does_not_matter() -> None:
+    settings = [("optim.optimizer.momentum", "0.5"), ("optim.optimizer.family", "sgd"), ("seed", "2")]
+    assert override(CORPUS, settings) == override(CORPUS, settings[::-1])
+    assert override(CORPUS, settings).optim.optimizer == SgdConfig(momentum=0.5)
+
+
+def test_the_last_of_equal_keys_counts() -> None:
+    assert override(CORPUS, [("seed", "2"), ("seed", "3")]).seed == 3
+
+
+def test_setting_one_field_of_a_missing_section_keeps_its_other_defaults() -> None:
+    schedule = override(CORPUS, [("optim.schedule.warmup_steps", "5")]).optim.schedule
+    assert schedule == InverseSqrtScheduleConfig(warmup_steps=5)
+    assert override(CORPUS, [("training.valid_search.max_length", "9")]).training.valid_search.beam_size == 1
+
+
+def test_the_base_is_left_alone() -> None:
+    base = to_dict(override(CORPUS, []))
+    before = repr(base)
+    override(base, [("optim.optimizer.family", "sgd"), ("data.max_length", "3")])
+    assert repr(base) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("optim.optimizer.lr", "1e-3", 0.001),
+        ("optim.optimizer.lr", "1", 1.0),
+        ("optim.optimizer.betas", ["0.8", "0.9"], (0.8, 0.9)),
+        ("optim.optimizer.betas", "[0.8, 0.9]", (0.8, 0.9)),
+        ("optim.max_grad_norm", "null", None),
+        ("optim.max_grad_norm", "2", 2.0),
+        ("data.joint_vocabulary", "false", False),
+        ("data.joint_vocabulary", "no", False),
+        ("data.train_src", "b.en", ["b.en"]),
+        ("data.train_src", ["b.en"], ["b.en"]),
+        ("data.train_src", "[b.en]", ["b.en"]),
+        ("data.train_src", "2016", ["2016"]),
+        ("data.train_src", "[1e3]", ["1e3"]),
+        ("data.train_src", "null", ["null"]),
+        ("data.train_src", "a.tsv#0", ["a.tsv#0"]),
+        ("data.tokenizer.normalization", "none", "none"),
+        ("training.device", "null", "null"),
+        ("training.threads", "~", None),
+        ("init_from", "null", None),
+        ("init_from", "2016", "2016"),
+    ],
+)
+def test_a_text_is_read_by_the_type_of_its_field(key: str, text: str | list[str], value: object) -> None:
+    assert getattr(section_of(override(CORPUS, [(key, text)]), key), key.split(".")[-1]) == value
+
+
+def test_lists_of_several() -> None:
+    several = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
+    data = override({}, several).data
+    assert (data.train_src, data.train_tgt, data.train_weights) == (["a", "b"], ["c", "d"], [1.0, 0.5])
+
+
+ERRORS = {
+    ("optim.optimizer.momentum", "0.9"): (
+        "There is no `optim.optimizer.momentum` with `optim.optimizer.family: adam`; `sgd` has it."
+    ),
+    ("optim.schedule.final_ratio", "0.1"): (
+        "There is no `optim.schedule.final_ratio` with `optim.schedule.family: inverse_sqrt`; `cosine` and `linear` "
+        "have it."
+    ),
+    ("data.tokenizer.min_count", "2"): (
+        "There is no `data.tokenizer.min_count` with `data.tokenizer.kind: sentencepiece_bpe`; `bpe` and `characters` "
+        "and `words` have it."
+    ),
+    ("optim.optimizer.family", "adem"): (
+        "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, but is 'adem' instead (the nearest is "
+        "`adam`)."
+    ),
+    ("model.family", "lstm"): "`model.family` must be one of transformer, but is 'lstm' instead.",
+    ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
+    ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",
+    ("lr", "1"): "There is no `lr`; the nearest is `optim.optimizer.lr`.",
+    ("optim.lr", "1"): "There is no `optim.lr`; the nearest is `optim.optimizer.lr`.",
+    ("seed.x", "1"): "There is no `seed.x`; the nearest is `seed`.",
+    ("", "1"): None,
+    ("..", "1"): None,
+    ("optim", "1"): "`optim` is a section, not a value: name one of its fields.",
+    ("optim.optimizer", "sgd"): "`optim.optimizer` is a section, not a value: name one of its fields.",
+    ("model.d_model", "3x"): "`model.d_model` must be a valid integer, but is '3x' instead.",
+    ("model.d_model", "30"): "`model`: `d_model` 30 must be divisible by `num_heads` 4.",
+    ("model.norm", "after"): "`model.norm` must be 'pre' or 'post', but is 'after' instead.",
+    ("optim.optimizer.lr", "0"): "`optim.optimizer.lr` must be greater than 0, but is '0' instead.",
+    ("optim.optimizer.lr", "nan"): "`optim.optimizer.lr` must be greater than 0, but is 'nan' instead.",
+    ("optim.optimizer.betas", ("0.5", "2")): "`optim.optimizer.betas[1]` must be less than 1, but is '2' instead.",
+    ("data.train_weights", "-1"): "`data.train_weights[0]` must be greater than 0, but is '-1' instead.",
+    ("data.train_weights", "[1"): "`data.train_weights[0]` must be a valid number, but is '[1' instead.",
+    ("training.valid_search.beam_size", "0"): (
+        "`training.valid_search`: `beam_size` must be at least 1, but is 0 instead."
+    ),
+    ("seed", ("1", "2")): "`seed` takes one value, but is given 2: 1 2.",
+    ("seed", ()): "`seed` takes one value, but is given none.",
+}
+
+
+@pytest.mark.parametrize(("key", "text"), list(ERRORS))
+def test_what_cannot_be_is_said_in_one_line(key: str, text: str | tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as error:
+        override(CORPUS, [(key, text)], source="base.yaml")
+    expected = ERRORS[key, text]
+    assert "\n" not in str(error.value)
+    assert expected is None or str(error.value) == expected
+
+
+def test_two_averages_are_refused_without_a_section_to_blame() -> None:
+    with pytest.raises(ConfigError, match=r"^`optim.average_last` \(3\) and `optim.ema_decay` \(0.9\)"):
+        override(CORPUS, [("optim.average_last", "3"), ("optim.ema_decay", "0.9")])
+
+
+def test_a_fault_of_the_base_names_its_source() -> None:
+    base = {**CORPUS, "model": {"d_model": "x"}}
+    with pytest.raises(ConfigError, match=r"^base.yaml: `model.d_model` must be a valid integer, but is 'x' instead."):
+        override(base, [("seed", "2")], source="base.yaml")
+    assert override(base, [("model.d_model", "64")], source="base.yaml").model.d_model == 64
+    with pytest.raises(ConfigError, match=r"^base.yaml: There is no `modle`; the nearest is `model`.$"):
+        override({**CORPUS, "modle": {}}, [("seed", "2")], source="base.yaml")
+
+
+def test_what_is_missing_is_named_until_it_is_given() -> None:
+    with pytest.raises(ConfigError, match=r"^`data` is missing: it has no default.$"):
+        override(None, [])
+    with pytest.raises(ConfigError, match=r"^`data.train_tgt` is missing"):
+        override(None, [("data.train_src", "a")])
+    assert override(None, [("data.train_src", "a"), ("data.train_tgt", "b")]).data.train_tgt == ["b"]
