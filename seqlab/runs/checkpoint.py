@@ -58,6 +58,13 @@ def write_checkpoint(
     return final
 
 
+def delete_checkpoint(checkpoint: Path) -> None:
+    """Remove a checkpoint; it is renamed first, so that what bears its name is always whole."""
+    doomed = checkpoint.with_name(f"{checkpoint.name}.deleted")
+    checkpoint.rename(doomed)
+    shutil.rmtree(doomed)
+
+
 def read_tensors(checkpoint: Path, stem: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Read one file of a checkpoint; raises ValueError naming it where it is missing or damaged."""
     path = checkpoint / f"{stem}.safetensors"

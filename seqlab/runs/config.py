@@ -44,8 +44,6 @@ class TrainingConfig:
     """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads; null takes all cores."""
-    init_from: str | None = None
-    """Run folder whose weights and tokenizers to start from (fine-tuning); null starts from random weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -64,6 +62,8 @@ class Config:
     """How long, and on what."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Start of every random stream."""
+    init_from: str | None = None
+    """Run folder whose weights and tokenizers to start from (fine-tuning); null starts from random weights."""
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

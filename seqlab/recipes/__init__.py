@@ -1,0 +1,12 @@
+"""Complete runs as functions: each takes the run folder, where it may write generated data, and gives a config."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from seqlab.recipes.multi30k import multi30k_en_de
+from seqlab.recipes.number_words import number_words
+from seqlab.runs.config import Config
+
+RECIPES: dict[str, Callable[[Path], Config]] = {"number_words": number_words, "multi30k_en_de": multi30k_en_de}
+
+__all__ = ["RECIPES", "multi30k_en_de", "number_words"]

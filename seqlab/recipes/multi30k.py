@@ -1,0 +1,37 @@
+"""Translation of image descriptions, on 29,000 pairs (Elliott et al. 2016)."""
+
+from pathlib import Path
+
+from seqlab.corpora import locate
+from seqlab.data.config import DataConfig
+from seqlab.models import TransformerConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import SentencePieceBpeConfig
+
+
+def multi30k_en_de(run_dir: Path) -> Config:
+    """English to German, a small Transformer: the best size for this corpus (Wu et al. 2021)."""
+    splits = locate("multi30k")
+    return Config(
+        data=DataConfig(
+            train_src=str(splits["train"]["en"]),
+            train_tgt=str(splits["train"]["de"]),
+            valid_src=str(splits["valid"]["en"]),
+            valid_tgt=str(splits["valid"]["de"]),
+            test_src=str(splits["test"]["en"]),
+            test_tgt=str(splits["test"]["de"]),
+            tokenizer=SentencePieceBpeConfig(vocab_size=8000),
+            batch_tokens=4096,
+            micro_batch_tokens=2048,
+        ),
+        model=TransformerConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
+        objective=CrossEntropyConfig(label_smoothing=0.1),
+        optim=OptimConfig(
+            optimizer=AdamConfig(lr=4e-3),
+            schedule=LinearScheduleConfig(warmup_steps=1000),
+            average_last=10,
+        ),
+        training=TrainingConfig(max_steps=8000, save_every=250, valid_every=500),
+    )

@@ -1,0 +1,35 @@
+"""The embedded default: English number, date and time phrases to German, generated, in under three minutes."""
+
+from pathlib import Path
+
+from seqlab.corpora import number_words as corpus
+from seqlab.data.config import DataConfig
+from seqlab.models import TransformerConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import SentencePieceBpeConfig
+
+
+def number_words(run_dir: Path) -> Config:
+    """Write the corpus to `run_dir/data` and translate it with a Transformer over 300 subwords and 256 bytes."""
+    splits = corpus.write(run_dir / "data")
+    return Config(
+        data=DataConfig(
+            train_src=str(splits["train"]["en"]),
+            train_tgt=str(splits["train"]["de"]),
+            valid_src=str(splits["valid"]["en"]),
+            valid_tgt=str(splits["valid"]["de"]),
+            tokenizer=SentencePieceBpeConfig(vocab_size=560),
+            batch_tokens=2048,
+            micro_batch_tokens=1024,
+        ),
+        model=TransformerConfig(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=3, num_decoder_layers=3),
+        objective=CrossEntropyConfig(label_smoothing=0.1),
+        optim=OptimConfig(
+            optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=100), average_last=5
+        ),
+        training=TrainingConfig(
+            max_steps=1200, log_every=20, save_every=50, valid_every=400, valid_metric="exact_match"
+        ),
+    )

@@ -1,0 +1,7 @@
+"""Training: one update, the loop around it, and a run folder that can be continued bit for bit."""
+
+from seqlab.training.failure import FailedStep
+from seqlab.training.signals import Interrupted
+from seqlab.training.train import train
+
+__all__ = ["FailedStep", "Interrupted", "train"]

@@ -1,0 +1,61 @@
+"""A step that came out non-finite: what is needed to see it happen again is written before training ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.data.sampler import TrainingStep
+from seqlab.runs.checkpoint import WEIGHTS, read_tensors, write_checkpoint
+from seqlab.training.state import TrainingRun
+from seqlab.training.step import NonFiniteGradient
+
+BATCHES = "batches"
+
+
+class FailedStep(ArithmeticError):
+    """Training cannot go on: a step had a gradient that is not finite."""
+
+
+@contextmanager
+def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
+    """Turn a NonFiniteGradient into a FailedStep, after writing weights, generator and batches from before the step."""
+    generator = torch.get_rng_state()
+    try:
+        yield
+    except NonFiniteGradient as error:
+        step = run.progress.step
+        batches: dict[str, Tensor] = {"generator.cpu": generator}
+        for number, batch in enumerate(data.micro_steps):
+            for item in fields(batch):
+                value = getattr(batch, item.name)
+                if value is not None:
+                    batches[f"{number}.{item.name}"] = torch.as_tensor(value)
+        folder = run.folder.path / "failures"
+        written = write_checkpoint(folder, step, {WEIGHTS: run.weights(), BATCHES: batches}, {"reason": str(error)})
+        pairs = [index for batch in data.micro_steps for index in batch.indices.tolist()]
+        shown = "; ".join(run.data.train.locate(index) for index in pairs[:3])
+        raise FailedStep(
+            f"Step {step} came out non-finite ({error}). Its {len(pairs)} pairs (the first: {shown}), the weights and "
+            f"the generator from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
+            "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
+        ) from error
+
+
+def read_failure(folder: Path) -> tuple[dict[str, Tensor], Tensor, list[Seq2SeqBatch]]:
+    """Read a failed step: the weights, the generator's state and the micro-steps that replay it."""
+    tensors = read_tensors(folder, BATCHES)
+    generator = tensors.pop("generator.cpu")
+    micro_steps: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, item = name.partition(".")
+        micro_steps.setdefault(int(number), {})[item] = value
+    batches = []
+    for _, values in sorted(micro_steps.items()):
+        num_tgt_tokens = int(values.pop("num_tgt_tokens"))
+        batches.append(Seq2SeqBatch(**values, num_tgt_tokens=num_tgt_tokens))
+    return read_tensors(folder, WEIGHTS), generator, batches

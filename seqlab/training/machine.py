@@ -1,0 +1,107 @@
+"""What a run computes on: device, precision, threads, memory."""
+
+import ctypes
+import os
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from seqlab.runs.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device and its precision, chosen once."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """Give the context that a forward pass runs in: bf16 products, or none."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What bit-for-bit equality depends on besides the config."""
+
+    torch_version: str
+    processor: str
+    threads: int
+    device: str
+    dtype: str
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """Name what another machine's fingerprint has differently."""
+        own = asdict(self)
+        return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where there is one; raises ValueError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"`device` must be `auto`, `cpu` or `cuda`, but is `{name}` instead.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"`device` must be `auto`, `cpu` or `cuda`, but is `{name}` instead.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"`device` is `{name}`, but PyTorch sees {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 where the device has instructions for it."""
+    if precision == "auto":
+        return torch.bfloat16 if _computes_bf16(device) else torch.float32
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def set_up(config: TrainingConfig) -> Machine:
+    """Choose device and precision, set the threads and keep freed memory."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device)
+    if device.type == "cpu":
+        keep_freed_pages()
+    return Machine(device, choose_dtype(config.precision, device))
+
+
+def keep_freed_pages() -> None:
+    """Tell glibc to keep freed memory: large tensors are else unmapped and faulted in again at every micro-step."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
+    libc = ctypes.CDLL(None)
+    libc.mallopt(m_mmap_max, 0)
+    libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def fingerprint(machine: Machine) -> Fingerprint:
+    """Describe this machine as far as results depend on it."""
+    return Fingerprint(
+        torch_version=str(torch.__version__),
+        processor=torch.cuda.get_device_name(machine.device) if machine.device.type == "cuda" else _processor(),
+        threads=torch.get_num_threads(),
+        device=machine.device.type,
+        dtype=str(machine.dtype).removeprefix("torch."),
+    )
+
+
+def _processor() -> str:
+    """Name the processor and the instructions that torch's kernels are chosen by."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            name = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), name)
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

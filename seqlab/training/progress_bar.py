@@ -1,0 +1,70 @@
+"""A progress bar on a terminal, log lines elsewhere; both on standard error."""
+
+import logging
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from seqlab.runs.config import TrainingConfig
+from seqlab.training.state import Progress as RunProgress
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressBar:
+    """Show how far training is, when it ends and the latest figures."""
+
+    def __init__(self, config: TrainingConfig, progress: RunProgress) -> None:
+        self._config = config
+        self._first_step, self._first_minutes = progress.step, progress.minutes
+        console = Console(stderr=True)
+        self._on_terminal = console.is_terminal
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ends in {task.fields[remaining]}"),
+            TextColumn("{task.fields[training]}"),
+            TextColumn("[bold]{task.fields[validation]}"),
+        )
+        self._bar = Progress(*columns, console=console, disable=not self._on_terminal)
+        self._task = self._bar.add_task(
+            "steps", total=config.max_steps, completed=progress.step, remaining="?", training="", validation=""
+        )
+
+    def advance(self, progress: RunProgress) -> None:
+        """Move to the current step and estimate the end anew."""
+        if self._on_terminal:
+            self._bar.update(self._task, completed=progress.step, remaining=self._remaining(progress))
+
+    def show_training(self, figures: dict[str, float]) -> None:
+        """Show figures of the last steps."""
+        text = (
+            f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {figures['tgt_tokens_per_second']:,.0f} tokens/s"
+        )
+        self._bar.update(self._task, training=text)
+        if not self._on_terminal:
+            logger.info("step %d (%.1f min, epoch %.1f): %s", figures["step"], figures["minutes"], figures["epoch"], text)
+
+    def show_validation(self, figures: dict[str, float], is_best: bool) -> None:
+        """Show the figures of a validation."""
+        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items()) + ("  (best)" if is_best else "")
+        self._bar.update(self._task, validation=text)
+        logger.info("validation: %s", text)
+
+    def _remaining(self, progress: RunProgress) -> str:
+        minutes_per_step = (progress.minutes - self._first_minutes) / max(1, progress.step - self._first_step)
+        minutes = minutes_per_step * (self._config.max_steps - progress.step)
+        if self._config.max_minutes is not None:
+            minutes = min(minutes, self._config.max_minutes - progress.minutes)
+        hours, whole_minutes = divmod(round(max(0.0, minutes)), 60)
+        return f"{hours}:{whole_minutes:02d} h" if hours else f"{minutes:.1f} min"
+
+    def __enter__(self) -> "ProgressBar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._bar.stop()

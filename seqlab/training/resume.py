@@ -1,0 +1,73 @@
+"""Whether an existing run folder may be continued with a config, and on this machine."""
+
+import logging
+from typing import Any
+
+from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, Config, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.training.machine import fingerprint
+from seqlab.training.state import TrainingRun
+
+logger = logging.getLogger(__name__)
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested sections into dotted keys."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def changed_fields(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Map each dotted key whose value differs to its (old, new) values; None for a key that one of them lacks."""
+    before, after = flatten(to_dict(old)), flatten(to_dict(new))
+    keys = [*before, *(key for key in after if key not in before)]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def check_resumable(folder: RunFolder, config: Config) -> dict[str, tuple[Any, Any]]:
+    """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
+    folder.read_description()
+    changes = changed_fields(read_config(folder), config)
+    refused = {key: pair for key, pair in changes.items() if key not in RESUMABLE_FIELDS | PATH_FIELDS}
+    if refused:
+        listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
+        raise ValueError(
+            f"{folder.path} holds a run with another config: {listed}. Take back the change, choose another "
+            "`--run_dir`, or start anew with `--overwrite`."
+        )
+    return changes
+
+
+def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
+    """Restore the last checkpoint, after checking that the data is the same; warn where the machine is another."""
+    description = run.folder.read_description()
+    _check_content(run, description["data_sha256"])
+    steps = checkpoint_steps(run.folder.checkpoints)
+    if steps:
+        run.restore(steps[-1])
+        logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
+    differences = fingerprint(run.machine).differences(description["machine"])
+    if differences:
+        logger.warning(
+            "The run was begun on another machine or setting (%s): it goes on, but no longer bit for bit.",
+            "; ".join(differences),
+        )
+    if steps or changes:
+        run.journal.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
+
+
+def _check_content(run: TrainingRun, known: list[str]) -> None:
+    found = list(run.data.content_hashes.items())
+    for (path, digest), before in zip(found, known, strict=True):
+        if digest != before:
+            raise ValueError(
+                f"{path} has changed since the run in {run.folder.path} was begun: restore the file, choose another "
+                "`--run_dir`, or start anew with `--overwrite`."
+            )

@@ -1,0 +1,168 @@
+"""All that a run is at one moment, and its way into a checkpoint and back."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqlab.data.prepare import PreparedData
+from seqlab.data.sampler import Position
+from seqlab.models import Transformer
+from seqlab.objectives import Objective
+from seqlab.optim.averaging import MovingAverage, mean_of_weights
+from seqlab.runs.checkpoint import (
+    AVERAGED,
+    STATE_TENSORS,
+    WEIGHTS,
+    checkpoint_name,
+    checkpoint_steps,
+    delete_checkpoint,
+    read_state,
+    read_tensors,
+    write_checkpoint,
+)
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.text import Tokenizer
+from seqlab.training.journal import Journal
+from seqlab.training.machine import Machine
+
+
+@dataclass
+class Progress:
+    """The numbers of a run that change with time."""
+
+    step: int = 0
+    """Updates done."""
+    position: Position | None = None
+    """The last step of data that was consumed."""
+    best: list[tuple[float, int]] = field(default_factory=list)
+    """(score, step) of the best validations, best first; higher is better."""
+    validations_since_best: int = 0
+    minutes: float = 0.0
+    """Time spent in training, over all parts of an interrupted run."""
+
+    def add_validation(self, score: float, keep: int) -> bool:
+        """Remember a validation at the current step; tell whether it is a new best. Of equals, the earlier stays."""
+        is_best = not self.best or score > self.best[0][0]
+        ranked = sorted([*self.best, (score, self.step)], key=lambda entry: (-entry[0], entry[1]))
+        self.best = ranked[:keep]
+        self.validations_since_best = 0 if is_best else self.validations_since_best + 1
+        return is_best
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Progress":
+        position = values["position"]
+        return cls(
+            step=values["step"],
+            position=None if position is None else Position(**position),
+            best=[(score, step) for score, step in values["best"]],
+            validations_since_best=values["validations_since_best"],
+            minutes=values["minutes"],
+        )
+
+
+@dataclass
+class TrainingRun:
+    """Everything that training works on."""
+
+    config: Config
+    folder: RunFolder
+    machine: Machine
+    src_tokenizer: Tokenizer
+    tgt_tokenizer: Tokenizer
+    data: PreparedData
+    model: Transformer
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    journal: Journal
+    moving_average: MovingAverage | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Name every trained parameter once; shared ones under their first name."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """Give the weights that are validated and decoded with: the average, where one is kept."""
+        if self.moving_average is not None:
+            return self.moving_average.weights
+        if self.config.optim.average_last:
+            earlier = [self._read_weights(step) for step in self._averaged_steps()]
+            return mean_of_weights([*earlier, self.weights()])
+        return self.weights()
+
+    def save(self, averaged: dict[str, Tensor] | None = None) -> None:
+        """Write a checkpoint of this moment, then delete those that nothing needs any more."""
+        state = {"progress": self.progress.to_json(), "best": self.progress.best, "journal_size": self.journal.size()}
+        tensors = {WEIGHTS: self.weights(), STATE_TENSORS: self._state_tensors()}
+        if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
+            tensors[AVERAGED] = averaged
+        write_checkpoint(self.folder.checkpoints, self.progress.step, tensors, state)
+        self._prune()
+
+    def restore(self, step: int) -> None:
+        """Take over the state of a checkpoint; raises ValueError where it is damaged."""
+        checkpoint = self.folder.checkpoints / checkpoint_name(step)
+        state = read_state(checkpoint)
+        self.progress = Progress.from_json(state["progress"])
+        weights = read_tensors(checkpoint, WEIGHTS)
+        for name, parameter in self.model.named_parameters():
+            parameter.data.copy_(weights[name])
+        self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
+        self.journal.close()
+        self.journal = Journal(self.folder.metrics_file, state["journal_size"])
+
+    def _state_tensors(self) -> dict[str, Tensor]:
+        tensors = {"generator.cpu": torch.get_rng_state()}
+        if self.machine.device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.machine.device)
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        if self.moving_average is not None:
+            tensors |= {f"moving_average.{name}": value for name, value in self.moving_average.weights.items()}
+        if isinstance(self.objective, nn.Module):
+            tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
+        return tensors
+
+    def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
+        torch.set_rng_state(tensors.pop("generator.cpu"))
+        cuda_state = tensors.pop("generator.cuda", None)
+        if cuda_state is not None and self.machine.device.type == "cuda":
+            torch.cuda.set_rng_state(cuda_state, self.machine.device)
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer":
+                index, _, key = rest.partition(".")
+                optimizer_state.setdefault(int(index), {})[key] = value
+            elif kind == "moving_average" and self.moving_average is not None:
+                self.moving_average.weights[rest].copy_(value)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+        if isinstance(self.objective, nn.Module):
+            prefix = "objective."
+            own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            self.objective.load_state_dict(own)
+
+    def _read_weights(self, step: int) -> dict[str, Tensor]:
+        return read_tensors(self.folder.checkpoints / checkpoint_name(step), WEIGHTS, self.machine.device)
+
+    def _averaged_steps(self, including_current: bool = False) -> list[int]:
+        """List the regular checkpoints that go into an average with the current weights, or with the next ones."""
+        count = self.config.optim.average_last - (0 if including_current else 1)
+        steps = checkpoint_steps(self.folder.checkpoints)
+        regular = [step for step in steps if step % self.config.training.save_every == 0]
+        earlier = [step for step in regular if including_current or step < self.progress.step]
+        return earlier[-count:] if count > 0 else []
+
+    def _prune(self) -> None:
+        kept = {self.progress.step, *(step for _, step in self.progress.best)}
+        kept.update(self._averaged_steps(including_current=True))
+        for step in checkpoint_steps(self.folder.checkpoints):
+            if step not in kept:
+                delete_checkpoint(self.folder.checkpoints / checkpoint_name(step))

@@ -1,0 +1,73 @@
+"""One update: micro-steps, gradients, clipping, the optimizer's step. The order never varies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.objectives import Objective, StepContext
+from seqlab.training.machine import Machine
+
+
+class NonFiniteGradient(ArithmeticError):
+    """The gradient's norm is infinite or not a number; the weights are those from before the step."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did: sums over its units, and the gradient's norm per unit before clipping."""
+
+    total: float
+    count: float
+    logs: dict[str, float]
+    grad_norm: float
+
+
+def update(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    micro_steps: Sequence[Seq2SeqBatch],
+    context: StepContext,
+    machine: Machine,
+    lr: float,
+    max_grad_norm: float | None,
+) -> Update:
+    """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
+
+    Gradients are divided once, by the count of all micro-steps, so that how a step is cut into micro-steps and how
+    they are padded changes nothing. Raises NonFiniteGradient before any weight moves.
+    """
+    sums: dict[str, Tensor] = {}
+    for batch in micro_steps:
+        with machine.autocast():
+            loss = objective(model, batch.to(machine.device), context)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.logs}.items():
+            sums[name] = sums[name] + value if name in sums else value
+    totals = {name: float(value) for name, value in sums.items()}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    torch._foreach_div_(gradients, totals["count"])
+    norm = nn.utils.get_total_norm(gradients)
+    grad_norm = float(norm)
+    if not torch.isfinite(norm):
+        optimizer.zero_grad()
+        raise NonFiniteGradient(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
+    if max_grad_norm is not None:
+        nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.step()
+    # Kept, not freed: the next backward pass adds into the same memory.
+    optimizer.zero_grad(set_to_none=False)
+    return Update(totals.pop("total"), totals.pop("count"), totals, grad_norm)
+
+
+def trained_parameters(model: nn.Module, objective: Any) -> list[nn.Parameter]:
+    """List what is optimised: the model's parameters and the objective's own."""
+    modules = [model, objective] if isinstance(objective, nn.Module) else [model]
+    return [p for module in modules for p in module.parameters() if p.requires_grad]
