@@ -5,10 +5,12 @@
 
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows, decode_text
 from seqlab.inference.run import Run, load
+from seqlab.inference.scorer import PairScore, score_rows
 from seqlab.inference.translator import ScoredText, Translation, Translator
 
 __all__ = [
     "BATCH_TOKENS",
+    "PairScore",
     "Run",
     "ScoredText",
     "Translation",
@@ -16,4 +18,5 @@ __all__ = [
     "decode_rows",
     "decode_text",
     "load",
+    "score_rows",
 ]

@@ -1,7 +1,7 @@
 """Lines in and out, so that N lines in are N lines out whatever they hold."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from seqlab.data.parallel import in_batches
@@ -33,3 +33,10 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
         assert "\n" not in line, "a line cannot hold a newline"
         stream.write(line.encode("utf-8") + b"\n")
     stream.flush()
+
+
+def refuse_newlines(lines: Sequence[str], name: str) -> None:
+    """Raise ValueError where a line holds a newline: it would be two lines in the output."""
+    for i, line in enumerate(lines):
+        if "\n" in line:
+            raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from seqlab.inference.decode import BATCH_TOKENS
+from seqlab.inference.scorer import PairScore, score_lines
 from seqlab.inference.translator import Translation, Translator
 from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
@@ -64,6 +65,37 @@ class Run:
         """
         config = SearchConfig(**search)
         return self.translator.translate(lines, config, prefixes=prefixes, batch_tokens=batch_tokens, progress=progress)
+
+    def score(
+        self,
+        src_lines: Sequence[str],
+        tgt_lines: Sequence[str],
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[PairScore]:
+        """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
+
+        Args:
+            src_lines: text without newlines.
+            tgt_lines: as many.
+            batch_tokens: padded tokens of the longer side that are scored together.
+            progress: called after each batch with its number of pairs.
+
+        Raises:
+            ValueError: the sides have different numbers of lines, or a line is too long for learned positions.
+        """
+        first = self.members[0]
+        return score_lines(
+            [member.model for member in self.members],
+            src_lines,
+            tgt_lines,
+            first.src_tokenizer,
+            first.tgt_tokenizer,
+            batch_tokens=batch_tokens,
+            device=self.device,
+            progress=progress,
+        )
 
 
 def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:

@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
-from seqlab.inference.lines import without_control_characters
+from seqlab.inference.lines import refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.models.interfaces import Stepper
 from seqlab.search import Hypothesis, SearchConfig
@@ -134,13 +134,6 @@ class Translator:
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])
         return forced
-
-
-def refuse_newlines(lines: Sequence[str], name: str) -> None:
-    """Raise ValueError where a line holds a newline: it would be two lines in the output."""
-    for i, line in enumerate(lines):
-        if "\n" in line:
-            raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")
 
 
 def _joined(

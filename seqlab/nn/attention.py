@@ -57,6 +57,7 @@ class KeyValueCache:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
         self.length = 0
+        self._spare: tuple[Tensor, Tensor] | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add positions (N, H, T, E) and return all keys and values so far (N, H, length, E)."""
@@ -80,13 +81,18 @@ class KeyValueCache:
 
     def select(self, rows: Tensor) -> None:
         """Keep, reorder and repeat rows (N',) int64; only the positions in use are copied."""
-        self.keys, self.values = self._selected(self.keys, rows), self._selected(self.values, rows)
+        if self.keys is not None and self.values is not None:
+            spare_keys, spare_values = self._spare or (None, None)
+            self._spare = self.keys, self.values
+            self.keys = self._selected(self.keys, rows, spare_keys)
+            self.values = self._selected(self.values, rows, spare_values)
 
-    def _selected(self, old: Tensor | None, rows: Tensor) -> Tensor | None:
-        if old is None:
-            return None
-        new = old.new_empty(rows.numel(), *old.shape[1:])
-        new[:, :, : self.length] = old[:, :, : self.length].index_select(0, rows)
+    def _selected(self, old: Tensor, rows: Tensor, spare: Tensor | None) -> Tensor:
+        """Copy rows into the memory that the last selection left free, where it is large enough."""
+        if spare is None or spare.size(0) < rows.numel() or spare.size(2) != old.size(2):
+            spare = old.new_empty(rows.numel(), *old.shape[1:])
+        new = spare[: rows.numel()]
+        torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
         return new
 
     def fork(self) -> "KeyValueCache":
