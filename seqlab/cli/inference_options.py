@@ -22,7 +22,7 @@ def add_inference_options(parser: Parser) -> None:
         "--batch_tokens",
         type=int,
         metavar="N",
-        help="padded source tokens computed together: speed and memory, never the answer",
+        help="padded tokens computed together: speed and memory, never the answer",
     )
 
 

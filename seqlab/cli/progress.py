@@ -10,12 +10,13 @@ from typing import BinaryIO
 
 
 @contextmanager
-def progress_bar(stream: BinaryIO, output: BinaryIO) -> Iterator[Callable[[int], None]]:
-    """Show a bar while `stream` is read; give the function that is told how many more lines are done.
+def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[Callable[[int], None]]:
+    """Show a bar while lines are read from `stream`, or from several places (None), whose end is not known then.
 
-    There is none where nobody would see it, where lines are typed in, and where the results are on the same terminal.
+    Gives the function that is told how many more lines are done. There is no bar where nobody would see it, where
+    lines are typed in, and where the results are on the same terminal.
     """
-    if not sys.stderr.isatty() or stream.isatty() or output.isatty():
+    if not sys.stderr.isatty() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
         return
     from rich.console import Console
@@ -37,7 +38,7 @@ def progress_bar(stream: BinaryIO, output: BinaryIO) -> Iterator[Callable[[int],
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("lines", total=count_lines(stream))
+        task = bar.add_task("lines", total=None if stream is None else count_lines(stream))
         yield lambda count: bar.advance(task, count)
 
 

@@ -7,6 +7,7 @@ command on an existing run folder continues it.
 import argparse
 import difflib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from seqlab.runs.config import Config
     from seqlab.runs.overrides import Override
 
+logger = logging.getLogger(__name__)
 SUMMARY = "train a model"
 
 
@@ -87,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.training import train
 
     train(config, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
+    logger.info("trained: %s (next: seqlab translate %s < FILE)", run_dir, run_dir)
     return 0
 
 

@@ -6,6 +6,7 @@ translated and written before the next is read.
 
 import argparse
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -21,6 +22,7 @@ from seqlab.cli.search_options import add_search_options, search_values
 if TYPE_CHECKING:
     from seqlab.inference import Translation
 
+logger = logging.getLogger(__name__)
 SUMMARY = "translate lines"
 BUFFER_LINES = 4096
 
@@ -54,13 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
         buffer_lines = arguments.buffer_lines
         if buffer_lines is None:
             buffer_lines = 1 if stream.isatty() else BUFFER_LINES
-        prefixes = Prefixes(arguments.prefix)
+        prefixes, replaced = Prefixes(arguments.prefix), 0
         with progress_bar(stream, output) as advance:
             for lines in line_blocks(stream, name, buffer_lines):
                 forced = prefixes.take(len(lines))
                 translations = trained.translate_detailed(lines, prefixes=forced, progress=advance, **options)
                 write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
+                replaced += sum(translation.control_characters for translation in translations)
         prefixes.check_end()
+    if replaced:
+        logger.warning("control characters in the translations: %d became spaces", replaced)
     return 0
 
 

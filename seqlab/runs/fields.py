@@ -83,7 +83,7 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
     sections = families(annotation)
     given = values if isinstance(values, Mapping) else {}
     tag_field = tag_name(sections)
-    chosen = given.get(tag_field, next(iter(sections), ""))
+    chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
         text = text_of(sections[chosen], tag_field)
         yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True)

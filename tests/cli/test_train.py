@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import seqlab.training
+from seqlab import recipes
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import default_run_dir, make_config
 from seqlab.recipes import RECIPES, number_words
@@ -67,6 +68,26 @@ def test_a_config_file(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> N
     assert calls[0]["run_dir"] == Path("runs/mine")
     assert calls[1]["config"].init_from == "origin"
     assert calls[1]["run_dir"] == Path("elsewhere")
+
+
+def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
+    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def from_corpus(overrides: list[Any]) -> Config:
+        asked.append(list(overrides))
+        return number_words(Path("unused"))
+
+    monkeypatch.setattr(recipes, "from_corpus", from_corpus, raising=False)
+    corpus = ("--data.train_src", "a.en", "--data.train_tgt", "a.de")
+    assert seqlab("train", *corpus, "--model.d_model", "64", "--seed", "9").status == 0
+    [call] = calls
+    assert call["run_dir"] == Path("runs/en-de")
+    assert (call["config"].data.train_src, call["config"].model.d_model, call["config"].seed) == (["a.en"], 64, 9)
+    assert asked == [
+        [("seed", ["9"]), ("data.train_src", ["a.en"]), ("data.train_tgt", ["a.de"]), ("model.d_model", ["64"])]
+    ]
 
 
 @pytest.mark.parametrize(

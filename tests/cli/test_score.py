@@ -1,0 +1,74 @@
+"""seqlab score against the model asked pair by pair."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.data.batch import collate
+from seqlab.runs import load_run
+
+SRC = ["abc def", "xyz", "", "a\u2028b", "no. yes.", "q"]
+TGT = ["xyz", "", "abc", "ä ö ü", "日本", "q"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Write both sides; give them as options."""
+    for name, lines in (("src", SRC), ("tgt", TGT)):
+        (tmp_path / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return ["--src", str(tmp_path / "src"), "--tgt", str(tmp_path / "tgt")]
+
+
+def log_prob(run_dir: Path, src: str, tgt: str) -> float:
+    """Score one pair by itself, straight from the model's logits."""
+    run = load_run(run_dir)
+    ids = run.tgt_tokenizer.encode([tgt])[0]
+    special = {name: getattr(run.tgt_tokenizer, name) for name in ("pad_id", "bos_id", "eos_id")}
+    batch = collate([run.src_tokenizer.encode([src])[0]], [ids], [0], **special)
+    with torch.inference_mode():
+        log_probs = run.model(batch).logits()[0].log_softmax(-1)
+    return sum(float(row[label]) for row, label in zip(log_probs, [*ids, special["eos_id"]], strict=True))
+
+
+def test_each_number_is_that_of_the_pair_alone(seqlab, run_dir: Path, files: list[str]) -> None:
+    result = seqlab("score", run_dir, *files, "--precision", "fp32")
+    assert result.status == 0
+    scores = [float(line) for line in result.out.decode().splitlines()]
+    assert scores == pytest.approx([log_prob(run_dir, s, t) for s, t in zip(SRC, TGT, strict=True)], abs=1e-4)
+
+
+def test_json_blocks_and_files(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+    plain = seqlab("score", run_dir, *files).out.decode().splitlines()
+    options = ("--json", "--buffer_lines", "2", "--batch_tokens", "9", "--output", tmp_path / "scores")
+    assert seqlab("score", run_dir, *files, *options).out == b""
+    records = [json.loads(line) for line in (tmp_path / "scores").read_text(encoding="utf-8").splitlines()]
+    assert [f"{record['log_prob']:.6f}" for record in records] == plain
+    assert [record["num_tokens"] for record in records] == [len(line) + 1 for line in TGT]
+    assert all(sum(record["token_log_probs"]) == pytest.approx(record["log_prob"]) for record in records)
+
+
+def test_columns_of_one_table(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+    table = tmp_path / "pairs.tsv"
+    table.write_bytes("".join(f"{src}\t{tgt}\n" for src, tgt in zip(SRC, TGT, strict=True)).encode())
+    assert (
+        seqlab("score", run_dir, "--src", f"{table}#0", "--tgt", f"{table}#1").out
+        == seqlab("score", run_dir, *files).out
+    )
+
+
+def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("one\n", encoding="utf-8")
+    for arguments, message in (
+        (["--src", files[1], "--tgt", tmp_path / "short"], "has 6 lines but"),
+        (["--src", files[1], "--tgt", tmp_path / "none"], "none: there is no such file."),
+        (["--src", files[1]], "the following arguments are required: --tgt"),
+        ([*files, "--beam_size", "3"], "there is no option `--beam_size`"),
+        ([*files, "--buffer_lines", "0"], "`buffer_lines` must be at least 1"),
+        ([*files, "--batch_tokens", "0"], "`batch_tokens` must be at least 1"),
+    ):
+        result = seqlab("score", run_dir, *arguments)
+        assert result.status == 2
+        assert message in result.err
+        assert result.err.count("\n") == 1
