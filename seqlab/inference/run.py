@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from seqlab.inference.decode import BATCH_TOKENS
-from seqlab.inference.scorer import PairScore, score_lines
+from seqlab.inference.scorer import SCORE_TOKENS, PairScore, score_lines
 from seqlab.inference.translator import Translation, Translator
 from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
@@ -59,7 +59,7 @@ class Run:
         Args:
             lines: text without newlines.
             prefixes: for each line the text that its translations must begin with.
-            batch_tokens: padded source tokens that are searched together: speed and memory, never the answer.
+            batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
@@ -71,7 +71,7 @@ class Run:
         src_lines: Sequence[str],
         tgt_lines: Sequence[str],
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = SCORE_TOKENS,
         progress: Callable[[int], None] | None = None,
     ) -> list[PairScore]:
         """Give the log-probability of each target line given its source line, in nats, and its number of tokens.

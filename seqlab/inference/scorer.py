@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.inference.decode import BATCH_TOKENS, evaluation_mode, length_batches
+from seqlab.inference.decode import evaluation_mode, length_batches
 from seqlab.inference.lines import refuse_newlines
 from seqlab.models.interfaces import Scorer
 from seqlab.text import Tokenizer
+
+SCORE_TOKENS = 4096
+"""Padded tokens of the longer side that are scored together unless the caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def score_rows(
     tgt_rows: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = SCORE_TOKENS,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> list[PairScore]:

@@ -89,7 +89,7 @@ class Translator:
             lines: text without newlines.
             config: how to search.
             prefixes: for each line the text that its translations must begin with; may be empty.
-            batch_tokens: padded source tokens that are searched together.
+            batch_tokens: padded source tokens times `beam_size` that are searched together.
             progress: called after each batch with its number of pieces of lines.
 
         Raises:

@@ -20,6 +20,12 @@ class Projection(Protocol):
         """hidden (R, D), targets (R,) -> the sums of the smoothed loss and of the detached nll, in nats."""
         ...
 
+    def consistent_cross_entropy(
+        self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """hidden (2, R, D) of two passes -> the sums of R-Drop's loss, the nll and the divergence, in nats."""
+        ...
+
 
 class DecoderOutput(NamedTuple):
     """What one teacher-forced pass gives."""

@@ -3,8 +3,9 @@
 Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -137,7 +138,8 @@ class Decoder(nn.Module):
 
     def memories(self, memory: Tensor, can_attend: Tensor) -> list[LayerMemory]:
         """Project the memory (B, S, D) once for each layer."""
-        pairs = (layer.cross_attention.keys_and_values(memory) for layer in self.layers)
+        layers = cast(Iterable[DecoderLayer], self.layers)
+        pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
         return [LayerMemory(key, value, can_attend) for key, value in pairs]
 
     def forward(
@@ -236,7 +238,9 @@ class Transformer(nn.Module):
         for memory in memories:
             memory.cache = KeyValueCache()
         rows = batch.src.size(0)
-        return batch.src.new_full((rows,), self.bos_id), TransformerState(memories, rows, 0, batch.src.size(1) if need_attention else 0)
+        return batch.src.new_full((rows,), self.bos_id), TransformerState(
+            memories, rows, 0, batch.src.size(1) if need_attention else 0
+        )
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
@@ -257,7 +261,9 @@ def _feed_forward(config: TransformerConfig) -> FeedForward:
 def _initialise(module: nn.Module) -> None:
     """Glorot-uniform weights (fused projections one part at a time) and zero biases."""
     if isinstance(module, nn.Linear):
-        parts = max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
+        parts = (
+            max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
+        )
         for part in module.weight.chunk(parts):
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(module.bias)

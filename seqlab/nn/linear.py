@@ -16,7 +16,7 @@ MIN_ROWS = 16
 
 
 def padded_rows(rows: int) -> int:
-    """Round up to a multiple of 1/8 of the next lower power of two, and of 16: at most 12.5% more, 8 sizes an octave."""
+    """Round up to a multiple of 1/8 of the power of two below, and of 16: at most 12.5% more, 8 sizes an octave."""
     step = max(MIN_ROWS, 1 << max(0, rows.bit_length() - 4))
     return max(MIN_ROWS, -(-rows // step) * step)
 

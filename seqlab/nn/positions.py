@@ -76,7 +76,7 @@ class RotaryPositions(nn.Module):
         self.table: Tensor
 
     def _table(self, length: int) -> Tensor:
-        """Tabulate cosines and sines of at least `length` positions in blocks of one size: (2, length, head_dim / 2)."""
+        """Tabulate the cosines and sines of at least `length` positions in blocks: (2, length, head_dim / 2)."""
         rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.inverse_wavelengths.device)
         angles = [block[:, None] * self.inverse_wavelengths for block in rows.split(BLOCK)]
         return torch.cat([torch.stack([block.cos(), block.sin()]) for block in angles], dim=1)

@@ -30,55 +30,97 @@ class VocabularyProjection(nn.Module):
 
         Label smoothing is uniform over the vocabulary, as in torch.nn.functional.cross_entropy. The nll is detached.
         """
-        return _BlockwiseCrossEntropy.apply(hidden, self.weight, targets, label_smoothing, compute_dtype(self.weight))
+        total, nll, _ = self._loss(hidden[None], targets, label_smoothing, 0.0)
+        return total, nll
+
+    def consistent_cross_entropy(
+        self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the loss of R-Drop (Liang et al. 2021) over two passes of the same rows: hidden (2, R, D), targets (R,).
+
+        The loss is the cross entropy of both passes plus `consistency` times the mean of the two divergences
+        KL(p || q) and KL(q || p) of their predictions. Returns it with the detached nll (of both) and divergence.
+        """
+        return self._loss(hidden, targets, label_smoothing, consistency)
+
+    def _loss(
+        self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        dtype = compute_dtype(self.weight)
+        losses: tuple[Tensor, Tensor, Tensor] = _BlockwiseLoss.apply(
+            hidden, self.weight, targets, label_smoothing, consistency, dtype
+        )
+        return losses
 
 
-class _BlockwiseCrossEntropy(torch.autograd.Function):
-    """With logits l = h W^T and probabilities p, the smoothed loss of a row with target y is
+class _BlockwiseLoss(torch.autograd.Function):
+    """With logits l = h W^T and probabilities p, the smoothed cross entropy of a row with target y is
 
         lse(l) - (1 - s) l_y - s mean(l)
 
     and its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary:
     the other two terms are dot products with W_y and with the mean of W's rows, forward and backward.
+
+    For two passes with probabilities p and q and the difference d of their logits, KL(p || q) + KL(q || p) is
+    sum((p - q) d), and its gradient is (p - q) + p (d - sum(p d)) with respect to the first logits, and likewise with
+    the other sign and q for the second.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        w, h = weight.to(dtype), hidden.float()
-        mean_w = weight.float().mean(0)
-        target_w = weight[targets].float()
-        # The projected rows are in `dtype`; the target's logit must be that of the same product.
-        nll = torch.empty(h.size(0), device=h.device)
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        consistency: float,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w, h = weight.to(dtype), hidden.float()  # (V, D), (passes, R, D)
+        mean_w, target_w = weight.float().mean(0), weight[targets].float()
         needs_grad = any(ctx.needs_input_grad[:2])
-        grad_h = torch.empty_like(h) if needs_grad else None
-        grad_w = torch.zeros_like(weight, dtype=torch.float32) if needs_grad else None
-        for start in range(0, h.size(0), BLOCK_ROWS):
-            block = slice(start, min(start + BLOCK_ROWS, h.size(0)))
+        grad_h = torch.empty_like(h)
+        grad_w = torch.zeros_like(weight, dtype=torch.float32)
+        nll, divergence = h.new_zeros(()), h.new_zeros(())
+        for start in range(0, h.size(1), BLOCK_ROWS):
+            block = slice(start, min(start + BLOCK_ROWS, h.size(1)))
             count = block.stop - block.start
-            rows = with_padded_rows(h[block], dtype)
-            probs = torch.softmax(rows @ w.t(), dim=-1)  # (block, V)
-            target_probs = probs[:count].gather(1, targets[block, None]).squeeze(1).float()
-            nll[block] = -target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log()
-            if grad_h is not None and grad_w is not None:
-                grad_h[block] = (probs @ w)[:count]
-                grad_w += probs.t() @ rows
-        total = nll.sum()
-        if smoothing > 0:
-            total = total + smoothing * ((target_w - mean_w) * h).sum()
-        if grad_h is not None and grad_w is not None:
+            rows = [with_padded_rows(each[block], dtype) for each in h]
+            probs = [torch.softmax(each @ w.t(), dim=-1) for each in rows]  # passes x (block, V)
+            target_probs = torch.stack([p[:count].gather(1, targets[block, None]) for p in probs]).float()
+            nll -= target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log().sum()
+            if consistency > 0:
+                difference = with_padded_rows(h[0, block] - h[1, block], dtype) @ w.t()
+                divergence += _add_divergence_gradient(probs, difference, consistency / 2)
+            if needs_grad:
+                for i, p in enumerate(probs):
+                    grad_h[i, block] = (p @ w)[:count]
+                    grad_w += p.t() @ rows[i]
+        total = nll + smoothing * ((target_w - mean_w) * h).sum() + consistency / 2 * divergence
+        if needs_grad:
             grad_h -= (1 - smoothing) * target_w + smoothing * mean_w
-            grad_w.index_add_(0, targets, h, alpha=smoothing - 1)
-            grad_w -= h.sum(0) * (smoothing / w.size(0))
+            grad_w.index_add_(0, targets, h.sum(0), alpha=smoothing - 1)
+            grad_w -= h.sum((0, 1)) * (smoothing / w.size(0))
             ctx.save_for_backward(grad_h, grad_w)
             ctx.dtypes = hidden.dtype, weight.dtype
-        nll_sum = nll.sum()
-        ctx.mark_non_differentiable(nll_sum)
-        return total, nll_sum
+        ctx.mark_non_differentiable(nll, divergence)
+        return total, nll, divergence
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes
-        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None
+        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
+
+
+def _add_divergence_gradient(probs: list[Tensor], difference: Tensor, factor: float) -> Tensor:
+    """Add `factor` times the gradient of both divergences to two gradients p and q in place; return their sum."""
+    p, q = probs
+    gap = p - q
+    divergence = torch.linalg.vecdot(gap, difference).sum(dtype=torch.float32)
+    backward = torch.ops.aten._softmax_backward_data  # p (d - sum(p d)) in one pass
+    to_p = gap + backward(difference, p, -1, difference.dtype)
+    to_q = gap + backward(difference, q, -1, difference.dtype)
+    p.add_(to_p, alpha=factor)
+    q.sub_(to_q, alpha=factor)
+    return divergence

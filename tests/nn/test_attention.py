@@ -1,0 +1,118 @@
+"""Attention against torch's kernels and modules with the same weights; the cache; what padding must not change."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqlab.nn import masks
+from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, attend, explicit_attention, pad_positions
+
+D_MODEL, HEADS = 24, 3
+
+
+def torch_attention(own: SelfAttention | CrossAttention) -> nn.MultiheadAttention:
+    """Copy weights into torch's module."""
+    module = nn.MultiheadAttention(D_MODEL, HEADS, batch_first=True)
+    if isinstance(own, SelfAttention):
+        weights, biases = [own.project_in.weight], [own.project_in.bias]
+    else:
+        weights = [own.project_query.weight, own.project_memory.weight]
+        biases = [own.project_query.bias, own.project_memory.bias]
+    with torch.no_grad():
+        module.in_proj_weight.copy_(torch.cat(weights))
+        module.in_proj_bias.copy_(torch.cat(biases))
+        module.out_proj.weight.copy_(own.project_out.weight)
+        module.out_proj.bias.copy_(own.project_out.bias)
+    return module
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_explicit_attention_is_scaled_dot_product_attention(is_causal: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
+    allowed = torch.rand(2, 1, 1, 6) < 0.7
+    allowed[..., 0] = True
+    found, weights = attend(query, key, value, allowed, is_causal, 0.0, need_weights=True)
+    permission = allowed & masks.causal(6) if is_causal else allowed
+    torch.testing.assert_close(found, F.scaled_dot_product_attention(query, key, value, permission))
+    assert weights is not None
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 6))
+    assert bool((weights[~permission.expand_as(weights)] == 0).all())
+
+
+def test_self_attention_is_torch_multihead_attention() -> None:
+    torch.manual_seed(0)
+    own, x = SelfAttention(D_MODEL, HEADS), torch.randn(2, 5, D_MODEL)
+    padding = masks.padding_mask(torch.tensor([5, 3]), 5)
+    expected, _ = torch_attention(own)(x, x, x, key_padding_mask=padding)
+    torch.testing.assert_close(own(x, masks.can_attend_to_keys(padding)), expected, rtol=1e-5, atol=1e-5)
+    forbidden = ~masks.causal(5)
+    expected, _ = torch_attention(own)(x, x, x, attn_mask=forbidden)
+    torch.testing.assert_close(own(x, is_causal=True), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_cross_attention_and_its_weights_are_torch_multihead_attention() -> None:
+    torch.manual_seed(0)
+    own, x, memory = CrossAttention(D_MODEL, HEADS), torch.randn(2, 4, D_MODEL), torch.randn(2, 6, D_MODEL)
+    padding = masks.padding_mask(torch.tensor([6, 2]), 6)
+    expected, weights = torch_attention(own)(x, memory, memory, key_padding_mask=padding)
+    found = own(x, *own.keys_and_values(memory), masks.can_attend_to_keys(padding), need_weights=True)
+    torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found[1], weights, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_one_position_at_a_time_with_a_cache_is_the_whole_sequence(rotary: bool) -> None:
+    torch.manual_seed(0)
+    own, x = SelfAttention(D_MODEL, HEADS, rotary=rotary), torch.randn(2, 40, D_MODEL)
+    cache = KeyValueCache()
+    steps = [own(x[:, t : t + 1], cache=cache) for t in range(40)]
+    torch.testing.assert_close(torch.cat(steps, dim=1), own(x, is_causal=True), rtol=1e-5, atol=1e-5)
+
+
+def contents(cache: KeyValueCache) -> tuple[Tensor, Tensor]:
+    assert cache.keys is not None
+    assert cache.values is not None
+    return cache.keys[:, :, : cache.length], cache.values[:, :, : cache.length]
+
+
+def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_holds() -> None:
+    torch.manual_seed(0)
+    cache, expected = KeyValueCache(), torch.randn(3, 2, 0, 4)
+    for step in range(40):
+        key = torch.randn(expected.size(0), 2, 1, 4)
+        cache.append(key, -key)
+        expected = torch.cat([expected, key], dim=2)
+        rows = torch.randint(0, expected.size(0), (int(torch.randint(1, 9, ())),))
+        kept = cache.fork()
+        before = expected
+        cache.select(rows)
+        expected = expected[rows]
+        for fork, content in ((kept, before), (cache, expected)):
+            assert torch.equal(contents(fork)[0], content), step
+            assert torch.equal(contents(fork)[1], -content), step
+
+
+@pytest.mark.parametrize("head_dim", [4, 8, 16, 20, 32, 64])
+@pytest.mark.parametrize("queries", [1, 2, 5, None])
+def test_padding_and_neighbours_change_no_bit(head_dim: int, queries: int | None) -> None:
+    """`queries` None: as many as keys, as in an encoder."""
+    for length in (3, 16, 37):
+        torch.manual_seed(length)
+        sentence = torch.randn(3, 4, length, head_dim)
+        if queries is not None:
+            sentence[0, :, :queries] = torch.randn(4, queries, head_dim) if queries <= length else sentence[0]
+        reference = None
+        for extra, batch, place in ((0, 1, 0), (0, 3, 1), (20, 2, 1), (70, 1, 0), (100, 5, 4)):
+            padded = pad_positions(torch.zeros(1, length + extra, 1), head_dim).size(1)
+            tensors = torch.randn(3, batch, 4, padded, head_dim)
+            tensors[:, place, :, :length] = sentence
+            query, key, value = tensors.unbind(0)
+            if queries is not None:
+                query = query[:, :, :queries].contiguous()
+            permission = masks.can_attend_to_keys(masks.padding_mask(torch.full((batch,), length), padded))
+            found, _ = explicit_attention(query, key, value, masks.additive(permission))
+            found = found[place, :, : min(length, query.size(2))]
+            reference = found if reference is None else reference
+            assert torch.equal(found, reference), (length, extra, batch)

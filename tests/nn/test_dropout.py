@@ -1,0 +1,39 @@
+"""Dropout: share, expectation, modes."""
+
+import pytest
+import torch
+
+from seqlab.nn.dropout import Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
+def test_share_and_expectation(p: float) -> None:
+    torch.manual_seed(0)
+    y = Dropout(p)(torch.ones(1000, 1001))
+    dropped = round(p * 256) / 256  # the nearest multiple of 1/256
+    assert (y == 0).float().mean().item() == pytest.approx(dropped, abs=2e-3)
+    assert y.mean().item() == pytest.approx(1, abs=8e-3)
+    assert len(y.unique()) == 2
+
+
+def test_neighbours_are_independent() -> None:
+    torch.manual_seed(0)
+    kept = (Dropout(0.5)(torch.ones(1_000_001)) > 0).float()
+    for distance in (1, 2, 4, 7, 8, 64):
+        assert torch.corrcoef(torch.stack([kept[distance:], kept[:-distance]]))[0, 1].abs() < 5e-3
+
+
+def test_gradient_passes_where_values_do() -> None:
+    x = torch.ones(100, 10, requires_grad=True)
+    y = Dropout(0.4)(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, y.detach())
+
+
+def test_identity_in_evaluation_and_for_zero() -> None:
+    x = torch.randn(3, 4)
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0)(x) is x
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\), but is 1 instead"):
+        Dropout(1)

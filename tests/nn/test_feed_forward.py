@@ -1,0 +1,35 @@
+"""The feed-forward network against its formula, for every activation."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqlab.nn.feed_forward import Activation, FeedForward, silu
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
+@pytest.mark.parametrize("training", [True, False])
+def test_formula(activation: Activation, training: bool) -> None:
+    torch.manual_seed(0)
+    module = FeedForward(6, 10, activation).train(training)
+    x = torch.randn(2, 3, 6)
+    hidden = F.linear(x, module.expand.weight, module.expand.bias)
+    if activation == "relu":
+        hidden = hidden.clamp(min=0)
+    elif activation == "gelu":
+        hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    else:
+        hidden = hidden[..., :10] / (1 + torch.exp(-hidden[..., :10])) * hidden[..., 10:]
+    expected = F.linear(hidden, module.contract.weight, module.contract.bias)
+    torch.testing.assert_close(module(x), expected)
+
+
+@pytest.mark.parametrize("d_ff", [37, 96, 250])
+def test_silu_does_not_depend_on_the_place_in_the_batch(d_ff: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(701, 2 * d_ff) * 3
+    whole = silu(x.chunk(2, dim=-1)[0])
+    for first, last in ((0, 333), (3, 4), (300, 701)):
+        assert torch.equal(silu(x[first:last].chunk(2, dim=-1)[0]), whole[first:last])
+    extreme = torch.tensor([-1e4, 0.0, 1e4])
+    assert silu(extreme).tolist() == [0.0, 0.0, 1e4]

@@ -1,0 +1,53 @@
+"""The linear layer against torch's, with gradients; rows that do not depend on the others."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqlab.nn.linear import Linear, linear, padded_rows
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (16,), (4, 33)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_values_and_gradients_are_those_of_torch(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(*shape, 12, requires_grad=True)
+    weight, offset = torch.randn(7, 12, requires_grad=True), torch.randn(7, requires_grad=True)
+    inputs = [x, weight, offset] if bias else [x, weight]
+    grad = torch.randn(*shape, 7)
+    found, expected = linear(*inputs), F.linear(*inputs)
+    torch.testing.assert_close(found, expected)
+    for mine, torchs in zip(
+        torch.autograd.grad(found, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
+    ):
+        torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_fp32_weights_stay_fp32_under_bf16() -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(32, 16), torch.randn(5, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    y.float().sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+    torch.testing.assert_close(layer.weight.grad[0], x.sum(0), rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("inner", "outer"), [(128, 384), (128, 8000), (256, 100)])
+def test_a_row_does_not_depend_on_the_other_rows(dtype: torch.dtype, inner: int, outer: int) -> None:
+    torch.manual_seed(0)
+    weight, bias = torch.randn(outer, inner).to(dtype), torch.randn(outer).to(dtype)
+    x = torch.randn(300, inner)
+    whole = linear(x, weight, bias)
+    for rows in (1, 2, 7, 16, 17, 100, 251):
+        assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
+
+
+def test_padded_sizes_are_few_and_near() -> None:
+    sizes = [padded_rows(rows) for rows in range(1, 5000)]
+    assert all(size >= rows and size % 16 == 0 for rows, size in enumerate(sizes, start=1))
+    assert all(size <= max(16, 1.125 * rows + 15) for rows, size in enumerate(sizes, start=1))
+    assert len(set(sizes)) < 60

@@ -1,0 +1,55 @@
+"""Positions against their formulas, and tables that grow."""
+
+import math
+
+import pytest
+import torch
+
+from seqlab.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+
+
+def test_sinusoids_follow_the_formula() -> None:
+    module, dim = SinusoidalPositions(8), 8
+    found = module(torch.zeros(1, 300, dim))[0]
+    for position in (0, 1, 17, 255, 256, 299):
+        for i in range(dim // 2):
+            angle = position * 10000 ** (-i / (dim // 2 - 1))
+            assert found[position, i].item() == pytest.approx(math.sin(angle), abs=1e-4)
+            assert found[position, dim // 2 + i].item() == pytest.approx(math.cos(angle), abs=1e-4)
+
+
+@pytest.mark.parametrize("module", [SinusoidalPositions(6), LearnedPositions(6, 1000)])
+def test_a_start_is_an_offset(module: torch.nn.Module) -> None:
+    x = torch.randn(2, 20, 6)
+    assert torch.equal(module(x)[:, 7:], module(x[:, 7:], 7))
+
+
+def test_rotation_keeps_lengths_and_depends_on_distance_alone() -> None:
+    torch.manual_seed(0)
+    rotary = RotaryPositions(16)
+    query, key = torch.randn(2, 1, 1, 1, 16).unbind(0)
+    torch.testing.assert_close(rotary(query, 9).norm(), query.norm())
+    near = (rotary(query, 5) * rotary(key, 2)).sum()
+    far = (rotary(query, 305) * rotary(key, 302)).sum()
+    torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
+def test_a_table_does_not_depend_on_which_lengths_came_first(kind: type) -> None:
+    x = torch.randn(1, 1, 700, 12) if kind is RotaryPositions else torch.randn(1, 700, 12)
+    grown, at_once = kind(12), kind(12)
+    for end in (100, 257, 300, 600):
+        grown(x[..., :end, :])
+    assert torch.equal(grown(x), at_once(x))
+
+
+def test_learned_positions_end() -> None:
+    with pytest.raises(ValueError, match=r"learned positions for 4 tokens, but a sequence has 5"):
+        LearnedPositions(6, 4)(torch.zeros(1, 5, 6))
+
+
+def test_odd_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="even"):
+        SinusoidalPositions(5)
+    with pytest.raises(ValueError, match="even"):
+        RotaryPositions(5)

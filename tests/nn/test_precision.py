@@ -1,0 +1,44 @@
+"""The choice of device and dtype, and which weights are cast."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqlab.nn.linear import Linear
+from seqlab.nn.precision import cast_products, choose_device, choose_dtype, supports_bf16
+from seqlab.nn.projection import VocabularyProjection
+
+
+def test_choices() -> None:
+    cpu = torch.device("cpu")
+    assert choose_device("cpu") == cpu
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_dtype("fp32", cpu) == torch.float32
+    assert choose_dtype("bf16", cpu) == torch.bfloat16
+    assert (choose_dtype("auto", cpu) == torch.bfloat16) == supports_bf16(cpu)
+
+
+def test_wrong_choices_are_named() -> None:
+    with pytest.raises(ValueError, match="is `gpu` instead"):
+        choose_device("gpu")
+    with pytest.raises(ValueError, match="this machine has"):
+        choose_device("cuda:99")
+    with pytest.raises(ValueError, match="is `fp16` instead"):
+        choose_dtype("fp16", torch.device("cpu"))
+
+
+def test_products_are_cast_and_norms_are_not() -> None:
+    weight = nn.Parameter(torch.randn(5, 4))
+    embedding = nn.Embedding(5, 4)
+    embedding.weight = weight
+    module = nn.ModuleList([Linear(4, 4), nn.LayerNorm(4), VocabularyProjection(weight), embedding])
+    cast_products(module, torch.bfloat16)
+    dtypes = {name: parameter.dtype for name, parameter in module.named_parameters()}
+    assert dtypes == {
+        "0.weight": torch.bfloat16,
+        "0.bias": torch.bfloat16,
+        "1.weight": torch.float32,
+        "1.bias": torch.float32,
+        "2.weight": torch.bfloat16,
+    }
+    assert embedding.weight is module[2].weight

@@ -1,0 +1,37 @@
+"""The blockwise cross entropy against torch's, with gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+
+
+@pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_and_gradients_are_those_of_torch(rows: int, smoothing: float) -> None:
+    torch.manual_seed(0)
+    projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
+    hidden, targets = torch.randn(rows, 12, requires_grad=True), torch.randint(0, 50, (rows,))
+    total, nll = projection.cross_entropy(hidden, targets, smoothing)
+    logits = F.linear(hidden, projection.weight)
+    expected = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+    torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(nll, F.cross_entropy(logits, targets, reduction="sum"), rtol=1e-5, atol=1e-3)
+    assert not nll.requires_grad
+    inputs = (hidden, projection.weight)
+    for mine, torchs in zip(
+        torch.autograd.grad(3 * total, inputs), torch.autograd.grad(3 * expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-4)
+
+
+def test_bf16_products_are_near() -> None:
+    torch.manual_seed(0)
+    projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
+    hidden, targets = torch.randn(200, 12), torch.randint(0, 50, (200,))
+    exact, _ = projection.cross_entropy(hidden, targets, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        near, _ = projection.cross_entropy(hidden, targets, 0.1)
+    torch.testing.assert_close(near, exact, rtol=1e-2, atol=0.0)
