@@ -1,10 +1,11 @@
 """What is optimised: (model, batch, context) to a `Loss`. All families of objectives are named here, once."""
 
-from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
+from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, RDropConfig
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.objectives.loss import Loss, Objective, StepContext
+from seqlab.objectives.r_drop import RDrop
 
-OBJECTIVES = {CrossEntropyConfig: CrossEntropy}
+OBJECTIVES = {CrossEntropyConfig: CrossEntropy, RDropConfig: RDrop}
 
 __all__ = [
     "OBJECTIVES",
@@ -13,5 +14,7 @@ __all__ = [
     "Loss",
     "Objective",
     "ObjectiveConfig",
+    "RDrop",
+    "RDropConfig",
     "StepContext",
 ]

@@ -16,4 +16,16 @@ class CrossEntropyConfig:
     """Share of the target's probability that is spread uniformly over the vocabulary."""
 
 
-ObjectiveConfig = CrossEntropyConfig
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class RDropConfig:
+    """Cross entropy of two passes with different dropout, and a penalty on their disagreement (Liang et al. 2021)."""
+
+    family: Literal["r_drop"] = "r_drop"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    consistency: Annotated[float, Field(gt=0)] = 5.0
+    """Weight of the divergence between the two predictions, the paper's alpha."""
+
+
+ObjectiveConfig = Annotated[CrossEntropyConfig | RDropConfig, Field(discriminator="family")]
