@@ -45,11 +45,11 @@ class DataConfig:
     valid_max_pairs: Annotated[int, Field(ge=1)] = 1000
     """Pairs split off for validation at most."""
 
-    test_src: Annotated[PathSpecs, Field(default_factory=list)]
+    test_src: PathSpecs = Field(default_factory=list)
     """Source sides of test sets. They are never trained on nor decoded: the data report counts how much of them the
     training corpora hold."""
 
-    test_tgt: Annotated[PathSpecs, Field(default_factory=list)]
+    test_tgt: PathSpecs = Field(default_factory=list)
     """Target sides of the test sets, in the same order."""
 
     tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)

@@ -16,12 +16,12 @@ def multi30k_en_de(run_dir: Path) -> Config:
     splits = locate("multi30k")
     return Config(
         data=DataConfig(
-            train_src=str(splits["train"]["en"]),
-            train_tgt=str(splits["train"]["de"]),
+            train_src=[str(splits["train"]["en"])],
+            train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),
             valid_tgt=str(splits["valid"]["de"]),
-            test_src=str(splits["test"]["en"]),
-            test_tgt=str(splits["test"]["de"]),
+            test_src=[str(splits["test"]["en"])],
+            test_tgt=[str(splits["test"]["de"])],
             tokenizer=SentencePieceBpeConfig(vocab_size=8000),
             batch_tokens=4096,
             micro_batch_tokens=2048,

@@ -16,8 +16,8 @@ def number_words(run_dir: Path) -> Config:
     splits = corpus.write(run_dir / "data")
     return Config(
         data=DataConfig(
-            train_src=str(splits["train"]["en"]),
-            train_tgt=str(splits["train"]["de"]),
+            train_src=[str(splits["train"]["en"])],
+            train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),
             valid_tgt=str(splits["valid"]["de"]),
             tokenizer=SentencePieceBpeConfig(vocab_size=560),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 
 
@@ -37,34 +38,6 @@ class Fingerprint:
         """Name what another machine's fingerprint has differently."""
         own = asdict(self)
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one; raises ValueError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"`device` must be `auto`, `cpu` or `cuda`, but is `{name}` instead.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"`device` must be `auto`, `cpu` or `cuda`, but is `{name}` instead.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"`device` is `{name}`, but PyTorch sees {torch.cuda.device_count()} CUDA devices.")
-    return device
-
-
-def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 where the device has instructions for it."""
-    if precision == "auto":
-        return torch.bfloat16 if _computes_bf16(device) else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def set_up(config: TrainingConfig) -> Machine:

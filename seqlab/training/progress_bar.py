@@ -41,12 +41,12 @@ class ProgressBar:
 
     def show_training(self, figures: dict[str, float]) -> None:
         """Show figures of the last steps."""
-        text = (
-            f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {figures['tgt_tokens_per_second']:,.0f} tokens/s"
-        )
+        text = f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {figures['tgt_tokens_per_second']:,.0f} tokens/s"
         self._bar.update(self._task, training=text)
         if not self._on_terminal:
-            logger.info("step %d (%.1f min, epoch %.1f): %s", figures["step"], figures["minutes"], figures["epoch"], text)
+            logger.info(
+                "step %d (%.1f min, epoch %.1f): %s", figures["step"], figures["minutes"], figures["epoch"], text
+            )
 
     def show_validation(self, figures: dict[str, float], is_best: bool) -> None:
         """Show the figures of a validation."""

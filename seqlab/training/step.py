@@ -45,7 +45,7 @@ def update(
     for batch in micro_steps:
         with machine.autocast():
             loss = objective(model, batch.to(machine.device), context)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.logs}.items():
             sums[name] = sums[name] + value if name in sums else value
     totals = {name: float(value) for name, value in sums.items()}

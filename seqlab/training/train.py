@@ -93,7 +93,9 @@ def _assemble(
     run = TrainingRun(config, folder, machine, src_tokenizer, tgt_tokenizer, data, model, objective, optimizer, journal)
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
-    logger.info("%s parameters, %s, %s", f"{sum(p.numel() for p in model.parameters()):,}", machine.device, machine.dtype)
+    logger.info(
+        "%s parameters, %s, %s", f"{sum(p.numel() for p in model.parameters()):,}", machine.device, machine.dtype
+    )
     return run
 
 

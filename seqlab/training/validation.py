@@ -8,12 +8,11 @@ from torch import Tensor
 
 from seqlab.data.sampler import ordered_batches
 from seqlab.evaluation import evaluate, nll_per_tgt_token
-from seqlab.models import Transformer
-from seqlab.search import beam_search
+from seqlab.inference.decode import decode_text
+from seqlab.nn.precision import cast_products
 from seqlab.training.state import TrainingRun
 
 DECODED_METRICS = ("bleu", "chrf", "exact_match")
-DECODE_TOKENS = 4096  # padded source tokens decoded together
 
 
 @dataclass(frozen=True)
@@ -33,29 +32,16 @@ def validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     model = copy.deepcopy(run.model).eval()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
-    with torch.inference_mode(), run.machine.autocast():
+    cast_products(model, run.machine.dtype)
+    with torch.inference_mode():
         nll, tokens = 0.0, 0
         for batch in ordered_batches(run.data.valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer):
             nll -= float(model.score(batch.to(run.machine.device)).sum(dtype=torch.float64))
             tokens += batch.num_tgt_tokens
-        hypotheses = _decode(run, model)
+        src_rows = [run.data.valid.src[index] for index in range(len(run.data.valid))]
+        search = run.config.training.valid_search
+        hypotheses = decode_text(model, src_rows, search, run.tgt_tokenizer, device=run.machine.device)
     assert run.data.valid.tgt_text is not None, "validation pairs are cached with their text"
     references = run.data.valid.tgt_text.texts()
     scores = evaluate(hypotheses, [references], DECODED_METRICS)
     return Validation({name: score.value for name, score in scores.items()}, nll_per_tgt_token(nll, tokens))
-
-
-def _decode(run: TrainingRun, model: Transformer) -> list[str]:
-    tokenizer = run.tgt_tokenizer
-    rows: dict[int, list[int]] = {}
-    for batch in ordered_batches(run.data.valid, DECODE_TOKENS, tokenizer):
-        found = beam_search(
-            model,
-            batch.to(run.machine.device),
-            run.config.training.valid_search,
-            banned_ids=(tokenizer.pad_id, tokenizer.bos_id),
-        )
-        rows |= {index: best[0].ids for index, best in zip(batch.indices.tolist(), found, strict=True)}
-    return tokenizer.decode([rows[index] for index in range(len(rows))])
-
-
