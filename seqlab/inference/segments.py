@@ -22,13 +22,16 @@ class Piece:
 def cut(line: str, ids: list[int], limit: int, encode: Encode) -> list[Piece]:
     """Cut a line of more than `limit` ids into pieces of at most `limit`; a shorter line is one piece.
 
+    A blank line is one piece without ids, whatever the tokenizer makes of spaces.
     Each cut is behind the last sentence mark within the limit, else behind the last space, else behind the last
     character. Only where a single character has more ids than the limit are ids lost.
     """
+    if not line.strip():
+        return [Piece([], "")]
     if len(ids) <= limit:
         return [Piece(ids, "")]
     pieces = []
-    rest = line
+    rest = line.strip()
     while rest:
         end, piece_ids = _first_piece(rest, limit, encode)
         has_space = end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace())
@@ -57,7 +60,7 @@ def _window(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
     """
     size = 4 * limit
     while True:
-        (ids,) = encode([text[:size]])
+        (ids,) = encode([text[:size].strip()])
         if len(ids) > limit or size >= len(text):
             return text[:size], ids
         size *= 2
@@ -73,7 +76,7 @@ def _last_that_fits(text: str, ends: Sequence[int], limit: int, encode: Encode) 
     low, high = 0, len(ends)
     while low < high:
         middle = (low + high) // 2
-        (ids,) = encode([text[: ends[middle]]])
+        (ids,) = encode([text[: ends[middle]].strip()])
         if len(ids) <= limit:
             low = middle + 1
             if ids:

@@ -1,0 +1,70 @@
+"""A tiny run folder with random weights, and real text where `SEQLAB_DATA` has it."""
+
+import gzip
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.data.config import DataConfig
+from seqlab.models import TransformerConfig
+from seqlab.runs import Config, build_model
+from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
+
+WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
+WORDS += ["bike", "street", "house", "quickly"]
+LINES = [" ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 4 + i % 7)) + "." for i in range(1, 120)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(SentencePieceBpeConfig(vocab_size=350), LINES)
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Callable[..., Path]:
+    """Write a run folder: `make_run(seed=1, steps=(1,), tokenizer=None, **model_fields)`."""
+
+    def make(seed: int = 1, steps: tuple[int, ...] = (1,), other: Tokenizer | None = None, **fields: object) -> Path:
+        folder = tmp_path_factory.mktemp("run")
+        values = {"d_model": 32, "d_ff": 64, "num_encoder_layers": 2, "num_decoder_layers": 2, "max_length": 30}
+        model_config = TransformerConfig(**(values | fields))
+        config = Config(data=DataConfig(train_src=["a"], train_tgt=["b"]), model=model_config)
+        write_config(config, folder / "config.yaml")
+        (folder / "run.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+        used = other or tokenizer
+        used.save(folder / "tokenizer")
+        for step in steps:
+            torch.manual_seed(seed + step)
+            model = build_model(model_config, used, used)
+            with torch.no_grad():
+                model.projection.weight.mul_(2)  # spread the scores
+            weights = dict(model.named_parameters())
+            write_checkpoint(folder / "checkpoints", step, {"model": weights}, {"best": []})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_folder(make_run: Callable[..., Path]) -> Path:
+    return make_run()
+
+
+def multi30k_lines(name: str) -> list[str]:
+    """Read a file of Multi30k, or skip the test."""
+    path = Path(os.environ.get("SEQLAB_DATA", "")) / "multi30k" / name
+    if not path.exists():
+        pytest.skip("SEQLAB_DATA has no multi30k")
+    return gzip.decompress(path.read_bytes()).decode().split("\n")[:-1]
+
+
+@pytest.fixture(scope="session")
+def real_lines() -> Callable[[str], list[str]]:
+    return multi30k_lines

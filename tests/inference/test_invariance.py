@@ -1,0 +1,107 @@
+"""No batch changes an answer: bit for bit, on real lines, in both dtypes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from seqlab.inference import decode_rows, score_rows
+from seqlab.models import Transformer, TransformerConfig
+from seqlab.nn.precision import cast_products
+from seqlab.search import Ensemble, SearchConfig
+from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
+
+RealLines = Callable[[str], list[str]]
+LARGE, SEVEN, ONE = 10**6, 7 * 20, 1
+"""Source tokens per batch: all lines, about seven lines, one line."""
+
+
+@pytest.fixture(scope="module")
+def real_tokenizer(real_lines: RealLines) -> Tokenizer:
+    lines = real_lines("train.en.gz")[:6000] + real_lines("train.de.gz")[:6000]
+    return train_tokenizer(SentencePieceBpeConfig(vocab_size=8000), lines)
+
+
+def build(tokenizer: Tokenizer, dtype: torch.dtype, seed: int = 1, **fields: object) -> Transformer:
+    torch.manual_seed(seed)
+    size = tokenizer.vocab_size
+    config = TransformerConfig(**({"d_model": 128, "d_ff": 256, "num_heads": 4} | fields))
+    model = Transformer(config, size, size, tokenizer.bos_id, tokenizer.eos_id).eval()
+    cast_products(model, dtype)
+    return model
+
+
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+
+
+@every_dtype
+@pytest.mark.parametrize("beam_size", [1, 5])
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_hypotheses_and_scores_do_not_depend_on_the_batch(
+    real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, beam_size: int, count: int
+) -> None:
+    model, rows = build(real_tokenizer, dtype), real_tokenizer.encode(real_lines("test2016.en.gz")[:count])
+    config = SearchConfig(beam_size=beam_size, num_hypotheses=min(2, beam_size), max_length=12)
+
+    def decode(rows: list[list[int]], src_tokens: int) -> list[object]:
+        return [*decode_rows(model, rows, config, real_tokenizer, batch_tokens=src_tokens * beam_size)]
+
+    expected = decode(rows, 2048)
+    assert decode(rows, SEVEN) == expected
+    assert decode(rows, ONE) == expected
+    assert decode(rows[::-1], 2048)[::-1] == expected
+    if count <= 100:  # memory: the scores of all rows at once
+        assert decode(rows, LARGE) == expected
+
+
+VARIANTS = {
+    "swiglu, rotary, post": {"activation": "swiglu", "positions": "rotary", "norm": "post", "d_ff": 100},
+    "gelu, learned, small heads": {"activation": "gelu", "positions": "learned", "num_heads": 16, "max_length": 64},
+    "odd sizes": {"d_model": 120, "num_heads": 6, "d_ff": 90},
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("name", VARIANTS)
+def test_other_architectures(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
+    model = build(real_tokenizer, dtype, num_encoder_layers=2, num_decoder_layers=2, **VARIANTS[name])
+    rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:30])
+    config = SearchConfig(beam_size=3, max_length=20, no_repeat_ngram_size=2)
+    expected = decode_rows(model, rows, config, real_tokenizer)
+    assert decode_rows(model, rows, config, real_tokenizer, batch_tokens=1) == expected
+    assert decode_rows(model, rows[::-1], config, real_tokenizer, batch_tokens=300)[::-1] == expected
+
+
+def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
+    model = Ensemble([build(real_tokenizer, torch.float32, seed) for seed in (1, 2)])
+    rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:20])
+    config = SearchConfig(beam_size=3, max_length=12)
+    expected = decode_rows(model, rows, config, real_tokenizer)
+    assert decode_rows(model, rows, config, real_tokenizer, batch_tokens=1) == expected
+
+
+@every_dtype
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_scores_of_pairs_do_not_depend_on_the_batch(
+    real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, count: int
+) -> None:
+    models = [build(real_tokenizer, dtype, seed) for seed in (1, 2)]
+    src = real_tokenizer.encode(real_lines("test2016.en.gz")[:count])
+    tgt = real_tokenizer.encode(real_lines("test2016.de.gz")[:count])
+    expected = score_rows(models, src, tgt, real_tokenizer)
+    assert score_rows(models, src, tgt, real_tokenizer, batch_tokens=1) == expected
+    assert score_rows(models, src, tgt, real_tokenizer, batch_tokens=150) == expected
+    assert score_rows(models, src[::-1], tgt[::-1], real_tokenizer)[::-1] == expected
+
+
+def test_forced_scores_are_those_of_the_search(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
+    """What beam search says of its hypotheses, step by step, is what one forced pass says."""
+    model = build(real_tokenizer, torch.float32)
+    rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:20])
+    found = decode_rows(model, rows, SearchConfig(beam_size=4, max_length=15), real_tokenizer)
+    scored = score_rows([model], rows, [best[0].ids for best in found], real_tokenizer)
+    for best, score in zip(found, scored, strict=True):
+        length = len(best[0].ids)
+        assert score.token_log_probs[:length] == pytest.approx(best[0].token_log_probs[:length], abs=1e-4)
+        assert score.log_prob == pytest.approx(sum(score.token_log_probs))
+        assert score.num_tokens == length + 1

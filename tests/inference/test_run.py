@@ -1,0 +1,156 @@
+"""`seqlab.load`: translate, score, ensembles, and what is refused."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import seqlab
+from seqlab.inference import Run, decode_text
+from seqlab.search import SearchConfig
+from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
+
+LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
+
+
+@pytest.fixture(scope="module")
+def run(run_folder: Path) -> Run:
+    return seqlab.load(run_folder, precision="fp32")
+
+
+def test_one_line_for_each_line_and_nothing_for_nothing(run: Run) -> None:
+    texts = run.translate(LINES, beam_size=2, max_length=12)
+    assert len(texts) == len(LINES)
+    assert [bool(text) for text in texts] == [True, False, True, False, True]
+    assert run.translate([]) == []
+    assert all("\n" not in text for text in texts)
+
+
+def test_empty_lines_do_not_touch_the_model(run_folder: Path) -> None:
+    run = seqlab.load(run_folder)
+    del run.translator.model
+    run.translator.model = None
+    (empty,) = run.translate_detailed([""])
+    assert (empty.text, empty.score, empty.truncated, empty.num_pieces) == ("", 0.0, False, 0)
+
+
+def test_n_best_lists_are_sorted_and_scored(run: Run) -> None:
+    for translation in run.translate_detailed(LINES[:1] + LINES[2:3], beam_size=4, num_hypotheses=3, max_length=10):
+        scores = [h.score for h in translation.hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) == 3
+        assert translation.text == translation.hypotheses[0].text
+        for hypothesis in translation.hypotheses:
+            assert hypothesis.score == pytest.approx(hypothesis.log_prob / hypothesis.num_tokens, rel=1e-5)
+
+
+def test_a_forced_prefix_begins_the_translation(run: Run) -> None:
+    texts = run.translate(LINES, prefixes=["a woman", "", "", "", "blue"], max_length=12, beam_size=3)
+    assert texts[0].startswith("a woman")
+    assert texts[4].startswith("blue")
+    assert texts[2] == run.translate(LINES, max_length=12, beam_size=3)[2]
+    with pytest.raises(ValueError, match=r"one entry per line \(5\), but has 1"):
+        run.translate(LINES, prefixes=["a"])
+
+
+def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    sentences = ["the dog sees a red cat on the street.", "a man rides a bike quickly.", "the woman eats."]
+    with caplog.at_level(logging.WARNING):
+        (translation,) = run.translate_detailed([" ".join(sentences * 3)], max_length=10, beam_size=2)
+    assert translation.truncated
+    assert translation.num_pieces > 1
+    assert "line 1 is too long" in caplog.text
+    (short,) = run.translate_detailed(sentences[:1], max_length=10, beam_size=2)
+    assert not short.truncated
+
+
+def test_a_long_lines_first_piece_is_what_it_is_alone(run: Run) -> None:
+    first = "the dog sees a red cat on the street quickly."
+    long_line = f"{first} {'a man rides under the house ' * 8}"
+    joined, alone = run.translate([long_line, first], max_length=8, beam_size=2)
+    assert joined.startswith(alone + " ")
+
+
+def test_validation_and_translation_agree(run: Run) -> None:
+    member, lines = run.members[0], [line for line in LINES if line == "" or line.strip()]
+    rows = member.src_tokenizer.encode(lines)
+    texts = decode_text(member.model, rows, SearchConfig(beam_size=2, max_length=12), member.tgt_tokenizer)
+    assert texts == run.translate(lines, beam_size=2, max_length=12)
+
+
+def test_decoding_restores_the_training_mode(run_folder: Path) -> None:
+    member = seqlab.load(run_folder, precision="fp32").members[0]
+    rows = member.src_tokenizer.encode(LINES)
+    config = SearchConfig(beam_size=1, max_length=8)
+    expected = decode_text(member.model, rows, config, member.tgt_tokenizer)
+    member.model.train()
+    assert decode_text(member.model, rows, config, member.tgt_tokenizer) == expected
+    assert member.model.training
+
+
+def test_scores_are_the_sum_of_the_tokens(run: Run) -> None:
+    scores = run.score(LINES, LINES[::-1])
+    assert len(scores) == len(LINES)
+    lengths = [len(ids) + 1 for ids in run.members[0].tgt_tokenizer.encode(LINES[::-1])]
+    assert [score.num_tokens for score in scores] == lengths
+    assert all(score.log_prob < 0 for score in scores)
+    with pytest.raises(ValueError, match="have 5 and 1"):
+        run.score(LINES, [""])
+
+
+def test_bf16_is_near_fp32(run: Run, run_folder: Path) -> None:
+    half = seqlab.load(run_folder, precision="bf16")
+    assert half.members[0].model.projection.weight.dtype == torch.bfloat16
+    for near, exact in zip(half.score(LINES, LINES), run.score(LINES, LINES), strict=True):
+        assert near.log_prob == pytest.approx(exact.log_prob, rel=0.02)
+
+
+def test_an_ensemble_averages_probabilities(make_run: Callable[..., Path]) -> None:
+    one, two = make_run(seed=1), make_run(seed=7)
+    members = [seqlab.load(folder, precision="fp32").score(LINES, LINES) for folder in (one, two)]
+    both = seqlab.load([one, two], precision="fp32")
+    for pair, first, second in zip(both.score(LINES, LINES), *members, strict=True):
+        probs = [torch.tensor(scores.token_log_probs, dtype=torch.float64).exp() for scores in (first, second)]
+        expected = ((probs[0] + probs[1]) / 2).log().tolist()
+        assert pair.token_log_probs == pytest.approx(expected, rel=1e-6)
+    twice = seqlab.load([one, one], precision="fp32").translate(LINES, max_length=10)
+    assert twice == seqlab.load(one, precision="fp32").translate(LINES, max_length=10)
+
+
+def test_checkpoints_of_a_run_are_an_ensemble_too(make_run: Callable[..., Path]) -> None:
+    folder = make_run(steps=(1, 2))
+    assert [member.step for member in seqlab.load(folder, ["1", "last"]).members] == [1, 2]
+    with pytest.raises(ValueError, match="`checkpoint` must be"):
+        seqlab.load(folder, "3")
+
+
+def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path], run_folder: Path) -> None:
+    other: Tokenizer = train_tokenizer(SentencePieceBpeConfig(vocab_size=300), [f"{i} other words" for i in range(400)])
+    with pytest.raises(ValueError, match="have different src vocabularies"):
+        seqlab.load([run_folder, make_run(other=other)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam_size": 0}, "`beam_size` must be at least 1"),
+        ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
+        ({"prefixes": ["a\nb"]}, "`prefixes` must hold single lines"),
+    ],
+)
+def test_impossible_options_are_named(run: Run, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run.translate(["a dog"], **options)
+
+
+def test_unknown_options_lines_and_folders_are_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="beam"):
+        run.translate(["a dog"], beam=3)
+    with pytest.raises(ValueError, match="holds a newline"):
+        run.translate(["a\nb"])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        seqlab.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="names 0"):
+        seqlab.load([])

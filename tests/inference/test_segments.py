@@ -1,0 +1,73 @@
+"""Lines that are too long: where they are cut, and that nothing is lost."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.inference.segments import cut, join
+
+
+def encode(lines: Sequence[str]) -> list[list[int]]:
+    """One id per character that is no space: easy to count."""
+    return [[ord(c) for c in line if not c.isspace()] for line in lines]
+
+
+def pieces_of(line: str, limit: int) -> list[str]:
+    return ["".join(map(chr, piece.ids)) for piece in cut(line, encode([line])[0], limit, encode)]
+
+
+def test_short_lines_are_one_piece() -> None:
+    assert pieces_of("One. Two.", 8) == ["One.Two."]
+    assert pieces_of("", 8) == [""]
+
+
+def test_the_last_sentence_mark_within_the_limit_is_best() -> None:
+    assert pieces_of("One. Two! Three four five.", 12) == ["One.Two!", "Threefour", "five."]
+    assert pieces_of('He said "no." Then he left', 12) == ['Hesaid"no."', "Thenheleft"]
+    assert pieces_of("第一句。第二句。第三句", 9) == ["第一句。第二句。", "第三句"]
+
+
+def test_a_number_or_an_abbreviation_without_space_is_no_sentence() -> None:
+    assert pieces_of("costs 3.14159 euro or more", 9) == ["costs", "3.14159", "euroor", "more"]
+
+
+def test_then_a_space_and_then_any_character() -> None:
+    assert pieces_of("aaa bbb ccc", 7) == ["aaabbb", "ccc"]
+    assert pieces_of("abcdefgh", 3) == ["abc", "def", "gh"]
+
+
+def test_a_character_that_alone_is_too_long_is_cut_short() -> None:
+    def many(lines: Sequence[str]) -> list[list[int]]:
+        return [[1, 2, 3, 4] * len(line) for line in lines]
+
+    assert [piece.ids for piece in cut("ab", many(["ab"])[0], 3, many)] == [[1, 2, 3], [1, 2, 3]]
+
+
+def test_pieces_are_joined_as_they_were_cut() -> None:
+    line = "One. Two. Three."
+    pieces = cut(line, encode([line])[0], 4, encode)
+    assert join(["Eins.", "Zwei.", "Dr", "ei."], pieces) == "Eins. Zwei. Drei."
+    assert join(["", "Zwei.", "Drei", "."], pieces) == "Zwei. Drei."
+    line = "第一句。第二句。"
+    assert join(["A.", "B."], cut(line, encode([line])[0], 4, encode)) == "A.B."
+
+
+@given(st.text(alphabet="ab .!?。\t\u2028é", max_size=300), st.integers(1, 40))
+def test_nothing_is_lost_and_no_piece_is_too_long(line: str, limit: int) -> None:
+    pieces = cut(line, encode([line])[0], limit, encode)
+    assert [n for piece in pieces for n in piece.ids] == encode([line])[0]
+    assert all(len(piece.ids) <= limit for piece in pieces)
+    assert len(pieces) == 1 or all(piece.ids for piece in pieces)
+
+
+def test_time_does_not_grow_with_the_square_of_the_length() -> None:
+    calls = []
+
+    def counting(lines: Sequence[str]) -> list[list[int]]:
+        calls.append(sum(map(len, lines)))
+        return encode(lines)
+
+    line = "word " * 20_000
+    cut(line, encode([line])[0], 50, counting)
+    assert sum(calls) < 50 * len(line)
