@@ -1,12 +1,16 @@
-"""Complete runs as functions: each takes the run folder, where it may write generated data, and gives a config."""
+"""Complete runs as functions that give a config.
+
+A recipe takes the run folder, where it may write generated data; `from_corpus` chooses for a corpus of the user's own.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from seqlab.recipes.from_corpus import from_corpus
 from seqlab.recipes.multi30k import multi30k_en_de
 from seqlab.recipes.number_words import number_words
 from seqlab.runs.config import Config
 
 RECIPES: dict[str, Callable[[Path], Config]] = {"number_words": number_words, "multi30k_en_de": multi30k_en_de}
 
-__all__ = ["RECIPES", "multi30k_en_de", "number_words"]
+__all__ = ["RECIPES", "from_corpus", "multi30k_en_de", "number_words"]

@@ -1,0 +1,242 @@
+"""Zero config: every setting of a run chosen from the training text alone.
+
+All sizes are powers of one number, the target tokens of an epoch, and are anchored at one corpus that many have tuned:
+Multi30k (29,000 pairs, 0.42 million tokens), where 4 + 4 layers of `d_model` 128 and `d_ff` 256 with dropout 0.3 and a
+joint vocabulary of about 8,000 are best (Wu et al. 2021a) and `seqlab.recipes.multi30k` found the batch and the rate.
+The exponents are such that the rules come out at what is known to work elsewhere:
+
+- IWSLT (160,000 pairs, 4 million tokens): `d_model` 256, dropout 0.3, about 40 epochs.
+- WMT14 English-German (4.5 million pairs, 130 million tokens): the base model of Vaswani et al. (2017), `d_model` 512,
+  `d_ff` 2048, 6 + 6 layers, dropout 0.1, about 100,000 steps, a vocabulary of 32,000.
+- 5,000 to 20,000 pairs: 2,000 to 5,000 subwords, smaller batches, dropout 0.3, hundreds of epochs (Sennrich & Zhang
+  2019; Araabi & Monz 2020).
+- Words spelt out (pronunciation, inflection): characters, dropout 0.3, many epochs (Wu et al. 2021b).
+
+A subword has to be seen often to be learnt, so the vocabulary grows with the root of the text (Gowda & May 2020 come
+to between 1,000 and 16,000 for 30,000 to 4.5 million pairs) and never exceeds the words that there are to tell apart.
+
+References: Wu et al. 2021a, Good for Misconceived Reasons (ACL); Wu, Cotterell & Hulden 2021b, Applying the Transformer
+to Character-level Transduction (EACL); Sennrich & Zhang 2019, Revisiting Low-Resource Neural Machine Translation (ACL);
+Araabi & Monz 2020, Optimizing Transformer for Low-Resource Neural Machine Translation (COLING); Gowda & May 2020,
+Finding the Optimal Vocabulary Size for Neural Machine Translation (Findings of EMNLP).
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqlab.data.config import DataConfig
+from seqlab.recipes.choices import Choices
+from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
+from seqlab.runs.config import Config, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.runs.overrides import Override, override
+from seqlab.text import Tokenizer, train_tokenizer
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_TOKENS = 420_000
+"""Target tokens per epoch of Multi30k, where the choices are those of its recipe."""
+SHARED_ALPHABET = 0.5
+"""Share of characters in common from which the sides share a vocabulary: German and English have 0.75."""
+EPOCHS = 85
+"""Times through a corpus of that size; times fewer, the larger."""
+LR_BY_WIDTH = 0.5
+"""Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
+SUBWORDS_PER_ROOT = 4
+"""Subwords per root of the characters that they are learnt from."""
+FEW_SUBWORDS = 16
+MAX_SUBWORDS = 32_000
+NGRAM_WORDS = 4
+"""Words per line below which BLEU, which counts runs of four, says nothing."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The sample in tokens."""
+
+    tgt_per_epoch: float  # ends of sentence counted
+    longest: int  # tokens on the longer side that 999 in 1,000 pairs do not exceed
+
+    @property
+    def scale(self) -> float:
+        """Return the size of the corpus in Multi30ks."""
+        return self.tgt_per_epoch / REFERENCE_TOKENS
+
+
+def from_corpus(overrides: Sequence[Override]) -> Config:
+    """Choose every field that `overrides` leaves open by the training corpora that they name; log what and why.
+
+    Fields that are given hold, and those that depend on them follow. The same text gives the same config.
+
+    Raises:
+        ConfigError: an unknown key or an impossible value, found before the text is read.
+        FileNotFoundError, ValueError: the corpora cannot be read.
+    """
+    base = _base(overrides)
+    choices = Choices(override(base, overrides), given=[*_settled(base), *(key for key, _ in overrides)])
+    found = profile(choices.config().data)
+    logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
+    tokenizers = _choose_text(choices, found)
+    tokens = _measure(choices.config().data, found, tokenizers)
+    _choose_data(choices, tokens)
+    _choose_model(choices, tokens)
+    _choose_steps(choices, found, tokens)
+    return choices.config()
+
+
+def _base(overrides: Sequence[Override]) -> dict[str, Any]:
+    """Return what holds before any choice: the schedule's family, and the model and text of a run to start from."""
+    base: dict[str, Any] = {"optim": {"schedule": {"family": "linear"}}}
+    origin = dict(overrides).get("init_from")
+    if origin is None:
+        return base
+    origin_folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
+    origin_folder.read_description()
+    values = to_dict(read_config(origin_folder))
+    data = values["data"]
+    assert isinstance(data, dict)
+    kept = {name: data[name] for name in ("tokenizer", "joint_vocabulary")}
+    return base | {"model": values["model"], "data": kept}
+
+
+def _settled(base: dict[str, Any]) -> list[str]:
+    """Return the sections of a run to start from: they are not chosen."""
+    return ["model", "data.tokenizer", "data.joint_vocabulary"] if "model" in base else []
+
+
+def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
+    """Choose how the text is cut, and return tokenizers of that kind that learnt from the sample."""
+    joint = choices.set(
+        "data.joint_vocabulary",
+        found.overlap >= SHARED_ALPHABET and found.src.is_symbols == found.tgt.is_symbols,
+        f"the sides have {found.overlap:.0%} of their characters in common"
+        + (" but only one spells them apart" if found.src.is_symbols != found.tgt.is_symbols else ""),
+    )
+    sides = [found.src, found.tgt]
+    kind = choices.get("data.tokenizer.kind")
+    if kind in ("sentencepiece_bpe", "sentencepiece_unigram", "bpe"):
+        coverage = choices.get("data.tokenizer.character_coverage") if kind != "bpe" else 1.0
+        alphabets = [sides] if joint else [[side] for side in sides]
+        alphabet = max(covered_characters(group, coverage) for group in alphabets) if kind != "bpe" else 0
+        pieces, reason = _pieces(found, joint)
+        choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
+    if choices.get("init_from") is not None:
+        return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
+    config = choices.config().data.tokenizer
+    if joint:
+        tokenizer = train_tokenizer(config, (line for side in sides for line in side.lines))
+        return tokenizer, tokenizer
+    return train_tokenizer(config, found.src.lines), train_tokenizer(config, found.tgt.lines)
+
+
+def _pieces(found: CorpusProfile, joint: bool) -> tuple[int, str]:
+    """Return how many subwords are worth learning besides the single characters, and why."""
+    if found.src.is_words and found.tgt.is_words:
+        return FEW_SUBWORDS, "characters and next to no subwords, as the lines are single words"
+    chars = found.src_chars + found.tgt_chars
+    if not joint:
+        chars //= 2  # each vocabulary learns from one side
+    pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(chars)), MAX_SUBWORDS)
+    words = min(len(found.src.words), len(found.tgt.words))
+    if pieces < words * (1 + joint):
+        return pieces, f"{pieces:,} subwords besides characters and bytes, by the root of {chars:,} characters of text"
+    return words * (1 + joint), f"{words:,} different words are all that one side has, besides characters and bytes"
+
+
+def _measure(config: DataConfig, found: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> Tokens:
+    src, tgt = (
+        np.array([len(ids) + 1 for ids in tokenizer.encode(side.lines)])
+        for tokenizer, side in zip(tokenizers, (found.src, found.tgt), strict=True)
+    )
+    longest = int(np.quantile(np.maximum(src, tgt), 0.999, method="higher"))
+    return Tokens(found.pairs_per_epoch * float(tgt.mean()), longest)
+
+
+def _choose_data(choices: Choices, tokens: Tokens) -> None:
+    limit = _power_of_two(tokens.longest, 256, 1024, math.ceil)
+    choices.set("data.max_length", limit, f"999 in 1,000 pairs have no more than {tokens.longest:,} tokens on a side")
+    size = f"{tokens.tgt_per_epoch:,.0f} target tokens"
+    batch = _power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
+    if choices.is_given("data.micro_batch_tokens"):
+        batch = max(batch, choices.get("data.micro_batch_tokens"))
+    batch = choices.set("data.batch_tokens", batch, f"the corpus has {size}")
+    choices.set("data.micro_batch_tokens", min(batch, 2048), "small enough for any machine's memory")
+
+
+def _choose_model(choices: Choices, tokens: Tokens) -> None:
+    """Choose the sizes of a Transformer; its width decides the rest."""
+    size = f"the corpus has {tokens.tgt_per_epoch:,.0f} target tokens"
+    d_model = choices.set("model.d_model", _within(64 * round(2 * tokens.scale**0.25), 128, 512), size)
+    width = f"d_model is {d_model}"
+    choices.set("model.d_ff", _within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
+    heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
+    choices.set("model.num_heads", heads, width)
+    layers = _within(4 + (d_model - 256) // 128, 4, 6)
+    choices.set("model.num_encoder_layers", layers, width)
+    choices.set("model.num_decoder_layers", layers, width)
+    # From 0.3 at ten Multi30ks down to 0.1 at three hundred.
+    dropout = 0.3 - 0.2 * math.log(max(tokens.scale, 10) / 10) / math.log(30)
+    choices.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
+    joint = choices.get("data.joint_vocabulary")
+    vocabulary = "one vocabulary" if joint else "two vocabularies"
+    choices.set(
+        "model.tied_embeddings", "all" if joint else "decoder", f"there {'is' if joint else 'are'} {vocabulary}"
+    )
+    limit = choices.get("data.max_length")
+    choices.set("model.max_length", max(512, limit), f"training has lines of up to {limit} tokens")
+
+
+def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> None:
+    """Choose the rate and the steps, and what follows from the number of steps."""
+    batch, d_model = choices.get("data.batch_tokens"), choices.get("model.d_model")
+    fine_tuning = choices.get("init_from") is not None
+    epochs = EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
+    start = ", a quarter as the weights are trained already" if fine_tuning else ""
+    steps = choices.set(
+        "training.max_steps",
+        max(1, _rounded(epochs * tokens.tgt_per_epoch / batch)),
+        f"{epochs:.0f} times through {tokens.tgt_per_epoch:,.0f} target tokens by {batch} in a step{start}",
+    )
+    if choices.get("optim.optimizer.family") != "sgd":
+        lr = LR_BY_WIDTH / d_model * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
+        reason = f"d_model is {d_model} and a step has {batch} target tokens{start}"
+        choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
+    progress = f"{steps:,} steps in all"
+    choices.set("optim.schedule.warmup_steps", min(4000, _rounded(0.06 * steps)), progress)
+    save_every = choices.set("training.save_every", max(1, _rounded(steps / 64)), progress)
+    choices.set("training.valid_every", 2 * save_every, f"every second checkpoint, {progress}")
+    choices.set("training.log_every", _within(steps // 100, 1, 50), progress)
+    if not choices.get("optim.ema_decay"):
+        choices.set("optim.average_last", 10, f"that is the last {10 * save_every:,} of {progress}")
+    metric, reason = _metric(found)
+    choices.set("training.valid_metric", metric, reason)
+
+
+def _metric(found: CorpusProfile) -> tuple[str, str]:
+    tgt = found.tgt
+    if tgt.is_short and (tgt.is_symbols or tgt.words_per_line < NGRAM_WORDS):
+        return "exact_match", "the target lines are words rather than sentences"
+    if tgt.words_per_line < NGRAM_WORDS:
+        return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for BLEU's runs of four"
+    return "bleu", f"a target line has {tgt.words_per_line:.0f} words"
+
+
+def _within(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
+
+
+def _power_of_two(value: float, low: int, high: int, rounding: Callable[[float], int]) -> int:
+    return _within(2 ** rounding(math.log2(value)), low, high)
+
+
+def _rounded(value: float) -> int:
+    """Round to two significant digits."""
+    return int(float(f"{value:.2g}"))

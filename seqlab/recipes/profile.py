@@ -1,0 +1,114 @@
+"""What the choices for a corpus depend on: its size, a sample of its pairs, and how its lines are written."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from seqlab.data.config import DataConfig
+from seqlab.data.parallel import ParallelCorpus
+
+SAMPLE_PAIRS = 32_768
+SHORT_LINE_CHARS = 32
+"""Mean characters up to which a line may be a word or a name."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the sampled pairs."""
+
+    lines: list[str]
+
+    @cached_property
+    def words(self) -> Counter[str]:
+        return Counter(word for line in self.lines for word in line.split())
+
+    @cached_property
+    def characters(self) -> Counter[str]:
+        """Count the characters of the words, spaces left out."""
+        counts: Counter[str] = Counter()
+        for word, count in self.words.items():
+            for character in word:
+                counts[character] += count
+        return counts
+
+    @property
+    def words_per_line(self) -> float:
+        return self.words.total() / len(self.lines)
+
+    @property
+    def chars_per_line(self) -> float:
+        return sum(map(len, self.lines)) / len(self.lines)
+
+    @property
+    def is_short(self) -> bool:
+        return self.chars_per_line <= SHORT_LINE_CHARS
+
+    @property
+    def is_words(self) -> bool:
+        """Tell whether most lines are a single word, as in `aalst`, rather than a sentence."""
+        return self.is_short and self.words_per_line < 2
+
+    @property
+    def is_symbols(self) -> bool:
+        """Tell whether lines are words spelt symbol by symbol, as in `aː l s t`."""
+        return self.is_short and self.characters.total() < 2 * self.words.total()
+
+
+@dataclass(frozen=True)
+class CorpusProfile:
+    """The training corpora as a whole, pairs that lack a side left out."""
+
+    pairs: int
+    pairs_per_epoch: float  # the same but for `train_weights`
+    src_chars: int
+    tgt_chars: int
+    src: Side
+    tgt: Side
+
+    @cached_property
+    def overlap(self) -> float:
+        """Return the share of characters that the sides have in common, by how often each occurs: 1 is all."""
+        src, tgt = self.src.characters, self.tgt.characters
+        return sum(min(src[char] / src.total(), tgt[char] / tgt.total()) for char in src.keys() & tgt.keys())
+
+
+def profile(config: DataConfig) -> CorpusProfile:
+    """Read the training corpora once, holding no more of them than a fixed random sample.
+
+    Raises:
+        FileNotFoundError: a corpus is missing.
+        ValueError: a corpus cannot be read, its sides are of unequal length, or no pair has both sides.
+    """
+    draw = random.Random(0)
+    sample: list[tuple[str, str]] = []
+    pairs = src_chars = tgt_chars = 0
+    pairs_per_epoch = 0.0
+    for src_spec, tgt_spec, weight in zip(config.train_src, config.train_tgt, config.train_weights, strict=True):
+        for pair in ParallelCorpus.from_specs(src_spec, tgt_spec).pairs():
+            if not (pair[0].strip() and pair[1].strip()):
+                continue
+            if pairs < SAMPLE_PAIRS:
+                sample.append(pair)
+            elif (place := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # each pair is kept with the same probability
+                sample[place] = pair
+            pairs, pairs_per_epoch = pairs + 1, pairs_per_epoch + weight
+            src_chars, tgt_chars = src_chars + len(pair[0]), tgt_chars + len(pair[1])
+    if not sample:
+        raise ValueError(
+            f"{', '.join(config.train_src)}: holds no line with a translation, so there is nothing to learn."
+        )
+    src, tgt = (Side(list(lines)) for lines in zip(*sample, strict=True))
+    return CorpusProfile(pairs, pairs_per_epoch, src_chars, tgt_chars, src, tgt)
+
+
+def covered_characters(sides: Sequence[Side], coverage: float) -> int:
+    """Count the most frequent characters that make up a share of the text."""
+    counts = sum((side.characters for side in sides), Counter[str]())
+    wanted, found = coverage * counts.total(), 0
+    for number, (_, count) in enumerate(counts.most_common(), start=1):
+        found += count
+        if found >= wanted:
+            return number
+    return len(counts)
