@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -24,6 +24,12 @@ class SgdConfig:
     """Whether the gradient is taken ahead of the momentum step."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Factor of the weights that is added to the gradient."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SgdConfig":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("`nesterov` needs a `momentum` above 0, but it is 0.")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)

@@ -1,0 +1,50 @@
+"""Averages of weights against numpy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.optim.averaging import MovingAverage, mean_of_weights
+
+
+def weights(seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {"a": torch.randn(3, 4, generator=generator), "b": torch.randn(5, generator=generator)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_mean(count: int) -> None:
+    members = [weights(seed) for seed in range(count)]
+    before = [{name: value.clone() for name, value in member.items()} for member in members]
+    mean = mean_of_weights(iter(members))
+    for name in ("a", "b"):
+        expected = np.mean([member[name].double().numpy() for member in before], axis=0).astype(np.float32)
+        np.testing.assert_array_equal(mean[name].numpy(), expected)
+        assert mean[name].dtype == torch.float32
+        assert all(torch.equal(member[name], old[name]) for member, old in zip(members, before, strict=True))
+
+
+def test_mean_of_equal_weights_is_exact() -> None:
+    same = weights(0)
+    assert all(torch.equal(value, same[name]) for name, value in mean_of_weights([same] * 3).items())
+
+
+def test_mean_of_nothing() -> None:
+    with pytest.raises(ValueError, match="at least one set of weights"):
+        mean_of_weights([])
+
+
+@pytest.mark.parametrize("decay", [0.05, 0.5, 0.9])
+def test_moving_average(decay: float) -> None:
+    start = weights(0)
+    average = MovingAverage(start, decay)
+    expected = {name: value.double().numpy() for name, value in start.items()}
+    for step in range(30):
+        current = weights(step + 1)
+        average.update(current, step)
+        kept = min(decay, (1 + step) / (10 + step))
+        expected = {name: kept * expected[name] + (1 - kept) * current[name].double().numpy() for name in expected}
+        for name, value in average.weights.items():
+            np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(start[name], value) for name, value in weights(0).items())  # a copy was averaged
