@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seqlab.models import TransformerConfig
-from seqlab.objectives.config import CrossEntropyConfig
+from seqlab.objectives.config import CrossEntropyConfig, RDropConfig
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -27,7 +27,7 @@ CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}
 
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {"transformer": TransformerConfig()},
-    "objective.family": {"cross_entropy": CrossEntropyConfig()},
+    "objective.family": {"cross_entropy": CrossEntropyConfig(), "r_drop": RDropConfig()},
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
         "adam": AdamConfig(),
