@@ -1,6 +1,6 @@
 """Zero config: every setting of a run chosen from the training text alone.
 
-All sizes are powers of one number, the target tokens of an epoch, and are anchored at one corpus that many have tuned:
+Sizes are powers of one number, the target tokens of the corpus, and are anchored at one corpus that many have tuned:
 Multi30k (29,000 pairs, 0.42 million tokens), where 4 + 4 layers of `d_model` 128 and `d_ff` 256 with dropout 0.3 and a
 joint vocabulary of about 8,000 are best (Wu et al. 2021a) and `seqlab.recipes.multi30k` found the batch and the rate.
 The exponents are such that the rules come out at what is known to work elsewhere:
@@ -42,13 +42,15 @@ from seqlab.text import Tokenizer, train_tokenizer
 logger = logging.getLogger(__name__)
 
 REFERENCE_TOKENS = 420_000
-"""Target tokens per epoch of Multi30k, where the choices are those of its recipe."""
+"""Target tokens of Multi30k, where the choices are those of its recipe."""
 SHARED_ALPHABET = 0.5
 """Share of characters in common from which the sides share a vocabulary: German and English have 0.75."""
 EPOCHS = 85
 """Times through a corpus of that size; times fewer, the larger."""
 LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
+"""What a run that starts from another's weights has to share with it."""
 SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
 SUBWORDS_PER_ROOT = 4
 """Subwords per root of the characters that they are learnt from."""
@@ -62,13 +64,13 @@ NGRAM_WORDS = 4
 class Tokens:
     """The sample in tokens."""
 
-    tgt_per_epoch: float  # ends of sentence counted
+    tgt: float  # of the whole corpus, ends of sentence counted
     longest: int  # tokens on the longer side that 999 in 1,000 pairs do not exceed
 
     @property
     def scale(self) -> float:
         """Return the size of the corpus in Multi30ks."""
-        return self.tgt_per_epoch / REFERENCE_TOKENS
+        return self.tgt / REFERENCE_TOKENS
 
 
 def from_corpus(overrides: Sequence[Override]) -> Config:
@@ -80,8 +82,10 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an impossible value, found before the text is read.
         FileNotFoundError, ValueError: the corpora cannot be read.
     """
-    base = _base(overrides)
-    choices = Choices(override(base, overrides), given=[*_settled(base), *(key for key, _ in overrides)])
+    given = [key for key, _ in overrides]
+    if "init_from" in given:
+        given += SETTLED_BY_ORIGIN
+    choices = Choices(override(_base(overrides), overrides), given)
     found = profile(choices.config().data)
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
     tokenizers = _choose_text(choices, found)
@@ -94,22 +98,26 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
 
 def _base(overrides: Sequence[Override]) -> dict[str, Any]:
     """Return what holds before any choice: the schedule's family, and the model and text of a run to start from."""
-    base: dict[str, Any] = {"optim": {"schedule": {"family": "linear"}}}
+    # Where fields bound each other, the open ones start so that no given one is refused for another's default.
+    base: dict[str, Any] = {
+        "optim": {"schedule": {"family": "linear"}},
+        "data": {"batch_tokens": 2**40, "micro_batch_tokens": 1},
+        "model": {"family": "transformer", "num_heads": 1},
+    }
     origin = dict(overrides).get("init_from")
     if origin is None:
         return base
-    origin_folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
-    origin_folder.read_description()
-    values = to_dict(read_config(origin_folder))
-    data = values["data"]
-    assert isinstance(data, dict)
-    kept = {name: data[name] for name in ("tokenizer", "joint_vocabulary")}
-    return base | {"model": values["model"], "data": kept}
+    folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
+    folder.read_description()
+    values = to_dict(read_config(folder))
+    for key in SETTLED_BY_ORIGIN:
+        section, _, name = key.rpartition(".")
+        _section(base, section)[name] = _section(values, section)[name]
+    return base
 
 
-def _settled(base: dict[str, Any]) -> list[str]:
-    """Return the sections of a run to start from: they are not chosen."""
-    return ["model", "data.tokenizer", "data.joint_vocabulary"] if "model" in base else []
+def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return values[name] if name else values
 
 
 def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
@@ -157,13 +165,13 @@ def _measure(config: DataConfig, found: CorpusProfile, tokenizers: tuple[Tokeniz
         for tokenizer, side in zip(tokenizers, (found.src, found.tgt), strict=True)
     )
     longest = int(np.quantile(np.maximum(src, tgt), 0.999, method="higher"))
-    return Tokens(found.pairs_per_epoch * float(tgt.mean()), longest)
+    return Tokens(found.pairs * float(tgt.mean()), longest)
 
 
 def _choose_data(choices: Choices, tokens: Tokens) -> None:
     limit = _power_of_two(tokens.longest, 256, 1024, math.ceil)
     choices.set("data.max_length", limit, f"999 in 1,000 pairs have no more than {tokens.longest:,} tokens on a side")
-    size = f"{tokens.tgt_per_epoch:,.0f} target tokens"
+    size = f"{tokens.tgt:,.0f} target tokens"
     batch = _power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
     if choices.is_given("data.micro_batch_tokens"):
         batch = max(batch, choices.get("data.micro_batch_tokens"))
@@ -173,7 +181,7 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
 
 def _choose_model(choices: Choices, tokens: Tokens) -> None:
     """Choose the sizes of a Transformer; its width decides the rest."""
-    size = f"the corpus has {tokens.tgt_per_epoch:,.0f} target tokens"
+    size = f"the corpus has {tokens.tgt:,.0f} target tokens"
     d_model = choices.set("model.d_model", _within(64 * round(2 * tokens.scale**0.25), 128, 512), size)
     width = f"d_model is {d_model}"
     choices.set("model.d_ff", _within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
@@ -202,8 +210,8 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
     start = ", a quarter as the weights are trained already" if fine_tuning else ""
     steps = choices.set(
         "training.max_steps",
-        max(1, _rounded(epochs * tokens.tgt_per_epoch / batch)),
-        f"{epochs:.0f} times through {tokens.tgt_per_epoch:,.0f} target tokens by {batch} in a step{start}",
+        max(1, _rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step holds the corpus once at most
+        f"{epochs:.0f} times through {tokens.tgt:,.0f} target tokens by {batch} in a step{start}",
     )
     if choices.get("optim.optimizer.family") != "sgd":
         lr = LR_BY_WIDTH / d_model * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
@@ -222,8 +230,8 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
 
 def _metric(found: CorpusProfile) -> tuple[str, str]:
     tgt = found.tgt
-    if tgt.is_short and (tgt.is_symbols or tgt.words_per_line < NGRAM_WORDS):
-        return "exact_match", "the target lines are words rather than sentences"
+    if all(side.is_words or side.is_symbols for side in (found.src, tgt)):
+        return "exact_match", "the lines are words rather than sentences"
     if tgt.words_per_line < NGRAM_WORDS:
         return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for BLEU's runs of four"
     return "bleu", f"a target line has {tgt.words_per_line:.0f} words"

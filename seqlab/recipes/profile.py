@@ -61,7 +61,6 @@ class CorpusProfile:
     """The training corpora as a whole, pairs that lack a side left out."""
 
     pairs: int
-    pairs_per_epoch: float  # the same but for `train_weights`
     src_chars: int
     tgt_chars: int
     src: Side
@@ -84,8 +83,7 @@ def profile(config: DataConfig) -> CorpusProfile:
     draw = random.Random(0)
     sample: list[tuple[str, str]] = []
     pairs = src_chars = tgt_chars = 0
-    pairs_per_epoch = 0.0
-    for src_spec, tgt_spec, weight in zip(config.train_src, config.train_tgt, config.train_weights, strict=True):
+    for src_spec, tgt_spec in zip(config.train_src, config.train_tgt, strict=True):
         for pair in ParallelCorpus.from_specs(src_spec, tgt_spec).pairs():
             if not (pair[0].strip() and pair[1].strip()):
                 continue
@@ -93,14 +91,13 @@ def profile(config: DataConfig) -> CorpusProfile:
                 sample.append(pair)
             elif (place := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # each pair is kept with the same probability
                 sample[place] = pair
-            pairs, pairs_per_epoch = pairs + 1, pairs_per_epoch + weight
+            pairs += 1
             src_chars, tgt_chars = src_chars + len(pair[0]), tgt_chars + len(pair[1])
     if not sample:
-        raise ValueError(
-            f"{', '.join(config.train_src)}: holds no line with a translation, so there is nothing to learn."
-        )
+        names = ", ".join(config.train_src)
+        raise ValueError(f"{names}: holds no line with a counterpart on the other side, so there is nothing to learn.")
     src, tgt = (Side(list(lines)) for lines in zip(*sample, strict=True))
-    return CorpusProfile(pairs, pairs_per_epoch, src_chars, tgt_chars, src, tgt)
+    return CorpusProfile(pairs, src_chars, tgt_chars, src, tgt)
 
 
 def covered_characters(sides: Sequence[Side], coverage: float) -> int:

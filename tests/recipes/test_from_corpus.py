@@ -1,0 +1,344 @@
+"""Zero config: what is chosen for which text, what a given field changes, and what must not matter."""
+
+import json
+import logging
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqlab.data.prepare import prepare, training_lines
+from seqlab.data.rows import write_json
+from seqlab.recipes import from_corpus
+from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
+from seqlab.runs.build import build_model
+from seqlab.runs.config import Config, to_dict, write_config
+from seqlab.runs.folder import FORMAT_VERSION, RunFolder
+from seqlab.runs.overrides import Override
+from seqlab.runs.validate import ConfigError
+from seqlab.text import train_tokenizer
+
+SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
+Pairs = list[tuple[str, str]]
+
+
+def sentences(count: int, seed: int = 0) -> Pairs:
+    """Write sentences of 6 to 14 words, a few of them frequent, in two languages with the same letters."""
+    draw = random.Random(seed)
+
+    def word(rank: int, language: int) -> str:
+        letters = random.Random(2 * rank + language)
+        return "".join(letters.choice(SYLLABLES) for _ in range(letters.randint(1, 4)))
+
+    ranks = [[int(5000 ** draw.random()) for _ in range(draw.randint(6, 14))] for _ in range(count)]
+    return [tuple(" ".join(word(rank, side) for rank in line) for side in (0, 1)) for line in ranks]  # type: ignore[misc]
+
+
+def write_pairs(folder: Path, pairs: Pairs) -> list[Override]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, name in ((0, "src"), (1, "tgt")):
+        (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
+    return [("data.train_src", str(folder / "src")), ("data.train_tgt", [str(folder / "tgt")])]
+
+
+def choose(folder: Path, pairs: Pairs, **given: str) -> Config:
+    """Choose for some pairs; `model__d_model="64"` gives a field."""
+    return from_corpus([*write_pairs(folder, pairs), *((key.replace("__", "."), text) for key, text in given.items())])
+
+
+@pytest.fixture
+def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make every corpus look as if it held many times the text."""
+
+    def by(factor: int) -> None:
+        def enlarged(config: Any) -> CorpusProfile:
+            found = profile(config)
+            chars = {"src_chars": factor * found.src_chars, "tgt_chars": factor * found.tgt_chars}
+            return replace(found, pairs=factor * found.pairs, **chars)
+
+        monkeypatch.setattr(sys.modules[from_corpus.__module__], "profile", enlarged)
+
+    return by
+
+
+def test_sizes_grow_with_the_corpus_and_regularisation_shrinks(tmp_path: Path, enlarge: Any) -> None:
+    pairs = sentences(1000)
+    configs = []
+    for factor in (1, 5, 30, 200, 1000, 5000, 50_000):
+        enlarge(factor)
+        configs.append(choose(tmp_path, pairs))
+    growing = {
+        "vocab_size": [config.data.tokenizer.vocab_size for config in configs],
+        "batch_tokens": [config.data.batch_tokens for config in configs],
+        "d_model": [config.model.d_model for config in configs],
+        "d_ff": [config.model.d_ff for config in configs],
+        "layers": [config.model.num_encoder_layers for config in configs],
+        "max_steps": [config.training.max_steps for config in configs],
+        "warmup_steps": [config.optim.schedule.warmup_steps for config in configs],
+    }
+    for name, values in growing.items():
+        assert values == sorted(values), name
+        assert values[0] < values[-1], name
+    tokens = [
+        factor / config.training.max_steps / config.data.batch_tokens
+        for factor, config in zip((1, 5, 30, 200, 1000, 5000, 50_000), configs, strict=True)
+    ]
+    assert tokens == sorted(tokens)  # an epoch's share of the run: ever fewer epochs
+    dropouts = [config.model.dropout for config in configs]
+    assert dropouts == sorted(dropouts, reverse=True)
+    assert (dropouts[0], dropouts[-1]) == (0.3, 0.1)
+    rates = [config.optim.optimizer.lr for config in configs]
+    assert max(rates) == pytest.approx(4e-3, rel=0.05)
+    assert rates[-1] == pytest.approx(1e-3, rel=0.05)
+
+
+def test_thirty_thousand_sentences_get_about_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
+    enlarge(29)
+    config = choose(tmp_path, sentences(1000))
+    model = config.model
+    assert (model.d_model, model.d_ff, model.num_heads, model.num_encoder_layers) == (128, 256, 4, 4)
+    assert (model.dropout, model.tied_embeddings, config.data.joint_vocabulary) == (0.3, "all", True)
+    assert (config.data.batch_tokens, config.data.micro_batch_tokens) == (2048, 2048)
+    assert config.optim.optimizer.lr == pytest.approx(4e-3, rel=0.05)
+    assert config.optim.schedule.family == "linear"
+    assert 12_000 < config.training.max_steps < 25_000
+    assert config.optim.average_last == 10
+
+
+def test_millions_of_sentences_get_about_the_base_model(tmp_path: Path, enlarge: Any) -> None:
+    enlarge(5000)
+    config = choose(tmp_path, sentences(1000))
+    model = config.model
+    assert 448 <= model.d_model <= 512
+    assert (model.d_ff, model.num_heads) == (4 * model.d_model, model.d_model // 64)
+    assert model.num_decoder_layers >= 5
+    assert model.dropout <= 0.15
+    assert 8192 <= config.data.batch_tokens <= 16_384
+    assert 80_000 < config.training.max_steps < 150_000
+
+
+def test_what_must_not_matter(tmp_path: Path) -> None:
+    pairs = sentences(60)
+    config = choose(tmp_path / "a", pairs)
+    paths = {name: getattr(config.data, name) for name in ("train_src", "train_tgt")}
+    again = choose(tmp_path / "b", pairs)
+    assert replace(again, data=replace(again.data, **paths)) == config  # where the files lie
+    odd = choose(tmp_path / "c", [*pairs, ("", "x y z"), ("x", " ")])
+    assert replace(odd, data=replace(odd.data, **paths)) == config  # pairs that are dropped anyway
+
+
+def test_several_corpora_count_as_one(tmp_path: Path) -> None:
+    pairs = sentences(80)
+    whole = choose(tmp_path / "whole", pairs)
+    parts = [write_pairs(tmp_path / name, part) for name, part in (("a", pairs[:30]), ("b", pairs[30:]))]
+    specs = [[dict(part)[key] for part in parts] for key in ("data.train_src", "data.train_tgt")]
+    both = from_corpus([("data.train_src", specs[0]), ("data.train_tgt", [spec[0] for spec in specs[1]])])
+    assert (both.model, both.optim, both.training) == (whole.model, whole.optim, whole.training)
+    assert both.data.tokenizer == whole.data.tokenizer
+
+
+@pytest.mark.parametrize(
+    ("given", "followers"),
+    [
+        (
+            {"model__d_model": "256"},
+            {"model.d_model": 256, "model.d_ff": 1024, "model.num_heads": 4, "optim.optimizer.lr": 0.00098},
+        ),
+        ({"model__d_model": "90"}, {"model.num_heads": 3, "model.d_ff": 180}),
+        ({"model__d_model": "256", "model__d_ff": "300"}, {"model.d_ff": 300}),
+        ({"data__batch_tokens": "1000"}, {"data.micro_batch_tokens": 1000, "data.batch_tokens": 1000}),
+        ({"data__micro_batch_tokens": "3000"}, {"data.micro_batch_tokens": 3000, "data.batch_tokens": 3000}),
+        (
+            {"training__max_steps": "640"},
+            {"optim.schedule.warmup_steps": 38, "training.save_every": 10, "training.valid_every": 20},
+        ),
+        ({"training__save_every": "7"}, {"training.valid_every": 14}),
+        ({"optim__schedule__warmup_steps": "3"}, {"optim.schedule.family": "linear", "optim.schedule.warmup_steps": 3}),
+        ({"optim__schedule__final_ratio": "0.1"}, {"optim.schedule.final_ratio": 0.1}),
+        ({"optim__schedule__family": "cosine"}, {"optim.schedule.family": "cosine"}),
+        ({"optim__optimizer__family": "sgd"}, {"optim.optimizer.lr": 0.1}),
+        ({"optim__ema_decay": "0.99"}, {"optim.average_last": 0, "optim.ema_decay": 0.99}),
+        ({"data__joint_vocabulary": "false"}, {"model.tied_embeddings": "decoder"}),
+        ({"data__tokenizer__kind": "characters"}, {"data.tokenizer.vocab_size": None}),
+        ({"data__tokenizer__vocab_size": "300"}, {"data.tokenizer.vocab_size": 300}),
+        ({"data__max_length": "700"}, {"model.max_length": 700}),
+        ({"training__valid_metric": "nll", "seed": "7"}, {"training.valid_metric": "nll", "seed": 7}),
+    ],
+)
+def test_what_is_given_holds_and_the_rest_follows(
+    tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
+) -> None:
+    config = choose(tmp_path, sentences(100), **given)
+    for key, wanted in followers.items():
+        value: Any = to_dict(config)
+        for name in key.split("."):
+            value = value[name]
+        assert value == wanted, key
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece_unigram", "bpe"])
+def test_another_tokenizer_gets_a_vocabulary_of_the_same_order(tmp_path: Path, kind: str) -> None:
+    usual = choose(tmp_path, sentences(100)).data.tokenizer.vocab_size
+    other = choose(tmp_path, sentences(100), data__tokenizer__kind=kind).data.tokenizer
+    assert other.kind == kind
+    assert usual is not None
+    assert other.vocab_size == pytest.approx(usual, rel=0.1)
+
+
+def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> None:
+    pairs = [
+        (src, tgt.translate({ord(char): ord(char) + 0x3D0 for char in "abcdefghijklmnopqrstuvwxyz"}))
+        for src, tgt in sentences(100)
+    ]
+    config = choose(tmp_path, pairs)
+    assert (config.data.joint_vocabulary, config.model.tied_embeddings) == (False, "decoder")
+
+
+def words(count: int) -> list[str]:
+    draw = random.Random(1)
+    return ["".join(draw.choices(SYLLABLES, k=draw.randint(2, 4))) for _ in range(count)]
+
+
+def test_pronunciations_are_learnt_symbol_by_symbol(tmp_path: Path) -> None:
+    config = choose(tmp_path, [(word, " ".join(word)) for word in words(400)])
+    assert config.training.valid_metric == "exact_match"
+    assert not config.data.joint_vocabulary
+    src, tgt = (train_tokenizer(config.data.tokenizer, training_lines(config.data, side)) for side in ("src", "tgt"))  # type: ignore[arg-type]
+    assert tgt.tokens(tgt.encode(["b a d a"])[0]) in (["▁b", "▁a", "▁d", "▁a"], ["b", "▁a", "▁d", "▁a"])
+    assert len(src.encode(["bada"])[0]) >= 2
+
+
+def test_inflected_words_are_learnt_letter_by_letter(tmp_path: Path) -> None:
+    config = choose(tmp_path, [(word, word + "en") for word in words(400)])
+    assert config.training.valid_metric == "exact_match"
+    assert config.data.joint_vocabulary
+    assert config.data.tokenizer.vocab_size is not None
+    assert config.data.tokenizer.vocab_size < 4 + 256 + 1 + 20 + 20
+
+
+def test_few_different_words_get_few_subwords(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    known = words(30)
+    lines = [" ".join(draw.choices(known, k=9)) for _ in range(500)]
+    config = choose(tmp_path, [(line, line[::-1]) for line in lines])
+    assert config.data.tokenizer.vocab_size is not None
+    assert config.data.tokenizer.vocab_size <= 4 + 256 + 1 + 20 + 60
+
+
+def test_text_without_spaces_is_not_measured_by_its_words(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    han = [chr(0x4E00 + index) for index in range(800)]
+    pairs = [(src, "".join(draw.choices(han, k=30))) for src, _ in sentences(200)]
+    config = choose(tmp_path, pairs)
+    assert config.training.valid_metric == "chrf"
+    assert not config.data.joint_vocabulary
+    train_tokenizer(config.data.tokenizer, training_lines(config.data, "tgt"))  # there is room for the characters
+
+
+def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
+    long = [(" ".join(src for src, _ in sentences(20, seed)), "a b c d e f") for seed in range(20)]
+    config = choose(tmp_path / "long", long)
+    assert config.data.max_length in (512, 1024)
+    assert config.model.max_length == config.data.max_length
+    endless = [(pair[0] * 20, pair[1]) for pair in long]
+    assert choose(tmp_path / "endless", endless).data.max_length == 1024
+
+
+@pytest.mark.parametrize("count", [2, 3, 20])
+def test_a_handful_of_pairs_can_be_prepared(tmp_path: Path, count: int) -> None:
+    config = choose(tmp_path, sentences(count))
+    tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data))
+    data = prepare(config.data, tokenizer, tokenizer, tmp_path / "cache")
+    assert len(data.train) == count - len(data.valid)
+    assert len(data.valid) >= 1
+    assert config.training.max_steps >= 500
+    build_model(config.model, tokenizer, tokenizer)
+
+
+def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="seqlab.recipes"):
+        choose(tmp_path, sentences(50), model__d_model="64")
+    text = caplog.text
+    for key in (
+        "data.tokenizer.vocab_size",
+        "model.dropout",
+        "data.batch_tokens",
+        "training.max_steps",
+        "optim.optimizer.lr",
+    ):
+        assert f"  {key} " in text
+    assert "model.d_model " not in text.replace("d_model is", "")
+    assert all(": " in record.message for record in caplog.records[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("model.d_modle", "64"), "There is no `model.d_modle`; the nearest is `model.d_model`."),
+        (("model.d_model", "big"), "`model.d_model` must be"),
+        (("optim.schedule.family", "linaer"), "the nearest is `linear`"),
+        (("data.valid_src", "x"), "`valid_tgt` is needed too"),
+    ],
+)
+def test_mistakes_are_found_before_the_text_is_read(given: Override, message: str) -> None:
+    nowhere: list[Override] = [("data.train_src", "no/such/file.a"), ("data.train_tgt", "no/such/file.b")]
+    with pytest.raises(ConfigError, match=message.replace("`", ".").replace(".", r".")):
+        from_corpus([*nowhere, given])
+
+
+def test_text_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.train_tgt. is missing"):
+        from_corpus([("data.train_src", "a")])
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        from_corpus([("data.train_src", "no/such/file"), ("data.train_tgt", "no/such/file")])
+    with pytest.raises(ValueError, match="holds no line with a counterpart"):
+        choose(tmp_path, [])
+    with pytest.raises(ValueError, match="holds no line with a counterpart"):
+        choose(tmp_path, [("a", ""), (" ", "b")])
+    overrides = write_pairs(tmp_path, sentences(3))
+    (tmp_path / "src").write_text("one line\n")
+    with pytest.raises(ValueError, match=r"has 1 lines but .* has 3"):
+        from_corpus(overrides)
+
+
+def test_a_run_to_start_from_keeps_its_model_and_vocabulary(tmp_path: Path) -> None:
+    pairs = sentences(40)
+    origin = choose(tmp_path / "first", pairs, model__d_model="32", data__tokenizer__vocab_size="320")
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    write_config(origin, folder.config_file)
+    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    train_tokenizer(origin.data.tokenizer, training_lines(origin.data)).save(folder.path / "tokenizer")
+    tuned = choose(tmp_path / "second", sentences(30, seed=5), init_from=str(folder.path), model__dropout="0.2")
+    assert tuned.init_from == str(folder.path)
+    assert tuned.model == replace(origin.model, dropout=0.2)
+    assert tuned.data.tokenizer == origin.data.tokenizer
+    assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
+    assert tuned.training.max_steps < origin.training.max_steps
+    with pytest.raises(ValueError, match="is not a run folder"):
+        choose(tmp_path / "second", pairs, init_from=str(tmp_path))
+
+
+def test_a_sample_stands_for_a_corpus_that_is_larger(tmp_path: Path) -> None:
+    count = SAMPLE_PAIRS + 3000
+    overrides = write_pairs(tmp_path, [(f"a{i % 10} b", "c d" if i < count // 2 else "e f") for i in range(count)])
+    data = from_corpus(overrides).data
+    found = profile(data)
+    assert (found.pairs, len(found.src.lines), found.tgt_chars) == (count, SAMPLE_PAIRS, 3 * count)
+    assert found.tgt.words["c"] / SAMPLE_PAIRS == pytest.approx(0.5, abs=0.02)
+    assert profile(data) == found
+
+
+def test_characters_and_their_overlap() -> None:
+    sides = Side(["aaab", "a b"]), Side(["bbcc"])
+    assert sides[0].characters == {"a": 4, "b": 2}
+    assert CorpusProfile(2, 0, 0, *sides).overlap == pytest.approx(1 / 3)
+    assert [covered_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]
+
+
+def test_choices_survive_a_config_file(tmp_path: Path) -> None:
+    config = choose(tmp_path, sentences(50))
+    assert json.loads(json.dumps(to_dict(config))) == to_dict(config)

@@ -1,0 +1,69 @@
+"""The recipes: each gives a config that holds together, writes only where it may, and says what it needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seqlab.recipes import RECIPES, multi30k_en_de, number_words
+from seqlab.runs.config import Config, from_dict, to_dict, write_config
+from seqlab.runs.overrides import config_from_yaml
+
+
+def files_under(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def check(config: Config, tmp_path: Path) -> None:
+    """Check that a config survives a file, and that its numbers fit each other."""
+    write_config(config, tmp_path / "config.yaml")
+    assert config_from_yaml(tmp_path / "config.yaml") == config == from_dict(to_dict(config))
+    assert config.optim.schedule.warmup_steps < config.training.max_steps / 4
+    assert config.training.valid_every % config.training.save_every == 0
+    assert config.optim.average_last * config.training.save_every < config.training.max_steps / 2
+    for path in (*config.data.train_src, *config.data.train_tgt):
+        assert Path(path).is_file()
+
+
+def test_number_words_writes_its_text_into_the_run_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    run_dir = tmp_path / "run"
+    config = number_words(run_dir)
+    written = files_under(tmp_path)
+    assert written
+    assert all((run_dir / "data") in path.parents for path in written)
+    contents = {path: path.read_bytes() for path in written}
+    assert number_words(run_dir) == config  # as the same command does when it resumes
+    assert {path: path.read_bytes() for path in files_under(tmp_path)} == contents
+    check(config, tmp_path)
+
+
+def test_multi30k_needs_its_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="SEQLAB_DATA is not set"):
+        multi30k_en_de(tmp_path / "run")
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="multi30k"):
+        multi30k_en_de(tmp_path / "run")
+    assert files_under(tmp_path) == set()
+
+
+def test_multi30k_with_its_corpus(tmp_path: Path) -> None:
+    try:
+        config = multi30k_en_de(tmp_path / "run")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    assert files_under(tmp_path) == set()
+    check(config, tmp_path)
+    assert config.data.test_src  # so that leakage is reported
+    assert not set(config.data.test_src) & {*config.data.train_src, config.data.valid_src}
+
+
+@pytest.mark.parametrize(("name", "recipe"), RECIPES.items())
+def test_a_recipe_is_called_by_its_function_name_and_explained(name: str, recipe: Callable[[Path], Config]) -> None:
+    assert recipe.__name__ == name
+    assert recipe.__doc__
