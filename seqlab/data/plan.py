@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,14 @@ def plan_chunk(
     tokens, and the micro-steps are dealt so that the steps come out nearly equal.
     """
     order = length_order(src_lengths, tgt_lengths, rng)
+    widths = np.maximum(src_lengths, tgt_lengths)
+    num_steps = max(1, round(int(tgt_lengths.sum()) / batch_tokens))
+    # As small as lets every step have the same number of micro-steps: threads and ranks then finish together.
+    count = len(cut(order, widths, micro_batch_tokens))
+    budget = math.ceil(micro_batch_tokens * count / (num_steps * math.ceil(count / num_steps)))
     # The first micro-step is a random part of a whole one, so that the cuts after it move between epochs.
-    first_budget = int(micro_batch_tokens * rng.uniform(0.3, 1.0))
-    micro_steps = cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens, first_budget)
+    micro_steps = cut(order, widths, budget, int(budget * rng.uniform(0.3, 1.0)))
     tokens = [int(tgt_lengths[micro_step].sum()) for micro_step in micro_steps]
-    num_steps = max(1, round(sum(tokens) / batch_tokens))
     return deal(micro_steps, tokens, min(num_steps, len(micro_steps)), rng)
 
 

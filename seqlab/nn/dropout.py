@@ -4,16 +4,33 @@ torch's own draws one Bernoulli number at a time, in one thread (4.3 ns per elem
 byte (0.3 ns). The probability is therefore a multiple of 1/256 on the CPU, and the scale is that of the true share.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_thread = threading.local()
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Within this context this thread's dropout on the CPU draws from `generator`, not from torch's default one."""
+    _thread.generator = generator
+    try:
+        yield
+    finally:
+        _thread.generator = None
 
 
 def scaled_keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
     """Draw a mask on the CPU: 1 / (1 - p) where an element stays and 0 elsewhere, p to the nearest 1/256."""
     threshold = min(255, round(p * 256))
     count = shape.numel()
-    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+    generator = getattr(_thread, "generator", None)
+    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
     random_bytes = words.view(torch.uint8)[:count].view(shape)
     # Comparing straight into a float tensor avoids the slow conversion from bool.
     keep = torch.ge(random_bytes, threshold, out=torch.empty(shape, dtype=dtype))
