@@ -8,12 +8,12 @@ The exponents are such that the rules come out at what is known to work elsewher
 - IWSLT (160,000 pairs, 4 million tokens): `d_model` 256, dropout 0.3, about 40 epochs.
 - WMT14 English-German (4.5 million pairs, 130 million tokens): the base model of Vaswani et al. (2017), `d_model` 512,
   `d_ff` 2048, 6 + 6 layers, dropout 0.1, about 100,000 steps, a vocabulary of 32,000.
-- 5,000 to 20,000 pairs: 2,000 to 5,000 subwords, smaller batches, dropout 0.3, hundreds of epochs (Sennrich & Zhang
-  2019; Araabi & Monz 2020).
-- Words spelt out (pronunciation, inflection): characters, dropout 0.3, many epochs (Wu et al. 2021b).
+- 5,000 to 20,000 pairs: a few thousand subwords, smaller batches, strong dropout, many epochs (Sennrich & Zhang 2019;
+  Araabi & Monz 2020).
+- Words spelt out (pronunciation, inflection): characters, dropout 0.3, hundreds of epochs (Wu et al. 2021b).
 
-A subword has to be seen often to be learnt, so the vocabulary grows with the root of the text (Gowda & May 2020 come
-to between 1,000 and 16,000 for 30,000 to 4.5 million pairs) and never exceeds the words that there are to tell apart.
+A subword has to be seen often to be learnt (Gowda & May 2020), so the vocabulary grows with the root of the text and
+never exceeds the words that there are to tell apart.
 
 References: Wu et al. 2021a, Good for Misconceived Reasons (ACL); Wu, Cotterell & Hulden 2021b, Applying the Transformer
 to Character-level Transduction (EACL); Sennrich & Zhang 2019, Revisiting Low-Resource Neural Machine Translation (ACL);
@@ -51,6 +51,8 @@ LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
+VALID_PAIRS = 50
+"""Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
 SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
 SUBWORDS_PER_ROOT = 4
 """Subwords per root of the characters that they are learnt from."""
@@ -88,6 +90,9 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     choices = Choices(override(_base(overrides), overrides), given)
     found = profile(choices.config().data)
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
+    if choices.get("data.valid_src") is None:
+        share = max(0.05, min(0.1, round(VALID_PAIRS / found.pairs, 3)))
+        choices.set("data.valid_fraction", share, f"no validation set is given, and there are {found.pairs:,} pairs")
     tokenizers = _choose_text(choices, found)
     tokens = _measure(choices.config().data, found, tokenizers)
     _choose_data(choices, tokens)
@@ -220,7 +225,7 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
     progress = f"{steps:,} steps in all"
     choices.set("optim.schedule.warmup_steps", min(4000, _rounded(0.06 * steps)), progress)
     save_every = choices.set("training.save_every", max(1, _rounded(steps / 64)), progress)
-    choices.set("training.valid_every", 2 * save_every, f"every second checkpoint, {progress}")
+    choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
     choices.set("training.log_every", _within(steps // 100, 1, 50), progress)
     if not choices.get("optim.ema_decay"):
         choices.set("optim.average_last", 10, f"that is the last {10 * save_every:,} of {progress}")

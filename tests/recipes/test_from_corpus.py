@@ -130,6 +130,13 @@ def test_what_must_not_matter(tmp_path: Path) -> None:
     assert replace(odd, data=replace(odd.data, **paths)) == config  # pairs that are dropped anyway
 
 
+@pytest.mark.parametrize(("count", "held_out"), [(20, 0.1), (400, 0.1), (800, 0.062), (2000, 0.05)])
+def test_a_small_corpus_holds_out_a_larger_share(tmp_path: Path, count: int, held_out: float) -> None:
+    assert choose(tmp_path, [(f"a {i}", f"b {i}") for i in range(count)]).data.valid_fraction == held_out
+    valid = {f"data__valid_{side}": str(tmp_path / side) for side in ("src", "tgt")}
+    assert choose(tmp_path, sentences(20), **valid).data.valid_fraction == 0.05  # the default, without a use
+
+
 def test_several_corpora_count_as_one(tmp_path: Path) -> None:
     pairs = sentences(80)
     whole = choose(tmp_path / "whole", pairs)
@@ -153,9 +160,9 @@ def test_several_corpora_count_as_one(tmp_path: Path) -> None:
         ({"data__micro_batch_tokens": "3000"}, {"data.micro_batch_tokens": 3000, "data.batch_tokens": 3000}),
         (
             {"training__max_steps": "640"},
-            {"optim.schedule.warmup_steps": 38, "training.save_every": 10, "training.valid_every": 20},
+            {"optim.schedule.warmup_steps": 38, "training.save_every": 10, "training.valid_every": 40},
         ),
-        ({"training__save_every": "7"}, {"training.valid_every": 14}),
+        ({"training__save_every": "7"}, {"training.valid_every": 28}),
         ({"optim__schedule__warmup_steps": "3"}, {"optim.schedule.family": "linear", "optim.schedule.warmup_steps": 3}),
         ({"optim__schedule__final_ratio": "0.1"}, {"optim.schedule.final_ratio": 0.1}),
         ({"optim__schedule__family": "cosine"}, {"optim.schedule.family": "cosine"}),
