@@ -1,24 +1,27 @@
 """Checkpoints: folders that are whole or absent, weights in safetensors, nothing unpickled.
 
-    checkpoints/step_00000500/model.safetensors      the weights that are trained
-                              averaged.safetensors   their average, where one is kept: what inference uses
-                              state.safetensors      tensors that only training needs
-                              state.json             numbers that only training needs, and file checksums
+checkpoints/step_00000500/model.safetensors      the weights that are trained
+                          averaged.safetensors   their average, where one is kept: what inference uses
+                          state.safetensors      tensors that only training needs
+                          state.json             numbers that only training needs, and file checksums
 """
 
 import json
 import os
+import re
 import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.json"
+CHECKSUMS = "crc32"
 
 
 def checkpoint_name(step: int) -> str:
@@ -28,7 +31,15 @@ def checkpoint_name(step: int) -> str:
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """List the steps that have a whole checkpoint, ascending."""
-    return sorted(int(path.name.removeprefix("step_")) for path in folder.glob("step_????????") if path.is_dir())
+    names = (re.fullmatch(r"step_(\d{8,})", path.name) for path in folder.glob("step_*") if path.is_dir())
+    return sorted(int(name[1]) for name in names if name)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote or deleted a checkpoint has left behind."""
+    for ending in (".tmp", ".deleted"):
+        for path in folder.glob(f"step_*{ending}"):
+            shutil.rmtree(path)
 
 
 def write_checkpoint(
@@ -43,13 +54,15 @@ def write_checkpoint(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
+        checksums = {}
         for stem, content in tensors.items():
-            contiguous = {name: value.detach().cpu().contiguous() for name, value in content.items()}
-            _write_synced(building / f"{stem}.safetensors", save(contiguous))
-        _write_synced(building / STATE, json.dumps(state).encode())
+            serialized = save({name: value.detach().cpu().contiguous() for name, value in content.items()})
+            checksums[stem] = zlib.crc32(serialized)
+            _write_synced(building / f"{stem}.safetensors", serialized)
+        _write_synced(building / STATE, json.dumps({**state, CHECKSUMS: checksums}).encode())
         _sync_folder(building)
-        if final.exists():  # the same step written again: only after --overwrite or a replayed step, so equal
-            shutil.rmtree(final)
+        if final.exists():  # the same step again: it failed before, and was replayed
+            delete_checkpoint(final)
         building.rename(final)
         _sync_folder(folder)
     except BaseException:
@@ -61,6 +74,7 @@ def write_checkpoint(
 def delete_checkpoint(checkpoint: Path) -> None:
     """Remove a checkpoint; it is renamed first, so that what bears its name is always whole."""
     doomed = checkpoint.with_name(f"{checkpoint.name}.deleted")
+    shutil.rmtree(doomed, ignore_errors=True)
     checkpoint.rename(doomed)
     shutil.rmtree(doomed)
 
@@ -69,11 +83,15 @@ def read_tensors(checkpoint: Path, stem: str, device: torch.device | str = "cpu"
     """Read one file of a checkpoint; raises ValueError naming it where it is missing or damaged."""
     path = checkpoint / f"{stem}.safetensors"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: the checkpoint is incomplete; take another one or train again.")
+        raise _damaged(path, "there is no such file")
+    content = path.read_bytes()
+    written = read_state(checkpoint).get(CHECKSUMS, {}).get(stem)
+    if written is not None and zlib.crc32(content) != written:
+        raise _damaged(path, "its checksum is not the one in state.json")
     try:
-        return load_file(path, device=str(device))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); take another checkpoint or train again.") from error
+        return {name: value.to(device) for name, value in load(content).items()}
+    except (SafetensorError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -82,8 +100,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is missing or damaged ({error}); take another checkpoint or train again.") from error
-    assert isinstance(state, dict)
+        raise _damaged(path, error) from error
+    if not isinstance(state, dict):
+        raise _damaged(path, "it is not a JSON object")
     return state
 
 
@@ -91,6 +110,13 @@ def inference_weights(checkpoint: Path) -> dict[str, Tensor]:
     """Read the weights to decode with: the average where there is one."""
     has_average = (checkpoint / f"{AVERAGED}.safetensors").is_file()
     return read_tensors(checkpoint, AVERAGED if has_average else WEIGHTS)
+
+
+def _damaged(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"{path} is missing or damaged ({reason}). Delete the folder {path.parent} to go on from the checkpoint before "
+        "it, where there is one; else train anew."
+    )
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """The whole config of a run: the sections of all rooms, read from and written to YAML."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,9 +94,7 @@ RESUMABLE_FIELDS = frozenset(
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
 
-PATH_FIELDS = frozenset(
-    f"data.{split}_{side}" for split in ("train", "valid", "test") for side in ("src", "tgt")
-)
+PATH_FIELDS = frozenset(f"data.{split}_{side}" for split in ("train", "valid", "test") for side in ("src", "tgt"))
 """Fields that name files: what counts when a run is continued is their content."""
 
 
@@ -112,5 +111,10 @@ def from_dict(values: object) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write YAML with every default resolved."""
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Write YAML with every default resolved, under a temporary name first: a run without its config is lost."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        yaml.safe_dump(to_dict(config), file, sort_keys=False, allow_unicode=True)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

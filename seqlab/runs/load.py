@@ -1,7 +1,10 @@
 """A run folder to a model that can be used."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from seqlab.models import Transformer
 from seqlab.runs.build import build_model
@@ -75,7 +78,11 @@ def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:
 
 def load_weights(model: Transformer, checkpoint: Path) -> None:
     """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
-    weights = inference_weights(checkpoint)
+    copy_weights(model, inference_weights(checkpoint), checkpoint)
+
+
+def copy_weights(model: Transformer, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
+    """Copy weights that were read from a checkpoint into a model; raises ValueError where shapes or names differ."""
     own = dict(model.named_parameters())
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights or name not in own:

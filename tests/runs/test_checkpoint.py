@@ -1,0 +1,198 @@
+"""Checkpoints: what is written is read back; what is damaged is named; what is not whole bears no checkpoint's name."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.runs.checkpoint import (
+    checkpoint_name,
+    checkpoint_steps,
+    delete_checkpoint,
+    inference_weights,
+    read_state,
+    read_tensors,
+    remove_leftovers,
+    write_checkpoint,
+)
+
+TENSORS: dict[str, dict[str, Tensor]] = {
+    "model": {
+        "weight": torch.arange(6.0).view(2, 3),
+        "scalar": torch.tensor(2.5),
+        "transposed": torch.eye(4)[:, :2].t(),
+    },
+    "state": {"generator.cpu": torch.get_rng_state(), "half": torch.ones(3, dtype=torch.bfloat16)},
+}
+NUMBERS = {"progress": {"step": 5, "score": 0.1 + 0.2}}
+
+
+def assert_whole(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSORS) -> None:
+    for stem, content in tensors.items():
+        found = read_tensors(checkpoint, stem)
+        assert found.keys() == content.keys()
+        assert all(
+            torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in content.items()
+        )
+    assert read_state(checkpoint)["progress"] == NUMBERS["progress"]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    written = write_checkpoint(tmp_path / "checkpoints", 5, TENSORS, NUMBERS)
+    assert written == tmp_path / "checkpoints" / "step_00000005"
+    assert_whole(written)
+    assert checkpoint_steps(tmp_path / "checkpoints") == [5]
+
+
+def test_only_whole_checkpoints_count_and_leftovers_go(tmp_path: Path) -> None:
+    for step in (20, 3, 100, 123456789):
+        write_checkpoint(tmp_path, step, TENSORS, NUMBERS)
+    for name in ("step_00000007.tmp", "step_00000008.deleted"):
+        shutil.copytree(tmp_path / checkpoint_name(3), tmp_path / name)
+    (tmp_path / "step_notes").mkdir()
+    (tmp_path / "step_00000009").write_text("a file")
+    assert checkpoint_steps(tmp_path) == [3, 20, 100, 123456789]
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *map(checkpoint_name, (3, 20, 100, 123456789)),
+        "step_notes",
+        "step_00000009",
+    }
+    remove_leftovers(tmp_path / "nowhere")
+    assert checkpoint_steps(tmp_path / "nowhere") == []
+
+
+def test_a_leftover_of_the_same_step_is_no_hindrance(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
+    shutil.copytree(checkpoint, tmp_path / "step_00000005.tmp")
+    shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
+    assert_whole(write_checkpoint(tmp_path, 5, TENSORS, NUMBERS))
+    shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
+    delete_checkpoint(checkpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inference_takes_the_average_where_there_is_one(tmp_path: Path) -> None:
+    averaged = {"averaged": {"weight": torch.zeros(2)}}
+    assert inference_weights(write_checkpoint(tmp_path, 1, TENSORS, NUMBERS)).keys() == TENSORS["model"].keys()
+    assert inference_weights(write_checkpoint(tmp_path, 2, TENSORS | averaged, NUMBERS)).keys() == {"weight"}
+
+
+class FullDisk:
+    """Let the calls of some functions fail, one after the other, as on a full disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls, self.failing = 0, -1
+        for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename")):
+            monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
+        monkeypatch.setattr(Path, "open", self.counted(Path.open))
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.calls - 1 == self.failing:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return function(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_disk_that_fills_up_at_any_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    old, step = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS), 5 if replaced else 6
+    disk = FullDisk(monkeypatch)
+    write_checkpoint(tmp_path / "count", step, TENSORS, NUMBERS)
+    shutil.rmtree(tmp_path / "count")
+    points, whole = disk.calls, 0
+    assert points >= 9
+    for point in range(points):
+        disk.calls, disk.failing = 0, point
+        try:
+            write_checkpoint(tmp_path, step, TENSORS, NUMBERS)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        disk.failing = -1
+        assert not list(tmp_path.glob("*.tmp"))
+        for name in checkpoint_steps(tmp_path):
+            assert_whole(tmp_path / checkpoint_name(name))
+            whole += 1
+        if not replaced:
+            assert_whole(old)
+        write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
+        remove_leftovers(tmp_path)
+    assert whole > 0
+
+
+def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system takes some bytes and then no more."""
+    write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
+
+    def open_full(path: Path, mode: str) -> Any:
+        file = open(path, mode)  # noqa: SIM115
+        monkeypatch.setattr("seqlab.runs.checkpoint.Path.open", original)
+        file.write(b"half")
+        file.close()
+        return open("/dev/full", mode)
+
+    original = Path.open
+    monkeypatch.setattr("seqlab.runs.checkpoint.Path.open", open_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(tmp_path, 6, TENSORS, NUMBERS)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000005"]
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty, remove])
+@pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors"])
+def test_damaged_tensors_are_an_error_that_names_the_file(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
+    damage(checkpoint / name)
+    with pytest.raises(ValueError, match=rf"{name} is missing or damaged .* Delete the folder .*step_00000005"):
+        read_tensors(checkpoint, name.partition(".")[0])
+
+
+@pytest.mark.parametrize("content", [b"", b'{"progress": {"st', b"[1]", b"\xff\xfe", b"\0" * 20, None])
+def test_damaged_numbers_are_an_error_that_names_the_file(tmp_path: Path, content: bytes | None) -> None:
+    checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
+    if content is None:
+        (checkpoint / "state.json").unlink()
+    else:
+        (checkpoint / "state.json").write_bytes(content)
+    for read in (lambda: read_state(checkpoint), lambda: read_tensors(checkpoint, "model")):
+        with pytest.raises(ValueError, match=r"state\.json is missing or damaged"):
+            read()
+
+
+def test_numbers_come_back_exactly(tmp_path: Path) -> None:
+    numbers = {"values": [0.1 + 0.2, 1e-300, 2.0**0.5, -1 / 3], "none": None}
+    checkpoint = write_checkpoint(tmp_path, 5, TENSORS, numbers)
+    assert {name: read_state(checkpoint)[name] for name in numbers} == numbers
+    assert json.loads((checkpoint / "state.json").read_text())["crc32"].keys() == TENSORS.keys()
