@@ -48,10 +48,10 @@ def test_hypotheses_and_scores_do_not_depend_on_the_batch(
 
     expected = decode(rows, 2048)
     assert decode(rows, SEVEN) == expected
-    assert decode(rows, ONE) == expected
     assert decode(rows[::-1], 2048)[::-1] == expected
-    if count <= 100:  # memory: the scores of all rows at once
-        assert decode(rows, LARGE) == expected
+    some = max(1, count // 60)  # one line at a time is slow, and all lines at once need much memory
+    assert decode(rows[::some], ONE) == expected[::some]
+    assert decode(rows[::some], LARGE) == expected[::some]
 
 
 VARIANTS = {
@@ -89,7 +89,8 @@ def test_scores_of_pairs_do_not_depend_on_the_batch(
     src = real_tokenizer.encode(real_lines("test2016.en.gz")[:count])
     tgt = real_tokenizer.encode(real_lines("test2016.de.gz")[:count])
     expected = score_rows(models, src, tgt, real_tokenizer)
-    assert score_rows(models, src, tgt, real_tokenizer, batch_tokens=1) == expected
+    some = max(1, count // 100)
+    assert score_rows(models, src[::some], tgt[::some], real_tokenizer, batch_tokens=1) == expected[::some]
     assert score_rows(models, src, tgt, real_tokenizer, batch_tokens=150) == expected
     assert score_rows(models, src[::-1], tgt[::-1], real_tokenizer)[::-1] == expected
 
