@@ -23,13 +23,12 @@ class FailedStep(ArithmeticError):
 
 @contextmanager
 def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
-    """Turn a NonFiniteGradient into a FailedStep, after writing weights, generator and batches from before the step."""
-    generator = torch.get_rng_state()
+    """Turn a NonFiniteGradient into a FailedStep, after writing the step's batches and the weights from before it."""
     try:
         yield
     except NonFiniteGradient as error:
-        step = run.progress.step
-        batches: dict[str, Tensor] = {"generator.cpu": generator}
+        step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
+        batches: dict[str, Tensor] = {}
         for number, batch in enumerate(data.micro_steps):
             for item in fields(batch):
                 value = getattr(batch, item.name)
@@ -40,16 +39,15 @@ def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
         pairs = [index for batch in data.micro_steps for index in batch.indices.tolist()]
         shown = "; ".join(run.data.train.locate(index) for index in pairs[:3])
         raise FailedStep(
-            f"Step {step} came out non-finite ({error}). Its {len(pairs)} pairs (the first: {shown}), the weights and "
-            f"the generator from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
+            f"Step {step} came out non-finite ({error}). Its {len(pairs)} pairs (the first: {shown}), and the weights "
+            f"from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
 
 
-def read_failure(folder: Path) -> tuple[dict[str, Tensor], Tensor, list[Seq2SeqBatch]]:
-    """Read a failed step: the weights, the generator's state and the micro-steps that replay it."""
+def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Seq2SeqBatch]]:
+    """Read a failed step: the weights and the micro-steps that replay it; dropout follows from seed and step."""
     tensors = read_tensors(folder, BATCHES)
-    generator = tensors.pop("generator.cpu")
     micro_steps: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, item = name.partition(".")
@@ -58,4 +56,4 @@ def read_failure(folder: Path) -> tuple[dict[str, Tensor], Tensor, list[Seq2SeqB
     for _, values in sorted(micro_steps.items()):
         num_tgt_tokens = int(values.pop("num_tgt_tokens"))
         batches.append(Seq2SeqBatch(**values, num_tgt_tokens=num_tgt_tokens))
-    return read_tensors(folder, WEIGHTS), generator, batches
+    return read_tensors(folder, WEIGHTS), batches

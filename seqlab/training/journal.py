@@ -10,11 +10,9 @@ from typing import Any
 class Journal:
     """Append lines to metrics.jsonl, each written at once."""
 
-    def __init__(self, path: Path, size: int = 0) -> None:
-        """Open the journal cut back to `size` bytes: 0 starts it anew."""
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("ab")
-        self._file.truncate(min(size, path.stat().st_size))
 
     def write(self, kind: str, **values: Any) -> None:
         """Add a line; `kind` is `train`, `valid` or `event`."""
@@ -25,6 +23,15 @@ class Journal:
         """Give the bytes written so far, safely on the disk: what a checkpoint remembers."""
         os.fsync(self._file.fileno())
         return self._file.seek(0, os.SEEK_END)
+
+    def cut_back(self, size: int) -> None:
+        """Drop the figures behind the first `size` bytes: their steps are done again. Events stay, they happened."""
+        behind = self.path.read_bytes()[size:].splitlines(keepends=True)
+        if behind:
+            events = [line for line in behind if line.startswith(b'{"kind": "event"') and line.endswith(b"}\n")]
+            self._file.truncate(size)
+            self._file.write(b"".join(events))
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

@@ -2,17 +2,19 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.sampler import Sampler, TrainingStep
 from seqlab.objectives import StepContext
 from seqlab.optim.schedules import learning_rate
 from seqlab.training.failure import failed_update
+from seqlab.training.figures import Figures
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import NonFiniteGradient, Update, update
+from seqlab.training.step import Update, update
 from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,10 @@ def fit(run: TrainingRun) -> None:
     sampler = Sampler(run.data.train, config.data, config.seed, run.src_tokenizer, run.tgt_tokenizer)
     run.model.train()
     minutes_before, started = progress.minutes, time.monotonic()
-    figures = _Figures()
+
+    def read_clock() -> None:
+        progress.minutes = minutes_before + (time.monotonic() - started) / 60
+
     steps = sampler.steps(after=progress.position)
     with (
         StopRequest() as request,
@@ -39,23 +44,25 @@ def fit(run: TrainingRun) -> None:
         ProgressBar(config.training, progress) as bar,
     ):
         for data in prefetched:
-            figures.add(data, _train_step(run, data))
+            run.figures.add(data, _train_step(run, data))
             progress.step, progress.position = progress.step + 1, data.position
-            progress.minutes = minutes_before + (time.monotonic() - started) / 60
+            read_clock()
             if progress.step % config.training.log_every == 0:
-                values = figures.take(run, sampler.steps_per_epoch)
-                run.journal.write("train", **values)
-                bar.show_training(values)
+                _log(run, bar, sampler.steps_per_epoch)
             bar.advance(progress)
-            if _validation_is_due(run) or _is_finished(run):
-                _validate_and_save(run, bar)
-                progress.minutes = minutes_before + (time.monotonic() - started) / 60
+            validated = _validation_is_due(run) or _is_finished(run)
+            if validated:
+                averaged = _validate(run, bar)
+                read_clock()
+            stop = request.signal_number  # read once: a signal that comes later waits for the next step
+            if validated:
+                run.save(averaged)
                 if _is_finished(run):
                     return
-            elif progress.step % config.training.save_every == 0 or request.signal_number is not None:
+            elif progress.step % config.training.save_every == 0 or stop is not None:
                 run.save()
-            if request.signal_number is not None:
-                raise Interrupted(request.signal_number, progress.step)
+            if stop is not None:
+                raise Interrupted(stop, progress.step)
 
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
@@ -63,19 +70,25 @@ def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
     peak = config.optim.optimizer.lr
     lr = learning_rate(config.optim.schedule, peak, step, config.training.max_steps)
     with failed_update(run, data):
-        done = update(
-            run.model,
-            run.objective,
-            run.optimizer,
-            data.micro_steps,
-            StepContext(step),
-            run.machine,
-            lr,
-            config.optim.max_grad_norm,
-        )
+        done = update(run.workers, run.optimizer, data.micro_steps, StepContext(step), lr, config.optim.max_grad_norm)
     if run.moving_average is not None:
         run.moving_average.update(run.weights(), step)
     return done
+
+
+def _log(run: TrainingRun, bar: ProgressBar, steps_per_epoch: float) -> None:
+    """Write the figures since the last line to the journal and begin new ones."""
+    progress, optim = run.progress, run.config.optim
+    values = {
+        "step": progress.step,
+        "epoch": progress.step / steps_per_epoch,
+        "minutes": progress.minutes,
+        "lr": learning_rate(optim.schedule, optim.optimizer.lr, progress.step - 1, run.config.training.max_steps),
+        **run.figures.per_unit(),
+    }
+    run.journal.write("train", **values)
+    bar.show_training(values)
+    run.figures = Figures()
 
 
 def _validation_is_due(run: TrainingRun) -> bool:
@@ -91,62 +104,13 @@ def _is_finished(run: TrainingRun) -> bool:
     return training.patience is not None and progress.validations_since_best >= training.patience
 
 
-def _validate_and_save(run: TrainingRun, bar: ProgressBar) -> None:
+def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
+    """Validate with the weights that inference takes, and give them."""
     training, progress = run.config.training, run.progress
     weights = run.inference_weights()
     found = validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), training.keep_best)
     figures = {"nll_per_tgt_token": found.nll, **found.scores}
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
-    run.save(weights)
     bar.show_validation(figures, is_best)
-
-
-@dataclass
-class _Figures:
-    """Sums since the last log line."""
-
-    total: float = 0.0
-    count: float = 0.0
-    logs: dict[str, float] = field(default_factory=dict)
-    src_tokens: int = 0
-    tgt_tokens: int = 0
-    padded_src_tokens: int = 0
-    padded_tgt_tokens: int = 0
-    grad_norm: float = 0.0
-    steps: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def add(self, data: TrainingStep, done: Update) -> None:
-        self.total += done.total
-        self.count += done.count
-        for name, value in done.logs.items():
-            self.logs[name] = self.logs.get(name, 0.0) + value
-        self.src_tokens += data.num_src_tokens
-        self.tgt_tokens += data.num_tgt_tokens
-        self.padded_src_tokens += data.padded_src_tokens
-        self.padded_tgt_tokens += data.padded_tgt_tokens
-        self.grad_norm += done.grad_norm
-        self.steps += 1
-
-    def take(self, run: TrainingRun, steps_per_epoch: float) -> dict[str, float]:
-        """Turn the sums into figures per unit and start anew."""
-        progress, optim = run.progress, run.config.optim
-        max_steps = run.config.training.max_steps
-        figures = {
-            "step": progress.step,
-            "epoch": progress.step / steps_per_epoch,
-            "minutes": progress.minutes,
-            "loss": self.total / self.count,
-            **{name: value / self.count for name, value in self.logs.items()},
-            "lr": learning_rate(optim.schedule, optim.optimizer.lr, progress.step - 1, max_steps),
-            "grad_norm": self.grad_norm / self.steps,
-            "tgt_tokens_per_second": self.tgt_tokens / (time.monotonic() - self.started),
-            "src_padding": 1 - self.src_tokens / self.padded_src_tokens,
-            "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
-        }
-        self.__init__()  # type: ignore[misc]
-        return figures
-
-
-__all__ = ["NonFiniteGradient", "fit"]
+    return weights

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from seqlab.data.columns import parse_column
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, Config, to_dict
 from seqlab.runs.folder import RunFolder
@@ -35,7 +36,7 @@ def check_resumable(folder: RunFolder, config: Config) -> dict[str, tuple[Any, A
     """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
     folder.read_description()
     changes = changed_fields(read_config(folder), config)
-    refused = {key: pair for key, pair in changes.items() if key not in RESUMABLE_FIELDS | PATH_FIELDS}
+    refused = {key: pair for key, pair in changes.items() if not _may_change(key, *pair)}
     if refused:
         listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
         raise ValueError(
@@ -45,6 +46,15 @@ def check_resumable(folder: RunFolder, config: Config) -> dict[str, tuple[Any, A
     return changes
 
 
+def _may_change(key: str, old: Any, new: Any) -> bool:
+    """Tell whether a field is free to differ: of a path, the folder and the name, but not the column."""
+    return key in RESUMABLE_FIELDS or (key in PATH_FIELDS and _columns(old) == _columns(new))
+
+
+def _columns(specs: str | list[str] | None) -> list[str | None]:
+    return [parse_column(spec).column for spec in ([specs] if isinstance(specs, str) else specs or [])]
+
+
 def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
     """Restore the last checkpoint, after checking that the data is the same; warn where the machine is another."""
     description = run.folder.read_description()
@@ -52,7 +62,9 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
     steps = checkpoint_steps(run.folder.checkpoints)
     if steps:
         run.restore(steps[-1])
-        logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
+    else:
+        run.journal.cut_back(0)
+    logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
     differences = fingerprint(run.machine).differences(description["machine"])
     if differences:
         logger.warning(
@@ -65,6 +77,11 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
 
 def _check_content(run: TrainingRun, known: list[str]) -> None:
     found = list(run.data.content_hashes.items())
+    if len(found) != len(known):
+        raise ValueError(
+            f"{run.folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "
+            "same ones, choose another `--run_dir`, or start anew with `--overwrite`."
+        )
     for (path, digest), before in zip(found, known, strict=True):
         if digest != before:
             raise ValueError(

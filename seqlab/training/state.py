@@ -13,6 +13,7 @@ from seqlab.objectives import Objective
 from seqlab.optim.averaging import MovingAverage, mean_of_weights
 from seqlab.runs.checkpoint import (
     AVERAGED,
+    STATE,
     STATE_TENSORS,
     WEIGHTS,
     checkpoint_name,
@@ -24,9 +25,12 @@ from seqlab.runs.checkpoint import (
 )
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import copy_weights
 from seqlab.text import Tokenizer
+from seqlab.training.figures import Figures
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
+from seqlab.training.workers import Workers
 
 
 @dataclass
@@ -78,10 +82,12 @@ class TrainingRun:
     data: PreparedData
     model: Transformer
     objective: Objective
+    workers: Workers
     optimizer: torch.optim.Optimizer
     journal: Journal
     moving_average: MovingAverage | None = None
     progress: Progress = field(default_factory=Progress)
+    figures: Figures = field(default_factory=Figures)
 
     def weights(self) -> dict[str, Tensor]:
         """Name every trained parameter once; shared ones under their first name."""
@@ -98,7 +104,12 @@ class TrainingRun:
 
     def save(self, averaged: dict[str, Tensor] | None = None) -> None:
         """Write a checkpoint of this moment, then delete those that nothing needs any more."""
-        state = {"progress": self.progress.to_json(), "best": self.progress.best, "journal_size": self.journal.size()}
+        state = {
+            "progress": self.progress.to_json(),
+            "best": self.progress.best,
+            "figures": self.figures.to_json(),
+            "journal_size": self.journal.size(),
+        }
         tensors = {WEIGHTS: self.weights(), STATE_TENSORS: self._state_tensors()}
         if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
@@ -109,18 +120,17 @@ class TrainingRun:
         """Take over the state of a checkpoint; raises ValueError where it is damaged."""
         checkpoint = self.folder.checkpoints / checkpoint_name(step)
         state = read_state(checkpoint)
-        self.progress = Progress.from_json(state["progress"])
-        weights = read_tensors(checkpoint, WEIGHTS)
-        for name, parameter in self.model.named_parameters():
-            parameter.data.copy_(weights[name])
+        try:
+            self.progress, journal_size = Progress.from_json(state["progress"]), int(state["journal_size"])
+            self.figures = Figures(**state["figures"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
+        copy_weights(self.model, read_tensors(checkpoint, WEIGHTS), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
-        self.journal.close()
-        self.journal = Journal(self.folder.metrics_file, state["journal_size"])
+        self.journal.cut_back(journal_size)
 
     def _state_tensors(self) -> dict[str, Tensor]:
-        tensors = {"generator.cpu": torch.get_rng_state()}
-        if self.machine.device.type == "cuda":
-            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.machine.device)
+        tensors: dict[str, Tensor] = {}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         if self.moving_average is not None:
@@ -130,10 +140,6 @@ class TrainingRun:
         return tensors
 
     def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
-        torch.set_rng_state(tensors.pop("generator.cpu"))
-        cuda_state = tensors.pop("generator.cuda", None)
-        if cuda_state is not None and self.machine.device.type == "cuda":
-            torch.cuda.set_rng_state(cuda_state, self.machine.device)
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.objectives import Objective, StepContext
-from seqlab.training.machine import Machine
+from seqlab.objectives import StepContext
+from seqlab.training.workers import Workers
 
 
 class NonFiniteGradient(ArithmeticError):
@@ -27,12 +26,10 @@ class Update:
 
 
 def update(
-    model: nn.Module,
-    objective: Objective,
+    workers: Workers,
     optimizer: torch.optim.Optimizer,
     micro_steps: Sequence[Seq2SeqBatch],
     context: StepContext,
-    machine: Machine,
     lr: float,
     max_grad_norm: float | None,
 ) -> Update:
@@ -41,15 +38,8 @@ def update(
     Gradients are divided once, by the count of all micro-steps, so that how a step is cut into micro-steps and how
     they are padded changes nothing. Raises NonFiniteGradient before any weight moves.
     """
-    sums: dict[str, Tensor] = {}
-    for batch in micro_steps:
-        with machine.autocast():
-            loss = objective(model, batch.to(machine.device), context)
-        loss.total.backward()
-        for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.logs}.items():
-            sums[name] = sums[name] + value if name in sums else value
-    totals = {name: float(value) for name, value in sums.items()}
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    totals = {name: float(value) for name, value in workers.backward(micro_steps, context).items()}
+    parameters = workers.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
     torch._foreach_div_(gradients, totals["count"])
     norm = nn.utils.get_total_norm(gradients)
@@ -65,9 +55,3 @@ def update(
     # Kept, not freed: the next backward pass adds into the same memory.
     optimizer.zero_grad(set_to_none=False)
     return Update(totals.pop("total"), totals.pop("count"), totals, grad_norm)
-
-
-def trained_parameters(model: nn.Module, objective: Any) -> list[nn.Parameter]:
-    """List what is optimised: the model's parameters and the objective's own."""
-    modules = [model, objective] if isinstance(objective, nn.Module) else [model]
-    return [p for module in modules for p in module.parameters() if p.requires_grad]

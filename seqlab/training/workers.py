@@ -87,6 +87,8 @@ def _parameters(model: nn.Module, objective: Any) -> list[nn.Parameter]:
 def _move_gradients(origins: list[nn.Parameter], targets: list[nn.Parameter]) -> None:
     """Add gradients to those of other parameters and zero them."""
     pairs = [(origin, target) for origin, target in zip(origins, targets, strict=True) if origin.grad is not None]
+    if not pairs:  # a worker that has had no micro-step yet
+        return
     for _, target in pairs:
         if target.grad is None:
             target.grad = torch.zeros_like(target)

@@ -1,0 +1,59 @@
+"""Sums over the steps since the last log line: part of a run's state, so that a continued run logs the same line."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from seqlab.data.sampler import TrainingStep
+from seqlab.training.step import Update
+
+
+@dataclass
+class Figures:
+    """What the next training line of the journal is made of."""
+
+    total: float = 0.0
+    count: float = 0.0
+    logs: dict[str, float] = field(default_factory=dict)
+    src_tokens: int = 0
+    tgt_tokens: int = 0
+    padded_src_tokens: int = 0
+    padded_tgt_tokens: int = 0
+    grad_norm: float = 0.0
+    steps: int = 0
+    seconds: float = 0.0
+    """Time spent before this process took over."""
+
+    def __post_init__(self) -> None:
+        self._started = time.monotonic()
+
+    def add(self, data: TrainingStep, done: Update) -> None:
+        """Count a step."""
+        self.total += done.total
+        self.count += done.count
+        for name, value in done.logs.items():
+            self.logs[name] = self.logs.get(name, 0.0) + value
+        self.src_tokens += data.num_src_tokens
+        self.tgt_tokens += data.num_tgt_tokens
+        self.padded_src_tokens += data.padded_src_tokens
+        self.padded_tgt_tokens += data.padded_tgt_tokens
+        self.grad_norm += done.grad_norm
+        self.steps += 1
+
+    def per_unit(self) -> dict[str, float]:
+        """Turn the sums into figures per unit of the loss, per step, per second and per padded token."""
+        return {
+            "loss": self.total / self.count,
+            **{name: value / self.count for name, value in self.logs.items()},
+            "grad_norm": self.grad_norm / self.steps,
+            "tgt_tokens_per_second": self.tgt_tokens / self._elapsed(),
+            "src_padding": 1 - self.src_tokens / self.padded_src_tokens,
+            "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what a checkpoint keeps."""
+        return asdict(self) | {"seconds": self._elapsed()}
+
+    def _elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self._started

@@ -1,0 +1,106 @@
+"""Runs that train in a second, and what two runs must have in common to be equal bit for bit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seqlab.corpora.number_words.phrases import cardinal
+
+from seqlab.data.config import DataConfig
+from seqlab.models import TransformerConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import SentencePieceBpeConfig
+from seqlab.training.journal import read_journal
+
+TIMES = ("minutes", "tgt_tokens_per_second")
+
+
+def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> tuple[str, str]:
+    """Write a line per number in English and in German."""
+    folder.mkdir(parents=True, exist_ok=True)
+    phrases = [cardinal(number) for number in numbers]
+    for side, lines in (("en", [each.en for each in phrases]), ("de", [each.de for each in phrases])):
+        (folder / f"{name}.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(folder / f"{name}.en"), str(folder / f"{name}.de")
+
+
+def tiny_config(
+    corpus: Path,
+    *,
+    model: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    optim: OptimConfig | None = None,
+    seed: int = 1,
+    init_from: str | None = None,
+    **training: Any,
+) -> Config:
+    """Describe a run over `corpus`, with dropout and subword sampling, whose steps take milliseconds."""
+    settings: dict[str, Any] = {
+        "tokenizer": SentencePieceBpeConfig(vocab_size=300),
+        "subword_sampling": 0.1,
+        "batch_tokens": 80,
+        "micro_batch_tokens": 40,
+        "chunk_pairs": 64,
+        "valid_fraction": 0.1,
+        "prefetch_steps": 2,
+    }
+    sizes: dict[str, Any] = {
+        **{"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1},
+        **{"dropout": 0.1, "max_length": 32},
+    }
+    limits: dict[str, Any] = {
+        **{"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8, "valid_metric": "nll"},
+        **{"device": "cpu", "precision": "fp32", "threads": 1},
+    }
+    return Config(
+        data=DataConfig(
+            train_src=str(corpus / "train.en"), train_tgt=str(corpus / "train.de"), **(settings | (data or {}))
+        ),
+        model=TransformerConfig(**(sizes | (model or {}))),
+        objective=CrossEntropyConfig(),
+        optim=optim
+        or OptimConfig(optimizer=AdamConfig(lr=3e-3), schedule=ConstantScheduleConfig(warmup_steps=4), average_last=3),
+        training=TrainingConfig(**(limits | training)),
+        seed=seed,
+        init_from=init_from,
+    )
+
+
+def with_training(config: Config, **changes: Any) -> Config:
+    """Change fields of the `training` section."""
+    return replace(config, training=replace(config.training, **changes))
+
+
+def journal_of(run_dir: Path, kinds: Sequence[str] = ("train", "valid")) -> list[dict[str, Any]]:
+    """Read metrics.jsonl without times, speeds and events."""
+    lines = [line for line in read_journal(run_dir / "metrics.jsonl") if line["kind"] in kinds]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def checkpoints_of(run_dir: Path) -> dict[str, Any]:
+    """Read all checkpoints: the bytes of their tensors, and their numbers without times."""
+    import json
+
+    found: dict[str, Any] = {}
+    for path in sorted((run_dir / "checkpoints").rglob("*")):
+        if path.suffix == ".safetensors":
+            found[f"{path.parent.name}/{path.name}"] = path.read_bytes()
+        elif path.name == "state.json":
+            state = json.loads(path.read_text("utf-8"))
+            state["progress"].pop("minutes")
+            state["figures"].pop("seconds")
+            state.pop("journal_size")  # times have more digits or fewer
+            found[f"{path.parent.name}/{path.name}"] = state
+    return found
+
+
+def assert_equal_runs(run_dir: Path, expected: Path) -> None:
+    """Compare weights, averages, optimizer, generators, best list, figures and journal, bit for bit."""
+    found, wanted = checkpoints_of(run_dir), checkpoints_of(expected)
+    assert found.keys() == wanted.keys()
+    differing = [name for name in wanted if found[name] != wanted[name]]
+    assert differing == []
+    assert journal_of(run_dir) == journal_of(expected)

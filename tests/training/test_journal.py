@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from seqlab.training.journal import Journal, read_journal
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
+    for step in (1, 2):
+        journal = Journal(path)
+        journal.write("train", step=step, loss=0.1 + 0.2)
+        assert [line["step"] for line in read_journal(path)] == list(range(1, step + 1))
+        assert journal.size() == path.stat().st_size
+        journal.close()
+    first, *_ = read_journal(path)
+    assert first == {"kind": "train", "step": 1, "loss": 0.1 + 0.2}
+
+
+def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
+    journal = Journal(path)
+    journal.write("event", event="first")
+    journal.write("train", step=1)
+    size = journal.size()
+    journal.write("train", step=2)
+    journal.write("event", event="resumed", changes={"a": [1, 2]})
+    journal.write("valid", step=2)
+    journal.cut_back(size)
+    journal.write("train", step=2)
+    found = [line.get("event", line.get("step")) for line in read_journal(path)]
+    assert found == ["first", 1, "resumed", 2]
+    journal.cut_back(journal.size())
+    assert len(list(read_journal(path))) == 4
+    journal.cut_back(0)
+    assert [line["event"] for line in read_journal(path)] == ["first", "resumed"]
+
+
+@pytest.mark.parametrize("rest", [b'{"kind": "train", "st', b'{"kind": "event", "event": "res', b"\0\0\0\n", b"\xff\n"])
+def test_what_a_kill_left_behind_is_dropped(path: Path, rest: bytes) -> None:
+    journal = Journal(path)
+    journal.write("train", step=1)
+    size = journal.size()
+    journal.close()
+    path.write_bytes(path.read_bytes() + rest)
+    journal = Journal(path)
+    journal.cut_back(size)
+    journal.write("train", step=2)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_ends(path: Path) -> None:
+    journal = Journal(path)
+    journal.write("train", step=1)
+    journal.cut_back(10_000)
+    journal.write("train", step=2)
+    assert [line["step"] for line in read_journal(path)] == [1, 2]
+
+
+def test_a_last_line_that_is_being_written_is_not_read(path: Path) -> None:
+    path.write_text('{"kind": "train", "step": 1}\n{"kind": "tr')
+    assert [line["step"] for line in read_journal(path)] == [1]

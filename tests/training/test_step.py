@@ -1,0 +1,217 @@
+"""One update: what must not matter, in fp32 without dropout over 20 steps, and the order of what happens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from reference.tiny_models import make_batch, make_model
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models import Transformer
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Objective, RDrop, RDropConfig, StepContext
+from seqlab.optim.config import AdamConfig, OptimizerConfig, SgdConfig
+from seqlab.optim.optimizers import build_optimizer
+from seqlab.training.machine import Machine
+from seqlab.training.step import NonFiniteGradient, Update, update
+from seqlab.training.workers import Workers
+
+STEPS = 20
+MACHINE = Machine(torch.device("cpu"), torch.float32)
+SGD = SgdConfig(lr=0.05)
+Split = Callable[[Seq2SeqBatch], Sequence[Seq2SeqBatch]]
+
+
+def rows_of(batch: Seq2SeqBatch, rows: Sequence[int]) -> Seq2SeqBatch:
+    """Take some rows, as wide as the whole batch: more padding than they need."""
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    index = torch.tensor(rows)
+    tgt_out = batch.tgt_out[index]
+    return Seq2SeqBatch(
+        batch.src[index],
+        batch.src_lengths[index],
+        batch.tgt_in[index],
+        tgt_out,
+        batch.indices[index],
+        int((tgt_out != IGNORE).sum()),
+    )
+
+
+def widened(batch: Seq2SeqBatch, src: int, tgt: int) -> Seq2SeqBatch:
+    """Add columns of padding."""
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    pad = nn.functional.pad
+    return replace(
+        batch,
+        src=pad(batch.src, (0, src)),
+        tgt_in=pad(batch.tgt_in, (0, tgt)),
+        tgt_out=pad(batch.tgt_out, (0, tgt), value=IGNORE),
+    )
+
+
+def with_empty_rows(batch: Seq2SeqBatch, count: int) -> Seq2SeqBatch:
+    """Add rows that predict nothing."""
+    more = rows_of(batch, [0] * count)
+    assert more.tgt_out is not None
+    more = replace(more, tgt_out=torch.full_like(more.tgt_out, IGNORE))
+    names = ("src", "src_lengths", "tgt_in", "tgt_out", "indices")
+    return replace(batch, **{name: torch.cat([getattr(batch, name), getattr(more, name)]) for name in names})
+
+
+def whole(batch: Seq2SeqBatch) -> list[Seq2SeqBatch]:
+    return [batch]
+
+
+def run(
+    split: Split,
+    *,
+    workers: int = 1,
+    objective: Objective | None = None,
+    optimizer: OptimizerConfig = SGD,
+    max_grad_norm: float | None = 0.5,
+) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
+    """Train a model without dropout for 20 steps of 8 pairs; return updates, weights, and weight norms moved."""
+    model = make_model()
+    team = Workers(model, objective or CrossEntropy(CrossEntropyConfig()), MACHINE, 1, workers)
+    built = build_optimizer(optimizer, team.parameters)
+    updates, weights, moves = [], [], []
+    rng = np.random.default_rng(3)
+    for step in range(STEPS):
+        before = weights_of(model)
+        batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
+        updates.append(update(team, built, split(batch), StepContext(step), optimizer.lr, max_grad_norm))
+        weights.append(weights_of(model))
+        moves.append(norm({name: value - before[name] for name, value in weights[-1].items()}))
+    return updates, weights, moves
+
+
+def weights_of(model: Transformer) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def norm(tensors: dict[str, Tensor]) -> float:
+    return float(torch.stack([value.double().norm() for value in tensors.values()]).norm())
+
+
+SPLITS: dict[str, Split] = {
+    "2x4": lambda batch: [rows_of(batch, range(4)), rows_of(batch, range(4, 8))],
+    "8x1": lambda batch: [rows_of(batch, [row]) for row in range(8)],
+    "1+7": lambda batch: [rows_of(batch, [0]), rows_of(batch, range(1, 8))],
+    "8x1 backwards": lambda batch: [rows_of(batch, [row]) for row in reversed(range(8))],
+    "rows in another order": lambda batch: [rows_of(batch, [3, 1, 7, 5, 0, 2, 6, 4])],
+    "wider": lambda batch: [widened(batch, 5, 9)],
+    "more rows": lambda batch: [with_empty_rows(batch, 5)],
+    "one wider": lambda batch: [rows_of(batch, range(4)), widened(rows_of(batch, range(4, 8)), 3, 1)],
+}
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": CrossEntropy(CrossEntropyConfig()),
+    "r_drop": RDrop(RDropConfig()),
+}
+
+
+@cache
+def run_whole(objective: str) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
+    return run(whole, objective=OBJECTIVES[objective])
+
+
+@pytest.mark.parametrize(
+    ("split", "workers", "objective"),
+    [
+        *((name, 1, "cross_entropy") for name in SPLITS),
+        ("8x1", 2, "cross_entropy"),
+        ("2x4", 3, "cross_entropy"),
+        ("2x4", 1, "r_drop"),
+        ("more rows", 1, "r_drop"),
+    ],
+)
+def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, workers: int, objective: str) -> None:
+    expected_updates, expected_weights, moves = run_whole(objective)
+    updates, weights, _ = run(SPLITS[split], workers=workers, objective=OBJECTIVES[objective])
+    for found, expected in zip(updates, expected_updates, strict=True):
+        assert found.count == expected.count
+        assert found.total == pytest.approx(expected.total, rel=1e-5)
+        assert found.grad_norm == pytest.approx(expected.grad_norm, rel=1e-5)
+        assert found.logs == pytest.approx(expected.logs, rel=1e-5, abs=1e-4)
+    for step, (after, expected_after, moved) in enumerate(zip(weights, expected_weights, moves, strict=True), start=1):
+        difference = norm({name: after[name] - value for name, value in expected_after.items()})
+        assert difference <= 1e-5 * moved * step, f"step {step}"
+
+
+def test_the_same_cut_is_bitwise_the_same() -> None:
+    assert run(SPLITS["2x4"], workers=2)[0] == run(SPLITS["2x4"], workers=2)[0]
+
+
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1, 1e3])
+@pytest.mark.parametrize("optimizer", [SgdConfig(lr=0.1), AdamConfig(lr=0.01, eps=1e-3)])
+def test_a_step_is_that_of_torch_on_one_batch(optimizer: OptimizerConfig, max_grad_norm: float | None) -> None:
+    """Mean loss, backward, `clip_grad_norm_`, step: over micro-steps of unequal size the same."""
+    model = make_model()
+    theirs = build_optimizer(optimizer, model.parameters())
+    clipped = []
+    rng = np.random.default_rng(3)
+    expected = []
+    for step in range(STEPS):
+        batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
+        assert batch.tgt_out is not None
+        logits = model(batch).logits()
+        theirs.zero_grad()
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch.tgt_out.flatten(), label_smoothing=0.1)
+        loss.backward()
+        found = nn.utils.clip_grad_norm_(model.parameters(), float("inf") if max_grad_norm is None else max_grad_norm)
+        clipped.append(max_grad_norm is not None and float(found) > max_grad_norm)
+        theirs.step()
+        expected.append((float(loss.detach()), float(found)))
+    assert all(clipped) == any(clipped) == (max_grad_norm == 0.1)
+    updates, weights, moves = run(SPLITS["1+7"], optimizer=optimizer, max_grad_norm=max_grad_norm)
+    for ours, (loss_per_token, grad_norm) in zip(updates, expected, strict=True):
+        assert ours.total / ours.count == pytest.approx(loss_per_token, rel=2e-5)
+        assert ours.grad_norm == pytest.approx(grad_norm, rel=1e-3)
+    difference = norm({name: weights[-1][name] - p.detach() for name, p in model.named_parameters()})
+    assert difference <= 1e-3 * sum(moves)
+
+
+def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
+    model, batch = make_model(), make_batch([(3, 4)])
+    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    optimizer = build_optimizer(SgdConfig(lr=123.0, momentum=0), team.parameters)
+    before = weights_of(model)
+    done = update(team, optimizer, [batch], StepContext(0), 1e-2, None)
+    moved = norm({name: p.detach() - before[name] for name, p in model.named_parameters()})
+    assert moved == pytest.approx(1e-2 * done.grad_norm, rel=1e-3)
+
+
+def test_no_gradient_is_left_for_the_next_step() -> None:
+    model = make_model()
+    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1, 2)
+    optimizer = build_optimizer(SGD, team.parameters)
+    update(team, optimizer, [make_batch([(3, 4)]), make_batch([(2, 5)], 1)], StepContext(0), 0.1, 1.0)
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("max_grad_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm: float | None) -> None:
+    model = make_model()
+    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    optimizer = build_optimizer(AdamConfig(), team.parameters)
+    good = make_batch([(3, 4)])
+    update(team, optimizer, [good], StepContext(0), 0.1, max_grad_norm)
+    model.decoder.norm.weight.data[0] = value
+    before = weights_of(model)
+    state = [{name: v.clone() for name, v in s.items()} for s in optimizer.state_dict()["state"].values()]
+    with pytest.raises(NonFiniteGradient, match=r"gradient norm .* over 5 units"):
+        update(team, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
+    for name, after in weights_of(model).items():
+        assert torch.equal(after.nan_to_num(0.5), before[name].nan_to_num(0.5))
+    for old, new in zip(state, optimizer.state_dict()["state"].values(), strict=True):
+        assert all(torch.equal(old[name], new[name]) for name in old)
+    model.decoder.norm.weight.data[0] = 1.0
+    done = update(team, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
+    assert np.isfinite(done.grad_norm)
