@@ -8,7 +8,6 @@ import argparse
 import difflib
 import json
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -119,29 +118,22 @@ def default_run_dir(recipe: str | None, overrides: Sequence["Override"]) -> Path
     """Return runs/RECIPE, the same with the name of a config file, or runs/SRC-TGT by the endings of the corpus."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
+    from seqlab.runs.folder import default_run_dir as run_dir_of_corpus
+    from seqlab.runs.overrides import parse
+
     given = dict(overrides)
     try:
-        src, tgt = (_side_name(given[f"data.train_{side}"]) for side in ("src", "tgt"))
+        src, tgt = ([*parse("data.train", given[f"data.train_{side}"], list[str]), ""][0] for side in ("src", "tgt"))
     except KeyError as missing:
         raise UsageError(
             f"name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt: {missing} is missing "
             "(see `seqlab train --help`)"
         ) from None
-    return Path("runs") / f"{src}-{tgt}"
+    return run_dir_of_corpus(src, tgt)
 
 
 def _is_config_file(recipe: str) -> bool:
     return recipe.endswith((".yaml", ".yml"))
-
-
-def _side_name(specs: str | Sequence[str]) -> str:
-    """Name one side of a corpus: its column, or the ending of its file, `a.de.gz` -> `de`."""
-    from seqlab.runs.overrides import parse
-
-    first = [*parse("data.train", specs, list[str]), ""][0]
-    file, _, column = first.partition("#")
-    path = Path(file.removesuffix(".gz"))
-    return re.sub(r"[^\w.-]+", "_", column or path.suffix.removeprefix(".") or path.stem)
 
 
 def print_fields(recipe: str, overrides: Sequence["Override"], run_dir: Path) -> None:

@@ -30,6 +30,6 @@ def number_words(run_dir: Path) -> Config:
             optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=100), average_last=5
         ),
         training=TrainingConfig(
-            max_steps=1200, log_every=20, save_every=50, valid_every=400, valid_metric="exact_match"
+            max_steps=1000, log_every=20, save_every=50, valid_every=500, valid_metric="exact_match"
         ),
     )

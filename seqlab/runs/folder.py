@@ -1,6 +1,7 @@
 """The run folder: where everything about a run lies, and the format version that says so."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,15 @@ class RunFolder:
             )
         assert isinstance(description, dict)
         return description
+
+
+def default_run_dir(src: str, tgt: str) -> Path:
+    """Name the run of a corpus by its sides: `runs/de-en` for the path specs `a.de.gz` and `a.en`."""
+    return Path("runs") / f"{_side_name(src)}-{_side_name(tgt)}"
+
+
+def _side_name(spec: str) -> str:
+    """Name one side of a corpus: its column, or the ending of its file, `a.de.gz` -> `de`."""
+    file, _, column = spec.partition("#")
+    path = Path(file.removesuffix(".gz"))
+    return re.sub(r"[^\w.-]+", "_", column or path.suffix.removeprefix(".") or path.stem)
