@@ -13,7 +13,7 @@ from seqlab.optim.optimizers import build_optimizer
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.config import Config, write_config
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import RunFolder, default_run_dir
 from seqlab.runs.load import load_run, load_tokenizers
 from seqlab.text import Tokenizer
 from seqlab.training.begin import begin_folder, check_origin, describe, remove_run
@@ -28,10 +28,13 @@ from seqlab.training.workers import Workers
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config, run_dir: str | Path, *, overwrite: bool = False, command: Sequence[str] = ()) -> Path:
+def train(
+    config: Config, run_dir: str | Path | None = None, *, overwrite: bool = False, command: Sequence[str] = ()
+) -> Path:
     """Train what a config describes into a run folder; on an existing run folder of the same config, continue.
 
-    Returns the run folder. `command` is noted in run.json.
+    Returns the run folder, which is `runs/SRC-TGT` by the names of the corpus unless given. `command` is noted in
+    run.json.
 
     Raises:
         ValueError: bad data or config, or a run folder whose config differs in a field that must not change.
@@ -39,7 +42,7 @@ def train(config: Config, run_dir: str | Path, *, overwrite: bool = False, comma
         Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
         FailedStep: a gradient was not finite.
     """
-    folder = RunFolder(Path(run_dir))
+    folder = RunFolder(Path(run_dir or default_run_dir(config.data.train_src[0], config.data.train_tgt[0])))
     with full_disk_explained(folder):
         _train(config, folder, overwrite, command)
     return folder.path
