@@ -1,0 +1,123 @@
+"""A real process that is killed at random moments, and started again each time, ends bit for bit like another."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import assert_equal_runs, journal_of
+
+from .conftest import Training
+
+MAX_STEPS, VALID_EVERY = 100, 20
+SET_UP, CHECKPOINT, VALIDATION, ANY_TIME = "set-up", "checkpoint", "validation", "any time"
+
+
+def moment(kind: str, run_dir: Path, seconds: float, rng: random.Random) -> Callable[[], bool]:
+    """Return what tells that the moment to kill has come."""
+    deadline = time.monotonic() + rng.uniform(0, seconds)
+    waits = rng.randrange(4)
+    seen: set[str] = set()
+    first_validation = len(journal_of(run_dir)) if (run_dir / "metrics.jsonl").exists() else 0
+
+    def in_set_up() -> bool:
+        """Between the first file and the first step: tokenizer, cache, config, run.json."""
+        names = {path.name for path in run_dir.iterdir()} if run_dir.is_dir() else set()
+        return len(names) > waits and "checkpoints" not in names
+
+    def in_checkpoint() -> bool:
+        seen.update(path.name for path in (run_dir / "checkpoints").glob("*.tmp"))
+        return len(seen) > waits and any((run_dir / "checkpoints").glob("*.tmp"))
+
+    def in_validation() -> bool:
+        if not (run_dir / "metrics.jsonl").exists():
+            return False
+        lines = journal_of(run_dir)
+        return len(lines) > first_validation and lines[-1]["kind"] == "train" and lines[-1]["step"] % VALID_EVERY == 0
+
+    def later() -> bool:
+        return time.monotonic() > deadline
+
+    kinds = {SET_UP: in_set_up, CHECKPOINT: in_checkpoint, VALIDATION: in_validation, ANY_TIME: later}
+    return kinds[kind]
+
+
+def kill_and_continue(
+    config_file: Path, folder: Path, uninterrupted: tuple[Path, float], kinds: list[str], seed: int
+) -> int:
+    """Kill as often as there are kinds, in as many runs as that takes; compare every run. Return the kills."""
+    expected, seconds = uninterrupted
+    rng = random.Random(seed)
+    left, kills, runs = list(kinds), 0, 0
+    while left:
+        runs += 1
+        run_dir = folder / str(runs)
+        # A run has one set-up: for another kill in it, this run is completed and another begun.
+        while left and (left[0] != SET_UP or not (run_dir / "checkpoints").exists()):
+            training = Training(config_file, run_dir)
+            if not training.wait_for(moment(left[0], run_dir, seconds, rng)):
+                break  # it came to its end before
+            training.signal(signal.SIGKILL)
+            kills += 1
+            print(f"kill {kills}: {left.pop(0)}, run {runs}, step {last_step(run_dir)}")
+        status, _, err = Training(config_file, run_dir).finish()
+        assert status == 0, err
+        assert_equal_runs(run_dir, expected)
+        names = {path.name for path in (run_dir / "checkpoints").iterdir()}
+        assert names == {path.name for path in (expected / "checkpoints").iterdir()}
+    return kills
+
+
+def last_step(run_dir: Path) -> int:
+    """Return the step of the last line of figures."""
+    steps = [line["step"] for line in journal_of(run_dir)] if (run_dir / "metrics.jsonl").exists() else []
+    return max(steps, default=0)
+
+
+def test_three_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    kinds = [SET_UP, *random.Random(seed).sample([CHECKPOINT, VALIDATION, ANY_TIME], 2)]
+    assert kill_and_continue(config_file, tmp_path, uninterrupted, kinds, seed) == 3
+
+
+@pytest.mark.slow
+def test_many_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    kinds = [SET_UP, SET_UP, *[CHECKPOINT, VALIDATION, ANY_TIME, ANY_TIME] * 5, SET_UP, ANY_TIME]
+    assert kill_and_continue(config_file, tmp_path, uninterrupted, kinds, seed) == len(kinds)
+
+
+def test_termination_and_interrupt_end_with_a_checkpoint(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    run_dir, last = tmp_path / "run", -1
+
+    def has_gone_on() -> bool:
+        return any((run_dir / "checkpoints").glob("step_*[05]")) and newest(run_dir) > last
+
+    for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        training = Training(config_file, run_dir)
+        assert training.wait_for(has_gone_on)
+        found, out, err = training.signal(number)
+        assert (found, out) == (status, b""), err
+        last = newest(run_dir)
+        [line] = [line for line in err.splitlines() if line.startswith("seqlab: ")]
+        assert line == err.splitlines()[-1]
+        assert line == (
+            f"seqlab: {number.name}: stopped after step {last} with a checkpoint; the same command continues."
+        )
+        assert 0 < last < MAX_STEPS
+    status, out, err = Training(config_file, run_dir).finish()
+    assert (status, out) == (0, b""), err
+    assert f"Continuing {run_dir} after step {last}." in err
+    assert_equal_runs(run_dir, uninterrupted[0])
+
+
+def newest(run_dir: Path) -> int:
+    """Return the step of the last whole checkpoint."""
+    names = [path.name for path in (run_dir / "checkpoints").iterdir()]
+    return max((int(name.removeprefix("step_")) for name in names if name.removeprefix("step_").isdigit()), default=0)

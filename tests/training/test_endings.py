@@ -1,0 +1,304 @@
+"""How training ends other than at its last step: patience, time, a full disk, memory, a gradient that is not finite."""
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
+
+import seqlab.training.loop
+from seqlab.objectives import OBJECTIVES, StepContext
+from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.runs.build import build_model
+from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.training import FailedStep, train
+from seqlab.training.failure import read_failure
+from seqlab.training.machine import Machine
+from seqlab.training.state import Progress
+from seqlab.training.step import NonFiniteGradient, update
+from seqlab.training.validation import Validation
+from seqlab.training.workers import Workers
+
+FAST = OptimConfig(optimizer=AdamConfig(lr=3e-3))
+
+
+@pytest.fixture
+def scripted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
+    """Let the validations find given scores, one after the other."""
+
+    def script(scores: list[float]) -> None:
+        left = list(scores)
+        monkeypatch.setattr(
+            seqlab.training.loop, "validate", lambda run, weights: Validation({"bleu": left.pop(0)}, 1.0)
+        )
+
+    return script
+
+
+def test_patience(corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]) -> None:
+    config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3, valid_metric="bleu", keep_best=2)
+    scripted_scores([1.0, 5.0, 5.0, 4.0, 6.0, 2.0, 6.0, 5.5])
+    run_dir = train(config, tmp_path / "run")
+    # Step 10 is the best; an equal score is no improvement.
+    assert [line["step"] for line in journal_of(run_dir, ["valid"])] == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert [line["is_best"] for line in journal_of(run_dir, ["valid"])] == [
+        True,
+        True,
+        *[False] * 2,
+        True,
+        *[False] * 3,
+    ]
+    assert load_run(run_dir).step == 10
+    assert load_run(run_dir, "last").step == 16
+    assert {10, 14, 16} <= set(checkpoint_steps(run_dir / "checkpoints"))  # the two best and the last
+    train(config, run_dir)  # it is finished
+    assert len(journal_of(run_dir, ["valid"])) == 8
+    scripted_scores([7.0] * 3)
+    train(with_training(config, patience=9), run_dir)
+    assert [line["step"] for line in journal_of(run_dir, ["valid"])][8:] == [18, 20]
+    assert load_run(run_dir).step == 18
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_the_best_validations_are_ranked(keep: int) -> None:
+    progress, seen = Progress(), []
+    for step, score in enumerate([3.0, 1.0, 3.0, 4.0, 2.0, 4.0], start=1):
+        progress.step = step
+        is_best = progress.add_validation(score, keep)
+        seen.append((score, step))
+        ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1]))
+        assert progress.best == ranked[:keep]
+        assert is_best == (ranked[0] == (score, step))
+        assert Progress.from_json(progress.to_json()) == progress
+    assert progress.validations_since_best == 2
+
+
+def test_only_what_is_needed_is_kept(
+    corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]
+) -> None:
+    scripted_scores([9.0, 1.0, 2.0, 3.0])
+    optim = OptimConfig(optimizer=AdamConfig(), average_last=3)
+    config = tiny_config(corpus, optim=optim, max_steps=16, save_every=2, valid_every=4, valid_metric="bleu")
+    run_dir = train(config, tmp_path / "run")
+    assert checkpoint_steps(run_dir / "checkpoints") == [4, 12, 14, 16]
+
+
+def test_the_minutes_of_all_parts_count(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 30))  # half a minute between any two looks
+
+    class Time:
+        @staticmethod
+        def monotonic() -> float:
+            return float(next(clock))
+
+    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    config = tiny_config(corpus, optim=FAST, max_steps=100, valid_every=50, max_minutes=3.0)
+    run_dir = train(config, tmp_path / "run")
+    [valid] = journal_of(run_dir, ["valid"])
+    steps = valid["step"]
+    assert 2 <= steps <= 6
+    assert checkpoint_steps(run_dir / "checkpoints")[-1] == steps
+    train(config, run_dir)  # the time is up: nothing is added
+    assert len(journal_of(run_dir, ["valid"])) == 1
+    train(with_training(config, max_minutes=6.0), run_dir)
+    assert steps < journal_of(run_dir, ["valid"])[-1]["step"] < 3 * steps
+
+
+def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_again(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    class Time:
+        @staticmethod
+        def monotonic() -> float:
+            return now[0]
+
+    def slow_validation(run: Any, weights: Any) -> Validation:
+        now[0] += 600
+        return Validation({"bleu": 1.0}, 1.0)
+
+    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    monkeypatch.setattr(seqlab.training.loop, "validate", slow_validation)
+    config = tiny_config(corpus, optim=FAST, max_steps=20, valid_every=4, max_minutes=5.0)
+    run_dir = train(config, tmp_path / "run")
+    train(config, run_dir)
+    assert [line["step"] for line in journal_of(run_dir, ["valid"])] == [4]
+
+
+class FullDisk:
+    """Fail at the nth call that writes into the run folder, and at every later one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, point: int | None, code: int = errno.ENOSPC) -> None:
+        self.calls, self.point, self.code = 0, point, code
+        monkeypatch.setattr(os, "fsync", self.limited(os.fsync))
+        monkeypatch.setattr(Path, "open", self.limited(Path.open, writing=True))
+
+    def limited(self, function: Callable[..., Any], writing: bool = False) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if not writing or set("wa") & set("".join(map(str, arguments[1:2]))):
+                self.calls += 1
+                if self.point is not None and self.calls > self.point:
+                    raise OSError(self.code, os.strerror(self.code))
+            return function(*arguments, **options)
+
+        return call
+
+
+def test_a_disk_that_fills_up_at_any_write_is_explained_and_loses_nothing(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus, optim=FAST, max_steps=4, save_every=2, valid_every=2)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        disk = FullDisk(monkeypatch, None)
+        whole = train(config, tmp_path / "whole")
+        total = disk.calls
+    assert total > 20
+    run_dir, seen = tmp_path / "run", set[str]()
+    for point in range(1, total, 2):
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            FullDisk(monkeypatch, point % 12 if run_dir.exists() else point)
+            try:
+                train(config, run_dir)
+            except OSError as error:
+                message = str(error)
+            else:
+                break
+        assert re.search(r"The disk of .*run is full \([\d.]+ MB free; No space left on device\): ", message)
+        steps = checkpoint_steps(run_dir / "checkpoints")
+        if steps:
+            assert f"the last whole checkpoint is {run_dir}/checkpoints/step_{steps[-1]:08d}. Make room" in message
+            assert message.endswith("it continues there.")
+        else:
+            assert "no checkpoint was written yet. Make room" in message
+        assert not list(run_dir.glob("checkpoints/*.tmp"))
+        seen.add(message)
+    train(config, run_dir)
+    assert_equal_runs(run_dir, whole)
+    assert seen
+
+
+def test_a_full_disk_while_saving_names_the_last_checkpoint(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(corpus, optim=FAST, max_steps=8, save_every=2, valid_every=8)
+    whole = train(config, tmp_path / "whole")
+    write, calls = seqlab.runs.checkpoint._write_synced, []
+
+    def write_until_full(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 8:
+            path.write_bytes(content[: len(content) // 2])
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqlab.runs.checkpoint._write_synced", write_until_full)
+        with pytest.raises(OSError, match=r"quota.*the last whole checkpoint is .*step_00000004\. Make room"):
+            train(config, tmp_path / "run")
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [4]
+    train(config, tmp_path / "run")
+    assert_equal_runs(tmp_path / "run", whole)
+
+
+def test_other_errors_of_the_system_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        FullDisk(monkeypatch, 5, errno.EIO)
+        with pytest.raises(OSError, match="Input/output error") as raised:
+            train(tiny_config(corpus, max_steps=2), tmp_path / "run")
+    assert raised.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    ],
+)
+def test_memory_that_runs_out_says_what_to_lower(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(seqlab.training.loop, "update", fail)
+    with pytest.raises(MemoryError, match=r"ran out in step 1: lower `data.micro_batch_tokens` \(now 40\)"):
+        train(tiny_config(corpus), tmp_path / "run")
+
+
+def test_other_runtime_errors_are_left_as_they_are(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(seqlab.training.loop, "update", fail)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        train(tiny_config(corpus), tmp_path / "run")
+
+
+def failed_config(corpus: Path, **changes: Any) -> Config:
+    schedule = ConstantScheduleConfig()
+    return tiny_config(
+        corpus, optim=OptimConfig(optimizer=SgdConfig(lr=1e30), schedule=schedule, max_grad_norm=None), **changes
+    )
+
+
+def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: Path, tmp_path: Path) -> None:
+    config = failed_config(corpus, save_every=1)
+    run_dir = tmp_path / "run"
+    messages = []
+    for _ in range(2):  # the same command fails in the same way
+        with pytest.raises(FailedStep) as raised:
+            train(config, run_dir)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
+    found = re.match(
+        r"Step (\d+) came out non-finite \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
+        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\), and the weights from before it are in (\S+)\. "
+        r"A lower `optim\.optimizer\.lr`",
+        messages[0],
+    )
+    assert found is not None, messages[0]
+    step, norm, written = int(found[1]), found[2], Path(found[3])
+    assert step == checkpoint_steps(run_dir / "checkpoints")[-1] + 1
+    assert checkpoint_steps(run_dir / "failures") == [step]
+    weights, micro_steps = read_failure(written)
+    tokenizers = load_tokenizers(RunFolder(run_dir))
+    model = build_model(config.model, *tokenizers).train()
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(weights[name])
+    team = Workers(
+        model,
+        OBJECTIVES[type(config.objective)](config.objective),
+        Machine(torch.device("cpu"), torch.float32),
+        config.seed,
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(NonFiniteGradient) as again:
+        update(team, optimizer, micro_steps, StepContext(step - 1), 0.1, None)
+    assert f"({again.value})" in messages[0]
+    assert f"gradient norm {norm}" in str(again.value)
+
+
+def test_weights_that_are_not_finite_stop_the_first_step(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = seqlab.training.loop.update
+
+    def spoil(team: Workers, *arguments: Any) -> Any:
+        team.parameters[0].data[0] = float("inf")
+        return original(team, *arguments)
+
+    monkeypatch.setattr(seqlab.training.loop, "update", spoil)
+    with pytest.raises(FailedStep, match="Step 1 came out non-finite"):
+        train(tiny_config(corpus), tmp_path / "run")
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == []
