@@ -1,0 +1,178 @@
+"""A run folder to a model: which checkpoint is taken, and what is said where something is missing or does not fit."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.data.config import DataConfig
+from seqlab.data.rows import write_json
+from seqlab.models import TransformerConfig
+from seqlab.runs import Config, RunFolder, build_model, load_run
+from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.text import CharactersConfig, train_tokenizer
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """Write a run of three checkpoints, the second of which was best and the third of which has an average."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    config = Config(
+        data=DataConfig(train_src=["a"], train_tgt=["b"], tokenizer=CharactersConfig()),
+        model=TransformerConfig(d_model=8, d_ff=8, num_heads=1, num_encoder_layers=1, num_decoder_layers=1),
+    )
+    tokenizer = train_tokenizer(CharactersConfig(), ["abcdef"])
+    tokenizer.save(folder.path / "tokenizer")
+    write_config(config, folder.config_file)
+    for step in (5, 10, 15):
+        model = build_model(config.model, tokenizer, tokenizer)
+        weights = {name: torch.full_like(p, step) for name, p in model.named_parameters()}
+        tensors = {"model": weights}
+        if step == 15:
+            tensors["averaged"] = {name: value + 100 for name, value in weights.items()}
+        write_checkpoint(folder.checkpoints, step, tensors, {"best": [[3.0, 10], [2.0, 5]]})
+    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    return folder.path
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "step", "value"), [("best", 10, 10), ("last", 15, 115), ("5", 5, 5), ("15", 15, 115)]
+)
+def test_which_checkpoint(run_dir: Path, checkpoint: str, step: int, value: float) -> None:
+    run = load_run(str(run_dir), checkpoint)
+    assert run.step == step
+    assert not run.model.training
+    for parameter in run.model.parameters():
+        assert parameter.dtype == torch.float32
+        assert torch.equal(parameter, torch.full_like(parameter, value))
+
+
+def test_the_best_that_is_still_there(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / "checkpoints" / checkpoint_name(10))
+    assert load_run(run_dir).step == 5
+    shutil.rmtree(run_dir / "checkpoints" / checkpoint_name(5))
+    assert load_run(run_dir).step == 15
+
+
+def test_a_run_that_was_moved(run_dir: Path, tmp_path: Path) -> None:
+    moved = run_dir.rename(tmp_path / "elsewhere")
+    assert load_run(moved).step == 10
+
+
+def test_a_config_is_read_back_as_it_was_written(run_dir: Path) -> None:
+    config = read_config(RunFolder(run_dir))
+    write_config(replace(config, seed=7), run_dir / "config.yaml")
+    assert read_config(RunFolder(run_dir)) == replace(config, seed=7)
+    assert not (run_dir / "config.yaml.tmp").exists()
+
+
+def test_separate_tokenizers(run_dir: Path) -> None:
+    joint = load_tokenizers(RunFolder(run_dir))
+    assert joint[0] is joint[1]
+    (run_dir / "tokenizer").rename(run_dir / "src_tokenizer")
+    train_tokenizer(CharactersConfig(), ["xyz"]).save(run_dir / "tgt_tokenizer")
+    src, tgt = load_tokenizers(RunFolder(run_dir))
+    assert (src.vocab_size, tgt.vocab_size) == (joint[0].vocab_size, 7)
+
+
+def nothing(_: Path) -> None:
+    pass
+
+
+def no_description(run_dir: Path) -> None:
+    (run_dir / "run.json").unlink()
+
+
+def other_version(run_dir: Path) -> None:
+    write_json(run_dir / "run.json", {"format_version": 0})
+
+
+def damaged_description(run_dir: Path) -> None:
+    (run_dir / "run.json").write_bytes(b"\xff")
+
+
+def unversioned(run_dir: Path) -> None:
+    (run_dir / "run.json").write_text("[]")
+
+
+def no_config(run_dir: Path) -> None:
+    (run_dir / "config.yaml").unlink()
+
+
+def unknown_field(run_dir: Path) -> None:
+    path = run_dir / "config.yaml"
+    path.write_text(path.read_text().replace("d_ff:", "d_fff:"))
+
+
+def no_checkpoint(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / "checkpoints")
+
+
+def no_weights(run_dir: Path) -> None:
+    (run_dir / "checkpoints" / checkpoint_name(10) / "model.safetensors").unlink()
+
+
+def no_tokenizer(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / "tokenizer")
+
+
+def other_tokenizer(run_dir: Path) -> None:
+    train_tokenizer(CharactersConfig(), ["abcdefghi"]).save(run_dir / "tokenizer")
+
+
+def other_model(run_dir: Path) -> None:
+    path = run_dir / "config.yaml"
+    path.write_text(path.read_text().replace("num_decoder_layers: 1", "num_decoder_layers: 2"))
+
+
+def smaller_model(run_dir: Path) -> None:
+    path = run_dir / "config.yaml"
+    path.write_text(path.read_text().replace("tied_embeddings: all", "tied_embeddings: none"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "checkpoint", "message"),
+    [
+        (nothing, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
+        (nothing, "first", r"`checkpoint` must be .* but is `first`"),
+        (no_description, "best", r"run is not a run folder: it has no run\.json"),
+        (other_version, "best", r"run format version 0, but this seqlab reads version 1"),
+        (damaged_description, "best", r"run\.json is damaged"),
+        (unversioned, "best", r"run\.json is damaged"),
+        (no_config, "best", r"config\.yaml is missing"),
+        (unknown_field, "best", r"config\.yaml: There is no `model\.d_fff`; the nearest is `model\.d_ff`"),
+        (no_checkpoint, "best", r"has no checkpoint yet"),
+        (no_weights, "best", r"step_00000010/model\.safetensors is missing"),
+        (no_tokenizer, "best", r"tokenizer.*is missing"),
+        (other_tokenizer, "best", r"does not fit the model: .* is \(10, 8\) in the checkpoint but \(13, 8\)"),
+        (other_model, "best", r"does not fit the model of config\.yaml: only the model has `decoder\.layers\.1\."),
+        (smaller_model, "best", r"does not fit the model of config\.yaml: only the model has"),
+    ],
+)
+def test_what_is_missing_or_does_not_fit_is_named(
+    run_dir: Path, damage: Callable[[Path], None], checkpoint: str, message: str
+) -> None:
+    damage(run_dir)
+    with pytest.raises(ValueError, match=message):
+        load_run(run_dir, checkpoint)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no run folder"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_a_run_exists_once_it_is_described(run_dir: Path, tmp_path: Path) -> None:
+    assert RunFolder(run_dir).exists()
+    assert RunFolder(run_dir).read_description() == {"format_version": FORMAT_VERSION}
+    assert not RunFolder(tmp_path).exists()
+    assert not RunFolder(run_dir / "run.json").exists()
+    assert json.loads((run_dir / "run.json").read_text()) == {"format_version": FORMAT_VERSION}
