@@ -99,7 +99,7 @@ def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Pa
     if recipe is None:
         from seqlab.recipes import from_corpus
 
-        return override(from_corpus(overrides), overrides)
+        return from_corpus(overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
 

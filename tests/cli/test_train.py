@@ -11,6 +11,7 @@ from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import default_run_dir, make_config
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, write_config
+from seqlab.runs.overrides import override
 from seqlab.runs.fields import list_fields
 
 
@@ -77,7 +78,7 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
 
     def from_corpus(overrides: list[Any]) -> Config:
         asked.append(list(overrides))
-        return number_words(Path("unused"))
+        return override(number_words(Path("unused")), overrides)
 
     monkeypatch.setattr(recipes, "from_corpus", from_corpus, raising=False)
     corpus = ("--data.train_src", "a.en", "--data.train_tgt", "a.de")
