@@ -11,8 +11,8 @@ from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import default_run_dir, make_config
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, write_config
-from seqlab.runs.overrides import override
 from seqlab.runs.fields import list_fields
+from seqlab.runs.overrides import override
 
 
 @pytest.fixture
