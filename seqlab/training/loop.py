@@ -70,7 +70,9 @@ def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
     peak = config.optim.optimizer.lr
     lr = learning_rate(config.optim.schedule, peak, step, config.training.max_steps)
     with failed_update(run, data):
-        done = update(run.workers, run.optimizer, data.micro_steps, StepContext(step), lr, config.optim.max_grad_norm)
+        done = update(
+            run.accumulator, run.optimizer, data.micro_steps, StepContext(step), lr, config.optim.max_grad_norm
+        )
     if run.moving_average is not None:
         run.moving_average.update(run.weights(), step)
     return done

@@ -19,11 +19,6 @@ class Machine:
     device: torch.device
     dtype: torch.dtype
 
-    @property
-    def workers(self) -> int:
-        """How many micro-steps are computed at a time: one per CPU thread, one on a GPU."""
-        return torch.get_num_threads() if self.device.type == "cpu" else 1
-
     def autocast(self) -> torch.autocast:
         """Give the context that a forward pass runs in: bf16 products, or none."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
@@ -59,9 +54,8 @@ def keep_freed_pages() -> None:
     """Tell glibc to keep freed memory: large tensors are else unmapped and faulted in again at every micro-step."""
     if platform.libc_ver()[0] != "glibc":
         return
-    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8  # <malloc.h>
+    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
     libc = ctypes.CDLL(None)
-    libc.mallopt(m_arena_max, 1)  # other arenas, those of threads, would be unmapped when empty
     libc.mallopt(m_mmap_max, 0)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
 

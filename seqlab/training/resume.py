@@ -62,6 +62,7 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
     steps = checkpoint_steps(run.folder.checkpoints)
     if steps:
         run.restore(steps[-1])
+        run.prune()  # what the last part was ended before it could delete
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)

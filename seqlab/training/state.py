@@ -27,10 +27,10 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights
 from seqlab.text import Tokenizer
+from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
-from seqlab.training.workers import Workers
 
 
 @dataclass
@@ -82,7 +82,7 @@ class TrainingRun:
     data: PreparedData
     model: Transformer
     objective: Objective
-    workers: Workers
+    accumulator: Accumulator
     optimizer: torch.optim.Optimizer
     journal: Journal
     moving_average: MovingAverage | None = None
@@ -114,7 +114,7 @@ class TrainingRun:
         if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         write_checkpoint(self.folder.checkpoints, self.progress.step, tensors, state)
-        self._prune()
+        self.prune()
 
     def restore(self, step: int) -> None:
         """Take over the state of a checkpoint; raises ValueError where it is damaged."""
@@ -166,7 +166,8 @@ class TrainingRun:
         earlier = [step for step in regular if including_current or step < self.progress.step]
         return earlier[-count:] if count > 0 else []
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Delete the checkpoints that nothing needs any more."""
         kept = {self.progress.step, *(step for _, step in self.progress.best)}
         kept.update(self._averaged_steps(including_current=True))
         for step in checkpoint_steps(self.folder.checkpoints):

@@ -8,7 +8,7 @@ from torch import nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.objectives import StepContext
-from seqlab.training.workers import Workers
+from seqlab.training.accumulator import Accumulator
 
 
 class NonFiniteGradient(ArithmeticError):
@@ -26,7 +26,7 @@ class Update:
 
 
 def update(
-    workers: Workers,
+    accumulator: Accumulator,
     optimizer: torch.optim.Optimizer,
     micro_steps: Sequence[Seq2SeqBatch],
     context: StepContext,
@@ -38,8 +38,8 @@ def update(
     Gradients are divided once, by the count of all micro-steps, so that how a step is cut into micro-steps and how
     they are padded changes nothing. Raises NonFiniteGradient before any weight moves.
     """
-    totals = {name: float(value) for name, value in workers.backward(micro_steps, context).items()}
-    parameters = workers.parameters
+    totals = {name: float(value) for name, value in accumulator.backward(micro_steps, context).items()}
+    parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
     torch._foreach_div_(gradients, totals["count"])
     norm = nn.utils.get_total_norm(gradients)

@@ -16,6 +16,7 @@ from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder, default_run_dir
 from seqlab.runs.load import load_run, load_tokenizers
 from seqlab.text import Tokenizer
+from seqlab.training.accumulator import Accumulator
 from seqlab.training.begin import begin_folder, check_origin, describe, remove_run
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
@@ -23,7 +24,6 @@ from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
 from seqlab.training.resume import check_resumable, resume
 from seqlab.training.state import TrainingRun
-from seqlab.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _fit(run: TrainingRun) -> None:
             raise
         raise MemoryError(
             f"Memory ran out in step {run.progress.step + 1}: lower `data.micro_batch_tokens` "
-            f"(now {run.config.data.micro_batch_tokens}) or the model's size, or take fewer `training.threads`."
+            f"(now {run.config.data.micro_batch_tokens}) or the model's size."
         ) from error
 
 
@@ -101,11 +101,11 @@ def _assemble(
         model.load_state_dict(load_run(config.init_from).model.state_dict())
     model.to(machine.device)
     objective = OBJECTIVES[type(config.objective)](config.objective)
-    workers = Workers(model, objective, machine, config.seed, machine.workers)
-    optimizer = build_optimizer(config.optim.optimizer, workers.parameters)
+    accumulator = Accumulator(model, objective, machine, config.seed)
+    optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
     journal = Journal(folder.metrics_file)
     run = TrainingRun(
-        config, folder, machine, src_tokenizer, tgt_tokenizer, data, model, objective, workers, optimizer, journal
+        config, folder, machine, src_tokenizer, tgt_tokenizer, data, model, objective, accumulator, optimizer, journal
     )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)

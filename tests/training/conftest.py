@@ -42,10 +42,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """Send this process a signal within an update."""
     update = seqlab.training.loop.update
 
-    def updated(workers: Any, optimizer: Any, micro_steps: Any, context: StepContext, *arguments: Any) -> Any:
+    def updated(accumulator: Any, optimizer: Any, micro_steps: Any, context: StepContext, *arguments: Any) -> Any:
         if context.step + 1 == step:
             signal.raise_signal(number)
-        return update(workers, optimizer, micro_steps, context, *arguments)
+        return update(accumulator, optimizer, micro_steps, context, *arguments)
 
     monkeypatch.setattr(seqlab.training.loop, "update", updated)
 

@@ -20,12 +20,12 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers
 from seqlab.training import FailedStep, train
+from seqlab.training.accumulator import Accumulator
 from seqlab.training.failure import read_failure
 from seqlab.training.machine import Machine
 from seqlab.training.state import Progress
 from seqlab.training.step import NonFiniteGradient, update
 from seqlab.training.validation import Validation
-from seqlab.training.workers import Workers
 
 FAST = OptimConfig(optimizer=AdamConfig(lr=3e-3))
 
@@ -276,7 +276,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     model = build_model(config.model, *tokenizers).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
-    team = Workers(
+    accumulator = Accumulator(
         model,
         OBJECTIVES[type(config.objective)](config.objective),
         Machine(torch.device("cpu"), torch.float32),
@@ -284,7 +284,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(NonFiniteGradient) as again:
-        update(team, optimizer, micro_steps, StepContext(step - 1), 0.1, None)
+        update(accumulator, optimizer, micro_steps, StepContext(step - 1), 0.1, None)
     assert f"({again.value})" in messages[0]
     assert f"gradient norm {norm}" in str(again.value)
 
@@ -294,9 +294,9 @@ def test_weights_that_are_not_finite_stop_the_first_step(
 ) -> None:
     original = seqlab.training.loop.update
 
-    def spoil(team: Workers, *arguments: Any) -> Any:
-        team.parameters[0].data[0] = float("inf")
-        return original(team, *arguments)
+    def spoil(accumulator: Accumulator, *arguments: Any) -> Any:
+        accumulator.parameters[0].data[0] = float("inf")
+        return original(accumulator, *arguments)
 
     monkeypatch.setattr(seqlab.training.loop, "update", spoil)
     with pytest.raises(FailedStep, match="Step 1 came out non-finite"):

@@ -15,9 +15,9 @@ from seqlab.models import Transformer
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Objective, RDrop, RDropConfig, StepContext
 from seqlab.optim.config import AdamConfig, OptimizerConfig, SgdConfig
 from seqlab.optim.optimizers import build_optimizer
+from seqlab.training.accumulator import Accumulator
 from seqlab.training.machine import Machine
 from seqlab.training.step import NonFiniteGradient, Update, update
-from seqlab.training.workers import Workers
 
 STEPS = 20
 MACHINE = Machine(torch.device("cpu"), torch.float32)
@@ -70,21 +70,20 @@ def whole(batch: Seq2SeqBatch) -> list[Seq2SeqBatch]:
 def run(
     split: Split,
     *,
-    workers: int = 1,
     objective: Objective | None = None,
     optimizer: OptimizerConfig = SGD,
     max_grad_norm: float | None = 0.5,
 ) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
     """Train a model without dropout for 20 steps of 8 pairs; return updates, weights, and weight norms moved."""
     model = make_model()
-    team = Workers(model, objective or CrossEntropy(CrossEntropyConfig()), MACHINE, 1, workers)
-    built = build_optimizer(optimizer, team.parameters)
+    accumulator = Accumulator(model, objective or CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    built = build_optimizer(optimizer, accumulator.parameters)
     updates, weights, moves = [], [], []
     rng = np.random.default_rng(3)
     for step in range(STEPS):
         before = weights_of(model)
         batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
-        updates.append(update(team, built, split(batch), StepContext(step), optimizer.lr, max_grad_norm))
+        updates.append(update(accumulator, built, split(batch), StepContext(step), optimizer.lr, max_grad_norm))
         weights.append(weights_of(model))
         moves.append(norm({name: value - before[name] for name, value in weights[-1].items()}))
     return updates, weights, moves
@@ -122,18 +121,12 @@ def run_whole(objective: str) -> tuple[list[Update], list[dict[str, Tensor]], li
 
 
 @pytest.mark.parametrize(
-    ("split", "workers", "objective"),
-    [
-        *((name, 1, "cross_entropy") for name in SPLITS),
-        ("8x1", 2, "cross_entropy"),
-        ("2x4", 3, "cross_entropy"),
-        ("2x4", 1, "r_drop"),
-        ("more rows", 1, "r_drop"),
-    ],
+    ("split", "objective"),
+    [*((name, "cross_entropy") for name in SPLITS), ("2x4", "r_drop"), ("more rows", "r_drop")],
 )
-def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, workers: int, objective: str) -> None:
+def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, objective: str) -> None:
     expected_updates, expected_weights, moves = run_whole(objective)
-    updates, weights, _ = run(SPLITS[split], workers=workers, objective=OBJECTIVES[objective])
+    updates, weights, _ = run(SPLITS[split], objective=OBJECTIVES[objective])
     for found, expected in zip(updates, expected_updates, strict=True):
         assert found.count == expected.count
         assert found.total == pytest.approx(expected.total, rel=1e-5)
@@ -145,7 +138,7 @@ def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, workers: int, 
 
 
 def test_the_same_cut_is_bitwise_the_same() -> None:
-    assert run(SPLITS["2x4"], workers=2)[0] == run(SPLITS["2x4"], workers=2)[0]
+    assert run(SPLITS["2x4"])[0] == run(SPLITS["2x4"])[0]
 
 
 @pytest.mark.parametrize("max_grad_norm", [None, 0.1, 1e3])
@@ -179,19 +172,19 @@ def test_a_step_is_that_of_torch_on_one_batch(optimizer: OptimizerConfig, max_gr
 
 def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
     model, batch = make_model(), make_batch([(3, 4)])
-    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
-    optimizer = build_optimizer(SgdConfig(lr=123.0, momentum=0), team.parameters)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    optimizer = build_optimizer(SgdConfig(lr=123.0, momentum=0), accumulator.parameters)
     before = weights_of(model)
-    done = update(team, optimizer, [batch], StepContext(0), 1e-2, None)
+    done = update(accumulator, optimizer, [batch], StepContext(0), 1e-2, None)
     moved = norm({name: p.detach() - before[name] for name, p in model.named_parameters()})
     assert moved == pytest.approx(1e-2 * done.grad_norm, rel=1e-3)
 
 
 def test_no_gradient_is_left_for_the_next_step() -> None:
     model = make_model()
-    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1, 2)
-    optimizer = build_optimizer(SGD, team.parameters)
-    update(team, optimizer, [make_batch([(3, 4)]), make_batch([(2, 5)], 1)], StepContext(0), 0.1, 1.0)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    optimizer = build_optimizer(SGD, accumulator.parameters)
+    update(accumulator, optimizer, [make_batch([(3, 4)]), make_batch([(2, 5)], 1)], StepContext(0), 0.1, 1.0)
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
@@ -199,19 +192,19 @@ def test_no_gradient_is_left_for_the_next_step() -> None:
 @pytest.mark.parametrize("max_grad_norm", [None, 1.0])
 def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm: float | None) -> None:
     model = make_model()
-    team = Workers(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
-    optimizer = build_optimizer(AdamConfig(), team.parameters)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    optimizer = build_optimizer(AdamConfig(), accumulator.parameters)
     good = make_batch([(3, 4)])
-    update(team, optimizer, [good], StepContext(0), 0.1, max_grad_norm)
+    update(accumulator, optimizer, [good], StepContext(0), 0.1, max_grad_norm)
     model.decoder.norm.weight.data[0] = value
     before = weights_of(model)
     state = [{name: v.clone() for name, v in s.items()} for s in optimizer.state_dict()["state"].values()]
     with pytest.raises(NonFiniteGradient, match=r"gradient norm .* over 5 units"):
-        update(team, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
+        update(accumulator, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
     for name, after in weights_of(model).items():
         assert torch.equal(after.nan_to_num(0.5), before[name].nan_to_num(0.5))
     for old, new in zip(state, optimizer.state_dict()["state"].values(), strict=True):
         assert all(torch.equal(old[name], new[name]) for name in old)
     model.decoder.norm.weight.data[0] = 1.0
-    done = update(team, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
+    done = update(accumulator, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
     assert np.isfinite(done.grad_norm)
