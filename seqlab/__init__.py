@@ -3,16 +3,11 @@
 `seqlab.train(config)` trains, `seqlab.load(run_dir)` gives a trained run. Both import torch only when called.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqlab.inference import load
     from seqlab.training import train
-
-# OpenMP's threads spin while they wait for each other. With another busy process on the machine, each wait then lasts
-# until the scheduler moves in: training was seen to fall to a tenth of its speed. Must be set before torch is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]

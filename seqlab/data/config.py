@@ -73,8 +73,9 @@ class DataConfig:
     """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
 
     micro_batch_tokens: Annotated[int, Field(ge=1)] = 1024
-    """Padded tokens per micro-step, on the side that has more; a longer pair is a micro-step of its own. Memory and
-    speed depend on it, the update only as far as it decides which pairs go together."""
+    """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
+    steps are made so small that every step has equally many. Memory and speed depend on it, the update only as far as
+    it decides which pairs go together."""
 
     chunk_pairs: Annotated[int, Field(ge=1)] = 131_072
     """Pairs shuffled, sorted by length and cut into steps together: memory grows with it."""
@@ -100,9 +101,4 @@ class DataConfig:
         if (self.valid_src is None) != (self.valid_tgt is None):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
-        if self.micro_batch_tokens > self.batch_tokens:
-            raise ValueError(
-                f"`micro_batch_tokens` must not exceed `batch_tokens` ({self.batch_tokens}), but is "
-                f"{self.micro_batch_tokens} instead."
-            )
         return self

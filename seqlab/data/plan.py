@@ -32,7 +32,7 @@ def plan_chunk(
     order = length_order(src_lengths, tgt_lengths, rng)
     widths = np.maximum(src_lengths, tgt_lengths)
     num_steps = max(1, round(int(tgt_lengths.sum()) / batch_tokens))
-    # As small as lets every step have the same number of micro-steps: threads and ranks then finish together.
+    # As small as lets every step have the same number of micro-steps: ranks then finish together.
     count = len(cut(order, widths, micro_batch_tokens))
     budget = math.ceil(micro_batch_tokens * count / (num_steps * math.ceil(count / num_steps)))
     # The first micro-step is a random part of a whole one, so that the cuts after it move between epochs.

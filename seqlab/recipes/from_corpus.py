@@ -53,6 +53,8 @@ LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
+MICRO_BATCH_TOKENS = 2400
+"""Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
 VALID_PAIRS = 50
 """Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
 SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
@@ -109,7 +111,6 @@ def _base(overrides: Sequence[Override]) -> dict[str, Any]:
     # Where fields bound each other, the open ones start so that no given one is refused for another's default.
     base: dict[str, Any] = {
         "optim": {"schedule": {"family": "linear"}},
-        "data": {"batch_tokens": 2**40, "micro_batch_tokens": 1},
         "model": {"family": "transformer", "num_heads": 1},
     }
     origin = dict(overrides).get("init_from")
@@ -181,10 +182,8 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
     choices.set("data.max_length", limit, f"999 in 1,000 pairs have no more than {tokens.longest:,} tokens on a side")
     size = f"{tokens.tgt:,.0f} target tokens"
     batch = _power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
-    if choices.is_given("data.micro_batch_tokens"):
-        batch = max(batch, choices.get("data.micro_batch_tokens"))
-    batch = choices.set("data.batch_tokens", batch, f"the corpus has {size}")
-    choices.set("data.micro_batch_tokens", min(batch, 2048), "small enough for any machine's memory")
+    choices.set("data.batch_tokens", batch, f"the corpus has {size}")
+    choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "small enough for any machine's memory")
 
 
 def _choose_model(choices: Choices, tokens: Tokens) -> None:

@@ -24,7 +24,7 @@ def multi30k_en_de(run_dir: Path) -> Config:
             test_tgt=[str(splits["test"]["de"])],
             tokenizer=SentencePieceBpeConfig(vocab_size=8000),
             batch_tokens=2048,
-            micro_batch_tokens=1100,
+            micro_batch_tokens=2400,  # one micro-step a step
         ),
         model=TransformerConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
         objective=CrossEntropyConfig(label_smoothing=0.1),
@@ -33,5 +33,5 @@ def multi30k_en_de(run_dir: Path) -> Config:
             schedule=LinearScheduleConfig(warmup_steps=1000),
             average_last=10,
         ),
-        training=TrainingConfig(max_steps=20_000, log_every=100, save_every=250, valid_every=1000),
+        training=TrainingConfig(max_steps=18_000, log_every=100, save_every=250, valid_every=1000),
     )

@@ -22,7 +22,7 @@ def number_words(run_dir: Path) -> Config:
             valid_tgt=str(splits["valid"]["de"]),
             tokenizer=SentencePieceBpeConfig(vocab_size=560),
             batch_tokens=2048,
-            micro_batch_tokens=1024,
+            micro_batch_tokens=3200,
         ),
         model=TransformerConfig(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=3, num_decoder_layers=3),
         objective=CrossEntropyConfig(label_smoothing=0.1),

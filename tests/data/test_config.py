@@ -25,7 +25,6 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
         ({"valid_src": "v"}, "`valid_src` is given, so `valid_tgt` is needed too"),
         ({"valid_tgt": "v"}, "`valid_tgt` is given, so `valid_src` is needed too"),
         ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
-        ({"batch_tokens": 512}, r"`micro_batch_tokens` must not exceed `batch_tokens` \(512\), but is 1024"),
         ({"max_lenght": 3}, "max_lenght"),
         ({"subword_sampling": 1.0}, "less than 1"),
     ],

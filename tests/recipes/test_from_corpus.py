@@ -101,7 +101,7 @@ def test_thirty_thousand_sentences_get_about_the_tuned_recipe(tmp_path: Path, en
     model = config.model
     assert (model.d_model, model.d_ff, model.num_heads, model.num_encoder_layers) == (128, 256, 4, 4)
     assert (model.dropout, model.tied_embeddings, config.data.joint_vocabulary) == (0.3, "all", True)
-    assert (config.data.batch_tokens, config.data.micro_batch_tokens) == (2048, 2048)
+    assert (config.data.batch_tokens, config.data.micro_batch_tokens) == (2048, 2400)
     assert config.optim.optimizer.lr == pytest.approx(4e-3, rel=0.05)
     assert config.optim.schedule.family == "linear"
     assert 12_000 < config.training.max_steps < 25_000
@@ -156,8 +156,8 @@ def test_several_corpora_count_as_one(tmp_path: Path) -> None:
         ),
         ({"model__d_model": "90"}, {"model.num_heads": 3, "model.d_ff": 180}),
         ({"model__d_model": "256", "model__d_ff": "300"}, {"model.d_ff": 300}),
-        ({"data__batch_tokens": "1000"}, {"data.micro_batch_tokens": 1000, "data.batch_tokens": 1000}),
-        ({"data__micro_batch_tokens": "3000"}, {"data.micro_batch_tokens": 3000, "data.batch_tokens": 3000}),
+        ({"data__batch_tokens": "1000"}, {"data.micro_batch_tokens": 2400, "data.batch_tokens": 1000}),
+        ({"data__micro_batch_tokens": "3000"}, {"data.micro_batch_tokens": 3000}),
         (
             {"training__max_steps": "640"},
             {"optim.schedule.warmup_steps": 38, "training.save_every": 10, "training.valid_every": 40},
