@@ -118,15 +118,12 @@ def _base(overrides: Sequence[Override]) -> dict[str, Any]:
         return base
     folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
     folder.read_description()
-    values = to_dict(read_config(folder))
+    values: dict[str, Any] = to_dict(read_config(folder))
     for key in SETTLED_BY_ORIGIN:
         section, _, name = key.rpartition(".")
-        _section(base, section)[name] = _section(values, section)[name]
+        target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
+        target[name] = source[name]
     return base
-
-
-def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
-    return values[name] if name else values
 
 
 def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
