@@ -108,7 +108,7 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
-                    "ensemble must share their tokenizers (train the second with `training.init_from` or copy the "
+                    "ensemble must share their tokenizers (train the second with `--init_from`, or copy the "
                     "tokenizer)."
                 )
 
