@@ -101,7 +101,7 @@ class Translator:
         found = decode_rows(
             self.model,
             rows,
-            config,
+            config.limited_to(self.max_src_tokens + 1),
             self.tgt_tokenizer,
             prefixes=None if prefixes is None else self._forced(prefixes, pieces),
             batch_tokens=batch_tokens,

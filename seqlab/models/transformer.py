@@ -50,7 +50,8 @@ class TransformerConfig:
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     """How positions are encoded."""
     max_length: int = 512
-    """Longest sequence in tokens with `positions: learned`, and the limit that inference cuts longer input at."""
+    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
+    `positions: learned` also in training."""
     activation: Activation = "relu"
     """Non-linearity of the feed-forward networks."""
     tied_embeddings: Literal["all", "decoder", "none"] = "all"

@@ -73,6 +73,11 @@ class Config:
                 f"`optim.average_last` ({self.optim.average_last}) and `optim.ema_decay` ({self.optim.ema_decay}) are "
                 "two averages of the weights, but one is used: set one of them to 0."
             )
+        if self.model.positions == "learned" and self.data.max_length >= self.model.max_length:
+            raise ValueError(
+                f"`model.positions: learned` needs `model.max_length` ({self.model.max_length}) above "
+                f"`data.max_length` ({self.data.max_length}), as each sequence has one special id more."
+            )
         return self
 
 

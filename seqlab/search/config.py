@@ -1,6 +1,7 @@
 """How to search: one typed config for greedy and beam search."""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import ConfigDict
@@ -33,6 +34,10 @@ class SearchConfig:
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
+
+    def limited_to(self, max_length: int) -> "SearchConfig":
+        """Give the same search with hypotheses of at most `max_length` ids."""
+        return replace(self, max_length=min(self.max_length, max_length))
 
     def __post_init__(self) -> None:
         for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):

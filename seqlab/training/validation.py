@@ -39,7 +39,7 @@ def validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
             nll -= float(model.score(batch.to(run.machine.device)).sum(dtype=torch.float64))
             tokens += batch.num_tgt_tokens
         src_rows = [run.data.valid.src[index] for index in range(len(run.data.valid))]
-        search = run.config.training.valid_search
+        search = run.config.training.valid_search.limited_to(run.config.model.max_length)
         hypotheses = decode_text(model, src_rows, search, run.tgt_tokenizer, device=run.machine.device)
     assert run.data.valid.tgt_text is not None, "validation pairs are cached with their text"
     references = run.data.valid.tgt_text.texts()

@@ -45,3 +45,9 @@ def test_limits_follow_the_source_and_the_cap() -> None:
     assert length_limits(None, 2, SearchConfig(max_length=7)) == ([1, 1], [7, 7])
     shrinking = SearchConfig(max_length_ratio=1, max_length_offset=-3)
     assert length_limits([1, 4, 9], 3, shrinking) == ([1, 1, 1], [1, 1, 6])
+
+
+def test_a_limit_shortens_and_never_lengthens() -> None:
+    config = SearchConfig(beam_size=3, max_length=100)
+    assert config.limited_to(40) == SearchConfig(beam_size=3, max_length=40)
+    assert config.limited_to(400) == config

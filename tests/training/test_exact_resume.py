@@ -62,14 +62,15 @@ def test_stopped_and_continued(corpus: Path, tmp_path: Path, optim: OptimConfig)
     [
         {"data": {"prefetch_steps": 0}},
         {"data": {"subword_sampling": 0.0, "joint_vocabulary": False}, "model": {"tied_embeddings": "none"}},
-        {
+        {  # the validation set is decoded up to the model's `max_length`, which is less than the search's own limit
             "model": {
                 "norm": "post",
                 "positions": "learned",
-                "max_length": 128,
+                "max_length": 48,
                 "attention_dropout": 0.1,
                 "activation_dropout": 0.1,
-            }
+            },
+            "data": {"max_length": 47},
         },
         {"precision": "bf16"},
         {"threads": 2},

@@ -1,0 +1,30 @@
+"""Settings that are possible each on its own, but not together."""
+
+from typing import Any
+
+import pytest
+
+from seqlab.runs.config import from_dict
+
+DATA = {"train_src": "a.en", "train_tgt": "a.de"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"optim": {"average_last": 3, "ema_decay": 0.9}}, r"`optim.average_last` \(3\) and `optim.ema_decay` \(0.9\)"),
+        (
+            {"data": {"max_length": 64}, "model": {"family": "transformer", "positions": "learned", "max_length": 64}},
+            r"`model.max_length` \(64\) above `data.max_length` \(64\)",
+        ),
+    ],
+)
+def test_impossible_combinations_are_refused(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_dict({**sections, "data": {**DATA, **sections.get("data", {})}})
+
+
+def test_learned_positions_that_reach_are_accepted() -> None:
+    model = {"family": "transformer", "positions": "learned", "max_length": 65}
+    config = from_dict({"data": {**DATA, "max_length": 64}, "model": model})
+    assert (config.model.max_length, config.data.max_length) == (65, 64)
