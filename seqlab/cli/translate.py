@@ -56,11 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
         buffer_lines = arguments.buffer_lines
         if buffer_lines is None:
             buffer_lines = 1 if stream.isatty() else BUFFER_LINES
-        prefixes, replaced = Prefixes(arguments.prefix), 0
+        prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, 1
         with progress_bar(stream, output) as advance:
             for lines in line_blocks(stream, name, buffer_lines):
                 forced = prefixes.take(len(lines))
-                translations = trained.translate_detailed(lines, prefixes=forced, progress=advance, **options)
+                translations = trained.translate_detailed(
+                    lines, prefixes=forced, progress=advance, first_line=first_line, **options
+                )
+                first_line += len(lines)
                 write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
                 replaced += sum(translation.control_characters for translation in translations)
         prefixes.check_end()

@@ -15,7 +15,7 @@ from seqlab.text import Tokenizer
 BATCH_TOKENS = 10_240
 """Padded source tokens times `beam_size` that are searched together unless the caller says otherwise.
 
-On 2 CPU cores fewer are slower (a third at half as many), and more are no faster: the scores of a step no longer fit
+On a CPU fewer are slower (a quarter at a quarter as many), and more are no faster: the scores of a step no longer fit
 into memory that is reused.
 """
 

@@ -52,6 +52,7 @@ class Run:
         prefixes: Sequence[str] | None = None,
         batch_tokens: int = BATCH_TOKENS,
         progress: Callable[[int], None] | None = None,
+        first_line: int = 1,
         **search: Any,
     ) -> list[Translation]:
         """Translate lines and give n-best lists with scores and what happened to each line.
@@ -61,10 +62,13 @@ class Run:
             prefixes: for each line the text that its translations must begin with.
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
+            first_line: the number of the first line in its file, for messages.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
         config = SearchConfig(**search)
-        return self.translator.translate(lines, config, prefixes=prefixes, batch_tokens=batch_tokens, progress=progress)
+        return self.translator.translate(
+            lines, config, prefixes=prefixes, batch_tokens=batch_tokens, progress=progress, first_line=first_line
+        )
 
     def score(
         self,

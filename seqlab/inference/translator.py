@@ -82,6 +82,7 @@ class Translator:
         prefixes: Sequence[str] | None = None,
         batch_tokens: int = BATCH_TOKENS,
         progress: Callable[[int], None] | None = None,
+        first_line: int = 1,
     ) -> list[Translation]:
         """Translate each line; the batch size changes speed and memory, never an answer.
 
@@ -91,6 +92,7 @@ class Translator:
             prefixes: for each line the text that its translations must begin with; may be empty.
             batch_tokens: padded source tokens times `beam_size` that are searched together.
             progress: called after each batch with its number of pieces of lines.
+            first_line: the number of the first line in its file, for messages.
 
         Raises:
             ValueError: a line holds a newline, or there are more or fewer prefixes than lines.
@@ -111,7 +113,7 @@ class Translator:
         texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best])
         remaining, decoded = iter(texts), iter(found)
         translations = []
-        for number, parts in enumerate(pieces, start=1):
+        for number, parts in enumerate(pieces, start=first_line):
             bests = [next(decoded) for _ in parts]
             part_texts = [[next(remaining) for _ in best] for best in bests]
             translations.append(_joined(parts, bests, part_texts, config))

@@ -180,3 +180,10 @@ def test_a_reader_that_has_seen_enough(run_dir: Path) -> None:
     process.stdin.close()
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 141
+
+
+def test_a_line_that_is_cut_is_named_by_its_number_in_the_file(seqlab, run_dir: Path) -> None:
+    lines = ["abc", "def", "ghi", "long. " * 40, "z"]
+    result = seqlab("translate", run_dir, "--buffer_lines", "2", *FAST, stdin=encoded(lines))
+    assert result.err.count("too long for the model") == 1
+    assert "line 4 is too long for the model" in result.err
