@@ -1,5 +1,6 @@
 """Files named on the command line, opened for reading and writing."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from seqlab.data.readers import iter_lines, open_binary, read_lines
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -22,7 +25,10 @@ def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def output_stream(path: str | None) -> Iterator[BinaryIO]:
-    """Open standard output, or a file that appears when everything is written: until then it has a temporary name."""
+    """Open standard output, or a file that appears when everything is written: until then it has a temporary name.
+
+    What was written before a failure stays under the temporary name, and is named.
+    """
     if path is None or path == "-":
         yield sys.stdout.buffer
         return
@@ -36,8 +42,12 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         with building.open("wb") as stream:
             yield stream
         building.replace(final)
-    finally:
-        building.unlink(missing_ok=True)
+    except BaseException:
+        if building.exists() and building.stat().st_size:
+            logger.warning("%s was not finished: what there is so far is in %s", final, building)
+        else:
+            building.unlink(missing_ok=True)
+        raise
 
 
 def all_lines(path: str) -> list[str]:

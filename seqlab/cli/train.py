@@ -83,22 +83,30 @@ def run(arguments: argparse.Namespace) -> int:
         make_parser().print_help()
         print_fields(arguments.recipe, overrides, run_dir)
         return 0
-    config = make_config(arguments.recipe, overrides, run_dir)
 
+    from seqlab.runs import RunFolder
     from seqlab.training import train
+    from seqlab.training.begin import check_folder
 
+    check_folder(RunFolder(run_dir), arguments.overwrite)  # before a recipe writes data there
+    config = make_config(arguments.recipe, overrides, run_dir, arguments.overwrite)
     train(config, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
     logger.info("trained: %s (next: seqlab translate %s < FILE)", run_dir, run_dir)
     return 0
 
 
-def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> "Config":
+def make_config(
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
+) -> "Config":
     """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
         from seqlab.recipes import from_corpus
+        from seqlab.runs import RunFolder
 
+        if RunFolder(run_dir).exists() and not overwrite:
+            return _chosen_before(run_dir, overrides)
         return from_corpus(overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
@@ -111,7 +119,23 @@ def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Pa
             f"there is no recipe `{recipe}`; the nearest is `{nearest}` (of {', '.join(RECIPES)}; a config file ends "
             "in .yaml)"
         )
+    if overrides:
+        with TemporaryDirectory() as folder:  # what is refused is refused before the recipe writes anything
+            override(RECIPES[recipe](Path(folder)), overrides)
     return override(RECIPES[recipe](run_dir), overrides)
+
+
+def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":
+    """Take the choices of the run that is continued, so that only given fields can differ from them."""
+    from seqlab.runs import RunFolder, override
+    from seqlab.runs.config import to_dict
+    from seqlab.runs.load import read_config
+    from seqlab.training.resume import flatten
+
+    config = read_config(RunFolder(run_dir))
+    known = flatten(to_dict(config))
+    # What is given again is left out: a tag would reset its section.
+    return override(config, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
 def default_run_dir(recipe: str | None, overrides: Sequence["Override"]) -> Path:

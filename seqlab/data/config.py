@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.text import SentencePieceBpeConfig, TokenizerConfig
+from seqlab.text import SentencePieceBpeConfig, SentencePieceUnigramConfig, TokenizerConfig
 
 
 def _as_list(value: Any) -> Any:
@@ -101,4 +101,11 @@ class DataConfig:
         if (self.valid_src is None) != (self.valid_tgt is None):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
+        if self.subword_sampling > 0 and not isinstance(
+            self.tokenizer, SentencePieceBpeConfig | SentencePieceUnigramConfig
+        ):
+            raise ValueError(
+                f"`subword_sampling` must be 0 for a `{self.tokenizer.kind}` tokenizer, which always cuts a line in "
+                f"the same way, but is {self.subword_sampling} instead."
+            )
         return self

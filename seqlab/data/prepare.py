@@ -89,12 +89,12 @@ def prepare(
         ValueError: a corpus cannot be read, its sides are of unequal length, or no pair is left to train on.
     """
     tokenizers = (src_tokenizer, tgt_tokenizer)
-    content_hashes = _hash_inputs(config)
+    content_hashes = hash_inputs(config)
     key = _cache_key(config, content_hashes, tokenizers)
     try:
         return _open(folder, key, content_hashes)
     except ValueError as reason:
-        logger.info("Encoding the corpora: %s.", reason)
+        logger.info("Encoding the corpora%s.", f": {reason}" if folder.exists() else "")
     # Built beside its place and renamed: a folder of this name is always whole.
     building = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(building, ignore_errors=True)
@@ -188,7 +188,8 @@ def _overlaps(routes: list[Route], test: list[Survey]) -> list[Overlap]:
     return overlaps + [measure_overlap("test", each, train) for each in test]
 
 
-def _hash_inputs(config: DataConfig) -> dict[str, str]:
+def hash_inputs(config: DataConfig) -> dict[str, str]:
+    """Give the SHA-256 of each input file, by path; raises FileNotFoundError for a missing one."""
     specs = [*config.train_src, *config.train_tgt, *config.test_src, *config.test_tgt]
     if config.valid_src is not None and config.valid_tgt is not None:
         specs += [config.valid_src, config.valid_tgt]

@@ -61,6 +61,13 @@ class TransformerConfig:
     def _check(self) -> "TransformerConfig":
         if self.d_model % self.num_heads:
             raise ValueError(f"`d_model` {self.d_model} must be divisible by `num_heads` {self.num_heads}.")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"`positions: sinusoidal` needs an even `d_model`, but it is {self.d_model} instead.")
+        if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
+            raise ValueError(
+                f"`positions: rotary` needs an even head size, but `d_model / num_heads` is "
+                f"{self.d_model // self.num_heads} instead."
+            )
         for name in ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers", "max_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)} instead.")
@@ -260,7 +267,7 @@ def _feed_forward(config: TransformerConfig) -> FeedForward:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Glorot-uniform weights (fused projections one part at a time) and zero biases."""
+    """Glorot-uniform weights, those that are a multiple of their input one square part at a time; zero biases."""
     if isinstance(module, nn.Linear):
         parts = (
             max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1

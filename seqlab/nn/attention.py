@@ -22,6 +22,7 @@ def explicit_attention(
     16 to 32 positions, and bf16 products of small matrices build a kernel for each new shape where fp32 ones do not.
     """
     with torch.autocast(query.device.type, enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
         scores = (query * query.size(-1) ** -0.5) @ key.transpose(-2, -1)  # (B, H, T, S)
         if bias is not None:
             scores = scores + bias

@@ -47,9 +47,10 @@ class VocabularyProjection(nn.Module):
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = compute_dtype(self.weight)
-        losses: tuple[Tensor, Tensor, Tensor] = _BlockwiseLoss.apply(
-            hidden, self.weight, targets, label_smoothing, consistency, dtype
-        )
+        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit below
+            losses: tuple[Tensor, Tensor, Tensor] = _BlockwiseLoss.apply(
+                hidden, self.weight, targets, label_smoothing, consistency, dtype
+            )
         return losses
 
 

@@ -53,6 +53,8 @@ LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
+LEAST_INTERVAL = 10
+"""Steps between two checkpoints at least: a validation comes with every fourth."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
 VALID_PAIRS = 50
@@ -223,11 +225,11 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     progress = f"{steps:,} steps in all"
     choices.set("optim.schedule.warmup_steps", min(4000, _rounded(0.06 * steps)), progress)
-    save_every = choices.set("training.save_every", max(1, _rounded(steps / 64)), progress)
+    save_every = choices.set("training.save_every", max(min(steps, LEAST_INTERVAL), _rounded(steps / 64)), progress)
     choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
     choices.set("training.log_every", _within(steps // 100, 1, 50), progress)
     if not choices.get("optim.ema_decay"):
-        choices.set("optim.average_last", 10, f"that is the last {10 * save_every:,} of {progress}")
+        choices.set("optim.average_last", 10, f"that is the last {min(steps, 10 * save_every):,} of {progress}")
     metric, reason = _metric(found)
     choices.set("training.valid_metric", metric, reason)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from seqlab.corpora import locate
 from seqlab.corpora import number_words as corpus
 from seqlab.data.config import DataConfig
 from seqlab.models import TransformerConfig
@@ -13,7 +14,10 @@ from seqlab.text import SentencePieceBpeConfig
 
 def number_words(run_dir: Path) -> Config:
     """Write the corpus to `run_dir/data` and translate it with a Transformer over 300 subwords and 256 bytes."""
-    splits = corpus.write(run_dir / "data")
+    folder = run_dir / "data"
+    if not (folder.exists() and any(folder.iterdir())):
+        corpus.write(folder)
+    splits = locate("number_words", folder)  # refuses other files of these names, and never replaces them
     return Config(
         data=DataConfig(
             train_src=[str(splits["train"]["en"])],

@@ -73,6 +73,11 @@ class Config:
                 f"`optim.average_last` ({self.optim.average_last}) and `optim.ema_decay` ({self.optim.ema_decay}) are "
                 "two averages of the weights, but one is used: set one of them to 0."
             )
+        if self.model.tied_embeddings == "all" and not self.data.joint_vocabulary:
+            raise ValueError(
+                "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: "
+                "false` their ids mean different things: set `model.tied_embeddings` to `decoder` or `none`."
+            )
         if self.model.positions == "learned" and self.data.max_length >= self.model.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.model.max_length}) above "

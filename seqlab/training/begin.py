@@ -42,6 +42,12 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
         )
 
 
+def check_folder(folder: RunFolder, overwrite: bool) -> None:
+    """Raise ValueError, having touched nothing, where a folder can neither be continued nor become a run."""
+    if not folder.exists():
+        refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
+
+
 def remove_run(folder: RunFolder) -> None:
     """Remove a run from its folder, but not the data that a recipe wrote there."""
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)

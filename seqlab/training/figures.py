@@ -1,6 +1,5 @@
 """Sums over the steps since the last log line: part of a run's state, so that a continued run logs the same line."""
 
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,13 +21,11 @@ class Figures:
     grad_norm: float = 0.0
     steps: int = 0
     seconds: float = 0.0
-    """Time spent before this process took over."""
+    """Time of the steps themselves, without validations and checkpoints."""
 
-    def __post_init__(self) -> None:
-        self._started = time.monotonic()
-
-    def add(self, data: TrainingStep, done: Update) -> None:
-        """Count a step."""
+    def add(self, data: TrainingStep, done: Update, seconds: float) -> None:
+        """Count a step and the time that it took, waiting for its data included."""
+        self.seconds += seconds
         self.total += done.total
         self.count += done.count
         for name, value in done.logs.items():
@@ -46,14 +43,11 @@ class Figures:
             "loss": self.total / self.count,
             **{name: value / self.count for name, value in self.logs.items()},
             "grad_norm": self.grad_norm / self.steps,
-            "tgt_tokens_per_second": self.tgt_tokens / self._elapsed(),
+            "tgt_tokens_per_second": self.tgt_tokens / self.seconds,
             "src_padding": 1 - self.src_tokens / self.padded_src_tokens,
             "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
         }
 
     def to_json(self) -> dict[str, Any]:
         """Give what a checkpoint keeps."""
-        return asdict(self) | {"seconds": self._elapsed()}
-
-    def _elapsed(self) -> float:
-        return self.seconds + time.monotonic() - self._started
+        return asdict(self)

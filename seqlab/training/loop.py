@@ -43,8 +43,9 @@ def fit(run: TrainingRun) -> None:
         Prefetch(steps, config.data.prefetch_steps) as prefetched,
         ProgressBar(config.training, progress) as bar,
     ):
+        step_started = time.monotonic()
         for data in prefetched:
-            run.figures.add(data, _train_step(run, data))
+            run.figures.add(data, _train_step(run, data), time.monotonic() - step_started)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
             if progress.step % config.training.log_every == 0:
@@ -59,10 +60,13 @@ def fit(run: TrainingRun) -> None:
                 run.save(averaged)
                 if _is_finished(run):
                     return
-            elif progress.step % config.training.save_every == 0 or stop is not None:
+            elif stop is not None:
+                run.save(run.inference_weights())
+            elif progress.step % config.training.save_every == 0:
                 run.save()
             if stop is not None:
                 raise Interrupted(stop, progress.step)
+            step_started = time.monotonic()
 
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:

@@ -56,9 +56,8 @@ def _columns(specs: str | list[str] | None) -> list[str | None]:
 
 
 def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
-    """Restore the last checkpoint, after checking that the data is the same; warn where the machine is another."""
+    """Restore the last checkpoint; warn where the machine is another."""
     description = run.folder.read_description()
-    _check_content(run, description["data_sha256"])
     steps = checkpoint_steps(run.folder.checkpoints)
     if steps:
         run.restore(steps[-1])
@@ -76,16 +75,17 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
         run.journal.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
 
 
-def _check_content(run: TrainingRun, known: list[str]) -> None:
-    found = list(run.data.content_hashes.items())
+def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
+    """Raise ValueError where a run was begun with other data: `content_hashes` are the SHA-256 by path."""
+    known, found = folder.read_description()["data_sha256"], list(content_hashes.items())
     if len(found) != len(known):
         raise ValueError(
-            f"{run.folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "
+            f"{folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "
             "same ones, choose another `--run_dir`, or start anew with `--overwrite`."
         )
     for (path, digest), before in zip(found, known, strict=True):
         if digest != before:
             raise ValueError(
-                f"{path} has changed since the run in {run.folder.path} was begun: restore the file, choose another "
+                f"{path} has changed since the run in {folder.path} was begun: restore the file, choose another "
                 "`--run_dir`, or start anew with `--overwrite`."
             )

@@ -111,6 +111,8 @@ class TrainingRun:
             "journal_size": self.journal.size(),
         }
         tensors = {WEIGHTS: self.weights(), STATE_TENSORS: self._state_tensors()}
+        if self.moving_average is not None:
+            averaged = self.moving_average.weights
         if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         write_checkpoint(self.folder.checkpoints, self.progress.step, tensors, state)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.prepare import PreparedData, hash_inputs, prepare, training_lines
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.optimizers import build_optimizer
@@ -22,7 +22,7 @@ from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
-from seqlab.training.resume import check_resumable, resume
+from seqlab.training.resume import check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,10 @@ def _train(config: Config, folder: RunFolder, overwrite: bool, command: Sequence
     changes = check_resumable(folder, config) if resuming else {}
     if config.init_from is not None and not resuming:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
+    if resuming:
+        check_content(folder, hash_inputs(config.data))
     if overwrite:
+        training_lines(config.data)  # reads the corpora: what is there goes only when a new run is possible
         remove_run(folder)
     if not resuming:
         begin_folder(config, folder)

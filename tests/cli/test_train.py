@@ -1,5 +1,6 @@
 """seqlab train: from a command line to a config; training itself is tested elsewhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from seqlab.cli.train import default_run_dir, make_config
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.fields import list_fields
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
 
 
@@ -158,3 +161,32 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
     assert '  --optim.optimizer.family sgd | adam | adamw | radam = "sgd"\n' in text
     assert "optim.optimizer with adam:\n" in text
+
+
+def test_a_continued_run_keeps_what_was_chosen_for_it(
+    seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path
+) -> None:
+    """Neither more steps nor a family that is named again changes what else was chosen at the beginning."""
+    monkeypatch.setattr(recipes, "from_corpus", lambda overrides: pytest.fail("the corpus is not asked again"))
+    corpus = ("--run_dir", run_dir, "--data.train_src", "a.en", "--data.train_tgt", "a.de")
+    before = read_config(RunFolder(run_dir))
+    options = ("--training.max_steps", "99999", "--model.family", "transformer")
+    assert seqlab("train", *corpus, *options).status == 0
+    [call] = calls
+    assert call["config"] == replace(before, training=replace(before.training, max_steps=99999))
+
+
+def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path) -> None:
+    result = seqlab("train", "number_words", "--run_dir", tmp_path / "run", "--model.num_heads", "7")
+    assert result.status == 2
+    assert "`d_model` 128 must be divisible by `num_heads` 7" in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.en").write_text("mine\n", encoding="utf-8")
+    result = seqlab("train", "number_words", "--run_dir", tmp_path)
+    assert result.status == 2
+    assert (tmp_path / "data" / "train.en").read_text(encoding="utf-8") == "mine\n"
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.en"]

@@ -162,6 +162,15 @@ def test_overwrite_begins_anew(trained: Trained, run_dir: Path, tmp_path: Path) 
     train(config, tmp_path / "none_yet", overwrite=True)
 
 
+def test_an_overwrite_with_a_corpus_that_cannot_be_read_removes_nothing(
+    trained: Trained, run_dir: Path, tmp_path: Path
+) -> None:
+    missing = replace(trained[0], data=replace(trained[0].data, train_src=[str(tmp_path / "missing.en")]))
+    with pytest.raises(FileNotFoundError, match=r"missing\.en"):
+        train(missing, run_dir, overwrite=True)
+    assert_equal_runs(run_dir, trained[1])
+
+
 def test_an_overwrite_that_was_killed_leaves_no_run_behind(
     trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
