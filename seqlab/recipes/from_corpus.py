@@ -113,7 +113,7 @@ def _base(overrides: Sequence[Override]) -> dict[str, Any]:
     # Where fields bound each other, the open ones start so that no given one is refused for another's default.
     base: dict[str, Any] = {
         "optim": {"schedule": {"family": "linear"}},
-        "model": {"family": "transformer", "num_heads": 1},
+        "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
     }
     origin = dict(overrides).get("init_from")
     if origin is None:

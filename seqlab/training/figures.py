@@ -43,7 +43,7 @@ class Figures:
             "loss": self.total / self.count,
             **{name: value / self.count for name, value in self.logs.items()},
             "grad_norm": self.grad_norm / self.steps,
-            "tgt_tokens_per_second": self.tgt_tokens / self.seconds,
+            "tgt_tokens_per_second": self.tgt_tokens / max(self.seconds, 1e-9),
             "src_padding": 1 - self.src_tokens / self.padded_src_tokens,
             "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
         }
