@@ -30,7 +30,15 @@ def explain(error: BaseException) -> tuple[str, int] | None:
             return f"error: {error}", USER_MISTAKE
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
             return f"error: {error}", FAILURE
+    if _is_out_of_memory(error):
+        return "error: memory ran out: lower `--batch_tokens`, or `--buffer_lines` where the input is long", FAILURE
     return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Know torch's errors by name and text, as importing it would make every command slow to start."""
+    is_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torch)
 
 
 def _is_raised_by_seqlab(trace: TracebackType | None) -> bool:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 LINES = [
     "abc def",
@@ -189,3 +190,23 @@ def test_a_line_that_is_cut_is_named_by_its_number_in_the_file(seqlab, run_dir: 
     result = seqlab("translate", run_dir, "--buffer_lines", "2", *FAST, stdin=encoded(lines))
     assert result.err.count("too long for the model") == 1
     assert "line 4 is too long for the model" in result.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+)
+def test_memory_that_runs_out_says_what_to_lower(seqlab, run_dir: Path, monkeypatch, error: BaseException) -> None:
+    def fail(batch, need_attention=False):
+        raise error
+
+    monkeypatch.setattr("seqlab.models.transformer.Transformer.start", lambda self, *rest: fail(*rest))
+    result = seqlab("translate", run_dir, *FAST, stdin=b"abc\n")
+    assert result.status == 1
+    assert result.err == (
+        "seqlab: error: memory ran out: lower `--batch_tokens`, or `--buffer_lines` where the input is long\n"
+    )
