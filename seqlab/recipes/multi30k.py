@@ -33,5 +33,5 @@ def multi30k_en_de(run_dir: Path) -> Config:
             schedule=LinearScheduleConfig(warmup_steps=1000),
             average_last=10,
         ),
-        training=TrainingConfig(max_steps=8000, log_every=100, save_every=250, valid_every=1000),
+        training=TrainingConfig(max_steps=15_000, log_every=100, save_every=250, valid_every=1000),
     )
