@@ -24,7 +24,8 @@ class TrainingConfig:
     max_steps: Annotated[int, Field(ge=1)] = 10_000
     """Updates in all; decaying schedules end here."""
     max_minutes: Annotated[float, Field(gt=0)] | None = None
-    """Stop after this many minutes of training (over all resumed parts), wherever the schedule is; null is no limit."""
+    """Stop after this many minutes of training (over all resumed parts); null is no limit. Where they end before
+    `max_steps`, a decaying schedule ends with them, by the pace so far: such a run is not repeatable bit for bit."""
     log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of training figures in metrics.jsonl."""
     save_every: Annotated[int, Field(ge=1)] = 500

@@ -71,8 +71,8 @@ def fit(run: TrainingRun) -> None:
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
     config, step = run.config, run.progress.step
-    peak = config.optim.optimizer.lr
-    lr = learning_rate(config.optim.schedule, peak, step, config.training.max_steps)
+    last = run.progress.expected_steps(config.training)
+    lr = learning_rate(config.optim.schedule, config.optim.optimizer.lr, step, last)
     with failed_update(run, data):
         done = update(
             run.accumulator, run.optimizer, data.micro_steps, StepContext(step), lr, config.optim.max_grad_norm
@@ -84,12 +84,12 @@ def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
 
 def _log(run: TrainingRun, bar: ProgressBar, steps_per_epoch: float) -> None:
     """Write the figures since the last line to the journal and begin new ones."""
-    progress, optim = run.progress, run.config.optim
+    progress = run.progress
     values = {
         "step": progress.step,
         "epoch": progress.step / steps_per_epoch,
         "minutes": progress.minutes,
-        "lr": learning_rate(optim.schedule, optim.optimizer.lr, progress.step - 1, run.config.training.max_steps),
+        "lr": run.optimizer.param_groups[0]["lr"],
         **run.figures.per_unit(),
     }
     run.journal.write("train", **values)

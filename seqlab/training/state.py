@@ -23,7 +23,7 @@ from seqlab.runs.checkpoint import (
     read_tensors,
     write_checkpoint,
 )
-from seqlab.runs.config import Config
+from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights
 from seqlab.text import Tokenizer
@@ -54,6 +54,15 @@ class Progress:
         self.best = ranked[:keep]
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1
         return is_best
+
+    def expected_steps(self, training: TrainingConfig) -> int:
+        """Tell how many updates there will be in all: fewer than `max_steps` where `max_minutes` ends them sooner.
+
+        That is judged by the pace so far, which is exact once the time is up.
+        """
+        if training.max_minutes is None or not self.minutes:
+            return training.max_steps
+        return min(training.max_steps, round(self.step * max(1.0, training.max_minutes / self.minutes)))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

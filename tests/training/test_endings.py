@@ -13,7 +13,8 @@ from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with
 
 import seqlab.training.loop
 from seqlab.objectives import OBJECTIVES, StepContext
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim.schedules import learning_rate
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import Config
@@ -110,6 +111,28 @@ def test_the_minutes_of_all_parts_count(corpus: Path, tmp_path: Path, monkeypatc
     assert len(journal_of(run_dir, ["valid"])) == 1
     train(with_training(config, max_minutes=6.0), run_dir)
     assert steps < journal_of(run_dir, ["valid"])[-1]["step"] < 3 * steps
+
+
+@pytest.mark.parametrize("max_steps", [30, 10_000])
+def test_a_decaying_schedule_ends_with_the_minutes(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_steps: int
+) -> None:
+    """What limits the run decides where the rate reaches 0: here about 40 steps by the clock, or 30 by number."""
+    clock = iter(range(0, 10**6, 30))
+
+    class Time:
+        @staticmethod
+        def monotonic() -> float:
+            return float(next(clock))
+
+    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=4))
+    config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=10_000, log_every=1, max_minutes=60.0)
+    rates = [line["lr"] for line in journal_of(train(config, tmp_path / "run"), ["train"])]
+    assert len(rates) == 30 if max_steps == 30 else 30 < len(rates) < 60
+    expected = [learning_rate(optim.schedule, 1e-3, step, len(rates)) for step in range(len(rates))]
+    assert rates == pytest.approx(expected, abs=2e-4)
+    assert rates[-1] < 5e-5
 
 
 def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_again(
