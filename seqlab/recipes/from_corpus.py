@@ -47,7 +47,7 @@ REFERENCE_TOKENS = 420_000
 """Target tokens of Multi30k, where the choices are those of its recipe."""
 SHARED_ALPHABET = 0.5
 """Share of characters in common from which the sides share a vocabulary: German and English have 0.75."""
-EPOCHS = 85
+EPOCHS = 75
 """Times through a corpus of that size; times fewer, the larger."""
 LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
