@@ -26,7 +26,7 @@ def add_inference_options(parser: Parser) -> None:
     )
 
 
-def load_run(arguments: argparse.Namespace) -> "Run":
+def load_named_runs(arguments: argparse.Namespace) -> "Run":
     """Load the runs that were named; raises ValueError as `seqlab.load` does."""
     import torch
 

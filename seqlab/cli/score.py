@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict
 
 from seqlab.cli.files import output_stream
-from seqlab.cli.inference_options import add_inference_options, load_run
+from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import progress_bar
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
     corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
-    trained = load_run(arguments)
+    trained = load_named_runs(arguments)
     with output_stream(arguments.output) as output, progress_bar(None, output) as advance:
         for pairs in in_batches(corpus.pairs(), arguments.buffer_lines):
             src_lines, tgt_lines = zip(*pairs, strict=True)

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
-    run_dir = arguments.run_dir or default_run_dir(arguments.recipe, overrides)
+    run_dir = arguments.run_dir or run_dir_of(arguments.recipe, overrides)
     if arguments.help:
         make_parser().print_help()
         print_fields(arguments.recipe, overrides, run_dir)
@@ -138,11 +138,11 @@ def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":
     return override(config, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
-def default_run_dir(recipe: str | None, overrides: Sequence["Override"]) -> Path:
+def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     """Return runs/RECIPE, the same with the name of a config file, or runs/SRC-TGT by the endings of the corpus."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
-    from seqlab.runs.folder import default_run_dir as run_dir_of_corpus
+    from seqlab.runs.folder import default_run_dir
     from seqlab.runs.overrides import parse
 
     given = dict(overrides)
@@ -153,7 +153,7 @@ def default_run_dir(recipe: str | None, overrides: Sequence["Override"]) -> Path
             f"name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt: {missing} is missing "
             "(see `seqlab train --help`)"
         ) from None
-    return run_dir_of_corpus(src, tgt)
+    return default_run_dir(src, tgt)
 
 
 def _is_config_file(recipe: str) -> bool:

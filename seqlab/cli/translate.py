@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqlab.cli.files import input_stream, output_stream
-from seqlab.cli.inference_options import add_inference_options, load_run
+from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_search_options, search_values
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("more than one hypothesis per line needs --json")
     if arguments.batch_tokens is not None:
         options["batch_tokens"] = arguments.batch_tokens
-    trained = load_run(arguments)
+    trained = load_named_runs(arguments)
     with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
         buffer_lines = arguments.buffer_lines
         if buffer_lines is None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype, open_array, write_json
+from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype, open_array
+from seqlab.durable import write_json
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from seqlab.data.encoded import EncodedPairs, PairsWriter
 from seqlab.data.parallel import ParallelCorpus, in_batches
 from seqlab.data.readers import require_file
 from seqlab.data.report import DataReport, DropLog, Overlap, measure_overlap
-from seqlab.data.rows import write_json
 from seqlab.data.survey import READ_LINES, Survey, ValidationSplit, duplicates, hash_lines, survey
+from seqlab.durable import write_json
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)

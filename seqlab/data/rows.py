@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.durable import rename, temporary_name, write_json
+
 CHECK_BYTES = 1 << 24
 W = TypeVar("W", bound="ArrayWriter | RowsWriter")
 
@@ -31,7 +33,7 @@ class ArrayWriter:
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.size = 0
         self._checksum = 0
-        self._file = _temporary(path).open("wb")
+        self._file = temporary_name(path).open("wb")
 
     def append(self, values: NDArray[Any]) -> None:
         data = np.ascontiguousarray(values, self.dtype).tobytes()
@@ -44,13 +46,13 @@ class ArrayWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(_temporary(self.path), self.path)
+        rename(temporary_name(self.path), self.path)
         description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
         write_json(_description(self.path), description)
 
     def discard(self) -> None:
         self._file.close()
-        _temporary(self.path).unlink(missing_ok=True)
+        temporary_name(self.path).unlink(missing_ok=True)
 
     def __enter__(self: W) -> W:
         return self
@@ -184,19 +186,6 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
         raise ValueError(f"{path}: the checksum differs from the one that was written.")
     # An empty file cannot be mapped.
     return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, sync and rename."""
-    with _temporary(path).open("w", encoding="utf-8", newline="\n") as stream:
-        json.dump(value, stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(_temporary(path), path)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
 
 
 def _description(path: Path) -> Path:

@@ -9,7 +9,9 @@ from torch import nn
 
 from seqlab.data.batch import collate
 from seqlab.models.interfaces import Stepper
-from seqlab.search import Hypothesis, SearchConfig, beam_search
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 
 BATCH_TOKENS = 10_240

@@ -12,7 +12,8 @@ from seqlab.inference.translator import Translation, Translator
 from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs import Config, LoadedRun, load_run
-from seqlab.search import Ensemble, SearchConfig
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
 from seqlab.text import Tokenizer
 
 

@@ -12,8 +12,9 @@ from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.lines import refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.models.interfaces import Stepper
-from seqlab.search import Hypothesis, SearchConfig
-from seqlab.search.length import length_penalty
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -95,17 +96,18 @@ class Translator:
             first_line: the number of the first line in its file, for messages.
 
         Raises:
-            ValueError: a line holds a newline, or there are more or fewer prefixes than lines.
+            ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
+        limited = config.limited_to(self.max_src_tokens + 1)
         found = decode_rows(
             self.model,
             rows,
-            config.limited_to(self.max_src_tokens + 1),
+            limited,
             self.tgt_tokenizer,
-            prefixes=None if prefixes is None else self._forced(prefixes, pieces),
+            prefixes=None if prefixes is None else self._forced(prefixes, pieces, limited, first_line),
             batch_tokens=batch_tokens,
             device=self.device,
             progress=progress,
@@ -126,13 +128,23 @@ class Translator:
         rows = encode(lines)
         return [cut(line, ids, self.max_src_tokens, encode) for line, ids in zip(lines, rows, strict=True)]
 
-    def _forced(self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]]) -> list[list[int]]:
-        """Force a line's prefix upon its first piece."""
+    def _forced(
+        self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]], config: SearchConfig, first_line: int
+    ) -> list[list[int]]:
+        """Force a line's prefix upon its first piece; raises ValueError for one that is too long."""
         if len(prefixes) != len(pieces):
             raise ValueError(f"`prefixes` must have one entry per line ({len(pieces)}), but has {len(prefixes)}.")
         refuse_newlines(prefixes, "prefixes")
         forced = []
-        for prefix, parts in zip(self.tgt_tokenizer.encode(prefixes), pieces, strict=True):
+        encoded = self.tgt_tokenizer.encode(prefixes)
+        for number, (prefix, parts) in enumerate(zip(encoded, pieces, strict=True), start=first_line):
+            _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
+            if parts[0].ids and len(prefix) >= limit:
+                raise ValueError(
+                    f"line {number}: its prefix has {len(prefix)} tokens, but its translation may have no more than "
+                    f"{limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
+                    f"(the model takes {self.max_src_tokens} at most)."
+                )
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])
         return forced

@@ -7,7 +7,6 @@ checkpoints/step_00000500/model.safetensors      the weights that are trained
 """
 
 import json
-import os
 import re
 import shutil
 import zlib
@@ -19,6 +18,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+from seqlab.durable import rename, write_bytes, write_json
 
 WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.json"
 CHECKSUMS = "crc32"
@@ -58,13 +59,11 @@ def write_checkpoint(
         for stem, content in tensors.items():
             serialized = save({name: value.detach().cpu().contiguous() for name, value in content.items()})
             checksums[stem] = zlib.crc32(serialized)
-            _write_synced(building / f"{stem}.safetensors", serialized)
-        _write_synced(building / STATE, json.dumps({**state, CHECKSUMS: checksums}).encode())
-        _sync_folder(building)
+            write_bytes(building / f"{stem}.safetensors", serialized)
+        write_json(building / STATE, {**state, CHECKSUMS: checksums})
         if final.exists():  # the same step again: it failed before, and was replayed
             delete_checkpoint(final)
-        building.rename(final)
-        _sync_folder(folder)
+        rename(building, final)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -117,18 +116,3 @@ def _damaged(path: Path, reason: object) -> ValueError:
         f"{path} is missing or damaged ({reason}). Delete the folder {path.parent} to go on from the checkpoint before "
         "it, where there is one; else train anew."
     )
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

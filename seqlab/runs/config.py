@@ -1,6 +1,5 @@
 """The whole config of a run: the sections of all rooms, read from and written to YAML."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +8,7 @@ from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig
+from seqlab.durable import write_bytes
 from seqlab.models import ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
@@ -122,10 +122,5 @@ def from_dict(values: object) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Write YAML with every default resolved, under a temporary name first: a run without its config is lost."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        yaml.safe_dump(to_dict(config), file, sort_keys=False, allow_unicode=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write YAML with every default resolved."""
+    write_bytes(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True).encode())

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ class RunFolder:
             )
         assert isinstance(description, dict)
         return description
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of metrics.jsonl, none where there is no such file; one that is half-written is left out."""
+        if not self.metrics_file.is_file():
+            return
+        with self.metrics_file.open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
 
 
 def default_run_dir(src: str, tgt: str) -> Path:

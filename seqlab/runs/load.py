@@ -12,7 +12,7 @@ from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, inference_
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.validate import build, read_yaml
-from seqlab.text import Tokenizer, load_tokenizer
+from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,18 @@ def read_config(folder: RunFolder) -> Config:
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
-    """Read the source and the target tokenizer, one object where they share a vocabulary."""
+    """Read the source and the target tokenizer, one object where they share a vocabulary.
+
+    Raises:
+        ValueError: a file is missing or damaged, or is not that which the run was begun with.
+    """
+    known = folder.read_description().get("tokenizer_sha256", {}) if folder.exists() else {}
+    for side, digest in known.items():
+        if tokenizer_sha256(folder.tokenizer(side)) != digest:
+            raise ValueError(
+                f"{folder.tokenizer(side)} is not the {side} tokenizer that {folder.path} was trained with: its model "
+                "would read other words from the same ids. Restore it from a copy."
+            )
     src_folder, tgt_folder = folder.tokenizer("src"), folder.tokenizer("tgt")
     src_tokenizer = load_tokenizer(src_folder)
     return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)

@@ -13,8 +13,8 @@ from seqlab.runs.load import choose_step, read_config
 
 
 @dataclass(frozen=True)
-class Validation:
-    """The figures of one validation."""
+class BestValidation:
+    """The figures of the best validation."""
 
     step: int
     scores: dict[str, float]
@@ -40,7 +40,7 @@ class RunSummary:
     """time spent in training, as of the last checkpoint"""
     machine: dict[str, Any]
     checkpoints: list[int]
-    best: Validation | None
+    best: BestValidation | None
     """the validation of the checkpoint that is loaded by default; None where there was none"""
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,14 +113,10 @@ def changed_fields(config: Config) -> dict[str, object]:
     }
 
 
-def _best(folder: RunFolder) -> Validation | None:
-    step = choose_step(folder, "best")
-    if not folder.metrics_file.is_file():
-        return None
-    best = None
-    with folder.metrics_file.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            if line.endswith("\n") and (entry := json.loads(line)).get("kind") == "valid" and entry["step"] == step:
-                figures = {name: value for name, value in entry.items() if isinstance(value, float)}
-                best = Validation(step, {name: value for name, value in figures.items() if name != "minutes"})
+def _best(folder: RunFolder) -> BestValidation | None:
+    step, best = choose_step(folder, "best"), None
+    for entry in folder.read_metrics():
+        if entry["kind"] == "valid" and entry["step"] == step:
+            figures = {name: value for name, value in entry.items() if isinstance(value, float)}
+            best = BestValidation(step, {name: value for name, value in figures.items() if name != "minutes"})
     return best

@@ -14,7 +14,7 @@ from seqlab.text.config import (
 )
 from seqlab.text.normalization import normalize
 from seqlab.text.tokenizer import Tokenizer
-from seqlab.text.trained import load_tokenizer, train_tokenizer
+from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
 
 __all__ = [
     "BpeConfig",
@@ -26,5 +26,6 @@ __all__ = [
     "WordsConfig",
     "load_tokenizer",
     "normalize",
+    "tokenizer_sha256",
     "train_tokenizer",
 ]

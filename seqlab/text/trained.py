@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.durable import write_bytes, write_json
 from seqlab.text.byte_level import ByteLevelBpe
 from seqlab.text.config import (
     BpeConfig,
@@ -107,8 +108,8 @@ class TrainedTokenizer:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL).write_bytes(content)
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        write_bytes(folder / MODEL, content)
+        write_json(folder / DESCRIPTION, description)
 
     def _check(self, ids: Sequence[int]) -> None:
         for bound in (min(ids, default=0), max(ids, default=0)):
@@ -157,6 +158,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
     return TrainedTokenizer(config, _load_segmenter(config, content))
+
+
+def tokenizer_sha256(folder: Path) -> str:
+    """Tell tokenizers in folders apart; raises ValueError where there is none."""
+    return hashlib.sha256(_read(folder / MODEL)).hexdigest()
 
 
 def _normalize(line: str, config: TokenizerConfig) -> str:

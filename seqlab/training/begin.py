@@ -8,13 +8,13 @@ from typing import Any
 
 import seqlab
 from seqlab.data.prepare import training_lines
-from seqlab.data.rows import write_json
+from seqlab.durable import write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
 from seqlab.runs.load import read_config
-from seqlab.text import train_tokenizer
+from seqlab.text import tokenizer_sha256, train_tokenizer
 from seqlab.training.machine import fingerprint
-from seqlab.training.resume import changed_fields
+from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
 
 TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer")
@@ -70,7 +70,7 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     if not origin.path.is_dir():
         raise FileNotFoundError(f"There is no run folder {origin.path} (`init_from`).")
     origin.read_description()
-    changes = changed_fields(read_config(origin), config)
+    changes = differing_fields(read_config(origin), config)
     fixed = ("model.", "data.tokenizer.", "data.joint_vocabulary")
     listed = "; ".join(
         f"`{key}` is {new!r}, but {old!r} in {origin.path}"
@@ -93,6 +93,7 @@ def describe(run: TrainingRun, command: Sequence[str]) -> None:
         "seed": run.config.seed,
         "data_sha256": list(run.data.content_hashes.values()),
         "data": run.data.report.to_json(),
+        "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
         "machine": asdict(fingerprint(run.machine)),
         "parameters": sum(p.numel() for p in run.model.parameters()),
     }

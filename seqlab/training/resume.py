@@ -25,7 +25,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def changed_fields(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+def differing_fields(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """Map each dotted key whose value differs to its (old, new) values; None for a key that one of them lacks."""
     before, after = flatten(to_dict(old)), flatten(to_dict(new))
     keys = [*before, *(key for key in after if key not in before)]
@@ -35,7 +35,7 @@ def changed_fields(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
 def check_resumable(folder: RunFolder, config: Config) -> dict[str, tuple[Any, Any]]:
     """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
     folder.read_description()
-    changes = changed_fields(read_config(folder), config)
+    changes = differing_fields(read_config(folder), config)
     refused = {key: pair for key, pair in changes.items() if not _may_change(key, *pair)}
     if refused:
         listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())

@@ -11,7 +11,7 @@ import torch
 
 from seqlab.cli.main import main
 from seqlab.data.config import DataConfig
-from seqlab.data.rows import write_json
+from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.data.rows import write_json
+from seqlab.durable import write_json
 from seqlab.runs.folder import FORMAT_VERSION
 
 CORPORA = [

@@ -9,7 +9,7 @@ import pytest
 import seqlab.training
 from seqlab import recipes
 from seqlab.cli.overrides import split_overrides
-from seqlab.cli.train import default_run_dir, make_config
+from seqlab.cli.train import make_config, run_dir_of
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.fields import list_fields
@@ -107,7 +107,7 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
     ],
 )
 def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name: str) -> None:
-    assert default_run_dir(None, [("data.train_src", src), ("data.train_tgt", tgt)]) == Path("runs") / name
+    assert run_dir_of(None, [("data.train_src", src), ("data.train_tgt", tgt)]) == Path("runs") / name
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import torch
 from seqlab.inference import decode_rows, score_rows
 from seqlab.models import Transformer, TransformerConfig
 from seqlab.nn.precision import cast_products
-from seqlab.search import Ensemble, SearchConfig
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
 RealLines = Callable[[str], list[str]]

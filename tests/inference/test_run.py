@@ -9,7 +9,7 @@ import torch
 
 import seqlab
 from seqlab.inference import Run, decode_text
-from seqlab.search import SearchConfig
+from seqlab.search.config import SearchConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
@@ -138,6 +138,10 @@ def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path],
         ({"beam_size": 0}, "`beam_size` must be at least 1"),
         ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
         ({"prefixes": ["a\nb"]}, "`prefixes` must hold single lines"),
+        (
+            {"prefixes": ["a dog " * 9], "max_length": 6, "first_line": 7},
+            r"line 7: its prefix has \d+ tokens, but its translation may have no more than 5",
+        ),
     ],
 )
 def test_impossible_options_are_named(run: Run, options: dict[str, object], message: str) -> None:

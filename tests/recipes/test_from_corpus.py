@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seqlab.data.prepare import prepare, training_lines
-from seqlab.data.rows import write_json
+from seqlab.durable import write_json
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
 from seqlab.runs.build import build_model

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from seqlab.search import SearchConfig
+from seqlab.search.config import SearchConfig
 
 NEVER = float("-inf")
 Table = Callable[[tuple[int, ...]], Sequence[float]]

@@ -12,8 +12,8 @@ from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.runs.folder import RunFolder
 from seqlab.text import SentencePieceBpeConfig
-from seqlab.training.journal import read_journal
 
 TIMES = ("minutes", "tgt_tokens_per_second")
 
@@ -76,7 +76,7 @@ def with_training(config: Config, **changes: Any) -> Config:
 
 def journal_of(run_dir: Path, kinds: Sequence[str] = ("train", "valid")) -> list[dict[str, Any]]:
     """Read metrics.jsonl without times, speeds and events."""
-    lines = [line for line in read_journal(run_dir / "metrics.jsonl") if line["kind"] in kinds]
+    lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] in kinds]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 

@@ -91,7 +91,7 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.failing = 0, -1
-        for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename")):
+        for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
         monkeypatch.setattr(Path, "open", self.counted(Path.open))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seqlab.data.config import DataConfig
-from seqlab.data.rows import write_json
+from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from reference.exhaustive import all_sequences, best
 from reference.scripted import Scripted, batch_of
 
-from seqlab.search import Hypothesis, SearchConfig, beam_search
 from seqlab.search import beam as beam_module
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
 
 WIDE = 400  # more than all candidates of 4 ids and 5 steps (4 * 3^4)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.search import SearchConfig
+from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits, length_penalty
 
 

@@ -8,7 +8,10 @@ import torch
 from reference.exhaustive import all_sequences, best
 from reference.scripted import Scripted, batch_of
 
-from seqlab.search import Ensemble, SearchConfig, beam_search, greedy_search
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
+from seqlab.search.greedy import greedy_search
 
 
 def mean_table(models: list[Scripted], key: int, history: tuple[int, ...]) -> list[float]:

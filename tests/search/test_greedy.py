@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from reference.exhaustive import greedy
 from reference.scripted import Scripted, batch_of
 
-from seqlab.search import SearchConfig, beam_search, greedy_search
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.greedy import greedy_search
 
 
 @settings(max_examples=60, deadline=None)

@@ -23,8 +23,8 @@ from seqlab.optim.config import (
     SgdConfig,
 )
 from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.folder import RunFolder
 from seqlab.training import Interrupted, train
-from seqlab.training.journal import read_journal
 
 from .conftest import train_until
 
@@ -53,7 +53,7 @@ def test_stopped_and_continued(corpus: Path, tmp_path: Path, optim: OptimConfig)
         assert checkpoint_steps(parts / "checkpoints")[-1] == step
     train(config, parts)
     assert_equal_runs(parts, whole)
-    events = [line for line in read_journal(parts / "metrics.jsonl") if line["kind"] == "event"]
+    events = [line for line in RunFolder(parts).read_metrics() if line["kind"] == "event"]
     assert [event["step"] for event in events] == [2, 7, 8, 13]
 
 
