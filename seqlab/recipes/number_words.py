@@ -25,15 +25,17 @@ def number_words(run_dir: Path) -> Config:
             valid_src=str(splits["valid"]["en"]),
             valid_tgt=str(splits["valid"]["de"]),
             tokenizer=SentencePieceBpeConfig(vocab_size=560),
-            batch_tokens=2048,
-            micro_batch_tokens=3200,
+            batch_tokens=1024,
+            micro_batch_tokens=1600,
         ),
-        model=TransformerConfig(d_model=128, d_ff=512, num_heads=4, num_encoder_layers=3, num_decoder_layers=3),
+        model=TransformerConfig(
+            d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, dropout=0.05
+        ),
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=OptimConfig(
-            optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=100), average_last=5
+            optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=150), average_last=5
         ),
         training=TrainingConfig(
-            max_steps=1000, log_every=20, save_every=50, valid_every=500, valid_metric="exact_match"
+            max_steps=1500, log_every=30, save_every=75, valid_every=750, valid_metric="exact_match"
         ),
     )
