@@ -28,12 +28,10 @@ def number_words(run_dir: Path) -> Config:
             batch_tokens=1024,
             micro_batch_tokens=1600,
         ),
-        model=TransformerConfig(
-            d_model=128, d_ff=512, num_heads=4, num_encoder_layers=2, num_decoder_layers=2, dropout=0.05
-        ),
+        model=TransformerConfig(d_model=128, d_ff=512, num_heads=8, num_encoder_layers=2, num_decoder_layers=2),
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=OptimConfig(
-            optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=150), average_last=5
+            optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=150), ema_decay=0.99
         ),
         training=TrainingConfig(
             max_steps=1500, log_every=30, save_every=75, valid_every=750, valid_metric="exact_match"
