@@ -11,6 +11,8 @@ from typing import Any
 
 from seqlab.data.readers import read_lines, require_file
 
+MAX_CELL_CHARS = 1 << 24
+"""Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
 TABLE_KINDS = ("tsv", "jsonl", "csv", "parquet", "arrow")
 
 
@@ -93,6 +95,7 @@ class Column:
         # Quoted cells may hold newlines, so the parser needs to see where the lines end.
         lines = (line + "\n" for line in read_lines(self.path))
         rows = csv.reader(lines, strict=True)
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # csv's own default is 131,072
         try:
             header = next(rows, [])
             for cells in rows:

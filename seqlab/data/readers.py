@@ -28,10 +28,17 @@ def decode_line(raw: bytes, name: str, number: int) -> str:
 
 
 def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of a binary stream as they arrive; a byte order mark at its start is no text and is left out."""
-    for number, raw in enumerate(stream, start=1):
-        line = decode_line(raw, name, number)
-        yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+    """Yield the lines of a binary stream as they arrive; a byte order mark at its start is no text and is left out.
+
+    Raises:
+        ValueError: the stream is not UTF-8, or unpacks a gzip file that is not complete; names it.
+    """
+    try:
+        for number, raw in enumerate(stream, start=1):
+            line = decode_line(raw, name, number)
+            yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -42,10 +49,7 @@ def read_lines(path: Path) -> Iterator[str]:
         ValueError: it is a folder, is not UTF-8 or is not a complete gzip file.
     """
     with open_binary(path) as stream:
-        try:
-            yield from iter_lines(stream, str(path))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
+        yield from iter_lines(stream, str(path))
 
 
 def open_binary(path: Path) -> BinaryIO:

@@ -20,7 +20,7 @@ def line_blocks(stream: Iterable[bytes], name: str, buffer_lines: int) -> Iterat
     """Yield the lines of a binary stream in lists of `buffer_lines` as they arrive; the last may be shorter.
 
     Raises:
-        ValueError: `buffer_lines` is below 1, or bytes are not UTF-8 (names the stream and the line).
+        ValueError: `buffer_lines` is below 1, or the stream cannot be read, as in `iter_lines`.
     """
     if buffer_lines < 1:
         raise ValueError(f"`buffer_lines` must be at least 1, but is {buffer_lines} instead.")
@@ -36,7 +36,9 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
 
 
 def refuse_newlines(lines: Sequence[str], name: str) -> None:
-    """Raise ValueError where a line holds a newline: it would be two lines in the output."""
+    """Raise ValueError where a line holds a newline: it would be two lines in the output; or for one bare string."""
+    if isinstance(lines, str):
+        raise ValueError(f"`{name}` must be a list of lines, but is one string: put it into a list.")
     for i, line in enumerate(lines):
         if "\n" in line:
             raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")

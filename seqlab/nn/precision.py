@@ -6,6 +6,9 @@ from torch import nn
 from seqlab.nn.linear import Linear
 from seqlab.nn.projection import VocabularyProjection
 
+DEVICE_TYPES = ("cpu", "cuda")
+"""What is tested; torch knows more, some of which (`meta`) compute nothing."""
+
 
 def choose_device(name: str) -> torch.device:
     """Turn `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one) into a device; raises ValueError."""
@@ -14,7 +17,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"`device` must be `auto`, `cpu`, `cuda` or like `cuda:1`, but is `{name}` instead.") from None
+        device = None
+    if device is None or device.type not in DEVICE_TYPES:
+        raise ValueError(f"`device` must be `auto`, `cpu`, `cuda` or like `cuda:1`, but is `{name}` instead.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
     return device

@@ -116,6 +116,12 @@ def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pyte
         read(f"{path}#text")
 
 
+def test_csv_cells_may_be_long(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"de,en\n{'x' * 200_000},y\n")
+    assert list(map(len, read(f"{path}#de"))) == [200_000]
+
+
 def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
     strange = tmp_path / "a#b.txt"
     strange.write_text("x\n")

@@ -1,5 +1,6 @@
 """Lines in and out."""
 
+import gzip
 import io
 
 import pytest
@@ -24,6 +25,13 @@ def test_bytes_that_are_not_utf8_name_stream_and_line() -> None:
         list(line_blocks(io.BytesIO(b"a\n\xff\n"), "standard input", 10))
     with pytest.raises(ValueError, match="`buffer_lines` must be at least 1, but is 0"):
         line_blocks(io.BytesIO(b""), "x", 0)
+
+
+def test_a_packed_stream_that_breaks_off_is_named() -> None:
+    packed = gzip.compress("".join(f"line {i}\n" for i in range(1000)).encode())
+    for damaged in (packed[:-9], packed[: len(packed) // 2], b"no gzip"):
+        with pytest.raises(ValueError, match=r"a\.gz: cannot be unpacked, the file is damaged or incomplete"):
+            list(line_blocks(gzip.GzipFile(fileobj=io.BytesIO(damaged)), "a.gz", 10))
 
 
 def test_blocks_come_as_soon_as_their_lines_are_there() -> None:

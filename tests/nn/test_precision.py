@@ -19,8 +19,9 @@ def test_choices() -> None:
 
 
 def test_wrong_choices_are_named() -> None:
-    with pytest.raises(ValueError, match="is `gpu` instead"):
-        choose_device("gpu")
+    for name in ("gpu", "mps", "meta", "xpu", ""):
+        with pytest.raises(ValueError, match=f"is `{name}` instead"):
+            choose_device(name)
     with pytest.raises(ValueError, match="this machine has"):
         choose_device("cuda:99")
     with pytest.raises(ValueError, match="is `fp16` instead"):
