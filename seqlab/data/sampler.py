@@ -31,6 +31,8 @@ class TrainingStep:
     """The micro-steps of one update."""
 
     position: Position
+    epoch: float
+    """Times through the corpora when this step is done."""
     micro_steps: list[Seq2SeqBatch]
 
     @property
@@ -86,15 +88,6 @@ class Sampler:
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
             raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
 
-    @property
-    def steps_per_epoch(self) -> float:
-        """Estimate the steps of an epoch from the tokens without subword sampling."""
-        offsets = self._pairs.tgt.offsets
-        tokens = 0.0
-        for span, weight in zip(self._pairs.spans, self._config.train_weights, strict=True):
-            tokens += weight * float(offsets[span.stop] - offsets[span.start] + len(span))
-        return tokens / self._config.batch_tokens
-
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep]:
         """Yield the steps that follow a position, from the very first when None is given."""
         epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
@@ -106,7 +99,8 @@ class Sampler:
                 chunk = self._plan(epoch, number, chunks[number])
                 for step in range(first_step, len(chunk.steps)):
                     micro_steps = [self._collate(chunk, rows) for rows in chunk.steps[step]]
-                    yield TrainingStep(Position(epoch, number, step), micro_steps)
+                    done = epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
+                    yield TrainingStep(Position(epoch, number, step), done, micro_steps)
                 first_step = 0
             epoch, first_chunk, first_step = epoch + 1, 0, 0
 

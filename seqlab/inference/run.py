@@ -1,5 +1,6 @@
 """A trained run, or several that decide together, ready to be used."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from seqlab.inference.translator import Translation, Translator
 from seqlab.models.interfaces import Stepper
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs import Config, LoadedRun, load_run
+from seqlab.runs.validate import build
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.text import Tokenizer
+
+LENGTH_MARGIN = 1.25
+"""How much longer than the longest line of the training text a line may be before it is cut into pieces."""
 
 
 class Run:
@@ -33,7 +38,8 @@ class Run:
             self.model,
             first.src_tokenizer,
             first.tgt_tokenizer,
-            max_src_tokens=min(member.config.model.max_length for member in members) - 1,  # eos
+            max_src_tokens=min(map(longest_source, members)),
+            max_length=min(member.config.model.max_length for member in members),
             device=device,
         )
 
@@ -66,7 +72,7 @@ class Run:
             first_line: the number of the first line in its file, for messages.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
-        config = SearchConfig(**search)
+        config = build(SearchConfig, search)
         return self.translator.translate(
             lines, config, prefixes=prefixes, batch_tokens=batch_tokens, progress=progress, first_line=first_line
         )
@@ -103,6 +109,17 @@ class Run:
         )
 
 
+def longest_source(member: LoadedRun) -> int:
+    """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to translate.
+
+    A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
+    """
+    by_model = member.config.model.max_length - 1
+    if member.longest_src_tokens is None:
+        return by_model
+    return min(by_model, math.ceil(LENGTH_MARGIN * member.longest_src_tokens))
+
+
 def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
     """Raise ValueError unless all members give each id the same meaning, on both sides."""
     if not members:
@@ -113,8 +130,7 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
-                    "ensemble must share their tokenizers (train the second with `--init_from`, or copy the "
-                    "tokenizer)."
+                    "ensemble must share their tokenizers (train the second with `--init_from`)."
                 )
 
 

@@ -58,7 +58,7 @@ def _window(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
 
     The time to cut a line must not grow with the square of its length.
     """
-    size = 4 * limit
+    size = max(4 * limit, 16)
     while True:
         (ids,) = encode([text[:size].strip()])
         if len(ids) > limit or size >= len(text):

@@ -69,11 +69,13 @@ class Translator:
         tgt_tokenizer: Tokenizer,
         *,
         max_src_tokens: int,
+        max_length: int,
         device: torch.device | str = "cpu",
     ) -> None:
         self.model, self.device = model, device
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
-        self.max_src_tokens = max_src_tokens
+        self.max_src_tokens = max_src_tokens  # longer lines are cut
+        self.max_length = max_length  # of a hypothesis, eos counted
 
     def translate(
         self,
@@ -101,7 +103,7 @@ class Translator:
         refuse_newlines(lines, "lines")
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
-        limited = config.limited_to(self.max_src_tokens + 1)
+        limited = config.limited_to(self.max_length)
         found = decode_rows(
             self.model,
             rows,
@@ -138,12 +140,14 @@ class Translator:
         forced = []
         encoded = self.tgt_tokenizer.encode(prefixes)
         for number, (prefix, parts) in enumerate(zip(encoded, pieces, strict=True), start=first_line):
+            if self.tgt_tokenizer.unk_id in prefix:
+                raise ValueError(f"line {number}: its prefix holds text that the vocabulary lacks: leave it out.")
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:
                 raise ValueError(
                     f"line {number}: its prefix has {len(prefix)} tokens, but its translation may have no more than "
                     f"{limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
-                    f"(the model takes {self.max_src_tokens} at most)."
+                    f"(the model writes {self.max_length - 1} at most)."
                 )
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])

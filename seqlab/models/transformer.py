@@ -68,9 +68,10 @@ class TransformerConfig:
                 f"`positions: rotary` needs an even head size, but `d_model / num_heads` is "
                 f"{self.d_model // self.num_heads} instead."
             )
-        for name in ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers", "max_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)} instead.")
+        sizes = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers")
+        for name, least in (*((name, 1) for name in sizes), ("max_length", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
         for name in ("dropout", "attention_dropout", "activation_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be in [0, 1), but is {getattr(self, name)} instead.")

@@ -85,7 +85,8 @@ class RotaryPositions(nn.Module):
         """x (B, H, T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
         end = start + x.size(2)
         if end > self.table.size(1):
-            self.table = self._table(2 * end)
+            with torch.inference_mode(False):  # a table that decoding made has to serve training too
+                self.table = self._table(2 * end)
         cos, sin = self.table[:, start:end].to(x.dtype)
         first, second = x.chunk(2, dim=-1)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

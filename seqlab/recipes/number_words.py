@@ -5,6 +5,7 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as corpus
 from seqlab.data.config import DataConfig
+from seqlab.durable import rename
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
@@ -16,7 +17,9 @@ def number_words(run_dir: Path) -> Config:
     """Write the corpus to `run_dir/data` and translate it with a Transformer over 300 subwords and 256 bytes."""
     folder = run_dir / "data"
     if not (folder.exists() and any(folder.iterdir())):
-        corpus.write(folder)
+        building = run_dir / "data.tmp"  # whole or absent, whatever ends the process meanwhile
+        corpus.write(building)
+        rename(building, folder)
     splits = locate("number_words", folder)  # refuses other files of these names, and never replaces them
     return Config(
         data=DataConfig(

@@ -107,7 +107,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 def inference_weights(checkpoint: Path) -> dict[str, Tensor]:
     """Read the weights to decode with: the average where there is one."""
-    has_average = (checkpoint / f"{AVERAGED}.safetensors").is_file()
+    has_average = AVERAGED in read_state(checkpoint).get(CHECKSUMS, {})
     return read_tensors(checkpoint, AVERAGED if has_average else WEIGHTS)
 
 

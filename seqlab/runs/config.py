@@ -23,9 +23,10 @@ class TrainingConfig:
 
     max_steps: Annotated[int, Field(ge=1)] = 10_000
     """Updates in all; decaying schedules end here."""
-    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    max_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Stop after this many minutes of training (over all resumed parts); null is no limit. Where they end before
-    `max_steps`, a decaying schedule ends with them, by the pace so far: such a run is not repeatable bit for bit."""
+    `max_steps`, a decaying schedule ends with them by the pace so far, and a tenth of the steps is the longest warmup:
+    such a run is not repeatable bit for bit."""
     log_every: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of training figures in metrics.jsonl."""
     save_every: Annotated[int, Field(ge=1)] = 500

@@ -65,14 +65,28 @@ class RunFolder:
         assert isinstance(description, dict)
         return description
 
+    def described(self, key: str) -> Any:
+        """Read one entry of run.json; raises ValueError where it is missing."""
+        description = self.read_description()
+        if key not in description:
+            raise ValueError(f"{self.description_file} is damaged (it has no `{key}`); restore it from a copy.")
+        return description[key]
+
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of metrics.jsonl, none where there is no such file; one that is half-written is left out."""
+        """Yield the lines of metrics.jsonl, none where there is no such file; one that is half-written is left out.
+
+        Raises:
+            ValueError: a line is damaged.
+        """
         if not self.metrics_file.is_file():
             return
         with self.metrics_file.open(encoding="utf-8", newline="\n") as file:
-            for line in file:
+            for number, line in enumerate(file, start=1):
                 if line.endswith("\n"):
-                    yield json.loads(line)
+                    try:
+                        yield json.loads(line)
+                    except json.JSONDecodeError as error:
+                        raise ValueError(f"{self.metrics_file}, line {number}: is damaged ({error}).") from None
 
 
 def default_run_dir(src: str, tgt: str) -> Path:

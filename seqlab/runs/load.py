@@ -25,6 +25,8 @@ class LoadedRun:
     tgt_tokenizer: Tokenizer
     model: Transformer
     step: int
+    longest_src_tokens: int | None = None
+    """Of the lines it was trained on; None where that was not noted."""
 
 
 def read_config(folder: RunFolder) -> Config:
@@ -62,8 +64,8 @@ def choose_step(folder: RunFolder, checkpoint: str) -> int:
         return steps[-1]
     if checkpoint == "best":
         ranked = read_state(folder.checkpoints / checkpoint_name(steps[-1])).get("best", [])
-        return next((step for _, step in ranked if step in steps), steps[-1])
-    if checkpoint.isdigit() and int(checkpoint) in steps:
+        return next((step for *_, step in ranked if step in steps), steps[-1])
+    if checkpoint.isdecimal() and int(checkpoint) in steps:
         return int(checkpoint)
     known = ", ".join(map(str, steps))
     raise ValueError(f"`checkpoint` must be `best`, `last` or one of {known}, but is `{checkpoint}` instead.")
@@ -78,13 +80,14 @@ def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
-    folder.read_description()
+    description = folder.read_description()
     config = read_config(folder)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
-    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step)
+    longest = description.get("longest_src_tokens")
+    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, longest)
 
 
 def load_weights(model: Transformer, checkpoint: Path) -> None:
@@ -102,6 +105,6 @@ def copy_weights(model: Transformer, weights: Mapping[str, Tensor], checkpoint: 
         if own[name].shape != weights[name].shape:
             raise ValueError(
                 f"{checkpoint} does not fit the model: `{name}` is {tuple(weights[name].shape)} in the checkpoint but "
-                f"{tuple(own[name].shape)} by config.yaml and the tokenizer (was the tokenizer exchanged?)."
+                f"{tuple(own[name].shape)} by config.yaml and the tokenizer."
             )
         own[name].data.copy_(weights[name])

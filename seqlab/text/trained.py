@@ -161,8 +161,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def tokenizer_sha256(folder: Path) -> str:
-    """Tell tokenizers in folders apart; raises ValueError where there is none."""
-    return hashlib.sha256(_read(folder / MODEL)).hexdigest()
+    """Tell tokenizers in folders apart, their configs included; raises ValueError where there is none."""
+    return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
 
 
 def _normalize(line: str, config: TokenizerConfig) -> str:

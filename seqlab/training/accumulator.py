@@ -43,5 +43,6 @@ class Accumulator:
         words = np.random.SeedSequence((self.seed, step, micro_step)).generate_state(1, np.uint64)
         seed = int(words[0]) % 2**63
         if self.machine.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(self.machine.device):  # torch seeds the current device only
+                torch.cuda.manual_seed(seed)
         return torch.Generator(self.machine.device).manual_seed(seed)

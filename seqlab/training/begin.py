@@ -1,7 +1,9 @@
 """What a run folder needs before its first step, and which folders may become one."""
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,22 @@ from seqlab.training.machine import fingerprint
 from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
 
+try:
+    import fcntl
+except ImportError:  # on Windows a folder cannot be locked
+    fcntl = None  # type: ignore[assignment]
+
+REPLACED, MOVING = "replaced", "replaced.tmp"
+"""Where a run that is overwritten lies until the new one has begun, and on its way there and back."""
 TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer")
 SET_UP_NAMES = {
-    *("config.yaml", "config.yaml.tmp", "run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data"),
-    *TOKENIZER_FOLDERS,
+    *("config.yaml", "config.yaml.tmp", "run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
+    *(REPLACED, MOVING, *TOKENIZER_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
 TRAINED_NAMES = {"run.json", "checkpoints", "failures"}
+RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
+"""What belongs to a run rather than to its recipe; what is left without run.json is no run."""
 FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
 """Fields of the model that may differ from those of the run that training starts from."""
 
@@ -48,11 +59,56 @@ def check_folder(folder: RunFolder, overwrite: bool) -> None:
         refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
 
 
-def remove_run(folder: RunFolder) -> None:
-    """Remove a run from its folder, but not the data that a recipe wrote there."""
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes from training into a folder; raises ValueError where one does already."""
+    is_new = not folder.path.exists()
+    if is_new:
+        folder.path.mkdir(parents=True)
+    if fcntl is None or not folder.path.is_dir():
+        yield
+        return
+    descriptor = os.open(folder.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{folder.path}: another process is training there; wait for it, or stop it first.") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+        if is_new and not any(folder.path.iterdir()):
+            folder.path.rmdir()
+
+
+def set_aside(folder: RunFolder) -> None:
+    """Put a run that is to be overwritten where `settle` finds it; the data that a recipe wrote stays."""
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
-    # run.json goes first: what is left without it, should this be interrupted, is no run.
-    _remove(folder, ["run.json", *sorted(TRAINED_NAMES | SET_UP_NAMES - {"data"})])
+    if not folder.exists():
+        _remove(folder, RUN_NAMES)
+        return
+    moving = folder.path / MOVING
+    moving.mkdir()
+    _move(folder.path, moving, RUN_NAMES)
+    moving.rename(folder.path / REPLACED)
+
+
+def settle(folder: RunFolder) -> None:
+    """End an overwriting: drop the run that was set aside where the new one has begun, else bring it back.
+
+    Wherever this or `set_aside` is interrupted, calling it again comes to the same end.
+    """
+    replaced, moving = folder.path / REPLACED, folder.path / MOVING
+    if replaced.is_dir():
+        if folder.exists():
+            shutil.rmtree(replaced)
+        else:
+            _remove(folder, RUN_NAMES)
+            replaced.rename(moving)
+    if moving.is_dir():
+        _move(moving, folder.path, RUN_NAMES[::-1])
+        moving.rmdir()
 
 
 def begin_folder(config: Config, folder: RunFolder) -> None:
@@ -93,6 +149,7 @@ def describe(run: TrainingRun, command: Sequence[str]) -> None:
         "seed": run.config.seed,
         "data_sha256": list(run.data.content_hashes.values()),
         "data": run.data.report.to_json(),
+        "longest_src_tokens": int(run.data.train.src.lengths.max()),
         "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
         "machine": asdict(fingerprint(run.machine)),
         "parameters": sum(p.numel() for p in run.model.parameters()),
@@ -113,6 +170,12 @@ def _make_tokenizers(config: Config, folder: RunFolder) -> None:
         return
     train_tokenizer(tokenizer, training_lines(config.data, "src")).save(folder.path / "src_tokenizer")
     train_tokenizer(tokenizer, training_lines(config.data, "tgt")).save(folder.path / "tgt_tokenizer")
+
+
+def _move(source: Path, target: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (source / name).exists():
+            (source / name).rename(target / name)
 
 
 def _remove(folder: RunFolder, names: Sequence[str]) -> None:

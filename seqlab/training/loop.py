@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -49,7 +50,7 @@ def fit(run: TrainingRun) -> None:
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
             if progress.step % config.training.log_every == 0:
-                _log(run, bar, sampler.steps_per_epoch)
+                _log(run, bar, data.epoch)
             bar.advance(progress)
             validated = _validation_is_due(run) or _is_finished(run)
             if validated:
@@ -71,23 +72,35 @@ def fit(run: TrainingRun) -> None:
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
     config, step = run.config, run.progress.step
-    last = run.progress.expected_steps(config.training)
-    lr = learning_rate(config.optim.schedule, config.optim.optimizer.lr, step, last)
     with failed_update(run, data):
         done = update(
-            run.accumulator, run.optimizer, data.micro_steps, StepContext(step), lr, config.optim.max_grad_norm
+            run.accumulator,
+            run.optimizer,
+            data.micro_steps,
+            StepContext(step),
+            _learning_rate(run),
+            config.optim.max_grad_norm,
         )
     if run.moving_average is not None:
         run.moving_average.update(run.weights(), step)
     return done
 
 
-def _log(run: TrainingRun, bar: ProgressBar, steps_per_epoch: float) -> None:
+def _learning_rate(run: TrainingRun) -> float:
+    """Give the rate of the step to come; where the minutes end the run before `max_steps`, the schedule is shorter."""
+    training, optim = run.config.training, run.config.optim
+    schedule, last = optim.schedule, run.progress.expected_steps(training)
+    if last < training.max_steps:
+        schedule = replace(schedule, warmup_steps=min(schedule.warmup_steps, last // 10))
+    return learning_rate(schedule, optim.optimizer.lr, run.progress.step, last)
+
+
+def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
     """Write the figures since the last line to the journal and begin new ones."""
     progress = run.progress
     values = {
         "step": progress.step,
-        "epoch": progress.step / steps_per_epoch,
+        "epoch": epoch,
         "minutes": progress.minutes,
         "lr": run.optimizer.param_groups[0]["lr"],
         **run.figures.per_unit(),
@@ -115,7 +128,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     training, progress = run.config.training, run.progress
     weights = run.inference_weights()
     found = validate(run, weights)
-    is_best = progress.add_validation(found.score(training.valid_metric), training.keep_best)
+    is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
     figures = {"nll_per_tgt_token": found.nll, **found.scores}
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
     bar.show_validation(figures, is_best)

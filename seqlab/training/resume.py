@@ -57,7 +57,6 @@ def _columns(specs: str | list[str] | None) -> list[str | None]:
 
 def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
     """Restore the last checkpoint; warn where the machine is another."""
-    description = run.folder.read_description()
     steps = checkpoint_steps(run.folder.checkpoints)
     if steps:
         run.restore(steps[-1])
@@ -65,7 +64,7 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
-    differences = fingerprint(run.machine).differences(description["machine"])
+    differences = fingerprint(run.machine).differences(run.folder.described("machine"))
     if differences:
         logger.warning(
             "The run was begun on another machine or setting (%s): it goes on, but no longer bit for bit.",
@@ -77,7 +76,7 @@ def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
 
 def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     """Raise ValueError where a run was begun with other data: `content_hashes` are the SHA-256 by path."""
-    known, found = folder.read_description()["data_sha256"], list(content_hashes.items())
+    known, found = folder.described("data_sha256"), list(content_hashes.items())
     if len(found) != len(known):
         raise ValueError(
             f"{folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "
@@ -86,6 +85,11 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     for (path, digest), before in zip(found, known, strict=True):
         if digest != before:
             raise ValueError(
-                f"{path} has changed since the run in {folder.path} was begun: restore the file, choose another "
-                "`--run_dir`, or start anew with `--overwrite`."
+                f"{path} is not what the run in {folder.path} was begun with, {_corpora(folder)}: restore the file if "
+                "it has changed, choose another `--run_dir` for another corpus, or start anew with `--overwrite`."
             )
+
+
+def _corpora(folder: RunFolder) -> str:
+    data = read_config(folder).data
+    return " and ".join([*data.train_src, *data.train_tgt])

@@ -41,16 +41,19 @@ class Progress:
     """Updates done."""
     position: Position | None = None
     """The last step of data that was consumed."""
-    best: list[tuple[float, int]] = field(default_factory=list)
-    """(score, step) of the best validations, best first; higher is better."""
+    best: list[tuple[float, float, int]] = field(default_factory=list)
+    """(score, nll, step) of the best validations, best first: the higher score, of equal ones the lower nll."""
     validations_since_best: int = 0
     minutes: float = 0.0
     """Time spent in training, over all parts of an interrupted run."""
 
-    def add_validation(self, score: float, keep: int) -> bool:
-        """Remember a validation at the current step; tell whether it is a new best. Of equals, the earlier stays."""
-        is_best = not self.best or score > self.best[0][0]
-        ranked = sorted([*self.best, (score, self.step)], key=lambda entry: (-entry[0], entry[1]))
+    def add_validation(self, score: float, nll: float, keep: int) -> bool:
+        """Remember a validation at the current step; tell whether it is a new best. Of equals, the earlier stays.
+
+        Early scores are often equal (a BLEU of 0), so that the loss decides between them.
+        """
+        ranked = sorted([*self.best, (score, nll, self.step)], key=lambda entry: (-entry[0], entry[1], entry[2]))
+        is_best = ranked[0][2] == self.step
         self.best = ranked[:keep]
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1
         return is_best
@@ -73,7 +76,7 @@ class Progress:
         return cls(
             step=values["step"],
             position=None if position is None else Position(**position),
-            best=[(score, step) for score, step in values["best"]],
+            best=[(score, nll, step) for score, nll, step in values["best"]],
             validations_since_best=values["validations_since_best"],
             minutes=values["minutes"],
         )
@@ -138,14 +141,15 @@ class TrainingRun:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, read_tensors(checkpoint, WEIGHTS), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
+        if self.moving_average is not None:
+            for name, value in read_tensors(checkpoint, AVERAGED).items():
+                self.moving_average.weights[name].copy_(value)
         self.journal.cut_back(journal_size)
 
     def _state_tensors(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        if self.moving_average is not None:
-            tensors |= {f"moving_average.{name}": value for name, value in self.moving_average.weights.items()}
         if isinstance(self.objective, nn.Module):
             tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
         return tensors
@@ -157,8 +161,6 @@ class TrainingRun:
             if kind == "optimizer":
                 index, _, key = rest.partition(".")
                 optimizer_state.setdefault(int(index), {})[key] = value
-            elif kind == "moving_average" and self.moving_average is not None:
-                self.moving_average.weights[rest].copy_(value)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
@@ -179,7 +181,7 @@ class TrainingRun:
 
     def prune(self) -> None:
         """Delete the checkpoints that nothing needs any more."""
-        kept = {self.progress.step, *(step for _, step in self.progress.best)}
+        kept = {self.progress.step, *(step for *_, step in self.progress.best)}
         kept.update(self._averaged_steps(including_current=True))
         for step in checkpoint_steps(self.folder.checkpoints):
             if step not in kept:

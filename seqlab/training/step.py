@@ -1,5 +1,6 @@
 """One update: micro-steps, gradients, clipping, the optimizer's step. The order never varies."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from seqlab.training.accumulator import Accumulator
 
 
 class NonFiniteGradient(ArithmeticError):
-    """The gradient's norm is infinite or not a number; the weights are those from before the step."""
+    """The loss or the gradient's norm is infinite or not a number; the weights are those from before the step."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def update(
     torch._foreach_div_(gradients, totals["count"])
     norm = nn.utils.get_total_norm(gradients)
     grad_norm = float(norm)
-    if not torch.isfinite(norm):
+    if not (torch.isfinite(norm) and math.isfinite(totals["total"])):
         optimizer.zero_grad()
         raise NonFiniteGradient(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
     if max_grad_norm is not None:

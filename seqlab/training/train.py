@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from seqlab.data.prepare import PreparedData, hash_inputs, prepare, training_lines
+from seqlab.data.prepare import PreparedData, hash_inputs, prepare
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.optimizers import build_optimizer
@@ -17,11 +19,12 @@ from seqlab.runs.folder import RunFolder, default_run_dir
 from seqlab.runs.load import load_run, load_tokenizers
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.begin import begin_folder, check_origin, describe, remove_run
+from seqlab.training.begin import begin_folder, check_origin, describe, locked, set_aside, settle
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
+from seqlab.training.progress_bar import encoding_bar
 from seqlab.training.resume import check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 
@@ -43,12 +46,19 @@ def train(
         FailedStep: a gradient was not finite.
     """
     folder = RunFolder(Path(run_dir or default_run_dir(config.data.train_src[0], config.data.train_tgt[0])))
-    with full_disk_explained(folder):
-        _train(config, folder, overwrite, command)
+    with full_disk_explained(folder), locked(folder):
+        try:
+            settle(folder)
+            run = _set_up(config, folder, overwrite, command)
+        finally:
+            settle(folder)
+        with closing(run.journal):
+            _fit(run)
     return folder.path
 
 
-def _train(config: Config, folder: RunFolder, overwrite: bool, command: Sequence[str]) -> None:
+def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequence[str]) -> TrainingRun:
+    """Make a new run, or continue one; what is there is overwritten only when the new run has begun."""
     machine = set_up(config.training)
     resuming = folder.exists() and not overwrite
     changes = check_resumable(folder, config) if resuming else {}
@@ -57,25 +67,22 @@ def _train(config: Config, folder: RunFolder, overwrite: bool, command: Sequence
     if resuming:
         check_content(folder, hash_inputs(config.data))
     if overwrite:
-        training_lines(config.data)  # reads the corpora: what is there goes only when a new run is possible
-        remove_run(folder)
+        set_aside(folder)
     if not resuming:
         begin_folder(config, folder)
     remove_leftovers(folder.checkpoints)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
-    data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache)
+    with encoding_bar() as on_progress:
+        data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache, on_progress)
     for line in data.report.lines():
         logger.info("%s", line)
     run = _assemble(config, folder, machine, src_tokenizer, tgt_tokenizer, data)
-    try:
-        if resuming:
-            resume(run, changes)
-        write_config(config, folder.config_file)
-        if not resuming:
-            describe(run, command)
-        _fit(run)
-    finally:
-        run.journal.close()
+    if resuming:
+        resume(run, changes)
+    write_config(config, folder.config_file)
+    if not resuming:
+        describe(run, command)
+    return run
 
 
 def _fit(run: TrainingRun) -> None:
@@ -104,7 +111,11 @@ def _assemble(
         model.load_state_dict(load_run(config.init_from).model.state_dict())
     model.to(machine.device)
     objective = OBJECTIVES[type(config.objective)](config.objective)
+    if isinstance(objective, nn.Module):
+        objective.to(machine.device)
     accumulator = Accumulator(model, objective, machine, config.seed)
+    for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
+        parameter.grad = torch.zeros_like(parameter)
     optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
     journal = Journal(folder.metrics_file)
     run = TrainingRun(

@@ -1,5 +1,6 @@
 """`seqlab.load`: translate, score, ensembles, and what is refused."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 import seqlab
 from seqlab.inference import Run, decode_text
+from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.search.config import SearchConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
@@ -64,6 +66,25 @@ def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pyte
     assert "line 1 is too long" in caplog.text
     (short,) = run.translate_detailed(sentences[:1], max_length=10, beam_size=2)
     assert not short.truncated
+
+
+def test_a_line_beyond_what_training_had_is_cut_too(make_run: Callable[..., Path]) -> None:
+    folder = make_run()
+    description = {"format_version": FORMAT_VERSION, "longest_src_tokens": 8}
+    (folder / "run.json").write_text(json.dumps(description))
+    line = "the dog sees a red cat. the man rides."
+    run = seqlab.load(folder, precision="fp32")
+    (ids,) = run.members[0].src_tokenizer.encode([line])
+    (translation,) = run.translate_detailed([line], max_length=20)
+    assert 10 < len(ids) < 30  # the model could take it
+    assert translation.truncated
+
+
+def test_one_string_is_not_a_list_of_lines(run: Run) -> None:
+    with pytest.raises(ValueError, match="`lines` must be a list of lines"):
+        run.translate("a dog")
+    with pytest.raises(ValueError, match="must be a list of lines"):
+        run.score("ab", "cd")
 
 
 def test_a_long_lines_first_piece_is_what_it_is_alone(run: Run) -> None:

@@ -73,13 +73,15 @@ def test_the_best_validations_are_ranked(keep: int) -> None:
     progress, seen = Progress(), []
     for step, score in enumerate([3.0, 1.0, 3.0, 4.0, 2.0, 4.0], start=1):
         progress.step = step
-        is_best = progress.add_validation(score, keep)
-        seen.append((score, step))
-        ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1]))
+        nll = {6: 0.5}.get(step, 1.0)  # the last equals the fourth in score, and is better in loss
+        is_best = progress.add_validation(score, nll, keep)
+        seen.append((score, nll, step))
+        ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1], entry[2]))
         assert progress.best == ranked[:keep]
-        assert is_best == (ranked[0] == (score, step))
+        assert is_best == (ranked[0] == (score, nll, step))
         assert Progress.from_json(progress.to_json()) == progress
-    assert progress.validations_since_best == 2
+    assert progress.best[0] == (4.0, 0.5, 6)
+    assert progress.validations_since_best == 0
 
 
 def test_only_what_is_needed_is_kept(
@@ -113,9 +115,9 @@ def test_the_minutes_of_all_parts_count(corpus: Path, tmp_path: Path, monkeypatc
     assert steps < journal_of(run_dir, ["valid"])[-1]["step"] < 3 * steps
 
 
-@pytest.mark.parametrize("max_steps", [30, 10_000])
+@pytest.mark.parametrize(("max_steps", "warmup_steps"), [(30, 4), (10_000, 4), (100_000, 600)])
 def test_a_decaying_schedule_ends_with_the_minutes(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_steps: int
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_steps: int, warmup_steps: int
 ) -> None:
     """What limits the run decides where the rate reaches 0: here about 40 steps by the clock, or 30 by number."""
     clock = iter(range(0, 10**6, 30))
@@ -126,11 +128,12 @@ def test_a_decaying_schedule_ends_with_the_minutes(
             return float(next(clock))
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
-    optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=4))
+    optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=warmup_steps))
     config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=10_000, log_every=1, max_minutes=60.0)
     rates = [line["lr"] for line in journal_of(train(config, tmp_path / "run"), ["train"])]
     assert len(rates) == 30 if max_steps == 30 else 30 < len(rates) < 60
-    expected = [learning_rate(optim.schedule, 1e-3, step, len(rates)) for step in range(len(rates))]
+    schedule = LinearScheduleConfig(warmup_steps=4)  # a tenth of what there is time for, or less
+    expected = [learning_rate(schedule, 1e-3, step, len(rates)) for step in range(len(rates))]
     assert rates == pytest.approx(expected, abs=2e-4)
     assert rates[-1] < 5e-5
 

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from reference.tiny_runs import (
     write_numbers,
 )
 
-import seqlab.training.begin
 from seqlab.optim.config import AdamConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
-from seqlab.text import CharactersConfig, train_tokenizer
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
+from seqlab.training.begin import locked, set_aside, settle
 
 from .conftest import train_until
 
@@ -124,7 +125,9 @@ def test_other_text_under_the_same_path_is_refused(corpus: Path, tmp_path: Path)
     run_dir = train(config, tmp_path / "run")
     before, text = checkpoints_of(run_dir), (own / "train.de").read_text("utf-8")
     (own / "train.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"train\.de has changed since the run"):
+    with pytest.raises(
+        ValueError, match=r"train\.de is not what the run in .* was begun with, .*train\.en and .*train\.de: restore"
+    ):
         train(with_training(config, max_steps=4), run_dir)
     assert checkpoints_of(run_dir) == before
     (own / "train.de").write_text(text, encoding="utf-8")
@@ -170,14 +173,10 @@ def test_an_overwrite_with_a_corpus_that_cannot_be_read_removes_nothing(
     assert_equal_runs(run_dir, trained[1])
 
 
-def test_an_overwrite_that_was_killed_leaves_no_run_behind(
-    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
+    trained: Trained, run_dir: Path
 ) -> None:
-    """Its checkpoints must not be taken for those of a new run."""
-    with monkeypatch.context() as patch:
-        patch.setattr(seqlab.training.begin.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            train(trained[0], run_dir, overwrite=True)
+    (run_dir / "run.json").unlink()
     assert checkpoint_steps(run_dir / "checkpoints")
     with pytest.raises(ValueError, match=r"is not a run folder, but holds checkpoints: .* `--overwrite`"):
         train(trained[0], run_dir)
@@ -195,6 +194,42 @@ def test_a_set_up_that_was_killed_is_done_again(trained: Trained, tmp_path: Path
         (run_dir / name).write_text("half")
     train(trained[0], run_dir)
     assert_equal_runs(run_dir, trained[1])
+
+
+@pytest.mark.parametrize("changes", [{"max_length": 1}, {"tokenizer": SentencePieceBpeConfig(vocab_size=262)}])
+def test_a_run_is_overwritten_only_when_the_new_one_can_begin(
+    trained: Trained, run_dir: Path, changes: dict[str, Any]
+) -> None:
+    before = contents(run_dir)
+    impossible = replace(trained[0], data=replace(trained[0].data, **changes))
+    with pytest.raises(ValueError, match=r"No pair is left|`vocab_size` must be at least"):
+        train(impossible, run_dir, overwrite=True)
+    assert contents(run_dir) == before
+
+
+@pytest.mark.parametrize("point", range(12))
+def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
+    """At whichever rename, on the way there or back."""
+    before, renames = contents(run_dir), iter(range(100))
+    rename = Path.rename
+
+    def killed(*arguments: Any) -> Any:
+        if next(renames) >= point:
+            raise KeyboardInterrupt
+        return rename(*arguments)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        set_aside(RunFolder(run_dir))
+        settle(RunFolder(run_dir))
+    settle(RunFolder(run_dir))
+    assert contents(run_dir) == before
+
+
+def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
+    with locked(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
+        train(longer(trained[0]), run_dir)
+    train(longer(trained[0]), run_dir)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -229,6 +264,16 @@ def test_another_format_version(trained: Trained, run_dir: Path) -> None:
     for use in (lambda: train(longer(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads version 1"):
             use()
+
+
+@pytest.mark.parametrize("key", ["data_sha256", "machine"])
+def test_a_description_that_lacks_something(trained: Trained, run_dir: Path, key: str) -> None:
+    path = run_dir / "run.json"
+    description = json.loads(path.read_text("utf-8"))
+    del description[key]
+    path.write_text(json.dumps(description), encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"run\.json is damaged \(it has no `{key}`\)"):
+        train(longer(trained[0]), run_dir)
 
 
 def test_a_damaged_description(trained: Trained, run_dir: Path) -> None:
