@@ -32,7 +32,6 @@ from typing import Any
 
 import numpy as np
 
-from seqlab.data.config import DataConfig
 from seqlab.recipes.choices import Choices
 from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
 from seqlab.runs.config import Config, to_dict
@@ -71,10 +70,9 @@ NGRAM_WORDS = 4
 
 @dataclass(frozen=True)
 class Tokens:
-    """The sample in tokens."""
+    """The corpus in tokens."""
 
-    tgt: float  # of the whole corpus, ends of sentence counted
-    longest: int  # tokens on the longer side that 999 in 1,000 pairs do not exceed
+    tgt: float  # of the pairs within `max_length`, ends of sentence counted
 
     @property
     def scale(self) -> float:
@@ -101,7 +99,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
         share = max(0.05, min(0.1, round(VALID_PAIRS / found.pairs, 3)))
         choices.set("data.valid_fraction", share, f"no validation set is given, and there are {found.pairs:,} pairs")
     tokenizers = _choose_text(choices, found)
-    tokens = _measure(choices.config().data, found, tokenizers)
+    tokens = _measure(choices, found, tokenizers)
     _choose_data(choices, tokens)
     _choose_model(choices, tokens)
     _choose_steps(choices, found, tokens)
@@ -167,18 +165,23 @@ def _pieces(found: CorpusProfile, joint: bool) -> tuple[int, str]:
     return words * (1 + joint), f"{words:,} different words are all that one side has, besides characters and bytes"
 
 
-def _measure(config: DataConfig, found: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> Tokens:
+def _measure(choices: Choices, found: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> Tokens:
+    """Choose `max_length`, and count the tokens of the pairs that it leaves."""
     src, tgt = (
         np.array([len(ids) + 1 for ids in tokenizer.encode(side.lines)])
         for tokenizer, side in zip(tokenizers, (found.src, found.tgt), strict=True)
     )
-    longest = int(np.quantile(np.maximum(src, tgt), 0.999, method="higher"))
-    return Tokens(found.pairs * float(tgt.mean()), longest)
+    longer = np.maximum(src, tgt)
+    usual = int(np.quantile(longer, 0.999, method="lower"))  # below the maximum, however few pairs there are
+    reason = f"999 in 1,000 pairs have no more than {usual:,} tokens on a side"
+    limit = choices.set("data.max_length", _power_of_two(usual, 256, 1024, math.ceil), reason)
+    kept = tgt[longer - 1 <= limit]  # the limit does not count the end of sentence
+    if not kept.size:  # a limit was given that leaves nothing, which training says
+        kept = tgt
+    return Tokens(found.pairs * float(kept.sum()) / len(tgt))
 
 
 def _choose_data(choices: Choices, tokens: Tokens) -> None:
-    limit = _power_of_two(tokens.longest, 256, 1024, math.ceil)
-    choices.set("data.max_length", limit, f"999 in 1,000 pairs have no more than {tokens.longest:,} tokens on a side")
     size = f"{tokens.tgt:,.0f} target tokens"
     batch = _power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
     choices.set("data.batch_tokens", batch, f"the corpus has {size}")
@@ -238,6 +241,8 @@ def _metric(found: CorpusProfile) -> tuple[str, str]:
     tgt = found.tgt
     if all(side.is_words or side.is_symbols for side in (found.src, tgt)):
         return "exact_match", "the lines are words rather than sentences"
+    if tgt.is_unspaced:
+        return "chrf", "the target is written without spaces between words, which BLEU counts"
     if tgt.words_per_line < NGRAM_WORDS:
         return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for BLEU's runs of four"
     return "bleu", f"a target line has {tgt.words_per_line:.0f} words"

@@ -1,6 +1,7 @@
 """What the choices for a corpus depend on: its size, a sample of its pairs, and how its lines are written."""
 
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from seqlab.data.parallel import ParallelCorpus
 SAMPLE_PAIRS = 32_768
 SHORT_LINE_CHARS = 32
 """Mean characters up to which a line may be a word or a name."""
+SHORT_UNSPACED_CHARS = 8
+"""The same where words are written without spaces between them, and a sentence looks like a single word."""
+UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+"""How the Unicode names of their characters begin."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,21 @@ class Side:
 
     @property
     def words_per_line(self) -> float:
-        return self.words.total() / len(self.lines)
+        return _mean_without_longest([len(line.split()) for line in self.lines])
 
     @property
     def chars_per_line(self) -> float:
-        return sum(map(len, self.lines)) / len(self.lines)
+        return _mean_without_longest([len(line) for line in self.lines])
+
+    @property
+    def is_unspaced(self) -> bool:
+        """Tell whether the text is mostly in scripts that put no spaces between words, such as Chinese and Thai."""
+        unspaced = sum(
+            count
+            for character, count in self.characters.items()
+            if unicodedata.name(character, "").startswith(UNSPACED_SCRIPTS)
+        )
+        return 2 * unspaced > self.characters.total()
 
     @property
     def is_short(self) -> bool:
@@ -48,7 +63,8 @@ class Side:
     @property
     def is_words(self) -> bool:
         """Tell whether most lines are a single word, as in `aalst`, rather than a sentence."""
-        return self.is_short and self.words_per_line < 2
+        limit = SHORT_UNSPACED_CHARS if self.is_unspaced else SHORT_LINE_CHARS
+        return self.chars_per_line <= limit and self.words_per_line < 2
 
     @property
     def is_symbols(self) -> bool:
@@ -98,6 +114,12 @@ def profile(config: DataConfig) -> CorpusProfile:
         raise ValueError(f"{names}: holds no line with a counterpart on the other side, so there is nothing to learn.")
     src, tgt = (Side(list(lines)) for lines in zip(*sample, strict=True))
     return CorpusProfile(pairs, src_chars, tgt_chars, src, tgt)
+
+
+def _mean_without_longest(lengths: list[int]) -> float:
+    """Return the mean without the longest in a thousand, but one at least: a whole book may stand on one line."""
+    kept = sorted(lengths)[: max(1, len(lengths) - 1 - len(lengths) // 1000)]
+    return sum(kept) / len(kept)
 
 
 def covered_characters(sides: Sequence[Side], coverage: float) -> int:

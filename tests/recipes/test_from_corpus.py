@@ -245,6 +245,32 @@ def test_text_without_spaces_is_not_measured_by_its_words(tmp_path: Path) -> Non
     train_tokenizer(config.data.tokenizer, training_lines(config.data, "tgt"))  # there is room for the characters
 
 
+@pytest.mark.parametrize("first", [0x4E00, 0x3042, 0x0E01])  # Chinese, Japanese, Thai
+def test_short_sentences_without_spaces_are_no_words(tmp_path: Path, first: int) -> None:
+    draw = random.Random(5)
+    letters = [chr(first + index) for index in range(40)]
+
+    def lines(length: int) -> list[str]:
+        return ["".join(draw.choices(letters, k=length)) for _ in range(200)]
+
+    config = choose(tmp_path / "sentences", list(zip(lines(12), lines(14), strict=True)))
+    assert config.training.valid_metric == "chrf"
+    pronunciations = choose(tmp_path / "words", [(word, " ".join("bada")) for word in lines(4)])
+    assert pronunciations.training.valid_metric == "exact_match"
+
+
+def test_one_endless_line_changes_little(tmp_path: Path) -> None:
+    pairs = sentences(300)
+    plain = choose(tmp_path / "plain", pairs)
+    endless = [*pairs, tuple(" ".join(pair[side] for pair in pairs) for side in (0, 1))]
+    config = choose(tmp_path / "endless", endless)  # type: ignore[arg-type]
+    assert config.data.max_length == plain.data.max_length == 256
+    assert config.training.max_steps == pytest.approx(plain.training.max_steps, rel=0.15)
+    spelt = [(word, " ".join(word)) for word in words(300)]
+    book = ("word " * 20_000, "w o r d")
+    assert choose(tmp_path / "spelt", [*spelt, book]).training.valid_metric == "exact_match"
+
+
 def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
     long = [(" ".join(src for src, _ in sentences(20, seed)), "a b c d e f") for seed in range(20)]
     config = choose(tmp_path / "long", long)
