@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.buffer_lines < 1:
         raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
-    corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt)
+    corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt, read_once=True)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
     trained = load_named_runs(arguments)
     with output_stream(arguments.output) as output, progress_bar(None, output) as advance:

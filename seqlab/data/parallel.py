@@ -20,8 +20,16 @@ class ParallelCorpus:
     tgt: Column
 
     @classmethod
-    def from_specs(cls, src: str, tgt: str) -> ParallelCorpus:
-        return cls(parse_column(src), parse_column(tgt))
+    def from_specs(cls, src: str, tgt: str, *, read_once: bool = False) -> ParallelCorpus:
+        """Read two path specs; raises ValueError for what is no corpus, such as a pipe unless it is `read_once`."""
+        corpus = cls(parse_column(src), parse_column(tgt))
+        if not read_once:
+            for path in (corpus.src.path, corpus.tgt.path):
+                if path.exists() and not (path.is_file() or path.is_dir()):  # a folder has a message of its own
+                    raise ValueError(
+                        f"{path}: is a pipe or a device, but a corpus is read several times: write it to a file first."
+                    )
+        return corpus
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield (source, target) in file order.

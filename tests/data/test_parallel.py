@@ -1,3 +1,5 @@
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,20 @@ def corpus(folder: Path, src_lines: int, tgt_lines: int) -> ParallelCorpus:
 
 def test_pairs_are_in_file_order(tmp_path: Path) -> None:
     assert list(corpus(tmp_path, 3, 3).pairs()) == [("s0", "t0"), ("s1", "t1"), ("s2", "t2")]
+
+
+def test_a_pipe_can_be_read_only_once(tmp_path: Path) -> None:
+    corpus(tmp_path, 1, 1)
+    os.mkfifo(tmp_path / "pipe")
+    specs = (str(tmp_path / "pipe"), str(tmp_path / "a.tgt"))
+    for src, tgt in (specs, specs[::-1]):
+        with pytest.raises(ValueError, match=r"pipe: is a pipe or a device, but a corpus is read several times"):
+            ParallelCorpus.from_specs(src, tgt)
+    once = ParallelCorpus.from_specs(*specs, read_once=True)
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("s0\n",))
+    writer.start()
+    assert list(once.pairs()) == [("s0", "t0")]
+    writer.join()
 
 
 @pytest.mark.parametrize(("src", "tgt"), [(3, 4), (4, 3), (0, 1), (1234, 5), (5, 1234)])
