@@ -4,7 +4,7 @@ import argparse
 import json
 
 from seqlab.cli.files import all_lines
-from seqlab.cli.parser import Parser
+from seqlab.cli.parser import Parser, UsageError
 from seqlab.evaluation import METRICS
 
 SUMMARY = "score hypotheses against references"
@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.evaluation.metrics import check_names
 
     metrics = check_names(arguments.metrics)
+    if [arguments.hypotheses, arguments.baseline, *arguments.ref].count("-") > 1:
+        raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     hypotheses = all_lines(arguments.hypotheses)
     references = [all_lines(path) for path in arguments.ref]
     lines: list[str] = []

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a file, unpacked when it ends in .gz, or standard input; give the stream and its name for messages."""
     if path is None or path == "-":
-        yield sys.stdin.buffer, "standard input"
+        yield standard_input(), "standard input"
     else:
         with open_binary(Path(path)) as stream:
             yield stream, path
@@ -39,7 +39,12 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         return
     building = final.with_name(f"{final.name}.{os.getpid()}.tmp")
     try:
-        with building.open("wb") as stream:
+        opened = building.open("wb")
+    except OSError as error:
+        error.filename = path  # the temporary name means nothing to whoever gave the path
+        raise
+    try:
+        with opened as stream:
             yield stream
         building.replace(final)
     except BaseException:
@@ -52,4 +57,11 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
 
 def all_lines(path: str) -> list[str]:
     """Read the lines of a file, or of standard input where its name is `-`."""
-    return list(iter_lines(sys.stdin.buffer, "standard input") if path == "-" else read_lines(Path(path)))
+    return list(iter_lines(standard_input(), "standard input") if path == "-" else read_lines(Path(path)))
+
+
+def standard_input() -> BinaryIO:
+    """Return standard input as bytes; raises ValueError where the shell has closed it."""
+    if sys.stdin is None:
+        raise ValueError("standard input is closed, so there is nothing to read: name a file instead.")
+    return sys.stdin.buffer

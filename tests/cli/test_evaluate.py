@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF, TER
+
+from seqlab.cli.files import all_lines, input_stream
 
 HYPOTHESES = ["the cat sat on the mat .", "a dog runs\u2028fast", "", "Hello, world!", "two men walk down a street"]
 REFERENCES = [
@@ -69,6 +72,13 @@ def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:
     assert json.loads(seqlab(*itself).out)["bleu"]["p_value"] == 1
 
 
+def test_a_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    for use in (lambda: all_lines("-"), lambda: input_stream(None).__enter__()):
+        with pytest.raises(ValueError, match="standard input is closed"):
+            use()
+
+
 def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("one\n", encoding="utf-8")
     for arguments, message in (
@@ -76,6 +86,8 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         ([files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"], "5 hypotheses and 1 baseline lines"),
         ([files["hyp"], "--ref", tmp_path / "none"], "none: there is no such file."),
         ([files["hyp"], "--ref", files["ref"], "--metrics", "blue"], "must be one of bleu, chrf, ter, exact_match"),
+        (["-", "--ref", "-"], "standard input (`-`) can be read only once"),
+        (["-", "--ref", files["ref"], "--baseline", "-"], "standard input (`-`) can be read only once"),
         ([files["hyp"]], "the following arguments are required: --ref"),
         ([files["hyp"], "--ref", files["ref"], "--metric", "bleu"], "the nearest is `--metrics`"),
     ):

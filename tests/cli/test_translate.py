@@ -152,7 +152,7 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
         (["--threads", "x"], "argument --threads: invalid int value: 'x'"),
         (["--checkpoint", "30"], "`checkpoint` must be `best`, `last` or one of 10, 20, but is `30` instead."),
         (["--input", "nowhere"], "nowhere: there is no such file."),
-        (["--output", "nowhere/out"], "No such file or directory"),
+        (["--output", "nowhere/out"], "error: nowhere/out: No such file or directory"),
         (["--model.d_model", "3"], "there is no option `--model.d_model`"),
     ],
 )
