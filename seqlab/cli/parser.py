@@ -19,6 +19,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments, which stay available as `given`; raises UsageError."""
+        self._refuse_repetition(arguments)
         namespace, unknown = self.parse_known_args(arguments)
         if not unknown:
             namespace.given = list(arguments)
@@ -28,6 +29,18 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"unexpected argument `{unknown[0]}` {self.advice}")
         name = given.partition("=")[0]
         raise UsageError(f"there is no option `{name}`; the nearest is `{self.nearest(name)}` {self.advice}")
+
+    def _refuse_repetition(self, arguments: Sequence[str]) -> None:
+        """Raise where an option is given twice: argparse would silently drop the first."""
+        options = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
+        for index, name in enumerate(options):
+            if name in options[:index]:
+                several = f": a list is given as `{name} A B`" if self.takes_list(name) else ""
+                raise UsageError(f"`{name}` is given twice{several} {self.advice}")
+
+    def takes_list(self, name: str) -> bool:
+        """Tell whether an option takes several values."""
+        return any(name in action.option_strings and action.nargs == "+" for action in self._actions)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage: one line says what is wrong."""

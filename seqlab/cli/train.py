@@ -44,6 +44,10 @@ class TrainParser(Parser):
         key = nearest_key(name.removeprefix("--"), keys)
         return f"--{key}" if key.rpartition(".")[2] == name.removeprefix("--") else super().nearest(name)
 
+    def takes_list(self, name: str) -> bool:
+        """Tell whether an option takes several values, or sets a field that is a list."""
+        return _is_list(name.removeprefix("--")) or super().takes_list(name)
+
 
 RECIPE_HELP = "what to train; left out where --data.train_src and --data.train_tgt name a corpus"
 SHORT_KEYS = {
@@ -65,19 +69,20 @@ def make_parser() -> Parser:
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("-h", "--help", action="store_true", help="show this; after a recipe also all fields")
+    parser.add_argument("-h", "--help", action="store_true", help="show this; for a recipe or a corpus all fields too")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the config and train."""
-    if arguments.help and arguments.recipe is None:
-        make_parser().print_help()
-        return 0
     overrides: list[Override] = [
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
+    names_corpus = {"data.train_src", "data.train_tgt"} <= dict(overrides).keys()
+    if arguments.help and arguments.recipe is None and not names_corpus:
+        make_parser().print_help()
+        return 0
     run_dir = arguments.run_dir or run_dir_of(arguments.recipe, overrides)
     if arguments.help:
         make_parser().print_help()
@@ -99,11 +104,11 @@ def make_config(
     recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
 ) -> "Config":
     """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
+    from seqlab.runs import RunFolder
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
         from seqlab.recipes import from_corpus
-        from seqlab.runs import RunFolder
 
         if RunFolder(run_dir).exists() and not overwrite:
             return _chosen_before(run_dir, overrides)
@@ -114,6 +119,10 @@ def make_config(
     from seqlab.recipes import RECIPES
 
     if recipe not in RECIPES:
+        if (config_file := RunFolder(Path(recipe)).config_file).is_file():
+            raise UsageError(
+                f"{recipe} is a run folder, not a recipe: `seqlab train {config_file} --run_dir {recipe}` continues it"
+            )
         nearest = difflib.get_close_matches(recipe, RECIPES, n=1, cutoff=0)[0]
         raise UsageError(
             f"there is no recipe `{recipe}`; the nearest is `{nearest}` (of {', '.join(RECIPES)}; a config file ends "
@@ -149,6 +158,12 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     try:
         src, tgt = ([*parse("data.train", given[f"data.train_{side}"], list[str]), ""][0] for side in ("src", "tgt"))
     except KeyError as missing:
+        for key, values in overrides:
+            if len(values) > 1 and not isinstance(values, str) and not _is_list(key):
+                raise UsageError(
+                    f"`--{key}` takes one value, but is given {' '.join(values)}: a recipe or config file goes first, "
+                    f"`seqlab train {values[-1]} --{key} {values[0]}`"
+                ) from None
         raise UsageError(
             f"name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt: {missing} is missing "
             "(see `seqlab train --help`)"
@@ -160,17 +175,28 @@ def _is_config_file(recipe: str) -> bool:
     return recipe.endswith((".yaml", ".yml"))
 
 
-def print_fields(recipe: str, overrides: Sequence["Override"], run_dir: Path) -> None:
+def _is_list(key: str) -> bool:
+    from seqlab.runs.config import Config
+    from seqlab.runs.fields import list_fields
+
+    return any(field.key == key and field.type.startswith(("list of", "[")) for field in list_fields(Config))
+
+
+def print_fields(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> None:
     """Print every field of the config: type, the value that this command line would train with, and docstring."""
     from seqlab.runs.config import Config, to_dict
     from seqlab.runs.fields import list_fields
+    from seqlab.runs.validate import ConfigError
 
     values: dict[str, object] = {}
     with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
         try:
-            values = to_dict(make_config(recipe, overrides, Path(folder)))
-        except FileNotFoundError as error:
-            print(f"\nThe values below are the fields' own defaults, not those of {recipe}. {error}")
+            values = to_dict(make_config(recipe, overrides, run_dir if recipe is None else Path(folder)))
+        except (OSError, ValueError) as error:
+            # Without a recipe the values come from text, which may be unreadable in more ways than to be missing.
+            if isinstance(error, ConfigError) or not (recipe is None or isinstance(error, FileNotFoundError)):
+                raise
+            print(f"\nThe values below are the fields' own defaults, not those of {recipe or 'the corpus'}. {error}")
     heading = ""
     for field in list_fields(Config, values):
         section = field.key.rpartition(".")[0]

@@ -122,7 +122,17 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("number_words --rundir x", "there is no option `--rundir`; the nearest is `--run_dir`"),
         ("number_words --seed x", "`seed` must be a valid integer, but is 'x' instead."),
         ("number_words --model.d_modle 3", "There is no `model.d_modle`; the nearest is `model.d_model`."),
-        ("--model.d_model 64 number_words", "name a recipe"),
+        (
+            "--model.d_model 64 number_words",
+            "`--model.d_model` takes one value, but is given 64 number_words: a recipe or config file goes first, "
+            "`seqlab train number_words --model.d_model 64`",
+        ),
+        ("--data.train_src a.en b.en", "'data.train_tgt' is missing"),
+        (
+            "--data.train_src a.en --data.train_src b.en --data.train_tgt a.de b.de",
+            "`--data.train_src` is given twice: a list is given as `--data.train_src A B`",
+        ),
+        ("number_words --seed 1 --seed=2", "`--seed` is given twice (see"),
         ("number_words --model.d_model 64 128", "`model.d_model` takes one value, but is given 2: 64 128."),
         ("number_words --model.d_model", "`model.d_model` takes one value, but is given none."),
         ("number_words --optim.optimizer.momentum 1", "`sgd` has it"),
@@ -161,6 +171,27 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
     assert '  --optim.optimizer.family sgd | adam | adamw | radam = "sgd"\n' in text
     assert "optim.optimizer with adam:\n" in text
+
+
+def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    for name in ("a.en", "a.de"):
+        (tmp_path / name).write_text("".join(f"{name} has a line {i} of words\n" for i in range(30)), encoding="utf-8")
+    command = ("train", "--data.train_src", "a.en", "--data.train_tgt", "a.de", "--model.d_model", "96", "--help")
+    text = seqlab(*command).out.decode()
+    assert '  --data.train_src list of str = ["a.en"]\n' in text
+    assert "  --model.d_model int = 96\n" in text
+    assert "  --model.d_ff int = 192\n" in text
+    (tmp_path / "a.de").write_bytes(b"\xff\n")
+    result = seqlab(*command)
+    assert result.status == 0
+    assert "the fields' own defaults, not those of the corpus. a.de, line 1: not UTF-8" in result.out.decode()
+    assert "  --model.d_ff int" in result.out.decode()
+
+
+def test_a_run_folder_is_no_recipe(seqlab: Any, calls: list[dict[str, Any]], run_dir: Path) -> None:
+    result = seqlab("train", run_dir)
+    assert (result.status, calls) == (2, [])
+    assert f"is a run folder, not a recipe: `seqlab train {run_dir}/config.yaml --run_dir {run_dir}`" in result.err
 
 
 def test_a_continued_run_keeps_what_was_chosen_for_it(
