@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -25,8 +24,6 @@ from seqlab.text.normalization import normalize
 from seqlab.text.sentence_piece import SentencePiece
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, Tokenizer
 from seqlab.text.vocabulary import Vocabulary
-
-logger = logging.getLogger(__name__)
 
 DESCRIPTION = "tokenizer.json"
 MODEL = "tokenizer.model"
@@ -123,20 +120,14 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     The same config and lines give the same tokenizer, byte for byte when saved. Of the text, sentencepiece holds
     `max_train_lines` lines in memory and the other kinds only the distinct items with their counts.
 
-    `vocab_size` is an upper limit: a text that supports fewer ids gets fewer, and that is logged. Raises ValueError
-    for a text without a visible character, and where `vocab_size` has no room for the text's characters.
+    `vocab_size` is an upper limit: a text that supports fewer ids gets fewer. Raises ValueError for a text without a
+    visible character, and where `vocab_size` has no room for the text's characters.
     """
     visible = (line for line in (_normalize(line, config) for line in lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
         raise ValueError("The text to train a tokenizer from is empty: it has no line with a visible character.")
     segmenter = _train_segmenter(config, chain([first], visible))
-    if config.vocab_size is not None and segmenter.vocab_size < config.vocab_size:
-        logger.warning(
-            "The text supports a vocabulary of %d, fewer than the `vocab_size` of %d that was asked for.",
-            segmenter.vocab_size,
-            config.vocab_size,
-        )
     return TrainedTokenizer(config, segmenter)
 
 

@@ -1,12 +1,13 @@
 """What a run folder needs before its first step, and which folders may become one."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import seqlab
 from seqlab.data.prepare import training_lines
@@ -23,6 +24,8 @@ try:
     import fcntl
 except ImportError:  # on Windows a folder cannot be locked
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 REPLACED, MOVING = "replaced", "replaced.tmp"
 """Where a run that is overwritten lies until the new one has begun, and on its way there and back."""
@@ -164,12 +167,17 @@ def _make_tokenizers(config: Config, folder: RunFolder) -> None:
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
         return
-    tokenizer = config.data.tokenizer
-    if config.data.joint_vocabulary:
-        train_tokenizer(tokenizer, training_lines(config.data)).save(folder.path / "tokenizer")
-        return
-    train_tokenizer(tokenizer, training_lines(config.data, "src")).save(folder.path / "src_tokenizer")
-    train_tokenizer(tokenizer, training_lines(config.data, "tgt")).save(folder.path / "tgt_tokenizer")
+    sides: dict[str, Literal["src", "tgt", "both"]] = {"tokenizer": "both"}
+    if not config.data.joint_vocabulary:
+        sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
+    for name, side in sides.items():
+        tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data, side))
+        tokenizer.save(folder.path / name)
+        wanted = config.data.tokenizer.vocab_size
+        if wanted is not None and tokenizer.vocab_size < wanted:
+            logger.warning(
+                "The text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", tokenizer.vocab_size, wanted
+            )
 
 
 def _move(source: Path, target: Path, names: Sequence[str]) -> None:

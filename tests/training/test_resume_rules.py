@@ -418,3 +418,14 @@ def test_fine_tuning_from_nothing_or_from_itself(trained: Trained, run_dir: Path
     with pytest.raises(ValueError, match="`init_from` and `run_dir` are both"):
         train(replace(trained[0], init_from=str(run_dir)), run_dir, overwrite=True)
     assert_equal_runs(run_dir, trained[1])
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_vocabulary_that_the_text_cannot_fill_is_reported_once_for_each(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, joint: bool
+) -> None:
+    data = {"tokenizer": SentencePieceBpeConfig(vocab_size=9000), "joint_vocabulary": joint}
+    model = {"tied_embeddings": "all" if joint else "decoder"}
+    with caplog.at_level(logging.WARNING):
+        train(tiny_config(corpus, data=data, model=model, max_steps=1), tmp_path / "run")
+    assert caplog.text.count("fewer than the `vocab_size` of 9000") == (1 if joint else 2)
