@@ -19,25 +19,9 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[Callable
     if not sys.stderr.isatty() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from seqlab.progress import counting_bar
 
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("lines in"),
-        TimeElapsedColumn(),
-        TextColumn("ends in"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with counting_bar("lines") as bar:
         task = bar.add_task("lines", total=None if stream is None else count_lines(stream))
         yield lambda count: bar.advance(task, count)
 

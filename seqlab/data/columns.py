@@ -13,7 +13,7 @@ from seqlab.data.readers import read_lines, require_file
 
 MAX_CELL_CHARS = 1 << 24
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
-TABLE_KINDS = ("tsv", "jsonl", "csv", "parquet", "arrow")
+TABLE_KINDS = ("tsv", "jsonl", "csv", "json", "parquet", "arrow")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Column:
         return str(self.path) if self.column is None else f"{self.path}#{self.column}"
 
     def line_number(self, index: int) -> int:
-        """Return the line of example `index`, or its record in .parquet and .arrow files; both count from 1.
+        """Return the line of example `index`, or its record in .json, .parquet and .arrow files; both count from 1.
 
         In a .csv file with newlines inside cells the line is later than this.
         """
@@ -129,7 +129,7 @@ class Column:
 
 
 def parse_column(spec: str) -> Column:
-    """Read a path spec: `file`, or `file#column` for .tsv, .jsonl, .csv (all three also .gz), .parquet and .arrow.
+    """Read a path spec: `file`, or `file#column` for .tsv, .jsonl, .csv (these also .gz), .json, .parquet and .arrow.
 
     A file whose name really contains the `#` is taken as it is.
     """
@@ -155,7 +155,7 @@ def _table_kind(path: Path) -> str | None:
     unpacked = name.removesuffix(".gz")
     if unpacked.endswith((".tsv", ".jsonl", ".csv")):
         return unpacked.rpartition(".")[2]
-    return name.rpartition(".")[2] if name.endswith((".parquet", ".arrow")) else None
+    return name.rpartition(".")[2] if name.endswith((".json", ".parquet", ".arrow")) else None
 
 
 def _text_of(record: Any, column: str, where: str) -> str:

@@ -24,7 +24,7 @@ class DataConfig:
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz) or `file#column` (.tsv, .jsonl, .csv,
-    .parquet, .arrow). Several corpora are a list."""
+    .json, .parquet, .arrow). Several corpora are a list."""
 
     train_tgt: Annotated[PathSpecs, Field(min_length=1)]
     """Target sides of the training corpora, in the same order."""

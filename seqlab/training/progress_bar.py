@@ -12,9 +12,9 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
+from seqlab.progress import counting_bar
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
 
@@ -24,9 +24,7 @@ logger = logging.getLogger(__name__)
 @contextmanager
 def encoding_bar() -> Iterator[Callable[[int, int], None]]:
     """Show on a terminal how much of the corpora is encoded; gives the function that is told (pairs done, in all)."""
-    console = Console(stderr=True)
-    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TextColumn("ends in"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with counting_bar("pairs encoded") as bar:
         task = bar.add_task("pairs", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

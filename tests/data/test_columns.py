@@ -94,15 +94,18 @@ def test_csv_and_tables_agree_with_what_datasets_wrote(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "a.parquet")
     table.remove_columns("pair").to_csv(tmp_path / "a.csv")
     table.save_to_disk(tmp_path / "saved")
+    table.to_json(tmp_path / "a.json", lines=False)  # one array of records
     arrow = next((tmp_path / "saved").glob("*.arrow"))
     expected = [src for src, _ in PAIRS]
     assert read(f"{tmp_path / 'a.parquet'}#pair.de") == expected
     assert read(f"{tmp_path / 'a.parquet'}#pair.en") == [tgt for _, tgt in PAIRS]
     assert read(f"{arrow}#de") == expected
+    assert read(f"{tmp_path / 'a.json'}#pair.de") == expected
+    assert read(f"{tmp_path / 'a.json'}#pair.en") == [tgt for _, tgt in PAIRS]
     assert [text for text in read(f"{tmp_path / 'a.csv'}#de") if text] == [text for text in expected if text]
 
 
-@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize("kind", ["json", "parquet", "arrow"])
 def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("datasets")
     path = tmp_path / f"bad.{kind}"
@@ -132,7 +135,7 @@ def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
     for spec, message in [
         (str(table), "needs the name of a column"),
         ("corpus.csv", "needs the name of a column"),
-        ("corpus.txt#1", "only .tsv, .jsonl, .csv, .parquet, .arrow files have columns"),
+        ("corpus.txt#1", "only .tsv, .jsonl, .csv, .json, .parquet, .arrow files have columns"),
         ("corpus.tsv#", "the column after '#' is empty"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -1,5 +1,7 @@
 """A tiny corpus, and one run over it that others are compared with or begin from."""
 
+import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_runs import tiny_config, write_numbers
+from reference.tiny_runs import tiny_config, with_training, write_numbers
 
 import seqlab.training.loop
 from seqlab.objectives import StepContext
 from seqlab.runs.config import Config
 from seqlab.training import Interrupted, train
+
+Trained = tuple[Config, Path]
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +61,26 @@ def train_until(config: Config, run_dir: Path, step: int, number: int = signal.S
         with pytest.raises(Interrupted) as raised:
             train(config, run_dir)
     return raised.value
+
+
+@pytest.fixture
+def run_dir(trained: Trained, tmp_path: Path) -> Path:
+    """Give a copy of the finished run of 12 steps: a run folder that was moved."""
+    return Path(shutil.copytree(trained[1], tmp_path / "run"))
+
+
+def longer(config: Config) -> Config:
+    return with_training(config, max_steps=16)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def edit_description(run_dir: Path, **changes: Any) -> None:
+    path = run_dir / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")

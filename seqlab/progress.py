@@ -1,0 +1,19 @@
+"""A bar on standard error for work whose units are counted: how many are done, and when the rest will be."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def counting_bar(units: str) -> Progress:
+    """Make a bar for `units`; it shows nothing where standard error is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{units} in"),
+        TimeElapsedColumn(),
+        TextColumn("ends in"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,135 @@
+"""Which folders may become a run: new ones, those of a set-up that was killed, and runs that are overwritten."""
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference.tiny_runs import (
+    assert_equal_runs,
+    tiny_config,
+    with_training,
+)
+
+from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.folder import RunFolder
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
+from seqlab.training import train
+from seqlab.training.begin import locked, set_aside, settle
+
+from .conftest import Trained, contents, longer
+
+
+def test_overwrite_begins_anew(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
+    (run_dir / "data").mkdir()
+    (run_dir / "data" / "kept").write_text("a recipe's")
+    (run_dir / "failures").mkdir()
+    config = replace(with_training(trained[0], max_steps=4), seed=5)
+    train(config, run_dir, overwrite=True)
+    assert_equal_runs(run_dir, train(config, tmp_path / "fresh"))
+    assert (run_dir / "data" / "kept").exists()
+    assert not (run_dir / "failures").exists()
+    train(config, tmp_path / "none_yet", overwrite=True)
+
+
+def test_an_overwrite_with_a_corpus_that_cannot_be_read_removes_nothing(
+    trained: Trained, run_dir: Path, tmp_path: Path
+) -> None:
+    missing = replace(trained[0], data=replace(trained[0].data, train_src=[str(tmp_path / "missing.en")]))
+    with pytest.raises(FileNotFoundError, match=r"missing\.en"):
+        train(missing, run_dir, overwrite=True)
+    assert_equal_runs(run_dir, trained[1])
+
+
+def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
+    trained: Trained, run_dir: Path
+) -> None:
+    (run_dir / "run.json").unlink()
+    assert checkpoint_steps(run_dir / "checkpoints")
+    with pytest.raises(ValueError, match=r"is not a run folder, but holds checkpoints: .* `--overwrite`"):
+        train(trained[0], run_dir)
+    train(trained[0], run_dir, overwrite=True)
+    assert_equal_runs(run_dir, trained[1])
+
+
+def test_a_set_up_that_was_killed_is_done_again(trained: Trained, tmp_path: Path) -> None:
+    """Also where its tokenizer was that of another config."""
+    run_dir = tmp_path / "run"
+    for name in ("src_tokenizer", "tokenizer"):
+        train_tokenizer(CharactersConfig(), ["abc"]).save(run_dir / name)
+    (run_dir / "cache.tmp").mkdir()
+    for name in ("run.json.tmp", "config.yaml.tmp", "metrics.jsonl"):
+        (run_dir / name).write_text("half")
+    train(trained[0], run_dir)
+    assert_equal_runs(run_dir, trained[1])
+
+
+@pytest.mark.parametrize("changes", [{"max_length": 1}, {"tokenizer": SentencePieceBpeConfig(vocab_size=262)}])
+def test_a_run_is_overwritten_only_when_the_new_one_can_begin(
+    trained: Trained, run_dir: Path, changes: dict[str, Any]
+) -> None:
+    before = contents(run_dir)
+    impossible = replace(trained[0], data=replace(trained[0].data, **changes))
+    with pytest.raises(ValueError, match=r"No pair is left|`vocab_size` must be at least"):
+        train(impossible, run_dir, overwrite=True)
+    assert contents(run_dir) == before
+
+
+@pytest.mark.parametrize("point", range(12))
+def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
+    """At whichever rename, on the way there or back."""
+    before, renames = contents(run_dir), iter(range(100))
+    rename = Path.rename
+
+    def killed(*arguments: Any) -> Any:
+        if next(renames) >= point:
+            raise KeyboardInterrupt
+        return rename(*arguments)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        set_aside(RunFolder(run_dir))
+        settle(RunFolder(run_dir))
+    settle(RunFolder(run_dir))
+    assert contents(run_dir) == before
+
+
+def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
+    with locked(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
+        train(longer(trained[0]), run_dir)
+    train(longer(trained[0]), run_dir)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "model.py", "src"])
+def test_a_folder_that_is_no_run_is_refused_and_left_alone(
+    trained: Trained, tmp_path: Path, name: str, overwrite: bool
+) -> None:
+    for part in (name, "cache/mine", "config.yaml"):
+        (tmp_path / "mine" / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / part).write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=f"is not a run folder, but holds {name}: choose another"):
+        train(trained[0], tmp_path / "mine", overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_is_no_run_folder(trained: Trained, tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="file is a file: choose another name"):
+        train(trained[0], tmp_path / "file", overwrite=overwrite)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_vocabulary_that_the_text_cannot_fill_is_reported_once_for_each(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, joint: bool
+) -> None:
+    data = {"tokenizer": SentencePieceBpeConfig(vocab_size=9000), "joint_vocabulary": joint}
+    model = {"tied_embeddings": "all" if joint else "decoder"}
+    with caplog.at_level(logging.WARNING):
+        train(tiny_config(corpus, data=data, model=model, max_steps=1), tmp_path / "run")
+    assert caplog.text.count("fewer than the `vocab_size` of 9000") == (1 if joint else 2)
