@@ -12,7 +12,7 @@ from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.sampler import TrainingStep
 from seqlab.runs.checkpoint import WEIGHTS, read_tensors, write_checkpoint
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import NonFiniteGradient
+from seqlab.training.step import NonFiniteUpdate
 
 BATCHES = "batches"
 
@@ -23,10 +23,10 @@ class FailedStep(ArithmeticError):
 
 @contextmanager
 def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
-    """Turn a NonFiniteGradient into a FailedStep, after writing the step's batches and the weights from before it."""
+    """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and the weights from before it."""
     try:
         yield
-    except NonFiniteGradient as error:
+    except NonFiniteUpdate as error:
         step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
         batches: dict[str, Tensor] = {}
         for number, batch in enumerate(data.micro_steps):

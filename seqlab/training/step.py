@@ -12,7 +12,7 @@ from seqlab.objectives import StepContext
 from seqlab.training.accumulator import Accumulator
 
 
-class NonFiniteGradient(ArithmeticError):
+class NonFiniteUpdate(ArithmeticError):
     """The loss or the gradient's norm is infinite or not a number; the weights are those from before the step."""
 
 
@@ -37,7 +37,7 @@ def update(
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
     Gradients are divided once, by the count of all micro-steps, so that how a step is cut into micro-steps and how
-    they are padded changes nothing. Raises NonFiniteGradient before any weight moves.
+    they are padded changes nothing. Raises NonFiniteUpdate before any weight moves.
     """
     totals = {name: float(value) for name, value in accumulator.backward(micro_steps, context).items()}
     parameters = accumulator.parameters
@@ -47,7 +47,7 @@ def update(
     grad_norm = float(norm)
     if not (torch.isfinite(norm) and math.isfinite(totals["total"])):
         optimizer.zero_grad()
-        raise NonFiniteGradient(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
+        raise NonFiniteUpdate(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
     if max_grad_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
     for group in optimizer.param_groups:

@@ -25,7 +25,7 @@ from seqlab.training.accumulator import Accumulator
 from seqlab.training.failure import read_failure
 from seqlab.training.machine import Machine
 from seqlab.training.state import Progress
-from seqlab.training.step import NonFiniteGradient, update
+from seqlab.training.step import NonFiniteUpdate, update
 from seqlab.training.validation import Validation
 
 FAST = OptimConfig(optimizer=AdamConfig(lr=3e-3))
@@ -309,7 +309,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
         config.seed,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(NonFiniteGradient) as again:
+    with pytest.raises(NonFiniteUpdate) as again:
         update(accumulator, optimizer, micro_steps, StepContext(step - 1), 0.1, None)
     assert f"({again.value})" in messages[0]
     assert f"gradient norm {norm}" in str(again.value)

@@ -17,7 +17,7 @@ from seqlab.optim.config import AdamConfig, OptimizerConfig, SgdConfig
 from seqlab.optim.optimizers import build_optimizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.machine import Machine
-from seqlab.training.step import NonFiniteGradient, Update, update
+from seqlab.training.step import NonFiniteUpdate, Update, update
 
 STEPS = 20
 MACHINE = Machine(torch.device("cpu"), torch.float32)
@@ -199,7 +199,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm
     model.decoder.norm.weight.data[0] = value
     before = weights_of(model)
     state = [{name: v.clone() for name, v in s.items()} for s in optimizer.state_dict()["state"].values()]
-    with pytest.raises(NonFiniteGradient, match=r"gradient norm .* over 5 units"):
+    with pytest.raises(NonFiniteUpdate, match=r"gradient norm .* over 5 units"):
         update(accumulator, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
     for name, after in weights_of(model).items():
         assert torch.equal(after.nan_to_num(0.5), before[name].nan_to_num(0.5))
