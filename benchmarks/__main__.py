@@ -1,0 +1,56 @@
+"""Parse arguments, run one benchmark, print its table."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import training
+from benchmarks.report import write_report
+from benchmarks.scale import FULL, QUICK, Scale
+
+TASKS = {"training": training}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Name the benchmarks and their options."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, module in TASKS.items():
+        command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").partition(":")[2])
+        command.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+        command.add_argument("--quick", action="store_true", help="a small model on generated text: a smoke run")
+        command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: all cores")
+        command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+        command.add_argument("--work_dir", type=Path, default=Path("runs/benchmarks"), help="default: runs/benchmarks")
+        module.add_options(command)
+    return parser
+
+
+def chosen_scale(arguments: argparse.Namespace) -> Scale:
+    """Take the full scale or the quick one, with what the options change."""
+    scale = QUICK if arguments.quick else FULL
+    for name in ("steps", "repetitions"):
+        if getattr(arguments, name, None) is not None:
+            scale = replace(scale, **{name: getattr(arguments, name)})
+    if getattr(arguments, "micro_batch_tokens", None):
+        scale = replace(scale, micro_batch_tokens=tuple(arguments.micro_batch_tokens))
+    if getattr(arguments, "norm", None):
+        scale = replace(scale, model=replace(scale.model, norm=arguments.norm))
+    return scale
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one benchmark; the status is 1 where systems turned out not to do the same work."""
+    arguments = make_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    report = TASKS[arguments.task].run(arguments, chosen_scale(arguments))
+    write_report(report, arguments.json)
+    return 1 if report.failed_checks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

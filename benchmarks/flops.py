@@ -1,0 +1,50 @@
+"""Floating-point operations that the work needs, counted from the model's shape and the real tokens.
+
+Matrix products only, a multiplication and an addition being two operations; padding is not work, nor is anything that
+a system computes twice. The backward pass of a product is two products of the same size.
+"""
+
+from collections.abc import Iterable
+
+from benchmarks.scale import ModelSizes
+
+TRAINING_PASSES = 3
+"""Forward, and the two products of the backward pass."""
+
+
+def encoder_flops(sizes: ModelSizes, src: int) -> int:
+    """Count one forward pass of the encoder over `src` tokens, and the decoder's keys and values of its memory."""
+    d, ff = sizes.d_model, sizes.d_ff
+    matrices = sizes.num_encoder_layers * (4 * d * d + 2 * d * ff) + sizes.num_decoder_layers * 2 * d * d
+    attention = sizes.num_encoder_layers * 2 * d * src * src  # two products: scores, weighted values
+    return 2 * (matrices * src + attention)
+
+
+def decoder_flops(sizes: ModelSizes, src: int, tgt: int) -> int:
+    """Count one forward pass of the decoder over `tgt` tokens, the projection onto the vocabulary included.
+
+    A target position attends to itself and those before it: what is masked is not counted.
+    """
+    d, ff = sizes.d_model, sizes.d_ff
+    matrices = sizes.num_decoder_layers * (6 * d * d + 2 * d * ff) + sizes.vocab_size * d
+    attended = tgt * (tgt + 1) // 2 + tgt * src
+    attention = sizes.num_decoder_layers * 2 * d * attended
+    return 2 * (matrices * tgt + attention)
+
+
+def training_flops(sizes: ModelSizes, lengths: Iterable[tuple[int, int]]) -> int:
+    """Count one forward and backward pass over pairs of (source, target) lengths, special ids counted."""
+    forward = sum(encoder_flops(sizes, src) + decoder_flops(sizes, src, tgt) for src, tgt in lengths)
+    return TRAINING_PASSES * forward
+
+
+def decoding_flops(sizes: ModelSizes, lengths: Iterable[tuple[int, int]], beam_size: int) -> int:
+    """Count decoding: (source, output) lengths, special ids counted; a beam computes each position `beam_size` times.
+
+    The first position is computed once, as all hypotheses are the same there.
+    """
+    total = 0
+    for src, tgt in lengths:
+        first = decoder_flops(sizes, src, 1)
+        total += encoder_flops(sizes, src) + first + beam_size * (decoder_flops(sizes, src, tgt) - first)
+    return total

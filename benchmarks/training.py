@@ -1,0 +1,183 @@
+"""`python -m benchmarks training`: target tokens a second, every system on the same batches from the same weights."""
+
+import argparse
+import logging
+import statistics
+from dataclasses import asdict, dataclass, replace
+
+from benchmarks.machine import measure_machine
+from benchmarks.processes import KEEP_PAGES, run_worker
+from benchmarks.records import Json, TrainingJob, TrainingResult, Unavailable
+from benchmarks.report import Report, Row
+from benchmarks.scale import Scale
+
+logger = logging.getLogger(__name__)
+CHECKED_STEPS = 10
+LOSS_TOLERANCE = 1e-3
+"""Largest relative difference of any of the first losses: fp32 noise, which Adam's first steps amplify."""
+
+
+@dataclass(frozen=True)
+class System:
+    """How a system is started."""
+
+    name: str
+    worker: str
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+KEPT = "malloc keeps pages"
+SYSTEMS = (
+    System("seqlab", "train_seqlab"),
+    System("transformers", "train_marian"),
+    System(f"transformers, {KEPT}", "train_marian", tuple(KEEP_PAGES.items())),
+    System("torch.nn.Transformer", "train_torch"),
+    System(f"torch.nn.Transformer, {KEPT}", "train_torch", tuple(KEEP_PAGES.items())),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table to be."""
+
+    system: System
+    dtype: str
+    micro_batch_tokens: int
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Prepare the workload, check that all systems do the same work, measure in turns."""
+    machine = measure_machine(arguments)
+    workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.norm}"
+    steps = max(scale.warmup_steps + scale.steps, CHECKED_STEPS)
+    logger.info("preparing %s", workload)
+    job = {"workload": str(workload.resolve()), "scale": asdict(scale), "steps": steps, "threads": arguments.threads}
+    prepared = run_worker("prepare_training", job, arguments.threads)
+    report = Report("training", machine, more={"sizes": prepared["sizes"], "parameters": prepared["parameters"]})
+    base = TrainingJob(
+        workload=job["workload"],
+        micro_batch_tokens=scale.micro_batch_tokens[0],
+        dtype="fp32",
+        dropout=0.0,
+        steps=CHECKED_STEPS,
+        threads=arguments.threads,
+        device=arguments.device,
+    )
+    available = check_same_work(base, prepared, report, arguments.systems)
+    timed = replace(base, dropout=0.1, steps=scale.warmup_steps + scale.steps)
+    cases = [
+        Case(system, dtype, size)
+        for dtype in arguments.dtypes
+        for size in scale.micro_batch_tokens
+        for system in available
+    ]
+    results = measure(cases, timed, scale.repetitions)
+    report.rows += [summarize(case, results[case], prepared, scale.warmup_steps, machine) for case in cases]
+    add_ratios(report.rows)
+    return report
+
+
+def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: list[str] | None) -> list[System]:
+    """Compare padding and losses of the first updates without dropout; return the systems that are there.
+
+    The padding shares are those of the batches that were planned, so that all read the same tokens.
+    """
+    plan = prepared["plans"][str(base.micro_batch_tokens)]
+    reference: TrainingResult | None = None
+    missing: dict[str, str] = {}
+    for system in SYSTEMS:
+        if system.environment or system.worker in missing or not _is_wanted(system, wanted):
+            continue
+        logger.info("checking %s", system.name)
+        try:
+            found = TrainingResult(**run_worker(system.worker, asdict(base), base.threads))
+        except Unavailable as unavailable:
+            missing[system.worker] = str(unavailable)
+            report.rows.append(Row(system.name, "training", "", "", note=str(unavailable)))
+            continue
+        worst = max(
+            abs(a - b)
+            for side in ("src_padding", "tgt_padding")
+            for a, b in zip(getattr(found, side), plan[side], strict=False)
+        )
+        _verify(report, worst < 1e-9, f"{system.name} reads the planned tokens (padding shares differ by {worst:.1g})")
+        if reference is None:
+            reference = found
+            continue
+        apart = max(abs(a - b) / b for a, b in zip(found.losses, reference.losses, strict=True))
+        text = f"{system.name}: {len(found.losses)} losses from the same weights differ from seqlab's by at most"
+        text = f"{text} {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+        _verify(report, apart <= LOSS_TOLERANCE, text)
+    return [system for system in SYSTEMS if system.worker not in missing and _is_wanted(system, wanted)]
+
+
+def _is_wanted(system: System, wanted: list[str] | None) -> bool:
+    return wanted is None or system.name.partition(",")[0] in wanted
+
+
+def _verify(report: Report, holds: bool, text: str) -> None:
+    (report.checks if holds else report.failed_checks).append(text)
+
+
+def measure(cases: list[Case], timed: TrainingJob, repetitions: int) -> dict[Case, list[TrainingResult]]:
+    """Run all cases in turn, several times over, so that what the machine does meanwhile hits all alike."""
+    results: dict[Case, list[TrainingResult]] = {case: [] for case in cases}
+    for repetition in range(repetitions):
+        for case in cases:
+            job = replace(timed, dtype=case.dtype, micro_batch_tokens=case.micro_batch_tokens)
+            found = run_worker(case.system.worker, asdict(job), timed.threads, dict(case.system.environment))
+            results[case].append(TrainingResult(**found))
+            logger.info(
+                "%d/%d %s, %s, %d padded tokens: %.1f s for %d steps",
+                *(repetition + 1, repetitions, case.system.name, case.dtype, case.micro_batch_tokens),
+                *(sum(found["seconds"]), len(found["seconds"])),
+            )
+    return results
+
+
+def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_steps: int, machine: Json) -> Row:
+    """Turn the repetitions of one case into a row; the first steps of each are not counted."""
+    plan = prepared["plans"][str(case.micro_batch_tokens)]
+    last = len(results[0].seconds)
+    tokens, flops = sum(plan["tgt_tokens"][warmup_steps:last]), sum(plan["flops"][warmup_steps:last])
+    rates = [tokens / sum(result.seconds[warmup_steps:]) for result in results]
+    peak = machine["peak_gflops"][case.dtype]
+    median = statistics.median(rates)
+    return Row(
+        system=case.system.name,
+        task="training",
+        dtype=case.dtype,
+        setting=f"{case.micro_batch_tokens} padded tokens",
+        tokens_per_second=median,
+        min=min(rates),
+        max=max(rates),
+        share_of_peak=median * flops / tokens / 1e9 / peak,
+        peak_memory_mb=max(result.peak_memory_mb for result in results),
+        src_padding=statistics.mean(results[0].src_padding[warmup_steps:]),
+        tgt_padding=statistics.mean(results[0].tgt_padding[warmup_steps:]),
+        more={"mflop_per_token": flops / tokens / 1e6, "repetitions": len(rates)},
+    )
+
+
+def add_ratios(rows: list[Row]) -> None:
+    """Divide seqlab's best rate of a task and dtype by each row's rate."""
+    for row in rows:
+        own = [
+            other.tokens_per_second
+            for other in rows
+            if other.system == "seqlab"
+            and (other.task, other.dtype) == (row.task, row.dtype)
+            and other.tokens_per_second
+        ]
+        if own and row.tokens_per_second:
+            row.ratio = max(own) / row.tokens_per_second
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen."""
+    parser.add_argument("--norm", choices=("post", "pre"), help="layer norms; Marian knows `post` only (default)")
+    parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--micro_batch_tokens", nargs="+", type=int, metavar="N", help="sizes that each system tries")
+    parser.add_argument("--steps", type=int, help="updates that are timed")
+    parser.add_argument("--repetitions", type=int, help="how often each system is run")

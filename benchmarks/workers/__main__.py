@@ -1,0 +1,26 @@
+"""Read a job from standard input, run it, write the result into the file that is named."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.records import Json, Unavailable
+
+WORKERS = ("peak", "prepare_training", "train_marian", "train_seqlab", "train_torch")
+
+
+def main(name: str, result_file: Path) -> None:
+    """Run one worker; that its system is missing is a result too."""
+    if name not in WORKERS:
+        raise ValueError(f"A worker must be one of {', '.join(WORKERS)}, but is {name!r} instead.")
+    job: Json = json.load(sys.stdin)
+    try:
+        result: Json = importlib.import_module(f"benchmarks.workers.{name}").run(job)
+    except Unavailable as missing:
+        result = {"unavailable": str(missing)}
+    result_file.write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

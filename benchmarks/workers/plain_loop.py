@@ -1,0 +1,95 @@
+"""Training as people write it: autocast, loss, backward, clip, Adam."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from benchmarks.records import Json, TrainingJob, TrainingResult
+from benchmarks.scale import ModelSizes
+from benchmarks.workers.memory import peak_memory_mb
+
+Batch = dict[str, Tensor]
+"""src (B, S) and tgt_in (B, T) padded ids, src_lengths (B,), tgt_out (B, T) with -100 at padding."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What `prepare_training` wrote."""
+
+    sizes: ModelSizes
+    pad_id: int
+    bos_id: int
+    eos_id: int
+    label_smoothing: float
+    learning_rates: list[float]
+    weights: Mapping[str, Tensor]
+    steps: list[list[Batch]]
+
+    @classmethod
+    def read(cls, folder: Path, micro_batch_tokens: int, count: int) -> "Workload":
+        """Read the weights and the first `count` updates."""
+        shared = json.loads((folder / "workload.json").read_text(encoding="utf-8"))
+        steps: dict[str, dict[str, Batch]] = {}
+        for name, value in sorted(load_file(folder / f"batches-{micro_batch_tokens}.safetensors").items()):
+            step, micro_step, part = name.split(".")
+            steps.setdefault(step, {}).setdefault(micro_step, {})[part] = value
+        return cls(
+            sizes=ModelSizes(**shared["sizes"]),
+            pad_id=shared["pad_id"],
+            bos_id=shared["bos_id"],
+            eos_id=shared["eos_id"],
+            label_smoothing=shared["label_smoothing"],
+            learning_rates=shared["learning_rates"],
+            weights=load_file(folder / "weights.safetensors"),
+            steps=[list(micro_steps.values()) for micro_steps in steps.values()][:count],
+        )
+
+
+def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Workload, job: TrainingJob) -> Json:
+    """Time one update after the other; `logits_of` maps a batch to (B, T, V)."""
+    model.to(job.device).train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=0.0, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    seconds, losses, padding = [], [], []
+    for micro_steps, rate in zip(workload.steps, workload.learning_rates, strict=False):
+        started = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        count = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
+        total = 0.0
+        for batch in micro_steps:
+            on_device = {name: value.to(job.device) for name, value in batch.items()}
+            with torch.autocast(torch.device(job.device).type, torch.bfloat16, enabled=job.dtype == "bf16"):
+                logits = logits_of(on_device)
+                loss = F.cross_entropy(
+                    logits.flatten(0, 1),
+                    on_device["tgt_out"].flatten(),
+                    reduction="sum",
+                    label_smoothing=workload.label_smoothing,
+                )
+            (loss / count).backward()
+            total += loss.item()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - started)
+        losses.append(total / count)
+        padding.append(padding_shares(micro_steps))
+    src_padding, tgt_padding = (list(side) for side in zip(*padding, strict=True))
+    return asdict(TrainingResult(seconds, losses, src_padding, tgt_padding, peak_memory_mb(job.device)))
+
+
+def padding_shares(micro_steps: list[Batch]) -> tuple[float, float]:
+    """Return which share of the source and of the target tensors is padding."""
+    src = sum(int(batch["src_lengths"].sum()) for batch in micro_steps)
+    tgt = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
+    src_places = sum(batch["src"].numel() for batch in micro_steps)
+    tgt_places = sum(batch["tgt_out"].numel() for batch in micro_steps)
+    return 1 - src / src_places, 1 - tgt / tgt_places

@@ -1,0 +1,75 @@
+"""Plain `torch.nn.Transformer` with an embedding and a tied projection."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.records import Json, TrainingJob
+from benchmarks.scale import ModelSizes
+from benchmarks.workers.plain_loop import Batch, Workload, train
+from benchmarks.workers.weights import sinusoids, torch_weights
+
+POSITIONS = 512
+
+
+class PlainTransformer(nn.Module):
+    """What a tutorial builds around `torch.nn.Transformer`."""
+
+    def __init__(self, sizes: ModelSizes, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(sizes.vocab_size, sizes.d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.scale = sizes.d_model**0.5
+        self.register_buffer("positions", sinusoids(POSITIONS, sizes.d_model), persistent=False)
+        self.positions: Tensor
+        self.transformer = nn.Transformer(
+            sizes.d_model,
+            sizes.num_heads,
+            sizes.num_encoder_layers,
+            sizes.num_decoder_layers,
+            sizes.d_ff,
+            dropout,
+            batch_first=True,
+            norm_first=sizes.norm == "pre",
+        )
+        _leave_out_what_others_lack(self.transformer, sizes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return logits (B, T, V)."""
+        size = batch["tgt_in"].size(1)
+        padding = torch.arange(batch["src"].size(1), device=batch["src"].device) >= batch["src_lengths"][:, None]
+        hidden = self.transformer(
+            self._embed(batch["src"]),
+            self._embed(batch["tgt_in"]),
+            tgt_mask=nn.Transformer.generate_square_subsequent_mask(size, device=padding.device, dtype=torch.bool),
+            tgt_is_causal=True,
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+        )
+        return F.linear(hidden, self.embedding.weight)
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.dropout(self.embedding(ids) * self.scale + self.positions[: ids.size(1)])
+
+
+def _leave_out_what_others_lack(transformer: nn.Transformer, sizes: ModelSizes) -> None:
+    """Turn off dropout of attention weights and inside the feed-forward, and final norms that repeat the last ones."""
+    for module in transformer.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+        elif isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            module.dropout.p = 0.0
+    if sizes.norm == "post":
+        transformer.encoder.norm = transformer.decoder.norm = None
+
+
+def run(job: Json) -> Json:
+    """Run a `TrainingJob`."""
+    settings = TrainingJob(**job)
+    torch.set_num_threads(settings.threads)
+    workload = Workload.read(Path(settings.workload), settings.micro_batch_tokens, settings.steps)
+    model = PlainTransformer(workload.sizes, settings.dropout)
+    model.load_state_dict(torch_weights(workload.weights, workload.sizes))
+    return train(model, model, workload, settings)

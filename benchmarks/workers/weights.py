@@ -1,0 +1,99 @@
+"""seqlab's weights under the names of other implementations: the same function, so that their losses are the same."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from benchmarks.scale import ModelSizes
+
+Weights = dict[str, Tensor]
+
+
+def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str], source: str, target: str) -> Weights:
+    """Take weight and bias of each module `source + key` as `target + value`."""
+    return {
+        f"{target}{new}.{part}": weights[f"{source}{old}.{part}"]
+        for old, new in names.items()
+        for part in ("weight", "bias")
+    }
+
+
+def _split(weights: Mapping[str, Tensor], source: str, targets: list[str]) -> Weights:
+    """Cut a product for several outputs into one for each."""
+    parts = {part: weights[f"{source}.{part}"].chunk(len(targets)) for part in ("weight", "bias")}
+    return {f"{target}.{part}": chunks[i] for part, chunks in parts.items() for i, target in enumerate(targets)}
+
+
+def embedding(weights: Mapping[str, Tensor]) -> Tensor:
+    """Return the one weight of both embeddings and the projection (V, D)."""
+    tied = {name: value for name, value in weights.items() if name.endswith(("embedding.weight", "projection.weight"))}
+    first = next(iter(tied.values()))
+    assert all(torch.equal(first, value) for value in tied.values()), "the benchmark's model ties its embeddings"
+    return first
+
+
+def marian_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
+    """Map to the names of `transformers.MarianMTModel`, which knows `norm: post` only."""
+    if sizes.norm != "post":
+        raise ValueError(f"Marian's layer norms come after the sums, but `norm` is {sizes.norm!r}.")
+    mapped = {"model.shared.weight": embedding(weights)}
+    for side, layers in (("encoder", sizes.num_encoder_layers), ("decoder", sizes.num_decoder_layers)):
+        for i in range(layers):
+            source, target = f"{side}.layers.{i}.", f"model.{side}.layers.{i}."
+            names = {
+                "attention.project_out": "self_attn.out_proj",
+                "attention_residual.norm": "self_attn_layer_norm",
+                "feed_forward.expand": "fc1",
+                "feed_forward.contract": "fc2",
+                "feed_forward_residual.norm": "final_layer_norm",
+            }
+            if side == "decoder":
+                names |= {
+                    "cross_attention.project_query": "encoder_attn.q_proj",
+                    "cross_attention.project_out": "encoder_attn.out_proj",
+                    "cross_attention_residual.norm": "encoder_attn_layer_norm",
+                }
+                pair = [f"{target}encoder_attn.{name}_proj" for name in "kv"]
+                mapped |= _split(weights, f"{source}cross_attention.project_memory", pair)
+            mapped |= _renamed(weights, names, source, target)
+            three = [f"{target}self_attn.{name}_proj" for name in "qkv"]
+            mapped |= _split(weights, f"{source}attention.project_in", three)
+    return mapped
+
+
+def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
+    """Map to the names of a `torch.nn.Transformer` called `transformer` beside an `embedding`."""
+    mapped = {"embedding.weight": embedding(weights)}
+    for side, layers in (("encoder", sizes.num_encoder_layers), ("decoder", sizes.num_decoder_layers)):
+        for i in range(layers):
+            source, target = f"{side}.layers.{i}.", f"transformer.{side}.layers.{i}."
+            last_norm = "norm3" if side == "decoder" else "norm2"
+            names = {
+                "attention.project_out": "self_attn.out_proj",
+                "attention_residual.norm": "norm1",
+                "feed_forward.expand": "linear1",
+                "feed_forward.contract": "linear2",
+                "feed_forward_residual.norm": last_norm,
+            }
+            for part in ("weight", "bias"):
+                mapped[f"{target}self_attn.in_proj_{part}"] = weights[f"{source}attention.project_in.{part}"]
+            if side == "decoder":
+                names |= {
+                    "cross_attention.project_out": "multihead_attn.out_proj",
+                    "cross_attention_residual.norm": "norm2",
+                }
+                for part in ("weight", "bias"):
+                    pair = [weights[f"{source}cross_attention.project_{name}.{part}"] for name in ("query", "memory")]
+                    mapped[f"{target}multihead_attn.in_proj_{part}"] = torch.cat(pair)
+            mapped |= _renamed(weights, names, source, target)
+        if sizes.norm == "pre":
+            mapped |= _renamed(weights, {"norm": "norm"}, f"{side}.", f"transformer.{side}.")
+    return mapped
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Tabulate the position vectors (length, dim) of seqlab: sines, then cosines, as in tensor2tensor."""
+    frequencies = torch.exp(torch.arange(dim // 2) * (-torch.log(torch.tensor(10000.0)) / max(1, dim // 2 - 1)))
+    angles = torch.arange(length)[:, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -1,0 +1,36 @@
+"""The count of operations against torch's own counter of what a model executes."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.flops import decoder_flops, decoding_flops, encoder_flops, training_flops
+from benchmarks.scale import ModelSizes
+from benchmarks.workers.train_torch import PlainTransformer
+
+SIZES = ModelSizes(50, d_model=16, d_ff=48, num_heads=2, num_encoder_layers=3, num_decoder_layers=2)
+
+
+@pytest.mark.parametrize(("src", "tgt"), [(5, 7), (11, 3)])
+def test_training_is_what_torch_counts_less_the_masked_attention(src: int, tgt: int) -> None:
+    model = PlainTransformer(SIZES, dropout=0.0)
+    batch = {
+        "src": torch.randint(50, (1, src)),
+        "src_lengths": torch.tensor([src]),
+        "tgt_in": torch.randint(50, (1, tgt)),
+    }
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(batch).sum().backward()
+    masked = SIZES.num_decoder_layers * 2 * SIZES.d_model * (tgt * (tgt - 1) // 2)
+    assert training_flops(SIZES, [(src, tgt)]) + 3 * 2 * masked == counter.get_total_flops()
+
+
+def test_decoding_a_beam_of_one_is_one_forward_pass() -> None:
+    assert decoding_flops(SIZES, [(5, 7)], 1) == encoder_flops(SIZES, 5) + decoder_flops(SIZES, 5, 7)
+
+
+def test_a_wider_beam_repeats_all_but_the_first_position() -> None:
+    narrow, wide = (decoding_flops(SIZES, [(5, 7), (4, 2)], size) for size in (1, 5))
+    repeated = sum(decoder_flops(SIZES, src, tgt) - decoder_flops(SIZES, src, 1) for src, tgt in ((5, 7), (4, 2)))
+    assert wide - narrow == 4 * repeated

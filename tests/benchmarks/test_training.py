@@ -1,0 +1,118 @@
+"""The whole benchmark on a tiny model, its workers called in this process; and one worker in a process of its own."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import machine, training
+from benchmarks.__main__ import make_parser
+from benchmarks.processes import run_worker
+from benchmarks.records import Json, Unavailable
+from benchmarks.report import Report, Row
+from benchmarks.scale import QUICK, ModelSizes, Scale
+from benchmarks.training import add_ratios
+from benchmarks.workers import peak, prepare_training, train_marian, train_seqlab, train_torch
+
+TINY = Scale(
+    corpus="number_words",
+    model=ModelSizes(400, d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1),
+    batch_tokens=200,
+    micro_batch_tokens=(100,),
+    steps=2,
+    warmup_steps=1,
+    repetitions=2,
+)
+IN_PROCESS = {
+    "peak": peak,
+    "prepare_training": prepare_training,
+    "train_marian": train_marian,
+    "train_seqlab": train_seqlab,
+    "train_torch": train_torch,
+}
+
+
+def call_worker(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
+    """Like `run_worker`, without the seconds that a process takes to start; JSON both ways all the same."""
+    found: Json = json.loads(json.dumps(IN_PROCESS[name].run(json.loads(json.dumps(job)))))
+    return found
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
+    options = ["training", "--quick", "--threads", "1", "--dtypes", "fp32", "--work_dir", str(tmp_path)]
+    arguments = make_parser().parse_args(options)
+    report = training.run(arguments, replace(TINY, model=replace(TINY.model, norm=norm)))
+    assert not report.failed_checks
+    assert any("torch.nn.Transformer: 10 losses" in check for check in report.checks)
+    measured = {row.system: row for row in report.rows if row.tokens_per_second}
+    assert {"seqlab", "torch.nn.Transformer"} <= measured.keys()
+    for row in measured.values():
+        assert row.min is not None
+        assert row.max is not None
+        assert row.tokens_per_second is not None
+        assert row.min <= row.tokens_per_second <= row.max
+        assert row.share_of_peak is not None
+        assert row.share_of_peak > 0
+        assert row.tgt_padding == measured["seqlab"].tgt_padding
+    # Marian is either measured or listed with the reason.
+    assert "transformers" in measured or any(row.system == "transformers" and row.note for row in report.rows)
+    assert "| torch.nn.Transformer | fp32 | 100 padded tokens |" in report.to_markdown()
+
+
+def test_other_weights_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_other_losses(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
+        found = call_worker(name, job, threads)
+        return {**found, "losses": [1.01 * loss for loss in found["losses"]]} if name == "train_torch" else found
+
+    monkeypatch.setattr(training, "run_worker", with_other_losses)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    options = ["training", "--quick", "--threads", "1", "--dtypes", "fp32", "--work_dir", str(tmp_path)]
+    arguments = make_parser().parse_args([*options, "--systems", "seqlab", "torch.nn.Transformer"])
+    report = training.run(arguments, replace(TINY, repetitions=1))
+    assert ["torch.nn.Transformer" in check for check in report.failed_checks] == [True]
+
+
+def test_ratios_compare_with_the_best_setting_of_seqlab() -> None:
+    rows = [
+        Row("seqlab", "training", "bf16", "small", tokens_per_second=100.0),
+        Row("seqlab", "training", "bf16", "large", tokens_per_second=80.0),
+        Row("other", "training", "bf16", "large", tokens_per_second=50.0),
+        Row("other", "training", "fp32", "large", tokens_per_second=50.0),
+        Row("absent", "training", "", "", note="not installed"),
+    ]
+    add_ratios(rows)
+    assert [row.ratio for row in rows] == [1.0, 1.25, 2.0, None, None]
+
+
+def test_a_report_is_one_table_with_the_columns_that_are_used() -> None:
+    row = Row("seqlab", "training", "bf16", "small", tokens_per_second=1234.5, share_of_peak=0.125, more={"steps": 3})
+    report = Report("training", {"processor": "x"}, [row], checks=["all is well"])
+    assert report.to_markdown().splitlines()[4:6] == [
+        "| system | dtype | setting | tokens/s | share of peak | steps |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    assert "| seqlab | bf16 | small | 1,234 | 12.5% | 3 |" in report.to_markdown()
+    (found,) = report.to_json()["rows"]
+    assert (found["tokens_per_second"], found["steps"], found["ratio"]) == (1234.5, 3, None)
+
+
+def test_a_worker_is_a_process_that_says_what_is_missing() -> None:
+    found = run_worker("peak", {"threads": 1, "device": "cpu", "seconds": 0.001}, 1)
+    assert found["peaks"]["fp32"]["F.linear"] > 0
+    with pytest.raises(RuntimeError, match="KeyError: 'threads'"):
+        run_worker("peak", {}, 1)
+
+
+def test_marian_cannot_have_other_norms() -> None:
+    sizes = replace(QUICK.model, norm="pre")
+    with pytest.raises(Unavailable, match="--norm post"):
+        train_marian.build_marian(sizes, {}, {}, 0.0)
