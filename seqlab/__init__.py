@@ -3,23 +3,15 @@
 `seqlab.train(config)` trains, `seqlab.load(run_dir)` gives a trained run. Both import torch only when called.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from seqlab.late import late_names
 
 if TYPE_CHECKING:
-    from seqlab.inference import load
-    from seqlab.training import train
+    from seqlab.export.load import load
+    from seqlab.training.train import train
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "train"]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "load":
-        from seqlab.inference import load
-
-        return load
-    if name == "train":
-        from seqlab.training import train
-
-        return train
-    raise AttributeError(f"module 'seqlab' has no attribute {name!r}")
+__getattr__ = late_names(__name__, {"load": "export.load", "train": "training.train"})

@@ -34,3 +34,13 @@ def rename(old: Path, new: Path) -> None:
 def temporary_name(path: Path) -> Path:
     """Name what a file is written as until it is whole."""
     return path.with_name(path.name + ".tmp")
+
+
+def sync_files(folder: Path) -> None:
+    """Sync every file below a folder, and the folders, to the disk: files that another program has written."""
+    for path in (folder, *folder.rglob("*")):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

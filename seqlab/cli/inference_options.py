@@ -17,23 +17,31 @@ def add_inference_options(parser: Parser) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1 or auto (default)")
     parser.add_argument("--precision", default="auto", metavar="NAME", help="bf16, fp32 or auto (default)")
+    parser.add_argument(
+        "--engine", default="torch", metavar="NAME", help="torch (default), or ctranslate2: the run is exported once"
+    )
+    parser.add_argument(
+        "--quantization", default="float32", metavar="NAME", help="of ctranslate2: float32 (default), int8, ..."
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
         "--batch_tokens",
         type=int,
         metavar="N",
-        help="padded tokens computed together: speed and memory, never the answer",
+        help="padded tokens computed together: speed and memory, with torch never the answer",
     )
 
 
 def load_named_runs(arguments: argparse.Namespace) -> "Run":
     """Load the runs that were named; raises ValueError as `seqlab.load` does."""
-    import torch
+    from seqlab.export.load import load
 
-    from seqlab.inference import load
-
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise ValueError(f"`threads` must be at least 1, but is {arguments.threads} instead.")
-        torch.set_num_threads(arguments.threads)
-    return load(arguments.runs, arguments.checkpoint, arguments.device, arguments.precision)
+    return load(
+        arguments.runs,
+        arguments.checkpoint,
+        arguments.device,
+        arguments.precision,
+        engine=arguments.engine,
+        quantization=arguments.quantization,
+        threads=arguments.threads,
+    )

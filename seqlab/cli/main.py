@@ -10,12 +10,19 @@ import sys
 from collections.abc import Sequence
 
 import seqlab
-from seqlab.cli import evaluate, info, score, train, translate
+from seqlab.cli import evaluate, export, info, score, train, translate
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
 
-COMMANDS = {"train": train, "translate": translate, "score": score, "evaluate": evaluate, "info": info}
+COMMANDS = {
+    "train": train,
+    "translate": translate,
+    "score": score,
+    "evaluate": evaluate,
+    "export": export,
+    "info": info,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

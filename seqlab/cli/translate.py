@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Translate block by block."""
     from seqlab.inference.lines import line_blocks, write_lines
 
-    options = search_values(arguments)
+    options = {**search_values(arguments), "need_scores": arguments.json}
     if options["num_hypotheses"] > 1 and not arguments.json:
         raise UsageError("more than one hypothesis per line needs --json")
     if arguments.batch_tokens is not None:

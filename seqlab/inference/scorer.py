@@ -1,7 +1,6 @@
 """Forced scoring: how probable a model finds the targets it is given."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,24 +8,12 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.inference.decode import evaluation_mode, length_batches
-from seqlab.inference.lines import refuse_newlines
+from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
 from seqlab.text import Tokenizer
 
 SCORE_TOKENS = 4096
 """Padded tokens of the longer side that are scored together unless the caller says otherwise."""
-
-
-@dataclass(frozen=True)
-class PairScore:
-    """How probable a target is, given its source."""
-
-    log_prob: float
-    """The sum over `token_log_probs`, in nats."""
-    num_tokens: int
-    """Target tokens, the end of sentence counted."""
-    token_log_probs: list[float]
-    """In nats, the end of sentence last; several models average their probabilities token by token."""
 
 
 @torch.inference_mode()
@@ -82,28 +69,3 @@ def _token_log_probs(models: Sequence[Any], batch: Seq2SeqBatch) -> list[list[fl
         mean = torch.logsumexp(torch.stack(members), dim=0) - torch.tensor(float(len(members))).double().log()
     lengths = (batch.tgt_out != IGNORE).sum(1).tolist()
     return [row[:length] for row, length in zip(mean.tolist(), lengths, strict=True)]
-
-
-def score_lines(
-    models: Sequence[Scorer],
-    src_lines: Sequence[str],
-    tgt_lines: Sequence[str],
-    src_tokenizer: Tokenizer,
-    tgt_tokenizer: Tokenizer,
-    **options: Any,
-) -> list[PairScore]:
-    """Score pairs of lines; the options are those of `score_rows`.
-
-    Raises:
-        ValueError: there are more lines on one side, or a line holds a newline.
-    """
-    if len(src_lines) != len(tgt_lines):
-        raise ValueError(
-            f"`src_lines` and `tgt_lines` must have the same number of lines, but have {len(src_lines)} and "
-            f"{len(tgt_lines)}."
-        )
-    refuse_newlines(src_lines, "src_lines")
-    refuse_newlines(tgt_lines, "tgt_lines")
-    return score_rows(
-        models, src_tokenizer.encode(src_lines), tgt_tokenizer.encode(tgt_lines), tgt_tokenizer, **options
-    )

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-import torch
-
-from seqlab.inference.decode import BATCH_TOKENS, decode_rows
+from seqlab.inference.engine import Engine
 from seqlab.inference.lines import refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
-from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
@@ -60,19 +57,18 @@ class Translation:
 
 
 class Translator:
-    """Translate lines with a model and the tokenizers of its two sides."""
+    """Translate lines with an engine and the tokenizers of its two sides."""
 
     def __init__(
         self,
-        model: Stepper,
+        engine: Engine,
         src_tokenizer: Tokenizer,
         tgt_tokenizer: Tokenizer,
         *,
         max_src_tokens: int,
         max_length: int,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self.model, self.device = model, device
+        self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.max_src_tokens = max_src_tokens  # longer lines are cut
         self.max_length = max_length  # of a hypothesis, eos counted
@@ -83,17 +79,19 @@ class Translator:
         config: SearchConfig,
         *,
         prefixes: Sequence[str] | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        need_scores: bool = True,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
         first_line: int = 1,
     ) -> list[Translation]:
-        """Translate each line; the batch size changes speed and memory, never an answer.
+        """Translate each line.
 
         Args:
             lines: text without newlines.
             config: how to search.
             prefixes: for each line the text that its translations must begin with; may be empty.
-            batch_tokens: padded source tokens times `beam_size` that are searched together.
+            need_scores: whether the scores will be looked at: if not, an engine may leave them rough.
+            batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.
             first_line: the number of the first line in its file, for messages.
 
@@ -104,14 +102,12 @@ class Translator:
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
-        found = decode_rows(
-            self.model,
+        found = self.engine.decode(
             rows,
             limited,
-            self.tgt_tokenizer,
             prefixes=None if prefixes is None else self._forced(prefixes, pieces, limited, first_line),
+            need_scores=need_scores,
             batch_tokens=batch_tokens,
-            device=self.device,
             progress=progress,
         )
         texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best])
@@ -164,7 +160,7 @@ def _joined(
         text = join([part[min(rank, len(part) - 1)] for part in texts], pieces)
         text, count = without_control_characters(text)
         replaced += count
-        num_tokens = sum(len(h.token_log_probs) for h in chosen)
+        num_tokens = sum(h.num_tokens for h, piece in zip(chosen, pieces, strict=True) if piece.ids)
         log_prob = math.fsum(h.log_prob for h in chosen)
         score = chosen[0].score if len(chosen) == 1 else log_prob / length_penalty(num_tokens, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))

@@ -1,11 +1,19 @@
-"""The run folder: config, weights and tokenizers, written, read and turned back into a model."""
+"""The run folder: config, weights and tokenizers, written, read and turned back into a model.
 
-from seqlab.runs.build import build_model
-from seqlab.runs.config import Config, TrainingConfig
-from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import LoadedRun, load_run
-from seqlab.runs.overrides import config_from_yaml, override
-from seqlab.runs.validate import ConfigError
+A name is imported when it is asked for: what only looks into the folder loads no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from seqlab.late import late_names
+
+if TYPE_CHECKING:
+    from seqlab.runs.build import build_model
+    from seqlab.runs.config import Config, TrainingConfig
+    from seqlab.runs.folder import RunFolder
+    from seqlab.runs.load import LoadedRun, load_run
+    from seqlab.runs.overrides import config_from_yaml, override
+    from seqlab.runs.validate import ConfigError
 
 __all__ = [
     "Config",
@@ -18,3 +26,18 @@ __all__ = [
     "load_run",
     "override",
 ]
+
+__getattr__ = late_names(
+    __name__,
+    {
+        "Config": "config",
+        "ConfigError": "validate",
+        "LoadedRun": "load",
+        "RunFolder": "folder",
+        "TrainingConfig": "config",
+        "build_model": "build",
+        "config_from_yaml": "overrides",
+        "load_run": "load",
+        "override": "overrides",
+    },
+)

@@ -12,14 +12,16 @@ import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
 
 from seqlab.durable import rename, write_bytes, write_json
+from seqlab.runs.folder import RunFolder
+
+if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch
+    import torch
+    from torch import Tensor
 
 WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.json"
 CHECKSUMS = "crc32"
@@ -36,6 +38,22 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
+def choose_step(folder: RunFolder, checkpoint: str) -> int:
+    """Find the step that `best`, `last` or a number names; raises ValueError listing what there is."""
+    steps = checkpoint_steps(folder.checkpoints)
+    if not steps:
+        raise ValueError(f"{folder.path} has no checkpoint yet: train it first.")
+    if checkpoint == "last":
+        return steps[-1]
+    if checkpoint == "best":
+        ranked = read_state(folder.checkpoints / checkpoint_name(steps[-1])).get("best", [])
+        return next((step for *_, step in ranked if step in steps), steps[-1])
+    if checkpoint.isdecimal() and int(checkpoint) in steps:
+        return int(checkpoint)
+    known = ", ".join(map(str, steps))
+    raise ValueError(f"`checkpoint` must be `best`, `last` or one of {known}, but is `{checkpoint}` instead.")
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a process that was killed while it wrote or deleted a checkpoint has left behind."""
     for ending in (".tmp", ".deleted"):
@@ -44,12 +62,14 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_checkpoint(
-    folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+    folder: Path, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", state: Mapping[str, Any]
 ) -> Path:
     """Write a checkpoint under a temporary name, sync it to the disk and rename it; a failed write leaves nothing.
 
     `tensors` maps a file's stem (`model`, `averaged`, `state`) to its tensors. Raises OSError (a full disk).
     """
+    from safetensors.torch import save
+
     final = folder / checkpoint_name(step)
     building = folder / f"{final.name}.tmp"
     shutil.rmtree(building, ignore_errors=True)
@@ -78,8 +98,10 @@ def delete_checkpoint(checkpoint: Path) -> None:
     shutil.rmtree(doomed)
 
 
-def read_tensors(checkpoint: Path, stem: str, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cpu") -> "dict[str, Tensor]":
     """Read one file of a checkpoint; raises ValueError naming it where it is missing or damaged."""
+    from safetensors.torch import load
+
     path = checkpoint / f"{stem}.safetensors"
     if not path.is_file():
         raise _damaged(path, "there is no such file")
@@ -105,10 +127,19 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def inference_weights(checkpoint: Path) -> dict[str, Tensor]:
+def inference_weights(checkpoint: Path) -> "dict[str, Tensor]":
     """Read the weights to decode with: the average where there is one."""
-    has_average = AVERAGED in read_state(checkpoint).get(CHECKSUMS, {})
-    return read_tensors(checkpoint, AVERAGED if has_average else WEIGHTS)
+    return read_tensors(checkpoint, _inference_stem(read_state(checkpoint).get(CHECKSUMS, {})))
+
+
+def inference_checksum(checkpoint: Path) -> int | None:
+    """Tell the weights to decode with from others without reading them; None where their checksum was not kept."""
+    checksums = read_state(checkpoint).get(CHECKSUMS, {})
+    return checksums.get(_inference_stem(checksums))
+
+
+def _inference_stem(checksums: Mapping[str, int]) -> str:
+    return AVERAGED if AVERAGED in checksums else WEIGHTS
 
 
 def _damaged(path: Path, reason: object) -> ValueError:

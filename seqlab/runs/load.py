@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlab.models import Transformer
 from seqlab.runs.build import build_model
-from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, inference_weights, read_state
+from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.validate import build, read_yaml
@@ -53,22 +53,6 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
     src_folder, tgt_folder = folder.tokenizer("src"), folder.tokenizer("tgt")
     src_tokenizer = load_tokenizer(src_folder)
     return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
-
-
-def choose_step(folder: RunFolder, checkpoint: str) -> int:
-    """Find the step that `best`, `last` or a number names; raises ValueError listing what there is."""
-    steps = checkpoint_steps(folder.checkpoints)
-    if not steps:
-        raise ValueError(f"{folder.path} has no checkpoint yet: train it first.")
-    if checkpoint == "last":
-        return steps[-1]
-    if checkpoint == "best":
-        ranked = read_state(folder.checkpoints / checkpoint_name(steps[-1])).get("best", [])
-        return next((step for *_, step in ranked if step in steps), steps[-1])
-    if checkpoint.isdecimal() and int(checkpoint) in steps:
-        return int(checkpoint)
-    known = ", ".join(map(str, steps))
-    raise ValueError(f"`checkpoint` must be `best`, `last` or one of {known}, but is `{checkpoint}` instead.")
 
 
 def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
+from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, choose_step, read_state
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import choose_step, read_config
+from seqlab.runs.load import read_config
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from seqlab.search.config import SearchConfig
+
+if TYPE_CHECKING:
+    import torch
 
 
 def length_penalty(length: int, config: SearchConfig) -> float:
@@ -17,12 +18,14 @@ def length_penalty(length: int, config: SearchConfig) -> float:
     return math.pow(base, config.length_alpha)
 
 
-def penalty_table(longest: int, config: SearchConfig, device: torch.device) -> Tensor:
+def penalty_table(longest: int, config: SearchConfig, device: "torch.device") -> "torch.Tensor":
     """Tabulate the penalties of the lengths 0 to `longest`: (longest + 1,) float32.
 
     From Python's floats: a vectorised power may round an element differently when the table has another size, and
     the size depends on the batch.
     """
+    import torch  # the lengths below are also asked for where no torch is loaded
+
     return torch.tensor([length_penalty(n, config) for n in range(longest + 1)], dtype=torch.float32, device=device)
 
 

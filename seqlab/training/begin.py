@@ -35,7 +35,7 @@ SET_UP_NAMES = {
     *(REPLACED, MOVING, *TOKENIZER_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
-TRAINED_NAMES = {"run.json", "checkpoints", "failures"}
+TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
 FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}

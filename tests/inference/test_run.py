@@ -32,8 +32,7 @@ def test_one_line_for_each_line_and_nothing_for_nothing(run: Run) -> None:
 
 def test_empty_lines_do_not_touch_the_model(run_folder: Path) -> None:
     run = seqlab.load(run_folder)
-    del run.translator.model
-    run.translator.model = None
+    run.engine.model = None
     (empty,) = run.translate_detailed([""])
     assert (empty.text, empty.score, empty.truncated, empty.num_pieces) == ("", 0.0, False, 0)
 
@@ -74,7 +73,7 @@ def test_a_line_beyond_what_training_had_is_cut_too(make_run: Callable[..., Path
     (folder / "run.json").write_text(json.dumps(description))
     line = "the dog sees a red cat. the man rides."
     run = seqlab.load(folder, precision="fp32")
-    (ids,) = run.members[0].src_tokenizer.encode([line])
+    (ids,) = run.src_tokenizer.encode([line])
     (translation,) = run.translate_detailed([line], max_length=20)
     assert 10 < len(ids) < 30  # the model could take it
     assert translation.truncated
@@ -95,14 +94,14 @@ def test_a_long_lines_first_piece_is_what_it_is_alone(run: Run) -> None:
 
 
 def test_validation_and_translation_agree(run: Run) -> None:
-    member, lines = run.members[0], [line for line in LINES if line == "" or line.strip()]
+    member, lines = run.engine.members[0], [line for line in LINES if line == "" or line.strip()]
     rows = member.src_tokenizer.encode(lines)
     texts = decode_text(member.model, rows, SearchConfig(beam_size=2, max_length=12), member.tgt_tokenizer)
     assert texts == run.translate(lines, beam_size=2, max_length=12)
 
 
 def test_decoding_restores_the_training_mode(run_folder: Path) -> None:
-    member = seqlab.load(run_folder, precision="fp32").members[0]
+    member = seqlab.load(run_folder, precision="fp32").engine.members[0]
     rows = member.src_tokenizer.encode(LINES)
     config = SearchConfig(beam_size=1, max_length=8)
     expected = decode_text(member.model, rows, config, member.tgt_tokenizer)
@@ -114,7 +113,7 @@ def test_decoding_restores_the_training_mode(run_folder: Path) -> None:
 def test_scores_are_the_sum_of_the_tokens(run: Run) -> None:
     scores = run.score(LINES, LINES[::-1])
     assert len(scores) == len(LINES)
-    lengths = [len(ids) + 1 for ids in run.members[0].tgt_tokenizer.encode(LINES[::-1])]
+    lengths = [len(ids) + 1 for ids in run.tgt_tokenizer.encode(LINES[::-1])]
     assert [score.num_tokens for score in scores] == lengths
     assert all(score.log_prob < 0 for score in scores)
     with pytest.raises(ValueError, match="have 5 and 1"):
@@ -123,7 +122,7 @@ def test_scores_are_the_sum_of_the_tokens(run: Run) -> None:
 
 def test_bf16_is_near_fp32(run: Run, run_folder: Path) -> None:
     half = seqlab.load(run_folder, precision="bf16")
-    assert half.members[0].model.projection.weight.dtype == torch.bfloat16
+    assert half.engine.members[0].model.projection.weight.dtype == torch.bfloat16
     for near, exact in zip(half.score(LINES, LINES), run.score(LINES, LINES), strict=True):
         assert near.log_prob == pytest.approx(exact.log_prob, rel=0.02)
 
@@ -142,7 +141,7 @@ def test_an_ensemble_averages_probabilities(make_run: Callable[..., Path]) -> No
 
 def test_checkpoints_of_a_run_are_an_ensemble_too(make_run: Callable[..., Path]) -> None:
     folder = make_run(steps=(1, 2))
-    assert [member.step for member in seqlab.load(folder, ["1", "last"]).members] == [1, 2]
+    assert [member.step for member in seqlab.load(folder, ["1", "last"]).engine.members] == [1, 2]
     with pytest.raises(ValueError, match="`checkpoint` must be"):
         seqlab.load(folder, "3")
 

@@ -1,0 +1,17 @@
+"""Runs for other engines: converted, checked against the run on real lines, and translated with.
+
+`export_run(run)` writes a folder that CTranslate2 loads; `load(run, engine="ctranslate2")` gives a `Run` that computes
+with it. A name is imported when it is asked for: what translates with CTranslate2 loads no torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from seqlab.late import late_names
+
+if TYPE_CHECKING:
+    from seqlab.export.convert import export_run
+    from seqlab.export.engine import CTranslate2Engine
+
+__all__ = ["CTranslate2Engine", "export_run"]
+
+__getattr__ = late_names(__name__, {"CTranslate2Engine": "engine", "export_run": "convert"})

@@ -1,0 +1,141 @@
+"""A run to a folder that CTranslate2 loads, checked on real lines before it gets its name."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import seqlab
+from seqlab.data.encoded import EncodedPairs
+from seqlab.data.readers import read_lines
+from seqlab.export.engine import CTranslate2Engine, available_threads, require_ctranslate2
+from seqlab.export.folder import (
+    Description,
+    ExportFolder,
+    building,
+    default_folder,
+    origin,
+    refuse_occupied,
+    save_tokenizers,
+    write_description,
+)
+from seqlab.export.parity import TOLERANCE, Parity, compare
+from seqlab.inference.torch_engine import TorchEngine, longest_source
+from seqlab.runs.load import LoadedRun, load_run
+
+logger = logging.getLogger(__name__)
+
+CHECK_LINES = 100
+"""Lines that are translated and scored by both, at most."""
+
+
+def export_run(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    checkpoint: str = "best",
+    quantization: str = "float32",
+    check: str | Path | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Convert a run for CTranslate2, compare what it says with what the run says, and give the folder.
+
+    The conversion is checked in fp32 whatever the quantization, which is then compared and reported.
+
+    Args:
+        run: a run folder.
+        out: the folder to write; `RUN/export/ctranslate2-QUANTIZATION` unless given.
+        checkpoint: `best` (in validation), `last` or a step number.
+        quantization: type of the weights, one of `QUANTIZATIONS`.
+        check: a file of source lines to check with; the validation set in the run's cache unless given.
+        overwrite: replace an export that is there.
+
+    Raises:
+        ValueError: CTranslate2 is not installed or cannot represent the model; the folder is taken; there are no
+            lines to check with; the exported model does not say what the run says (nothing is left then).
+    """
+    require_ctranslate2()
+    final = default_folder(Path(run), quantization) if out is None else Path(out)
+    refuse_occupied(final, overwrite)
+    member = load_run(run, checkpoint)
+    src_rows, tgt_rows = check_rows(member, check)
+    with building(final) as folder:
+        save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
+        parity = convert(member, folder, "float32", src_rows, tgt_rows)
+        if not parity.is_exact:
+            raise ValueError(
+                f"{final} was not written, as CTranslate2 computes something else than {run}: {parity}. In fp32 the "
+                f"log-probabilities of a token must be within {TOLERANCE} nats."
+            )
+        logger.info("fp32: %s", parity)
+        if quantization != "float32":
+            parity = convert(member, folder, quantization, src_rows, tgt_rows)
+            logger.info("%s: %s", quantization, parity)
+        write_description(folder, describe(member, quantization, parity))
+    return final
+
+
+def convert(
+    member: LoadedRun,
+    folder: Path,
+    quantization: str,
+    src_rows: Sequence[Sequence[int]],
+    tgt_rows: Sequence[Sequence[int]] | None,
+) -> Parity:
+    """Write CTranslate2's files into a folder, and compare what they compute with the run in fp32."""
+    from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
+
+    # A copy, as CTranslate2 quantises weights in place.
+    specification = make_specification(copy.deepcopy(member.model), member.src_tokenizer, member.tgt_tokenizer)
+    specification.validate()
+    specification.optimize(quantization)
+    specification.save(str(folder))
+    max_length, tokenizer = member.config.model.max_length, member.tgt_tokenizer
+    engine = CTranslate2Engine(
+        ExportFolder(folder), tokenizer, max_length=max_length, device="cpu", threads=available_threads()
+    )
+    reference = TorchEngine([member], torch.device("cpu"), torch.float32)
+    return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)
+
+
+def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Find lines to check with, as ids: of a file, or of the validation set with its targets.
+
+    Raises:
+        ValueError: there are none that have ids and are no longer than the model reads.
+    """
+    longest = longest_source(member)
+    if check is not None:
+        lines = [line for line, _ in zip(read_lines(Path(check)), range(CHECK_LINES), strict=False)]
+        rows = [row for row in member.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
+        if not rows:
+            raise ValueError(f"{check} has no line to check the export with in its first {CHECK_LINES}.")
+        return rows, None
+    cache = member.folder.cache / "valid"
+    try:
+        pairs = EncodedPairs.open(cache)
+    except ValueError as error:
+        raise ValueError(f"{error} The export cannot be checked: name a file of source lines with `--check`.") from None
+    both = [
+        (pairs.src[i].tolist(), pairs.tgt[i].tolist())
+        for i in range(min(len(pairs), CHECK_LINES))
+        if len(pairs.src[i]) <= longest and len(pairs.tgt[i]) < member.config.model.max_length
+    ]
+    return [src for src, _ in both], [tgt for _, tgt in both]
+
+
+def describe(member: LoadedRun, quantization: str, parity: Parity) -> Description:
+    """Say where the files are from and how they were checked."""
+    return Description(
+        origin=origin(member.folder, member.step, quantization),
+        run=str(member.folder.path),
+        seqlab_version=seqlab.__version__,
+        ctranslate2_version=version("ctranslate2"),
+        max_src_tokens=longest_source(member),
+        max_length=member.config.model.max_length,
+        check=asdict(parity),
+    )

@@ -1,0 +1,275 @@
+"""CTranslate2 as the engine of a `Run`, without torch."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from seqlab.export.folder import ExportFolder
+from seqlab.inference.engine import PairScore
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.length import length_limits, length_penalty
+from seqlab.text import Tokenizer
+
+BATCH_TOKENS = 512
+"""Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
+IMPOSSIBLE = -1e8
+"""A log-probability below this marks what fills a beam for want of a hypothesis."""
+
+
+class CTranslate2Engine:
+    """An `Engine` over an exported folder: as many batches at a time as threads.
+
+    Limits of length, forced prefixes, n-best lists and the plain length penalty mean what they mean elsewhere. What
+    differs from seqlab's own search:
+
+    - A sentence is left when `beam_size` of its hypotheses have ended: these need not be the best.
+    - It renormalises over the ids that are not forbidden. Exact scores cost a second, forced pass, which is made where
+      they are asked for, and where more than pad and bos is forbidden or forced, as there it changes the ranking.
+    - The last bits of fp32 products depend on the batch, so that a near tie may go the other way in another batch.
+    """
+
+    def __init__(
+        self, folder: ExportFolder, tokenizer: Tokenizer, *, max_length: int, device: str = "auto", threads: int = 1
+    ) -> None:
+        """Load the model.
+
+        Args:
+            folder: what `export_run` wrote.
+            tokenizer: the target side's.
+            max_length: longest sequence that the model has positions for, special id counted.
+            device: `cpu`, `cuda`, `cuda:1` or `auto`.
+            threads: batches that are computed at the same time, on one CPU thread each.
+
+        Raises:
+            ValueError: CTranslate2 is not installed, or cannot compute on this device.
+        """
+        self.translator = open_translator(folder, device, threads)
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self._src_names, self._tgt_names = folder.vocabulary("source"), folder.vocabulary("target")
+        self._tgt_ids = {name: index for index, name in enumerate(self._tgt_names)}
+
+    def decode(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        config: SearchConfig,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        need_scores: bool = True,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Search as the `Engine` protocol says.
+
+        Raises:
+            ValueError: the config asks for something that CTranslate2 has not.
+        """
+        refuse_search(config)
+        found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
+        forced = prefixes or [()] * len(src_rows)
+        tokens = BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
+        batches = list(batches_of_equal_limits(src_rows, config, tokens))
+        submitted = [
+            self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config)
+            for places, limits in batches
+        ]
+        for (places, _), answers in zip(batches, submitted, strict=True):
+            for i, answer in zip(places, answers, strict=True):
+                found[i] = self._hypotheses(answer.result(), config)
+            if progress is not None:
+                progress(len(places))
+        if progress is not None and (empty := sum(not len(row) for row in src_rows)):
+            progress(empty)
+        self._rescore(src_rows, found, forced, config, need_scores)
+        return [best[: config.num_hypotheses] for best in found]
+
+    def _submit(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        prefixes: Sequence[Sequence[int]],
+        limits: tuple[int, int],
+        config: SearchConfig,
+    ) -> list[Any]:
+        """Hand a batch over to the next free thread; limits count eos, CTranslate2's shortest length does not."""
+        shortest, longest = limits
+        banned = (self.tokenizer.pad_id, self.tokenizer.bos_id)
+        answers = self.translator.translate_batch(
+            self._named(src_rows, self._src_names),
+            self._named(prefixes, self._tgt_names) if any(prefixes) else None,
+            asynchronous=True,
+            beam_size=config.beam_size,
+            num_hypotheses=config.beam_size,  # all of them, as the best is chosen by other rules
+            length_penalty=config.length_alpha,
+            no_repeat_ngram_size=config.no_repeat_ngram_size,
+            suppress_sequences=[[self._tgt_names[i]] for i in banned],
+            return_end_token=True,
+            max_input_length=0,
+            max_decoding_length=longest,
+            min_decoding_length=shortest - 1,
+            return_scores=True,
+        )
+        assert isinstance(answers, list)
+        return answers
+
+    def _named(self, rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
+        return [[names[index] for index in row] for row in rows]
+
+    def _hypotheses(self, answer: Any, config: SearchConfig) -> list[Hypothesis]:
+        """Translate an answer: all hypotheses, finished ones first, best first."""
+        hypotheses = []
+        for names, score in zip(answer.hypotheses, answer.scores, strict=True):
+            ids = [self._tgt_ids[name] for name in names]
+            finished = ids[-1:] == [self.tokenizer.eos_id]
+            log_prob = score * length_penalty(len(ids), config)
+            hypotheses.append(Hypothesis(ids[: len(ids) - finished], score, log_prob, finished, []))
+        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > IMPOSSIBLE]
+        return sorted(real or hypotheses[:1], key=rank)
+
+    def _rescore(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        found: list[list[Hypothesis]],
+        prefixes: Sequence[Sequence[int]],
+        config: SearchConfig,
+        need_scores: bool,
+    ) -> None:
+        """Score hypotheses by a forced pass and rank them by that, in place, where it is needed."""
+        is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
+        wanted: list[tuple[int, Hypothesis]] = []
+        for i, hypotheses in enumerate(found):
+            if len(src_rows[i]) and (is_constrained or prefixes[i]):
+                wanted += [(i, hypothesis) for hypothesis in hypotheses]
+            elif len(src_rows[i]) and need_scores:
+                wanted += [(i, hypothesis) for hypothesis in hypotheses[: config.num_hypotheses]]
+        for i in {i for i, _ in wanted}:
+            found[i] = []
+        scores = self._forced_scores([(src_rows[i], hypothesis.ids) for i, hypothesis in wanted], BATCH_TOKENS, None)
+        for (i, hypothesis), forced in zip(wanted, scores, strict=True):
+            log_probs = forced.token_log_probs[: hypothesis.num_tokens]  # without eos where it was not reached
+            score = sum(log_probs) / length_penalty(len(log_probs), config)
+            found[i].append(replace(hypothesis, score=score, log_prob=sum(log_probs), token_log_probs=log_probs))
+        for i in {i for i, _ in wanted}:
+            found[i].sort(key=rank)
+
+    def score(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        tgt_rows: Sequence[Sequence[int]],
+        *,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[PairScore]:
+        """Score as the `Engine` protocol says.
+
+        Raises:
+            ValueError: a row is longer than the exported table of positions.
+        """
+        longest = max(map(len, (*src_rows, *tgt_rows)), default=0) + 1
+        if longest > self.max_length:
+            raise ValueError(
+                f"A line has {longest} tokens, but the exported model has positions for {self.max_length}: "
+                "leave it out, or score without `--engine ctranslate2`."
+            )
+        pairs = list(zip(src_rows, tgt_rows, strict=True))
+        return self._forced_scores(pairs, BATCH_TOKENS if batch_tokens is None else batch_tokens, progress)
+
+    def _forced_scores(
+        self,
+        pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+        batch_tokens: int,
+        progress: Callable[[int], None] | None,
+    ) -> list[PairScore]:
+        lengths = [max(len(src), len(tgt)) + 1 for src, tgt in pairs]
+        order = sorted(range(len(pairs)), key=lambda i: -lengths[i])
+        batches = list(batched(order, lengths, batch_tokens))
+        submitted = [
+            self.translator.score_batch(
+                self._named([pairs[i][0] for i in places], self._src_names),
+                self._named([pairs[i][1] for i in places], self._tgt_names),
+                max_input_length=0,
+                asynchronous=True,
+            )
+            for places in batches
+        ]
+        scores: dict[int, PairScore] = {}
+        for places, answers in zip(batches, submitted, strict=True):
+            for i, answer in zip(places, answers, strict=True):
+                log_probs = answer.result().log_probs
+                scores[i] = PairScore(sum(log_probs), len(log_probs), log_probs)
+            if progress is not None:
+                progress(len(places))
+        return [scores[i] for i in range(len(pairs))]
+
+
+def rank(hypothesis: Hypothesis) -> tuple[bool, float]:
+    """Sort finished hypotheses before the others, and better ones before worse."""
+    return not hypothesis.finished, -hypothesis.score
+
+
+def refuse_search(config: SearchConfig) -> None:
+    """Raise ValueError, naming the field, for a search that CTranslate2 cannot do."""
+    if config.length_penalty != "plain" and config.length_alpha != 0:
+        raise ValueError(
+            f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "
+            "`plain`, or translate without `--engine ctranslate2`."
+        )
+
+
+def batches_of_equal_limits(
+    src_rows: Sequence[Sequence[int]], config: SearchConfig, batch_tokens: int
+) -> Iterator[tuple[list[int], tuple[int, int]]]:
+    """Group the rows that have ids, longest first, with their shortest and longest hypothesis.
+
+    CTranslate2 has one pair of limits for a batch, and a search may depend on limits that it does not reach.
+    """
+    lengths = [len(row) + 1 for row in src_rows]
+    order = sorted((i for i, length in enumerate(lengths) if length > 1), key=lambda i: -lengths[i])
+    shortest, longest = length_limits(lengths, len(lengths), config)
+    for limits, group in groupby(order, key=lambda i: (shortest[i], longest[i])):
+        for places in batched(list(group), lengths, batch_tokens):
+            yield places, limits
+
+
+def batched(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Cut places that are sorted by length, longest first, so that rows times the longest stay within a number."""
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // lengths[order[start]])
+        yield list(order[start : start + count])
+        start += count
+
+
+def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
+    """Load an exported folder with CTranslate2; raises ValueError where it is not installed or has no such device."""
+    ctranslate2 = require_ctranslate2()
+    if device == "auto":
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    name, _, index = device.partition(":")
+    try:
+        return ctranslate2.Translator(
+            str(folder.path),
+            name,
+            device_index=int(index or 0),
+            inter_threads=threads,  # of one thread each: two threads on one batch are slower than one
+            intra_threads=1,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}") from error
+
+
+def require_ctranslate2() -> Any:
+    """Import CTranslate2; raises ValueError naming the extra where it is not installed."""
+    try:
+        import ctranslate2
+    except ModuleNotFoundError as error:
+        if error.name != "ctranslate2":
+            raise
+        raise ValueError("CTranslate2 is missing, which needs an extra: pip install 'seqlab[ctranslate2]'.") from None
+    return ctranslate2
+
+
+def available_threads() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,144 @@
+"""An exported folder: what another engine loads, our tokenizers beside it, and a file that says where it is from.
+
+export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   what CTranslate2 loads
+                           tokenizer/ (or src_tokenizer/, tgt_tokenizer/)
+                           seqlab.json                                 which run and checkpoint, and how it was checked
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seqlab.durable import rename, sync_files, write_json
+from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
+from seqlab.runs.folder import RunFolder
+from seqlab.text import Tokenizer, load_tokenizer
+
+FORMAT_VERSION = 1
+DESCRIPTION = "seqlab.json"
+QUANTIZATIONS = (
+    *("float32", "float16", "bfloat16", "int16"),
+    *("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
+)
+"""What CTranslate2 can store weights as; what a machine cannot compute with is converted when it is loaded."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which weights were exported, and how: two exports with the same origin are the same."""
+
+    step: int
+    weights_crc32: int | None
+    quantization: str
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Description:
+    """What seqlab.json says."""
+
+    origin: Origin
+    run: str
+    """The run folder, as it was named."""
+    seqlab_version: str
+    ctranslate2_version: str
+    max_src_tokens: int
+    """Longer lines are cut, eos not counted."""
+    max_length: int
+    """Of both sides, special id counted."""
+    check: dict[str, Any]
+    """How close the export was to the run on real lines."""
+
+
+class ExportFolder:
+    """Paths inside an exported folder, and what is known of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> Description | None:
+        """Read seqlab.json; None where there is none, or one of another format."""
+        try:
+            values = json.loads((self.path / DESCRIPTION).read_text(encoding="utf-8"))
+            origin = Origin(**values.pop("origin"))
+            return Description(origin=origin, **values)
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """Read the source and the target tokenizer; raises ValueError where one is missing or damaged."""
+        joint = self.path / "tokenizer"
+        if joint.is_dir():
+            tokenizer = load_tokenizer(joint)
+            return tokenizer, tokenizer
+        return load_tokenizer(self.path / "src_tokenizer"), load_tokenizer(self.path / "tgt_tokenizer")
+
+    def vocabulary(self, side: str) -> list[str]:
+        """Read CTranslate2's names of the ids of the `source` or the `target`."""
+        shared = self.path / "shared_vocabulary.json"
+        path = shared if shared.exists() else self.path / f"{side}_vocabulary.json"
+        names = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(names, list)
+        return names
+
+
+def default_folder(run: Path, quantization: str) -> Path:
+    """Name the folder of a run's export, one for each quantization; raises ValueError for one that there is not."""
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(f"`quantization` must be one of {', '.join(QUANTIZATIONS)}, but is `{quantization}` instead.")
+    return run / "export" / f"ctranslate2-{quantization}"
+
+
+def origin(run: RunFolder, step: int, quantization: str) -> Origin:
+    """Say which weights an export of a step now would be of; reads no weights."""
+    return Origin(step, inference_checksum(run.checkpoints / checkpoint_name(step)), quantization)
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write seqlab.json."""
+    write_json(folder / DESCRIPTION, asdict(description))
+
+
+def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
+    """Copy the tokenizers: one folder where both sides share it."""
+    if src_tokenizer is tgt_tokenizer:
+        src_tokenizer.save(folder / "tokenizer")
+    else:
+        src_tokenizer.save(folder / "src_tokenizer")
+        tgt_tokenizer.save(folder / "tgt_tokenizer")
+
+
+@contextmanager
+def building(final: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `final`, synced, when the block ends, and that a failure removes."""
+    folder = final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        sync_files(folder)
+        if final.exists():
+            doomed = final.with_name(f"{final.name}.{os.getpid()}.deleted")
+            final.rename(doomed)
+            rename(folder, final)
+            shutil.rmtree(doomed)
+        else:
+            rename(folder, final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_occupied(path: Path, overwrite: bool) -> None:
+    """Raise ValueError where something is in the way: anything, or with `overwrite` what is no export."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ValueError(f"{path} exists already: add `--overwrite` to replace an export, or choose another `--out`.")
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if not is_empty and not (path / DESCRIPTION).is_file():
+        raise ValueError(f"{path} is no export (it has no {DESCRIPTION}) and is left as it is: choose another `--out`.")

@@ -1,0 +1,125 @@
+"""A run with the engine of choice, exported to it where it has not been."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from seqlab.export.engine import CTranslate2Engine, available_threads, require_ctranslate2
+from seqlab.export.folder import ExportFolder, default_folder, origin
+from seqlab.inference.run import Run
+from seqlab.runs.checkpoint import choose_step
+from seqlab.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+ENGINES = ("torch", "ctranslate2")
+
+
+def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    engine: str = "torch",
+    quantization: str = "float32",
+    threads: int | None = None,
+) -> Run:
+    """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
+
+    Args:
+        run: a run folder, or several that share their vocabularies; with `ctranslate2` one run, or one exported
+            folder, which is taken as it is.
+        checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
+        precision: of torch, dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
+        engine: `torch`, or `ctranslate2`, to which the run is exported at its first use.
+        quantization: of CTranslate2, type of the weights: `float32`, `int8`, ...
+        threads: CPU threads; None takes all cores.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device; an
+            option that the engine has not.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
+    if engine not in ENGINES:
+        raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, but is `{engine}` instead.")
+    if engine == "torch":
+        return _load_torch(run, checkpoint, device, precision, quantization, threads)
+    if precision != "auto":
+        raise ValueError(f"`precision` ({precision}) is an option of torch: CTranslate2 takes `quantization`.")
+    return _load_ctranslate2(_only(run, "run"), str(_only(checkpoint, "checkpoint")), device, quantization, threads)
+
+
+def _load_torch(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str],
+    device: str,
+    precision: str,
+    quantization: str,
+    threads: int | None,
+) -> Run:
+    import torch
+
+    from seqlab.inference.torch_engine import load as load_with_torch
+
+    if quantization != "float32":
+        raise ValueError(f"`quantization` ({quantization}) is an option of CTranslate2: torch takes `precision`.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return load_with_torch(run, checkpoint, device, precision)
+
+
+def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
+    """Return the one that was given; raises ValueError for several."""
+    several = [given] if isinstance(given, str | Path) else list(given)
+    if len(several) != 1:
+        raise ValueError(
+            f"`{name}` names {len(several)}, but CTranslate2 translates with one model: ensembles need `engine` torch."
+        )
+    return several[0]
+
+
+def _load_ctranslate2(run: str | Path, checkpoint: str, device: str, quantization: str, threads: int | None) -> Run:
+    require_ctranslate2()
+    folder = ExportFolder(Path(run))
+    if folder.read() is None:
+        folder = _fresh_export(Path(run), checkpoint, quantization)
+    description = folder.read()
+    assert description is not None, "a new export is whole"
+    src_tokenizer, tgt_tokenizer = folder.tokenizers()
+    engine = CTranslate2Engine(
+        folder,
+        tgt_tokenizer,
+        max_length=description.max_length,
+        device=device,
+        threads=available_threads() if threads is None else threads,
+    )
+    return Run(
+        engine,
+        src_tokenizer,
+        tgt_tokenizer,
+        max_src_tokens=description.max_src_tokens,
+        max_length=description.max_length,
+    )
+
+
+def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder:
+    """Find the run's export of the weights as they are now, or make it."""
+    if not run.is_dir():
+        raise FileNotFoundError(f"There is no run folder {run}.")
+    source = RunFolder(run)
+    source.read_description()
+    folder = ExportFolder(default_folder(run, quantization))
+    step = choose_step(source, checkpoint)
+    known = folder.read()
+    if known is not None and known.origin == origin(source, step, quantization):
+        return folder
+    from seqlab.export.convert import export_run
+
+    reason = "for the first time" if known is None else f"anew, as it was made from step {known.origin.step}"
+    logger.info("exporting step %d of %s to %s %s", step, run, folder.path, reason)
+    export_run(run, checkpoint=str(step), quantization=quantization, overwrite=True)
+    return folder

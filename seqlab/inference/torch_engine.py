@@ -1,0 +1,145 @@
+"""The engine that seqlab trains with: one model, or several that decide together, on torch."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from seqlab.inference.decode import BATCH_TOKENS, decode_rows
+from seqlab.inference.engine import PairScore
+from seqlab.inference.run import Run
+from seqlab.inference.scorer import SCORE_TOKENS, score_rows
+from seqlab.models.interfaces import Stepper
+from seqlab.nn.precision import cast_products, choose_device, choose_dtype
+from seqlab.runs.load import LoadedRun, load_run
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.text import Tokenizer
+
+LENGTH_MARGIN = 1.25
+"""How much longer than the longest line of the training text a line may be before it is cut into pieces."""
+
+
+class TorchEngine:
+    """An `Engine` over the models of trained runs; batches change no answer."""
+
+    def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
+        """Move the models to the device and their products to the dtype, in place.
+
+        Raises:
+            ValueError: there is no member, or two of them have different vocabularies.
+        """
+        refuse_different_vocabularies(members)
+        self.members = list(members)
+        self.device = device
+        for member in members:
+            cast_products(member.model, dtype)
+            member.model.to(device)
+        first = members[0]
+        self.tokenizer = first.tgt_tokenizer
+        self.model: Stepper = first.model if len(members) == 1 else Ensemble([member.model for member in members])
+
+    def decode(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        config: SearchConfig,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        need_scores: bool = True,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Search as `decode_rows` does, whose scores are always exact."""
+        return decode_rows(
+            self.model,
+            src_rows,
+            config,
+            self.tokenizer,
+            prefixes=prefixes,
+            batch_tokens=BATCH_TOKENS if batch_tokens is None else batch_tokens,
+            device=self.device,
+            progress=progress,
+        )
+
+    def score(
+        self,
+        src_rows: Sequence[Sequence[int]],
+        tgt_rows: Sequence[Sequence[int]],
+        *,
+        batch_tokens: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[PairScore]:
+        """Score as `score_rows` does."""
+        return score_rows(
+            [member.model for member in self.members],
+            src_rows,
+            tgt_rows,
+            self.tokenizer,
+            batch_tokens=SCORE_TOKENS if batch_tokens is None else batch_tokens,
+            device=self.device,
+            progress=progress,
+        )
+
+
+def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
+    """Raise ValueError unless all members give each id the same meaning, on both sides."""
+    if not members:
+        raise ValueError("`run` must name at least 1 run, but names 0 instead.")
+    first = members[0]
+    for member in members[1:]:
+        for side in ("src", "tgt"):
+            if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
+                raise ValueError(
+                    f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
+                    "ensemble must share their tokenizers (train the second with `--init_from`)."
+                )
+
+
+def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    return tokenizer.tokens(range(tokenizer.vocab_size))
+
+
+def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Run:
+    """Load a trained run for inference; several runs or checkpoints become an ensemble.
+
+    Args:
+        run: a run folder, or several that share their vocabularies.
+        checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
+        precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device.
+    """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    chosen = choose_device(device)
+    dtype = choose_dtype(precision, chosen)
+    members = [load_run(path, step) for path in runs for step in checkpoints]
+    engine = TorchEngine(members, chosen, dtype)
+    return Run(
+        engine,
+        members[0].src_tokenizer,
+        members[0].tgt_tokenizer,
+        max_src_tokens=min(map(longest_source, members)),
+        max_length=min(member.config.model.max_length for member in members),
+    )
+
+
+def longest_source(member: LoadedRun) -> int:
+    """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to translate.
+
+    A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
+    """
+    by_model = member.config.model.max_length - 1
+    if member.longest_src_tokens is None:
+        return by_model
+    return min(by_model, math.ceil(LENGTH_MARGIN * member.longest_src_tokens))

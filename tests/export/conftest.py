@@ -1,0 +1,76 @@
+"""Tiny run folders with random weights, spread so that a search has something to decide, and lines to check with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.data.config import DataConfig
+from seqlab.durable import write_json
+from seqlab.models import TransformerConfig
+from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
+
+WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
+LINES = [" ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 4 + i % 7)) + "." for i in range(1, 60)]
+SIZES = {"d_model": 32, "d_ff": 64, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 3, "max_length": 30}
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> tuple[Tokenizer, Tokenizer]:
+    """Give a subword tokenizer and one of words, some of which are spelt like special ids."""
+    subwords = train_tokenizer(SentencePieceBpeConfig(vocab_size=320), LINES)
+    return subwords, train_tokenizer(WordsConfig(), [*LINES, "</s> </s>#9 <unk> <s>"])
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokenizer, Tokenizer]) -> Callable[..., Path]:
+    """Write a run folder: `make_run(**model_fields)`; both sides have one tokenizer if their embeddings are tied."""
+
+    def make(seed: int = 1, steps: tuple[int, ...] = (1,), **model_fields: object) -> Path:
+        folder = RunFolder(tmp_path_factory.mktemp("run"))
+        model_config = TransformerConfig(**(SIZES | model_fields))  # type: ignore[arg-type]
+        is_joint = model_config.tied_embeddings == "all"
+        data = DataConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
+        write_config(Config(data=data, model=model_config), folder.config_file)
+        write_json(folder.description_file, {"format_version": FORMAT_VERSION, "longest_src_tokens": 16})
+        src_tokenizer, tgt_tokenizer = (tokenizers[0],) * 2 if is_joint else tokenizers
+        src_tokenizer.save(folder.path / ("tokenizer" if is_joint else "src_tokenizer"))
+        if not is_joint:
+            tgt_tokenizer.save(folder.path / "tgt_tokenizer")
+        for step in steps:
+            write_weights(folder, step, seed, model_config, src_tokenizer, tgt_tokenizer)
+        return folder.path
+
+    return make
+
+
+def write_weights(
+    folder: RunFolder,
+    step: int,
+    seed: int,
+    config: TransformerConfig,
+    src_tokenizer: Tokenizer,
+    tgt_tokenizer: Tokenizer,
+) -> None:
+    """Write a checkpoint with random weights, none of which is 0 or 1 everywhere."""
+    torch.manual_seed(seed + step)
+    model = build_model(config, src_tokenizer, tgt_tokenizer)
+    with torch.no_grad():
+        model.projection.weight.mul_(2)
+        for parameter in model.parameters():
+            if parameter.dim() == 1:  # biases, and the gains of norms
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    write_checkpoint(folder.checkpoints, step, {"model": dict(model.named_parameters())}, {"best": []})
+
+
+@pytest.fixture(scope="session")
+def check_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a file of source lines."""
+    path = tmp_path_factory.mktemp("lines") / "check.txt"
+    path.write_text("".join(f"{line}\n" for line in LINES[:12]), encoding="utf-8")
+    return path

@@ -1,0 +1,160 @@
+"""Every Transformer that a config can describe says the same in CTranslate2; nothing that differs is left behind."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import ctranslate2
+import pytest
+import torch
+from export.conftest import LINES, SIZES
+
+import seqlab
+from seqlab.data.batch import collate
+from seqlab.export import convert as conversion
+from seqlab.export import export_run, specification
+from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
+from seqlab.models import TransformerConfig
+from seqlab.runs import load_run
+from seqlab.text import Tokenizer
+
+ARCHITECTURES = [
+    {"norm": norm, "activation": activation, "positions": positions, "tied_embeddings": tied}
+    for norm, activation, positions, tied in [
+        ("pre", "relu", "sinusoidal", "all"),
+        ("pre", "gelu", "learned", "decoder"),
+        ("pre", "swiglu", "rotary", "none"),
+        ("post", "relu", "rotary", "all"),
+        ("post", "gelu", "sinusoidal", "none"),
+        ("post", "swiglu", "learned", "decoder"),
+    ]
+]
+
+
+@pytest.mark.parametrize("fields", ARCHITECTURES, ids=lambda fields: "-".join(fields.values()))
+def test_ctranslate2_alone_scores_what_the_run_scores(
+    make_run: Callable[..., Path], check_file: Path, fields: dict[str, str]
+) -> None:
+    run_dir = make_run(**fields)
+    folder = export_run(run_dir, check=check_file)
+    member = load_run(run_dir)
+    src_rows, tgt_rows = member.src_tokenizer.encode(LINES[:8]), member.tgt_tokenizer.encode(LINES[3:11])
+    names = [distinct_tokens(tokenizer) for tokenizer in (member.src_tokenizer, member.tgt_tokenizer)]
+    translator = ctranslate2.Translator(str(folder))
+    found = translator.score_batch(
+        [[names[0][i] for i in row] for row in src_rows], [[names[1][i] for i in row] for row in tgt_rows]
+    )
+    batch = collate(src_rows, tgt_rows, range(len(src_rows)), pad_id=0, bos_id=1, eos_id=2)
+    with torch.inference_mode():
+        expected = member.model.score(batch).tolist()
+    for answer, row, ids in zip(found, expected, tgt_rows, strict=True):
+        assert answer.log_probs == pytest.approx(row[: len(ids) + 1], abs=1e-4)
+
+
+def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callable[..., Path], check_file: Path) -> None:
+    run_dir = make_run(steps=(1, 7))
+    folder = export_run(run_dir, check=check_file, checkpoint="1", quantization="int8")
+    assert folder == run_dir / "export" / "ctranslate2-int8"
+    assert {path.name for path in folder.iterdir()} == {
+        *("model.bin", "config.json", "shared_vocabulary.json", "tokenizer", "seqlab.json")
+    }
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing temporary is left
+    description = json.loads((folder / "seqlab.json").read_text())
+    assert description["origin"]["step"] == 1
+    assert description["origin"]["quantization"] == "int8"
+    assert description["seqlab_version"] == seqlab.__version__
+    assert description["check"]["lines"] == 12
+    exact = export_run(run_dir, run_dir / "exact", check=check_file)
+    assert (folder / "model.bin").stat().st_size < 0.5 * (exact / "model.bin").stat().st_size
+
+
+def test_an_export_that_says_something_else_is_refused(
+    make_run: Callable[..., Path], check_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = make_run()
+    original = conversion.compare
+
+    def off_by_one(*arguments: object) -> object:
+        parity = original(*arguments)  # type: ignore[arg-type]
+        return replace(parity, largest_score_difference=1.0)
+
+    monkeypatch.setattr(conversion, "compare", off_by_one)
+    with pytest.raises(ValueError, match="CTranslate2 computes something else"):
+        export_run(run_dir, check=check_file)
+    assert list((run_dir / "export").iterdir()) == []
+
+
+def test_wrong_weights_are_found(
+    make_run: Callable[..., Path], check_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = make_run()
+    original = specification.make_specification
+
+    def damaged(model: torch.nn.Module, *tokenizers: Tokenizer) -> object:
+        made = original(model, *tokenizers)  # type: ignore[arg-type]
+        made.decoder.layer[1].ffn.linear_0.bias = made.decoder.layer[1].ffn.linear_0.bias + 0.5
+        return made
+
+    monkeypatch.setattr(specification, "make_specification", damaged)
+    with pytest.raises(ValueError, match=r"within 0\.001 nats"):
+        export_run(run_dir, check=check_file)
+
+
+def test_int8_is_reported(make_run: Callable[..., Path], check_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "seqlab"):
+        export_run(make_run(), check=check_file, quantization="int8")
+    exact, rounded = [record.getMessage() for record in caplog.records]
+    assert exact.startswith("fp32: 12 lines")
+    assert rounded.startswith("int8: 12 lines")
+    assert "BLEU between the two" in rounded
+
+
+def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], check_file: Path, tmp_path: Path) -> None:
+    run_dir = make_run()
+    foreign = tmp_path / "mine"
+    foreign.mkdir()
+    (foreign / "notes.txt").write_text("keep me")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=f"{foreign}"):
+            export_run(run_dir, foreign, check=check_file, overwrite=overwrite)
+    assert (foreign / "notes.txt").read_text() == "keep me"
+    folder = export_run(run_dir, tmp_path / "out", check=check_file)
+    with pytest.raises(ValueError, match="add `--overwrite`"):
+        export_run(run_dir, folder, check=check_file)
+    assert export_run(run_dir, folder, check=check_file, overwrite=True) == folder
+
+
+def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run_dir = make_run()
+    with pytest.raises(ValueError, match="`--check`"):
+        export_run(run_dir)
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
+    with pytest.raises(ValueError, match="no line to check"):
+        export_run(run_dir, check=empty)
+    with pytest.raises(ValueError, match="`quantization` must be one of float32"):
+        export_run(run_dir, quantization="int7")
+    assert not (run_dir / "export").exists()
+
+
+def test_a_setting_that_is_not_known_here_is_refused() -> None:
+    known = specification.EXPORTED_FIELDS
+    refuse_unknown_settings(TransformerConfig(**SIZES))  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(specification, "EXPORTED_FIELDS", known - {"norm"})
+        with pytest.raises(ValueError, match=r"`model\.norm: post` cannot be exported"):
+            refuse_unknown_settings(TransformerConfig(**SIZES, norm="post"))  # type: ignore[arg-type]
+    assert {field.name for field in TransformerConfig.__dataclass_fields__.values()} <= known
+
+
+def test_no_two_ids_have_one_name(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
+    for tokenizer in tokenizers:
+        names = distinct_tokens(tokenizer)
+        assert len(set(names)) == tokenizer.vocab_size
+        assert names[:4] == ["<pad>", "<s>", "</s>", "<unk>"]
+    words = tokenizers[1]
+    (ids,) = words.encode(["</s> dog"])
+    assert distinct_tokens(words)[ids[0]].startswith("</s>#")
+    assert distinct_tokens(words)[ids[1]] == "dog"
