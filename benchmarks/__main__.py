@@ -3,16 +3,17 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import training
+from benchmarks import decoding, quality, training
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, QUICK, Scale
 
-TASKS = {"training": training}
+TASKS = {"training": training, "decoding": decoding, "quality": quality}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,6 +47,7 @@ def chosen_scale(arguments: argparse.Namespace) -> Scale:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; the status is 1 where systems turned out not to do the same work."""
     arguments = make_parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the worker that is running too
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     report = TASKS[arguments.task].run(arguments, chosen_scale(arguments))
     write_report(report, arguments.json)

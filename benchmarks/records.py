@@ -1,7 +1,11 @@
 """What goes to a measuring process and what comes back, as JSON."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Dtype = Literal["fp32", "bf16"]
+"""Of matrix products; weights are fp32."""
 
 
 @dataclass(frozen=True)
@@ -37,4 +41,75 @@ class Unavailable(Exception):
     """A system cannot be measured: it is not installed, or cannot do what is asked; the message says which."""
 
 
-Json = dict[str, Any]
+@dataclass(frozen=True)
+class DecodingJob:
+    """Some lines to translate, once with each batch size."""
+
+    folder: str
+    """What `prepare_decoding` made."""
+    run: str
+    dtype: str
+    """`fp32`, `bf16` or `int8`."""
+    beam_size: int
+    batches: list[int]
+    """In the system's own unit."""
+    lines: list[str]
+    warmup_lines: int
+    """Lines that are translated before the clock starts."""
+    workers: int
+    """Batches that are decoded side by side, where a system can."""
+    threads: int
+    """Of each worker."""
+    device: str
+    started: float
+    """When the process was started, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class DecodingResult:
+    """What one process did."""
+
+    load_seconds: float
+    """From the start of the process to the first line that could be translated."""
+    seconds: list[float]
+    """For each batch size."""
+    hypotheses: list[str]
+    """Of the last batch size."""
+    tgt_tokens: list[int]
+    """For each line of the last batch size, the end of sentence counted."""
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class QualityJob:
+    """A training run that is validated now and then."""
+
+    folder: str
+    """Where the corpus lies and the run is kept."""
+    name: str
+    """Of the run."""
+    scale: Json
+    recipe: str | None
+    """A recipe or config of seqlab's own instead of the benchmark's model and schedule."""
+    dtype: Dtype
+    minutes: float
+    """Of training, evaluation not counted."""
+    valid_every: int
+    """Updates between two validations."""
+    lr_warmup_steps: int
+    enough_bleu: float
+    """Training ends early once this is reached."""
+    seed: int
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation."""
+
+    minutes: float
+    """Of training until then, evaluation not counted."""
+    step: int
+    bleu: float
+    """Greedy, detokenised, on the validation set."""

@@ -1,7 +1,7 @@
 """The benchmark's model and data: one that means something, and one for a smoke run."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Norm = Literal["pre", "post"]
 
@@ -35,6 +35,12 @@ class Scale:
     warmup_steps: int
     """Updates before them: kernels are built, memory is first touched."""
     repetitions: int
+
+
+def scale_from_json(values: dict[str, Any]) -> Scale:
+    """Read what `dataclasses.asdict` gave."""
+    lists = {"micro_batch_tokens": tuple(values["micro_batch_tokens"]), "model": ModelSizes(**values["model"])}
+    return Scale(**{**values, **lists})
 
 
 FULL = Scale(

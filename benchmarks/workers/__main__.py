@@ -7,7 +7,19 @@ from pathlib import Path
 
 from benchmarks.records import Json, Unavailable
 
-WORKERS = ("peak", "prepare_training", "train_marian", "train_seqlab", "train_torch")
+WORKERS = (
+    "decode_ctranslate2",
+    "decode_seqlab",
+    "decode_transformers",
+    "peak",
+    "prepare_decoding",
+    "prepare_training",
+    "quality_marian",
+    "quality_seqlab",
+    "train_marian",
+    "train_seqlab",
+    "train_torch",
+)
 
 
 def main(name: str, result_file: Path) -> None:

@@ -15,6 +15,9 @@ from benchmarks.records import Json, TrainingJob, TrainingResult
 from benchmarks.scale import ModelSizes
 from benchmarks.workers.memory import peak_memory_mb
 
+BETAS, EPS, MAX_GRAD_NORM = (0.9, 0.98), 1e-8, 1.0
+"""Adam and clipping, as `seqlab_runs` sets them for seqlab."""
+
 Batch = dict[str, Tensor]
 """src (B, S) and tgt_in (B, T) padded ids, src_lengths (B,), tgt_out (B, T) with -100 at padding."""
 
@@ -52,35 +55,51 @@ class Workload:
         )
 
 
-def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Workload, job: TrainingJob) -> Json:
-    """Time one update after the other; `logits_of` maps a batch to (B, T, V)."""
-    model.to(job.device).train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=0.0, betas=(0.9, 0.98), eps=1e-8, fused=True)
-    seconds, losses, padding = [], [], []
-    for micro_steps, rate in zip(workload.steps, workload.learning_rates, strict=False):
-        started = time.perf_counter()
-        for group in optimizer.param_groups:
+class PlainLoop:
+    """A model, Adam, and one update after the other."""
+
+    def __init__(
+        self, model: nn.Module, logits_of: Callable[[Batch], Tensor], label_smoothing: float, dtype: str, device: str
+    ) -> None:
+        """Move the model to the device; `logits_of` maps a batch to (B, T, V)."""
+        model.to(device).train()
+        self.logits_of, self.label_smoothing, self.device = logits_of, label_smoothing, torch.device(device)
+        self.in_bf16 = dtype == "bf16"
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=BETAS, eps=EPS, fused=True)
+
+    def update(self, micro_steps: list[Batch], rate: float) -> float:
+        """Do one update; return the loss in nats per target token."""
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         count = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
         total = 0.0
         for batch in micro_steps:
-            on_device = {name: value.to(job.device) for name, value in batch.items()}
-            with torch.autocast(torch.device(job.device).type, torch.bfloat16, enabled=job.dtype == "bf16"):
-                logits = logits_of(on_device)
+            on_device = {name: value.to(self.device) for name, value in batch.items()}
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+                logits = self.logits_of(on_device)
                 loss = F.cross_entropy(
                     logits.flatten(0, 1),
                     on_device["tgt_out"].flatten(),
                     reduction="sum",
-                    label_smoothing=workload.label_smoothing,
+                    label_smoothing=self.label_smoothing,
                 )
             (loss / count).backward()
             total += loss.item()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total / count
+
+
+def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Workload, job: TrainingJob) -> Json:
+    """Time one update after the other."""
+    loop = PlainLoop(model, logits_of, workload.label_smoothing, job.dtype, job.device)
+    seconds, losses, padding = [], [], []
+    for micro_steps, rate in zip(workload.steps, workload.learning_rates, strict=False):
+        started = time.perf_counter()
+        losses.append(loop.update(micro_steps, rate))
         seconds.append(time.perf_counter() - started)
-        losses.append(total / count)
         padding.append(padding_shares(micro_steps))
     src_padding, tgt_padding = (list(side) for side in zip(*padding, strict=True))
     return asdict(TrainingResult(seconds, losses, src_padding, tgt_padding, peak_memory_mb(job.device)))

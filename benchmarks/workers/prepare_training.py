@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.flops import training_flops
 from benchmarks.records import Json
-from benchmarks.scale import ModelSizes, Scale
+from benchmarks.scale import ModelSizes, scale_from_json
 from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, benchmark_config, start_run, with_few_validation_lines
 from seqlab.data.prepare import prepare
 from seqlab.data.sampler import Sampler, TrainingStep
@@ -28,7 +28,7 @@ from seqlab.runs.load import LoadedRun
 def run(job: Json) -> Json:
     """Job: workload (folder), scale, steps, threads. Returns what each step holds, for each size of micro-steps."""
     folder = Path(job["workload"])
-    scale = Scale(**{**job["scale"], "model": ModelSizes(**job["scale"]["model"])})
+    scale = scale_from_json(job["scale"])
     folder.mkdir(parents=True, exist_ok=True)
     config = benchmark_config(scale, folder, threads=job["threads"], device="cpu")
     config = with_few_validation_lines(config, folder)

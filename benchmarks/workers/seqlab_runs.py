@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scale import ModelSizes, Scale
+from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
 from seqlab.data.config import DataConfig
@@ -19,8 +20,7 @@ from seqlab.text import SentencePieceBpeConfig
 from seqlab.training import train
 
 LABEL_SMOOTHING = 0.1
-OPTIMIZER = AdamConfig(lr=1e-3, betas=(0.9, 0.98), eps=1e-8)
-MAX_GRAD_NORM = 1.0
+OPTIMIZER = AdamConfig(lr=1e-3, betas=BETAS, eps=EPS)
 FEW_LINES = 16
 """Validation lines of a run that is only timed: training validates once, when it ends."""
 

@@ -1,5 +1,6 @@
 """`transformers`' Marian in a plain loop."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,29 @@ def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropo
     assert not unexpected, f"Marian has no {unexpected}"
     known = ("embed_tokens.weight", "embed_positions.weight", "lm_head.weight", "final_logits_bias")
     assert all(name.endswith(known) for name in missing), f"no weights for {missing}"
-    table = sinusoids(POSITIONS, sizes.d_model)
-    for side in (model.model.encoder, model.model.decoder):
-        side.embed_positions.weight.data.copy_(table)
+    use_own_positions(model)
     return model
+
+
+def use_own_positions(model: Any) -> None:
+    """Give Marian seqlab's position vectors: both are sinusoids, but their wavelengths differ a little."""
+    for side in (model.model.encoder, model.model.decoder):
+        positions = side.embed_positions.weight
+        positions.data.copy_(sinusoids(*positions.shape))
+
+
+def logits_with(model: Any) -> Callable[[Batch], Tensor]:
+    """Return what maps a batch to the logits (B, T, V) of a `MarianMTModel`."""
+
+    def logits_of(batch: Batch) -> Tensor:
+        attended = torch.arange(batch["src"].size(1), device=batch["src"].device) < batch["src_lengths"][:, None]
+        output = model(
+            input_ids=batch["src"], attention_mask=attended.long(), decoder_input_ids=batch["tgt_in"], use_cache=False
+        )
+        logits: Tensor = output.logits
+        return logits
+
+    return logits_of
 
 
 def run(job: Json) -> Json:
@@ -64,12 +84,4 @@ def run(job: Json) -> Json:
     ids = {"pad_id": workload.pad_id, "bos_id": workload.bos_id, "eos_id": workload.eos_id}
     model = build_marian(workload.sizes, ids, dict(workload.weights), settings.dropout)
 
-    def logits_of(batch: Batch) -> Tensor:
-        attended = torch.arange(batch["src"].size(1), device=batch["src"].device) < batch["src_lengths"][:, None]
-        output = model(
-            input_ids=batch["src"], attention_mask=attended.long(), decoder_input_ids=batch["tgt_in"], use_cache=False
-        )
-        logits: Tensor = output.logits
-        return logits
-
-    return train(model, logits_of, workload, settings)
+    return train(model, logits_with(model), workload, settings)

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.records import Json, TrainingJob, TrainingResult
-from benchmarks.scale import ModelSizes, Scale
+from benchmarks.scale import scale_from_json
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.seqlab_runs import benchmark_config, train_from, with_few_validation_lines
 from seqlab.runs.folder import RunFolder
@@ -17,7 +17,7 @@ def run(job: Json) -> Json:
     settings = TrainingJob(**job)
     workload = Path(settings.workload)
     shared = json.loads((workload / "workload.json").read_text(encoding="utf-8"))
-    scale = Scale(**{**shared["scale"], "model": ModelSizes(**shared["scale"]["model"])})
+    scale = scale_from_json(shared["scale"])
     config = benchmark_config(
         scale,
         workload,

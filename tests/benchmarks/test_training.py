@@ -1,42 +1,19 @@
 """The whole benchmark on a tiny model, its workers called in this process; and one worker in a process of its own."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reference.tiny_benchmark import TINY, call_worker
 
 from benchmarks import machine, training
 from benchmarks.__main__ import make_parser
 from benchmarks.processes import run_worker
 from benchmarks.records import Json, Unavailable
 from benchmarks.report import Report, Row
-from benchmarks.scale import QUICK, ModelSizes, Scale
+from benchmarks.scale import QUICK
 from benchmarks.training import add_ratios
-from benchmarks.workers import peak, prepare_training, train_marian, train_seqlab, train_torch
-
-TINY = Scale(
-    corpus="number_words",
-    model=ModelSizes(400, d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1),
-    batch_tokens=200,
-    micro_batch_tokens=(100,),
-    steps=2,
-    warmup_steps=1,
-    repetitions=2,
-)
-IN_PROCESS = {
-    "peak": peak,
-    "prepare_training": prepare_training,
-    "train_marian": train_marian,
-    "train_seqlab": train_seqlab,
-    "train_torch": train_torch,
-}
-
-
-def call_worker(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
-    """Like `run_worker`, without the seconds that a process takes to start; JSON both ways all the same."""
-    found: Json = json.loads(json.dumps(IN_PROCESS[name].run(json.loads(json.dumps(job)))))
-    return found
+from benchmarks.workers import train_marian
 
 
 @pytest.fixture

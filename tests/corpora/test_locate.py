@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from seqlab.corpora import CORPORA, Corpus, Split, TextFile, locate
 from seqlab.corpora.location import locate_files
 

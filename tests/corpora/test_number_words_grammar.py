@@ -2,6 +2,7 @@
 
 import pytest
 from num2words import num2words
+
 from seqlab.corpora.number_words import english, german
 from seqlab.corpora.number_words.phrases import Phrase, cardinal, clock_time, date, ordinal, spoken_time, year
 

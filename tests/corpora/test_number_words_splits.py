@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+
 from seqlab.corpora import CORPORA, locate
 from seqlab.corpora.number_words import NUM_LINES, generate, is_held_out, write
 from seqlab.corpora.number_words.phrases import Draw, draw_phrase

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.corpora.number_words.phrases import cardinal
-
 from seqlab.data.config import DataConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig

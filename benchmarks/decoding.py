@@ -1,0 +1,251 @@
+"""`python -m benchmarks decoding`: output tokens a second on a test set, the same trained weights in every system."""
+
+import argparse
+import logging
+import statistics
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from benchmarks.flops import decoding_flops
+from benchmarks.machine import measure_machine
+from benchmarks.processes import run_worker
+from benchmarks.records import DecodingJob, DecodingResult, Json, Unavailable
+from benchmarks.report import Report, Row
+from benchmarks.scale import ModelSizes, Scale
+
+logger = logging.getLogger(__name__)
+BEAM_SIZES = (1, 5)
+QUICK_LINES = 50
+SAME_BLEU = {"fp32": 0.1, "bf16": 0.3, "int8": 0.3}
+"""How far the BLEU of a system may lie from that of seqlab in fp32: the same weights, or the same ones rounded."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One engine in one dtype."""
+
+    name: str
+    worker: str
+    dtype: str
+    batches: tuple[int, ...]
+    """Batch sizes to try, in the engine's own unit."""
+    unit: str
+    side_by_side: bool = False
+    """Whether each thread decodes a batch of its own, rather than all threads one batch."""
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def setting(self) -> str:
+        """Say how the threads are used, where there is a choice."""
+        isa = "".join(f", {value} kernels" for _, value in self.environment)
+        return ("one batch per thread" if self.side_by_side else "all threads on one batch") + isa
+
+
+def systems(machine: Json) -> list[System]:
+    """List what is measured on this machine."""
+    tokens, sentences = (2560, 10_240, 40_960), (16, 64, 256)
+    found = [System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam") for dtype in ("fp32", "bf16")]
+    found += [System("transformers", "decode_transformers", d, sentences, "sentences") for d in ("fp32", "bf16")]
+    for dtype in ("fp32", "int8"):
+        for side_by_side in (True, False):
+            found.append(System("ctranslate2", "decode_ctranslate2", dtype, sentences, "sentences", side_by_side))
+    if machine["capability"] == "AVX512" and machine["device"] == "cpu":
+        isa = (("CT2_FORCE_CPU_ISA", "AVX512"),)
+        found.append(System("ctranslate2", "decode_ctranslate2", "int8", sentences, "sentences", True, isa))
+    return found
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table to be."""
+
+    system: System
+    beam_size: int
+    batch: int
+    """1, or the best of those that were tried."""
+
+    @property
+    def search(self) -> str:
+        return "greedy" if self.beam_size == 1 else f"beam {self.beam_size}"
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What is translated, and what it costs."""
+
+    lines: list[str]
+    src_tokens: list[int]
+    references: list[str]
+    single_lines: int
+    """How many of the lines are translated one at a time."""
+
+    def part(self, case: Case) -> "TestSet":
+        """Return what is translated in a case."""
+        count = self.single_lines if case.batch == 1 else len(self.lines)
+        return replace(
+            self, lines=self.lines[:count], src_tokens=self.src_tokens[:count], references=self.references[:count]
+        )
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Train or take a run, give its weights to every system, find each one's best batch, measure in turns."""
+    machine = measure_machine(arguments)
+    folder = arguments.work_dir / f"decoding-{scale.corpus}-{scale.model.norm}"
+    logger.info("preparing %s", folder)
+    job = {
+        "folder": str(folder.resolve()),
+        "scale": asdict(scale),
+        "run": None if arguments.run is None else str(arguments.run.resolve()),
+        "steps": arguments.run_steps or (60 if arguments.quick else 3000),
+        "threads": arguments.threads,
+    }
+    prepared = run_worker("prepare_decoding", job, arguments.threads)
+    report = Report("decoding", machine, more={name: prepared[name] for name in ("run", "step", "sizes")})
+    lines = prepared["src"][: QUICK_LINES if arguments.quick else None]
+    test = TestSet(
+        lines, prepared["src_tokens"], prepared["references"][: len(lines)], min(arguments.lines, len(lines))
+    )
+    base = DecodingJob(
+        folder=job["folder"],
+        run=prepared["run"],
+        dtype="fp32",
+        beam_size=1,
+        batches=[],
+        lines=test.lines,
+        warmup_lines=16,
+        workers=1,
+        threads=arguments.threads,
+        device=arguments.device,
+        started=0.0,
+    )
+    cases = choose_cases(base, machine, prepared["missing"], report, arguments.systems)
+    results = measure(cases, base, test, scale.repetitions)
+    sizes = ModelSizes(**prepared["sizes"])
+    report.rows += [summarize(case, results[case], test.part(case), sizes, machine) for case in cases]
+    check_bleu(report)
+    add_ratios(report.rows)
+    return report
+
+
+def decode(system: System, beam_size: int, batches: list[int], lines: list[str], base: DecodingJob) -> DecodingResult:
+    """Run one process."""
+    side_by_side = base.threads if system.side_by_side else 1
+    job = replace(
+        base,
+        dtype=system.dtype,
+        beam_size=beam_size,
+        batches=batches,
+        lines=lines,
+        workers=side_by_side,
+        threads=base.threads // side_by_side,
+        started=time.time(),
+    )
+    return DecodingResult(**run_worker(system.worker, asdict(job), job.threads, dict(system.environment)))
+
+
+def choose_cases(
+    base: DecodingJob, machine: Json, missing: dict[str, str], report: Report, wanted: list[str] | None
+) -> list[Case]:
+    """Try each system's batch sizes; list those that are not there with the reason."""
+    cases = []
+    for system in systems(machine):
+        if wanted is not None and system.name not in wanted:
+            continue
+        reason = missing.get(system.name)
+        for beam_size in BEAM_SIZES if reason is None else ():
+            logger.info("trying the batch sizes of %s %s, beam %d", system.name, system.dtype, beam_size)
+            try:
+                tried = decode(system, beam_size, list(system.batches), base.lines, base).seconds
+            except Unavailable as unavailable:
+                reason = str(unavailable)
+                break
+            best = system.batches[tried.index(min(tried))]
+            cases += [Case(system, beam_size, 1), Case(system, beam_size, best)]
+        if reason is not None:
+            report.rows.append(Row(system.name, "decoding", system.dtype, system.setting, note=reason))
+    return cases
+
+
+def measure(cases: list[Case], base: DecodingJob, test: TestSet, repetitions: int) -> dict[Case, list[DecodingResult]]:
+    """Run all cases in turn, several times over."""
+    results: dict[Case, list[DecodingResult]] = {case: [] for case in cases}
+    for repetition in range(repetitions):
+        for case in cases:
+            found = decode(case.system, case.beam_size, [case.batch], test.part(case).lines, base)
+            results[case].append(found)
+            where = f"{case.system.name} {case.system.dtype}, {case.search}, batch {case.batch}"
+            logger.info("%d/%d %s: %.1f s", repetition + 1, repetitions, where, found.seconds[0])
+    return results
+
+
+def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: ModelSizes, machine: Json) -> Row:
+    """Turn the repetitions of one case into a row."""
+    from sacrebleu.metrics import BLEU
+
+    outputs = results[0].tgt_tokens
+    rates = [sum(outputs) / result.seconds[0] for result in results]
+    median = statistics.median(rates)
+    load = statistics.median(result.load_seconds for result in results)
+    flops = decoding_flops(sizes, zip(test.src_tokens, outputs, strict=True), case.beam_size)
+    peak = machine["peak_gflops"].get(case.system.dtype)
+    return Row(
+        system=case.system.name,
+        task="decoding",
+        dtype=case.system.dtype,
+        setting=case.system.setting,
+        tokens_per_second=median,
+        min=min(rates),
+        max=max(rates),
+        share_of_peak=median * flops / sum(outputs) / 1e9 / peak if peak else None,
+        peak_memory_mb=max(result.peak_memory_mb for result in results),
+        more={
+            "search": case.search,
+            "batch": "1" if case.batch == 1 else f"best: {case.batch} {case.system.unit}",
+            "sentences_per_second": median * len(outputs) / sum(outputs),
+            "tokens_per_second_with_load": sum(outputs) / (sum(outputs) / median + load),
+            "load_seconds": load,
+            "bleu": BLEU().corpus_score(results[0].hypotheses, [test.references]).score,
+            "output_tokens": sum(outputs),
+        },
+    )
+
+
+def check_bleu(report: Report) -> None:
+    """Compare each system's BLEU with that of seqlab in fp32, for the same search and the same lines."""
+    measured = [row for row in report.rows if row.tokens_per_second is not None]
+    for row in measured:
+        kind = (row.more["search"], row.more["batch"] == "1")
+        for other in measured:
+            same_lines = kind == (other.more["search"], other.more["batch"] == "1")
+            if (other.system, other.dtype) == ("seqlab", "fp32") and same_lines and other is not row:
+                apart = abs(row.more["bleu"] - other.more["bleu"])
+                what = f"{row.system} {row.dtype} ({row.setting}), {kind[0]}, batch {row.more['batch']}"
+                text = f"{what}: BLEU {row.more['bleu']:.2f}, {apart:.2f} from seqlab's in fp32"
+                (report.checks if apart <= SAME_BLEU[row.dtype] else report.failed_checks).append(text)
+
+
+def add_ratios(rows: list[Row]) -> None:
+    """Divide seqlab's best rate, whatever the dtype, by each row's: same search, batch 1 or best batch."""
+    for row in rows:
+        if row.tokens_per_second is None:
+            continue
+        kind = (row.more["search"], row.more["batch"] == "1")
+        own = [
+            other.tokens_per_second
+            for other in rows
+            if other.system == "seqlab"
+            and other.tokens_per_second is not None
+            and kind == (other.more["search"], other.more["batch"] == "1")
+        ]
+        if own:
+            row.ratio = max(own) / row.tokens_per_second
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen."""
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: one is trained and kept")
+    parser.add_argument("--run_steps", type=int, metavar="N", help="updates of the run that is trained (default: 3000)")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--lines", type=int, default=200, help="lines that are translated one at a time (default: 200)")
+    parser.add_argument("--repetitions", type=int, help="how often each system is run")

@@ -1,0 +1,133 @@
+"""`python -m benchmarks quality`: minutes of training to a validation BLEU, same model and schedule or own recipe."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from benchmarks.machine import measure_machine
+from benchmarks.processes import KEEP_PAGES, run_worker
+from benchmarks.records import Json, Point, QualityJob, Unavailable
+from benchmarks.report import Report, Row
+from benchmarks.scale import Scale
+
+logger = logging.getLogger(__name__)
+THRESHOLDS = (20.0, 30.0, 35.0)
+OWN_RECIPE = "multi30k_en_de"
+
+
+@dataclass(frozen=True)
+class System:
+    """Who trains, and by whose settings."""
+
+    name: str
+    worker: str
+    recipe: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def systems(recipe: str) -> list[System]:
+    """List what is measured."""
+    return [
+        System("seqlab", "quality_seqlab"),
+        System("transformers", "quality_marian"),
+        System("transformers, malloc keeps pages", "quality_marian", environment=tuple(KEEP_PAGES.items())),
+        System(f"seqlab, {recipe}", "quality_seqlab", recipe),
+    ]
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Train each system until the minutes are over or the last threshold is reached, one after the other."""
+    machine = measure_machine(arguments)
+    recipe = arguments.recipe or ("number_words" if arguments.quick else OWN_RECIPE)
+    thresholds = tuple(arguments.thresholds)
+    report = Report("quality", machine, more={"curves": {}, "thresholds": thresholds})
+    folder = arguments.work_dir / f"quality-{scale.corpus}-{scale.model.norm}"
+    for system in systems(recipe):
+        if arguments.systems is not None and system.name.partition(",")[0] not in arguments.systems:
+            continue
+        found: list[Json] = []
+        for seed in range(1, scale.repetitions + 1):
+            job = QualityJob(
+                folder=str(folder.resolve()),
+                name="own_recipe" if system.recipe else "same_schedule",
+                scale=asdict(scale),
+                recipe=system.recipe,
+                dtype=arguments.dtype,
+                minutes=arguments.minutes,
+                valid_every=arguments.valid_every,
+                lr_warmup_steps=arguments.lr_warmup_steps,
+                enough_bleu=max(thresholds),
+                seed=seed,
+                threads=arguments.threads,
+                device=arguments.device,
+            )
+            logger.info("training %s, seed %d, for %g minutes at most", system.name, seed, arguments.minutes)
+            try:
+                found.append(run_worker(system.worker, asdict(job), arguments.threads, dict(system.environment)))
+            except Unavailable as unavailable:
+                report.rows.append(Row(system.name, "quality", arguments.dtype, "", note=str(unavailable)))
+                break
+        if found:
+            report.more["curves"][system.name] = [each["curve"] for each in found]
+            report.rows.append(summarize(system, found, arguments.dtype, thresholds))
+    add_ratios(report.rows, thresholds)
+    return report
+
+
+def minutes_to(curve: Sequence[Point], bleu: float) -> float | None:
+    """Return when a curve first reached a score, or None: the first validation that did, nothing interpolated."""
+    return next((point.minutes for point in curve if point.bleu >= bleu), None)
+
+
+def column(threshold: float) -> str:
+    """Name the column of a threshold."""
+    return f"minutes_to_{threshold:g}"
+
+
+def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequence[float]) -> Row:
+    """Turn the curves of one system, one for each seed, into a row; what a seed never reached is not reached."""
+    curves = [[Point(**point) for point in each["curve"]] for each in found]
+    more: Json = {}
+    for threshold in thresholds:
+        minutes = [minutes_to(curve, threshold) for curve in curves]
+        reached = [each for each in minutes if each is not None]
+        more[column(threshold)] = median(reached) if len(reached) == len(minutes) else None
+    more["best_bleu"] = median(max(point.bleu for point in curve) for curve in curves)
+    more["minutes"] = median(curve[-1].minutes for curve in curves)
+    rates = [each["tokens_per_second"] for each in found]
+    return Row(
+        system=system.name,
+        task="quality",
+        dtype=dtype,
+        setting="its own recipe" if system.recipe else "same model and schedule",
+        tokens_per_second=median(rates),
+        min=min(rates),
+        max=max(rates),
+        peak_memory_mb=max(each["peak_memory_mb"] for each in found),
+        more=more,
+    )
+
+
+def add_ratios(rows: list[Row], thresholds: Sequence[float]) -> None:
+    """Divide each row's minutes to the highest score that both reached by those of seqlab with the same schedule."""
+    own = next((row for row in rows if row.system == "seqlab"), None)
+    for row in rows:
+        for threshold in sorted(thresholds) if own is not None else ():
+            theirs, ours = row.more.get(column(threshold)), own.more.get(column(threshold)) if own else None
+            if theirs is not None and ours:
+                row.ratio = theirs / ours
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen."""
+    parser.add_argument("--minutes", type=float, default=40.0, help="of training for each system (default: 40)")
+    parser.add_argument("--thresholds", nargs="+", type=float, default=list(THRESHOLDS), metavar="BLEU")
+    parser.add_argument("--valid_every", type=int, default=100, help="updates between validations (default: 100)")
+    parser.add_argument("--lr_warmup_steps", type=int, default=800, help="of the common schedule (default: 800)")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--recipe", metavar="RECIPE", help=f"seqlab's own: a name or a config (default: {OWN_RECIPE})")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--micro_batch_tokens", nargs=1, type=int, metavar="N", help="padded tokens of a micro-step")
+    parser.add_argument("--repetitions", type=int, default=1, help="seeds (default: 1)")

@@ -1,0 +1,55 @@
+"""CTranslate2; a batch is sentences of similar length."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import DecodingJob, Json, Unavailable
+from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
+from seqlab.text import load_tokenizer
+
+COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
+
+
+def run(job: Json) -> Json:
+    """Run a `DecodingJob`."""
+    return measure(_load, job)
+
+
+def _load(job: DecodingJob) -> Translate:
+    try:
+        import ctranslate2
+    except ImportError:
+        raise Unavailable("not installed (pip install ctranslate2)") from None
+    folder = Path(job.folder)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    names = json.loads((folder / "ctranslate2" / "names.json").read_text(encoding="utf-8"))
+    ids = {name: index for index, name in enumerate(names)}
+    translator = ctranslate2.Translator(
+        str(folder / "ctranslate2"),
+        device=job.device,
+        compute_type=COMPUTE_TYPES[job.dtype],
+        inter_threads=job.workers,
+        intra_threads=job.threads,
+    )
+
+    def translate(lines: Sequence[str], batch: int) -> list[Output]:
+        rows = tokenizer.encode(lines)
+        pending: list[tuple[int, Any]] = []
+        for indices in sorted_batches(rows, batch):
+            answers = translator.translate_batch(
+                [[names[token] for token in rows[index]] for index in indices],
+                asynchronous=True,  # the workers take batches as they become free
+                beam_size=job.beam_size,
+                length_penalty=1.0,
+                max_input_length=0,
+                max_decoding_length=length_limit(len(rows[indices[0]]) + 1),
+                return_end_token=True,
+            )
+            pending += zip(indices, answers, strict=True)
+        found = {index: [ids[name] for name in answer.result().hypotheses[0]] for index, answer in pending}
+        texts = tokenizer.decode([found[index] for index in range(len(rows))])
+        return [Output(text, len(found[index])) for index, text in enumerate(texts)]
+
+    return translate

@@ -1,0 +1,25 @@
+"""seqlab as `seqlab.load(run).translate(lines)`; a batch is padded source tokens times `beam_size`."""
+
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.records import DecodingJob, Json
+from benchmarks.workers.decoding_loop import Output, Translate, measure
+from seqlab.inference import load
+
+
+def run(job: Json) -> Json:
+    """Run a `DecodingJob`."""
+    return measure(_load, job)
+
+
+def _load(job: DecodingJob) -> Translate:
+    torch.set_num_threads(job.workers * job.threads)
+    trained = load(job.run, device=job.device, precision=job.dtype)
+
+    def translate(lines: Sequence[str], batch: int) -> list[Output]:
+        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch)
+        return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
+
+    return translate

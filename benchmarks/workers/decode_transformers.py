@@ -1,0 +1,58 @@
+"""`transformers`' Marian through `generate`; a batch is sentences of similar length."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from benchmarks.records import DecodingJob, Json, Unavailable
+from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
+from benchmarks.workers.train_marian import use_own_positions
+from seqlab.text import load_tokenizer
+
+
+def run(job: Json) -> Json:
+    """Run a `DecodingJob`."""
+    return measure(_load, job)
+
+
+def _load(job: DecodingJob) -> Translate:
+    try:
+        from transformers import MarianMTModel
+    except ImportError:
+        raise Unavailable("not installed (pip install transformers)") from None
+    torch.set_num_threads(job.workers * job.threads)
+    tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
+    model = MarianMTModel.from_pretrained(Path(job.folder) / "transformers")
+    use_own_positions(model)
+    model.to(device=job.device, dtype=torch.bfloat16 if job.dtype == "bf16" else torch.float32).eval()
+
+    def translate(lines: Sequence[str], batch: int) -> list[Output]:
+        rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
+        found: dict[int, list[int]] = {}
+        for indices in sorted_batches(rows, batch):
+            generated = generate(model, [rows[index] for index in indices], job.beam_size, job.device)
+            found |= dict(zip(indices, generated, strict=True))
+        texts = tokenizer.decode([found[index] for index in range(len(rows))])
+        return [Output(text, len(found[index])) for index, text in enumerate(texts)]
+
+    return translate
+
+
+@torch.inference_mode()
+def generate(model: Any, rows: list[list[int]], beam_size: int, device: str) -> list[list[int]]:
+    """Translate rows that end in eos; return ids from the first real one to the end of sentence."""
+    pad_id = model.config.pad_token_id
+    src = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=pad_id).to(device)
+    generated: Tensor = model.generate(
+        input_ids=src,
+        attention_mask=(src != pad_id).long(),
+        num_beams=beam_size,
+        do_sample=False,
+        max_new_tokens=length_limit(src.size(1)),
+        length_penalty=1.0,
+    )
+    return [[token for token in row if token != pad_id] for row in generated[:, 1:].tolist()]

@@ -1,0 +1,58 @@
+"""Text in, text out, with any system: what is loaded, warmed up and timed is the same for all."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from benchmarks.records import DecodingJob, DecodingResult, Json
+from benchmarks.workers.memory import peak_memory_mb
+
+TRAINED_RATIO, TRAINED_OFFSET = 2, 10
+"""Longest hypothesis in tokens: seqlab's default of so many for each of the source, and these."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """The translation of one line."""
+
+    text: str
+    tokens: int
+    """The end of sentence counted."""
+
+
+Translate = Callable[[Sequence[str], int], list[Output]]
+"""(lines, batch size) -> outputs in the order of the lines."""
+
+
+def measure(load: Callable[[DecodingJob], Translate], job: Json) -> Json:
+    """Load a system, then time it on the same lines with each batch size."""
+    settings = DecodingJob(**job)
+    translate = load(settings)
+    load_seconds = time.time() - settings.started
+    translate(settings.lines[: settings.warmup_lines], settings.batches[0])
+    seconds = []
+    for batch in settings.batches:
+        started = time.perf_counter()
+        outputs = translate(settings.lines, batch)
+        seconds.append(time.perf_counter() - started)
+    return asdict(
+        DecodingResult(
+            load_seconds=load_seconds,
+            seconds=seconds,
+            hypotheses=[output.text for output in outputs],
+            tgt_tokens=[output.tokens for output in outputs],
+            peak_memory_mb=peak_memory_mb(settings.device),
+        )
+    )
+
+
+def sorted_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Yield indices, longest row first, `size` at a time."""
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def length_limit(src_tokens: int) -> int:
+    """Return how many tokens a translation may have; both counts include the end of sentence."""
+    return TRAINED_RATIO * src_tokens + TRAINED_OFFSET

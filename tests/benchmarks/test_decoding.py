@@ -1,0 +1,71 @@
+"""Decoding: the same weights give the same text in every system that is installed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reference.tiny_benchmark import TINY, call_worker
+
+from benchmarks import decoding, machine
+from benchmarks.__main__ import make_parser
+from benchmarks.decoding import System, add_ratios, check_bleu
+from benchmarks.report import Report, Row
+
+
+def test_all_systems_translate_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    monkeypatch.setattr(decoding, "QUICK_LINES", 8)
+    names = ("seqlab", "transformers", "ctranslate2")
+    few = [System(name, f"decode_{name}", "fp32", (64, 2), "tokens or sentences") for name in names]
+    monkeypatch.setattr(decoding, "systems", lambda machine: few)
+    options = [
+        "decoding",
+        "--quick",
+        "--threads",
+        "1",
+        "--lines",
+        "3",
+        "--run_steps",
+        "40",
+        "--work_dir",
+        str(tmp_path),
+    ]
+    report = decoding.run(make_parser().parse_args(options), replace(TINY, repetitions=1))
+    assert not report.failed_checks
+    measured = [row for row in report.rows if row.tokens_per_second]
+    for system in names:  # measured, or listed with the reason
+        rows = [row for row in report.rows if row.system == system]
+        assert len([row for row in rows if row in measured]) == 4 or rows[0].note.startswith("not installed")
+    for search in ("greedy", "beam 5"):
+        for single in (True, False):
+            rows = [row for row in measured if (row.more["search"], row.more["batch"] == "1") == (search, single)]
+            assert rows[0].system == "seqlab"
+            # Together, what an untrained model never ends is as long as a system allows in its batch.
+            assert len({row.more["output_tokens"] for row in rows if single}) == single
+            assert all(row.share_of_peak for row in rows)
+
+
+def row(system: str, dtype: str, rate: float, bleu: float, batch: str = "best: 64 sentences") -> Row:
+    more = {"search": "beam 5", "batch": batch, "bleu": bleu}
+    return Row(system, "decoding", dtype, "all threads on one batch", tokens_per_second=rate, more=more)
+
+
+def test_ratios_compare_with_the_fastest_dtype_of_seqlab() -> None:
+    rows = [row("seqlab", "fp32", 10.0, 30.0), row("seqlab", "bf16", 20.0, 30.0), row("other", "int8", 40.0, 30.0)]
+    add_ratios(rows)
+    assert [each.ratio for each in rows] == [2.0, 1.0, 0.5]
+
+
+def test_another_bleu_is_noticed() -> None:
+    rows = [
+        row("seqlab", "fp32", 10.0, 30.0),
+        row("seqlab", "fp32", 1.0, 27.0, batch="1"),  # of other lines
+        row("other", "fp32", 10.0, 30.05),
+        row("wrong", "fp32", 10.0, 29.8),
+        row("rounded", "int8", 10.0, 29.8),
+    ]
+    report = Report("decoding", rows=rows)
+    check_bleu(report)
+    assert len(report.checks) == 2
+    assert [check.partition(" ")[0] for check in report.failed_checks] == ["wrong"]

@@ -1,0 +1,67 @@
+"""Learning curves: the clock, and both trainers on a tiny model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reference.tiny_benchmark import TINY, call_worker
+
+from benchmarks import machine, quality
+from benchmarks.__main__ import make_parser
+from benchmarks.quality import add_ratios, minutes_to
+from benchmarks.records import Json, Point
+from benchmarks.report import Row
+from benchmarks.workers.quality_seqlab import curve
+
+
+def journal(step_minutes: list[float], validations: dict[int, tuple[float, float]]) -> list[Json]:
+    """A journal of steps of these minutes; after step n a validation of some minutes finds some BLEU."""
+    lines: list[Json] = []
+    clock = 0.0
+    for step, minutes in enumerate(step_minutes, start=1):
+        clock += minutes
+        lines.append({"kind": "train", "step": step, "minutes": clock})
+        if step in validations:
+            lasted, bleu = validations[step]
+            lines.append({"kind": "valid", "step": step, "minutes": clock, "bleu": bleu})
+            clock += lasted
+    return lines
+
+
+def test_validation_is_not_on_the_clock() -> None:
+    found = curve(journal([2.0, 1.0, 1.0, 1.0, 1.0, 1.0], {2: (30.0, 5.0), 4: (70.0, 9.0), 6: (1.0, 12.0)}))
+    assert found == [Point(3.0, 2, 5.0), Point(5.0, 4, 9.0), Point(7.0, 6, 12.0)]
+    assert curve(journal([1.0, 1.0], {})) == []
+
+
+def test_a_threshold_is_reached_at_a_validation() -> None:
+    points = [Point(1.0, 10, 5.0), Point(2.0, 20, 21.0), Point(3.0, 30, 19.0)]
+    assert [minutes_to(points, bleu) for bleu in (5.0, 20.0, 22.0)] == [1.0, 2.0, None]
+
+
+def test_ratios_are_of_the_highest_score_that_both_reached() -> None:
+    rows = [
+        Row("seqlab", "quality", "bf16", "", more={"minutes_to_20": 2.0, "minutes_to_30": 5.0}),
+        Row("slow", "quality", "bf16", "", more={"minutes_to_20": 6.0, "minutes_to_30": 20.0}),
+        Row("never", "quality", "bf16", "", more={"minutes_to_20": 6.0, "minutes_to_30": None}),
+        Row("absent", "quality", "bf16", "", note="not installed"),
+    ]
+    add_ratios(rows, (20.0, 30.0))
+    assert [row.ratio for row in rows] == [1.0, 4.0, 3.0, None]
+
+
+def test_both_trainers_give_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quality, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    options = ["quality", "--quick", "--threads", "1", "--minutes", "0.001", "--valid_every", "3", "--dtype", "fp32"]
+    arguments = make_parser().parse_args([*options, "--work_dir", str(tmp_path)])
+    few = [each for each in quality.systems("number_words") if not each.recipe and not each.environment]
+    monkeypatch.setattr(quality, "systems", lambda recipe: few)
+    report = quality.run(arguments, replace(TINY, repetitions=1))
+    measured = {row.system: row for row in report.rows if row.tokens_per_second}
+    assert "seqlab" in measured
+    assert "transformers" in measured or any(row.note.startswith("not installed") for row in report.rows)
+    for system in measured:
+        (points,) = report.more["curves"][system]
+        assert [point["step"] for point in points] == list(range(3, 3 * len(points) + 1, 3))
+        assert all(0 <= point["bleu"] <= 100 for point in points)
