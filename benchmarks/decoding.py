@@ -34,6 +34,7 @@ class System:
     side_by_side: bool = False
     """Whether each thread decodes a batch of its own, rather than all threads one batch."""
     environment: tuple[tuple[str, str], ...] = ()
+    engine: str = "torch"
 
     @property
     def setting(self) -> str:
@@ -46,6 +47,10 @@ def systems(machine: Json) -> list[System]:
     """List what is measured on this machine."""
     tokens, sentences = (2560, 10_240, 40_960), (16, 64, 256)
     found = [System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam") for dtype in ("fp32", "bf16")]
+    if machine["device"] == "cpu":
+        engine, unit = "ctranslate2", "source tokens x beam"
+        name = f"seqlab, {engine} engine"
+        found += [System(name, "decode_seqlab", d, tokens, unit, True, engine=engine) for d in ("fp32", "int8")]
     found += [System("transformers", "decode_transformers", d, sentences, "sentences") for d in ("fp32", "bf16")]
     for dtype in ("fp32", "int8"):
         for side_by_side in (True, False):
@@ -109,6 +114,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     base = DecodingJob(
         folder=job["folder"],
         run=prepared["run"],
+        engine="torch",
         dtype="fp32",
         beam_size=1,
         batches=[],
@@ -133,6 +139,7 @@ def decode(system: System, beam_size: int, batches: list[int], lines: list[str],
     side_by_side = base.threads if system.side_by_side else 1
     job = replace(
         base,
+        engine=system.engine,
         dtype=system.dtype,
         beam_size=beam_size,
         batches=batches,
@@ -152,7 +159,7 @@ def choose_cases(
     for system in systems(machine):
         if wanted is not None and system.name not in wanted:
             continue
-        reason = missing.get(system.name)
+        reason = missing.get(system.engine if system.worker == "decode_seqlab" else system.name)
         for beam_size in BEAM_SIZES if reason is None else ():
             logger.info("trying the batch sizes of %s %s, beam %d", system.name, system.dtype, beam_size)
             try:

@@ -48,6 +48,8 @@ class DecodingJob:
     folder: str
     """What `prepare_decoding` made."""
     run: str
+    engine: str
+    """Of seqlab: `torch` or `ctranslate2`."""
     dtype: str
     """`fp32`, `bf16` or `int8`."""
     beam_size: int

@@ -1,15 +1,13 @@
 """CTranslate2; a batch is sentences of similar length."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.records import DecodingJob, Json, Unavailable
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
+from seqlab.export.folder import ExportFolder
 from seqlab.text import load_tokenizer
-
-COMPUTE_TYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
 
 
 def run(job: Json) -> Json:
@@ -24,12 +22,12 @@ def _load(job: DecodingJob) -> Translate:
         raise Unavailable("not installed (pip install ctranslate2)") from None
     folder = Path(job.folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
-    names = json.loads((folder / "ctranslate2" / "names.json").read_text(encoding="utf-8"))
+    exported = ExportFolder(folder / f"ctranslate2-{job.dtype}")
+    names = exported.vocabulary("target")
     ids = {name: index for index, name in enumerate(names)}
     translator = ctranslate2.Translator(
-        str(folder / "ctranslate2"),
+        str(exported.path),
         device=job.device,
-        compute_type=COMPUTE_TYPES[job.dtype],
         inter_threads=job.workers,
         intra_threads=job.threads,
     )

@@ -1,12 +1,11 @@
-"""seqlab as `seqlab.load(run).translate(lines)`; a batch is padded source tokens times `beam_size`."""
+"""seqlab as `seqlab.load(run).translate(lines)`; a batch is source tokens times `beam_size`."""
 
 from collections.abc import Sequence
-
-import torch
+from pathlib import Path
 
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, measure
-from seqlab.inference import load
+from seqlab import load
 
 
 def run(job: Json) -> Json:
@@ -15,8 +14,12 @@ def run(job: Json) -> Json:
 
 
 def _load(job: DecodingJob) -> Translate:
-    torch.set_num_threads(job.workers * job.threads)
-    trained = load(job.run, device=job.device, precision=job.dtype)
+    threads = job.workers * job.threads
+    if job.engine == "torch":
+        trained = load(job.run, device=job.device, precision=job.dtype, threads=threads)
+    else:
+        exported = Path(job.folder) / f"{job.engine}-{job.dtype}"
+        trained = load(exported, device=job.device, engine=job.engine, threads=threads)
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch)

@@ -1,13 +1,10 @@
 """Make what all systems decode with: one trained run, and its weights in the form that each of them loads.
 
-FOLDER/tokenizer, FOLDER/transformers (`save_pretrained`), and FOLDER/ctranslate2 (fp32: it rounds the weights when it
-loads them) with names.json, the name of each id.
+FOLDER/tokenizer, FOLDER/transformers (`save_pretrained`), and FOLDER/ctranslate2-DTYPE (`seqlab export`).
 """
 
-import importlib
-import json
-import shutil
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.records import Json, Unavailable
@@ -15,10 +12,12 @@ from benchmarks.scale import ModelSizes, scale_from_json
 from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files
 from benchmarks.workers.train_marian import build_marian
 from seqlab.data.readers import read_lines
+from seqlab.export import export_run
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.training import train
 
 LR_WARMUP_STEPS = 800
+EXPORTS = {"fp32": "float32", "int8": "int8"}
 
 
 def run(job: Json) -> Json:
@@ -82,16 +81,8 @@ def _to_transformers(trained: LoadedRun, sizes: ModelSizes, folder: Path) -> Non
 
 
 def _to_ctranslate2(trained: LoadedRun, sizes: ModelSizes, folder: Path) -> None:
-    try:
-        specifications = importlib.import_module("seqlab.export.specification")
-    except ImportError as error:
-        raise Unavailable(f"not installed ({error})") from None
-    target = folder / "ctranslate2"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    specification = specifications.make_specification(trained.model, trained.src_tokenizer, trained.tgt_tokenizer)
-    specification.validate()
-    specification.optimize(quantization=None)
-    specification.save(str(target))
-    names = specifications.distinct_tokens(trained.tgt_tokenizer)
-    (target / "names.json").write_text(json.dumps(names), encoding="utf-8")
+    """Export with seqlab, which checks on validation lines that the export computes the same."""
+    if find_spec("ctranslate2") is None:
+        raise Unavailable("not installed (pip install ctranslate2)")
+    for name, quantization in EXPORTS.items():
+        export_run(trained.folder.path, folder / f"ctranslate2-{name}", quantization=quantization, overwrite=True)

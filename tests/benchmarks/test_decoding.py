@@ -18,6 +18,7 @@ def test_all_systems_translate_alike(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(decoding, "QUICK_LINES", 8)
     names = ("seqlab", "transformers", "ctranslate2")
     few = [System(name, f"decode_{name}", "fp32", (64, 2), "tokens or sentences") for name in names]
+    few.append(System("seqlab, other engine", "decode_seqlab", "fp32", (64,), "tokens", engine="ctranslate2"))
     monkeypatch.setattr(decoding, "systems", lambda machine: few)
     options = [
         "decoding",
@@ -34,7 +35,7 @@ def test_all_systems_translate_alike(tmp_path: Path, monkeypatch: pytest.MonkeyP
     report = decoding.run(make_parser().parse_args(options), replace(TINY, repetitions=1))
     assert not report.failed_checks
     measured = [row for row in report.rows if row.tokens_per_second]
-    for system in names:  # measured, or listed with the reason
+    for system in (each.name for each in few):  # measured, or listed with the reason
         rows = [row for row in report.rows if row.system == system]
         assert len([row for row in rows if row in measured]) == 4 or rows[0].note.startswith("not installed")
     for search in ("greedy", "beam 5"):
