@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from benchmarks.scale import ModelSizes
+
 Json = dict[str, Any]
 Dtype = Literal["fp32", "bf16"]
 """Of matrix products; weights are fp32."""
@@ -115,3 +117,27 @@ class Point:
     step: int
     bleu: float
     """Greedy, detokenised, on the validation set."""
+
+
+GrowthWork = Literal["training", "decoding", "corpus"]
+
+
+@dataclass(frozen=True)
+class GrowthJob:
+    """One piece of work at one size."""
+
+    work: GrowthWork
+    sizes: ModelSizes
+    sentences: int
+    length: int
+    """Tokens of each sentence on both sides, special id counted."""
+    beam_size: int
+    pairs: int
+    """Of the corpus that is prepared."""
+    folder: str
+    """Where `growth_corpora` wrote."""
+    dtype: Dtype
+    warmups: int
+    repetitions: int
+    threads: int
+    device: str

@@ -42,6 +42,8 @@ class Report:
     checks: list[str] = field(default_factory=list)
     """What was verified to be the same for all systems, and how closely."""
     failed_checks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the rows together say."""
     more: Json = field(default_factory=dict)
 
     def to_json(self) -> Json:
@@ -56,7 +58,8 @@ class Report:
         """Write the machine, the table and the checks."""
         lines = [f"## {self.task}", "", *(f"- {name}: {_cell(value)}" for name, value in self.machine.items()), ""]
         lines += _table(self.rows)
-        lines += ["", *(f"- checked: {check}" for check in self.checks)]
+        lines += ["", *(f"- {note}" for note in self.notes)]
+        lines += [*(f"- checked: {check}" for check in self.checks)]
         lines += [f"- **FAILED CHECK**: {check}" for check in self.failed_checks]
         return "\n".join(lines).rstrip() + "\n"
 

@@ -11,6 +11,8 @@ WORKERS = (
     "decode_ctranslate2",
     "decode_seqlab",
     "decode_transformers",
+    "growth",
+    "growth_corpora",
     "peak",
     "prepare_decoding",
     "prepare_training",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import DecodingJob, Json, Unavailable
+from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from seqlab.export.folder import ExportFolder
 from seqlab.text import load_tokenizer
@@ -16,10 +16,8 @@ def run(job: Json) -> Json:
 
 
 def _load(job: DecodingJob) -> Translate:
-    try:
-        import ctranslate2
-    except ImportError:
-        raise Unavailable("not installed (pip install ctranslate2)") from None
+    import ctranslate2
+
     folder = Path(job.folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
     exported = ExportFolder(folder / f"ctranslate2-{job.dtype}")

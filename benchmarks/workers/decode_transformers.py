@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.records import DecodingJob, Json, Unavailable
+from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.train_marian import use_own_positions
 from seqlab.text import load_tokenizer
@@ -20,10 +20,8 @@ def run(job: Json) -> Json:
 
 
 def _load(job: DecodingJob) -> Translate:
-    try:
-        from transformers import MarianMTModel
-    except ImportError:
-        raise Unavailable("not installed (pip install transformers)") from None
+    from transformers import MarianMTModel
+
     torch.set_num_threads(job.workers * job.threads)
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     model = MarianMTModel.from_pretrained(Path(job.folder) / "transformers")
