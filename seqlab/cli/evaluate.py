@@ -5,13 +5,14 @@ import json
 
 from seqlab.cli.files import all_lines
 from seqlab.cli.parser import Parser, UsageError
-from seqlab.evaluation import METRICS
 
 SUMMARY = "score hypotheses against references"
 
 
 def make_parser() -> Parser:
     """Name the files and the metrics."""
+    from seqlab.evaluation import METRICS
+
     parser = Parser("seqlab evaluate", __doc__)
     parser.add_argument("hypotheses", metavar="HYP", help="one hypothesis per line; - is standard input")
     parser.add_argument("--ref", required=True, nargs="+", metavar="FILE", help="references; several files if several")

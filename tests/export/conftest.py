@@ -1,12 +1,14 @@
-"""Tiny run folders with random weights, spread so that a search has something to decide, and lines to check with."""
+"""Tiny run folders with random weights, spread so that a search has something to decide."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from seqlab.data.config import DataConfig
+from seqlab.data.encoded import PairsWriter
 from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model
@@ -17,6 +19,7 @@ from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_to
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
 LINES = [" ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 4 + i % 7)) + "." for i in range(1, 60)]
+VALID_PAIRS = 12
 SIZES = {"d_model": 32, "d_ff": 64, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 3, "max_length": 30}
 
 
@@ -42,11 +45,24 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
         src_tokenizer.save(folder.path / ("tokenizer" if is_joint else "src_tokenizer"))
         if not is_joint:
             tgt_tokenizer.save(folder.path / "tgt_tokenizer")
+        write_cache(folder, src_tokenizer, tgt_tokenizer)
         for step in steps:
             write_weights(folder, step, seed, model_config, src_tokenizer, tgt_tokenizer)
         return folder.path
 
     return make
+
+
+def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
+    """Write a validation set as training keeps it."""
+    folder.cache.mkdir()
+    with PairsWriter(
+        folder.cache / "valid", src_tokenizer.vocab_size, tgt_tokenizer.vocab_size, with_text=False
+    ) as writer:
+        writer.start_corpus("a", "b")
+        pairs = LINES[:VALID_PAIRS], LINES[VALID_PAIRS : 2 * VALID_PAIRS]
+        ids = src_tokenizer.encode(pairs[0]), tgt_tokenizer.encode(pairs[1])
+        writer.extend(ids, pairs, np.arange(1, VALID_PAIRS + 1))
 
 
 def write_weights(
@@ -66,11 +82,3 @@ def write_weights(
             if parameter.dim() == 1:  # biases, and the gains of norms
                 parameter.add_(0.1 * torch.randn_like(parameter))
     write_checkpoint(folder.checkpoints, step, {"model": dict(model.named_parameters())}, {"best": []})
-
-
-@pytest.fixture(scope="session")
-def check_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a file of source lines."""
-    path = tmp_path_factory.mktemp("lines") / "check.txt"
-    path.write_text("".join(f"{line}\n" for line in LINES[:12]), encoding="utf-8")
-    return path

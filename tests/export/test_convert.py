@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import ctranslate2
 import pytest
 import torch
-from export.conftest import LINES, SIZES
 
 import seqlab
 from seqlab.data.batch import collate
@@ -19,6 +19,8 @@ from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
 from seqlab.models import TransformerConfig
 from seqlab.runs import load_run
 from seqlab.text import Tokenizer
+
+from .conftest import LINES, SIZES
 
 ARCHITECTURES = [
     {"norm": norm, "activation": activation, "positions": positions, "tied_embeddings": tied}
@@ -34,11 +36,9 @@ ARCHITECTURES = [
 
 
 @pytest.mark.parametrize("fields", ARCHITECTURES, ids=lambda fields: "-".join(fields.values()))
-def test_ctranslate2_alone_scores_what_the_run_scores(
-    make_run: Callable[..., Path], check_file: Path, fields: dict[str, str]
-) -> None:
+def test_ctranslate2_alone_scores_what_the_run_scores(make_run: Callable[..., Path], fields: dict[str, str]) -> None:
     run_dir = make_run(**fields)
-    folder = export_run(run_dir, check=check_file)
+    folder = export_run(run_dir)
     member = load_run(run_dir)
     src_rows, tgt_rows = member.src_tokenizer.encode(LINES[:8]), member.tgt_tokenizer.encode(LINES[3:11])
     names = [distinct_tokens(tokenizer) for tokenizer in (member.src_tokenizer, member.tgt_tokenizer)]
@@ -53,9 +53,9 @@ def test_ctranslate2_alone_scores_what_the_run_scores(
         assert answer.log_probs == pytest.approx(row[: len(ids) + 1], abs=1e-4)
 
 
-def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callable[..., Path], check_file: Path) -> None:
+def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callable[..., Path]) -> None:
     run_dir = make_run(steps=(1, 7))
-    folder = export_run(run_dir, check=check_file, checkpoint="1", quantization="int8")
+    folder = export_run(run_dir, checkpoint="1", quantization="int8")
     assert folder == run_dir / "export" / "ctranslate2-int8"
     assert {path.name for path in folder.iterdir()} == {
         *("model.bin", "config.json", "shared_vocabulary.json", "tokenizer", "seqlab.json")
@@ -66,12 +66,12 @@ def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callabl
     assert description["origin"]["quantization"] == "int8"
     assert description["seqlab_version"] == seqlab.__version__
     assert description["check"]["lines"] == 12
-    exact = export_run(run_dir, run_dir / "exact", check=check_file)
+    exact = export_run(run_dir, run_dir / "exact")
     assert (folder / "model.bin").stat().st_size < 0.5 * (exact / "model.bin").stat().st_size
 
 
 def test_an_export_that_says_something_else_is_refused(
-    make_run: Callable[..., Path], check_file: Path, monkeypatch: pytest.MonkeyPatch
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = make_run()
     original = conversion.compare
@@ -82,13 +82,11 @@ def test_an_export_that_says_something_else_is_refused(
 
     monkeypatch.setattr(conversion, "compare", off_by_one)
     with pytest.raises(ValueError, match="CTranslate2 computes something else"):
-        export_run(run_dir, check=check_file)
+        export_run(run_dir)
     assert list((run_dir / "export").iterdir()) == []
 
 
-def test_wrong_weights_are_found(
-    make_run: Callable[..., Path], check_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_weights_are_found(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir = make_run()
     original = specification.make_specification
 
@@ -99,35 +97,36 @@ def test_wrong_weights_are_found(
 
     monkeypatch.setattr(specification, "make_specification", damaged)
     with pytest.raises(ValueError, match=r"within 0\.001 nats"):
-        export_run(run_dir, check=check_file)
+        export_run(run_dir)
 
 
-def test_int8_is_reported(make_run: Callable[..., Path], check_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "seqlab"):
-        export_run(make_run(), check=check_file, quantization="int8")
+        export_run(make_run(), quantization="int8")
     exact, rounded = [record.getMessage() for record in caplog.records]
     assert exact.startswith("fp32: 12 lines")
     assert rounded.startswith("int8: 12 lines")
     assert "BLEU between the two" in rounded
 
 
-def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], check_file: Path, tmp_path: Path) -> None:
+def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run()
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "notes.txt").write_text("keep me")
     for overwrite in (False, True):
         with pytest.raises(ValueError, match=f"{foreign}"):
-            export_run(run_dir, foreign, check=check_file, overwrite=overwrite)
+            export_run(run_dir, foreign, overwrite=overwrite)
     assert (foreign / "notes.txt").read_text() == "keep me"
-    folder = export_run(run_dir, tmp_path / "out", check=check_file)
+    folder = export_run(run_dir, tmp_path / "out")
     with pytest.raises(ValueError, match="add `--overwrite`"):
-        export_run(run_dir, folder, check=check_file)
-    assert export_run(run_dir, folder, check=check_file, overwrite=True) == folder
+        export_run(run_dir, folder)
+    assert export_run(run_dir, folder, overwrite=True) == folder
 
 
 def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run()
+    shutil.rmtree(run_dir / "cache")
     with pytest.raises(ValueError, match="`--check`"):
         export_run(run_dir)
     empty = tmp_path / "empty.txt"
@@ -137,6 +136,10 @@ def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path:
     with pytest.raises(ValueError, match="`quantization` must be one of float32"):
         export_run(run_dir, quantization="int7")
     assert not (run_dir / "export").exists()
+    lines = tmp_path / "lines.txt"
+    lines.write_text("".join(f"{line}\n" for line in LINES[:5]) + "\n")
+    folder = export_run(run_dir, check=lines)
+    assert json.loads((folder / "seqlab.json").read_text())["check"]["lines"] == 5
 
 
 def test_a_setting_that_is_not_known_here_is_refused() -> None:

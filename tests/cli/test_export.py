@@ -1,0 +1,69 @@
+"""seqlab export and `--engine ctranslate2`: folders, standard output, messages."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import LETTERS, Command, write_run
+
+
+@pytest.fixture(scope="module")
+def check_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lines") / "check.txt"
+    path.write_text("".join(f"{letters[i : i + 4]}\n" for letters in LETTERS for i in range(6)), encoding="utf-8")
+    return path
+
+
+def test_the_folder_is_the_output_and_the_check_a_message(
+    seqlab: Command, run_dir: Path, check_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "deep" / "model"
+    arguments = ["export", run_dir, "--format", "ctranslate2", "--out", out, "--check", check_file]
+    result = seqlab(*arguments, "--checkpoint", "20")
+    assert (result.status, result.out) == (0, f"{out}\n".encode())
+    assert result.err.startswith("fp32: 18 lines: log-probabilities differ by up to ")
+    assert json.loads((out / "seqlab.json").read_text())["origin"]["step"] == 20
+    again = seqlab(*arguments)
+    assert (again.status, again.out) == (2, b"")
+    assert "add `--overwrite`" in again.err
+    assert seqlab(*arguments, "--overwrite").status == 0
+    assert json.loads((out / "seqlab.json").read_text())["origin"]["step"] == 10
+
+
+def test_translate_and_score_with_ctranslate2(seqlab: Command, check_file: Path, tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run")
+    missing = seqlab("translate", run_dir, "--engine", "ctranslate2", stdin=b"abc\n")
+    assert (missing.status, missing.out) == (2, b"")
+    assert "name a file of source lines with `--check`" in missing.err
+    assert seqlab("export", run_dir, "--format", "ctranslate2", "--check", check_file).status == 0
+    lines = b"abc\n\nde f\x0bg\nabc\n"
+    engine = ["--engine", "ctranslate2", "--threads", "1"]
+    greedy = ["--beam_size", "1", "--max_length", "12"]
+    found = seqlab("translate", run_dir, *greedy, *engine, stdin=lines)
+    expected = seqlab("translate", run_dir, *greedy, "--precision", "fp32", stdin=lines)
+    assert found.status == 0
+    assert found.out == expected.out
+    assert found.out.split(b"\n")[1] == b""
+    as_json = seqlab("translate", run_dir, "--json", "--num_hypotheses", "3", *engine, stdin=lines)
+    records = [json.loads(line) for line in as_json.out.splitlines()]
+    assert [len(record["hypotheses"]) for record in records] == [3, 1, 3, 3]
+    pair = ["score", run_dir, "--src", check_file, "--tgt", check_file]
+    scores, exact = seqlab(*pair, *engine), seqlab(*pair, "--precision", "fp32")
+    assert [float(line) for line in scores.out.split()] == pytest.approx(
+        [float(line) for line in exact.out.split()], abs=1e-3
+    )
+
+
+def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) -> None:
+    for arguments, message in [
+        (["export", run_dir, "--format", "onnx"], "`--format` must be ctranslate2, but is `onnx` instead"),
+        (["export", run_dir], "--format"),
+        (["export", run_dir, "--format", "ctranslate2", "--quantization", "int4"], "but is `int4` instead"),
+        (["translate", run_dir, other_run_dir, "--engine", "ctranslate2"], "ensembles need `engine` torch"),
+        (["translate", run_dir, "--quantization", "int8"], "torch takes `precision`"),
+        (["translate", run_dir, "--engine", "onnx"], "`engine` must be one of torch, ctranslate2"),
+    ]:
+        result = seqlab(*arguments)
+        assert (result.status, result.out) == (2, b"")
+        assert message in result.err

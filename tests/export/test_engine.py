@@ -1,0 +1,141 @@
+"""CTranslate2 as an engine: limits, prefixes and constraints mean what they mean to seqlab's own search."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+import seqlab
+from seqlab.export.engine import batches_of_equal_limits
+from seqlab.inference import Run
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
+
+from .conftest import LINES, WORDS
+
+SEPARATE = {"tied_embeddings": "decoder", "positions": "learned"}
+
+
+@pytest.fixture(scope="module", params=[{}, SEPARATE], ids=["joint", "separate"])
+def runs(make_run: Callable[..., Path], request: pytest.FixtureRequest) -> tuple[Run, Run]:
+    """Give the same model with CTranslate2 and with torch."""
+    run_dir = make_run(**request.param)
+    return seqlab.load(run_dir, engine="ctranslate2", threads=2), seqlab.load(run_dir, precision="fp32")
+
+
+def rows_of(run: Run, lines: Sequence[str]) -> list[list[int]]:
+    return run.src_tokenizer.encode(lines)
+
+
+def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequence[Hypothesis]]) -> None:
+    for [one], [other] in zip(found, expected, strict=True):
+        assert (one.ids, one.finished, one.num_tokens) == (other.ids, other.finished, other.num_tokens)
+        assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {},
+        {"max_length": 7},
+        {"max_length_ratio": 0.5, "max_length_offset": 3},
+        {"min_length_ratio": 1.5},
+        {"no_repeat_ngram_size": 2},
+        {"length_alpha": 0.6},
+        {"length_alpha": 0, "length_penalty": "gnmt"},
+    ],
+    ids=str,
+)
+def test_greedy_search_is_the_same(runs: tuple[Run, Run], search: dict[str, float]) -> None:
+    config = SearchConfig(**{"beam_size": 1, "max_length": 30, **search})  # type: ignore[arg-type]
+    rows = [[], *rows_of(runs[0], LINES[:20]), []]
+    assert_same(*(run.engine.decode(rows, config) for run in runs))
+
+
+def test_greedy_search_behind_a_prefix_is_the_same(runs: tuple[Run, Run]) -> None:
+    config = SearchConfig(beam_size=1, max_length=20)
+    prefixes = [(), *runs[0].tgt_tokenizer.encode(["red horse", "the", "dog dog dog"])]
+    rows = rows_of(runs[0], LINES[:4])
+    assert_same(*(run.engine.decode(rows, config, prefixes=prefixes) for run in runs))
+
+
+@pytest.mark.parametrize("search", [{}, {"min_length_ratio": 1.2}, {"no_repeat_ngram_size": 1}, {"length_alpha": 0}])
+@pytest.mark.parametrize("prefix", ["", "red horse"])
+def test_beams_are_ranked_by_exact_scores(runs: tuple[Run, Run], search: dict[str, float], prefix: str) -> None:
+    config = SearchConfig(**{"beam_size": 4, "num_hypotheses": 4, "max_length": 12, **search})  # type: ignore[arg-type]
+    rows = rows_of(runs[0], LINES[:6])
+    (forced,) = runs[0].tgt_tokenizer.encode([prefix])
+    for row, best in zip(rows, runs[0].engine.decode(rows, config, prefixes=[forced] * 6), strict=True):
+        assert 1 <= len(best) <= 4
+        ranks = [(not hypothesis.finished, -hypothesis.score) for hypothesis in best]
+        assert ranks == sorted(ranks)
+        assert len({tuple(hypothesis.ids) for hypothesis in best}) == len(best)
+        exact = runs[1].engine.score([row] * len(best), [hypothesis.ids for hypothesis in best])
+        for hypothesis, forced_score in zip(best, exact, strict=True):
+            assert hypothesis.ids[: len(forced)] == forced
+            assert hypothesis.num_tokens <= 12
+            expected = forced_score.token_log_probs[: hypothesis.num_tokens]
+            assert hypothesis.token_log_probs == pytest.approx(expected, abs=1e-4)
+            assert hypothesis.score == pytest.approx(sum(expected) / len(expected) ** config.length_alpha, abs=1e-3)
+
+
+def test_special_ids_are_never_written(runs: tuple[Run, Run]) -> None:
+    rows = rows_of(runs[0], LINES[:10])
+    for best in runs[0].engine.decode(rows, SearchConfig(beam_size=4, num_hypotheses=4, max_length=20)):
+        assert not {0, 1, 2} & {index for hypothesis in best for index in hypothesis.ids}
+
+
+def test_rough_scores_choose_the_same_hypotheses(runs: tuple[Run, Run]) -> None:
+    rows, config = rows_of(runs[0], LINES[:10]), SearchConfig(beam_size=3, max_length=20)
+    rough, exact = (runs[0].engine.decode(rows, config, need_scores=needed) for needed in (False, True))
+    assert [best[0].ids for best in rough] == [best[0].ids for best in exact]
+
+
+def test_the_batch_changes_no_greedy_answer(runs: tuple[Run, Run]) -> None:
+    rows, config = rows_of(runs[0], LINES), SearchConfig(beam_size=1, max_length=20)
+    together = runs[0].engine.decode(rows, config)
+    done: list[int] = []
+    alone = runs[0].engine.decode([*rows[::-1], []], config, batch_tokens=1, progress=done.append)
+    assert [best[0].ids for best in alone] == [best[0].ids for best in together[::-1]] + [[]]
+    assert sum(done) == len(rows) + 1
+
+
+def test_pairs_are_scored_the_same(runs: tuple[Run, Run]) -> None:
+    src_lines, tgt_lines = LINES[:10], [*LINES[5:14], ""]
+    found, expected = (run.score(src_lines, tgt_lines) for run in runs)
+    for one, other in zip(found, expected, strict=True):
+        assert one.num_tokens == other.num_tokens
+        assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
+    with pytest.raises(ValueError, match=r"positions for 30: leave it out"):
+        runs[0].score(["dog"], [" ".join(WORDS * 3)])
+
+
+def test_lines_that_are_long_blank_or_odd(runs: tuple[Run, Run]) -> None:
+    lines = ["", "   ", " ".join(WORDS * 4) + ". the dog", "the\u2028dog", "a cat."]
+    options = {"beam_size": 1, "max_length": 12}
+    found, expected = (run.translate_detailed(lines, **options) for run in runs)
+    assert [each.text for each in found] == [each.text for each in expected]
+    assert [(each.num_pieces, each.truncated) for each in found] == [
+        (each.num_pieces, each.truncated) for each in expected
+    ]
+    assert found[2].truncated
+    assert found[0].hypotheses == expected[0].hypotheses
+
+
+def test_what_ctranslate2_cannot_do_is_refused(runs: tuple[Run, Run]) -> None:
+    with pytest.raises(ValueError, match="`length_penalty: gnmt` is unknown to CTranslate2"):
+        runs[0].translate(["the dog"], length_penalty="gnmt")
+
+
+def test_a_batch_has_one_pair_of_limits() -> None:
+    config = SearchConfig(max_length=9, min_length_ratio=0.5, max_length_offset=1)
+    rows: list[list[int]] = [[4] * length for length in (3, 0, 2, 7, 3, 8, 8, 1)]
+    batches = list(batches_of_equal_limits(rows, config, batch_tokens=10))
+    assert sorted(i for places, _ in batches for i in places) == [0, 2, 3, 4, 5, 6, 7]
+    for places, (shortest, longest) in batches:
+        for i in places:
+            length = len(rows[i]) + 1
+            assert (shortest, longest) == (max(1, length // 2), min(9, 2 * length + 1))
+        assert len(places) * (len(rows[places[0]]) + 1) <= 10 or len(places) == 1

@@ -1,0 +1,118 @@
+"""`seqlab.load(run, engine="ctranslate2")`: exported once, anew when the run has changed, without torch afterwards."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import seqlab
+from seqlab.runs import RunFolder
+from seqlab.runs.checkpoint import delete_checkpoint
+from seqlab.runs.load import load_tokenizers, read_config
+
+from .conftest import LINES, write_weights
+
+OPTIONS = {"beam_size": 1, "max_length": 10}
+
+
+def exports(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Take the messages about exporting since the last call."""
+    messages = [record.getMessage() for record in caplog.records if record.getMessage().startswith("exporting")]
+    caplog.clear()
+    return messages
+
+
+def test_a_run_is_exported_once_and_anew_when_its_weights_change(
+    make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_dir = make_run(steps=(1, 2))
+    caplog.set_level(logging.INFO, "seqlab")
+
+    def translate(**options: str) -> list[str]:
+        return seqlab.load(run_dir, engine="ctranslate2", **options).translate(LINES[:5], **OPTIONS)  # type: ignore[arg-type]
+
+    second = translate()
+    assert [message.endswith("for the first time") for message in exports(caplog)] == [True]
+    assert translate() == second
+    assert exports(caplog) == []
+    first = translate(checkpoint="1")
+    assert first != second
+    assert [message.endswith("as it was made from step 2") for message in exports(caplog)] == [True]
+    translate(quantization="int8")
+    assert len(exports(caplog)) == 1
+    assert {path.name for path in (run_dir / "export").iterdir()} == {"ctranslate2-float32", "ctranslate2-int8"}
+    folder = RunFolder(run_dir)
+    delete_checkpoint(folder.checkpoints / "step_00000001")
+    write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # the same step, trained anew
+    assert translate(checkpoint="1") != first
+    assert len(exports(caplog)) == 1
+
+
+def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run_dir = make_run(tied_embeddings="none")
+    expected = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:5], **OPTIONS)
+    shutil.move(run_dir / "export" / "ctranslate2-float32", tmp_path / "model")
+    shutil.rmtree(run_dir)
+    assert seqlab.load(tmp_path / "model", engine="ctranslate2").translate(LINES[:5], **OPTIONS) == expected
+
+
+def test_a_whole_translation_loads_no_torch(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run()
+    (expected,) = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:1], **OPTIONS)
+    code = (
+        "import sys; from seqlab.cli.main import main\n"
+        f"status = main(['translate', {str(run_dir)!r}, '--engine', 'ctranslate2', '--beam_size', '1', "
+        "'--max_length', '10'])\n"
+        "assert status == 0, status\n"
+        "loaded = [name for name in ('torch', 'sacrebleu', 'safetensors.torch') if name in sys.modules]\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=f"{LINES[0]}\n", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{expected}\n"
+
+
+def test_options_that_an_engine_has_not_are_refused(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run(steps=(1, 2))
+    for options, message in [
+        ({"engine": "tensorflow"}, "`engine` must be one of torch, ctranslate2"),
+        ({"engine": "ctranslate2", "precision": "bf16"}, "CTranslate2 takes `quantization`"),
+        ({"quantization": "int8"}, "torch takes `precision`"),
+        ({"engine": "ctranslate2", "checkpoint": ["1", "2"]}, "`checkpoint` names 2"),
+        ({"engine": "ctranslate2", "threads": 0}, "`threads` must be at least 1"),
+        ({"engine": "ctranslate2", "device": "cuda:7"}, "cannot load"),
+        ({"engine": "ctranslate2", "device": "gpu"}, "cannot load"),
+        ({"engine": "ctranslate2", "checkpoint": "3"}, "`checkpoint` must be `best`"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            seqlab.load(run_dir, **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`run` names 2"):
+        seqlab.load([run_dir, run_dir], engine="ctranslate2")
+    with pytest.raises(FileNotFoundError):
+        seqlab.load(run_dir / "nowhere", engine="ctranslate2")
+
+
+def test_without_ctranslate2_the_extra_is_named(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    run_dir = make_run()
+    with pytest.raises(ValueError, match=r"pip install 'seqlab\[ctranslate2\]'"):
+        seqlab.load(run_dir, engine="ctranslate2")
+
+
+def test_a_damaged_export_is_made_anew_and_damaged_tokenizers_are_named(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run()
+    expected = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:3], **OPTIONS)
+    folder = run_dir / "export" / "ctranslate2-float32"
+    (folder / "seqlab.json").write_text("{")
+    assert seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:3], **OPTIONS) == expected
+    assert json.loads((folder / "seqlab.json").read_text())["max_length"] == 30
+    (folder / "tokenizer" / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"tokenizer\.model is damaged"):
+        seqlab.load(run_dir, engine="ctranslate2")
