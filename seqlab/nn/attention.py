@@ -7,28 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqlab.nn import explicit_attention as explicit
 from seqlab.nn import masks
-from seqlab.nn.dropout import dropout
 from seqlab.nn.linear import Linear
 from seqlab.nn.positions import RotaryPositions
-
-
-def explicit_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout_p: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Attend by two products and a softmax, in fp32, and return the weights (B, H, T, S) too.
-
-    On the CPU this is the fast way for sentences: the backward pass of the fused kernel costs 6 to 8 times as much at
-    16 to 32 positions, and bf16 products of small matrices build a kernel for each new shape where fp32 ones do not.
-    """
-    with torch.autocast(query.device.type, enabled=False):
-        query, key, value = query.float(), key.float(), value.float()
-        scores = (query * query.size(-1) ** -0.5) @ key.transpose(-2, -1)  # (B, H, T, S)
-        if bias is not None:
-            scores = scores + bias
-        weights = torch.softmax(scores, dim=-1)
-        dropped = dropout(weights, dropout_p) if dropout_p > 0 else weights
-        return dropped @ value, weights
 
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
@@ -43,12 +25,10 @@ def pad_positions(x: Tensor, head_dim: int) -> Tensor:
 
 
 def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-    """(B, T, parts * D) -> `parts` tensors (B, H, T, E), contiguous; in fp32 on the CPU for `explicit_attention`."""
-    batch, length, _ = x.shape
-    x = x.view(batch, length, parts, num_heads, -1).permute(2, 0, 3, 1, 4)
-    dtype = torch.float32 if x.device.type == "cpu" else x.dtype
-    # `to` leaves a tensor that has the dtype as it is, so that products would see other strides in a batch of one.
-    return x.to(dtype, memory_format=torch.contiguous_format).contiguous().unbind(0)
+    """(B, T, parts * D) -> `parts` tensors (B, H, T, E); in fp32 on the CPU, for `explicit_attention`."""
+    if x.device.type == "cpu":
+        return explicit.split_heads(x, parts, num_heads)
+    return x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class KeyValueCache:
@@ -128,15 +108,17 @@ class SelfAttention(nn.Module):
         `can_attend` broadcasts to (B, H, T, S). `is_causal` is for whole sequences; with a `cache`, x holds the
         positions that follow the cached ones, one at a time.
         """
-        query, key, value = split_heads(self.project_in(x), 3, self.num_heads)
+        projected = self.project_in(x)
+        query, key, value = split_heads(projected, 3, self.num_heads)
         if self.rotary is not None:
             start = 0 if cache is None else cache.length
             query, key = self.rotary(query, start), self.rotary(key, start)
         if cache is not None:
             assert x.size(1) == 1, "a cached step reads one position"
             key, value = cache.append(key, value)
-        heads, _ = attend(query, key, value, can_attend, is_causal, self.dropout if self.training else 0.0)
-        return self.project_out(merge_heads(heads))
+        dropout_p = self.dropout if self.training else 0.0
+        merged, _ = attend(query, key, value, can_attend, is_causal, dropout_p, projected.dtype)
+        return self.project_out(merged)
 
 
 class CrossAttention(nn.Module):
@@ -159,15 +141,11 @@ class CrossAttention(nn.Module):
         self, x: Tensor, key: Tensor, value: Tensor, can_attend: Tensor | None, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D) -> (B, T, D) and, where asked for, the weights averaged over heads (B, T, S)."""
-        (query,) = split_heads(self.project_query(x), 1, self.num_heads)
+        projected = self.project_query(x)
+        (query,) = split_heads(projected, 1, self.num_heads)
         dropout_p = self.dropout if self.training else 0.0
-        heads, weights = attend(query, key, value, can_attend, False, dropout_p, need_weights)
-        return self.project_out(merge_heads(heads)), None if weights is None else weights.mean(1)
-
-
-def merge_heads(heads: Tensor) -> Tensor:
-    """(B, H, T, E) -> (B, T, H * E)."""
-    return heads.transpose(1, 2).flatten(2)
+        merged, weights = attend(query, key, value, can_attend, False, dropout_p, projected.dtype, need_weights)
+        return self.project_out(merged), None if weights is None else weights.mean(1)
 
 
 def attend(
@@ -177,16 +155,20 @@ def attend(
     can_attend: Tensor | None,
     is_causal: bool,
     dropout_p: float,
+    dtype: torch.dtype,
     need_weights: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """Choose the kernel: explicit products on the CPU or when the weights are asked for, else torch's fused one."""
+    """Choose the kernel: explicit products on the CPU or when the weights are asked for, else torch's fused one.
+
+    Returns the merged heads (B, T, D) in `dtype` and, where asked for, the weights (B, H, T, S).
+    """
     if query.device.type != "cpu" and not need_weights:
         fused = F.scaled_dot_product_attention(query, key, value, can_attend, dropout_p, is_causal)
-        return fused, None
+        return fused.transpose(1, 2).flatten(2).to(dtype), None
     if is_causal:
         assert query.size(2) == key.size(2), "`is_causal` needs as many queries as keys"
         permitted = masks.causal(query.size(2), query.device)
         can_attend = permitted if can_attend is None else permitted & can_attend
     bias = None if can_attend is None else masks.additive(can_attend)
-    heads, weights = explicit_attention(query, key, value, bias, dropout_p)
-    return heads, weights if need_weights else None
+    merged, weights = explicit.explicit_attention(query.float(), key.float(), value.float(), bias, dropout_p, dtype)
+    return merged, weights if need_weights else None

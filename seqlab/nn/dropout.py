@@ -7,6 +7,7 @@ byte (0.3 ns). The probability is therefore a multiple of 1/256 on the CPU, and 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,32 @@ def dropout(x: Tensor, p: float) -> Tensor:
     if x.device.type != "cpu":
         return F.dropout(x, p)
     return x * scaled_keep_mask(x.shape, p, x.dtype)
+
+
+class _DropoutAdd(torch.autograd.Function):
+    """x + branch * keep in one pass, in x's dtype; the branch's gradient comes out in its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, branch: Tensor, p: float) -> Tensor:
+        keep = scaled_keep_mask(branch.shape, p, x.dtype)
+        ctx.save_for_backward(keep)
+        ctx.branch_dtype = branch.dtype
+        return torch.addcmul(x, branch.to(x.dtype), keep)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (keep,) = ctx.saved_tensors
+        return grads[0], (grads[0] * keep).to(ctx.branch_dtype), None
+
+
+def dropout_add(x: Tensor, branch: Tensor, p: float) -> Tensor:
+    """Compute x + dropout(branch) for two tensors of one shape: the end of a residual branch."""
+    if p == 0:
+        return x + branch
+    if x.device.type != "cpu":
+        return x + F.dropout(branch, p)
+    added: Tensor = _DropoutAdd.apply(x, branch, p)
+    return added
 
 
 class Dropout(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.linear import compute_dtype, linear, with_padded_rows
+from seqlab.nn.linear import compute_dtype, linear, product, with_padded_rows
 
 BLOCK_ROWS = 1024
 
@@ -81,24 +81,27 @@ class _BlockwiseLoss(torch.autograd.Function):
         mean_w, target_w = weight.float().mean(0), weight[targets].float()
         needs_grad = any(ctx.needs_input_grad[:2])
         grad_h = torch.empty_like(h)
-        grad_w = torch.zeros_like(weight, dtype=torch.float32)
+        grad_w: Tensor | None = None
         nll, divergence = h.new_zeros(()), h.new_zeros(())
         for start in range(0, h.size(1), BLOCK_ROWS):
             block = slice(start, min(start + BLOCK_ROWS, h.size(1)))
             count = block.stop - block.start
             rows = [with_padded_rows(each[block], dtype) for each in h]
-            probs = [torch.softmax(each @ w.t(), dim=-1) for each in rows]  # passes x (block, V)
+            probs = [torch.softmax(product(each, w), dim=-1) for each in rows]  # passes x (block, V)
             target_probs = torch.stack([p[:count].gather(1, targets[block, None]) for p in probs]).float()
             nll -= target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log().sum()
             if consistency > 0:
-                difference = with_padded_rows(h[0, block] - h[1, block], dtype) @ w.t()
+                difference = product(with_padded_rows(h[0, block] - h[1, block], dtype), w)
                 divergence += _add_divergence_gradient(probs, difference, consistency / 2)
             if needs_grad:
                 for i, p in enumerate(probs):
-                    grad_h[i, block] = (p @ w)[:count]
-                    grad_w += p.t() @ rows[i]
+                    grad_h[i, block] = product(p, w.t())[:count]
+                    # Adding bf16 to fp32 takes twice as long as converting first.
+                    from_block = product(p.t(), rows[i].t()).float()
+                    grad_w = from_block if grad_w is None else grad_w.add_(from_block)
         total = nll + smoothing * ((target_w - mean_w) * h).sum() + consistency / 2 * divergence
         if needs_grad:
+            assert grad_w is not None, "a loss has at least one row"
             grad_h -= (1 - smoothing) * target_w + smoothing * mean_w
             grad_w.index_add_(0, targets, h.sum(0), alpha=smoothing - 1)
             grad_w -= h.sum((0, 1)) * (smoothing / w.size(0))

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
-from seqlab.nn.dropout import Dropout
+from seqlab.nn.dropout import dropout_add
 from seqlab.nn.feed_forward import FeedForward
 
 NormPlacement = Literal["pre", "post"]
@@ -20,13 +20,14 @@ class Residual(nn.Module):
         super().__init__()
         self.placement = norm
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
+        p = self.dropout if self.training else 0.0
         if self.placement == "pre":
-            return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+            return dropout_add(x, sublayer(self.norm(x)), p)
+        return self.norm(dropout_add(x, sublayer(x), p))
 
 
 class EncoderLayer(nn.Module):

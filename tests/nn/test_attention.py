@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, attend, explicit_attention, pad_positions
+from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, attend, pad_positions
+from seqlab.nn.explicit_attention import explicit_attention, split_heads
 
 D_MODEL, HEADS = 24, 3
 
@@ -33,12 +34,39 @@ def test_explicit_attention_is_scaled_dot_product_attention(is_causal: bool) -> 
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     allowed = torch.rand(2, 1, 1, 6) < 0.7
     allowed[..., 0] = True
-    found, weights = attend(query, key, value, allowed, is_causal, 0.0, need_weights=True)
+    found, weights = attend(query, key, value, allowed, is_causal, 0.0, torch.float32, need_weights=True)
     permission = allowed & masks.causal(6) if is_causal else allowed
-    torch.testing.assert_close(found, F.scaled_dot_product_attention(query, key, value, permission))
+    expected = F.scaled_dot_product_attention(query, key, value, permission)
+    torch.testing.assert_close(found, expected.transpose(1, 2).flatten(2))
     assert weights is not None
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 6))
     assert bool((weights[~permission.expand_as(weights)] == 0).all())
+
+
+@pytest.mark.parametrize("size", [5, 21])
+def test_gradients_of_explicit_attention_are_those_of_its_formula(size: int) -> None:
+    torch.manual_seed(0)
+    packed, memory = torch.randn(2, 7, 3 * 8), torch.randn(2, size, 2 * 8)
+    bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(torch.tensor([size, 3]), size)))
+    to_merged, to_weights = torch.randn(2, 7, 8), torch.randn(2, 2, 7, size)
+
+    def by_formula(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        query = x[..., 8:16].unflatten(-1, (2, 4)).transpose(1, 2)
+        key, value = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in y.chunk(2, dim=-1))
+        weights = torch.softmax(query @ key.transpose(2, 3) / 2 + bias, dim=-1)
+        return (weights @ value).transpose(1, 2).flatten(2), weights
+
+    def written_out(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        _, query, _ = split_heads(x, 3, 2)
+        return explicit_attention(query, *split_heads(y, 2, 2), bias, 0.0, torch.float32)
+
+    gradients = []
+    for function in (by_formula, written_out):
+        leaves = packed.clone().requires_grad_(), memory.clone().requires_grad_()
+        merged, weights = function(*leaves)
+        ((merged * to_merged).sum() + (weights * to_weights).sum()).backward()
+        gradients.append([leaf.grad for leaf in leaves])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
 
 
 def test_self_attention_is_torch_multihead_attention() -> None:
@@ -112,7 +140,7 @@ def test_padding_and_neighbours_change_no_bit(head_dim: int, queries: int | None
             if queries is not None:
                 query = query[:, :, :queries].contiguous()
             permission = masks.can_attend_to_keys(masks.padding_mask(torch.full((batch,), length), padded))
-            found, _ = explicit_attention(query, key, value, masks.additive(permission))
-            found = found[place, :, : min(length, query.size(2))]
+            found, _ = explicit_attention(query, key, value, masks.additive(permission), 0.0, torch.float32)
+            found = found[place, : min(length, query.size(2))]
             reference = found if reference is None else reference
             assert torch.equal(found, reference), (length, extra, batch)
