@@ -43,7 +43,8 @@ class Step(NamedTuple):
     """What one step of a left-to-right model gives for each row."""
 
     scores: Tensor
-    """(N, W): log-probabilities in nats (or any additive score) of the next id. Search never normalises."""
+    """(N, W): log-probabilities in nats (or any additive score) of the next id. Search never normalises, but may
+    write into it."""
     state: "State"
     """The state after the ids that were just read; the state given to `step` is consumed."""
     attention: Tensor | None

@@ -3,8 +3,8 @@
 Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
 """
 
+import copy
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Literal, cast
 
 import torch
@@ -112,17 +112,17 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """src (B, S), src_lengths (B,) -> memory (B, S', D) and where it may be attended to (B, 1, 1, S').
+        """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
 
         S' is S in training; otherwise see `pad_positions`.
         """
         x = self.embedding(src)
         if not self.training:
             x = pad_positions(x, self.head_dim)
-        can_attend = masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1)))
+        bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
         for layer in self.layers:
-            x = layer(x, can_attend)
-        return self.norm(x), can_attend
+            x = layer(x, bias)
+        return self.norm(x), bias
 
 
 class Decoder(nn.Module):
@@ -145,55 +145,84 @@ class Decoder(nn.Module):
         )
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def memories(self, memory: Tensor, can_attend: Tensor) -> list[LayerMemory]:
+    def memories(self, memory: Tensor, bias: Tensor) -> list[LayerMemory]:
         """Project the memory (B, S, D) once for each layer."""
         layers = cast(Iterable[DecoderLayer], self.layers)
         pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
-        return [LayerMemory(key, value, can_attend) for key, value in pairs]
+        return [LayerMemory(key, value, bias) for key, value in pairs]
 
-    def forward(
-        self, tgt_in: Tensor, memories: list[LayerMemory], start: int = 0, need_attention: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """tgt_in (B, T) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
-        x = self.embedding(tgt_in, start)
-        if not self.training and memories[0].cache is None:
+    def forward(self, tgt_in: Tensor, memories: list[LayerMemory]) -> Tensor:
+        """tgt_in (B, T) -> hidden (B, T, D)."""
+        x = self.embedding(tgt_in)
+        if not self.training:
             x = pad_positions(x, self.head_dim)
+        for layer, memory in zip(self.layers, memories, strict=True):
+            x, _ = layer(x, memory)
+        return self.norm(x[:, : tgt_in.size(1)])
+
+    def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
+        """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
+        x = self.embedding(last_ids[:, None], state.length)
+        x = x.view(state.sentences, -1, x.size(2))  # (B, K, D)
+        bias = state.append_entries()
         attention = None
-        for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
-            x, attention = layer(x, memory, need_attention and i == len(self.layers) - 1)
-        return self.norm(x[:, : tgt_in.size(1)]), attention
+        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.caches, strict=True)):
+            need_weights = state.attention_size > 0 and i == len(self.layers) - 1
+            x, attention = cast(DecoderLayer, layer).step(x, memory, bias, cache, state.length, need_weights)
+        state.length += 1
+        hidden = self.norm(x).flatten(0, 1)
+        return hidden, None if attention is None else attention.flatten(0, 1)[:, : state.attention_size]
 
 
 class TransformerState:
-    """Keys and values of the memory, one row per sentence, and of the past, one row per hypothesis."""
+    """Keys and values of the memory and of the past, one row per sentence, and which past each hypothesis has."""
 
-    def __init__(self, memories: list[LayerMemory], rows: int, length: int, attention_size: int) -> None:
+    def __init__(self, memories: list[LayerMemory], attention_size: int) -> None:
         self.memories = memories
-        self.rows = rows
-        self.length = length
+        self.caches = [KeyValueCache() for _ in memories]
         self.attention_size = attention_size  # source positions whose weights were asked for, 0 for none
+        self.length = 0  # ids read so far
+        self.rows = self.sentences
+        self.own: Tensor | None = None
+        """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
+
+    @property
+    def sentences(self) -> int:
+        """B."""
+        return self.memories[0].key.size(0)
+
+    def append_entries(self) -> Tensor | None:
+        """Add the entries of the next step and give the attention bias (B, 1, K, L), None where all may be seen."""
+        beam = self.rows // self.sentences
+        if self.own is None and beam == 1:
+            return None
+        device = self.memories[0].key.device
+        if self.own is None:
+            self.own = torch.ones(self.rows, self.caches[0].length, dtype=torch.bool, device=device)
+        new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
+        self.own = torch.cat([self.own, new], dim=1)
+        return masks.additive(self.own.view(self.sentences, 1, beam, -1))
 
     def select(self, rows: Tensor) -> "TransformerState":
-        """Keep, reorder or repeat rows. The memory stays as it is while each sentence keeps equally many rows."""
-        sentences = self.memories[0].key.size(0)
-        sentence_of_row = torch.div(rows, self.rows // sentences, rounding_mode="floor")
+        """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
+        sentence_of_row = torch.div(rows, self.rows // self.sentences, rounding_mode="floor")
         kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
         if not bool((counts == counts[0]).all()):
-            kept = sentence_of_row  # rows are unevenly shared: each gets a memory of its own
-        unchanged = kept.numel() == sentences and bool((kept == torch.arange(sentences, device=kept.device)).all())
-        for memory in self.memories:
-            if not unchanged:
-                memory.key, memory.value = memory.key[kept], memory.value[kept]
-                memory.can_attend = memory.can_attend[kept]
-            assert memory.cache is not None
-            memory.cache.select(rows)
+            kept = sentence_of_row  # rows are unevenly shared: each gets a memory and a past of its own
+        if self.own is not None:
+            self.own = self.own[rows]
+        if kept.numel() != self.sentences or not torch.equal(kept, torch.arange(self.sentences, device=kept.device)):
+            self.memories = [LayerMemory(m.key[kept], m.value[kept], m.bias[kept]) for m in self.memories]
+            for cache in self.caches:
+                cache.select(kept)
         self.rows = rows.numel()
         return self
 
     def fork(self) -> "TransformerState":
         """Copy the past; the memory is never written to and is shared."""
-        memories = [replace(m, cache=m.cache.fork() if m.cache else None) for m in self.memories]
-        return TransformerState(memories, self.rows, self.length, self.attention_size)
+        twin = copy.copy(self)
+        twin.memories, twin.caches = list(self.memories), [cache.fork() for cache in self.caches]
+        return twin
 
 
 class Transformer(nn.Module):
@@ -228,8 +257,7 @@ class Transformer(nn.Module):
     def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
         """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
-        hidden, _ = self.decoder(batch.tgt_in, self.encode(batch))
-        return DecoderOutput(hidden, self.projection)
+        return DecoderOutput(self.decoder(batch.tgt_in, self.encode(batch)), self.projection)
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
@@ -243,20 +271,13 @@ class Transformer(nn.Module):
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
-        memories = self.encode(batch)
-        for memory in memories:
-            memory.cache = KeyValueCache()
-        rows = batch.src.size(0)
-        return batch.src.new_full((rows,), self.bos_id), TransformerState(
-            memories, rows, 0, batch.src.size(1) if need_attention else 0
-        )
+        state = TransformerState(self.encode(batch), batch.src.size(1) if need_attention else 0)
+        return batch.src.new_full((batch.src.size(0),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
-        hidden, attention = self.decoder(last_ids[:, None], state.memories, state.length, state.attention_size > 0)
-        state.length += 1
-        scores = self.projection(hidden[:, 0]).log_softmax(-1)
-        return Step(scores, state, None if attention is None else attention[:, 0, : state.attention_size])
+        hidden, attention = self.decoder.step(last_ids, state)
+        return Step(self.projection(hidden).log_softmax(-1), state, attention)
 
 
 def _self_attention(config: TransformerConfig) -> SelfAttention:

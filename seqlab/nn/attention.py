@@ -32,7 +32,11 @@ def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
 
 
 class KeyValueCache:
-    """Keys and values of the positions read so far, (N, H, capacity, E), written in place (under inference_mode)."""
+    """Keys and values of all that was read so far, (B, H, capacity, E), written in place (under inference_mode).
+
+    The hypotheses of a sentence share a row: each step appends one entry for each of them, and which entries are a
+    hypothesis's own past is for a mask to say. So nothing is copied when a search reorders hypotheses.
+    """
 
     def __init__(self) -> None:
         self.keys: Tensor | None = None
@@ -41,7 +45,7 @@ class KeyValueCache:
         self._spare: tuple[Tensor, Tensor] | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add positions (N, H, T, E) and return all keys and values so far (N, H, length, E)."""
+        """Add entries (B, H, K, E) and return all keys and values so far (B, H, length, E)."""
         start, end = self.length, self.length + key.size(2)
         if self.keys is None or self.values is None or end > self.keys.size(2):
             self._grow(key, max(16, 2 * end))
@@ -61,7 +65,7 @@ class KeyValueCache:
             self.values[:, :, : self.length] = old_values[:, :, : self.length]
 
     def select(self, rows: Tensor) -> None:
-        """Keep, reorder and repeat rows (N',) int64; only the positions in use are copied."""
+        """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
         if self.keys is not None and self.values is not None:
             spare_keys, spare_values = self._spare or (None, None)
             self._spare = self.keys, self.values
@@ -96,28 +100,27 @@ class SelfAttention(nn.Module):
         self.project_out = Linear(d_model, d_model)
         self.rotary = RotaryPositions(d_model // num_heads) if rotary else None
 
-    def forward(
-        self,
-        x: Tensor,
-        can_attend: Tensor | None = None,
-        is_causal: bool = False,
-        cache: KeyValueCache | None = None,
-    ) -> Tensor:
-        """x (B, T, D) -> (B, T, D).
+    def forward(self, x: Tensor, bias: Tensor | None = None, is_causal: bool = False) -> Tensor:
+        """x (B, T, D) -> (B, T, D). `bias` is additive and broadcasts to (B, H, T, T)."""
+        projected = self.project_in(x)
+        query, key, value = split_heads(projected, 3, self.num_heads)
+        if self.rotary is not None:
+            query, key = self.rotary(query), self.rotary(key)
+        dropout_p = self.dropout if self.training else 0.0
+        merged, _ = attend(query, key, value, bias, is_causal, dropout_p, projected.dtype)
+        return self.project_out(merged)
 
-        `can_attend` broadcasts to (B, H, T, S). `is_causal` is for whole sequences; with a `cache`, x holds the
-        positions that follow the cached ones, one at a time.
+    def step(self, x: Tensor, bias: Tensor | None, cache: KeyValueCache, position: int) -> Tensor:
+        """Read the next symbol of K hypotheses of each sentence: x (B, K, D) -> (B, K, D).
+
+        `bias` (B, 1, K, L) tells which of the cache's L entries, those of this step counted, a hypothesis goes back to.
         """
         projected = self.project_in(x)
         query, key, value = split_heads(projected, 3, self.num_heads)
         if self.rotary is not None:
-            start = 0 if cache is None else cache.length
-            query, key = self.rotary(query, start), self.rotary(key, start)
-        if cache is not None:
-            assert x.size(1) == 1, "a cached step reads one position"
-            key, value = cache.append(key, value)
-        dropout_p = self.dropout if self.training else 0.0
-        merged, _ = attend(query, key, value, can_attend, is_causal, dropout_p, projected.dtype)
+            query, key = (self.rotary(part[..., None, :], position).squeeze(-2) for part in (query, key))
+        key, value = cache.append(key, value)
+        merged, _ = attend(query, key, value, bias, False, 0.0, projected.dtype)
         return self.project_out(merged)
 
 
@@ -138,13 +141,13 @@ class CrossAttention(nn.Module):
         return key, value
 
     def forward(
-        self, x: Tensor, key: Tensor, value: Tensor, can_attend: Tensor | None, need_weights: bool = False
+        self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D) -> (B, T, D) and, where asked for, the weights averaged over heads (B, T, S)."""
         projected = self.project_query(x)
         (query,) = split_heads(projected, 1, self.num_heads)
         dropout_p = self.dropout if self.training else 0.0
-        merged, weights = attend(query, key, value, can_attend, False, dropout_p, projected.dtype, need_weights)
+        merged, weights = attend(query, key, value, bias, False, dropout_p, projected.dtype, need_weights)
         return self.project_out(merged), None if weights is None else weights.mean(1)
 
 
@@ -152,7 +155,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    can_attend: Tensor | None,
+    bias: Tensor | None,
     is_causal: bool,
     dropout_p: float,
     dtype: torch.dtype,
@@ -160,15 +163,15 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Choose the kernel: explicit products on the CPU or when the weights are asked for, else torch's fused one.
 
-    Returns the merged heads (B, T, D) in `dtype` and, where asked for, the weights (B, H, T, S).
+    `bias` is added to the scores (see `masks.additive`). Returns the merged heads (B, T, D) in `dtype` and, where asked
+    for, the weights (B, H, T, S).
     """
+    assert not (is_causal and bias is not None), "a bias says by itself what may be attended to"
     if query.device.type != "cpu" and not need_weights:
-        fused = F.scaled_dot_product_attention(query, key, value, can_attend, dropout_p, is_causal)
+        mask = None if bias is None else bias.to(query.dtype)
+        fused = F.scaled_dot_product_attention(query, key, value, mask, dropout_p, is_causal)
         return fused.transpose(1, 2).flatten(2).to(dtype), None
     if is_causal:
-        assert query.size(2) == key.size(2), "`is_causal` needs as many queries as keys"
-        permitted = masks.causal(query.size(2), query.device)
-        can_attend = permitted if can_attend is None else permitted & can_attend
-    bias = None if can_attend is None else masks.additive(can_attend)
+        bias = masks.additive(masks.causal(query.size(2), query.device))
     merged, weights = explicit.explicit_attention(query.float(), key.float(), value.float(), bias, dropout_p, dtype)
     return merged, weights if need_weights else None

@@ -82,8 +82,8 @@ class RotaryPositions(nn.Module):
         return torch.cat([torch.stack([block.cos(), block.sin()]) for block in angles], dim=1)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, H, T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
-        end = start + x.size(2)
+        """x (..., T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
+        end = start + x.size(-2)
         if end > self.table.size(1):
             with torch.inference_mode(False):  # a table that decoding made has to serve training too
                 self.table = self._table(2 * end)

