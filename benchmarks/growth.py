@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.flops import decoding_flops, training_flops
@@ -73,6 +74,8 @@ class Measurement:
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Measure each axis point by point, each in a process of its own; fit, and plot where a folder is named."""
+    if arguments.plots is not None and find_spec("matplotlib") is None:
+        raise SystemExit("`--plots` needs matplotlib: pip install matplotlib, or leave it out.")
     machine = measure_machine(arguments)
     folder = arguments.work_dir / "growth"
     base = GrowthJob(
@@ -174,10 +177,8 @@ def _row(axis: Axis, point: Measurement, dtype: str) -> Row:
 
 def plot(axis: Axis, points: Sequence[Measurement], folder: Path) -> None:
     """Draw time and memory on logarithmic axes, the expected growth through the largest size: NAME.png."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("`--plots` needs matplotlib: pip install matplotlib, or leave it out.") from None
+    from matplotlib.figure import Figure
+
     folder.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(9, 4), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
@@ -192,6 +193,8 @@ def plot(axis: Axis, points: Sequence[Measurement], folder: Path) -> None:
     memory_axes.plot(sizes, memory, "o-", label=f"measured; expected {axis.memory_order}")
     for axes, label in ((time_axes, "seconds"), (memory_axes, "MB")):
         axes.set(xscale="log", yscale="log", xlabel=axis.name, ylabel=label)
+        axes.minorticks_off()
+        axes.set_xticks(sizes, labels=[str(size) for size in sizes])
         axes.legend(fontsize="small")
     figure.savefig(folder / f"{axis.name.replace(' ', '_')}.png", dpi=120)
 

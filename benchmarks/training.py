@@ -3,6 +3,7 @@
 import argparse
 import logging
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.machine import measure_machine
@@ -34,6 +35,9 @@ SYSTEMS = (
     System("torch.nn.Transformer", "train_torch"),
     System(f"torch.nn.Transformer, {KEPT}", "train_torch", tuple(KEEP_PAGES.items())),
 )
+
+
+TOOLKITS = {"joeynmt": "JoeyNMT", "sockeye": "Sockeye"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     ]
     results = measure(cases, timed, scale.repetitions)
     report.rows += [summarize(case, results[case], prepared, scale.warmup_steps, machine) for case in cases]
+    pythons = {name: getattr(arguments, name) for name in TOOLKITS}
+    report.rows += measure_toolkits(pythons, timed, scale, prepared, machine)
     add_ratios(report.rows)
     return report
 
@@ -159,6 +165,33 @@ def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_
     )
 
 
+def measure_toolkits(
+    pythons: Mapping[str, str | None], timed: TrainingJob, scale: Scale, prepared: Json, machine: Json
+) -> list[Row]:
+    """Measure toolkits of other environments on the same ids, in batches of their own: one micro-step an update."""
+    size = max(scale.micro_batch_tokens)
+    plan = prepared["plans"][str(size)]
+    flops = sum(plan["flops"]) / sum(plan["tgt_tokens"])
+    rows = []
+    for name, python in pythons.items():
+        job = {**asdict(replace(timed, micro_batch_tokens=size, dtype="fp32")), "python": python}
+        row = Row(TOOLKITS[name], "training", "fp32", f"{size} padded tokens", note="its own batches")
+        rows.append(row)
+        if python is None:
+            row.note = f"not measured: --{name} names the Python of its environment"
+            continue
+        try:
+            found = [run_worker(f"train_{name}", job, timed.threads) for _ in range(scale.repetitions)]
+        except Unavailable as unavailable:
+            row.note = str(unavailable)
+            continue
+        rates = [each["tokens_per_second"] for each in found]
+        row.tokens_per_second, row.min, row.max = statistics.median(rates), min(rates), max(rates)
+        row.share_of_peak = row.tokens_per_second * flops / 1e9 / machine["peak_gflops"]["fp32"]
+        row.peak_memory_mb = max(each["peak_memory_mb"] for each in found)
+    return rows
+
+
 def add_ratios(rows: list[Row]) -> None:
     """Divide seqlab's best rate of a task and dtype by each row's rate."""
     for row in rows:
@@ -179,5 +212,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--micro_batch_tokens", nargs="+", type=int, metavar="N", help="sizes that each system tries")
+    for name, title in TOOLKITS.items():
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"the Python of an environment that has {title}")
     parser.add_argument("--steps", type=int, help="updates that are timed")
     parser.add_argument("--repetitions", type=int, help="how often each system is run")

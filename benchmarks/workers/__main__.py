@@ -18,8 +18,10 @@ WORKERS = (
     "prepare_training",
     "quality_marian",
     "quality_seqlab",
+    "train_joeynmt",
     "train_marian",
     "train_seqlab",
+    "train_sockeye",
     "train_torch",
 )
 

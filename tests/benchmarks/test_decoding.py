@@ -49,7 +49,7 @@ def test_all_systems_translate_alike(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def row(system: str, dtype: str, rate: float, bleu: float, batch: str = "best: 64 sentences") -> Row:
-    more = {"search": "beam 5", "batch": batch, "bleu": bleu}
+    more = {"search": "beam 5", "batch": batch, "bleu": bleu, "sentences": 1000}
     return Row(system, "decoding", dtype, "all threads on one batch", tokens_per_second=rate, more=more)
 
 

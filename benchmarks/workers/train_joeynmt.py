@@ -1,0 +1,81 @@
+"""JoeyNMT as `python -m joeynmt train CONFIG` runs it, in its own environment."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from benchmarks.records import Json, TrainingJob
+from benchmarks.scale import ModelSizes
+from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
+
+LOGGED_STEPS = 8
+
+
+def run(job: Json) -> Json:
+    """Run a `TrainingJob` with JoeyNMT of the environment `python`; returns a `ToolkitResult`."""
+    python = job.pop("python")
+    settings = TrainingJob(**job)
+    check(python, "joeynmt", settings)
+    workload = Path(settings.workload)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = config_of(write_corpus(workload, folder), sizes_of(workload), settings)
+        (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+        log = run_command([python, "-m", "joeynmt", "train", "config.yaml", "--skip-test"], folder)
+    return summarize(log, r"Tokens per Sec:\s+([\d.]+)")
+
+
+def config_of(corpus: Corpus, sizes: ModelSizes, job: TrainingJob) -> Json:
+    """Describe the benchmark's model and training to JoeyNMT."""
+    side = {"level": "word", "max_length": 512}
+    layers = {
+        "type": "transformer",
+        "num_heads": sizes.num_heads,
+        "embeddings": {"embedding_dim": sizes.d_model, "scale": True, "dropout": job.dropout},
+        "hidden_size": sizes.d_model,
+        "ff_size": sizes.d_ff,
+        "dropout": job.dropout,
+        "layer_norm": sizes.norm,
+    }
+    updates = LOGGED_STEPS * (1 + -(-job.steps // LOGGED_STEPS))
+    return {
+        "name": "benchmark",
+        "model_dir": str(corpus.folder / "model"),
+        "use_cuda": job.device != "cpu",
+        "fp16": False,
+        "random_seed": 1,
+        "data": {
+            "train": str(corpus.folder / "train"),
+            "dev": str(corpus.folder / "valid"),
+            "dataset_type": "plain",
+            "src": {"lang": "src", **side},
+            "trg": {"lang": "tgt", **side},
+        },
+        "testing": {"beam_size": 1, "batch_size": 16, "max_output_length": 8},
+        "training": {
+            "optimizer": "adam",
+            "adam_betas": [0.9, 0.98],
+            "learning_rate": 0.001,
+            "learning_rate_min": 0.0001,
+            "learning_rate_warmup": 100,
+            "scheduling": "warmupinversesquareroot",
+            "clip_grad_norm": 1.0,
+            "label_smoothing": 0.1,
+            "loss": "crossentropy",
+            "normalization": "tokens",
+            "batch_size": job.micro_batch_tokens,
+            "batch_type": "token",
+            "epochs": 1000,
+            "updates": updates,
+            "logging_freq": LOGGED_STEPS,
+            "validation_freq": updates,
+            "print_valid_sents": [],
+        },
+        "model": {
+            "initializer": "xavier_uniform",
+            "tied_embeddings": False,
+            "tied_softmax": True,
+            "encoder": {**layers, "num_layers": sizes.num_encoder_layers},
+            "decoder": {**layers, "num_layers": sizes.num_decoder_layers},
+        },
+    }

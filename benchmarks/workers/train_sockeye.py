@@ -1,0 +1,64 @@
+"""Sockeye 3 as its own commands train, in its own environment."""
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.records import Json, TrainingJob
+from benchmarks.scale import ModelSizes
+from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
+
+UPDATES = 151
+"""Sockeye logs its speed every 50 updates, and a first interval is not counted."""
+
+
+def run(job: Json) -> Json:
+    """Run a `TrainingJob` with Sockeye of the environment `python`; returns a `ToolkitResult`.
+
+    Its log counts sentences exactly but tokens with their padding: the rate is that of the sentences, times the target
+    tokens that a sentence has.
+    """
+    python = job.pop("python")
+    settings = TrainingJob(**job)
+    check(python, "sockeye", settings)
+    workload = Path(settings.workload)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        corpus = write_corpus(workload, folder)
+        train = ["--source", str(corpus.path("train", "src")), "--target", str(corpus.path("train", "tgt"))]
+        run_command([python, "-m", "sockeye.prepare_data", *train, "--shared-vocab", "--output", "prepared"], folder)
+        log = run_command([python, "-m", "sockeye.train", *options(corpus, sizes_of(workload), settings)], folder)
+    return summarize(log, r"s/sec=([\d.]+)", corpus.tgt_tokens_per_pair)
+
+
+def options(corpus: Corpus, sizes: ModelSizes, job: TrainingJob) -> list[str]:
+    """Describe the benchmark's model and training to Sockeye."""
+    values = {
+        "prepared-data": "prepared",
+        "validation-source": corpus.path("valid", "src"),
+        "validation-target": corpus.path("valid", "tgt"),
+        "output": "model",
+        "num-layers": f"{sizes.num_encoder_layers}:{sizes.num_decoder_layers}",
+        "transformer-model-size": sizes.d_model,
+        "transformer-feed-forward-num-hidden": sizes.d_ff,
+        "transformer-attention-heads": sizes.num_heads,
+        "transformer-preprocess": "n" if sizes.norm == "pre" else "",
+        "transformer-postprocess": "dr" if sizes.norm == "pre" else "drn",
+        "transformer-dropout-attention": 0,
+        "transformer-dropout-act": 0,
+        "transformer-dropout-prepost": job.dropout,
+        "embed-dropout": job.dropout,
+        "weight-tying-type": "src_trg_softmax",
+        "label-smoothing": 0.1,
+        "batch-type": "word",
+        "batch-size": job.micro_batch_tokens,
+        "optimizer-betas": "0.9:0.98",
+        "initial-learning-rate": 0.0001,
+        "gradient-clipping-type": "abs",
+        "gradient-clipping-threshold": 1.0,
+        "max-updates": UPDATES,
+        "checkpoint-interval": UPDATES,
+        "decode-and-evaluate": 0,
+        "seed": 1,
+    }
+    flags = ["--shared-vocab", *(["--use-cpu"] if job.device == "cpu" else [])]
+    return [*flags, *(f"--{name}={value}" for name, value in values.items())]
