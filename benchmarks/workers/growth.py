@@ -16,13 +16,12 @@ from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.data.config import DataConfig
 from seqlab.data.prepare import prepare
 from seqlab.models import Transformer
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import cast_products, keep_freed_pages
 from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.text import load_tokenizer
-from seqlab.training.machine import keep_freed_pages
 
 PAD_ID, BOS_ID, EOS_ID, FIRST_WORD_ID = 0, 1, 2, 4
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -1,6 +1,5 @@
 """What a run computes on: device, precision, threads, memory."""
 
-import ctypes
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -8,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seqlab.nn.precision import choose_device, choose_dtype
+from seqlab.nn.precision import choose_device, choose_dtype, keep_freed_pages
 from seqlab.runs.config import TrainingConfig
 
 
@@ -48,16 +47,6 @@ def set_up(config: TrainingConfig) -> Machine:
     if device.type == "cpu":
         keep_freed_pages()
     return Machine(device, choose_dtype(config.precision, device))
-
-
-def keep_freed_pages() -> None:
-    """Tell glibc to keep freed memory: large tensors are else unmapped and faulted in again at every micro-step."""
-    if platform.libc_ver()[0] != "glibc":
-        return
-    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
-    libc = ctypes.CDLL(None)
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def fingerprint(machine: Machine) -> Fingerprint:
