@@ -10,7 +10,8 @@ than p / max(penalty(l)), where l runs over the lengths that are still allowed. 
 of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis; then no later step can
 change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule
 this is for bounded lengths. Otherwise it leaves at its maximum length, and only then, and only if fewer than
-`num_hypotheses` are finished, the best unfinished ones are returned behind them.
+`num_hypotheses` are finished, the best unfinished ones are returned behind them. With `early_stopping` it also leaves
+when `beam_size` hypotheses have finished, as in most toolkits.
 """
 
 from collections.abc import Sequence
@@ -98,6 +99,8 @@ def beam_search(
         _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)
+        if config.early_stopping:
+            done |= pool.num_finished[beam.active] >= config.beam_size
         if done.any():
             _collect_unfinished(pool, live, beam, rules, done, history)
             if done.all():

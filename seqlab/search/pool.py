@@ -24,6 +24,8 @@ class Pool:
             last_log_probs=full(0.0, torch.float32),
             finished=full(False, torch.bool),
         )
+        self.num_finished = torch.zeros(num_sentences, dtype=torch.int64, device=device)
+        """(B,): how many hypotheses have finished, those that were too bad to keep counted."""
 
     def worst_scores(self) -> Tensor:
         """Give the score to beat for each sentence: (B,), -inf while there is a free place."""
@@ -35,6 +37,7 @@ class Pool:
 
     def add_finished(self, sentences: Tensor, new: Endings) -> None:
         """Merge finished hypotheses, fields (A, n), into those of some sentences (A,); at equal scores the old win."""
+        self.num_finished[sentences] += (new.log_probs > NEVER).sum(dim=1)
         joined = self._join(sentences, new)
         self._store(sentences, joined, joined.scores.sort(dim=1, descending=True, stable=True).indices)
 

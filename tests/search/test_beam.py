@@ -1,5 +1,6 @@
 """Beam search against trying all sequences, and for what must not matter."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,34 @@ def test_stopping_early_never_changes_the_result(beam_size: int, alpha: float, m
     assert beam_search(model, batch, config) == stopped
     if alpha <= 1:  # at 2 a long hypothesis can nearly always still win
         assert sum(model.rows_per_step) > rows
+
+
+def until_beam_size_have_finished(model: Scripted, key: int, config: SearchConfig, longest: int) -> tuple[int, ...]:
+    """Search one sentence in plain Python: best hypothesis of those that finished when `beam_size` have."""
+    rows: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    finished: list[tuple[float, tuple[int, ...]]] = []
+    for length in range(1, longest + 1):
+        grown = [((*ids, i), total + x) for ids, total in rows for i, x in enumerate(model.table(key, ids))]
+        grown.sort(key=lambda row: -row[1])
+        best = [row for row in grown[: config.beam_size] if row[0][-1] == model.eos_id]
+        finished += [(total / length**config.length_alpha, ids[:-1]) for ids, total in best]
+        rows = [row for row in grown if row[0][-1] != model.eos_id][: config.beam_size]
+        if len(finished) >= config.beam_size:
+            break
+    return max(finished)[1]
+
+
+@pytest.mark.parametrize("beam_size", [2, 3, 5])
+def test_early_stopping_takes_the_best_of_the_first_to_finish(beam_size: int) -> None:
+    config = SearchConfig(beam_size=beam_size, early_stopping=True, max_length_ratio=2, max_length_offset=8)
+    keys = list(range(60))
+    model = Scripted(6, spread=2.5)
+    found = beam_search(model, batch_of(keys, [1 + key % 5 for key in keys]), config)
+    rows = sum(model.rows_per_step)
+    expected = [until_beam_size_have_finished(model, key, config, 2 * (1 + key % 5) + 8) for key in keys]
+    assert [tuple(best[0].ids) for best in found] == expected
+    beam_search(model, batch_of(keys, [1 + key % 5 for key in keys]), replace(config, early_stopping=False))
+    assert sum(model.rows_per_step) > 2 * rows
 
 
 @pytest.mark.parametrize("levels", [None, 2])
