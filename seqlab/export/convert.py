@@ -115,16 +115,15 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
         if not rows:
             raise ValueError(f"{check} has no line to check the export with in its first {CHECK_LINES}.")
         return rows, None
-    cache = member.folder.cache / "valid"
+    advice = "The export cannot be checked: name a file of source lines with `--check`."
     try:
-        pairs = EncodedPairs.open(cache)
+        pairs = EncodedPairs.open(member.folder.cache / "valid")
     except ValueError as error:
-        raise ValueError(f"{error} The export cannot be checked: name a file of source lines with `--check`.") from None
-    both = [
-        (pairs.src[i].tolist(), pairs.tgt[i].tolist())
-        for i in range(min(len(pairs), CHECK_LINES))
-        if len(pairs.src[i]) <= longest and len(pairs.tgt[i]) < member.config.model.max_length
-    ]
+        raise ValueError(f"{error} {advice}") from None
+    both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), CHECK_LINES))]
+    both = [(src, tgt) for src, tgt in both if len(src) <= longest and len(tgt) < member.config.model.max_length]
+    if not both:
+        raise ValueError(f"{member.folder.cache} has only pairs that are too long for the model. {advice}")
     return [src for src, _ in both], [tgt for _, tgt in both]
 
 

@@ -1,12 +1,13 @@
 """CTranslate2 as the engine of a `Run`, without torch."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from seqlab.export.folder import ExportFolder
+from seqlab.inference.batches import length_batches
 from seqlab.inference.engine import PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -17,6 +18,8 @@ BATCH_TOKENS = 512
 """Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
 IMPOSSIBLE = -1e8
 """A log-probability below this marks what fills a beam for want of a hypothesis."""
+
+EMPTY = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
 
 
 class CTranslate2Engine:
@@ -67,7 +70,6 @@ class CTranslate2Engine:
             ValueError: the config asks for something that CTranslate2 has not.
         """
         refuse_search(config)
-        found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
         forced = prefixes or [()] * len(src_rows)
         tokens = BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
         batches = list(batches_of_equal_limits(src_rows, config, tokens))
@@ -75,15 +77,21 @@ class CTranslate2Engine:
             self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config)
             for places, limits in batches
         ]
+        found: dict[int, list[Hypothesis]] = {}
         for (places, _), answers in zip(batches, submitted, strict=True):
             for i, answer in zip(places, answers, strict=True):
                 found[i] = self._hypotheses(answer.result(), config)
             if progress is not None:
                 progress(len(places))
-        if progress is not None and (empty := sum(not len(row) for row in src_rows)):
-            progress(empty)
-        self._rescore(src_rows, found, forced, config, need_scores)
-        return [best[: config.num_hypotheses] for best in found]
+        if progress is not None and len(found) < len(src_rows):
+            progress(len(src_rows) - len(found))
+        is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
+        for i, hypotheses in found.items():
+            if not (is_constrained or forced[i]):
+                del hypotheses[config.num_hypotheses :]  # the others cannot come before these
+        inexact = {i: best for i, best in found.items() if need_scores or is_constrained or forced[i]}
+        found |= self._rescored(src_rows, inexact, config)
+        return [found[i][: config.num_hypotheses] if i in found else [EMPTY] for i in range(len(src_rows))]
 
     def _submit(
         self,
@@ -96,8 +104,8 @@ class CTranslate2Engine:
         shortest, longest = limits
         banned = (self.tokenizer.pad_id, self.tokenizer.bos_id)
         answers = self.translator.translate_batch(
-            self._named(src_rows, self._src_names),
-            self._named(prefixes, self._tgt_names) if any(prefixes) else None,
+            _named(src_rows, self._src_names),
+            _named(prefixes, self._tgt_names) if any(prefixes) else None,
             asynchronous=True,
             beam_size=config.beam_size,
             num_hypotheses=config.beam_size,  # all of them, as the best is chosen by other rules
@@ -113,9 +121,6 @@ class CTranslate2Engine:
         assert isinstance(answers, list)
         return answers
 
-    def _named(self, rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
-        return [[names[index] for index in row] for row in rows]
-
     def _hypotheses(self, answer: Any, config: SearchConfig) -> list[Hypothesis]:
         """Translate an answer: all hypotheses, finished ones first, best first."""
         hypotheses = []
@@ -127,31 +132,16 @@ class CTranslate2Engine:
         real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > IMPOSSIBLE]
         return sorted(real or hypotheses[:1], key=rank)
 
-    def _rescore(
-        self,
-        src_rows: Sequence[Sequence[int]],
-        found: list[list[Hypothesis]],
-        prefixes: Sequence[Sequence[int]],
-        config: SearchConfig,
-        need_scores: bool,
-    ) -> None:
-        """Score hypotheses by a forced pass and rank them by that, in place, where it is needed."""
-        is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
-        wanted: list[tuple[int, Hypothesis]] = []
-        for i, hypotheses in enumerate(found):
-            if len(src_rows[i]) and (is_constrained or prefixes[i]):
-                wanted += [(i, hypothesis) for hypothesis in hypotheses]
-            elif len(src_rows[i]) and need_scores:
-                wanted += [(i, hypothesis) for hypothesis in hypotheses[: config.num_hypotheses]]
-        for i in {i for i, _ in wanted}:
-            found[i] = []
-        scores = self._forced_scores([(src_rows[i], hypothesis.ids) for i, hypothesis in wanted], BATCH_TOKENS, None)
-        for (i, hypothesis), forced in zip(wanted, scores, strict=True):
-            log_probs = forced.token_log_probs[: hypothesis.num_tokens]  # without eos where it was not reached
-            score = sum(log_probs) / length_penalty(len(log_probs), config)
-            found[i].append(replace(hypothesis, score=score, log_prob=sum(log_probs), token_log_probs=log_probs))
-        for i in {i for i, _ in wanted}:
-            found[i].sort(key=rank)
+    def _rescored(
+        self, src_rows: Sequence[Sequence[int]], found: Mapping[int, list[Hypothesis]], config: SearchConfig
+    ) -> dict[int, list[Hypothesis]]:
+        """Score the hypotheses of some rows by a forced pass, and rank them by that."""
+        pairs = [(src_rows[i], hypothesis.ids) for i, hypotheses in found.items() for hypothesis in hypotheses]
+        scores = iter(self._forced_scores(pairs, BATCH_TOKENS, None))
+        return {
+            i: sorted((with_scores(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank)
+            for i, hypotheses in found.items()
+        }
 
     def score(
         self,
@@ -181,13 +171,11 @@ class CTranslate2Engine:
         batch_tokens: int,
         progress: Callable[[int], None] | None,
     ) -> list[PairScore]:
-        lengths = [max(len(src), len(tgt)) + 1 for src, tgt in pairs]
-        order = sorted(range(len(pairs)), key=lambda i: -lengths[i])
-        batches = list(batched(order, lengths, batch_tokens))
+        batches = list(length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens))
         submitted = [
             self.translator.score_batch(
-                self._named([pairs[i][0] for i in places], self._src_names),
-                self._named([pairs[i][1] for i in places], self._tgt_names),
+                _named([pairs[i][0] for i in places], self._src_names),
+                _named([pairs[i][1] for i in places], self._tgt_names),
                 max_input_length=0,
                 asynchronous=True,
             )
@@ -203,9 +191,21 @@ class CTranslate2Engine:
         return [scores[i] for i in range(len(pairs))]
 
 
+def _named(rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
+    return [[names[index] for index in row] for row in rows]
+
+
 def rank(hypothesis: Hypothesis) -> tuple[bool, float]:
     """Sort finished hypotheses before the others, and better ones before worse."""
     return not hypothesis.finished, -hypothesis.score
+
+
+def with_scores(hypothesis: Hypothesis, log_probs: Sequence[float], config: SearchConfig) -> Hypothesis:
+    """Give a hypothesis the log-probabilities of its ids and of eos, which is left out where it was not reached."""
+    reached = list(log_probs[: hypothesis.num_tokens])
+    log_prob = sum(reached)
+    score = log_prob / length_penalty(len(reached), config)
+    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=reached)
 
 
 def refuse_search(config: SearchConfig) -> None:
@@ -228,17 +228,9 @@ def batches_of_equal_limits(
     order = sorted((i for i, length in enumerate(lengths) if length > 1), key=lambda i: -lengths[i])
     shortest, longest = length_limits(lengths, len(lengths), config)
     for limits, group in groupby(order, key=lambda i: (shortest[i], longest[i])):
-        for places in batched(list(group), lengths, batch_tokens):
-            yield places, limits
-
-
-def batched(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Cut places that are sorted by length, longest first, so that rows times the longest stay within a number."""
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // lengths[order[start]])
-        yield list(order[start : start + count])
-        start += count
+        same = list(group)
+        for places in length_batches([lengths[i] for i in same], batch_tokens):
+            yield [same[place] for place in places], limits
 
 
 def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:

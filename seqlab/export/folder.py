@@ -8,6 +8,7 @@ export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   what CTra
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from seqlab.text import Tokenizer, load_tokenizer
 
 FORMAT_VERSION = 1
 DESCRIPTION = "seqlab.json"
+ONE_DAY = 86_400
+"""In seconds."""
 QUANTIZATIONS = (
     *("float32", "float16", "bfloat16", "int16"),
     *("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
@@ -115,7 +118,11 @@ def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Token
 
 @contextmanager
 def building(final: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `final`, synced, when the block ends, and that a failure removes."""
+    """Give an empty folder that becomes `final`, synced, when the block ends, and that a failure removes.
+
+    Several processes may do so at the same time; what one of them left behind when it was killed is removed.
+    """
+    remove_leftovers(final)
     folder = final.with_name(f"{final.name}.{os.getpid()}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -131,6 +138,14 @@ def building(final: Path) -> Iterator[Path]:
             rename(folder, final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(final: Path) -> None:
+    """Remove what killed processes have left beside an export: nothing is written for as long as a day."""
+    for ending in ("tmp", "deleted"):
+        for path in final.parent.glob(f"{final.name}.*.{ending}"):
+            if path.stat().st_mtime < time.time() - ONE_DAY:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def refuse_occupied(path: Path, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from seqlab.data.batch import collate
+from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -20,21 +21,6 @@ BATCH_TOKENS = 10_240
 On a CPU fewer are slower (a quarter at a quarter as many), and more are no faster: the scores of a step no longer fit
 into memory that is reused.
 """
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Group indices, longest first, so that rows times the longest length stays within `batch_tokens`.
-
-    A sequence that is longer alone is a batch of its own. Equal lengths keep their order.
-    """
-    if batch_tokens < 1:
-        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.inference.decode import evaluation_mode, length_batches
+from seqlab.inference.batches import length_batches
+from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
 from seqlab.text import Tokenizer

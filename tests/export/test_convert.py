@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -121,7 +122,12 @@ def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], tmp_pat
     folder = export_run(run_dir, tmp_path / "out")
     with pytest.raises(ValueError, match="add `--overwrite`"):
         export_run(run_dir, folder)
+    killed, written = tmp_path / "out.1.tmp", tmp_path / "out.2.tmp"
+    killed.mkdir()
+    written.mkdir()
+    os.utime(killed, (0, 0))
     assert export_run(run_dir, folder, overwrite=True) == folder
+    assert (killed.exists(), written.exists()) == (False, True)
 
 
 def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
