@@ -28,7 +28,7 @@ class CTranslate2Engine:
     Limits of length, forced prefixes, n-best lists and the plain length penalty mean what they mean elsewhere. What
     differs from seqlab's own search:
 
-    - A sentence is left when `beam_size` of its hypotheses have ended: these need not be the best.
+    - It always stops early: `early_stopping` changes nothing.
     - It renormalises over the ids that are not forbidden. Exact scores cost a second, forced pass, which is made where
       they are asked for, and where more than pad and bos is forbidden or forced, as there it changes the ranking.
     - The last bits of fp32 products depend on the batch, so that a near tie may go the other way in another batch.

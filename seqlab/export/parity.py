@@ -59,7 +59,8 @@ def compare(
         tokenizer: the target side's.
         max_length: longest hypothesis, eos counted.
     """
-    searches = [SearchConfig(beam_size=size).limited_to(max_length) for size in (1, SearchConfig().beam_size)]
+    sizes = (1, SearchConfig().beam_size)
+    searches = [SearchConfig(beam_size=size, early_stopping=True).limited_to(max_length) for size in sizes]
     greedy, beam = ([_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
     targets = [ids[: max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
     pairs = zip(engine.score(src_rows, targets), reference.score(src_rows, targets), strict=True)

@@ -81,6 +81,13 @@ def test_beams_are_ranked_by_exact_scores(runs: tuple[Run, Run], search: dict[st
             assert hypothesis.score == pytest.approx(sum(expected) / len(expected) ** config.length_alpha, abs=1e-3)
 
 
+def test_beam_search_that_stops_early_is_the_same(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run(seed=5)  # of 320 ids, so that pad and bos, over which CTranslate2 renormalises, weigh little
+    config = SearchConfig(beam_size=4, max_length=12, early_stopping=True)
+    runs = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir, precision="fp32")
+    assert_same(*(run.engine.decode(rows_of(run, LINES), config) for run in runs))
+
+
 def test_special_ids_are_never_written(runs: tuple[Run, Run]) -> None:
     rows = rows_of(runs[0], LINES[:10])
     for best in runs[0].engine.decode(rows, SearchConfig(beam_size=4, num_hypotheses=4, max_length=20)):
