@@ -72,10 +72,10 @@ class DataConfig:
     batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
 
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 1024
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
     """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
-    steps are made so small that every step has equally many. Memory and speed depend on it, the update only as far as
-    it decides which pairs go together."""
+    steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
+    over all weights and gradients), the update only as far as it decides which pairs go together."""
 
     chunk_pairs: Annotated[int, Field(ge=1)] = 131_072
     """Pairs shuffled, sorted by length and cut into steps together: memory grows with it."""
