@@ -22,7 +22,8 @@ def _load(job: DecodingJob) -> Translate:
         trained = load(exported, device=job.device, engine=job.engine, threads=threads)
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
-        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch)
+        # As CTranslate2 stops; by default seqlab searches on until nothing better can be found.
+        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch, early_stopping=True)
         return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
 
     return translate

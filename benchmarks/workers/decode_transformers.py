@@ -50,6 +50,7 @@ def generate(model: Any, rows: list[list[int]], beam_size: int, device: str) -> 
         attention_mask=(src != pad_id).long(),
         num_beams=beam_size,
         do_sample=False,
+        early_stopping=beam_size > 1,
         max_new_tokens=length_limit(src.size(1)),
         length_penalty=1.0,
     )
