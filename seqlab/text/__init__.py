@@ -13,12 +13,13 @@ from seqlab.text.config import (
     WordsConfig,
 )
 from seqlab.text.normalization import normalize
-from seqlab.text.tokenizer import Tokenizer
+from seqlab.text.tokenizer import FlatIds, Tokenizer
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
 
 __all__ = [
     "BpeConfig",
     "CharactersConfig",
+    "FlatIds",
     "SentencePieceBpeConfig",
     "SentencePieceUnigramConfig",
     "Tokenizer",

@@ -8,6 +8,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from seqlab.text.config import BpeConfig
 from seqlab.text.tokenizer import SPECIAL_TOKENS
+from seqlab.text.words import WordMemory, packed
 
 # The model underneath knows no special tokens, which it would find in the text; its ids start after them instead.
 _FIRST_ID = len(SPECIAL_TOKENS)
@@ -25,6 +26,7 @@ class ByteLevelBpe:
 
     def __init__(self, model: tokenizers.Tokenizer) -> None:
         self._model = model
+        self._words = WordMemory(lambda word: self._segment(f" {word}"))
         self.vocab_size: int = model.get_vocab_size() + _FIRST_ID
 
     @classmethod
@@ -49,9 +51,15 @@ class ByteLevelBpe:
     def to_bytes(self) -> bytes:
         return self._model.to_str().encode()
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        encodings = self._model.encode_batch_fast([_add_space(line) for line in lines])
-        return [[index + _FIRST_ID for index in encoding.ids] for encoding in encodings]
+    def encode(self, lines: Sequence[str]) -> list[bytes]:
+        return [
+            # A run of spaces may be a piece of its own.
+            packed(self._segment(f" {line}")) if "  " in line or line.endswith(" ") else self._words.encode(line)
+            for line in lines
+        ]
+
+    def _segment(self, text: str) -> list[int]:
+        return [index + _FIRST_ID for index in self._model.encode(text).ids]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         lines = self._model.decode_batch([[index - _FIRST_ID for index in row] for row in rows])

@@ -24,7 +24,7 @@ class _SentencePieceConfig(_SharedConfig):
     character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
     """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
 
-    max_train_lines: Annotated[int, Field(gt=100)] = 5_000_000
+    max_train_lines: Annotated[int, Field(gt=100)] = 1_000_000
     """Lines held in memory to learn from: of a longer text, a random sample of this many."""
 
 

@@ -12,6 +12,7 @@ import sentencepiece
 from seqlab.text.config import SentencePieceBpeConfig, SentencePieceUnigramConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampling
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from seqlab.text.words import WordMemory
 
 _SPACE = (
     "▁"  # stands for a space in every piece, so that in a text it is written as _ESCAPE + "1", and _ESCAPE as + "0"
@@ -31,6 +32,7 @@ class SentencePiece:
     def __init__(self, model: bytes, config: SentencePieceBpeConfig | SentencePieceUnigramConfig) -> None:
         self._is_bpe = config.kind == "sentencepiece_bpe"
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self._words = WordMemory(self._segment)
         self.vocab_size: int = self._processor.vocab_size()
 
     @classmethod
@@ -72,8 +74,13 @@ class SentencePiece:
     def to_bytes(self) -> bytes:
         return self._processor.serialized_model_proto()
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        return self._processor.encode([_escape(line) for line in lines])
+    def encode(self, lines: Sequence[str]) -> list[bytes]:
+        return [self._words.encode(_escape(line)) for line in lines]
+
+    def _segment(self, word: str) -> list[int]:
+        # The model puts a space before each word itself, and so has two where the word is nothing between two spaces.
+        ids: list[int] = self._processor.encode(word or " ", num_threads=1)
+        return ids if word else ids[: len(ids) // 2]
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         """Draw a segmentation of each line; the meaning of `strength` is in `Tokenizer.sample`."""

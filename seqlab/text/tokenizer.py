@@ -2,12 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
 """How the special ids are printed; the position is the id, the same in every kind."""
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(len(SPECIAL_TOKENS))
+
+
+class FlatIds(NamedTuple):
+    """The ids of lines end to end: as many numbers as a large text has tokens are no Python objects."""
+
+    ids: NDArray[np.uint32]  # (tokens of all lines,)
+    lengths: NDArray[np.int64]  # (lines,)
 
 
 class Tokenizer(Protocol):
@@ -42,6 +52,10 @@ class Tokenizer(Protocol):
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Normalise and segment each line; no bos and no eos is added, an empty line gives no ids."""
+        ...
+
+    def encode_flat(self, lines: Sequence[str]) -> FlatIds:
+        """Return the ids of `encode` as arrays."""
         ...
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from seqlab.durable import write_bytes, write_json
@@ -22,8 +23,9 @@ from seqlab.text.config import (
 )
 from seqlab.text.normalization import normalize
 from seqlab.text.sentence_piece import SentencePiece
-from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, Tokenizer
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
 from seqlab.text.vocabulary import Vocabulary
+from seqlab.text.words import unpacked
 
 DESCRIPTION = "tokenizer.json"
 MODEL = "tokenizer.model"
@@ -40,7 +42,7 @@ class Segmenter(Protocol):
     @property
     def vocab_size(self) -> int: ...
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]: ...
+    def encode(self, lines: Sequence[str]) -> list[bytes]: ...  # the ids of each line, packed
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]: ...
     def token(self, index: int) -> str: ...
     def to_bytes(self) -> bytes: ...
@@ -70,6 +72,15 @@ class TrainedTokenizer:
         return _normalize(line, self.config)
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        return [unpacked(row) for row in self._rows(lines)]
+
+    def encode_flat(self, lines: Sequence[str]) -> FlatIds:
+        rows = self._rows(lines)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.frombuffer(b"".join(rows), np.uint32)
+        return FlatIds(ids, lengths // ids.itemsize)
+
+    def _rows(self, lines: Sequence[str]) -> list[bytes]:
         return self.segmenter.encode([self.normalize(line) for line in lines])
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
@@ -107,6 +118,10 @@ class TrainedTokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / MODEL, content)
         write_json(folder / DESCRIPTION, description)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what `save` writes."""
+        return _rebuild, (self.config, self.segmenter.to_bytes())
 
     def _check(self, ids: Sequence[int]) -> None:
         for bound in (min(ids, default=0), max(ids, default=0)):
@@ -148,6 +163,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     content = _read(model_path)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
+    return _rebuild(config, content)
+
+
+def _rebuild(config: TokenizerConfig, content: bytes) -> TrainedTokenizer:
     return TrainedTokenizer(config, _load_segmenter(config, content))
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from seqlab.text.config import CharactersConfig, WordsConfig
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
+from seqlab.text.words import packed
 
 
 class Vocabulary:
@@ -17,7 +18,7 @@ class Vocabulary:
     def __init__(self, items: Sequence[str], separator: str) -> None:
         self._separator = separator
         self._tokens = [*SPECIAL_TOKENS, *items]
-        self._ids = {item: index for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
+        self._ids = {item: packed([index]) for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
         self.vocab_size = len(self._tokens)
 
     @classmethod
@@ -38,8 +39,9 @@ class Vocabulary:
     def to_bytes(self) -> bytes:
         return json.dumps(self._tokens[len(SPECIAL_TOKENS) :], indent=0).encode()
 
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        return [[self._ids.get(item, UNK_ID) for item in _split(line, self._separator)] for line in lines]
+    def encode(self, lines: Sequence[str]) -> list[bytes]:
+        unknown = packed([UNK_ID])
+        return [b"".join([self._ids.get(item, unknown) for item in _split(line, self._separator)]) for line in lines]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [self._separator.join([self._tokens[index] for index in row]) for row in rows]

@@ -1,0 +1,86 @@
+"""Looking words up gives what the libraries make of whole lines."""
+
+import json
+import pickle
+from collections.abc import Callable
+
+import pytest
+import sentencepiece
+import tokenizers
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from seqlab.text import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    Tokenizer,
+    TokenizerConfig,
+    WordsConfig,
+    train_tokenizer,
+)
+from seqlab.text.words import WordMemory, unpacked
+
+TEXT = [f"it's line {n},  with\tthe words   {n % 7}\u3000and {n * n} " for n in range(300)]
+SUBWORDS = {
+    "sentencepiece_bpe": SentencePieceBpeConfig(vocab_size=330),
+    "sentencepiece_unigram": SentencePieceUnigramConfig(vocab_size=330),
+    "bpe": BpeConfig(vocab_size=400),
+}
+KINDS: dict[str, TokenizerConfig] = SUBWORDS | {"characters": CharactersConfig(), "words": WordsConfig(vocab_size=20)}
+TOKENIZERS: dict[str, Tokenizer] = {}
+line = st.lists(st.sampled_from([*" '\t\u3000\u2028.19aé中", "line", "with", "'s", "and", "words"])).map("".join)
+
+
+def tokenizer_of(kind: str) -> Tokenizer:
+    if kind not in TOKENIZERS:
+        TOKENIZERS[kind] = train_tokenizer(KINDS[kind], TEXT)
+    return TOKENIZERS[kind]
+
+
+def library_of(kind: str) -> Callable[[str], list[int]]:
+    """Return how the library itself encodes a whole line."""
+    _, (_, content) = tokenizer_of(kind).__reduce__()  # type: ignore[misc]
+    if kind == "bpe":
+        model = tokenizers.Tokenizer.from_str(content.decode())  # type: ignore[union-attr]
+        return lambda line: [index + 4 for index in model.encode(f" {line}" if line else "").ids]
+    processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+    return lambda line: processor.encode(line)
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+@settings(deadline=None)
+@given(lines=st.lists(line, max_size=6))
+@example(lines=["", " ", "  ", "   ", "a  b", " a", "a ", "a\t b", "a \tb", "a\t  b", "a\u3000 ", "it's 's '"])
+def test_words_give_the_ids_of_their_line(kind: str, lines: list[str]) -> None:
+    library = library_of(kind)
+    assert tokenizer_of(kind).encode(lines) == [library(line) for line in lines]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flat_ids_are_those_of_the_lines(kind: str) -> None:
+    for lines in (TEXT, ["", "words", "", "and and", ""], []):
+        flat = tokenizer_of(kind).encode_flat(lines)
+        rows = tokenizer_of(kind).encode(lines)
+        assert flat.ids.tolist() == [index for row in rows for index in row]
+        assert flat.lengths.tolist() == [len(row) for row in rows]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tokenizer_travels_to_another_process(kind: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    tokenizer.encode(TEXT)
+    content = pickle.dumps(tokenizer)
+    arrived = pickle.loads(content)
+    assert arrived.encode(TEXT) == tokenizer.encode(TEXT)
+    assert arrived.config == KINDS[kind]
+    assert len(content) < 60_000, "the words that were met stay behind"
+
+
+def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqlab.text.words.MAX_WORDS", 3)
+    memory = WordMemory(lambda word: json.loads(word or "[]"))
+    for line in ("[1] [2] [3,4]", "[5] [1] [6]", "[1]  [7]", "", "[6] [5] [4] [3] [2] [1]"):
+        assert unpacked(memory.encode(line)) == [int(char) for char in line if char.isdigit()]
+        assert len(memory) <= 3
