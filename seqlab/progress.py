@@ -4,13 +4,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-def counting_bar(units: str) -> Progress:
-    """Make a bar for `units`; it shows nothing where standard error is no terminal."""
+def counting_bar() -> Progress:
+    """Make a bar for tasks that are described by their units; it shows nothing where standard error is no terminal."""
     console = Console(stderr=True)
     return Progress(
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{units} in"),
+        TextColumn("{task.description} in"),
         TimeElapsedColumn(),
         TextColumn("ends in"),
         TimeRemainingColumn(),

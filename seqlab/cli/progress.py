@@ -21,7 +21,7 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[Callable
         return
     from seqlab.progress import counting_bar
 
-    with counting_bar("lines") as bar:
+    with counting_bar() as bar:
         task = bar.add_task("lines", total=None if stream is None else count_lines(stream))
         yield lambda count: bar.advance(task, count)
 

@@ -36,7 +36,8 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score block by block."""
-    from seqlab.data.parallel import ParallelCorpus, in_batches
+    from seqlab.data.columns import in_batches
+    from seqlab.data.parallel import ParallelCorpus
     from seqlab.inference.lines import write_lines
 
     if arguments.buffer_lines < 1:

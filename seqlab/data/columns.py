@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.readers import read_lines, require_file
+
+T = TypeVar("T")
 
 MAX_CELL_CHARS = 1 << 24
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
@@ -60,6 +64,15 @@ class Column:
         if self.kind == "csv":
             return self._csv_values(self.column)
         return self._dataset_values(self.column)
+
+    def blocks(self, size: int) -> Iterator[RawLines | list[str]]:
+        """Yield the examples in file order, `size` at a time (the last may be fewer); errors as in `values`.
+
+        Lines of text come undecoded, so that another process can do that.
+        """
+        if self.column is None:
+            return read_blocks(self.path, size)
+        return in_batches(self.values(), size)
 
     def _tsv_values(self, column: str) -> Iterator[str]:
         lines = read_lines(self.path)
@@ -148,6 +161,13 @@ def parse_column(spec: str) -> Column:
     if not column:
         raise ValueError(f"{spec}: the column after '#' is empty.")
     return Column(path, column)
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def _table_kind(path: Path) -> str | None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype, open_array
+from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
 from seqlab.durable import write_json
 
 
@@ -73,50 +71,69 @@ class EncodedPairs:
         return self.src.lengths_of(indices) + 1, self.tgt.lengths_of(indices) + 1
 
 
-class PairsWriter:
-    """Write encoded pairs to a folder, a batch at a time."""
+@dataclass(frozen=True)
+class PairRows:
+    """Some encoded pairs in memory."""
 
-    def __init__(self, folder: Path, src_vocab_size: int, tgt_vocab_size: int, *, with_text: bool) -> None:
-        folder.mkdir(parents=True)
+    src: Rows
+    tgt: Rows
+    texts: list[Rows]  # of both sides, or none where text is not kept
+    lines: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PairsState:
+    """How far encoded pairs are written."""
+
+    rows: list[RowsState]
+    lines: ArrayState
+    spans: list[Span]
+
+
+class PairsWriter:
+    """Write encoded pairs to a folder, a block at a time; states are as in `ArrayWriter`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        src_vocab_size: int,
+        tgt_vocab_size: int,
+        *,
+        with_text: bool,
+        state: PairsState | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.with_text = with_text
         self._folder = folder
-        self._ids = [
-            RowsWriter(folder / "src", id_dtype(src_vocab_size)),
-            RowsWriter(folder / "tgt", id_dtype(tgt_vocab_size)),
+        types: dict[str, Any] = {"src": id_dtype(src_vocab_size), "tgt": id_dtype(tgt_vocab_size)}
+        if with_text:
+            types |= {"src_text": np.uint8, "tgt_text": np.uint8}
+        states = [None] * len(types) if state is None else state.rows
+        self._rows = [
+            RowsWriter(folder / name, dtype, rows_state)
+            for (name, dtype), rows_state in zip(types.items(), states, strict=True)
         ]
-        names = ["src_text", "tgt_text"] if with_text else []
-        self._texts = [RowsWriter(folder / name, np.uint8) for name in names]
-        self._lines = ArrayWriter(folder / "lines", np.int64)
-        self._spans: list[Span] = []
+        self._lines = ArrayWriter(folder / "lines", np.int64, None if state is None else state.lines)
+        self._spans: list[Span] = [] if state is None else list(state.spans)
 
     def start_corpus(self, src: str, tgt: str) -> None:
         """Say where the pairs that follow come from."""
         self._spans.append(Span(src, tgt, self._lines.size, self._lines.size))
 
-    def extend(
-        self,
-        ids: tuple[Sequence[list[int]], Sequence[list[int]]],
-        texts: tuple[Sequence[str], Sequence[str]],
-        lines: NDArray[np.int64],
-    ) -> None:
-        """Append pairs: (source, target) ids, (source, target) raw text, line numbers."""
-        for id_writer, id_rows in zip(self._ids, ids, strict=True):
-            id_writer.extend(id_rows)
-        for text_writer, text in zip(self._texts, texts if self._texts else (), strict=True):
-            text_writer.extend_text(text)
-        self._lines.append(lines)
-        span = self._spans[-1]
-        self._spans[-1] = Span(span.src, span.tgt, span.start, self._lines.size)
+    def extend(self, pairs: PairRows) -> None:
+        """Append pairs, with their text if the writer was made for it."""
+        for writer, rows in zip(self._rows, [pairs.src, pairs.tgt, *pairs.texts], strict=True):
+            writer.extend(rows)
+        self._lines.append(pairs.lines)
+        self._spans[-1] = replace(self._spans[-1], stop=self._lines.size)
 
-    def __enter__(self) -> PairsWriter:
-        return self
+    def save(self) -> PairsState:
+        return PairsState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        writers: list[Any] = [*self._ids, *self._texts, self._lines]
-        for writer in writers:
-            if kind is None:
-                writer.close()
-            else:
-                writer.discard()
-        if kind is None:
-            description = {"spans": [asdict(span) for span in self._spans], "with_text": bool(self._texts)}
-            write_json(self._folder / "pairs.json", description)
+    def close(self) -> None:
+        """Finish the files and describe them."""
+        for rows in self._rows:
+            rows.close()
+        self._lines.close()
+        description = {"spans": [asdict(span) for span in self._spans], "with_text": self.with_text}
+        write_json(self._folder / "pairs.json", description)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
+from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey
 
 REASONS = {
@@ -149,23 +149,32 @@ def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overla
     )
 
 
-class DropLog:
-    """Write every dropped pair to a tab-separated file and remember the first few."""
+@dataclass(frozen=True)
+class DropLogState:
+    """How far the file of dropped pairs is written."""
 
-    def __init__(self, path: Path) -> None:
-        self.examples: list[DroppedPair] = []
-        self._counts: Counter[str] = Counter()
-        self._file = path.open("w", encoding="utf-8", newline="\n")
-        self._file.write("reason\tsrc\ttgt\tline\tdetail\n")
+    size: int  # bytes
+    examples: list[DroppedPair]
+
+
+class DropLog:
+    """Write every dropped pair to a tab-separated file and remember the first few; a state is as in `ArrayWriter`."""
+
+    def __init__(self, path: Path, state: DropLogState | None = None) -> None:
+        self.examples: list[DroppedPair] = [] if state is None else list(state.examples)
+        self._file = path.open("wb") if state is None else resume_file(path, state.size)
+        if state is None:
+            self._file.write(b"reason\tsrc\ttgt\tline\tdetail\n")
 
     def add(self, pair: DroppedPair) -> None:
-        self._file.write(f"{pair.reason}\t{pair.src}\t{pair.tgt}\t{pair.line}\t{pair.detail}\n")
-        self._counts[pair.reason] += 1
-        if self._counts[pair.reason] <= EXAMPLES_PER_REASON:
+        self._file.write(f"{pair.reason}\t{pair.src}\t{pair.tgt}\t{pair.line}\t{pair.detail}\n".encode())
+        if sum(example.reason == pair.reason for example in self.examples) < EXAMPLES_PER_REASON:
             self.examples.append(pair)
 
-    def __enter__(self) -> DropLog:
-        return self
+    def save(self) -> DropLogState:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return DropLogState(self._file.tell(), list(self.examples))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def close(self) -> None:
         self._file.close()

@@ -6,10 +6,11 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from seqlab.durable import rename, temporary_name, write_json
 
 CHECK_BYTES = 1 << 24
-W = TypeVar("W", bound="ArrayWriter | RowsWriter")
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -25,15 +25,35 @@ def id_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-class ArrayWriter:
-    """Stream a one-dimensional array to a file; it has its final name only once it is whole and on the disk."""
+@dataclass(frozen=True)
+class ArrayState:
+    """How far an array is written."""
 
-    def __init__(self, path: Path, dtype: np.dtype[Any] | type) -> None:
+    size: int = 0  # values
+    crc32: int = 0
+
+
+@dataclass(frozen=True)
+class RowsState:
+    """How far rows are written."""
+
+    values: ArrayState
+    offsets: ArrayState
+
+
+class ArrayWriter:
+    """Stream a one-dimensional array to a file; it has its final name only once it is whole and on the disk.
+
+    With the state of an earlier writer, which was killed, it goes on from there; raises ValueError where the file is
+    not as that left it.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: ArrayState | None = None) -> None:
         self.path = path
         self.dtype = np.dtype(dtype).newbyteorder("<")
-        self.size = 0
-        self._checksum = 0
-        self._file = temporary_name(path).open("wb")
+        self.size, self._checksum = (0, 0) if state is None else (state.size, state.crc32)
+        temporary = temporary_name(path)
+        self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else temporary.open("wb")
 
     def append(self, values: NDArray[Any]) -> None:
         data = np.ascontiguousarray(values, self.dtype).tobytes()
@@ -41,10 +61,15 @@ class ArrayWriter:
         self._checksum = zlib.crc32(data, self._checksum)
         self.size += len(values)
 
-    def close(self) -> None:
-        """Finish the file and write its description beside it."""
+    def save(self) -> ArrayState:
+        """Bring what was written to the disk, and return where another writer can go on from."""
         self._file.flush()
         os.fsync(self._file.fileno())
+        return ArrayState(self.size, self._checksum)
+
+    def close(self) -> None:
+        """Finish the file and write its description beside it."""
+        self.save()
         self._file.close()
         rename(temporary_name(self.path), self.path)
         description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
@@ -54,7 +79,7 @@ class ArrayWriter:
         self._file.close()
         temporary_name(self.path).unlink(missing_ok=True)
 
-    def __enter__(self: W) -> W:
+    def __enter__(self) -> ArrayWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -65,48 +90,33 @@ class ArrayWriter:
 
 
 class RowsWriter:
-    """Stream rows to `PATH.values` and `PATH.offsets`; never holds more than one call's rows."""
+    """Stream rows to `PATH.values` and `PATH.offsets`; never holds more than one call's rows.
 
-    def __init__(self, path: Path, dtype: np.dtype[Any] | type) -> None:
-        self._values = ArrayWriter(path.with_name(path.name + ".values"), dtype)
-        self._offsets = ArrayWriter(path.with_name(path.name + ".offsets"), np.int64)
-        self._offsets.append(np.zeros(1, np.int64))
+    States are as in `ArrayWriter`.
+    """
 
-    def extend(self, rows: Sequence[Sequence[int]]) -> None:
-        """Append rows of integers."""
-        in_memory = Rows.from_lists(rows)
-        flat = in_memory.values
+    def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: RowsState | None = None) -> None:
+        values, offsets = (state.values, state.offsets) if state else (None, None)
+        self._values = ArrayWriter(path.with_name(path.name + ".values"), dtype, values)
+        self._offsets = ArrayWriter(path.with_name(path.name + ".offsets"), np.int64, offsets)
+        if state is None:
+            self._offsets.append(np.zeros(1, np.int64))
+
+    def extend(self, rows: Rows) -> None:
+        """Append rows; raises ValueError where a value does not fit."""
         limit = np.iinfo(self._values.dtype).max
-        if len(flat) and (flat.max() > limit or flat.min() < 0):
-            raise ValueError(f"ids must lie between 0 and {limit}, but {flat.min()} to {flat.max()} were given.")
-        self._append(flat, in_memory.lengths)
+        if len(rows.values) and (rows.values.max() > limit or rows.values.min() < 0):
+            found = f"{rows.values.min()} to {rows.values.max()}"
+            raise ValueError(f"ids must lie between 0 and {limit}, but {found} were given.")
+        self._offsets.append(self._values.size + rows.offsets[1:])
+        self._values.append(rows.values)
 
-    def extend_text(self, lines: Sequence[str]) -> None:
-        """Append lines of text as rows of UTF-8 bytes."""
-        encoded = [line.encode("utf-8") for line in lines]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        self._append(np.frombuffer(b"".join(encoded), np.uint8), lengths)
-
-    def _append(self, flat: NDArray[Any], lengths: NDArray[np.int64]) -> None:
-        self._offsets.append(self._values.size + np.cumsum(lengths))
-        self._values.append(flat)
+    def save(self) -> RowsState:
+        return RowsState(self._values.save(), self._offsets.save())
 
     def close(self) -> None:
         self._values.close()
         self._offsets.close()
-
-    def discard(self) -> None:
-        self._values.discard()
-        self._offsets.discard()
-
-    def __enter__(self: W) -> W:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
 
 class Rows(Sequence[NDArray[Any]]):
@@ -119,8 +129,20 @@ class Rows(Sequence[NDArray[Any]]):
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> Rows:
         """Hold rows of integers in memory."""
-        offsets = _offsets_of(np.fromiter(map(len, rows), np.int64, len(rows)))
-        return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(offsets[-1])), offsets)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return cls.from_flat(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
+
+    @classmethod
+    def from_texts(cls, lines: Sequence[str]) -> Rows:
+        """Hold lines of text in memory, as UTF-8 bytes."""
+        encoded = [line.encode("utf-8") for line in lines]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return cls.from_flat(np.frombuffer(b"".join(encoded), np.uint8), lengths)
+
+    @classmethod
+    def from_flat(cls, values: NDArray[Any], lengths: NDArray[np.int64]) -> Rows:
+        """Cut values, which lie end to end, into rows of these lengths."""
+        return cls(values, _offsets_of(lengths))
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False) -> Rows:
@@ -186,6 +208,20 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
         raise ValueError(f"{path}: the checksum differs from the one that was written.")
     # An empty file cannot be mapped.
     return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
+
+
+def resume_file(path: Path, size: int) -> BinaryIO:
+    """Open a file to write on after its first `size` bytes; raises ValueError where it has fewer."""
+    try:
+        file = path.open("r+b")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written on ({error}).") from error
+    if file.seek(0, os.SEEK_END) < size:
+        file.close()
+        raise ValueError(f"{path}: is shorter than it was.")
+    file.truncate(size)
+    file.seek(size)
+    return file
 
 
 def _description(path: Path) -> Path:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.parallel import ParallelCorpus, in_batches
+from seqlab.data.parallel import PairBlock, ParallelCorpus
+from seqlab.data.workers import Workers
 
-READ_LINES = 10_000
+OnProgress = Callable[[str, int, int | None], None]
+"""Called with what is counted, how many of them are done, and how many there are where that is known."""
+
 SMOOTHING_CHARS = 10
 """Added to both sides of a length ratio, so that "Yes." may be answered by a short sentence."""
+
+
+def no_progress(units: str, done: int, total: int | None) -> None:
+    """Show nothing."""
+
 
 Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -51,32 +61,62 @@ class Survey:
         """Return the survey of some of the pairs."""
         return replace(self, src_hashes=self.src_hashes[mask], tgt_hashes=self.tgt_hashes[mask])
 
-    def ratio_outliers(self, src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], limit: float) -> Mask:
-        """Return which pairs' length ratio is more than `limit` times above or below the corpus's own."""
-        ratio = (tgt_chars + SMOOTHING_CHARS) / (src_chars + SMOOTHING_CHARS) / self.chars_ratio
-        return np.asarray((ratio > limit) | (ratio < 1 / limit))
 
-
-def survey(corpus: ParallelCorpus) -> Survey:
+def survey(corpus: ParallelCorpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
     """Read a corpus once.
 
     Raises:
         ValueError, FileNotFoundError: it cannot be read, its sides are of unequal length or it is empty.
     """
-    src_parts: list[Hashes] = []
-    tgt_parts: list[Hashes] = []
-    src_chars = tgt_chars = 0
-    for batch in in_batches(corpus.pairs(), READ_LINES):
-        src_lines, tgt_lines = zip(*batch, strict=True)
-        src_parts.append(hash_lines(src_lines))
-        tgt_parts.append(hash_lines(tgt_lines))
-        filled = (src_parts[-1] != 0) & (tgt_parts[-1] != 0)
-        src_chars += int((char_lengths(src_lines) + SMOOTHING_CHARS)[filled].sum())
-        tgt_chars += int((char_lengths(tgt_lines) + SMOOTHING_CHARS)[filled].sum())
-    if not src_parts:
+    parts: list[_Part] = []
+    sizes: deque[int | None] = deque()  # the estimates that come with the blocks; those are then elsewhere
+    done = 0
+
+    def blocks() -> Iterator[PairBlock]:
+        read = 0
+        for block in corpus.blocks():
+            read += len(block)
+            sizes.append(block.corpus_size(read))
+            yield block
+
+    for part in (workers or Workers(1)).map(_survey_block, blocks()):
+        parts.append(part)
+        done += len(part.src_hashes)
+        on_progress("pairs read", done, sizes.popleft())
+    if not parts:
         raise ValueError(f"{corpus.src} and {corpus.tgt}: hold no lines.")
-    ratio = tgt_chars / src_chars if src_chars else 1.0
-    return Survey(corpus, np.concatenate(src_parts), np.concatenate(tgt_parts), ratio)
+    src_chars, tgt_chars = sum(part.src_chars for part in parts), sum(part.tgt_chars for part in parts)
+    return Survey(
+        corpus,
+        np.concatenate([part.src_hashes for part in parts]),
+        np.concatenate([part.tgt_hashes for part in parts]),
+        tgt_chars / src_chars if src_chars else 1.0,
+    )
+
+
+class _Part(NamedTuple):
+    """What is seen in a block."""
+
+    src_hashes: Hashes
+    tgt_hashes: Hashes
+    src_chars: int  # smoothed, of whole pairs
+    tgt_chars: int
+
+
+def _survey_block(block: PairBlock) -> _Part:
+    src_lines, tgt_lines = block.lines()
+    src_hashes, tgt_hashes = hash_lines(src_lines), hash_lines(tgt_lines)
+    filled = (src_hashes != 0) & (tgt_hashes != 0)
+    src_chars, tgt_chars = (
+        int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in (src_lines, tgt_lines)
+    )
+    return _Part(src_hashes, tgt_hashes, src_chars, tgt_chars)
+
+
+def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> Mask:
+    """Return which pairs' length ratio is more than `limit` times above or below that of their corpus."""
+    ratio = (tgt_chars + SMOOTHING_CHARS) / (src_chars + SMOOTHING_CHARS) / typical
+    return np.asarray((ratio > limit) | (ratio < 1 / limit))
 
 
 def hash_lines(lines: Sequence[str]) -> Hashes:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from seqlab.data.config import DataConfig
 from seqlab.data.parallel import ParallelCorpus
@@ -100,7 +101,8 @@ def profile(config: DataConfig) -> CorpusProfile:
     sample: list[tuple[str, str]] = []
     pairs = src_chars = tgt_chars = 0
     for src_spec, tgt_spec in zip(config.train_src, config.train_tgt, strict=True):
-        for pair in ParallelCorpus.from_specs(src_spec, tgt_spec).pairs():
+        blocks = ParallelCorpus.from_specs(src_spec, tgt_spec).blocks()
+        for pair in chain.from_iterable(zip(*block.lines(), strict=True) for block in blocks):
             if not (pair[0].strip() and pair[1].strip()):
                 continue
             if pairs < SAMPLE_PAIRS:

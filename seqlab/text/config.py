@@ -43,6 +43,9 @@ class SentencePieceUnigramConfig(_SentencePieceConfig):
     kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
     """Which tokenizer this is."""
 
+    max_train_lines: Annotated[int, Field(gt=100)] = 500_000
+    """Lines held in memory to learn from, 2 kB each: of a longer text, a random sample of this many."""
+
 
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)
 class BpeConfig(_SharedConfig):

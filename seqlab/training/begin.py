@@ -7,15 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import seqlab
-from seqlab.data.prepare import training_lines
+from seqlab.data.survey import OnProgress
+from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.durable import write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
 from seqlab.runs.load import read_config
-from seqlab.text import tokenizer_sha256, train_tokenizer
+from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
 from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
@@ -114,12 +115,12 @@ def settle(folder: RunFolder) -> None:
         moving.rmdir()
 
 
-def begin_folder(config: Config, folder: RunFolder) -> None:
+def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
     _remove(folder, ["metrics.jsonl", *TOKENIZER_FOLDERS])
-    _make_tokenizers(config, folder)
+    _make_tokenizers(config, folder, on_progress)
 
 
 def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
@@ -160,18 +161,18 @@ def describe(run: TrainingRun, command: Sequence[str]) -> None:
     write_json(run.folder.description_file, description)
 
 
-def _make_tokenizers(config: Config, folder: RunFolder) -> None:
+def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Train the tokenizers from the raw text, or take over those of the run that this one starts from."""
     if config.init_from is not None:
         for name in TOKENIZER_FOLDERS:
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
         return
-    sides: dict[str, Literal["src", "tgt", "both"]] = {"tokenizer": "both"}
+    sides: dict[str, Side] = {"tokenizer": "both"}
     if not config.data.joint_vocabulary:
         sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
     for name, side in sides.items():
-        tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data, side))
+        tokenizer = learn_tokenizer(config.data, side, folder.cache, on_progress)
         tokenizer.save(folder.path / name)
         wanted = config.data.tokenizer.vocab_size
         if wanted is not None and tokenizer.vocab_size < wanted:

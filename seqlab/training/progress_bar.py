@@ -1,7 +1,7 @@
 """A progress bar on a terminal, log lines elsewhere; both on standard error."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -10,10 +10,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 
+from seqlab.data.survey import OnProgress
 from seqlab.progress import counting_bar
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
@@ -22,11 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def encoding_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how much of the corpora is encoded; gives the function that is told (pairs done, in all)."""
-    with counting_bar("pairs encoded") as bar:
-        task = bar.add_task("pairs", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def corpus_bar() -> Iterator[OnProgress]:
+    """Show on a terminal how far the corpora are read and encoded; gives the function that is told."""
+    with counting_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(units: str, done: int, total: int | None) -> None:
+            if units not in tasks:
+                tasks[units] = bar.add_task(units, total=None)
+            bar.update(tasks[units], completed=done, total=total)
+
+        yield on_progress
 
 
 class ProgressBar:

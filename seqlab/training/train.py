@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from seqlab.data.prepare import PreparedData, hash_inputs, prepare
+from seqlab.data.inputs import hash_inputs
+from seqlab.data.prepare import PreparedData, prepare
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.optimizers import build_optimizer
@@ -24,7 +25,7 @@ from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
-from seqlab.training.progress_bar import encoding_bar
+from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 
@@ -65,14 +66,14 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
     if config.init_from is not None and not resuming:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
     if resuming:
-        check_content(folder, hash_inputs(config.data))
+        check_content(folder, hash_inputs(config.data, folder.cache))
     if overwrite:
         set_aside(folder)
-    if not resuming:
-        begin_folder(config, folder)
     remove_leftovers(folder.checkpoints)
-    src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
-    with encoding_bar() as on_progress:
+    with corpus_bar() as on_progress:
+        if not resuming:
+            begin_folder(config, folder, on_progress)
+        src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
         data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache, on_progress)
     for line in data.report.lines():
         logger.info("%s", line)

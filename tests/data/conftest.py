@@ -9,6 +9,7 @@ import pytest
 
 from seqlab.data.config import DataConfig
 from seqlab.data.prepare import PreparedData, prepare
+from seqlab.text import FlatIds
 
 JOINER = 4
 
@@ -29,6 +30,12 @@ class CharTokenizer:
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         self.lines_encoded += len(lines)
         return [[self._id(char) for char in line.strip()] for line in lines]
+
+    def encode_flat(self, lines: Sequence[str]) -> FlatIds:
+        rows = self.encode(lines)
+        return FlatIds(
+            np.array([id_ for row in rows for id_ in row], np.uint32), np.array(list(map(len, rows)), np.int64)
+        )
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         rng = np.random.default_rng(seed)

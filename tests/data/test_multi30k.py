@@ -10,8 +10,9 @@ import pytest
 
 from seqlab.data.config import DataConfig
 from seqlab.data.prefetch import Prefetch
-from seqlab.data.prepare import PreparedData, prepare, training_lines
+from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import Sampler, TrainingStep
+from seqlab.data.vocabulary import training_lines
 from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
 
 FOLDER = Path(os.environ.get("SEQLAB_DATA", "")) / "multi30k"

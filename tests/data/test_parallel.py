@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.parallel import ParallelCorpus, in_batches
+from seqlab.data.columns import in_batches
+from seqlab.data.parallel import ParallelCorpus
 
 
 def corpus(folder: Path, src_lines: int, tgt_lines: int) -> ParallelCorpus:

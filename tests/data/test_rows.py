@@ -1,25 +1,33 @@
 import tempfile
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.rows import Rows, RowsWriter, id_dtype
+from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype
 
 ids = st.lists(st.lists(st.integers(0, 2**16 - 1), max_size=5), max_size=12)
 texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=12)
+
+
+def write_rows(path: Path, dtype: Any, *parts: Sequence[Sequence[int]]) -> None:
+    """Write rows in parts."""
+    writer = RowsWriter(path, dtype)
+    for rows in parts:
+        writer.extend(Rows.from_lists(rows))
+    writer.close()
 
 
 @given(rows=ids, cuts=st.lists(st.integers(0, 12), max_size=3), data=st.data())
 def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: list[int], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         edges = [0, *sorted(cuts), len(rows)]
-        with RowsWriter(Path(folder) / "x", np.uint16) as writer:
-            for start, stop in pairwise(edges):
-                writer.extend(rows[start:stop])
+        write_rows(Path(folder) / "x", np.uint16, *(rows[start:stop] for start, stop in pairwise(edges)))
         read = Rows.open(Path(folder) / "x", check=True)
         assert [row.tolist() for row in read] == rows
         assert read.lengths.tolist() == [len(row) for row in rows]
@@ -37,32 +45,29 @@ def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: 
 @given(lines=texts)
 def test_text_comes_back(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        with RowsWriter(Path(folder) / "x", np.uint8) as writer:
-            writer.extend_text(lines)
+        writer = RowsWriter(Path(folder) / "x", np.uint8)
+        writer.extend(Rows.from_texts(lines))
+        writer.close()
         assert Rows.open(Path(folder) / "x").texts() == lines
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(4, np.uint16), (65536, np.uint16), (65537, np.uint32)])
 def test_the_smallest_type_that_holds_every_id(tmp_path: Path, vocab_size: int, dtype: type) -> None:
     assert id_dtype(vocab_size) == dtype
-    with RowsWriter(tmp_path / "x", id_dtype(vocab_size)) as writer:
-        writer.extend([[vocab_size - 1]])
+    write_rows(tmp_path / "x", dtype, [[vocab_size - 1]])
     assert Rows.open(tmp_path / "x")[0].tolist() == [vocab_size - 1]
 
 
 @pytest.mark.parametrize("bad", [-1, 65536])
 def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
-    with (
-        pytest.raises(ValueError, match="ids must lie between 0 and 65535"),
-        RowsWriter(tmp_path / "x", np.uint16) as w,
-    ):
-        w.extend([[bad]])
+    with pytest.raises(ValueError, match="ids must lie between 0 and 65535"):
+        write_rows(tmp_path / "x", np.uint16, [[bad]])
 
 
 def test_an_interrupted_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with RowsWriter(tmp_path / "x", np.uint16) as writer:
-            writer.extend([[1, 2, 3]])
+        with ArrayWriter(tmp_path / "x", np.uint16) as writer:
+            writer.append(np.arange(3))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -73,8 +78,7 @@ def test_an_interrupted_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -
 
 
 def test_damage_is_found(tmp_path: Path) -> None:
-    with RowsWriter(tmp_path / "x", np.uint16) as writer:
-        writer.extend([[1, 2, 3], [4]])
+    write_rows(tmp_path / "x", np.uint16, [[1, 2, 3], [4]])
     for path in list(tmp_path.iterdir()):
         whole = path.read_bytes()
         for raw in (whole[:-1], b"", bytes([whole[0] ^ 1]) + whole[1:]):
@@ -86,3 +90,32 @@ def test_damage_is_found(tmp_path: Path) -> None:
             Rows.open(tmp_path / "x")
         path.write_bytes(whole)
     assert Rows.open(tmp_path / "x", check=True)[1].tolist() == [4]
+
+
+@given(rows=ids, lost=ids, cut=st.integers(0, 12))
+def test_a_writer_goes_on_where_another_saved(rows: list[list[int]], lost: list[list[int]], cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole, resumed = Path(folder) / "whole", Path(folder) / "resumed"
+        write_rows(whole, np.uint16, rows)
+        killed = RowsWriter(resumed, np.uint16)
+        killed.extend(Rows.from_lists(rows[:cut]))
+        state = killed.save()
+        killed.extend(Rows.from_lists(lost))
+        killed.save()  # as if the system had written it by itself
+        writer = RowsWriter(resumed, np.uint16, state)
+        writer.extend(Rows.from_lists(rows[cut:]))
+        writer.close()
+        for path in Path(folder).glob("whole.*"):
+            assert path.read_bytes() == path.with_name(path.name.replace("whole", "resumed")).read_bytes()
+
+
+def test_a_writer_refuses_to_go_on_with_a_file_that_lost_something(tmp_path: Path) -> None:
+    killed = ArrayWriter(tmp_path / "x", np.uint16)
+    killed.append(np.arange(3))
+    state = killed.save()
+    (tmp_path / "x.tmp").write_bytes(b"short")
+    with pytest.raises(ValueError, match=r"x\.tmp: is shorter"):
+        ArrayWriter(tmp_path / "x", np.uint16, state)
+    (tmp_path / "x.tmp").unlink()
+    with pytest.raises(ValueError, match=r"x\.tmp: cannot be written on"):
+        ArrayWriter(tmp_path / "x", np.uint16, state)

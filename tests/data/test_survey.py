@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.config import DataConfig
 from seqlab.data.parallel import ParallelCorpus
-from seqlab.data.survey import Survey, ValidationSplit, duplicates, hash_lines, survey
+from seqlab.data.survey import Survey, ValidationSplit, duplicates, hash_lines, ratio_outliers, survey
 
 Pairs = list[tuple[str, str]]
 side = st.text("ab ", max_size=3)
@@ -84,7 +84,7 @@ def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[.
     pairs += [("a" * 60, "b" * 5), ("a" * 5, "b" * 300), ("a", "b" * 20)]
     each = surveys_of(write_config(pairs))[0]
     lengths = [np.array([len(pair[index]) for pair in pairs]) for index in (0, 1)]
-    outliers = each.ratio_outliers(lengths[0], lengths[1], 4.0)
+    outliers = ratio_outliers(lengths[0], lengths[1], each.chars_ratio, 4.0)
     assert np.flatnonzero(outliers).tolist() == [60, 61]
 
 

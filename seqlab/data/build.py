@@ -1,0 +1,129 @@
+"""The files of a cache while they grow, block by block; a build that was killed goes on behind what is on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from seqlab.data.encode import EncodedBlock, Encoder, Fate
+from seqlab.data.encoded import PairsState, PairsWriter
+from seqlab.data.report import DropLog, DropLogState, SideCounts
+from seqlab.data.routes import Route
+from seqlab.data.rows import ArrayState, ArrayWriter
+from seqlab.data.survey import OnProgress
+from seqlab.data.workers import Workers
+from seqlab.durable import temporary_name, write_json
+
+SAVE_PAIRS = 500_000
+"""Pairs encoded between two saves, some seconds' work: so much a kill costs at most."""
+DROPPED_FILE = "dropped.tsv"
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """How far a build is: what belongs to so many pairs, of all corpora in turn, is on the disk."""
+
+    pairs: int
+    train: PairsState
+    valid: PairsState
+    fates: ArrayState
+    log: DropLogState
+    counts: list[tuple[SideCounts, SideCounts]]  # of each corpus
+
+
+_STATE = TypeAdapter(BuildState)
+
+
+class Build:
+    """Encode what the routes keep into `train/` and `valid/` of a folder.
+
+    The bytes are the same for any number of processes, kills and resumptions.
+    """
+
+    def __init__(
+        self, folder: Path, encoder: Encoder, routes: list[Route], *, train_text: bool, state: BuildState | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._encoder, self._routes = folder, encoder, routes
+        self._pairs = self._saved_pairs = 0 if state is None else state.pairs
+        sizes = encoder.src_tokenizer.vocab_size, encoder.tgt_tokenizer.vocab_size
+        train, valid = (state.train, state.valid) if state else (None, None)
+        self.log = DropLog(folder / DROPPED_FILE, state.log if state else None)
+        self._writers = {
+            Fate.TRAIN: PairsWriter(folder / "train", *sizes, with_text=train_text, state=train),
+            Fate.VALID: PairsWriter(folder / "valid", *sizes, with_text=True, state=valid),
+        }
+        self._fates = ArrayWriter(folder / "fates", np.uint8, state.fates if state else None)
+        if state is not None:
+            self._restore(state)
+
+    @classmethod
+    def begin_or_resume(cls, folder: Path, encoder: Encoder, routes: list[Route], *, train_text: bool) -> Build:
+        """Go on with the build of the same corpora in a folder, or begin where there is none that can be used."""
+        try:
+            state = _STATE.validate_json((folder / STATE_FILE).read_bytes())
+            return cls(folder, encoder, routes, train_text=train_text, state=state)
+        except (OSError, ValueError):
+            shutil.rmtree(folder, ignore_errors=True)
+            return cls(folder, encoder, routes, train_text=train_text)
+
+    def run(self, workers: Workers, on_progress: OnProgress) -> None:
+        """Encode everything that is left."""
+        start, total = 0, sum(map(len, self._routes))
+        with_text = {fate: writer.with_text for fate, writer in self._writers.items()}
+        for route in self._routes:
+            offset = max(0, self._pairs - start)
+            if offset == 0:
+                for fate in route.kept:
+                    self._writers[fate].start_corpus(str(route.corpus.src), str(route.corpus.tgt))
+            if offset < len(route):
+                for block in workers.map(self._encoder, route.tasks(offset, with_text)):
+                    self._write(route, self._pairs - start, block)
+                    on_progress("pairs encoded", self._pairs, total)
+            start += len(route)
+
+    def _write(self, route: Route, offset: int, block: EncodedBlock) -> None:
+        route.fates[offset : offset + len(block.fates)] = block.fates
+        self._fates.append(block.fates)
+        for fate, pairs in block.kept.items():
+            self._writers[fate].extend(pairs)
+        route.src_counts += block.src_counts
+        route.tgt_counts += block.tgt_counts
+        for dropped in block.dropped:
+            self.log.add(dropped)
+        self._pairs += len(block.fates)
+        if self._pairs - self._saved_pairs >= SAVE_PAIRS:
+            self._save()
+
+    def _save(self) -> None:
+        state = BuildState(
+            pairs=self._pairs,
+            train=self._writers[Fate.TRAIN].save(),
+            valid=self._writers[Fate.VALID].save(),
+            fates=self._fates.save(),
+            log=self.log.save(),
+            counts=[(route.src_counts, route.tgt_counts) for route in self._routes],
+        )
+        write_json(self._folder / STATE_FILE, asdict(state))
+        self._saved_pairs = self._pairs
+
+    def _restore(self, state: BuildState) -> None:
+        fates, start = np.fromfile(temporary_name(self._folder / "fates"), np.uint8), 0
+        for route, (src_counts, tgt_counts) in zip(self._routes, state.counts, strict=True):
+            done = fates[start : start + len(route)]
+            route.fates[: len(done)] = done
+            route.src_counts, route.tgt_counts = src_counts, tgt_counts
+            start += len(route)
+
+    def finish(self) -> None:
+        """Give the files their final names; nothing else is left in the folder."""
+        for writer in self._writers.values():
+            writer.close()
+        self.log.close()
+        self._fates.discard()
+        (self._folder / STATE_FILE).unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""Which files of a cache were found to be whole, so that they are read again only when one was touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from seqlab.data.inputs import Stamp, stamp_of
+from seqlab.durable import write_json
+
+CHECKED_FILE = "checked.json"
+_STAMPS = TypeAdapter(dict[str, Stamp])
+
+
+def is_untouched(folder: Path) -> bool:
+    """Tell whether all files below the subfolders are as they were when they were checked."""
+    try:
+        return _STAMPS.validate_json((folder / CHECKED_FILE).read_bytes()) == _stamps(folder)
+    except (OSError, ValidationError):
+        return False
+
+
+def remember_checked(folder: Path) -> None:
+    """Note that the files are whole."""
+    write_json(folder / CHECKED_FILE, _stamps(folder))
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    return {str(path.relative_to(folder)): stamp_of(path) for path in sorted(folder.glob("*/*"))}

@@ -1,0 +1,87 @@
+"""Which text a cache was made from: the SHA-256 of each file, computed again only where the file was touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from seqlab.data.columns import parse_column
+from seqlab.data.config import DataConfig
+from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.readers import require_file
+from seqlab.durable import write_json
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in nanoseconds: while both stay, the content is taken to stay too."""
+Hashes = dict[str, tuple[Stamp, str]]  # by absolute path
+
+HASHES_FILE = "inputs.json"
+_HASHES = TypeAdapter(Hashes)
+
+
+def hash_inputs(config: DataConfig, cache: Path) -> dict[str, str]:
+    """Give the SHA-256 of each input file, by path; files that `cache` remembers and that are untouched are not read.
+
+    Raises FileNotFoundError for a missing one.
+    """
+    hashes = _hashes_of(config, cache)
+    return {str(path): hashes[str(path.resolve())][1] for path in _input_paths(config)}
+
+
+def remember_inputs(config: DataConfig, cache: Path) -> None:
+    """Write the hashes into a cache, unless it has them."""
+    hashes = _hashes_of(config, cache)
+    if hashes != _read_hashes(cache):
+        write_json(cache / HASHES_FILE, hashes)
+
+
+def corpus_key(corpus: ParallelCorpus) -> str:
+    """Tell corpora apart by their content."""
+    return key_of([(_hash_file(side.path, stamp_of(side.path)), side.kind, side.column) for side in corpus.sides])
+
+
+def key_of(value: object) -> str:
+    """Hash what can be written as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what changes when a file does; raises FileNotFoundError or ValueError where it is none."""
+    require_file(path)
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _hash_file(path: Path, stamp: Stamp) -> str:
+    """Return the SHA-256 of a file; `stamp` is only there so that an untouched file is read once in a process."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _input_paths(config: DataConfig) -> list[Path]:
+    specs = [*config.train_src, *config.train_tgt, *config.test_src, *config.test_tgt]
+    if config.valid_src is not None and config.valid_tgt is not None:
+        specs += [config.valid_src, config.valid_tgt]
+    return list(dict.fromkeys(parse_column(spec).path for spec in specs))
+
+
+def _hashes_of(config: DataConfig, cache: Path) -> Hashes:
+    known = _read_hashes(cache)
+    hashes: Hashes = {}
+    for path in _input_paths(config):
+        stamp, name = stamp_of(path), str(path.resolve())
+        known_stamp, known_hash = known.get(name, (None, ""))
+        hashes[name] = (stamp, known_hash if known_stamp == stamp else _hash_file(path, stamp))
+    return hashes
+
+
+def _read_hashes(cache: Path) -> Hashes:
+    try:
+        return _HASHES.validate_json((cache / HASHES_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return {}

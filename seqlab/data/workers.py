@@ -1,0 +1,153 @@
+"""Work on blocks of text in several processes, with the results in the order of the blocks."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar
+
+from seqlab.data.parallel import ParallelCorpus
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BYTES_PER_WORKER = 4 << 20
+"""Size of the files for which another process pays: it takes half a second to start."""
+AHEAD = 2
+"""Blocks per process that are handed out or done before their turn: memory grows with it."""
+_BOOT = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+from seqlab.data.workers import serve
+serve()
+"""
+
+
+def worker_count(corpora: Sequence[ParallelCorpus]) -> int:
+    """Return how many processes are worth it for so much text on this machine; 1 is the caller itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    paths = {side.path for corpus in corpora for side in corpus.sides}
+    return max(1, min(cores, sum(path.stat().st_size for path in paths if path.is_file()) // BYTES_PER_WORKER))
+
+
+class Workers:
+    """Processes that apply functions; with a count of 1 the caller does the work itself.
+
+    They are plain processes rather than those of `multiprocessing`, which would import the user's script anew, and
+    train in each of them where the script has no guard. They end when their input does, also when the caller is
+    killed.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"`workers` must be at least 1, but is {count} instead.")
+        self._count = count
+        self._processes: list[_Process] = []
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield `function(item)` for each item, in order; only a few items are held at a time.
+
+        The function, the items and the results are pickled. An exception of the function is raised here.
+        """
+        if self._count == 1:
+            yield from map(function, items)
+            return
+        self._start()
+        pickled = pickle.dumps(function)
+        threads = ThreadPoolExecutor(self._count)  # each waits for one process
+        pending: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                if len(pending) == AHEAD * self._count:
+                    yield pending.popleft().result()
+                pending.append(threads.submit(self._apply, pickled, item))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _start(self) -> None:
+        while len(self._processes) < self._count:
+            self._processes.append(_Process())
+            self._idle.put(self._processes[-1])
+
+    def _apply(self, function: bytes, item: Any) -> Any:
+        process = self._idle.get()
+        try:
+            return process.apply(function, item)
+        finally:
+            self._idle.put(process)
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for process in self._processes:
+            process.close()
+
+
+class _Process:
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},  # the processes are the threads
+        )
+        self._function = b""
+        self._send(sys.path)
+
+    def apply(self, function: bytes, item: Any) -> Any:
+        try:
+            self._send((None if function is self._function else function, item))
+            self._function = function
+            assert self._process.stdout is not None
+            done, result = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+            status = self._process.wait()
+            raise RuntimeError(
+                f"A process that prepares text ended with status {status}"
+                f"{': memory may have run out' if status == -signal.SIGKILL else ''}."
+            ) from None
+        if not done:
+            raise result
+        return result
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _send(self, value: Any) -> None:
+        assert self._process.stdin is not None
+        pickle.dump(value, self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.flush()
+
+
+def serve() -> None:
+    """Be one of the processes: apply functions to what comes in on standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the caller ends this one
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not come between the answers
+    function: Callable[[Any], Any] | None = None
+    while True:
+        try:
+            pickled, item = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            function = pickle.loads(pickled) if pickled is not None else function
+            assert function is not None
+            answer = (True, function(item))
+        except Exception as error:
+            answer = (False, error)
+        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+        answers.flush()

@@ -1,0 +1,60 @@
+"""What is made on the way to a cache, in a folder beside it: whoever comes after a kill finds it there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from seqlab.data.inputs import corpus_key
+from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.rows import ArrayWriter, open_array
+from seqlab.data.survey import OnProgress, Survey, survey
+from seqlab.data.workers import Workers
+from seqlab.durable import write_json
+
+KEY_CHARS = 16  # of a SHA-256, in the names of folders
+
+
+def workspace_of(cache: Path) -> Path:
+    return cache.with_name(cache.name + ".tmp")
+
+
+@contextmanager
+def workspace(cache: Path) -> Iterator[Path]:
+    """Give the folder; where the input is bad or the disk is full, it is removed."""
+    folder = workspace_of(cache)
+    try:
+        yield folder
+    except (ValueError, OSError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def kept_survey(corpus: ParallelCorpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
+    """Survey a corpus, or open what an earlier survey of the same text left in a workspace."""
+    place = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
+    try:
+        return _open_survey(place, corpus)
+    except ValueError:
+        shutil.rmtree(place, ignore_errors=True)
+    found = survey(corpus, workers, on_progress)
+    place.mkdir(parents=True)
+    for name, hashes in (("src_hashes", found.src_hashes), ("tgt_hashes", found.tgt_hashes)):
+        with ArrayWriter(place / name, np.uint64) as writer:
+            writer.append(hashes)
+    write_json(place / "survey.json", {"chars_ratio": found.chars_ratio})
+    return _open_survey(place, corpus)
+
+
+def _open_survey(place: Path, corpus: ParallelCorpus) -> Survey:
+    src_hashes, tgt_hashes = (open_array(place / name, check=True) for name in ("src_hashes", "tgt_hashes"))
+    try:
+        chars_ratio = float(json.loads((place / "survey.json").read_text("utf-8"))["chars_ratio"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{place}: holds no whole survey ({error}).") from error
+    return Survey(corpus, src_hashes, tgt_hashes, chars_ratio)
