@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from seqlab.data.prepare import prepare
+from seqlab.data.vocabulary import training_lines
 from seqlab.durable import write_json
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
@@ -19,7 +20,6 @@ from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
-from seqlab.data.vocabulary import training_lines
 from seqlab.text import train_tokenizer
 
 SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
