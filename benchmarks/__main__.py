@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import decoding, growth, quality, training
+from benchmarks import decoding, growth, preparation, quality, training
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, QUICK, Scale
 
-TASKS = {"training": training, "decoding": decoding, "quality": quality, "growth": growth}
+TASKS = {"training": training, "decoding": decoding, "quality": quality, "growth": growth, "preparation": preparation}
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -14,6 +14,8 @@ WORKERS = (
     "growth",
     "growth_corpora",
     "peak",
+    "preparation",
+    "preparation_corpus",
     "prepare_decoding",
     "prepare_training",
     "quality_marian",

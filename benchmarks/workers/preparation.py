@@ -1,0 +1,74 @@
+"""Turn the lines of a corpus into ids: by seqlab into training's cache, by a library alone into nothing."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import sentencepiece
+import tokenizers
+
+from benchmarks.records import Json
+from benchmarks.workers.memory import peak_memory_mb
+from seqlab.data.config import DataConfig
+from seqlab.data.prepare import prepare
+from seqlab.text import load_tokenizer
+
+BATCH = 10_000
+"""Lines that a library is given at a time."""
+
+
+def run(job: Json) -> Json:
+    """Job: system, kind (of tokenizer), folder, suffix (of the files), processes. Gives seconds and tokens."""
+    measure = _seqlab(job) if job["system"] == "seqlab" else _library(job)
+    started = time.perf_counter()
+    tokens = measure()
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "tokens": tokens, "memory_mb": peak_memory_mb()}
+
+
+def _seqlab(job: Json) -> Callable[[], int]:
+    folder = Path(job["folder"])
+    tokenizer = load_tokenizer(folder / job["kind"])
+    config = DataConfig(
+        train_src=[str(folder / f"train.src{job['suffix']}")],
+        train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
+        valid_src=str(folder / "valid.src"),
+        valid_tgt=str(folder / "valid.tgt"),
+        max_length=10_000,  # nothing is dropped: the libraries encode all lines too
+        max_length_ratio=1e9,
+    )
+    cache = folder / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+
+    def measure() -> int:
+        data = prepare(config, tokenizer, tokenizer, cache, num_workers=job["processes"])
+        return sum(len(rows.values) for rows in (data.train.src, data.train.tgt))
+
+    return measure
+
+
+def _library(job: Json) -> Callable[[], int]:
+    """Encode with all threads of the library, which was told their number by its environment or is here."""
+    folder = Path(job["folder"])
+    content = (folder / job["kind"] / "tokenizer.model").read_bytes()
+    if job["kind"] == "bpe":
+        model = tokenizers.Tokenizer.from_str(content.decode())
+        # The space in front is what seqlab's tokenizer puts there.
+        return lambda: sum(
+            len(encoding.ids)
+            for lines in _batches(folder)
+            for encoding in model.encode_batch_fast([f" {line}" for line in lines])
+        )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=content)
+    return lambda: sum(
+        len(ids) for lines in _batches(folder) for ids in processor.encode(lines, num_threads=job["processes"])
+    )
+
+
+def _batches(folder: Path) -> Iterator[list[str]]:
+    for side in ("src", "tgt"):
+        with (folder / f"train.{side}").open(encoding="utf-8", newline="\n") as file:
+            while lines := [line.removesuffix("\n") for line in islice(file, BATCH)]:
+                yield lines

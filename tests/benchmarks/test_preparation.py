@@ -1,0 +1,44 @@
+"""The preparation benchmark at its smallest: same tokens everywhere, and seqlab in all its settings."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from reference.tiny_benchmark import TINY, call_worker
+
+from benchmarks import machine, preparation
+from benchmarks.__main__ import make_parser
+from benchmarks.workers.preparation_corpus import write_recombined
+
+
+def test_every_setting_counts_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    options = ["preparation", "--quick", "--pairs", "300", "--threads", "2", "--work_dir", str(tmp_path)]
+    report = preparation.run(make_parser().parse_args(options), TINY)
+    assert not report.failed_checks
+    assert len(report.checks) == 2
+    assert {(row.system, row.setting) for row in report.rows} == {
+        *(
+            ("seqlab", f"{kind}, plain, {count}")
+            for kind in preparation.LIBRARIES
+            for count in ("1 process", "2 processes")
+        ),
+        *(("seqlab", f"{kind}, gzip, 2 processes") for kind in preparation.LIBRARIES),
+        ("tokenizers", "bpe, plain, threads"),
+        ("sentencepiece", "sentencepiece_bpe, plain, threads"),
+    }
+    assert all(row.more["lines_per_second"] > 0 for row in report.rows)
+    assert report.rows[0].ratio == 1
+
+
+def test_recombined_pairs_are_halves_of_real_ones(tmp_path: Path) -> None:
+    pairs = [("a b c d", "e f g h"), ("i j", "k l")]
+    write_recombined(tmp_path, pairs, 50)
+    src, tgt = ((tmp_path / f"train.{side}").read_text().splitlines() for side in ("src", "tgt"))
+    assert set(zip(src, tgt, strict=True)) <= {
+        *(("a b c d", "e f g h"), ("i j", "k l")),
+        *(("a b j", "e f l"), ("i c d", "k g h")),
+    }
+    assert len(src) == 50
+    assert gzip.decompress((tmp_path / "train.src.gz").read_bytes()) == (tmp_path / "train.src").read_bytes()
