@@ -76,6 +76,7 @@ class ParallelCorpus:
         sides = zip_longest(self.src.blocks(BLOCK_PAIRS), self.tgt.blocks(BLOCK_PAIRS), fillvalue=nothing)
         for src, tgt in sides:
             if len(src) != len(tgt):
+                PairBlock(src, tgt).lines()  # what is no text is named first: it may be why the lines do not match
                 rest = [(len(src), len(tgt)), *((len(src), len(tgt)) for src, tgt in sides)]
                 raise self._unequal(*(start + sum(counts) for counts in zip(*rest, strict=True)))
             yield PairBlock(src, tgt)

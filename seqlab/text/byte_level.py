@@ -1,5 +1,6 @@
 """Byte-pair encoding over bytes, by Hugging Face `tokenizers`."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -12,6 +13,9 @@ from seqlab.text.words import WordMemory, packed
 
 # The model underneath knows no special tokens, which it would find in the text; its ids start after them instead.
 _FIRST_ID = len(SPECIAL_TOKENS)
+
+# What a line cannot have if it is to be cut at its spaces: a run of whitespace may be a piece of its own.
+_SPACES = re.compile(r"\s\s|^\s|\s\Z")
 
 # How byte-level models write bytes as characters: those that print stand for themselves, the others follow from U+0100.
 _PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -53,9 +57,7 @@ class ByteLevelBpe:
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
         return [
-            # A run of spaces may be a piece of its own.
-            packed(self._segment(f" {line}")) if "  " in line or line.endswith(" ") else self._words.encode(line)
-            for line in lines
+            packed(self._segment(f" {line}")) if _SPACES.search(line) else self._words.encode(line) for line in lines
         ]
 
     def _segment(self, text: str) -> list[int]:
