@@ -21,7 +21,8 @@ def full_disk_explained(folder: RunFolder) -> Iterator[None]:
         kept = "no checkpoint was written yet"
         if steps:
             kept = f"the last whole checkpoint is {folder.checkpoints / checkpoint_name(steps[-1])}"
-        free = shutil.disk_usage(folder.path).free / 1e6
+        there = next(path for path in (folder.path, *folder.path.parents) if path.exists())  # a new run is gone again
+        free = shutil.disk_usage(there).free / 1e6
         raise OSError(
             error.errno,
             f"The disk of {folder.path} is full ({free:.1f} MB free; {error.strerror}): {kept}. Make room and give the "
