@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from seqlab.data.config import DataConfig
-from seqlab.data.encoded import PairsWriter
+from seqlab.data.encoded import PairRows, PairsWriter
+from seqlab.data.rows import Rows
 from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model
@@ -56,13 +57,13 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
 def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
     """Write a validation set as training keeps it."""
     folder.cache.mkdir()
-    with PairsWriter(
-        folder.cache / "valid", src_tokenizer.vocab_size, tgt_tokenizer.vocab_size, with_text=False
-    ) as writer:
-        writer.start_corpus("a", "b")
-        pairs = LINES[:VALID_PAIRS], LINES[VALID_PAIRS : 2 * VALID_PAIRS]
-        ids = src_tokenizer.encode(pairs[0]), tgt_tokenizer.encode(pairs[1])
-        writer.extend(ids, pairs, np.arange(1, VALID_PAIRS + 1))
+    sizes = src_tokenizer.vocab_size, tgt_tokenizer.vocab_size
+    writer = PairsWriter(folder.cache / "valid", *sizes, with_text=False)
+    writer.start_corpus("a", "b")
+    src = Rows.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
+    tgt = Rows.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
+    writer.extend(PairRows(src, tgt, [], np.arange(1, VALID_PAIRS + 1)))
+    writer.close()
 
 
 def write_weights(
