@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from seqlab.cli.parser import Parser
+from seqlab.world import ALONE, World
 
 if TYPE_CHECKING:
     from seqlab.inference import Run
@@ -32,16 +33,18 @@ def add_inference_options(parser: Parser) -> None:
     )
 
 
-def load_named_runs(arguments: argparse.Namespace) -> "Run":
-    """Load the runs that were named; raises ValueError as `seqlab.load` does."""
+def load_named_runs(arguments: argparse.Namespace, world: World = ALONE) -> "Run":
+    """Load the runs that were named, to be used by all ranks together; raises ValueError as `seqlab.load` does."""
     from seqlab.export.load import load
 
-    return load(
-        arguments.runs,
-        arguments.checkpoint,
-        arguments.device,
-        arguments.precision,
-        engine=arguments.engine,
-        quantization=arguments.quantization,
-        threads=arguments.threads,
-    )
+    with world.main_first():  # which may have to export them
+        run = load(
+            arguments.runs,
+            arguments.checkpoint,
+            world.device_name(arguments.device),
+            arguments.precision,
+            engine=arguments.engine,
+            quantization=arguments.quantization,
+            threads=world.threads() if arguments.threads is None else arguments.threads,
+        )
+    return run.shared(world)

@@ -89,15 +89,24 @@ def run(arguments: argparse.Namespace) -> int:
         print_fields(arguments.recipe, overrides, run_dir)
         return 0
 
-    from seqlab.runs import RunFolder
     from seqlab.training import train
+    from seqlab.world import joined
+
+    overwrite = arguments.overwrite
+    with joined() as world:
+        config = world.on_main(lambda: _checked_config(arguments.recipe, overrides, run_dir, overwrite))
+        train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
+        logger.info("trained: %s (next: seqlab translate %s < FILE)", run_dir, run_dir)
+    return 0
+
+
+def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool) -> "Config":
+    """Build the config, but refuse a folder first: a recipe writes data there."""
+    from seqlab.runs import RunFolder
     from seqlab.training.begin import check_folder
 
-    check_folder(RunFolder(run_dir), arguments.overwrite)  # before a recipe writes data there
-    config = make_config(arguments.recipe, overrides, run_dir, arguments.overwrite)
-    train(config, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
-    logger.info("trained: %s (next: seqlab translate %s < FILE)", run_dir, run_dir)
-    return 0
+    check_folder(RunFolder(run_dir), overwrite)
+    return make_config(recipe, overrides, run_dir, overwrite)
 
 
 def make_config(

@@ -7,6 +7,7 @@ translated and written before the next is read.
 import argparse
 import json
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -18,6 +19,7 @@ from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_search_options, search_values
+from seqlab.world import joined
 
 if TYPE_CHECKING:
     from seqlab.inference import Translation
@@ -43,7 +45,7 @@ def make_parser() -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Translate block by block."""
+    """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.inference.lines import line_blocks, write_lines
 
     options = {**search_values(arguments), "need_scores": arguments.json}
@@ -51,24 +53,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("more than one hypothesis per line needs --json")
     if arguments.batch_tokens is not None:
         options["batch_tokens"] = arguments.batch_tokens
-    trained = load_named_runs(arguments)
-    with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
-        buffer_lines = arguments.buffer_lines
-        if buffer_lines is None:
-            buffer_lines = 1 if stream.isatty() else BUFFER_LINES
-        prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, 1
-        with progress_bar(stream, output) as advance:
-            for lines in line_blocks(stream, name, buffer_lines):
-                forced = prefixes.take(len(lines))
-                translations = trained.translate_detailed(
-                    lines, prefixes=forced, progress=advance, first_line=first_line, **options
-                )
-                first_line += len(lines)
-                write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
-                replaced += sum(translation.control_characters for translation in translations)
-        prefixes.check_end()
-    if replaced:
-        logger.warning("control characters in the translations: %d became spaces", replaced)
+    with joined() as world:
+        trained = load_named_runs(arguments, world)
+        if not world.is_main:  # what it translates comes from the main rank, which alone writes
+            arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None
+        with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
+            buffer_lines = arguments.buffer_lines
+            if buffer_lines is None:
+                buffer_lines = 1 if stream.isatty() else BUFFER_LINES
+            prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, 1
+            blocks = ((lines, prefixes.take(len(lines))) for lines in line_blocks(stream, name, buffer_lines))
+            with world.only_main(progress_bar(stream, output)) as advance:
+                for lines, forced in world.from_main(blocks):
+                    translations = trained.translate_detailed(
+                        lines, prefixes=forced, progress=advance, first_line=first_line, **options
+                    )
+                    first_line += len(lines)
+                    write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
+                    replaced += sum(translation.control_characters for translation in translations)
+            prefixes.check_end()
+        if replaced:
+            logger.warning("control characters in the translations: %d became spaces", replaced)
     return 0
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from seqlab.data.batch import Seq2SeqBatch, collate
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.data.config import DataConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
-from seqlab.data.plan import cut, length_order, plan_chunk
+from seqlab.data.plan import Indices, cut, length_order, plan_chunk
 from seqlab.data.rows import Rows
+from seqlab.data.share import share
 from seqlab.text import Tokenizer
 
 
@@ -28,32 +31,20 @@ class Position:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """The micro-steps of one update."""
+    """One rank's micro-steps of an update; tokens are counted over all ranks."""
 
     position: Position
     epoch: float
     """Times through the corpora when this step is done."""
     micro_steps: list[Seq2SeqBatch]
-
-    @property
-    def num_tgt_tokens(self) -> int:
-        """Return the predicted tokens, ends of sentence counted."""
-        return sum(batch.num_tgt_tokens for batch in self.micro_steps)
-
-    @property
-    def num_src_tokens(self) -> int:
-        """Return the source tokens, ends of sentence counted."""
-        return sum(int(batch.src_lengths.sum()) for batch in self.micro_steps)
-
-    @property
-    def padded_tgt_tokens(self) -> int:
-        """Return the places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
-        return sum(batch.tgt_in.numel() for batch in self.micro_steps if batch.tgt_in is not None)
-
-    @property
-    def padded_src_tokens(self) -> int:
-        """Return the places of the source tensors."""
-        return sum(batch.src.numel() for batch in self.micro_steps)
+    num_src_tokens: int
+    """Source tokens, ends of sentence counted."""
+    num_tgt_tokens: int
+    """Predicted tokens, ends of sentence counted."""
+    padded_src_tokens: int
+    """Places of the source tensors."""
+    padded_tgt_tokens: int
+    """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +52,32 @@ class _Chunk:
     indices: NDArray[np.int64]  # of the corpus
     src: Rows
     tgt: Rows
-    steps: list[list[NDArray[np.int64]]]  # indices into the above
+    src_lengths: Indices  # special ids counted
+    tgt_lengths: Indices
+    steps: list[list[Indices]]  # indices into the above
 
 
 class Sampler:
     """Yield training steps for ever, epoch after epoch.
 
     What a step holds is a pure function of (pairs, config, seed, position): nothing is carried from one chunk to the
-    next, so a run continues at any position after replaying the plan of a single chunk.
+    next, so a run continues at any position after replaying the plan of a single chunk. Of `world_size` samplers with
+    the same arguments each yields its rank's part of the same steps.
     """
 
     def __init__(
-        self, pairs: EncodedPairs, config: DataConfig, seed: int, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer
+        self,
+        pairs: EncodedPairs,
+        config: DataConfig,
+        seed: int,
+        src_tokenizer: Tokenizer,
+        tgt_tokenizer: Tokenizer,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self._pairs = pairs
+        self._rank, self._world_size = rank, world_size
         self._config = config
         self._seed = seed
         self._tokenizers = (src_tokenizer, tgt_tokenizer)
@@ -98,9 +101,8 @@ class Sampler:
             for number in range(first_chunk, len(chunks)):
                 chunk = self._plan(epoch, number, chunks[number])
                 for step in range(first_step, len(chunk.steps)):
-                    micro_steps = [self._collate(chunk, rows) for rows in chunk.steps[step]]
                     done = epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
-                    yield TrainingStep(Position(epoch, number, step), done, micro_steps)
+                    yield self._step(chunk, Position(epoch, number, step), done)
                 first_step = 0
             epoch, first_chunk, first_step = epoch + 1, 0, 0
 
@@ -111,14 +113,35 @@ class Sampler:
         if self._config.subword_sampling > 0:
             src = self._sample(0, src, self._pairs.src_text, indices, draw_seed(self._seed, epoch, number, 0))
             tgt = self._sample(1, tgt, self._pairs.tgt_text, indices, draw_seed(self._seed, epoch, number, 1))
+        src_lengths, tgt_lengths = src.lengths + 1, tgt.lengths + 1
         steps = plan_chunk(
-            src.lengths + 1,
-            tgt.lengths + 1,
+            src_lengths,
+            tgt_lengths,
             rng,
             batch_tokens=self._config.batch_tokens,
             micro_batch_tokens=self._config.micro_batch_tokens,
         )
-        return _Chunk(indices, src, tgt, steps)
+        return _Chunk(indices, src, tgt, src_lengths, tgt_lengths, steps)
+
+    def _step(self, chunk: _Chunk, position: Position, epoch: float) -> TrainingStep:
+        """Collate this rank's part of a step."""
+        micro_steps = chunk.steps[position.step]
+        shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
+        # A rank with fewer micro-steps predicts nothing in the last one: every rank takes part in every exchange.
+        own = [
+            self._collate(chunk, rows) if len(rows) else _idle(self._collate(chunk, micro_steps[0][:1]))
+            for rows in shares[self._rank]
+        ]
+        parts = [rows for rows in chain(*shares) if len(rows)]
+        return TrainingStep(
+            position,
+            epoch,
+            own,
+            num_src_tokens=sum(int(chunk.src_lengths[rows].sum()) for rows in parts),
+            num_tgt_tokens=sum(int(chunk.tgt_lengths[rows].sum()) for rows in parts),
+            padded_src_tokens=sum(len(rows) * int(chunk.src_lengths[rows].max()) for rows in parts),
+            padded_tgt_tokens=sum(len(rows) * int(chunk.tgt_lengths[rows].max()) for rows in parts),
+        )
 
     def _sample(self, side: int, rows: Rows, text: Rows | None, indices: NDArray[np.int64], seed: int) -> Rows:
         if text is None:
@@ -129,7 +152,7 @@ class Sampler:
         limit = self._config.max_length
         return Rows.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
 
-    def _collate(self, chunk: _Chunk, rows: NDArray[np.int64]) -> Seq2SeqBatch:
+    def _collate(self, chunk: _Chunk, rows: Indices) -> Seq2SeqBatch:
         tokenizer = self._tokenizers[1]
         return collate(
             [chunk.src[row] for row in rows],
@@ -139,6 +162,12 @@ class Sampler:
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
         )
+
+
+def _idle(batch: Seq2SeqBatch) -> Seq2SeqBatch:
+    """Keep the shape of a batch, but predict nothing."""
+    assert batch.tgt_out is not None
+    return replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE), num_tgt_tokens=0)
 
 
 def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:

@@ -5,10 +5,12 @@ from typing import Any
 
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import refuse_newlines
+from seqlab.inference.shared_engine import SharedEngine
 from seqlab.inference.translator import Translation, Translator
 from seqlab.runs.validate import build
 from seqlab.search.config import SearchConfig
 from seqlab.text import Tokenizer
+from seqlab.world import World
 
 
 class Run:
@@ -28,6 +30,18 @@ class Run:
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.translator = Translator(
             engine, src_tokenizer, tgt_tokenizer, max_src_tokens=max_src_tokens, max_length=max_length
+        )
+
+    def shared(self, world: World) -> "Run":
+        """Give the same run on several ranks: all are given the same lines, and each computes its part of them."""
+        if world.is_alone:
+            return self
+        return Run(
+            SharedEngine(self.engine, world),
+            self.src_tokenizer,
+            self.tgt_tokenizer,
+            max_src_tokens=self.translator.max_src_tokens,
+            max_length=self.translator.max_length,
         )
 
     def translate(self, lines: Sequence[str], **options: Any) -> list[str]:

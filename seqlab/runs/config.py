@@ -46,7 +46,10 @@ class TrainingConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads; null takes all cores."""
+    """CPU threads of each process; null takes all cores, divided among the processes of the machine."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What the processes that torchrun started have in common: with `ddp` each holds all weights, with `fsdp` they
+    divide weights, gradients and optimizer state among them, for models that do not fit one device."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -101,6 +104,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.keep_best",
         "training.device",
         "training.threads",
+        "training.parallel",
         "data.prefetch_steps",
     }
 )

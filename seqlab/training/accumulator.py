@@ -11,36 +11,57 @@ from seqlab.data.batch import Seq2SeqBatch
 from seqlab.nn.dropout import drawing_from
 from seqlab.objectives import Objective, StepContext
 from seqlab.training.machine import Machine
+from seqlab.training.parallel import parallelised, without_exchange
+
+
+class LossModule(nn.Module):
+    """A model and its objective in one forward pass: also where the loss itself uses a weight, as the projection's."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model, self.objective = model, objective
+
+    def forward(self, batch: Seq2SeqBatch, context: StepContext) -> dict[str, Tensor]:
+        """Name the sums of a micro-step: `total`, which is differentiable, `count` and the objective's logs."""
+        loss = self.objective(self.model, batch, context)
+        return {"total": loss.total, "count": loss.count, **loss.logs}
 
 
 class Accumulator:
-    """Add the gradients of micro-steps to those of a model and of an objective that has parameters."""
+    """Add the gradients of micro-steps to those of a model and of an objective that has parameters.
+
+    Both are moved to the device. On several ranks the gradients are the mean over the ranks.
+    """
 
     def __init__(self, model: nn.Module, objective: Objective, machine: Machine, seed: int) -> None:
-        self.model, self.objective, self.machine, self.seed = model, objective, machine, seed
+        self.machine, self.seed = machine, seed
+        self.world_size = machine.world.world_size
+        self.module = parallelised(LossModule(model, objective), machine)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """What is optimised: the model's parameters and the objective's own."""
-        modules = [self.model, self.objective] if isinstance(self.objective, nn.Module) else [self.model]
-        return [p for module in modules for p in module.parameters() if p.requires_grad]
+        return [p for p in self.module.parameters() if p.requires_grad]
 
-    def backward(self, micro_steps: Sequence[Seq2SeqBatch], context: StepContext) -> dict[str, Tensor]:
-        """Run all micro-steps, leaving the sum of their gradients; return the sums of their losses, counts and logs."""
+    def backward(self, micro_steps: Sequence[Seq2SeqBatch], context: StepContext) -> dict[str, float]:
+        """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs."""
         sums: dict[str, Tensor] = {}
         for index, micro_step in enumerate(micro_steps):
             generator = self._generator(context.step, index)
             batch = micro_step.to(self.machine.device)
-            with drawing_from(generator), self.machine.autocast():
-                loss = self.objective(self.model, batch, replace(context, generator=generator))
-            loss.total.backward()
-            for name, value in {"total": loss.total.detach(), "count": loss.count, **loss.logs}.items():
-                sums[name] = sums[name] + value if name in sums else value
-        return sums
+            with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
+                with drawing_from(generator), self.machine.autocast():
+                    found = self.module(batch, replace(context, generator=generator))
+                found["total"].backward()
+            for name, value in found.items():
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        return self.machine.world.total({name: float(value) for name, value in sums.items()})
 
     def _generator(self, step: int, micro_step: int) -> torch.Generator:
-        """Seed by (seed, step, micro-step): no generator's state has to be saved, and no rank disturbs another."""
-        words = np.random.SeedSequence((self.seed, step, micro_step)).generate_state(1, np.uint64)
+        """Seed by (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""
+        rank = self.machine.world.rank
+        sequence = np.random.SeedSequence((self.seed, step, micro_step), spawn_key=(rank,) if rank else ())
+        words = sequence.generate_state(1, np.uint64)
         seed = int(words[0]) % 2**63
         if self.machine.device.type == "cuda":
             with torch.cuda.device(self.machine.device):  # torch seeds the current device only

@@ -20,6 +20,7 @@ from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
 from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
+from seqlab.world import World
 
 try:
     import fcntl
@@ -39,6 +40,8 @@ SET_UP_NAMES = {
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
+TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
+"""Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
 FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
 """Fields of the model that may differ from those of the run that training starts from."""
 
@@ -115,6 +118,32 @@ def settle(folder: RunFolder) -> None:
         moving.rmdir()
 
 
+@contextmanager
+def settled(folder: RunFolder) -> Iterator[None]:
+    """Settle a folder before this context, and again after it, however it ends."""
+    try:
+        settle(folder)
+        yield
+    finally:
+        settle(folder)
+
+
+def was_restarted(folder: RunFolder) -> bool:
+    """Tell whether torchrun started this process anew after a failure, for the run that is there: it goes on."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0 or not folder.exists():
+        return False
+    return folder.read_description().get(TORCHRUN_ID) == os.environ.get(TORCHRUN_VARIABLE)
+
+
+def refuse_separate_folder(folder: RunFolder, world: World) -> None:
+    """Raise ValueError where this rank's machine does not see the folder that the main rank has made."""
+    if not folder.path.is_dir():
+        raise ValueError(
+            f"Rank {world.rank} does not see the run folder {folder.path.absolute()} that rank 0 has made: with "
+            "several machines it must lie on a file system that all of them share, under the same path."
+        )
+
+
 def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
@@ -156,6 +185,7 @@ def describe(run: TrainingRun, command: Sequence[str]) -> None:
         "longest_src_tokens": int(run.data.train.src.lengths.max()),
         "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
         "machine": asdict(fingerprint(run.machine)),
+        TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         "parameters": sum(p.numel() for p in run.model.parameters()),
     }
     write_json(run.folder.description_file, description)

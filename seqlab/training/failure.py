@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -28,15 +29,11 @@ def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
         yield
     except NonFiniteUpdate as error:
         step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
-        batches: dict[str, Tensor] = {}
-        for number, batch in enumerate(data.micro_steps):
-            for item in fields(batch):
-                value = getattr(batch, item.name)
-                if value is not None:
-                    batches[f"{number}.{item.name}"] = torch.as_tensor(value)
-        folder = run.folder.path / "failures"
-        written = write_checkpoint(folder, step, {WEIGHTS: run.weights(), BATCHES: batches}, {"reason": str(error)})
-        pairs = [index for batch in data.micro_steps for index in batch.indices.tolist()]
+        micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
+        tensors = {WEIGHTS: run.gathered(run.weights()), BATCHES: _tensors_of(micro_steps)}
+        folder, state = run.folder.path / "failures", {"reason": str(error)}
+        written = run.machine.world.on_main(lambda: write_checkpoint(folder, step, tensors, state))
+        pairs = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
         shown = "; ".join(run.data.train.locate(index) for index in pairs[:3])
         raise FailedStep(
             f"Step {step} came out non-finite ({error}). Its {len(pairs)} pairs (the first: {shown}), and the weights "
@@ -45,8 +42,18 @@ def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
         ) from error
 
 
+def _tensors_of(micro_steps: list[Seq2SeqBatch]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number, batch in enumerate(micro_steps):
+        for item in fields(batch):
+            value = getattr(batch, item.name)
+            if value is not None:
+                tensors[f"{number}.{item.name}"] = torch.as_tensor(value)
+    return tensors
+
+
 def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Seq2SeqBatch]]:
-    """Read a failed step: the weights and the micro-steps that replay it; dropout follows from seed and step."""
+    """Read a failed step: the weights and the micro-steps that replay it; dropout follows from seed, step and rank."""
     tensors = read_tensors(folder, BATCHES)
     micro_steps: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

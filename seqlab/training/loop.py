@@ -27,22 +27,22 @@ def fit(run: TrainingRun) -> None:
     Raises:
         Interrupted: SIGTERM or Ctrl-C; a checkpoint of the last step was written.
         FailedStep: the gradient was not finite; what replays the step was written.
+        LostRank: another rank has ended.
     """
     if _is_finished(run):
         return
-    config, progress = run.config, run.progress
-    sampler = Sampler(run.data.train, config.data, config.seed, run.src_tokenizer, run.tgt_tokenizer)
+    config, progress, world = run.config, run.progress, run.machine.world
     run.model.train()
     minutes_before, started = progress.minutes, time.monotonic()
 
     def read_clock() -> None:
-        progress.minutes = minutes_before + (time.monotonic() - started) / 60
+        """Agree with all ranks on the time: whether training ends depends on it."""
+        progress.minutes = world.highest(minutes_before + (time.monotonic() - started) / 60)
 
-    steps = sampler.steps(after=progress.position)
     with (
-        StopRequest() as request,
-        Prefetch(steps, config.data.prefetch_steps) as prefetched,
-        ProgressBar(config.training, progress) as bar,
+        StopRequest(world) as request,
+        Prefetch(_sampler(run).steps(after=progress.position), config.data.prefetch_steps) as prefetched,
+        ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
         step_started = time.monotonic()
         for data in prefetched:
@@ -56,7 +56,7 @@ def fit(run: TrainingRun) -> None:
             if validated:
                 averaged = _validate(run, bar)
                 read_clock()
-            stop = request.signal_number  # read once: a signal that comes later waits for the next step
+            stop = request.signal_number()  # read once: a signal that comes later waits for the next step
             if validated:
                 run.save(averaged)
                 if _is_finished(run):
@@ -68,6 +68,19 @@ def fit(run: TrainingRun) -> None:
             if stop is not None:
                 raise Interrupted(stop, progress.step)
             step_started = time.monotonic()
+
+
+def _sampler(run: TrainingRun) -> Sampler:
+    config, world = run.config, run.machine.world
+    return Sampler(
+        run.data.train,
+        config.data,
+        config.seed,
+        run.src_tokenizer,
+        run.tgt_tokenizer,
+        rank=world.rank,
+        world_size=world.world_size,
+    )
 
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:

@@ -9,14 +9,18 @@ import torch
 
 from seqlab.nn.precision import choose_device, choose_dtype, keep_freed_pages
 from seqlab.runs.config import TrainingConfig
+from seqlab.world import ALONE, World
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The device and its precision, chosen once."""
+    """The device and its precision, chosen once, and the processes that train together."""
 
     device: torch.device
     dtype: torch.dtype
+    world: World = ALONE
+    is_sharded: bool = False
+    """Whether the ranks divide the weights among them (FSDP) instead of each holding all."""
 
     def autocast(self) -> torch.autocast:
         """Give the context that a forward pass runs in: bf16 products, or none."""
@@ -32,21 +36,26 @@ class Fingerprint:
     threads: int
     device: str
     dtype: str
+    world_size: int
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Name what another machine's fingerprint has differently."""
-        own = asdict(self)
+        own, other = asdict(self), {"world_size": 1, **other}
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
-def set_up(config: TrainingConfig) -> Machine:
+def set_up(config: TrainingConfig, world: World = ALONE) -> Machine:
     """Choose device and precision, set the threads and keep freed memory."""
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device)
+    threads = world.threads() if config.threads is None else config.threads
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = choose_device(world.device_name(config.device))
     if device.type == "cpu":
         keep_freed_pages()
-    return Machine(device, choose_dtype(config.precision, device))
+    elif not world.is_alone:
+        torch.cuda.set_device(device)  # what NCCL works on
+    is_sharded = config.parallel == "fsdp" and not world.is_alone
+    return Machine(device, choose_dtype(config.precision, device), world, is_sharded)
 
 
 def fingerprint(machine: Machine) -> Fingerprint:
@@ -57,6 +66,7 @@ def fingerprint(machine: Machine) -> Fingerprint:
         threads=torch.get_num_threads(),
         device=machine.device.type,
         dtype=str(machine.dtype).removeprefix("torch."),
+        world_size=machine.world.world_size,
     )
 
 

@@ -24,8 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def corpus_bar() -> Iterator[OnProgress]:
+def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
     """Show on a terminal how far the corpora are read and encoded; gives the function that is told."""
+    if not is_visible:
+        yield lambda units, done, total: None
+        return
     with counting_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
@@ -40,11 +43,11 @@ def corpus_bar() -> Iterator[OnProgress]:
 class ProgressBar:
     """Show how far training is, when it ends and the latest figures."""
 
-    def __init__(self, config: TrainingConfig, progress: RunProgress) -> None:
+    def __init__(self, config: TrainingConfig, progress: RunProgress, is_visible: bool) -> None:
         self._config = config
         self._first_step, self._first_minutes = progress.step, progress.minutes
         console = Console(stderr=True)
-        self._on_terminal = console.is_terminal
+        self._on_terminal = console.is_terminal and is_visible
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -14,6 +14,10 @@ from seqlab.training.state import TrainingRun
 logger = logging.getLogger(__name__)
 
 
+Changes = dict[str, tuple[Any, Any]]
+"""Dotted keys and their (old, new) values; None for a key that one of the two lacks."""
+
+
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested sections into dotted keys."""
     flat: dict[str, Any] = {}
@@ -25,14 +29,14 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def differing_fields(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """Map each dotted key whose value differs to its (old, new) values; None for a key that one of them lacks."""
+def differing_fields(old: Config, new: Config) -> Changes:
+    """Map each dotted key whose value differs to its values."""
     before, after = flatten(to_dict(old)), flatten(to_dict(new))
     keys = [*before, *(key for key in after if key not in before)]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def check_resumable(folder: RunFolder, config: Config) -> dict[str, tuple[Any, Any]]:
+def check_resumable(folder: RunFolder, config: Config) -> Changes:
     """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
     folder.read_description()
     changes = differing_fields(read_config(folder), config)
@@ -55,12 +59,12 @@ def _columns(specs: str | list[str] | None) -> list[str | None]:
     return [parse_column(spec).column for spec in ([specs] if isinstance(specs, str) else specs or [])]
 
 
-def resume(run: TrainingRun, changes: dict[str, tuple[Any, Any]]) -> None:
+def resume(run: TrainingRun, changes: Changes) -> None:
     """Restore the last checkpoint; warn where the machine is another."""
     steps = checkpoint_steps(run.folder.checkpoints)
     if steps:
         run.restore(steps[-1])
-        run.prune()  # what the last part was ended before it could delete
+        run.machine.world.on_main(run.prune)  # what the last part was ended before it could delete
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)

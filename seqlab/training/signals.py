@@ -4,6 +4,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from seqlab.world import World
+
 
 class Interrupted(Exception):
     """Training was asked to end and did, after writing a checkpoint."""
@@ -17,10 +19,14 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Within this context the first SIGTERM or SIGINT is remembered; a second SIGINT raises KeyboardInterrupt."""
+    """Within this context the first SIGTERM or SIGINT is remembered; a second SIGINT raises KeyboardInterrupt.
 
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
+    Not so on several ranks: there torchrun passes on a Ctrl-C that the terminal may have sent too.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._own: int | None = None
         self._previous: dict[int, signal.Handlers | int | None] = {}
 
     def __enter__(self) -> "StopRequest":
@@ -34,7 +40,11 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def signal_number(self) -> int | None:
+        """Give the signal that any rank was sent, the same on all; they must ask together."""
+        return int(self.world.highest(self._own or 0)) or None
+
     def _remember(self, number: int, _: FrameType | None) -> None:
-        if self.signal_number is not None and number == signal.SIGINT:
+        if self._own is not None and number == signal.SIGINT and self.world.is_alone:
             raise KeyboardInterrupt
-        self.signal_number = number
+        self._own = number

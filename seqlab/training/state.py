@@ -31,6 +31,7 @@ from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
+from seqlab.training.parallel import divided, whole
 
 
 @dataclass
@@ -102,31 +103,45 @@ class TrainingRun:
     figures: Figures = field(default_factory=Figures)
 
     def weights(self) -> dict[str, Tensor]:
-        """Name every trained parameter once; shared ones under their first name."""
+        """Name every trained parameter once; shared ones under their first name. Of divided ones, this rank's part."""
         return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Give the weights that are validated and decoded with: the average, where one is kept."""
+        """Give the weights that are validated and decoded with, whole: the average, where one is kept."""
         if self.moving_average is not None:
-            return self.moving_average.weights
+            return {name: whole(value) for name, value in self.moving_average.weights.items()}
+        weights = {name: whole(value) for name, value in self.weights().items()}
         if self.config.optim.average_last:
             earlier = [self._read_weights(step) for step in self._averaged_steps()]
-            return mean_of_weights([*earlier, self.weights()])
-        return self.weights()
+            return mean_of_weights([*earlier, weights])
+        return weights
+
+    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give tensors whole to the main rank, which writes them; the others get nothing, but must ask too."""
+        if not self.machine.is_sharded:
+            return tensors
+        found = ((name, whole(value)) for name, value in tensors.items())
+        return {name: value.cpu() for name, value in found if self.machine.world.is_main}
 
     def save(self, averaged: dict[str, Tensor] | None = None) -> None:
-        """Write a checkpoint of this moment, then delete those that nothing needs any more."""
+        """Write a checkpoint of this moment, then delete those that nothing needs any more.
+
+        The main rank does, and the others wait.
+        """
+        tensors = {WEIGHTS: self.gathered(self.weights()), STATE_TENSORS: self.gathered(self._state_tensors())}
+        if self.moving_average is not None:
+            averaged = self.gathered(self.moving_average.weights)
+        if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
+            tensors[AVERAGED] = averaged
+        self.machine.world.on_main(lambda: self._write(tensors))
+
+    def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         state = {
             "progress": self.progress.to_json(),
             "best": self.progress.best,
             "figures": self.figures.to_json(),
             "journal_size": self.journal.size(),
         }
-        tensors = {WEIGHTS: self.weights(), STATE_TENSORS: self._state_tensors()}
-        if self.moving_average is not None:
-            averaged = self.moving_average.weights
-        if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
-            tensors[AVERAGED] = averaged
         write_checkpoint(self.folder.checkpoints, self.progress.step, tensors, state)
         self.prune()
 
@@ -139,11 +154,12 @@ class TrainingRun:
             self.figures = Figures(**state["figures"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
-        copy_weights(self.model, read_tensors(checkpoint, WEIGHTS), checkpoint)
+        copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
         if self.moving_average is not None:
-            for name, value in read_tensors(checkpoint, AVERAGED).items():
-                self.moving_average.weights[name].copy_(value)
+            average = self.moving_average.weights
+            for name, value in divided(read_tensors(checkpoint, AVERAGED), average).items():
+                average[name].copy_(value)
         self.journal.cut_back(journal_size)
 
     def _state_tensors(self) -> dict[str, Tensor]:
@@ -162,11 +178,13 @@ class TrainingRun:
                 index, _, key = rest.partition(".")
                 optimizer_state.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parts = {i: divided(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
+        self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
             prefix = "objective."
             own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            self.objective.load_state_dict(own)
+            self.objective.load_state_dict(divided(own, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         return read_tensors(self.folder.checkpoints / checkpoint_name(step), WEIGHTS, self.machine.device)

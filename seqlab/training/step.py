@@ -10,6 +10,7 @@ from torch import nn
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.objectives import StepContext
 from seqlab.training.accumulator import Accumulator
+from seqlab.training.parallel import whole
 
 
 class NonFiniteUpdate(ArithmeticError):
@@ -36,14 +37,15 @@ def update(
 ) -> Update:
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
-    Gradients are divided once, by the count of all micro-steps, so that how a step is cut into micro-steps and how
-    they are padded changes nothing. Raises NonFiniteUpdate before any weight moves.
+    Gradients are divided once, by the count of all micro-steps of all ranks, so that how a step is cut into
+    micro-steps, dealt to ranks and padded changes nothing. Raises NonFiniteUpdate, on all ranks, before any weight
+    moves.
     """
-    totals = {name: float(value) for name, value in accumulator.backward(micro_steps, context).items()}
+    totals = accumulator.backward(micro_steps, context)
     parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
-    torch._foreach_div_(gradients, totals["count"])
-    norm = nn.utils.get_total_norm(gradients)
+    torch._foreach_div_(gradients, totals["count"] / accumulator.world_size)  # they are means over the ranks
+    norm = whole(nn.utils.get_total_norm(gradients))
     grad_norm = float(norm)
     if not (torch.isfinite(norm) and math.isfinite(totals["total"])):
         optimizer.zero_grad()

@@ -1,15 +1,16 @@
 """From a config to a trained run folder: set up or resume, then fit."""
 
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.survey import OnProgress
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.optimizers import build_optimizer
@@ -20,14 +21,24 @@ from seqlab.runs.folder import RunFolder, default_run_dir
 from seqlab.runs.load import load_run, load_tokenizers
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.begin import begin_folder, check_origin, describe, locked, set_aside, settle
+from seqlab.training.begin import (
+    begin_folder,
+    check_origin,
+    describe,
+    locked,
+    refuse_separate_folder,
+    set_aside,
+    settled,
+    was_restarted,
+)
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
 from seqlab.training.progress_bar import corpus_bar
-from seqlab.training.resume import check_content, check_resumable, resume
+from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
+from seqlab.world import World, joined
 
 logger = logging.getLogger(__name__)
 
@@ -45,45 +56,55 @@ def train(
         OSError: a file is missing, the disk is full.
         Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
         FailedStep: a gradient was not finite.
+        LostRank: another of the processes that torchrun started has ended.
     """
     folder = RunFolder(Path(run_dir or default_run_dir(config.data.train_src[0], config.data.train_tgt[0])))
-    with full_disk_explained(folder), locked(folder):
-        try:
-            settle(folder)
-            run = _set_up(config, folder, overwrite, command)
-        finally:
-            settle(folder)
+    with joined() as world, full_disk_explained(folder), world.only_main(locked(folder)):
+        with world.only_main(settled(folder)):
+            run = _set_up(config, folder, overwrite, command, world)
         with closing(run.journal):
             _fit(run)
     return folder.path
 
 
-def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequence[str]) -> TrainingRun:
-    """Make a new run, or continue one; what is there is overwritten only when the new run has begun."""
-    machine = set_up(config.training)
-    resuming = folder.exists() and not overwrite
-    changes = check_resumable(folder, config) if resuming else {}
-    if config.init_from is not None and not resuming:
-        check_origin(config, RunFolder(Path(config.init_from)), folder)
-    if resuming:
-        check_content(folder, hash_inputs(config.data, folder.cache))
-    if overwrite:
-        set_aside(folder)
-    remove_leftovers(folder.checkpoints)
-    with corpus_bar() as on_progress:
-        if not resuming:
-            begin_folder(config, folder, on_progress)
+def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequence[str], world: World) -> TrainingRun:
+    """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
+
+    The main rank writes what the others read.
+    """
+    machine = set_up(config.training, world)
+    with corpus_bar(world.is_main) as on_progress:
+        changes = world.on_main(lambda: _open_folder(config, folder, overwrite, on_progress))
+        refuse_separate_folder(folder, world)
         src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
-        data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache, on_progress)
+        with world.main_first():
+            data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache, on_progress)
     for line in data.report.lines():
         logger.info("%s", line)
     run = _assemble(config, folder, machine, src_tokenizer, tgt_tokenizer, data)
-    if resuming:
+    if changes is not None:
         resume(run, changes)
-    write_config(config, folder.config_file)
-    if not resuming:
-        describe(run, command)
+    world.on_main(lambda: write_config(config, folder.config_file))
+    if changes is None:
+        world.on_main(lambda: describe(run, command))
     return run
+
+
+def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress: OnProgress) -> Changes | None:
+    """Make the folder of a new run, or give the fields in which the run that is there is continued differently."""
+    overwrite = overwrite and not was_restarted(folder)
+    changes = None
+    if folder.exists() and not overwrite:
+        changes = check_resumable(folder, config)
+        check_content(folder, hash_inputs(config.data, folder.cache))
+    elif config.init_from is not None:
+        check_origin(config, RunFolder(Path(config.init_from)), folder)
+    if overwrite:
+        set_aside(folder)
+    if changes is None:
+        begin_folder(config, folder, on_progress)
+    remove_leftovers(folder.checkpoints)
+    return changes
 
 
 def _fit(run: TrainingRun) -> None:
@@ -110,23 +131,20 @@ def _assemble(
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)
     if config.init_from is not None and not checkpoint_steps(folder.checkpoints):
         model.load_state_dict(load_run(config.init_from).model.state_dict())
-    model.to(machine.device)
     objective = OBJECTIVES[type(config.objective)](config.objective)
-    if isinstance(objective, nn.Module):
-        objective.to(machine.device)
     accumulator = Accumulator(model, objective, machine, config.seed)
     for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
         parameter.grad = torch.zeros_like(parameter)
     optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
-    journal = Journal(folder.metrics_file)
+    journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     run = TrainingRun(
         config, folder, machine, src_tokenizer, tgt_tokenizer, data, model, objective, accumulator, optimizer, journal
     )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
-    logger.info(
-        "%s parameters, %s, %s", f"{sum(p.numel() for p in model.parameters()):,}", machine.device, machine.dtype
-    )
+    size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
+    ranks = "" if machine.world.is_alone else f", {machine.world.world_size} ranks ({config.training.parallel})"
+    logger.info("%s, %s, %s%s", size, machine.device, machine.dtype, ranks)
     return run
 
 

@@ -1,0 +1,74 @@
+"""One model on several ranks: each holds all of it (DistributedDataParallel), or a part of every weight (FSDP2)."""
+
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from seqlab.nn.attention import SelfAttention
+from seqlab.nn.feed_forward import FeedForward
+from seqlab.training.machine import Machine
+
+SHARDED_PARTS = (SelfAttention, FeedForward)
+"""What is gathered when it is computed and let go again: most of the weights. All others stay gathered from the forward
+pass to the end of the backward pass: they are few, or, as the embedding, used in more than one place."""
+
+
+def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
+    """Move a module to the device and let its gradients be the mean over all ranks; alone it stays as it is.
+
+    All uses of its weights must be in its own forward pass.
+    """
+    if machine.is_sharded:
+        return _sharded(module, machine)
+    module.to(machine.device)
+    if machine.world.is_alone:
+        return module
+    with warnings.catch_warnings():
+        # The option's new name is not in older versions. No buffer ever changes, so that none need be sent.
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*broadcast_buffers")
+        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _sharded(module: nn.Module, machine: Machine) -> nn.Module:
+    """Divide the parameters in place: the module keeps its names and its type, and its parameters become DTensors."""
+    # About in-place changes of a part's output: the residual branches make none.
+    warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
+    mesh = init_device_mesh(machine.device.type, (machine.world.world_size,))
+    for part in [each for each in module.modules() if isinstance(each, SHARDED_PARTS)]:
+        fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    for each in module.modules():
+        if isinstance(each, FSDPModule) and machine.device.type == "cpu":
+            each.set_force_sum_reduction_for_comms(True)  # gloo has no mean
+    return module
+
+
+def without_exchange(module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
+    """Give the context of a micro-step: with whole weights, gradients are exchanged after the last one of a step.
+
+    Divided ones are exchanged each time, as keeping whole gradients until then would cost the memory that they save.
+    """
+    if isinstance(module, DistributedDataParallel) and not is_last:
+        return module.no_sync()
+    return nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Gather a divided tensor; all ranks must ask. One that is whole is given back."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def divided(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keep this rank's part of tensors that all ranks have whole, where that of the same name and shape is divided."""
+    parts = dict(values)
+    for name, value in values.items():
+        model = like.get(name)
+        if isinstance(model, DTensor) and model.shape == value.shape:
+            parts[name] = distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
+    return parts

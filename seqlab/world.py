@@ -1,0 +1,176 @@
+"""The processes that work on one job, each a rank, and what they tell each other; without torch while there is one.
+
+`torchrun` starts them and sets the environment that they find each other by. A process without it is a world of one,
+in which everything here does nothing: callers ask for no special case.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun tells each process."""
+
+
+class LostRank(RuntimeError):
+    """Another rank has ended, so that this one cannot go on."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of how many processes this is: one alone, see `seqlab.ranks.Ranks` for several.
+
+    All ranks make the same calls in the same order.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    """The rank among the processes of this machine."""
+    local_world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether this is the rank that reads, writes and logs."""
+        return self.rank == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Tell whether there is no other rank."""
+        return self.world_size == 1
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sum each of the named numbers over all ranks, in fp64; the names are the same on each."""
+        return dict(values)
+
+    def highest(self, value: float) -> float:
+        """Give the largest of all ranks' values."""
+        return value
+
+    def broadcast(self, value: T) -> T:
+        """Give the main rank's value; the others' are ignored."""
+        return value
+
+    def gather(self, value: T) -> list[T]:
+        """Give the values of all ranks, in their order."""
+        return [value]
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """Take this rank's part of a sequence that all ranks have: every `world_size`-th item."""
+        return list(items[self.rank :: self.world_size])
+
+    def collect(self, own: list[T]) -> list[T]:
+        """Put the parts that `share` gave, or what became of their items, together again in order."""
+        parts = self.gather(own)
+        items: list[Any] = [None] * sum(map(len, parts))
+        for rank, part in enumerate(parts):
+            items[rank :: self.world_size] = part
+        return items
+
+    def spread(self, lengths: Sequence[int], compute: Callable[[list[int]], list[T]]) -> list[T]:
+        """Let each rank compute what belongs to some of the rows, given their indices; give all of it in order.
+
+        The ranks get rows that are about equally long.
+        """
+        if self.is_alone:
+            return compute(list(range(len(lengths))))
+        order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+        computed = zip(order, self.collect(compute(self.share(order))), strict=True)
+        return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
+
+    def on_main(self, function: Callable[[], T]) -> T:
+        """Call a function on the main rank alone and give its result to all; the others wait.
+
+        Raises:
+            LostRank: on the other ranks, where the function failed.
+        """
+        result: Any = None
+        with self.main_first():
+            if self.is_main:
+                result = function()
+        return self.broadcast(result)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Let the main rank through this block before the others, which find its work done.
+
+        Raises:
+            LostRank: on the other ranks, where the main one failed in it.
+        """
+        if not self.is_main:
+            if not self.broadcast(False):
+                raise LostRank("Rank 0 ended with an error; its own message says which.")
+            yield
+            return
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self.broadcast(succeeded)
+
+    def only_main(self, context: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+        """Give a context that the main rank alone enters."""
+        return context if self.is_main else nullcontext()
+
+    def from_main(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield the main rank's items on every rank, each when all ask for it; the others' iterators are not used."""
+        while box := self.broadcast(list(islice(items, 1)) if self.is_main else []):
+            yield box[0]
+
+    def device_name(self, name: str) -> str:
+        """Give each process of a machine a GPU of its own; raises ValueError where all are told to use the same."""
+        if self.is_alone:
+            return name
+        if name.startswith("cuda:"):
+            raise ValueError(
+                f"`device` names one device, `{name}`, but {self.local_world_size} processes run on this machine: "
+                "give `cuda`, and each takes its own."
+            )
+        if name == "auto":
+            import torch
+
+            return f"cuda:{self.local_rank}" if torch.cuda.is_available() else "cpu"
+        return f"cuda:{self.local_rank}" if name == "cuda" else name
+
+    def threads(self) -> int | None:
+        """Give each process of a machine its part of the cores, None where there is one process.
+
+        Else each would have a single thread: that is what torchrun asks for unless told otherwise.
+        """
+        if self.local_world_size == 1:
+            return None
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, usable // self.local_world_size)
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """Join the processes that torchrun started, for as long as this context lasts; alone without it.
+
+    A process group that exists already is used as it is. The ranks other than the main one log errors only.
+
+    Raises:
+        LostRank: another rank has ended.
+    """
+    dist = sys.modules.get("torch.distributed")
+    is_member = dist is not None and dist.is_available() and dist.is_initialized()
+    was_started = all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
+    if not is_member and not was_started:
+        yield ALONE
+        return
+    from seqlab.ranks import meet
+
+    with meet(is_member) as world:
+        yield world

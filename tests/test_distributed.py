@@ -1,0 +1,119 @@
+"""What ranks tell each other, and that a process alone needs no special case."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from reference.ranks import in_ranks
+
+from seqlab.distributed import ALONE, LostRank, World, joined
+
+
+def exchanged() -> dict[str, object]:
+    """Make every kind of call once."""
+    with joined() as world:
+        rank = world.rank
+        return {
+            "rank": (rank, world.world_size, world.is_main),
+            "total": world.total({"a": rank + 0.5, "b": 2.0}),
+            "highest": world.highest(10.0 - rank),
+            "broadcast": world.broadcast(f"from {rank}"),
+            "gather": world.gather({"rank": rank}),
+            "collect": world.collect([each * 10 for each in world.share(range(5))]),
+            "on_main": world.on_main(lambda: f"on {rank}"),
+            "from_main": list(world.from_main(iter(["x", "y"] if world.is_main else []))),
+        }
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_what_all_ranks_are_told(world_size: int) -> None:
+    for rank, found in enumerate(in_ranks(world_size, exchanged)):
+        assert found == {
+            "rank": (rank, world_size, rank == 0),
+            "total": {"a": sum(range(world_size)) + world_size * 0.5, "b": 2.0 * world_size},
+            "highest": 10.0,
+            "broadcast": "from 0",
+            "gather": [{"rank": other} for other in range(world_size)],
+            "collect": [0, 10, 20, 30, 40],
+            "on_main": "on 0",
+            "from_main": ["x", "y"],
+        }
+
+
+def test_alone() -> None:
+    found = exchanged()
+    assert found["rank"] == (0, 1, True)
+    assert found["total"] == {"a": 0.5, "b": 2.0}
+    assert found["collect"] == [0, 10, 20, 30, 40]
+    assert found["from_main"] == ["x", "y"]
+
+
+@given(items=st.lists(st.integers()), world_size=st.integers(1, 6))
+def test_shares_hold_every_item_once_and_differ_by_one_at_most(items: list[int], world_size: int) -> None:
+    shares = [World(rank, world_size).share(items) for rank in range(world_size)]
+    assert sorted(item for share in shares for item in share) == sorted(items)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def failing_on_main() -> None:
+    def fail() -> None:
+        raise KeyError("what happened")
+
+    with joined() as world:
+        world.on_main(fail)
+
+
+def failing_stream() -> list[int]:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("what happened")
+
+    with joined() as world:
+        return list(world.from_main(items()))
+
+
+def test_a_failure_of_the_main_rank_ends_the_others() -> None:
+    main, other = in_ranks(2, failing_on_main)
+    assert isinstance(main, KeyError)
+    assert isinstance(other, LostRank)
+
+
+def test_a_stream_that_fails_ends_the_others() -> None:
+    main, other = in_ranks(2, failing_stream)
+    assert isinstance(main, KeyError)
+    assert isinstance(other, LostRank)
+
+
+@pytest.mark.parametrize(
+    ("name", "gpus", "expected"),
+    [("cpu", True, "cpu"), ("auto", False, "auto"), ("auto", True, "cuda:1"), ("cuda", True, "cuda:1")],
+)
+def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str, gpus: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    assert World(3, 4, 1, 2).device_name(name) == expected
+    assert ALONE.device_name(name) == name
+
+
+def test_one_gpu_for_all_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`device` names one device, `cuda:1`, but 2 processes run on this machine"):
+        World(0, 2, 0, 2).device_name("cuda:1")
+    assert ALONE.device_name("cuda:1") == "cuda:1"
+
+
+def test_cores_are_divided_among_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
+    World(0, 8, 0, 3).share_cores()
+    World(0, 16, 0, 16).share_cores()
+    ALONE.share_cores()
+    assert chosen == [2, 1]
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")  # other launchers set it too
+    with joined() as world:
+        assert world is ALONE

@@ -1,0 +1,159 @@
+"""Several ranks train like one, stop together, and continue each other's runs."""
+
+import logging
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
+from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
+
+from seqlab.distributed import LostRank
+from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.training import FailedStep, Interrupted, train
+from seqlab.training.failure import read_failure
+
+SCHEDULE = ConstantScheduleConfig(warmup_steps=4)
+SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=0.5, average_last=3)
+ADAM = OptimConfig(optimizer=AdamConfig(lr=3e-3, eps=1e-3), schedule=SCHEDULE, ema_decay=0.9)
+PARALLEL = ["ddp", "fsdp"]
+
+
+def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
+    """Describe a run whose steps are the same computation whatever the number of ranks: without dropout."""
+    limits = {"max_steps": 20, "log_every": 1, "save_every": 5, "valid_every": 10} | training
+    return tiny_config(corpus, model={"dropout": 0.0}, optim=optim, **limits)
+
+
+def weights_at(run_dir: Path, step: int, stem: str = WEIGHTS) -> torch.Tensor:
+    tensors = read_tensors(run_dir / "checkpoints" / checkpoint_name(step), stem)
+    return torch.cat([value.flatten() for _, value in sorted(tensors.items())]).double()
+
+
+def assert_like(run_dir: Path, expected: Path) -> None:
+    """Compare the losses of all steps, the validations and the weights of two runs, up to rounding."""
+    found, wanted = journal_of(run_dir), journal_of(expected)
+    assert [(line.pop("kind"), line["step"]) for line in found] == [(line.pop("kind"), line["step"]) for line in wanted]
+    for line, other in zip(found, wanted, strict=True):
+        for lines in (line, other):  # ranks cut a micro-step, and pad its parts less
+            for side in ("src_padding", "tgt_padding"):
+                lines.pop(side, None)
+        assert line == pytest.approx(other, rel=1e-5, abs=1e-9), line["step"]
+    steps = checkpoint_steps(expected / "checkpoints")
+    assert checkpoint_steps(run_dir / "checkpoints") == steps
+    for stem in (WEIGHTS, "averaged"):
+        last, first = weights_at(expected, steps[-1], stem), weights_at(expected, steps[0], stem)
+        moved = (last - first).norm() / (steps[-1] - steps[0]) * steps[-1]
+        assert (weights_at(run_dir, steps[-1], stem) - last).norm() <= 1e-5 * moved
+
+
+@pytest.fixture(scope="session")
+def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Give a run of one process for each optimizer."""
+    folder = tmp_path_factory.mktemp("alone")
+    return {name: train(exact_config(corpus, optim), folder / name) for name, optim in (("sgd", SGD), ("adam", ADAM))}
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize(("name", "optim"), [("sgd", SGD), ("adam", ADAM)])
+def test_two_ranks_train_like_one(
+    corpus: Path, tmp_path: Path, alone: dict[str, Path], parallel: str, name: str, optim: OptimConfig
+) -> None:
+    config = exact_config(corpus, optim, parallel=parallel)
+    assert_like(train_in_ranks(2, config, tmp_path / "run"), alone[name])
+
+
+def test_three_ranks_and_steps_too_small_to_share(corpus: Path, tmp_path: Path) -> None:
+    config = exact_config(corpus, SGD, max_steps=12, parallel="fsdp")
+    config = replace(config, data=replace(config.data, batch_tokens=16, micro_batch_tokens=16))
+    assert_like(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "alone"))
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_another_number_of_ranks_goes_on(
+    corpus: Path,
+    tmp_path: Path,
+    alone: dict[str, Path],
+    parallel: str,
+    first: int,
+    then: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = exact_config(corpus, ADAM, parallel=parallel)
+    run_dir = tmp_path / "run"
+    for world_size, max_steps in ((first, 10), (then, 20)):
+        part = with_training(config, max_steps=max_steps)
+        if world_size == 1:
+            with caplog.at_level(logging.WARNING):
+                train(part, run_dir)
+        else:
+            train_in_ranks(world_size, part, run_dir)
+    assert_like(run_dir, alone["adam"])
+    [event] = journal_of(run_dir, ["event"])
+    assert event["machine"] == [f"world_size {first} -> {then}"]
+    if then == 1:
+        assert "world_size 2 -> 1" in caplog.text
+        assert "no longer bit for bit" in caplog.text
+
+
+@pytest.mark.parametrize(("number", "parallel"), [(signal.SIGTERM, "ddp"), (signal.SIGINT, "fsdp")])
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(
+    corpus: Path, tmp_path: Path, number: signal.Signals, parallel: str
+) -> None:
+    """With dropout and subword sampling; what is continued ends bit for bit like what was not stopped."""
+    config = tiny_config(corpus, max_steps=12, parallel=parallel)
+    run_dir = tmp_path / "run"
+    stopped = in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
+    assert [type(each) for each in stopped] == [Interrupted, Interrupted]
+    assert [each.args[0] for each in stopped] == [stopped[0].args[0]] * 2
+    assert f"{number.name}: stopped after step 6 " in str(stopped[0])
+    assert checkpoint_steps(run_dir / "checkpoints") == [4, 6]
+    train_in_ranks(2, config, run_dir)
+    assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_dies_ends_the_others_with_a_message(corpus: Path, tmp_path: Path, rank: int) -> None:
+    config = tiny_config(corpus, max_steps=8)
+    found = in_ranks(2, train_until_killed, config, tmp_path / "run", 6, rank)
+    assert found[rank] is None
+    assert isinstance(found[1 - rank], LostRank)
+    assert "Another rank ended" in str(found[1 - rank])
+    train_in_ranks(2, config, tmp_path / "run")
+    assert_equal_runs(tmp_path / "run", train_in_ranks(2, config, tmp_path / "whole"))
+
+
+def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus)
+    config = replace(config, data=replace(config.data, train_src=[str(tmp_path / "missing.en")]))
+    main, other = in_ranks(2, train, config, tmp_path / "run")
+    assert isinstance(main, FileNotFoundError)
+    assert isinstance(other, LostRank)
+    assert "Rank 0 ended" in str(other)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
+    optim = OptimConfig(optimizer=SgdConfig(lr=1e30, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
+    found = in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
+    assert [type(each) for each in found] == [FailedStep, FailedStep]
+    assert str(found[0]) == str(found[1])
+    [folder] = (tmp_path / "run" / "failures").iterdir()
+    weights, micro_steps = read_failure(folder)
+    assert all(value.isfinite().all() for value in weights.values())
+    pairs = [index for batch in micro_steps for index in batch.indices.tolist()]
+    assert f"Its {len(pairs)} pairs" in str(found[0])
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_the_run_notes_its_ranks(corpus: Path, tmp_path: Path) -> None:
+    run_dir = train_in_ranks(2, tiny_config(corpus, max_steps=2), tmp_path / "run")
+    assert RunFolder(run_dir).described("machine")["world_size"] == 2
