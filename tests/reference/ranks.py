@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,16 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["seqlab.training"])  # imported once for all ranks of all tests
 
 
+@dataclass(frozen=True)
+class Raised:
+    """How a rank failed."""
+
+    kind: type[BaseException]
+    message: str
+
+
 def in_ranks(world_size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Call `function` in that many ranks; give what each returned, or the exception it raised; None where it died."""
+    """Call `function` in that many ranks; give what each returned, or what it `Raised`; None where it died."""
     with tempfile.TemporaryDirectory() as folder:
         ends = [_forks.Pipe(duplex=False) for _ in range(world_size)]
         processes = [
@@ -45,8 +54,7 @@ def _rank(
     try:
         result = function(*arguments)
     except BaseException as error:
-        error.__cause__ = error.__context__ = None
-        result = error
+        result = Raised(type(error), str(error))
     writer.send(result)
 
 

@@ -48,9 +48,8 @@ def assert_like(run_dir: Path, expected: Path) -> None:
     steps = checkpoint_steps(expected / "checkpoints")
     assert checkpoint_steps(run_dir / "checkpoints") == steps
     for stem in (WEIGHTS, "averaged"):
-        last, first = weights_at(expected, steps[-1], stem), weights_at(expected, steps[0], stem)
-        moved = (last - first).norm() / (steps[-1] - steps[0]) * steps[-1]
-        assert (weights_at(run_dir, steps[-1], stem) - last).norm() <= 1e-5 * moved
+        last = weights_at(expected, steps[-1], stem)
+        assert (weights_at(run_dir, steps[-1], stem) - last).norm() <= 1e-6 * last.norm()
 
 
 @pytest.fixture(scope="session")
@@ -111,9 +110,9 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
     config = tiny_config(corpus, max_steps=12, parallel=parallel)
     run_dir = tmp_path / "run"
     stopped = in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
-    assert [type(each) for each in stopped] == [Interrupted, Interrupted]
-    assert [each.args[0] for each in stopped] == [stopped[0].args[0]] * 2
-    assert f"{number.name}: stopped after step 6 " in str(stopped[0])
+    assert stopped == [stopped[0]] * 2
+    assert stopped[0].kind is Interrupted
+    assert f"{number.name}: stopped after step 6 " in stopped[0].message
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 6]
     train_in_ranks(2, config, run_dir)
     assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "whole"))
@@ -124,8 +123,8 @@ def test_a_rank_that_dies_ends_the_others_with_a_message(corpus: Path, tmp_path:
     config = tiny_config(corpus, max_steps=8)
     found = in_ranks(2, train_until_killed, config, tmp_path / "run", 6, rank)
     assert found[rank] is None
-    assert isinstance(found[1 - rank], LostRank)
-    assert "Another rank ended" in str(found[1 - rank])
+    assert found[1 - rank].kind is LostRank
+    assert "Another rank ended" in found[1 - rank].message
     train_in_ranks(2, config, tmp_path / "run")
     assert_equal_runs(tmp_path / "run", train_in_ranks(2, config, tmp_path / "whole"))
 
@@ -134,9 +133,9 @@ def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus)
     config = replace(config, data=replace(config.data, train_src=[str(tmp_path / "missing.en")]))
     main, other = in_ranks(2, train, config, tmp_path / "run")
-    assert isinstance(main, FileNotFoundError)
-    assert isinstance(other, LostRank)
-    assert "Rank 0 ended" in str(other)
+    assert main.kind is FileNotFoundError
+    assert other.kind is LostRank
+    assert "Rank 0 ended" in other.message
     assert not (tmp_path / "run").exists()
 
 
@@ -144,13 +143,13 @@ def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
 def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(lr=1e30, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
     found = in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
-    assert [type(each) for each in found] == [FailedStep, FailedStep]
-    assert str(found[0]) == str(found[1])
+    assert found == [found[0]] * 2
+    assert found[0].kind is FailedStep
     [folder] = (tmp_path / "run" / "failures").iterdir()
     weights, micro_steps = read_failure(folder)
     assert all(value.isfinite().all() for value in weights.values())
     pairs = [index for batch in micro_steps for index in batch.indices.tolist()]
-    assert f"Its {len(pairs)} pairs" in str(found[0])
+    assert f"Its {len(pairs)} pairs" in found[0].message
     assert len(set(pairs)) == len(pairs)
 
 

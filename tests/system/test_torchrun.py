@@ -1,0 +1,97 @@
+"""The real command line on two ranks under torchrun."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import assert_equal_runs
+
+from seqlab.runs.checkpoint import checkpoint_steps
+
+from .conftest import seqlab
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+MAX_STEPS = 100
+
+
+class Job:
+    """Two ranks of `seqlab train` over one config."""
+
+    def __init__(self, config_file: Path, run_dir: Path, *options: str) -> None:
+        self.run_dir = run_dir
+        command = [*TORCHRUN, *options, "-m", "seqlab", "train", str(config_file), "--run_dir", str(run_dir)]
+        self.process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wait_for_checkpoint(self, step: int) -> None:
+        while max(checkpoint_steps(self.run_dir / "checkpoints"), default=0) < step:
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            time.sleep(0.002)
+
+    def ranks(self) -> dict[int, int]:
+        """Find the process of each rank."""
+        found = {}
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            environment = dict(
+                entry.split("=", 1) for entry in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in entry
+            )
+            if "RANK" in environment:
+                found[int(environment["RANK"])] = int(child)
+        return found
+
+    def finish(self) -> tuple[int, str]:
+        out, err = self.process.communicate()
+        assert out == b""
+        return self.process.returncode, err.decode()
+
+
+@pytest.fixture(scope="module")
+def whole(config_file: Path) -> Iterator[Path]:
+    """Give the folder of a run of two ranks that nothing disturbed."""
+    job = Job(config_file, config_file.with_name("two_ranks"))
+    status, err = job.finish()
+    assert status == 0, err
+    yield job.run_dir
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_is_restarted_by_torchrun(config_file: Path, whole: Path, tmp_path: Path, rank: int) -> None:
+    """Also with `--overwrite`, which means the run that was there before the job."""
+    job = Job(config_file, tmp_path / "run", "--max_restarts", "2")
+    job.wait_for_checkpoint(5)
+    os.kill(job.ranks()[rank], signal.SIGKILL)
+    status, err = job.finish()
+    assert status == 0, err
+    assert "Continuing" in err
+    assert_equal_runs(job.run_dir, whole)
+
+
+def test_ctrl_c_stops_all_ranks_with_one_checkpoint(config_file: Path, whole: Path, tmp_path: Path) -> None:
+    job = Job(config_file, tmp_path / "run")
+    job.wait_for_checkpoint(5)
+    job.process.send_signal(signal.SIGINT)
+    status, err = job.finish()
+    assert status != 0
+    last = checkpoint_steps(job.run_dir / "checkpoints")[-1]
+    assert f"seqlab: SIGINT: stopped after step {last} with a checkpoint; the same command continues." in err
+    assert last < MAX_STEPS
+    assert Job(config_file, job.run_dir).finish()[0] == 0
+    assert_equal_runs(job.run_dir, whole)
+
+
+def test_translations_are_those_of_one_process(whole: Path, tmp_path: Path) -> None:
+    lines = "".join(f"{line}\n" for line in ("one", "", "twenty-three", "seven hundred and four", "five", "ninety one"))
+    source = tmp_path / "source.en"
+    source.write_text(lines * 3, encoding="utf-8")
+    options = ["translate", str(whole), "--buffer_lines", "7", "--beam_size", "2", "--json", "--threads", "1"]
+    expected = seqlab(*options, stdin=source.read_bytes()).stdout
+    assert expected.count(b"\n") == 18
+    with source.open("rb") as stdin:
+        command = [*TORCHRUN, "-m", "seqlab", *options]
+        done = subprocess.run(command, stdin=stdin, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout == expected
