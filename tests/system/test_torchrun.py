@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +21,11 @@ MAX_STEPS = 100
 class Job:
     """Two ranks of `seqlab train` over one config."""
 
-    def __init__(self, config_file: Path, run_dir: Path, *options: str) -> None:
+    def __init__(self, config_file: Path, run_dir: Path, *options: str, max_restarts: int = 0) -> None:
         self.run_dir = run_dir
-        command = [*TORCHRUN, *options, "-m", "seqlab", "train", str(config_file), "--run_dir", str(run_dir)]
-        self.process = subprocess.Popen([*command, "--threads", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        command = [*TORCHRUN, f"--max_restarts={max_restarts}", "-m", "seqlab", "train", str(config_file)]
+        command += ["--run_dir", str(run_dir), "--threads", "1", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def wait_for_checkpoint(self, step: int) -> None:
         while max(checkpoint_steps(self.run_dir / "checkpoints"), default=0) < step:
@@ -50,18 +50,20 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def whole(config_file: Path) -> Iterator[Path]:
+def whole(config_file: Path) -> Path:
     """Give the folder of a run of two ranks that nothing disturbed."""
     job = Job(config_file, config_file.with_name("two_ranks"))
     status, err = job.finish()
     assert status == 0, err
-    yield job.run_dir
+    return job.run_dir
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_is_restarted_by_torchrun(config_file: Path, whole: Path, tmp_path: Path, rank: int) -> None:
-    """Also with `--overwrite`, which means the run that was there before the job."""
-    job = Job(config_file, tmp_path / "run", "--max_restarts", "2")
+@pytest.mark.parametrize(("rank", "options"), [(0, []), (1, ["--overwrite"])])
+def test_a_killed_rank_is_restarted_by_torchrun(
+    config_file: Path, whole: Path, tmp_path: Path, rank: int, options: list[str]
+) -> None:
+    """With `--overwrite` too, which is about what was there before the job."""
+    job = Job(config_file, tmp_path / "run", *options, max_restarts=1)
     job.wait_for_checkpoint(5)
     os.kill(job.ranks()[rank], signal.SIGKILL)
     status, err = job.finish()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reference.ranks import in_ranks
 
-from seqlab.distributed import ALONE, LostRank, World, joined
+from seqlab.world import ALONE, LostRank, World, joined
 
 
 def exchanged() -> dict[str, object]:
@@ -23,6 +23,7 @@ def exchanged() -> dict[str, object]:
             "broadcast": world.broadcast(f"from {rank}"),
             "gather": world.gather({"rank": rank}),
             "collect": world.collect([each * 10 for each in world.share(range(5))]),
+            "spread": world.spread([3, 9, 1, 4], lambda own: [f"row {i}" for i in own]),
             "on_main": world.on_main(lambda: f"on {rank}"),
             "from_main": list(world.from_main(iter(["x", "y"] if world.is_main else []))),
         }
@@ -38,6 +39,7 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
             "broadcast": "from 0",
             "gather": [{"rank": other} for other in range(world_size)],
             "collect": [0, 10, 20, 30, 40],
+            "spread": ["row 0", "row 1", "row 2", "row 3"],
             "on_main": "on 0",
             "from_main": ["x", "y"],
         }
@@ -48,6 +50,7 @@ def test_alone() -> None:
     assert found["rank"] == (0, 1, True)
     assert found["total"] == {"a": 0.5, "b": 2.0}
     assert found["collect"] == [0, 10, 20, 30, 40]
+    assert found["spread"] == ["row 0", "row 1", "row 2", "row 3"]
     assert found["from_main"] == ["x", "y"]
 
 
@@ -89,7 +92,7 @@ def test_a_stream_that_fails_ends_the_others() -> None:
 
 @pytest.mark.parametrize(
     ("name", "gpus", "expected"),
-    [("cpu", True, "cpu"), ("auto", False, "auto"), ("auto", True, "cuda:1"), ("cuda", True, "cuda:1")],
+    [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "cuda:1"), ("cuda", True, "cuda:1")],
 )
 def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str, gpus: bool, expected: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
@@ -104,13 +107,10 @@ def test_one_gpu_for_all_is_refused() -> None:
 
 
 def test_cores_are_divided_among_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
-    World(0, 8, 0, 3).share_cores()
-    World(0, 16, 0, 16).share_cores()
-    ALONE.share_cores()
-    assert chosen == [2, 1]
+    assert World(0, 8, 0, 3).threads() == 2
+    assert World(0, 16, 0, 16).threads() == 1
+    assert ALONE.threads() is None
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
