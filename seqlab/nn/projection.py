@@ -101,7 +101,8 @@ class _BlockwiseLoss(torch.autograd.Function):
                     grad_w = from_block if grad_w is None else grad_w.add_(from_block)
         total = nll + smoothing * ((target_w - mean_w) * h).sum() + consistency / 2 * divergence
         if needs_grad:
-            assert grad_w is not None, "a loss has at least one row"
+            if grad_w is None:  # no row at all: a rank that has less to do than the others
+                grad_w = torch.zeros_like(weight, dtype=torch.float32)
             grad_h -= (1 - smoothing) * target_w + smoothing * mean_w
             grad_w.index_add_(0, targets, h.sum(0), alpha=smoothing - 1)
             grad_w -= h.sum((0, 1)) * (smoothing / w.size(0))
