@@ -35,6 +35,15 @@ class Setup:
         data = prepare(config, self.tokenizer, self.tokenizer, self.folder / "cache")
         return Sampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
 
+    def ranks(self, *corpora: Pairs, world_size: int) -> list[Sampler]:
+        """Make the samplers of all ranks."""
+        _, data, config = self(*corpora)
+        ranks = range(world_size)
+        return [
+            Sampler(data.train, config, 7, self.tokenizer, self.tokenizer, rank=rank, world_size=world_size)
+            for rank in ranks
+        ]
+
 
 @pytest.fixture
 def setup(tokenizer: Any, write_config: Callable[..., DataConfig], tmp_path: Any) -> Setup:
@@ -73,6 +82,26 @@ def same(first: TrainingStep, second: TrainingStep) -> bool:
         and [rows_of(batch) for batch in first.micro_steps] == [rows_of(batch) for batch in second.micro_steps]
         and all(a.src.equal(b.src) for a, b in zip(first.micro_steps, second.micro_steps, strict=True))
     )
+
+
+@with_files
+@given(pairs=pairs_strategy, world_size=st.integers(2, 4))
+def test_ranks_have_the_same_steps_and_each_its_part(pairs: Pairs, world_size: int, setup: Setup) -> None:
+    [alone] = setup.ranks(pairs, world_size=1)
+    of_ranks = zip(*(epoch_of(sampler) for sampler in setup.ranks(pairs, world_size=world_size)), strict=True)
+    for whole, parts in zip(epoch_of(alone), of_ranks, strict=True):
+        assert {part.position for part in parts} == {whole.position}
+        assert len({len(part.micro_steps) for part in parts}) == 1
+        batches = [batch for part in parts for batch in part.micro_steps]
+        working = [batch for batch in batches if batch.num_tgt_tokens]
+        assert [row for batch in working for row in rows_of(batch)] == rows_of_steps([whole])
+        for part in parts:
+            assert part.num_src_tokens == whole.num_src_tokens
+            assert part.num_tgt_tokens == whole.num_tgt_tokens == sum(batch.num_tgt_tokens for batch in batches)
+            assert part.padded_src_tokens == sum(batch.src.numel() for batch in working) <= whole.padded_src_tokens
+        for idle in (batch for batch in batches if not batch.num_tgt_tokens):
+            assert idle.tgt_out is not None
+            assert (idle.tgt_out == IGNORE).all()
 
 
 @with_files

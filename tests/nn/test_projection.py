@@ -35,3 +35,13 @@ def test_bf16_products_are_near() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         near, _ = projection.cross_entropy(hidden, targets, 0.1)
     torch.testing.assert_close(near, exact, rtol=1e-2, atol=0.0)
+
+
+def test_the_loss_of_no_rows_is_zero() -> None:
+    projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
+    hidden = torch.zeros(0, 12, requires_grad=True)
+    total, nll = projection.cross_entropy(hidden, torch.zeros(0, dtype=torch.int64), 0.1)
+    assert (float(total.detach()), float(nll)) == (0.0, 0.0)
+    total.backward()
+    assert projection.weight.grad is not None
+    assert not projection.weight.grad.any()
