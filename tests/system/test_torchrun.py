@@ -58,7 +58,9 @@ def whole(config_file: Path) -> Path:
     return job.run_dir
 
 
-@pytest.mark.parametrize(("rank", "options"), [(0, []), (1, ["--overwrite"])])
+@pytest.mark.parametrize(
+    ("rank", "options"), [(1, ["--overwrite"]), pytest.param(0, [], marks=pytest.mark.slow)], ids=str
+)
 def test_a_killed_rank_is_restarted_by_torchrun(
     config_file: Path, whole: Path, tmp_path: Path, rank: int, options: list[str]
 ) -> None:
