@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.data.rows import resume_file
-from seqlab.data.survey import Survey
+from seqlab.data.survey import Survey, occur_in
 
 REASONS = {
     "empty": "with an empty side",
@@ -135,8 +134,7 @@ def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overla
     known = [each.select(~each.empty) for each in train]
 
     def seen(attribute: str) -> int:
-        in_train = np.concatenate([getattr(each, attribute) for each in known])
-        return int(np.isin(getattr(filled, attribute), in_train).sum())
+        return int(occur_in(getattr(filled, attribute), [getattr(each, attribute) for each in known]).sum())
 
     return Overlap(
         split=split,

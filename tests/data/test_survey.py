@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from seqlab.data.config import DataConfig
 from seqlab.data.parallel import ParallelCorpus
-from seqlab.data.survey import Survey, ValidationSplit, duplicates, hash_lines, ratio_outliers, survey
+from seqlab.data.survey import (
+    Hashes,
+    Survey,
+    ValidationSplit,
+    distinct,
+    duplicates,
+    hash_lines,
+    occur_in,
+    ratio_outliers,
+    survey,
+)
 
 Pairs = list[tuple[str, str]]
 side = st.text("ab ", max_size=3)
@@ -91,3 +101,13 @@ def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[.
 def test_a_corpus_without_lines_is_refused(write_config: Callable[..., DataConfig]) -> None:
     with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: hold no lines"):
         surveys_of(write_config([]))
+
+
+hashes = st.lists(st.integers(0, 20) | st.integers(0, 2**64 - 1), max_size=30).map(lambda row: np.array(row, np.uint64))
+
+
+@given(values=hashes, pools=st.lists(hashes, max_size=3))
+def test_hashes_are_found_as_in_sets(values: Hashes, pools: list[Hashes]) -> None:
+    assert distinct(values).tolist() == sorted(set(values.tolist()))
+    known = {value for pool in pools for value in pool.tolist()}
+    assert occur_in(values, pools).tolist() == [value in known for value in values.tolist()]
