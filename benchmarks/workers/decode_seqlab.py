@@ -23,7 +23,9 @@ def _load(job: DecodingJob) -> Translate:
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         # As CTranslate2 stops; by default seqlab searches on until nothing better can be found.
-        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch, early_stopping=True)
+        found = trained.translate_detailed(
+            lines, beam_size=job.beam_size, batch_tokens=batch, early_stopping=True, need_scores=False
+        )
         return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
 
     return translate

@@ -207,7 +207,7 @@ class TransformerState:
         """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
         sentence_of_row = torch.div(rows, self.rows // self.sentences, rounding_mode="floor")
         kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
-        if not bool((counts == counts[0]).all()):
+        if not bool((counts == counts[:1]).all()):
             kept = sentence_of_row  # rows are unevenly shared: each gets a memory and a past of its own
         if self.own is not None:
             self.own = self.own[rows]

@@ -19,11 +19,12 @@ _thread = threading.local()
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
     """Within this context this thread's dropout on the CPU draws from `generator`, not from torch's default one."""
+    outer = getattr(_thread, "generator", None)
     _thread.generator = generator
     try:
         yield
     finally:
-        _thread.generator = None
+        _thread.generator = outer
 
 
 def scaled_keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:

@@ -66,6 +66,7 @@ class _ExplicitAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         weights = _weights(query, key, bias)
+        assert dropout_p == 0 or weights.device.type == "cpu", "a GPU drops weights in its fused kernel"
         keep = scaled_keep_mask(weights.shape, dropout_p, weights.dtype) if dropout_p > 0 else None
         dropped = weights if keep is None else weights * keep
         heads = dropped.flatten(0, 1) @ value.flatten(0, 1)

@@ -16,7 +16,7 @@ MIN_ROWS = 16
 
 
 def padded_rows(rows: int) -> int:
-    """Round up to a multiple of 1/8 of the power of two below, and of 16: at most 12.5% more, 8 sizes an octave."""
+    """Round up to a multiple of 16, from 128 rows on of 1/8 of the power of two below: 8 sizes an octave."""
     step = max(MIN_ROWS, 1 << max(0, rows.bit_length() - 4))
     return max(MIN_ROWS, -(-rows // step) * step)
 
@@ -65,7 +65,7 @@ def _on_padded_rows(
     """Give x W^T + b, and the two factors as they were multiplied."""
     rows, w = with_padded_rows(x, dtype), weight.to(dtype)
     y = product(rows, w, None if bias is None else bias.to(dtype))
-    return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], -1), rows, w
+    return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], weight.shape[0]), rows, w
 
 
 class _RowPaddedLinear(torch.autograd.Function):

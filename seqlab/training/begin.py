@@ -130,9 +130,11 @@ def settled(folder: RunFolder) -> Iterator[None]:
 
 def was_restarted(folder: RunFolder) -> bool:
     """Tell whether torchrun started this process anew after a failure, for the run that is there: it goes on."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0 or not folder.exists():
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    job = os.environ.get(TORCHRUN_VARIABLE, "none")  # "none" is what torchrun calls every job without a name
+    if restarts == 0 or job == "none" or not folder.exists():
         return False
-    return folder.read_description().get(TORCHRUN_ID) == os.environ.get(TORCHRUN_VARIABLE)
+    return folder.read_description().get(TORCHRUN_ID) == job
 
 
 def refuse_separate_folder(folder: RunFolder, world: World) -> None:
