@@ -32,10 +32,11 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute x W^T + b for x (M, K) and weight (N, K) of one dtype, either of which may be a transposed view.
 
-    In fp32 on the CPU oneDNN does it in half the time of `F.linear`, which goes to MKL. Its operator is private to
-    torch: where a version lacks it, `F.linear` is the way.
+    On the CPU oneDNN's own operator is private to torch, so `F.linear` must do where a version lacks it. In fp32 it
+    takes half the time of `F.linear`, which goes to MKL; in bf16 it adds the bias as it writes, where `F.linear` fills
+    the result with the bias first. In bf16 without a bias it is the slower one.
     """
-    if x.dtype == torch.float32 and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
+    if (x.dtype == torch.float32 or bias is not None) and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
         y: Tensor = _ONEDNN_LINEAR(x, weight, bias, "none", [], "")
         return y
     if bias is None:
