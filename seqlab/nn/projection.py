@@ -62,6 +62,9 @@ class _BlockwiseLoss(torch.autograd.Function):
     and its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary:
     the other two terms are dot products with W_y and with the mean of W's rows, forward and backward.
 
+    A confident p_y is close to 1, where bf16 knows only 1 and 0.996. So p_y is taken out of p, and r = 1 - p_y is the
+    sum of the others, which keeps its relative precision: the nll is -log(1 - r), and y's part of the gradient s - r.
+
     For two passes with probabilities p and q and the difference d of their logits, KL(p || q) + KL(q || p) is
     sum((p - q) d), and its gradient is (p - q) + p (d - sum(p d)) with respect to the first logits, and likewise with
     the other sign and q for the second.
@@ -82,19 +85,24 @@ class _BlockwiseLoss(torch.autograd.Function):
         needs_grad = any(ctx.needs_input_grad[:2])
         grad_h = torch.empty_like(h)
         grad_w: Tensor | None = None
+        others = h.new_empty(h.shape[:2])  # (passes, R): the probability of all symbols but the target
         nll, divergence = h.new_zeros(()), h.new_zeros(())
         for start in range(0, h.size(1), BLOCK_ROWS):
             block = slice(start, min(start + BLOCK_ROWS, h.size(1)))
             count = block.stop - block.start
             rows = [with_padded_rows(each[block], dtype) for each in h]
             probs = [torch.softmax(product(each, w), dim=-1) for each in rows]  # passes x (block, V)
-            target_probs = torch.stack([p[:count].gather(1, targets[block, None]) for p in probs]).float()
-            nll -= target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log().sum()
+            added: list[Tensor] = []
             if consistency > 0:
                 difference = product(with_padded_rows(h[0, block] - h[1, block], dtype), w)
-                divergence += _add_divergence_gradient(probs, difference, consistency / 2)
-            if needs_grad:
-                for i, p in enumerate(probs):
+                block_divergence, added = _divergence_gradient(probs, difference, consistency / 2)
+                divergence += block_divergence
+            for i, p in enumerate(probs):
+                block_nll, others[i, block] = _take_out_targets(p[:count], targets[block])
+                nll += block_nll
+                if added:
+                    p += added[i]
+                if needs_grad:
                     grad_h[i, block] = product(p, w.t())[:count]
                     # Adding bf16 to fp32 takes twice as long as converting first.
                     from_block = product(p.t(), rows[i].t()).float()
@@ -103,8 +111,9 @@ class _BlockwiseLoss(torch.autograd.Function):
         if needs_grad:
             if grad_w is None:  # no row at all: a rank that has less to do than the others
                 grad_w = torch.zeros_like(weight, dtype=torch.float32)
-            grad_h -= (1 - smoothing) * target_w + smoothing * mean_w
-            grad_w.index_add_(0, targets, h.sum(0), alpha=smoothing - 1)
+            to_target = (smoothing - others)[..., None]
+            grad_h += to_target * target_w - smoothing * mean_w
+            grad_w.index_add_(0, targets, (to_target * h).sum(0))
             grad_w -= h.sum((0, 1)) * (smoothing / w.size(0))
             ctx.save_for_backward(grad_h, grad_w)
             ctx.dtypes = hidden.dtype, weight.dtype
@@ -118,14 +127,22 @@ class _BlockwiseLoss(torch.autograd.Function):
         return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
 
 
-def _add_divergence_gradient(probs: list[Tensor], difference: Tensor, factor: float) -> Tensor:
-    """Add `factor` times the gradient of both divergences to two gradients p and q in place; return their sum."""
+def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Set the targets' probabilities (R, V) to 0; give the summed nll and what is left of each row (R,), in fp32."""
+    rows = torch.arange(len(targets), device=targets.device)
+    target_probs = probs[rows, targets].float()
+    probs[rows, targets] = 0  # `scatter_` takes 100 times as long
+    others = probs.sum(-1).float()  # summed in fp32 inside; a sum into fp32 copies first
+    unlikely = -target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log()
+    return torch.where(others < 0.5, -torch.log1p(-others.clamp_max(0.5)), unlikely).sum(), others
+
+
+def _divergence_gradient(probs: list[Tensor], difference: Tensor, factor: float) -> tuple[Tensor, list[Tensor]]:
+    """Sum both divergences of p and q, and give `factor` times their gradient with respect to each one's logits."""
     p, q = probs
     gap = p - q
     divergence = torch.linalg.vecdot(gap, difference).sum(dtype=torch.float32)
     backward = torch.ops.aten._softmax_backward_data  # p (d - sum(p d)) in one pass
     to_p = gap + backward(difference, p, -1, difference.dtype)
     to_q = gap + backward(difference, q, -1, difference.dtype)
-    p.add_(to_p, alpha=factor)
-    q.sub_(to_q, alpha=factor)
-    return divergence
+    return divergence, [to_p.mul_(factor), to_q.mul_(-factor)]

@@ -37,6 +37,25 @@ def test_bf16_products_are_near() -> None:
     torch.testing.assert_close(near, exact, rtol=1e-2, atol=0.0)
 
 
+def test_bf16_keeps_the_loss_and_the_gradient_of_confident_rows() -> None:
+    """All targets have 99 to 99.9%: rounded to bf16 their probabilities would be 0.988, 0.992, 0.996 or 1."""
+    torch.manual_seed(0)
+    weight = F.normalize(torch.randn(50, 64))
+    targets = torch.randint(0, 50, (200,))
+    hidden = (weight[targets] * torch.linspace(11.5, 14, 200)[:, None]).requires_grad_()
+    projection = VocabularyProjection(nn.Parameter(weight))
+    exact, _ = projection.cross_entropy(hidden, targets)
+    (exact_gradient,) = torch.autograd.grad(exact, hidden)
+    with torch.autocast("cpu", torch.bfloat16):
+        near, near_nll = projection.cross_entropy(hidden, targets)
+    (near_gradient,) = torch.autograd.grad(near, hidden)
+    assert F.softmax(hidden @ weight.T, dim=-1).gather(1, targets[:, None]).min() > 0.98
+    torch.testing.assert_close(near, exact, rtol=0.02, atol=0.0)
+    torch.testing.assert_close(near_nll, near.detach())
+    relative = (near_gradient - exact_gradient).norm(dim=1) / exact_gradient.norm(dim=1)
+    assert relative.max() < 0.1
+
+
 def test_the_loss_of_no_rows_is_zero() -> None:
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.zeros(0, 12, requires_grad=True)
