@@ -16,7 +16,8 @@ from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.data.config import DataConfig
 from seqlab.data.prepare import prepare
 from seqlab.models import Transformer
-from seqlab.nn.precision import cast_products, keep_freed_pages
+from seqlab.nn.host_memory import prepare_heap
+from seqlab.nn.precision import cast_products
 from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.search.beam import beam_search
@@ -35,7 +36,7 @@ def run(job: Json) -> Json:
     torch.set_num_threads(settings.threads)
     torch.manual_seed(1)
     if settings.device == "cpu":
-        keep_freed_pages()
+        prepare_heap()
     before = peak_memory_mb(settings.device)
     work = {"training": _training, "decoding": _decoding, "corpus": _corpus}[settings.work](settings)
     seconds = []

@@ -11,7 +11,8 @@ from seqlab.inference.engine import PairScore
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import Stepper
-from seqlab.nn.precision import cast_products, choose_device, choose_dtype, keep_freed_pages
+from seqlab.nn.host_memory import prepare_heap
+from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
@@ -35,7 +36,7 @@ class TorchEngine:
         self.members = list(members)
         self.device = device
         if device.type == "cpu":
-            keep_freed_pages()
+            prepare_heap()
         for member in members:
             cast_products(member.model, dtype)
             member.model.to(device)

@@ -1,7 +1,4 @@
-"""Which device to compute on, in which dtype its matrix products run, and that it keeps its memory."""
-
-import ctypes
-import platform
+"""Which device to compute on, and in which dtype its matrix products run."""
 
 import torch
 from torch import nn
@@ -26,16 +23,6 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
     return device
-
-
-def keep_freed_pages() -> None:
-    """Tell glibc to keep freed memory: large tensors are else unmapped and faulted in again at every step."""
-    if platform.libc_ver()[0] != "glibc":
-        return
-    m_trim_threshold, m_mmap_max = -1, -4  # <malloc.h>
-    libc = ctypes.CDLL(None)
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def supports_bf16(device: torch.device) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from seqlab.nn.precision import choose_device, choose_dtype, keep_freed_pages
+from seqlab.nn.host_memory import prepare_heap
+from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World
 
@@ -45,13 +46,13 @@ class Fingerprint:
 
 
 def set_up(config: TrainingConfig, world: World = ALONE) -> Machine:
-    """Choose device and precision, set the threads and keep freed memory."""
+    """Choose device and precision, set the threads and prepare the heap."""
     threads = world.threads() if config.threads is None else config.threads
     if threads is not None:
         torch.set_num_threads(threads)
     device = choose_device(world.device_name(config.device))
     if device.type == "cpu":
-        keep_freed_pages()
+        prepare_heap()
     elif not world.is_alone:
         torch.cuda.set_device(device)  # what NCCL works on
     is_sharded = config.parallel == "fsdp" and not world.is_alone
