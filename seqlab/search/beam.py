@@ -1,17 +1,18 @@
-"""Batched beam search over any left-to-right model, with an optimal stopping rule.
+"""Batched beam search over any left-to-right model.
 
 At each step the 2K best continuations of a sentence's K rows are found. Those of the best K that end with eos go to
 the sentence's pool of finished hypotheses; the best K that do not end are the rows of the next step. So a finished
 hypothesis takes no row away, and every active sentence has exactly K contiguous rows after the first step (which reads
 one row per sentence). Rows that stand for no hypothesis, where there are fewer than K, have log-probability -inf.
 
-**Stopping.** With scores of at most 0 per step, no hypothesis that continues a row of log-probability p can score more
-than p / max(penalty(l)), where l runs over the lengths that are still allowed. A sentence leaves as soon as this bound
-of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis; then no later step can
-change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule
-this is for bounded lengths. Otherwise it leaves at its maximum length, and only then, and only if fewer than
-`num_hypotheses` are finished, the best unfinished ones are returned behind them. With `early_stopping` it also leaves
-when `beam_size` hypotheses have finished, as in most toolkits.
+**Stopping.** A sentence leaves when `beam_size` of its hypotheses have finished, as in most toolkits. Without
+`early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no hypothesis that
+continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the lengths that are
+still allowed. With either setting a sentence leaves as soon as this bound of its best row is not above the score of its
+`num_hypotheses`-th best finished hypothesis; then no later step can change the result (an equal score found later would
+lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it leaves
+at its maximum length. If fewer than `num_hypotheses` are finished then, the best unfinished ones are returned behind
+them.
 """
 
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def beam_search(
     sentences of the batch. The search is greedy where `config.beam_size` is 1.
 
     Args:
-        stepper: the model. Its scores should be at most 0 for the stopping rule to be optimal.
+        stepper: the model. Its scores should be at most 0 for the optimal stopping rule.
         batch: what `stepper.start` reads; the length limits use its `src_lengths` (B,) if it has them.
         config: beam, length penalty and limits.
         prefixes: for each sentence the ids that its hypotheses must begin with, without eos; may be empty. Their

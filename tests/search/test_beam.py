@@ -31,7 +31,14 @@ def assert_same(found: list[Hypothesis], expected: list[Any]) -> None:
 @pytest.mark.parametrize("formula", ["plain", "gnmt"])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 0.6, 1.0, 2.5])
 def test_a_wide_beam_is_exact(formula: Any, alpha: float) -> None:
-    config = SearchConfig(beam_size=WIDE, num_hypotheses=7, length_penalty=formula, length_alpha=alpha, max_length=5)
+    config = SearchConfig(
+        beam_size=WIDE,
+        num_hypotheses=7,
+        length_penalty=formula,
+        length_alpha=alpha,
+        max_length=5,
+        early_stopping=False,
+    )
     keys = list(range(6))
     model = Scripted()
     for key, found in zip(keys, beam_search(model, batch_of(keys), config), strict=True):
@@ -69,6 +76,7 @@ def test_a_wide_beam_is_exact_under_all_constraints(
         max_length=5,
         min_length_ratio=min_ratio,
         no_repeat_ngram_size=no_repeat,
+        early_stopping=False,
     )
     model = Scripted(vocab_size, eos_id, seed=seed, banned_share=banned_share)
     others = [i for i in range(vocab_size) if i != eos_id]
@@ -95,9 +103,16 @@ def test_a_wide_beam_is_exact_under_all_constraints(
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 1.0, 2.0])
-def test_stopping_early_never_changes_the_result(beam_size: int, alpha: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_optimal_rule_never_changes_the_result(
+    beam_size: int, alpha: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = SearchConfig(
-        beam_size=beam_size, num_hypotheses=2, length_alpha=alpha, max_length_ratio=2, max_length_offset=4
+        beam_size=beam_size,
+        num_hypotheses=2,
+        length_alpha=alpha,
+        max_length_ratio=2,
+        max_length_offset=4,
+        early_stopping=False,
     )
     keys = list(range(40))
     batch = batch_of(keys, [1 + key % 5 for key in keys])
