@@ -148,11 +148,15 @@ class World:
         """
         if self.local_world_size == 1:
             return None
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, usable // self.local_world_size)
+        return max(1, usable_cores() // self.local_world_size)
 
 
 ALONE = World()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use: an affinity, as containers set it, may leave it fewer."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

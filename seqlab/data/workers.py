@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from seqlab.data.parallel import ParallelCorpus
+from seqlab.world import usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,9 +34,8 @@ serve()
 
 def worker_count(corpora: Sequence[ParallelCorpus]) -> int:
     """Return how many processes are worth it for so much text on this machine; 1 is the caller itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     paths = {side.path for corpus in corpora for side in corpus.sides}
-    return max(1, min(cores, sum(path.stat().st_size for path in paths if path.is_file()) // BYTES_PER_WORKER))
+    return max(1, min(usable_cores(), sum(path.stat().st_size for path in paths if path.is_file()) // BYTES_PER_WORKER))
 
 
 class Workers:

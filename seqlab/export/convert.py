@@ -12,7 +12,7 @@ import torch
 import seqlab
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.readers import read_lines
-from seqlab.export.engine import CTranslate2Engine, available_threads, require_ctranslate2
+from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import (
     Description,
     ExportFolder,
@@ -26,6 +26,7 @@ from seqlab.export.folder import (
 from seqlab.export.parity import TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.runs.load import LoadedRun, load_run
+from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def convert(
     specification.save(str(folder))
     max_length, tokenizer = member.config.model.max_length, member.tgt_tokenizer
     engine = CTranslate2Engine(
-        ExportFolder(folder), tokenizer, max_length=max_length, device="cpu", threads=available_threads()
+        ExportFolder(folder), tokenizer, max_length=max_length, device="cpu", threads=usable_cores()
     )
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
     return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)

@@ -1,6 +1,5 @@
 """CTranslate2 as the engine of a `Run`, without torch."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -260,8 +259,3 @@ def require_ctranslate2() -> Any:
             raise
         raise ValueError("CTranslate2 is missing, which needs an extra: pip install 'seqlab[ctranslate2]'.") from None
     return ctranslate2
-
-
-def available_threads() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqlab.export.engine import CTranslate2Engine, available_threads, require_ctranslate2
+from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
+from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def _load_ctranslate2(run: str | Path, checkpoint: str, device: str, quantizatio
         tgt_tokenizer,
         max_length=description.max_length,
         device=device,
-        threads=available_threads() if threads is None else threads,
+        threads=usable_cores() if threads is None else threads,
     )
     return Run(
         engine,
