@@ -68,9 +68,38 @@ def prepare(
     content_hashes = hash_inputs(config, folder)
     key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
     try:
-        return _open(config, folder, key, content_hashes)
+        data = _open(folder, key, content_hashes)
     except ValueError as reason:
         logger.info("Encoding the corpora%s.", f": {reason}" if folder.exists() else "")
+        _encode(config, src_tokenizer, tgt_tokenizer, folder, key, on_progress, num_workers)
+        data = _open(folder, key, content_hashes)
+    if not is_untouched(folder):
+        remember_checked(folder)
+    remember_inputs(config, folder)
+    shutil.rmtree(workspace_of(folder), ignore_errors=True)
+    return data
+
+
+def open_prepared(config: DataConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path) -> PreparedData:
+    """Open what another process has prepared, and write nothing: others may be reading it too.
+
+    Raises:
+        FileNotFoundError: a corpus is missing.
+        ValueError: the folder is not whole, or was not made from what lies here.
+    """
+    content_hashes = hash_inputs(config, folder)
+    return _open(folder, _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer)), content_hashes)
+
+
+def _encode(
+    config: DataConfig,
+    src_tokenizer: Tokenizer,
+    tgt_tokenizer: Tokenizer,
+    folder: Path,
+    key: str,
+    on_progress: OnProgress,
+    num_workers: int | None,
+) -> None:
     encoder = Encoder(src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio)
     corpora = _Corpora.of(config)
     with workspace(folder) as work, Workers(num_workers or corpora.worker_count()) as workers:
@@ -80,7 +109,6 @@ def prepare(
         write_json(building / DESCRIPTION_FILE, {"key": key, "report": report.to_json()})
         shutil.rmtree(folder, ignore_errors=True)
         rename(building, folder)
-    return _open(config, folder, key, content_hashes)
 
 
 @dataclass(frozen=True)
@@ -158,7 +186,7 @@ def _hash_tokenizer(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def _open(config: DataConfig, folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
+def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         found = description["key"]
@@ -167,11 +195,7 @@ def _open(config: DataConfig, folder: Path, key: str, content_hashes: dict[str, 
         raise ValueError(f"{folder} holds no usable cache: {error}") from error
     if found != key:
         raise ValueError(f"{folder} was made from other text, tokenizers or settings")
-    untouched = is_untouched(folder)
-    train, valid = (EncodedPairs.open(folder / split, check=not untouched) for split in ("train", "valid"))
-    if not untouched:
-        remember_checked(folder)
-    remember_inputs(config, folder)
-    shutil.rmtree(workspace_of(folder), ignore_errors=True)
+    check = not is_untouched(folder)
+    train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
     report = replace(report, dropped_file=str(folder / DROPPED_FILE))  # the folder may have been moved
     return PreparedData(train, valid, report, content_hashes)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from seqlab.data.inputs import hash_inputs
-from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.survey import OnProgress
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
@@ -78,7 +78,8 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
         refuse_separate_folder(folder, world)
         src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
         with world.main_first():
-            data = prepare(config.data, src_tokenizer, tgt_tokenizer, folder.cache, on_progress)
+            corpora = (config.data, src_tokenizer, tgt_tokenizer, folder.cache)
+            data = prepare(*corpora, on_progress) if world.is_main else open_prepared(*corpora)
     for line in data.report.lines():
         logger.info("%s", line)
     run = _assemble(config, folder, machine, src_tokenizer, tgt_tokenizer, data)

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.config import DataConfig
-from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
 from seqlab.text import Tokenizer
@@ -159,6 +160,24 @@ def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any
             assert texts(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
             assert again.report == whole.report
             assert path.read_bytes() == raw
+
+
+def test_what_is_only_opened_is_not_written_to(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
+    folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
+    with pytest.raises(ValueError, match="no usable cache"):
+        open_prepared(config, tokenizer, tokenizer, folder)
+    assert not folder.exists()
+    prepare(config, tokenizer, tokenizer, folder)
+    workspace.mkdir()
+    (folder / "checked.json").unlink()
+    os.utime(config.train_src[0], (0, 0))  # as a machine may see it that shares the file system
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert texts(open_prepared(config, tokenizer, tokenizer, folder), "train", tokenizer) == [("a", "b"), ("c", "d")]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    prepare(config, tokenizer, tokenizer, folder)
+    assert (folder / "checked.json").exists()
+    assert not workspace.exists()
 
 
 def test_a_failure_leaves_no_cache(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
