@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -16,6 +18,8 @@ from seqlab.world import LostRank, World
 
 T = TypeVar("T")
 
+BETWEEN_ANSWERS = 0.01
+"""Seconds."""
 LONGEST_WAIT = timedelta(hours=12)
 """While one rank prepares a corpus or writes a checkpoint the others wait. One that dies is noticed at once."""
 
@@ -63,15 +67,36 @@ def meet(is_member: bool) -> Iterator[World]:
 def _process_group() -> Iterator[None]:
     """Meet the other ranks where torchrun says."""
     store, rank, world_size = next(dist.rendezvous("env://"))
-    # torchrun keeps the store when it starts the ranks anew: without a name of its own, a start would find addresses
-    # of the one before.
-    store = dist.PrefixStore(f"seqlab_start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = dist.PrefixStore(name_of_start(store, rank, world_size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def name_of_start(store: dist.Store, rank: int, world_size: int) -> str:
+    """Agree with the ranks that are starting now on a name that no start before had.
+
+    torchrun keeps its store when it starts the ranks anew: without a name of its own, a start would find the addresses
+    of one before. It tells the ranks nothing that they all share and no other start does: its restart count is each
+    machine's own, and one whose neighbour has failed starts anew without counting. So each rank asks with a word of its
+    own, and rank 0 answers until all have heard: what ranks of earlier starts have asked is still there.
+    """
+    if rank != 0:
+        word = uuid4().hex
+        store.set(f"seqlab/rank_{rank}", word)
+        name = store.get(f"seqlab/{word}").decode()  # waits for it
+        store.set(f"{name}/rank_{rank}", "")
+        return name
+    name = f"seqlab/{uuid4().hex}"
+    for other in range(1, world_size):
+        while not store.check([f"{name}/rank_{other}"]):
+            word = store.get(f"seqlab/rank_{other}").decode()
+            store.set(f"seqlab/{word}", name)
+            time.sleep(BETWEEN_ANSWERS)
+    return name
 
 
 @contextmanager

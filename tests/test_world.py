@@ -1,14 +1,19 @@
 """What ranks tell each other, and that a process alone needs no special case."""
 
+import multiprocessing
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.ranks import in_ranks
+from torch.distributed import HashStore, TCPStore
 
+from seqlab.ranks import name_of_start
 from seqlab.world import ALONE, LostRank, World, joined
 
 
@@ -59,6 +64,43 @@ def test_shares_hold_every_item_once_and_differ_by_one_at_most(items: list[int],
     shares = [World(rank, world_size).share(items) for rank in range(world_size)]
     assert sorted(item for share in shares for item in share) == sorted(items)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def started_by_torchrun(rank: int, port: int, restarts: int) -> dict[str, list[int]]:
+    """Join as a rank that torchrun started on a machine of its own, which has counted so many failures."""
+    own = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": 0}
+    own |= {"LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": restarts}
+    os.environ |= {name: str(value) for name, value in own.items()}
+    with joined() as world:
+        return {"ranks": world.gather(world.rank)}
+
+
+def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
+    """torchrun's store stays while ranks come and go."""
+    store = TCPStore("localhost", 0, is_master=True)
+    context = multiprocessing.get_context("spawn")
+    for restarts in ([0, 0], [0, 1], [2, 1]):
+        lost = context.Process(target=started_by_torchrun, args=(1, store.port, restarts[1]))  # before it meets anyone
+        lost.start()
+        while not store.check(["seqlab/rank_1"]):
+            time.sleep(0.01)
+        lost.kill()
+        lost.join()
+        with context.Pool(2) as pool:
+            calls = [(rank, store.port, count) for rank, count in enumerate(restarts)]
+            assert pool.starmap(started_by_torchrun, calls, chunksize=1) == [{"ranks": [0, 1]}] * 2
+
+
+def test_a_start_has_a_name_of_its_own() -> None:
+    store, names = HashStore(), []
+    for world_size in (3, 2, 4):
+        with ThreadPoolExecutor(world_size) as threads:
+            found = set(threads.map(lambda rank, size=world_size: name_of_start(store, rank, size), range(world_size)))
+        assert len(found) == 1
+        names += found
+        for rank in range(1, 4):  # what ranks leave that ended before they met
+            store.set(f"seqlab/rank_{rank}", f"left by {rank} of {world_size}")
+    assert len(set(names)) == 3
 
 
 def failing_on_main() -> None:

@@ -128,9 +128,13 @@ def settled(folder: RunFolder) -> Iterator[None]:
         settle(folder)
 
 
-def was_restarted(folder: RunFolder) -> bool:
+def restart_count(world: World) -> int:
+    """Tell how often torchrun has started these ranks anew after a failure: each machine counts its own failures."""
+    return int(world.highest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))))
+
+
+def was_restarted(folder: RunFolder, restarts: int) -> bool:
     """Tell whether torchrun started this process anew after a failure, for the run that is there: it goes on."""
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     job = os.environ.get(TORCHRUN_VARIABLE, "none")  # "none" is what torchrun calls every job without a name
     if restarts == 0 or job == "none" or not folder.exists():
         return False

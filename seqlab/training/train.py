@@ -27,6 +27,7 @@ from seqlab.training.begin import (
     describe,
     locked,
     refuse_separate_folder,
+    restart_count,
     set_aside,
     settled,
     was_restarted,
@@ -73,8 +74,10 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
     The main rank writes what the others read.
     """
     machine = set_up(config.training, world)
+    restarts = restart_count(world)
     with corpus_bar(world.is_main) as on_progress:
-        changes = world.on_main(lambda: _open_folder(config, folder, overwrite, on_progress))
+        is_anew = overwrite and not was_restarted(folder, restarts)
+        changes = world.on_main(lambda: _open_folder(config, folder, is_anew, on_progress))
         refuse_separate_folder(folder, world)
         src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
         with world.main_first():
@@ -93,7 +96,6 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
 
 def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress: OnProgress) -> Changes | None:
     """Make the folder of a new run, or give the fields in which the run that is there is continued differently."""
-    overwrite = overwrite and not was_restarted(folder)
     changes = None
     if folder.exists() and not overwrite:
         changes = check_resumable(folder, config)

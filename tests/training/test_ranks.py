@@ -1,6 +1,7 @@
 """Several ranks train like one, stop together, and continue each other's runs."""
 
 import logging
+import os
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
 from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
 
@@ -151,6 +153,21 @@ def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, 
     pairs = [index for batch in micro_steps for index in batch.indices.tolist()]
     assert f"Its {len(pairs)} pairs" in found[0].message
     assert len(set(pairs)) == len(pairs)
+
+
+def overwrite_in_job(config: Config, run_dir: Path, restarts: list[int]) -> None:
+    os.environ |= {"TORCHELASTIC_RUN_ID": "job", "TORCHELASTIC_RESTART_COUNT": str(restarts[dist.get_rank()])}
+    train(config, run_dir, overwrite=True)
+
+
+def test_a_job_that_failed_on_another_machine_does_not_overwrite_its_own_run(corpus: Path, tmp_path: Path) -> None:
+    """torchrun counts the failures of each machine, and the main rank's may not have failed."""
+    config, run_dir = tiny_config(corpus, max_steps=4), tmp_path / "run"
+    begun = []
+    for restarts in ([0, 0], [0, 1], [0, 0]):
+        assert in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
+        begun.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
+    assert begun[0] == begun[1] < begun[2]
 
 
 def test_the_run_notes_its_ranks(corpus: Path, tmp_path: Path) -> None:
