@@ -2,8 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # on Windows a folder cannot be locked
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,6 +34,24 @@ def rename(old: Path, new: Path) -> None:
     descriptor = os.open(new.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Keep out other processes that ask the same of a folder, until this context or the process ends.
+
+    Raises:
+        BlockingIOError: one is in there, and this is not to wait.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
         os.close(descriptor)
 

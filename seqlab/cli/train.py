@@ -89,11 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
         print_fields(arguments.recipe, overrides, run_dir)
         return 0
 
+    from seqlab.runs import RunFolder
     from seqlab.training import train
+    from seqlab.training.begin import without_trace
     from seqlab.world import joined
 
     overwrite = arguments.overwrite
-    with joined() as world:
+    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
         config = world.on_main(lambda: _checked_config(arguments.recipe, overrides, run_dir, overwrite))
         train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
         logger.info("trained: %s (next: seqlab translate %s < FILE)", run_dir, run_dir)

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import seqlab
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
-from seqlab.durable import write_json
+from seqlab.durable import alone_in, write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
 from seqlab.runs.load import read_config
@@ -21,11 +21,6 @@ from seqlab.training.machine import fingerprint
 from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
 from seqlab.world import World
-
-try:
-    import fcntl
-except ImportError:  # on Windows a folder cannot be locked
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -72,21 +67,38 @@ def locked(folder: RunFolder) -> Iterator[None]:
     is_new = not folder.path.exists()
     if is_new:
         folder.path.mkdir(parents=True)
-    if fcntl is None or not folder.path.is_dir():
-        yield
-        return
-    descriptor = os.open(folder.path, os.O_RDONLY)
+    with ExitStack() as stack:
+        try:
+            if folder.path.is_dir():
+                stack.enter_context(alone_in(folder.path, wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder.path}: another process is training there; wait for it, or stop it first."
+            ) from None
+        try:
+            yield
+        finally:
+            if is_new and not any(folder.path.iterdir()):
+                folder.path.rmdir()
+
+
+@contextmanager
+def without_trace(folder: RunFolder) -> Iterator[None]:
+    """Leave nothing of a new run that is refused: neither what a recipe has generated nor parts of a set-up.
+
+    Where it ends in another way all stays, for the same command to go on from there.
+    """
+    missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(f"{folder.path}: another process is training there; wait for it, or stop it first.") from None
-    try:
         yield
-    finally:
-        os.close(descriptor)
-        if is_new and not any(folder.path.iterdir()):
-            folder.path.rmdir()
+    except (ValueError, OSError):
+        if missing and folder.path.is_dir() and not folder.exists():
+            with suppress(BlockingIOError), alone_in(folder.path, wait=False):  # it may be another's by now
+                shutil.rmtree(folder.path)
+        for parent in missing[1:]:
+            with suppress(OSError):  # something else is in there
+                parent.rmdir()
+        raise
 
 
 def set_aside(folder: RunFolder) -> None:

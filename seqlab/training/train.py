@@ -31,6 +31,7 @@ from seqlab.training.begin import (
     set_aside,
     settled,
     was_restarted,
+    without_trace,
 )
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
@@ -60,7 +61,12 @@ def train(
         LostRank: another of the processes that torchrun started has ended.
     """
     folder = RunFolder(Path(run_dir or default_run_dir(config.data.train_src[0], config.data.train_tgt[0])))
-    with joined() as world, full_disk_explained(folder), world.only_main(locked(folder)):
+    with (
+        joined() as world,
+        full_disk_explained(folder),
+        world.only_main(without_trace(folder)),
+        world.only_main(locked(folder)),
+    ):
         with world.only_main(settled(folder)):
             run = _set_up(config, folder, overwrite, command, world)
         with closing(run.journal):

@@ -207,11 +207,20 @@ def test_a_continued_run_keeps_what_was_chosen_for_it(
     assert call["config"] == replace(before, training=replace(before.training, max_steps=99999))
 
 
-def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path) -> None:
-    result = seqlab("train", "number_words", "--run_dir", tmp_path / "run", "--model.num_heads", "7")
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.num_heads 7", "`d_model` 128 must be divisible by `num_heads` 7"),
+        ("--device cuda:9", "`device` is `cuda:9`"),
+        ("--init_from nowhere", "There is no run folder nowhere"),
+        ("--data.train_src missing.en", "missing.en: there is no such file"),
+    ],
+)
+def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path, option: str, message: str) -> None:
+    result = seqlab("train", "number_words", "--run_dir", tmp_path / "runs" / "mine", *option.split())
     assert result.status == 2
-    assert "`d_model` 128 must be divisible by `num_heads` 7" in result.err
-    assert not (tmp_path / "run").exists()
+    assert message in result.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Which folders may become a run: new ones, those of a set-up that was killed, and runs that are overwritten."""
 
 import logging
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
-from seqlab.training.begin import locked, set_aside, settle
+from seqlab.training.begin import locked, set_aside, settle, without_trace
 
 from .conftest import Trained, contents, longer
 
@@ -41,6 +41,32 @@ def test_an_overwrite_with_a_corpus_that_cannot_be_read_removes_nothing(
     with pytest.raises(FileNotFoundError, match=r"missing\.en"):
         train(missing, run_dir, overwrite=True)
     assert_equal_runs(run_dir, trained[1])
+
+
+def test_a_new_run_that_is_refused_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
+    """Also where its tokenizer was made already; what was there before stays."""
+    refused = replace(trained[0], data=replace(trained[0].data, max_length=1))
+    with pytest.raises(ValueError, match="No pair is left for `train`"):
+        train(refused, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old" / "data").mkdir(parents=True)
+    with pytest.raises(ValueError, match="No pair is left for `train`"):
+        train(refused, tmp_path / "old")
+    assert (tmp_path / "old" / "data").is_dir()
+
+
+def test_a_refusal_leaves_the_run_of_another_process_alone(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with ExitStack() as other:
+
+        def refuse() -> None:
+            with without_trace(folder):
+                other.enter_context(locked(folder))  # the other process was quicker
+                raise ValueError("refused")
+
+        with pytest.raises(ValueError, match="refused"):
+            refuse()
+        assert folder.path.is_dir()
 
 
 def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
