@@ -6,8 +6,9 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,8 +19,10 @@ from seqlab.world import LostRank, World
 
 T = TypeVar("T")
 
-BETWEEN_ANSWERS = 0.01
+BETWEEN_LOOKS = 0.01
 """Seconds."""
+WAIT_FOR_RANK_0 = 3
+"""Seconds: an error that all ranks make comes to all of them at about the same time."""
 LONGEST_WAIT = timedelta(hours=12)
 """While one rank prepares a corpus or writes a checkpoint the others wait. One that dies is noticed at once."""
 
@@ -55,7 +58,7 @@ class Ranks(World):
 @contextmanager
 def meet(is_member: bool) -> Iterator[World]:
     """Meet the other ranks, where this process is no member of a group yet; see `seqlab.world.joined`."""
-    with _lost_ranks_named(), nullcontext() if is_member else _process_group():
+    with nullcontext() if is_member else _process_group(), _lost_ranks_named():
         rank, world_size = dist.get_rank(), dist.get_world_size()
         local_rank = int(os.environ.get("LOCAL_RANK", rank))
         world = Ranks(rank, world_size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
@@ -69,9 +72,11 @@ def _process_group() -> Iterator[None]:
     store, rank, world_size = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(name_of_start(store, rank, world_size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
+    with _lost_ranks_named():
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
     try:
-        yield
+        with _told_once(store, rank):
+            yield
     finally:
         dist.destroy_process_group()
 
@@ -95,8 +100,33 @@ def name_of_start(store: dist.Store, rank: int, world_size: int) -> str:
         while not store.check([f"{name}/rank_{other}"]):
             word = store.get(f"seqlab/rank_{other}").decode()
             store.set(f"seqlab/{word}", name)
-            time.sleep(BETWEEN_ANSWERS)
+            time.sleep(BETWEEN_LOOKS)
     return name
+
+
+@contextmanager
+def _told_once(store: dist.Store, rank: int) -> Iterator[None]:
+    """Mark an error as told (`is_told`) where rank 0 fails alike, or fails and the error is only about that."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        own = f"failed/{sha256(repr(error).encode()).hexdigest()}"
+        with suppress(RuntimeError):  # the store may be gone with the rank that held it
+            if rank == 0:
+                for key in ("failed", own):
+                    store.set(key, "")
+            elif _appears(store, "failed" if isinstance(error, LostRank) else own):
+                error.is_told = True  # type: ignore[union-attr]
+        raise
+
+
+def _appears(store: dist.Store, key: str) -> bool:
+    """Look for a key until it is there or rank 0 has had its time: `store.wait` would print warnings of its own."""
+    for _ in range(int(WAIT_FOR_RANK_0 / BETWEEN_LOOKS)):
+        if store.check([key]):
+            return True
+        time.sleep(BETWEEN_LOOKS)
+    return False
 
 
 @contextmanager

@@ -159,19 +159,28 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def rank_before_meeting() -> int:
+    """Tell which of the processes that torchrun started this is, without a word to the others; 0 without torchrun."""
+    return int(os.environ["RANK"]) if _was_started() else 0
+
+
+def _was_started() -> bool:
+    return all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that torchrun started, for as long as this context lasts; alone without it.
 
-    A process group that exists already is used as it is. The ranks other than the main one log errors only.
+    A process group that exists already is used as it is. The ranks other than the main one log errors only; what they
+    raise has `is_told` set where the main one raises the same.
 
     Raises:
         LostRank: another rank has ended.
     """
     dist = sys.modules.get("torch.distributed")
     is_member = dist is not None and dist.is_available() and dist.is_initialized()
-    was_started = all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
-    if not is_member and not was_started:
+    if not is_member and not _was_started():
         yield ALONE
         return
     from seqlab.ranks import meet

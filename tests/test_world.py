@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -66,13 +67,17 @@ def test_shares_hold_every_item_once_and_differ_by_one_at_most(items: list[int],
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def started_by_torchrun(rank: int, port: int, restarts: int) -> dict[str, list[int]]:
+def meeting(rank: int, port: int, restarts: int = 0) -> AbstractContextManager[World]:
     """Join as a rank that torchrun started on a machine of its own, which has counted so many failures."""
     own = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": 0}
     own |= {"LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": restarts}
     os.environ |= {name: str(value) for name, value in own.items()}
-    with joined() as world:
-        return {"ranks": world.gather(world.rank)}
+    return joined()
+
+
+def ranks_met(rank: int, port: int, restarts: int) -> list[int]:
+    with meeting(rank, port, restarts) as world:
+        return world.gather(world.rank)
 
 
 def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
@@ -80,7 +85,7 @@ def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
     store = TCPStore("localhost", 0, is_master=True)
     context = multiprocessing.get_context("spawn")
     for restarts in ([0, 0], [0, 1], [2, 1]):
-        lost = context.Process(target=started_by_torchrun, args=(1, store.port, restarts[1]))  # before it meets anyone
+        lost = context.Process(target=ranks_met, args=(1, store.port, restarts[1]))  # before it meets anyone
         lost.start()
         while not store.check(["seqlab/rank_1"]):
             time.sleep(0.01)
@@ -88,7 +93,27 @@ def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
         lost.join()
         with context.Pool(2) as pool:
             calls = [(rank, store.port, count) for rank, count in enumerate(restarts)]
-            assert pool.starmap(started_by_torchrun, calls, chunksize=1) == [{"ranks": [0, 1]}] * 2
+            assert pool.starmap(ranks_met, calls, chunksize=1) == [[0, 1]] * 2
+
+
+def failing_alike(rank: int, port: int, failing: list[int]) -> bool | None:
+    """Tell whether the error of a rank needs no telling; None where it makes none."""
+    try:
+        with meeting(rank, port) as world:
+            if rank in failing:
+                raise ValueError(f"what {failing} see")
+            world.gather(rank)
+    except (ValueError, LostRank) as error:
+        return getattr(error, "is_told", False)
+    return None
+
+
+def test_what_all_ranks_see_is_told_by_the_main_one_and_what_one_sees_by_itself() -> None:
+    store = TCPStore("localhost", 0, is_master=True)
+    for failing, expected in [([0, 1], [False, True]), ([1], [False, False]), ([0], [False, True]), ([], [None, None])]:
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            calls = [(rank, store.port, failing) for rank in range(2)]
+            assert pool.starmap(failing_alike, calls, chunksize=1) == expected
 
 
 def test_a_start_has_a_name_of_its_own() -> None:

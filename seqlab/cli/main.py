@@ -14,6 +14,7 @@ from seqlab.cli import evaluate, export, info, score, train, translate
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
+from seqlab.world import rank_before_meeting
 
 COMMANDS = {
     "train": train,
@@ -41,8 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         message, status = explained
-        print(f"seqlab: {' '.join(message.split())}", file=sys.stderr)
+        rank = rank_before_meeting()
+        if rank == 0 or not _is_told_by_rank_0(error):
+            print(f"seqlab: {f'rank {rank}: ' if rank else ''}{' '.join(message.split())}", file=sys.stderr)
         return status
+
+
+def _is_told_by_rank_0(error: BaseException) -> bool:
+    """Tell whether another rank's error need not be printed: all read the same command line."""
+    return isinstance(error, UsageError) or getattr(error, "is_told", False)
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -48,12 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.inference.lines import line_blocks, write_lines
 
-    options = {**search_values(arguments), "need_scores": arguments.json}
-    if options["num_hypotheses"] > 1 and not arguments.json:
-        raise UsageError("more than one hypothesis per line needs --json")
-    if arguments.batch_tokens is not None:
-        options["batch_tokens"] = arguments.batch_tokens
     with joined() as world:
+        options = {**search_values(arguments), "need_scores": arguments.json}
+        if options["num_hypotheses"] > 1 and not arguments.json:
+            raise UsageError("more than one hypothesis per line needs --json")
+        if arguments.batch_tokens is not None:
+            options["batch_tokens"] = arguments.batch_tokens
         trained = load_named_runs(arguments, world)
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None

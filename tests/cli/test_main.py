@@ -54,6 +54,15 @@ def test_help_names_every_option(seqlab, name: str) -> None:
     assert all(option in result.out.decode() for action in parser._actions for option in action.option_strings)
 
 
+def test_another_rank_says_only_what_is_its_own(seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    same = seqlab("train", "--nonsense")
+    assert (same.status, same.err) == (2, "")
+    own = seqlab("evaluate", "missing.txt", "--ref", "missing.txt")
+    assert (own.status, own.err) == (2, "seqlab: rank 1: error: missing.txt: there is no such file.\n")
+
+
 def test_no_command_and_unknown_commands(seqlab) -> None:
     nothing = seqlab()
     assert (nothing.status, nothing.out) == (2, b"")
