@@ -21,9 +21,7 @@ def add_inference_options(parser: Parser) -> None:
     parser.add_argument(
         "--engine", default="torch", metavar="NAME", help="torch (default), or ctranslate2: the run is exported once"
     )
-    parser.add_argument(
-        "--quantization", default="float32", metavar="NAME", help="of ctranslate2: float32 (default), int8, ..."
-    )
+    parser.add_argument("--quantization", metavar="NAME", help="of ctranslate2: float32 (default), int8, ...")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
         "--batch_tokens",

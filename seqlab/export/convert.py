@@ -23,7 +23,7 @@ from seqlab.export.folder import (
     save_tokenizers,
     write_description,
 )
-from seqlab.export.parity import TOLERANCE, Parity, compare
+from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.world import usable_cores
@@ -70,7 +70,8 @@ def export_run(
         if not parity.is_exact:
             raise ValueError(
                 f"{final} was not written, as CTranslate2 computes something else than {run}: {parity}. In fp32 the "
-                f"log-probabilities of a token must be within {TOLERANCE} nats."
+                f"log-probabilities of a token must be within {TOLERANCE} nats, and {MIN_IDENTICAL:.0%} of the greedy "
+                "translations the same."
             )
         logger.info("fp32: %s", parity)
         if quantization != "float32":

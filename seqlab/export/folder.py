@@ -5,12 +5,13 @@ export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   what CTra
                            seqlab.json                                 which run and checkpoint, and how it was checked
 """
 
+import errno
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,32 @@ class ExportFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> Description | None:
-        """Read seqlab.json; None where there is none, or one of another format."""
+    def exists(self) -> bool:
+        """Tell whether this is an export, whole or damaged."""
+        return (self.path / DESCRIPTION).is_file()
+
+    def read(self) -> Description:
+        """Read seqlab.json; raises ValueError where it is missing, damaged or of another format version."""
         try:
             values = json.loads((self.path / DESCRIPTION).read_text(encoding="utf-8"))
-            origin = Origin(**values.pop("origin"))
-            return Description(origin=origin, **values)
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+            version = values["origin"]["format_version"]
+            if version == FORMAT_VERSION:
+                return Description(origin=Origin(**values.pop("origin")), **values)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{self.path / DESCRIPTION} is missing or damaged ({error}): export the run again."
+            ) from error
+        raise ValueError(
+            f"{self.path} has export format version {version}, but this seqlab reads version {FORMAT_VERSION}: export "
+            "the run again, or use the seqlab version that wrote it (`seqlab_version` in seqlab.json)."
+        )
+
+    def was_made_from(self, wanted: "Origin") -> bool:
+        """Tell whether an export of these weights is here."""
+        try:
+            return self.read().origin == wanted
+        except ValueError:
+            return False
 
     def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
         """Read the source and the target tokenizer; raises ValueError where one is missing or damaged."""
@@ -120,7 +139,8 @@ def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Token
 def building(final: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `final`, synced, when the block ends, and that a failure removes.
 
-    Several processes may do so at the same time; what one of them left behind when it was killed is removed.
+    Several processes may do so at the same time, and the last one stays; what one of them left behind when it was
+    killed is removed.
     """
     remove_leftovers(final)
     folder = final.with_name(f"{final.name}.{os.getpid()}.tmp")
@@ -129,15 +149,23 @@ def building(final: Path) -> Iterator[Path]:
     try:
         yield folder
         sync_files(folder)
-        if final.exists():
-            doomed = final.with_name(f"{final.name}.{os.getpid()}.deleted")
-            final.rename(doomed)
-            rename(folder, final)
-            shutil.rmtree(doomed)
-        else:
-            rename(folder, final)
+        _replace(folder, final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(folder: Path, final: Path) -> None:
+    """Rename a folder to a name that another may have, or be given by another process at this moment."""
+    doomed = final.with_name(f"{final.name}.{os.getpid()}.deleted")
+    while folder.exists():
+        try:
+            rename(folder, final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            with suppress(FileNotFoundError):  # another process was quicker
+                final.rename(doomed)
+                shutil.rmtree(doomed)
 
 
 def remove_leftovers(final: Path) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from seqlab.durable import alone_in
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
@@ -23,19 +24,19 @@ def load(
     precision: str = "auto",
     *,
     engine: str = "torch",
-    quantization: str = "float32",
+    quantization: str | None = None,
     threads: int | None = None,
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
 
     Args:
         run: a run folder, or several that share their vocabularies; with `ctranslate2` one run, or one exported
-            folder, which is taken as it is.
+            folder, which is taken as it is: a step or a quantization that is given must be that of the export.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
         precision: of torch, dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
         engine: `torch`, or `ctranslate2`, to which the run is exported at its first use.
-        quantization: of CTranslate2, type of the weights: `float32`, `int8`, ...
+        quantization: of CTranslate2, type of the weights: `float32` unless given, `int8`, ...
         threads: CPU threads; None takes all cores.
 
     Raises:
@@ -59,14 +60,14 @@ def _load_torch(
     checkpoint: str | Sequence[str],
     device: str,
     precision: str,
-    quantization: str,
+    quantization: str | None,
     threads: int | None,
 ) -> Run:
     import torch
 
     from seqlab.inference.torch_engine import load as load_with_torch
 
-    if quantization != "float32":
+    if quantization is not None:
         raise ValueError(f"`quantization` ({quantization}) is an option of CTranslate2: torch takes `precision`.")
     if threads is not None:
         torch.set_num_threads(threads)
@@ -83,13 +84,16 @@ def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
     return several[0]
 
 
-def _load_ctranslate2(run: str | Path, checkpoint: str, device: str, quantization: str, threads: int | None) -> Run:
+def _load_ctranslate2(
+    run: str | Path, checkpoint: str, device: str, quantization: str | None, threads: int | None
+) -> Run:
     require_ctranslate2()
     folder = ExportFolder(Path(run))
-    if folder.read() is None:
-        folder = _fresh_export(Path(run), checkpoint, quantization)
+    if folder.exists():
+        _refuse_another(folder, checkpoint, quantization)
+    else:
+        folder = _fresh_export(Path(run), checkpoint, quantization or "float32")
     description = folder.read()
-    assert description is not None, "a new export is whole"
     src_tokenizer, tgt_tokenizer = folder.tokenizers()
     engine = CTranslate2Engine(
         folder,
@@ -115,12 +119,38 @@ def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder
     source.read_description()
     folder = ExportFolder(default_folder(run, quantization))
     step = choose_step(source, checkpoint)
-    known = folder.read()
-    if known is not None and known.origin == origin(source, step, quantization):
+    wanted = origin(source, step, quantization)
+    if folder.was_made_from(wanted):
         return folder
     from seqlab.export.convert import export_run
 
-    reason = "for the first time" if known is None else f"anew, as it was made from step {known.origin.step}"
-    logger.info("exporting step %d of %s to %s %s", step, run, folder.path, reason)
-    export_run(run, checkpoint=str(step), quantization=quantization, overwrite=True)
+    folder.path.parent.mkdir(exist_ok=True)
+    with alone_in(folder.path.parent, wait=True):
+        if not folder.was_made_from(wanted):  # by a process that was here first
+            logger.info("exporting step %d of %s to %s %s", step, run, folder.path, _reason(folder))
+            export_run(run, checkpoint=str(step), quantization=quantization, overwrite=True)
     return folder
+
+
+def _reason(folder: ExportFolder) -> str:
+    if not folder.exists():
+        return "for the first time"
+    try:
+        return f"anew, as it was made from step {folder.read().origin.step}"
+    except ValueError as error:
+        return f"anew, as {error}"
+
+
+def _refuse_another(folder: ExportFolder, checkpoint: str, quantization: str | None) -> None:
+    """Raise ValueError where something else is asked for than was exported; which step was best is not known."""
+    made = folder.read().origin
+    if quantization not in (None, made.quantization):
+        raise ValueError(
+            f"`quantization` is {quantization}, but {folder.path} was exported as {made.quantization}: leave it out, "
+            "or name the run."
+        )
+    if checkpoint not in ("best", str(made.step)):
+        raise ValueError(
+            f"`checkpoint` is {checkpoint}, but {folder.path} was exported from step {made.step}: leave it out, or "
+            "name the run."
+        )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import pytest
@@ -14,11 +15,11 @@ import torch
 
 import seqlab
 from seqlab.data.batch import collate
-from seqlab.export import convert as conversion
-from seqlab.export import export_run, specification
+from seqlab.export import CTranslate2Engine, export_run, specification
 from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
 from seqlab.models import TransformerConfig
 from seqlab.runs import load_run
+from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 
 from .conftest import LINES, SIZES
@@ -71,24 +72,8 @@ def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callabl
     assert (folder / "model.bin").stat().st_size < 0.5 * (exact / "model.bin").stat().st_size
 
 
-def test_an_export_that_says_something_else_is_refused(
-    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_dir = make_run()
-    original = conversion.compare
-
-    def off_by_one(*arguments: object) -> object:
-        parity = original(*arguments)  # type: ignore[arg-type]
-        return replace(parity, largest_score_difference=1.0)
-
-    monkeypatch.setattr(conversion, "compare", off_by_one)
-    with pytest.raises(ValueError, match="CTranslate2 computes something else"):
-        export_run(run_dir)
-    assert list((run_dir / "export").iterdir()) == []
-
-
-def test_wrong_weights_are_found(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    run_dir = make_run()
+def damage_weights(patch: pytest.MonkeyPatch) -> None:
+    """Let a bias be wrong: scores differ, and with them the search."""
     original = specification.make_specification
 
     def damaged(model: torch.nn.Module, *tokenizers: Tokenizer) -> object:
@@ -96,9 +81,43 @@ def test_wrong_weights_are_found(make_run: Callable[..., Path], monkeypatch: pyt
         made.decoder.layer[1].ffn.linear_0.bias = made.decoder.layer[1].ffn.linear_0.bias + 0.5
         return made
 
-    monkeypatch.setattr(specification, "make_specification", damaged)
-    with pytest.raises(ValueError, match=r"within 0\.001 nats"):
-        export_run(run_dir)
+    patch.setattr(specification, "make_specification", damaged)
+
+
+def damage_search(patch: pytest.MonkeyPatch) -> None:
+    """Let translations end too soon, while given pairs have the right scores."""
+    original = CTranslate2Engine.decode
+
+    def damaged(*arguments: Any, **options: Any) -> list[list[Hypothesis]]:
+        found = original(*arguments, **options)
+        return [[replace(each, ids=each.ids[:-1]) for each in best] for best in found]
+
+    patch.setattr(CTranslate2Engine, "decode", damaged)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(damage_weights, r"up to 0\.\d\d nats a token.*98% of the"), (damage_search, r"0\.0% \(greedy\)")],
+)
+def test_an_export_that_says_something_else_is_refused(
+    make_run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+) -> None:
+    run_dir = make_run()
+    with monkeypatch.context() as patch:
+        damage(patch)
+        with pytest.raises(ValueError, match=f"CTranslate2 computes something else than .*{message}"):
+            export_run(run_dir)
+        assert list((run_dir / "export").iterdir()) == []
+    folder = export_run(run_dir)
+    before = (folder / "model.bin").read_bytes()
+    damage(monkeypatch)
+    with pytest.raises(ValueError, match="CTranslate2 computes something else"):
+        export_run(run_dir, overwrite=True)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "model.bin").read_bytes() == before
 
 
 def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:

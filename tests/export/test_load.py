@@ -2,15 +2,18 @@
 
 import json
 import logging
+import multiprocessing
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import seqlab
+from seqlab.export.folder import building
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint
 from seqlab.runs.load import load_tokenizers, read_config
@@ -58,7 +61,69 @@ def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path],
     expected = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:5], **OPTIONS)
     shutil.move(run_dir / "export" / "ctranslate2-float32", tmp_path / "model")
     shutil.rmtree(run_dir)
-    assert seqlab.load(tmp_path / "model", engine="ctranslate2").translate(LINES[:5], **OPTIONS) == expected
+    for options in ({}, {"quantization": "float32"}, {"checkpoint": "1"}):
+        run = seqlab.load(tmp_path / "model", engine="ctranslate2", **options)  # type: ignore[arg-type]
+        assert run.translate(LINES[:5], **OPTIONS) == expected
+    with pytest.raises(ValueError, match=r"`quantization` is int8, but .* was exported as float32: leave it out"):
+        seqlab.load(tmp_path / "model", engine="ctranslate2", quantization="int8")
+    for checkpoint in ("2", "last"):
+        with pytest.raises(ValueError, match=f"`checkpoint` is {checkpoint}, but .* was exported from step 1"):
+            seqlab.load(tmp_path / "model", engine="ctranslate2", checkpoint=checkpoint)
+    description = json.loads((tmp_path / "model" / "seqlab.json").read_text())
+    description["origin"]["format_version"] = 2
+    (tmp_path / "model" / "seqlab.json").write_text(json.dumps(description | {"unknown": 1}))
+    with pytest.raises(ValueError, match="has export format version 2, but this seqlab reads version 1"):
+        seqlab.load(tmp_path / "model", engine="ctranslate2")
+
+
+def export_and_translate(run_dir: Path, first: Any) -> tuple[list[str], bool]:
+    """Translate as soon as all are ready; tell whether this process has exported."""
+    from seqlab.export import convert
+
+    original, exported = convert.export_run, []
+
+    def noted(*arguments: Any, **options: Any) -> Path:
+        exported.append(run_dir)
+        return original(*arguments, **options)
+
+    convert.export_run = noted
+    first.wait()
+    found = seqlab.load(run_dir, engine="ctranslate2", threads=1).translate(LINES[:3], **OPTIONS)  # type: ignore[arg-type]
+    return found, bool(exported)
+
+
+def test_of_processes_that_come_at_the_same_time_one_exports(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run()
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, context.Pool(2) as pool:
+        calls = [(run_dir, manager.Barrier(2))] * 2
+        (found, exported), (other, other_exported) = pool.starmap(export_and_translate, calls, chunksize=1)
+    assert found == other
+    assert {exported, other_exported} == {True, False}
+    assert [path.name for path in (run_dir / "export").iterdir()] == ["ctranslate2-float32"]
+
+
+def test_an_export_that_another_process_writes_too_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the other one is quicker to write it, or to put it aside."""
+    final, rename = tmp_path / "final", Path.rename
+
+    def written(name: str) -> None:
+        final.mkdir()
+        (final / name).touch()
+
+    def put_aside(path: Path, target: Path) -> Path:
+        rename(path, tmp_path / "by another")
+        return rename(path, target)
+
+    with building(final) as folder:
+        (folder / "mine").touch()
+        written("another's")
+    assert [path.name for path in final.iterdir()] == ["mine"]
+    monkeypatch.setattr(Path, "rename", put_aside)
+    with building(final) as folder:
+        (folder / "second").touch()
+    assert [path.name for path in final.iterdir()] == ["second"]
+    assert {path.name for path in tmp_path.iterdir()} == {"final", "by another"}
 
 
 def test_a_whole_translation_loads_no_torch(make_run: Callable[..., Path]) -> None:
