@@ -99,7 +99,10 @@ def delete_checkpoint(checkpoint: Path) -> None:
 
 
 def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cpu") -> "dict[str, Tensor]":
-    """Read one file of a checkpoint; raises ValueError naming it where it is missing or damaged."""
+    """Read one file of a checkpoint, sorted by name; raises ValueError naming it where it is missing or damaged.
+
+    safetensors gives each process an order of its own, but ranks that divide the tensors must do so in one order.
+    """
     from safetensors.torch import load
 
     path = checkpoint / f"{stem}.safetensors"
@@ -110,7 +113,7 @@ def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cp
     if written is not None and zlib.crc32(content) != written:
         raise _damaged(path, "its checksum is not the one in state.json")
     try:
-        return {name: value.to(device) for name, value in load(content).items()}
+        return {name: value.to(device) for name, value in sorted(load(content).items())}
     except (SafetensorError, ValueError) as error:
         raise _damaged(path, error) from error
 

@@ -52,6 +52,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert checkpoint_steps(tmp_path / "checkpoints") == [5]
 
 
+def test_all_processes_read_the_same_order(tmp_path: Path) -> None:
+    """Ranks that divide the tensors among them take one after the other."""
+    names = [f"tensor.{number}" for number in range(40)]
+    checkpoint = write_checkpoint(tmp_path, 1, {"model": {name: torch.zeros(1) for name in names}}, {})
+    assert list(read_tensors(checkpoint, "model")) == sorted(names)
+
+
 def test_only_whole_checkpoints_count_and_leftovers_go(tmp_path: Path) -> None:
     for step in (20, 3, 100, 123456789):
         write_checkpoint(tmp_path, step, TENSORS, NUMBERS)

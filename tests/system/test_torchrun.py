@@ -49,13 +49,16 @@ class Job:
         return self.process.returncode, err.decode()
 
 
+def run_undisturbed(config_file: Path, run_dir: Path, *options: str) -> Path:
+    status, err = Job(config_file, run_dir, *options).finish()
+    assert status == 0, err
+    return run_dir
+
+
 @pytest.fixture(scope="module")
 def whole(config_file: Path) -> Path:
     """Give the folder of a run of two ranks that nothing disturbed."""
-    job = Job(config_file, config_file.with_name("two_ranks"))
-    status, err = job.finish()
-    assert status == 0, err
-    return job.run_dir
+    return run_undisturbed(config_file, config_file.with_name("two_ranks"))
 
 
 @pytest.mark.parametrize(
@@ -74,17 +77,23 @@ def test_a_killed_rank_is_restarted_by_torchrun(
     assert_equal_runs(job.run_dir, whole)
 
 
-def test_ctrl_c_stops_all_ranks_with_one_checkpoint(config_file: Path, whole: Path, tmp_path: Path) -> None:
-    job = Job(config_file, tmp_path / "run")
+@pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
+    config_file: Path, whole: Path, tmp_path: Path, parallel: str
+) -> None:
+    options = ["--training.parallel", parallel]
+    expected = whole if parallel == "ddp" else run_undisturbed(config_file, tmp_path / "whole", *options)
+    job = Job(config_file, tmp_path / "run", *options)
     job.wait_for_checkpoint(5)
     job.process.send_signal(signal.SIGINT)
     status, err = job.finish()
     assert status != 0
     last = checkpoint_steps(job.run_dir / "checkpoints")[-1]
+    assert err.count("stopped after") == 1
     assert f"seqlab: SIGINT: stopped after step {last} with a checkpoint; the same command continues." in err
     assert last < MAX_STEPS
-    assert Job(config_file, job.run_dir).finish()[0] == 0
-    assert_equal_runs(job.run_dir, whole)
+    run_undisturbed(config_file, job.run_dir, *options)
+    assert_equal_runs(job.run_dir, expected)
 
 
 def test_translations_are_those_of_one_process(whole: Path, tmp_path: Path) -> None:
