@@ -247,7 +247,10 @@ def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
             intra_threads=1,
         )
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}") from error
+        raise ValueError(
+            f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}. If the folder is damaged, export "
+            "the run again (`seqlab export --overwrite`)."
+        ) from error
 
 
 def require_ctranslate2() -> Any:

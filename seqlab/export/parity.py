@@ -25,8 +25,9 @@ class Parity:
     """Share of lines with the same greedy translation."""
     identical_beam: float
     """Share of lines with the same translation by beam search."""
-    bleu_beam: float
-    """BLEU of one engine's translations by beam search against the other's: 100 where they are the same."""
+    chrf_beam: float
+    """chrF of one engine's translations by beam search against the other's: 100 where they are the same. (BLEU is 0
+    where none has four words.)"""
 
     @property
     def is_exact(self) -> bool:
@@ -37,7 +38,7 @@ class Parity:
         return (
             f"{self.lines} lines: log-probabilities differ by up to {self.largest_score_difference:.2g} nats a token; "
             f"the same translation for {self.identical_greedy:.1%} (greedy), {self.identical_beam:.1%} (beam search); "
-            f"BLEU between the two {self.bleu_beam:.1f}"
+            f"chrF between the two {self.chrf_beam:.1f}"
         )
 
 
@@ -70,8 +71,8 @@ def compare(
         for one, other in zip(*(score.token_log_probs for score in pair), strict=True)
     )
     texts, references = map(tokenizer.decode, beam)
-    bleu = evaluate(texts, [references], ["bleu"])["bleu"].value
-    return Parity(len(src_rows), max(differences), _share(greedy), _share(beam), bleu)
+    chrf = evaluate(texts, [references], ["chrf"])["chrf"].value
+    return Parity(len(src_rows), max(differences), _share(greedy), _share(beam), chrf)
 
 
 def _ids(engine: Engine, src_rows: Sequence[Sequence[int]], search: SearchConfig) -> list[list[int]]:

@@ -16,7 +16,9 @@ import torch
 import seqlab
 from seqlab.data.batch import collate
 from seqlab.export import CTranslate2Engine, export_run, specification
+from seqlab.export.parity import compare
 from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
+from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models import TransformerConfig
 from seqlab.runs import load_run
 from seqlab.search.hypothesis import Hypothesis
@@ -120,13 +122,20 @@ def test_an_export_that_says_something_else_is_refused(
     assert (folder / "model.bin").read_bytes() == before
 
 
+def test_the_same_short_translations_count_as_the_same(make_run: Callable[..., Path]) -> None:
+    member = load_run(make_run())
+    engine = TorchEngine([member], torch.device("cpu"), torch.float32)
+    parity = compare(engine, engine, member.src_tokenizer.encode(LINES[:3]), None, member.tgt_tokenizer, max_length=4)
+    assert (parity.is_exact, parity.identical_beam, parity.chrf_beam) == (True, 1.0, pytest.approx(100.0))
+
+
 def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "seqlab"):
         export_run(make_run(), quantization="int8")
     exact, rounded = [record.getMessage() for record in caplog.records]
     assert exact.startswith("fp32: 12 lines")
     assert rounded.startswith("int8: 12 lines")
-    assert "BLEU between the two" in rounded
+    assert "chrF between the two" in rounded
 
 
 def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], tmp_path: Path) -> None:
