@@ -10,7 +10,7 @@ import sentencepiece
 import tokenizers
 
 from benchmarks.records import Json
-from benchmarks.workers.memory import peak_memory_mb
+from benchmarks.workers.memory import TreeMemory
 from seqlab.data.config import DataConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
@@ -20,12 +20,13 @@ BATCH = 10_000
 
 
 def run(job: Json) -> Json:
-    """Job: system, kind (of tokenizer), folder, suffix (of the files), processes. Gives seconds and tokens."""
+    """Job: system, kind (of tokenizer), folder, suffix (of the files), processes. Gives seconds, tokens and memory."""
     measure = _seqlab(job) if job["system"] == "seqlab" else _library(job)
-    started = time.perf_counter()
-    tokens = measure()
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "tokens": tokens, "memory_mb": peak_memory_mb()}
+    with TreeMemory() as memory:
+        started = time.perf_counter()
+        tokens = measure()
+        seconds = time.perf_counter() - started
+    return {"seconds": seconds, "tokens": tokens, "memory_mb": memory.tree_mb, "main_memory_mb": memory.main_mb}
 
 
 def _seqlab(job: Json) -> Callable[[], int]:

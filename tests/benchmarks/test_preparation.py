@@ -1,6 +1,9 @@
 """The preparation benchmark at its smallest: same tokens everywhere, and seqlab in all its settings."""
 
 import gzip
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from reference.tiny_benchmark import TINY, call_worker
 
 from benchmarks import machine, preparation
 from benchmarks.__main__ import make_parser
+from benchmarks.workers.memory import SAMPLE_SECONDS, TreeMemory
 from benchmarks.workers.preparation_corpus import write_recombined
 
 
@@ -30,6 +34,29 @@ def test_every_setting_counts_the_same_tokens(tmp_path: Path, monkeypatch: pytes
     }
     assert all(row.more["lines_per_second"] > 0 for row in report.rows)
     assert report.rows[0].ratio == 1
+    for row in report.rows:
+        assert 0 < row.more["main_process_mb"] <= row.peak_memory_mb
+        workers = row.setting.endswith("2 processes")
+        assert (row.peak_memory_mb > row.more["main_process_mb"] + 5) == workers, row.setting
+
+
+def test_memory_is_that_of_all_processes_that_are_below(tmp_path: Path) -> None:
+    """A child's child too, and no memory of those that have ended or that belongs to files."""
+    holding = "x = bytearray(b'x') * 50_000_000; print(); input()"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holding!r}])"
+    with TreeMemory() as before:
+        pass
+    with TreeMemory() as memory:
+        process = subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(3 * SAMPLE_SECONDS)
+        process.communicate(b"\n")
+    assert memory.tree_mb - memory.main_mb > 50  # type: ignore[operator]
+    assert memory.main_mb < before.main_mb + 50  # type: ignore[operator]
+    with TreeMemory() as after:
+        pass
+    assert after.tree_mb == after.main_mb
 
 
 def test_recombined_pairs_are_halves_of_real_ones(tmp_path: Path) -> None:
