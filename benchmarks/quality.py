@@ -96,15 +96,15 @@ def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequenc
         more[column(threshold)] = median(reached) if len(reached) == len(minutes) else None
     more["best_bleu"] = median(max(point.bleu for point in curve) for curve in curves)
     more["minutes"] = median(curve[-1].minutes for curve in curves)
-    rates = [each["tokens_per_second"] for each in found]
+    rates = [each["tokens_per_second"] for each in found if each["tokens_per_second"] is not None]
     return Row(
         system=system.name,
         task="quality",
         dtype=dtype,
         setting="its own recipe" if system.recipe else "same model and schedule",
-        tokens_per_second=median(rates),
-        min=min(rates),
-        max=max(rates),
+        tokens_per_second=median(rates) if rates else None,
+        min=min(rates, default=None),
+        max=max(rates, default=None),
         peak_memory_mb=max(each["peak_memory_mb"] for each in found),
         more=more,
     )

@@ -1,17 +1,19 @@
 """Learning curves: the clock, and both trainers on a tiny model."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from reference.tiny_benchmark import TINY, call_worker
+from reference.tiny_runs import tiny_config, write_numbers
 
 from benchmarks import machine, quality
 from benchmarks.__main__ import make_parser
-from benchmarks.quality import add_ratios, minutes_to
+from benchmarks.quality import System, add_ratios, minutes_to, summarize
 from benchmarks.records import Json, Point
 from benchmarks.report import Row
 from benchmarks.workers.quality_seqlab import curve
+from seqlab.runs.config import write_config
 
 
 def journal(step_minutes: list[float], validations: dict[int, tuple[float, float]]) -> list[Json]:
@@ -50,16 +52,28 @@ def test_ratios_are_of_the_highest_score_that_both_reached() -> None:
     assert [row.ratio for row in rows] == [1.0, 4.0, 3.0, None]
 
 
-def test_both_trainers_give_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_too_short_for_a_rate_is_a_row_all_the_same() -> None:
+    points = [asdict(Point(2.0, 20, 21.0))]
+    found = [{"curve": points, "tokens_per_second": rate, "peak_memory_mb": 1.0} for rate in (None, 50.0)]
+    row = summarize(System("seqlab", "quality_seqlab"), found, "bf16", (20.0,))
+    assert (row.tokens_per_second, row.min, row.more["minutes_to_20"]) == (50.0, 50.0, 2.0)
+    assert summarize(System("seqlab", "quality_seqlab"), found[:1], "bf16", (20.0,)).tokens_per_second is None
+
+
+def test_both_trainers_and_a_recipe_give_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     options = ["quality", "--quick", "--threads", "1", "--minutes", "0.001", "--valid_every", "3", "--dtype", "fp32"]
-    arguments = make_parser().parse_args([*options, "--work_dir", str(tmp_path)])
-    few = [each for each in quality.systems("number_words") if not each.recipe and not each.environment]
+    write_numbers(tmp_path, range(1, 60))
+    recipe = tmp_path / "recipe.yaml"
+    write_config(tiny_config(tmp_path), recipe)
+    arguments = make_parser().parse_args([*options, "--work_dir", str(tmp_path), "--recipe", str(recipe)])
+    few = [each for each in quality.systems(str(recipe)) if not each.environment]
     monkeypatch.setattr(quality, "systems", lambda recipe: few)
     report = quality.run(arguments, replace(TINY, repetitions=1))
     measured = {row.system: row for row in report.rows if row.tokens_per_second}
-    assert "seqlab" in measured
+    assert {"seqlab", f"seqlab, {recipe}"} <= measured.keys()
+    assert measured[f"seqlab, {recipe}"].setting == "its own recipe"
     assert "transformers" in measured or any(row.note.startswith("not installed") for row in report.rows)
     for system in measured:
         (points,) = report.more["curves"][system]
