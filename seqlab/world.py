@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -110,12 +110,13 @@ class World:
                 raise LostRank("Rank 0 ended with an error; its own message says which.")
             yield
             return
-        succeeded = False
         try:
             yield
-            succeeded = True
-        finally:
-            self.broadcast(succeeded)
+        except BaseException:
+            with suppress(RuntimeError):  # that the others have ended too is not what went wrong
+                self.broadcast(False)
+            raise
+        self.broadcast(True)
 
     def only_main(self, context: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
         """Give a context that the main rank alone enters."""

@@ -151,6 +151,18 @@ def test_a_failure_of_the_main_rank_ends_the_others() -> None:
     assert other.kind is LostRank
 
 
+def test_a_failure_of_the_main_rank_is_what_it_raises_though_the_others_have_ended() -> None:
+    class Deserted(World):
+        def broadcast(self, value: object) -> object:
+            raise RuntimeError("Connection closed by peer")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Deserted(0, 2).on_main(interrupt)
+
+
 def test_a_stream_that_fails_ends_the_others() -> None:
     main, other = in_ranks(2, failing_stream)
     assert main.kind is KeyError
