@@ -48,8 +48,11 @@ class System:
 def systems(machine: Json) -> list[System]:
     """List what is measured on this machine."""
     tokens, sentences = (2560, 10_240, 40_960), (16, 64, 256)
-    found = [System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam") for dtype in ("fp32", "bf16")]
-    if machine["device"] == "cpu":
+    on_cpu = machine["device"] == "cpu"
+    found = [
+        System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam", on_cpu) for dtype in ("fp32", "bf16")
+    ]
+    if on_cpu:
         engine, unit = "ctranslate2", "source tokens x beam"
         name = f"seqlab, {engine} engine"
         found += [System(name, "decode_seqlab", d, tokens, unit, True, engine=engine) for d in ("fp32", "int8")]
@@ -57,7 +60,7 @@ def systems(machine: Json) -> list[System]:
     for dtype in ("fp32", "int8"):
         for side_by_side in (True, False):
             found.append(System("ctranslate2", "decode_ctranslate2", dtype, sentences, "sentences", side_by_side))
-    if machine["capability"] == "AVX512" and machine["device"] == "cpu":
+    if machine["capability"] == "AVX512" and on_cpu:
         isa = (("CT2_FORCE_CPU_ISA", "AVX512"),)
         found.append(System("ctranslate2", "decode_ctranslate2", "int8", sentences, "sentences", True, isa))
     return found

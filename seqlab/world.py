@@ -16,6 +16,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+Progress = Callable[[int], None]
+"""What is told how many more rows are done."""
+Compute = Callable[[list[int], Progress | None], list[T]]
+"""Computes what belongs to some rows, given their indices."""
+
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells each process."""
 
@@ -75,15 +80,20 @@ class World:
             items[rank :: self.world_size] = part
         return items
 
-    def spread(self, lengths: Sequence[int], compute: Callable[[list[int]], list[T]]) -> list[T]:
+    def spread(
+        self,
+        lengths: Sequence[int],
+        compute: Compute[T],
+        progress: Progress | None = None,
+    ) -> list[T]:
         """Let each rank compute what belongs to some of the rows, given their indices; give all of it in order.
 
-        The ranks get rows that are about equally long.
+        The ranks get rows that are about equally long; `progress` hears of this rank's own.
         """
         if self.is_alone:
-            return compute(list(range(len(lengths))))
+            return compute(list(range(len(lengths))), progress)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        computed = zip(order, self.collect(compute(self.share(order))), strict=True)
+        computed = zip(order, self.collect(compute(self.share(order), progress)), strict=True)
         return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
 
     def on_main(self, function: Callable[[], T]) -> T:

@@ -29,7 +29,7 @@ def exchanged() -> dict[str, object]:
             "broadcast": world.broadcast(f"from {rank}"),
             "gather": world.gather({"rank": rank}),
             "collect": world.collect([each * 10 for each in world.share(range(5))]),
-            "spread": world.spread([3, 9, 1, 4], lambda own: [f"row {i}" for i in own]),
+            "spread": world.spread([3, 9, 1, 4], lambda own, _: [f"row {i}" for i in own]),
             "on_main": world.on_main(lambda: f"on {rank}"),
             "from_main": list(world.from_main(iter(["x", "y"] if world.is_main else []))),
         }

@@ -16,16 +16,13 @@ def run(job: Json) -> Json:
 def _load(job: DecodingJob) -> Translate:
     threads = job.workers * job.threads
     if job.engine == "torch":
-        trained = load(job.run, device=job.device, precision=job.dtype, threads=threads)
+        trained = load(job.run, device=job.device, precision=job.dtype, threads=threads, processes=job.workers)
     else:
         exported = Path(job.folder) / f"{job.engine}-{job.dtype}"
         trained = load(exported, device=job.device, engine=job.engine, threads=threads)
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
-        # As CTranslate2 stops; by default seqlab searches on until nothing better can be found.
-        found = trained.translate_detailed(
-            lines, beam_size=job.beam_size, batch_tokens=batch, early_stopping=True, need_scores=False
-        )
+        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch, need_scores=False)
         return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
 
     return translate

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from benchmarks.records import DecodingJob, DecodingResult, Json
-from benchmarks.workers.memory import peak_memory_mb
+from benchmarks.workers.memory import TreeMemory, peak_memory_mb
 
 TRAINED_RATIO, TRAINED_OFFSET = 2, 10
 """Longest hypothesis in tokens: seqlab's default of so many for each of the source, and these."""
@@ -31,17 +31,18 @@ def measure(load: Callable[[DecodingJob], Translate], job: Json) -> Json:
     load_seconds = time.time() - settings.started
     translate(settings.lines[: settings.warmup_lines], settings.batches[0])
     seconds = []
-    for batch in settings.batches:
-        started = time.perf_counter()
-        outputs = translate(settings.lines, batch)
-        seconds.append(time.perf_counter() - started)
+    with TreeMemory() as memory:
+        for batch in settings.batches:
+            started = time.perf_counter()
+            outputs = translate(settings.lines, batch)
+            seconds.append(time.perf_counter() - started)
     return asdict(
         DecodingResult(
             load_seconds=load_seconds,
             seconds=seconds,
             hypotheses=[output.text for output in outputs],
             tgt_tokens=[output.tokens for output in outputs],
-            peak_memory_mb=peak_memory_mb(settings.device),
+            peak_memory_mb=peak_memory_mb(settings.device) + memory.others_mb,
         )
     )
 

@@ -28,12 +28,14 @@ def peak_memory_mb(device: str = "cpu") -> float:
 class TreeMemory:
     """The largest sum of the memory of this process and all below it within a context, sampled; Linux only.
 
-    It is the memory that is theirs alone: neither files that they map nor the program, which they share, count.
+    It is the memory that belongs to no file. What processes share after a fork counts for each.
     """
 
     def __init__(self) -> None:
         self.tree_mb: float | None = None
         self.main_mb: float | None = None
+        self.others_mb = 0.0
+        """The largest sum of all but this process."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -50,6 +52,7 @@ class TreeMemory:
             main, *others = (anonymous_mb(pid) for pid in [os.getpid(), *_descendants(os.getpid())])
             self.main_mb = max(self.main_mb or 0.0, main)
             self.tree_mb = max(self.tree_mb or 0.0, main + sum(others))
+            self.others_mb = max(self.others_mb, sum(others))
             if self._ended.wait(SAMPLE_SECONDS):
                 return
 

@@ -24,6 +24,12 @@ def add_inference_options(parser: Parser) -> None:
     parser.add_argument("--quantization", metavar="NAME", help="of ctranslate2: float32 (default), int8, ...")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="of torch on the CPU: processes that share the lines and the threads (default: one per thread)",
+    )
+    parser.add_argument(
         "--batch_tokens",
         type=int,
         metavar="N",
@@ -44,5 +50,6 @@ def load_named_runs(arguments: argparse.Namespace, world: World = ALONE) -> "Run
             engine=arguments.engine,
             quantization=arguments.quantization,
             threads=world.threads() if arguments.threads is None else arguments.threads,
+            processes=1 if arguments.processes is None and not world.is_alone else arguments.processes,
         )
-    return run.shared(world)
+    return run if world.is_alone else run.shared(world)

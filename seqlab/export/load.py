@@ -26,6 +26,7 @@ def load(
     engine: str = "torch",
     quantization: str | None = None,
     threads: int | None = None,
+    processes: int | None = 1,
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
 
@@ -38,6 +39,9 @@ def load(
         engine: `torch`, or `ctranslate2`, to which the run is exported at its first use.
         quantization: of CTranslate2, type of the weights: `float32` unless given, `int8`, ...
         threads: CPU threads; None takes all cores.
+        processes: of torch on the CPU, forked processes that many lines are divided among, and the threads with them:
+            faster than threads alone. None takes one for each thread. Forking a program that runs threads of its own is
+            not safe.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -49,9 +53,11 @@ def load(
     if engine not in ENGINES:
         raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, but is `{engine}` instead.")
     if engine == "torch":
-        return _load_torch(run, checkpoint, device, precision, quantization, threads)
+        return _load_torch(run, checkpoint, device, precision, quantization, threads, processes)
     if precision != "auto":
         raise ValueError(f"`precision` ({precision}) is an option of torch: CTranslate2 takes `quantization`.")
+    if processes not in (None, 1):
+        raise ValueError(f"`processes` ({processes}) is an option of torch: CTranslate2 takes `threads`.")
     return _load_ctranslate2(_only(run, "run"), str(_only(checkpoint, "checkpoint")), device, quantization, threads)
 
 
@@ -62,6 +68,7 @@ def _load_torch(
     precision: str,
     quantization: str | None,
     threads: int | None,
+    processes: int | None,
 ) -> Run:
     import torch
 
@@ -71,7 +78,7 @@ def _load_torch(
         raise ValueError(f"`quantization` ({quantization}) is an option of CTranslate2: torch takes `precision`.")
     if threads is not None:
         torch.set_num_threads(threads)
-    return load_with_torch(run, checkpoint, device, precision)
+    return load_with_torch(run, checkpoint, device, precision, processes)
 
 
 def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:

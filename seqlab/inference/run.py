@@ -5,12 +5,11 @@ from typing import Any
 
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import refuse_newlines
-from seqlab.inference.shared_engine import SharedEngine
+from seqlab.inference.shared_engine import SharedEngine, Spreader
 from seqlab.inference.translator import Translation, Translator
 from seqlab.runs.validate import build
 from seqlab.search.config import SearchConfig
 from seqlab.text import Tokenizer
-from seqlab.world import World
 
 
 class Run:
@@ -32,12 +31,10 @@ class Run:
             engine, src_tokenizer, tgt_tokenizer, max_src_tokens=max_src_tokens, max_length=max_length
         )
 
-    def shared(self, world: World) -> "Run":
-        """Give the same run on several ranks: all are given the same lines, and each computes its part of them."""
-        if world.is_alone:
-            return self
+    def shared(self, spreader: Spreader) -> "Run":
+        """Give the same run on the ranks of a `World`, which are all given the same lines, or on `Forks`."""
         return Run(
-            SharedEngine(self.engine, world),
+            SharedEngine(self.engine, spreader),
             self.src_tokenizer,
             self.tgt_tokenizer,
             max_src_tokens=self.translator.max_src_tokens,

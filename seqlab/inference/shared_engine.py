@@ -1,19 +1,29 @@
-"""An engine on each of several ranks: everyone is given all rows, computes some, and gets all answers."""
+"""An engine whose rows are divided: among ranks that are all given the same, or among copies of this process."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.world import World
+from seqlab.world import Compute, Progress
+
+T = TypeVar("T")
+
+
+class Spreader(Protocol):
+    """Divides rows: a `World` or `Forks`."""
+
+    def spread(self, lengths: Sequence[int], compute: Compute[T], progress: Progress | None = None) -> list[T]:
+        """Have some of the rows computed here and some there, given their indices; give all of it in order."""
+        ...
 
 
 class SharedEngine:
-    """An `Engine` that divides the rows among ranks; `progress` hears of this rank's own."""
+    """An `Engine` that divides the rows."""
 
-    def __init__(self, engine: Engine, world: World) -> None:
-        self.engine, self.world = engine, world
+    def __init__(self, engine: Engine, spreader: Spreader) -> None:
+        self.engine, self.spreader = engine, spreader
 
     def decode(
         self,
@@ -21,22 +31,30 @@ class SharedEngine:
         config: SearchConfig,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
         """Search as the engine does."""
 
-        def search(own: list[int]) -> list[list[Hypothesis]]:
+        def search(own: list[int], report: Progress | None) -> list[list[Hypothesis]]:
             forced = None if prefixes is None else [prefixes[i] for i in own]
-            return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, **options)
+            return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
 
-        return self.world.spread([len(row) for row in src_rows], search)
+        return self.spreader.spread([len(row) for row in src_rows], search, progress)
 
     def score(
-        self, src_rows: Sequence[Sequence[int]], tgt_rows: Sequence[Sequence[int]], **options: Any
+        self,
+        src_rows: Sequence[Sequence[int]],
+        tgt_rows: Sequence[Sequence[int]],
+        *,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> list[PairScore]:
         """Score as the engine does."""
+
+        def score(own: list[int], report: Progress | None) -> list[PairScore]:
+            src, tgt = [src_rows[i] for i in own], [tgt_rows[i] for i in own]
+            return self.engine.score(src, tgt, progress=report, **options)
+
         lengths = [max(len(src), len(tgt)) for src, tgt in zip(src_rows, tgt_rows, strict=True)]
-        return self.world.spread(
-            lengths,
-            lambda own: self.engine.score([src_rows[i] for i in own], [tgt_rows[i] for i in own], **options),
-        )
+        return self.spreader.spread(lengths, score, progress)

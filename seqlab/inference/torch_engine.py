@@ -8,6 +8,7 @@ import torch
 
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
+from seqlab.inference.forks import Forks, choose_count
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import Stepper
@@ -109,6 +110,7 @@ def load(
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
+    processes: int | None = 1,
 ) -> Run:
     """Load a trained run for inference; several runs or checkpoints become an ensemble.
 
@@ -117,24 +119,31 @@ def load(
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
         precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
+        processes: forked processes that many rows are divided among, on the CPU, and the threads with them; None takes
+            one for each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device.
+        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device; more
+            than one process with another device than the CPU, or where there is no forking.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
+    forks = Forks(choose_count(chosen) if processes is None else processes)
+    if forks.count > 1 and chosen.type != "cpu":
+        raise ValueError(f"`processes` is {forks.count}, but on {chosen} one decodes: more are for the CPU.")
     dtype = choose_dtype(precision, chosen)
     members = [load_run(path, step) for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
-    return Run(
+    trained = Run(
         engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(longest_source, members)),
         max_length=min(member.config.model.max_length for member in members),
     )
+    return trained.shared(forks) if forks.count > 1 else trained
 
 
 def longest_source(member: LoadedRun) -> int:

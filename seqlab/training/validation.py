@@ -14,6 +14,7 @@ from seqlab.nn.precision import cast_products
 from seqlab.runs.build import build_model
 from seqlab.runs.load import copy_weights
 from seqlab.training.state import TrainingRun
+from seqlab.world import Progress
 
 DECODED_METRICS = ("bleu", "chrf", "exact_match")
 
@@ -37,7 +38,7 @@ def validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     src_rows = [run.data.valid.src[index] for index in range(len(run.data.valid))]
     search = run.config.training.valid_search.limited_to(run.config.model.max_length)
 
-    def decode(own: list[int]) -> list[str]:
+    def decode(own: list[int], progress: Progress | None) -> list[str]:
         return decode_text(model, [src_rows[i] for i in own], search, run.tgt_tokenizer, device=run.machine.device)
 
     hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
