@@ -49,17 +49,19 @@ def systems(machine: Json) -> list[System]:
     """List what is measured on this machine."""
     tokens, sentences = (2560, 10_240, 40_960), (16, 64, 256)
     on_cpu = machine["device"] == "cpu"
+    ways = (False, True) if on_cpu else (False,)
     found = [
-        System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam", on_cpu) for dtype in ("fp32", "bf16")
+        System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam", side_by_side)
+        for dtype in ("fp32", "bf16")
+        for side_by_side in ways
     ]
     if on_cpu:
         engine, unit = "ctranslate2", "source tokens x beam"
         name = f"seqlab, {engine} engine"
         found += [System(name, "decode_seqlab", d, tokens, unit, True, engine=engine) for d in ("fp32", "int8")]
-    found += [System("transformers", "decode_transformers", d, sentences, "sentences") for d in ("fp32", "bf16")]
-    for dtype in ("fp32", "int8"):
-        for side_by_side in (True, False):
-            found.append(System("ctranslate2", "decode_ctranslate2", dtype, sentences, "sentences", side_by_side))
+    for dtype, side_by_side in (("fp32", False), *(("bf16", way) for way in ways)):
+        found.append(System("transformers", "decode_transformers", dtype, sentences, "sentences", side_by_side))
+    found += [System("ctranslate2", "decode_ctranslate2", d, sentences, "sentences", on_cpu) for d in ("fp32", "int8")]
     if machine["capability"] == "AVX512" and on_cpu:
         isa = (("CT2_FORCE_CPU_ISA", "AVX512"),)
         found.append(System("ctranslate2", "decode_ctranslate2", "int8", sentences, "sentences", True, isa))

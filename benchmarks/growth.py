@@ -41,7 +41,11 @@ AXES = (
         memory_order="O(n), attention's share O(n^2)",
     ),
     Axis("batch size", "training", "sentences", (4, 8, 16, 32, 64, 128), "O(n)", "O(n) + the weights"),
-    Axis("beam size", "decoding", "beam_size", (1, 2, 4, 8, 16), "O(n) + the encoder", "O(n) + the weights"),
+    Axis(
+        *("beam size", "decoding", "beam_size", (1, 2, 4, 8, 16)),
+        time_order="O(n) + the encoder, self-attention's share O(n^2)",
+        memory_order="O(n) + the weights",
+    ),
     Axis(
         *("vocabulary", "training", "vocab_size", (2000, 4000, 8000, 16_000, 32_000, 64_000)),
         time_order="O(n) + the layers",

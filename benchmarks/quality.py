@@ -3,7 +3,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 from benchmarks.machine import measure_machine
@@ -23,6 +23,8 @@ class System:
 
     name: str
     worker: str
+    size: int
+    """Which of the scale's micro-step sizes: what users get from seqlab, and the fastest of each other system."""
     recipe: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -30,10 +32,10 @@ class System:
 def systems(recipe: str) -> list[System]:
     """List what is measured."""
     return [
-        System("seqlab", "quality_seqlab"),
-        System("transformers", "quality_marian"),
-        System("transformers, malloc keeps pages", "quality_marian", environment=tuple(KEEP_PAGES.items())),
-        System(f"seqlab, {recipe}", "quality_seqlab", recipe),
+        System("seqlab", "quality_seqlab", 1),
+        System("transformers", "quality_marian", 2),
+        System("transformers, malloc keeps pages", "quality_marian", 2, environment=tuple(KEEP_PAGES.items())),
+        System(f"seqlab, {recipe}", "quality_seqlab", 1, recipe),
     ]
 
 
@@ -48,11 +50,12 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         if arguments.systems is not None and system.name.partition(",")[0] not in arguments.systems:
             continue
         found: list[Json] = []
+        size = scale.micro_batch_tokens[min(system.size, len(scale.micro_batch_tokens) - 1)]
         for seed in range(1, scale.repetitions + 1):
             job = QualityJob(
                 folder=str(folder.resolve()),
                 name="own_recipe" if system.recipe else "same_schedule",
-                scale=asdict(scale),
+                scale=asdict(replace(scale, micro_batch_tokens=(size,))),
                 recipe=system.recipe,
                 dtype=arguments.dtype,
                 minutes=arguments.minutes,
@@ -129,5 +132,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--recipe", metavar="RECIPE", help=f"seqlab's own: a name or a config (default: {OWN_RECIPE})")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--micro_batch_tokens", nargs=1, type=int, metavar="N", help="padded tokens of a micro-step")
     parser.add_argument("--repetitions", type=int, default=1, help="seeds (default: 1)")

@@ -47,8 +47,8 @@ FULL = Scale(
     corpus="multi30k",
     model=ModelSizes(8000, d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=4, num_decoder_layers=4),
     batch_tokens=4096,
-    # A planner that balances steps makes 4 or 5 passes of the first an update, and one of the second.
-    micro_batch_tokens=(1024, 4800),
+    # A planner that balances steps makes 4 or 5 passes of the first an update, and one of the last.
+    micro_batch_tokens=(1024, 2048, 4800),
     steps=24,
     warmup_steps=8,
     repetitions=3,

@@ -1,8 +1,16 @@
 """`python -m seqlab` and `torchrun -m seqlab`: the command line."""
 
+import os
 import sys
 
 from seqlab.cli.main import main
+from seqlab.world import under_torchrun
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if under_torchrun():
+        # Now and then torch aborts when it takes down its threads, and torchrun would start a finished job anew.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -149,4 +149,4 @@ def _lost_ranks_named() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
-        raise LostRank("Another rank ended before this one; its own message says why.") from error
+        raise LostRank(f"Another rank ended before this one; its own message says why. ({error})") from error

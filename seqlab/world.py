@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-Progress = Callable[[int], None]
+OnRows = Callable[[int], None]
 """What is told how many more rows are done."""
-Compute = Callable[[list[int], Progress | None], list[T]]
+Compute = Callable[[list[int], OnRows | None], list[T]]
 """Computes what belongs to some rows, given their indices."""
 
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -84,16 +84,16 @@ class World:
         self,
         lengths: Sequence[int],
         compute: Compute[T],
-        progress: Progress | None = None,
+        on_rows: OnRows | None = None,
     ) -> list[T]:
         """Let each rank compute what belongs to some of the rows, given their indices; give all of it in order.
 
-        The ranks get rows that are about equally long; `progress` hears of this rank's own.
+        The ranks get rows that are about equally long; `on_rows` hears of this rank's own.
         """
         if self.is_alone:
-            return compute(list(range(len(lengths))), progress)
+            return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        computed = zip(order, self.collect(compute(self.share(order), progress)), strict=True)
+        computed = zip(order, self.collect(compute(self.share(order), on_rows)), strict=True)
         return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
 
     def on_main(self, function: Callable[[], T]) -> T:
@@ -172,10 +172,11 @@ def usable_cores() -> int:
 
 def rank_before_meeting() -> int:
     """Tell which of the processes that torchrun started this is, without a word to the others; 0 without torchrun."""
-    return int(os.environ["RANK"]) if _was_started() else 0
+    return int(os.environ["RANK"]) if under_torchrun() else 0
 
 
-def _was_started() -> bool:
+def under_torchrun() -> bool:
+    """Tell whether torchrun started this process as one of several."""
     return all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
 
 
@@ -191,7 +192,7 @@ def joined() -> Iterator[World]:
     """
     dist = sys.modules.get("torch.distributed")
     is_member = dist is not None and dist.is_available() and dist.is_initialized()
-    if not is_member and not _was_started():
+    if not is_member and not under_torchrun():
         yield ALONE
         return
     from seqlab.ranks import meet

@@ -1,4 +1,7 @@
-"""seqlab as `seqlab.load(run).translate(lines)`; a batch is source tokens times `beam_size`."""
+"""seqlab as `seqlab.load(run).translate(lines)`, or with a process for each thread, as `seqlab translate` does.
+
+A batch is source tokens times `beam_size`.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

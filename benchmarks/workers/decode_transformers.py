@@ -1,4 +1,4 @@
-"""`transformers`' Marian through `generate`; a batch is sentences of similar length."""
+"""`transformers`' Marian through `generate`, also in seqlab's `Forks`; a batch is sentences of similar length."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.train_marian import use_own_positions
+from seqlab.inference.forks import Forks
 from seqlab.text import load_tokenizer
+from seqlab.world import OnRows
 
 
 def run(job: Json) -> Json:
@@ -30,12 +32,17 @@ def _load(job: DecodingJob) -> Translate:
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
-        found: dict[int, list[int]] = {}
-        for indices in sorted_batches(rows, batch):
-            generated = generate(model, [rows[index] for index in indices], job.beam_size, job.device)
-            found |= dict(zip(indices, generated, strict=True))
-        texts = tokenizer.decode([found[index] for index in range(len(rows))])
-        return [Output(text, len(found[index])) for index, text in enumerate(texts)]
+
+        def search(own: list[int], _: OnRows | None) -> list[list[int]]:
+            found: dict[int, list[int]] = {}
+            mine = [rows[index] for index in own]
+            for indices in sorted_batches(mine, batch):
+                generated = generate(model, [mine[index] for index in indices], job.beam_size, job.device)
+                found |= dict(zip(indices, generated, strict=True))
+            return [found[index] for index in range(len(mine))]
+
+        found = Forks(job.workers).spread([len(row) for row in rows], search)
+        return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
 
     return translate
 

@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.workers.memory import TreeMemory, peak_memory_mb
-
-TRAINED_RATIO, TRAINED_OFFSET = 2, 10
-"""Longest hypothesis in tokens: seqlab's default of so many for each of the source, and these."""
+from seqlab.search.config import SearchConfig
 
 
 @dataclass(frozen=True)
@@ -55,5 +53,6 @@ def sorted_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[in
 
 
 def length_limit(src_tokens: int) -> int:
-    """Return how many tokens a translation may have; both counts include the end of sentence."""
-    return TRAINED_RATIO * src_tokens + TRAINED_OFFSET
+    """Return how many tokens a translation may have, as by seqlab's default; both include the end of sentence."""
+    search = SearchConfig()
+    return int(search.max_length_ratio * src_tokens) + search.max_length_offset

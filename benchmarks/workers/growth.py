@@ -15,8 +15,8 @@ from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, transformer_config
 from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.data.config import DataConfig
 from seqlab.data.prepare import prepare
+from seqlab.host_memory import prepare_heap
 from seqlab.models import Transformer
-from seqlab.nn.host_memory import prepare_heap
 from seqlab.nn.precision import cast_products
 from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
@@ -82,7 +82,7 @@ def _corpus(job: GrowthJob) -> Work:
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     config = DataConfig(train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
-    return lambda: prepare(config, tokenizer, tokenizer, next(caches))
+    return lambda: prepare(config, tokenizer, tokenizer, next(caches), num_workers=1)  # whatever the size
 
 
 def _model(job: GrowthJob) -> Transformer:

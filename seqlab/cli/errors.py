@@ -1,21 +1,14 @@
 """Exceptions to one line and an exit status; programming errors are left to Python's traceback."""
 
-import dis
 import signal
-from pathlib import Path
-from types import TracebackType
 
-import seqlab
+from seqlab.elsewhere import is_raised_by_seqlab
 
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
-    """Return what to print and the exit status, or None where the traceback is what is needed.
-
-    seqlab's own messages are the exceptions that its code raises with a `raise` statement. The same types coming out
-    of another library, or out of an expression such as `int("x")`, are errors in the program.
-    """
+    """Return what to print and the exit status, or None where the traceback is what is needed."""
     signal_number = getattr(error, "signal_number", None)
     if isinstance(signal_number, int):  # training.Interrupted, which is not imported here: it would load torch
         return str(error), 128 + signal_number
@@ -25,7 +18,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         named = f"{error.filename}: " if error.filename else ""
         is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
         return f"error: {named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
-    if _is_raised_by_seqlab(error.__traceback__):
+    if is_raised_by_seqlab(error):
         if isinstance(error, ValueError | OSError):
             return f"error: {error}", USER_MISTAKE
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
@@ -39,16 +32,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Know torch's errors by name and text, as importing it would make every command slow to start."""
     is_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torch)
-
-
-def _is_raised_by_seqlab(trace: TracebackType | None) -> bool:
-    """Tell whether the innermost frame is one of seqlab's and stands at a `raise` statement."""
-    if trace is None:
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    package = Path(seqlab.__file__).parent
-    corpora = package.parent / "corpora"  # in an editable install
-    is_own = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
-    return is_own and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]

@@ -27,7 +27,7 @@ def add_inference_options(parser: Parser) -> None:
         "--processes",
         type=int,
         metavar="N",
-        help="of torch on the CPU: processes that share the lines and the threads (default: one per thread)",
+        help="of torch on the CPU: processes that share the lines (default: one per thread, 8 at most)",
     )
     parser.add_argument(
         "--batch_tokens",

@@ -4,13 +4,15 @@ import gzip
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from seqlab.world import OnRows
+
 
 @contextmanager
-def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[Callable[[int], None]]:
+def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
     """Show a bar while lines are read from `stream`, or from several places (None), whose end is not known then.
 
     Gives the function that is told how many more lines are done. There is no bar where nobody would see it, where

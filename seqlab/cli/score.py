@@ -5,12 +5,14 @@ To rescore or to filter: one number per pair, in order, the end of sentence coun
 
 import argparse
 import json
+import os
 from dataclasses import asdict
 
 from seqlab.cli.files import output_stream
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import progress_bar
+from seqlab.world import joined
 
 SUMMARY = "score given pairs: how probable each target is"
 BUFFER_LINES = 4096
@@ -35,7 +37,7 @@ def make_parser() -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score block by block."""
+    """Score block by block; under torchrun every rank its part of each block."""
     from seqlab.data.columns import in_batches
     from seqlab.data.parallel import ParallelCorpus
     from seqlab.inference.lines import write_lines
@@ -44,10 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
     corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt, read_once=True)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
-    trained = load_named_runs(arguments)
-    with output_stream(arguments.output) as output, progress_bar(None, output) as advance:
-        for pairs in in_batches(corpus.pairs(), arguments.buffer_lines):
-            src_lines, tgt_lines = zip(*pairs, strict=True)
-            scores = trained.score(src_lines, tgt_lines, progress=advance, **options)
-            write_lines(output, (json.dumps(asdict(s)) if arguments.json else f"{s.log_prob:.6f}" for s in scores))
+    with joined() as world:
+        trained = load_named_runs(arguments, world)
+        blocks = in_batches(corpus.pairs(), arguments.buffer_lines)
+        with (
+            output_stream(arguments.output if world.is_main else os.devnull) as output,
+            world.only_main(progress_bar(None, output)) as advance,
+        ):
+            for pairs in world.from_main(blocks):
+                src_lines, tgt_lines = zip(*pairs, strict=True)
+                scores = trained.score(src_lines, tgt_lines, progress=advance, **options)
+                write_lines(output, (json.dumps(asdict(s)) if arguments.json else f"{s.log_prob:.6f}" for s in scores))
     return 0

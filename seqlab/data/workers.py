@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from seqlab.data.parallel import ParallelCorpus
+from seqlab.elsewhere import Carried
 from seqlab.world import usable_cores
 
 T = TypeVar("T")
@@ -111,15 +112,15 @@ class _Process:
             self._send((None if function is self._function else function, item))
             self._function = function
             assert self._process.stdout is not None
-            done, result = pickle.load(self._process.stdout)
+            result = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             status = self._process.wait()
             raise RuntimeError(
                 f"A process that prepares text ended with status {status}"
                 f"{': memory may have run out' if status == -signal.SIGKILL else ''}."
             ) from None
-        if not done:
-            raise result
+        if isinstance(result, Carried):
+            result.raise_here()
         return result
 
     def close(self) -> None:
@@ -146,8 +147,8 @@ def serve() -> None:
         try:
             function = pickle.loads(pickled) if pickled is not None else function
             assert function is not None
-            answer = (True, function(item))
+            answer = function(item)
         except Exception as error:
-            answer = (False, error)
+            answer = Carried.from_error(error)
         pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()

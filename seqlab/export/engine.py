@@ -1,6 +1,6 @@
 """CTranslate2 as the engine of a `Run`, without torch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -12,6 +12,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 BATCH_TOKENS = 512
 """Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
@@ -61,7 +62,7 @@ class CTranslate2Engine:
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[list[Hypothesis]]:
         """Search as the `Engine` protocol says.
 
@@ -148,7 +149,7 @@ class CTranslate2Engine:
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[PairScore]:
         """Score as the `Engine` protocol says.
 
@@ -168,7 +169,7 @@ class CTranslate2Engine:
         self,
         pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
         batch_tokens: int,
-        progress: Callable[[int], None] | None,
+        progress: OnRows | None,
     ) -> list[PairScore]:
         batches = list(length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens))
         submitted = [

@@ -30,6 +30,8 @@ def load(
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
 
+    With torch on the CPU the process keeps from then on the memory that it frees: what is faster once is faster always.
+
     Args:
         run: a run folder, or several that share their vocabularies; with `ctranslate2` one run, or one exported
             folder, which is taken as it is: a step or a quantization that is given must be that of the export.

@@ -1,6 +1,6 @@
 """Id rows in, hypotheses out, in the order of the rows: what translation and validation share."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 BATCH_TOKENS = 10_240
 """Padded source tokens times `beam_size` that are searched together unless the caller says otherwise.
@@ -46,7 +47,7 @@ def decode_rows(
     prefixes: Sequence[Sequence[int]] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     device: torch.device | str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: OnRows | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the best hypotheses of each row, best first, in the order of the rows.
 

@@ -1,11 +1,12 @@
 """What text is translated with: the protocol between lines and the program that searches and scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.world import OnRows
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Engine(Protocol):
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[list[Hypothesis]]:
         """Search the best hypotheses of each row, best first; an empty row gives the empty hypothesis.
 
@@ -52,7 +53,7 @@ class Engine(Protocol):
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[PairScore]:
         """Score each target given its source.
 

@@ -4,26 +4,29 @@ Two processes of one thread each decode 1.3 to 1.45 times as many tokens a secon
 waits for the slower thread of each small operation. Threads of Python would wait for its lock instead (1.02 times).
 """
 
+import ctypes
 import multiprocessing
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 import torch
 
-from seqlab.world import Compute, Progress
+from seqlab.elsewhere import Carried
+from seqlab.world import Compute, OnRows
 
 T = TypeVar("T")
 
 ROWS_PER_FORK = 100
-"""Rows for which a copy pays: with fewer, all threads work on one batch instead."""
-
-
+"""Rows for which a copy pays: where they have fewer, this process computes them with all its threads."""
 MOST_FORKS = 8
 """Copies that are made where nobody says how many: each needs the memory of its batches, half a gigabyte or so."""
 CAN_FORK = sys.platform == "linux"  # elsewhere a system's own libraries break in a copy
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def choose_count(device: torch.device) -> int:
@@ -34,8 +37,8 @@ def choose_count(device: torch.device) -> int:
 class Forks:
     """As many copies of this process as were asked for, made anew for each call and gone when it returns.
 
-    A copy has the models in memory without copying them. Where this process is killed, its copies end when they have
-    computed their part.
+    A copy has the models in memory without copying them. It computes with one thread: OpenMP's other threads are not
+    copied, and waiting for them would have no end.
     """
 
     def __init__(self, count: int) -> None:
@@ -50,42 +53,33 @@ class Forks:
             raise ValueError(f"`processes` is {count}, but only on Linux can a process be copied: take 1.")
         self.count = count
 
-    def spread(
-        self,
-        lengths: Sequence[int],
-        compute: Compute[T],
-        progress: Progress | None = None,
-    ) -> list[T]:
+    def spread(self, lengths: Sequence[int], compute: Compute[T], on_rows: OnRows | None = None) -> list[T]:
         """Let each copy compute what belongs to some of the rows, given their indices; give all of it in order.
 
-        The copies get rows that are about equally long, and divide the threads of this process. `progress` hears here
-        what each of them tells it. An exception of `compute` is raised here, what is sent must be picklable.
+        The copies get rows that are about equally long; where there are few, none is made. `on_rows` hears here what
+        each of them tells it. An exception of `compute` is raised here; what is sent must be picklable.
 
         Raises:
             RuntimeError: a copy was killed.
         """
-        count = min(self.count, len(lengths) // ROWS_PER_FORK)
-        if count <= 1:
-            return compute(list(range(len(lengths))), progress)
+        if self.count == 1 or len(lengths) < self.count * ROWS_PER_FORK:
+            return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        threads = max(1, torch.get_num_threads() // count)
-        forks = [_Fork(compute, order[k::count], threads) for k in range(count)]
-        try:
-            return _in_order(forks, progress)
-        finally:
-            for fork in forks:
-                fork.end()
+        with ExitStack() as forks:
+            shares = (order[k :: self.count] for k in range(self.count))
+            return _in_order([forks.enter_context(_Fork(compute, own)) for own in shares], on_rows)
 
 
 class _Fork:
     """A copy of this process that computes some rows, and what it sends: how many are done, then the values."""
 
-    def __init__(self, compute: Compute[T], rows: list[int], threads: int) -> None:
+    def __init__(self, compute: Compute[T], rows: list[int]) -> None:
         self.rows = rows
         self.received, sender = multiprocessing.Pipe(duplex=False)
-        context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=_serve, args=(compute, rows, threads, sender), daemon=True)
-        self._process.start()
+        arguments = (compute, rows, sender, os.getpid())
+        self._process = multiprocessing.get_context("fork").Process(target=_serve, args=arguments, daemon=True)
+        with _without_ctrl_c():  # it goes to all: the copy is deaf to it, and this process ends it
+            self._process.start()
         sender.close()
 
     def receive(self) -> Any:
@@ -99,29 +93,40 @@ class _Fork:
                 f"A process that computes some of the lines ended with status {self._process.exitcode}"
                 f"{': memory may have run out, of which fewer `processes` need less' if killed else ''}."
             ) from None
-        if isinstance(message, BaseException):
-            raise message
+        if isinstance(message, Carried):
+            message.raise_here()
         return message
 
-    def end(self) -> None:
-        """End the copy, whatever it does."""
+    def __enter__(self) -> "_Fork":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
         self.received.close()
 
 
-def _serve(compute: Compute[T], rows: list[int], threads: int, sender: Connection) -> None:
+def _without_ctrl_c() -> ExitStack:
+    """Hold SIGINT back in this thread, and in the copies that are made meanwhile for ever."""
+    held = ExitStack()
+    held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]))
+    return held
+
+
+def _serve(compute: Compute[T], rows: list[int], sender: Connection, parent: int) -> None:
     """Be the copy."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the first process ends this one
-    torch.set_num_threads(threads)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends with its parent, however that ends
+    if os.getppid() != parent:
+        return
+    torch.set_num_threads(1)
     try:
         message: Any = compute(rows, sender.send)
     except Exception as error:
-        message = error
+        message = Carried.from_error(error)
     sender.send(message)
 
 
-def _in_order(forks: Sequence[_Fork], progress: Progress | None) -> list[Any]:
+def _in_order(forks: Iterable[_Fork], on_rows: OnRows | None) -> list[Any]:
     """Receive what all send, and put the values in the order of the rows."""
     values: dict[int, Any] = {}
     waiting: dict[Any, _Fork] = {fork.received: fork for fork in forks}
@@ -132,6 +137,6 @@ def _in_order(forks: Sequence[_Fork], progress: Progress | None) -> list[Any]:
             if isinstance(message, list):
                 values.update(zip(fork.rows, message, strict=True))
                 del waiting[ready]
-            elif progress is not None:
-                progress(message)
+            elif on_rows is not None:
+                on_rows(message)
     return [values[i] for i in range(len(values))]

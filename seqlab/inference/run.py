@@ -1,6 +1,6 @@
 """A trained run, ready to be used: text in, text out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from seqlab.inference.engine import Engine, PairScore
@@ -10,6 +10,7 @@ from seqlab.inference.translator import Translation, Translator
 from seqlab.runs.validate import build
 from seqlab.search.config import SearchConfig
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 
 class Run:
@@ -52,7 +53,7 @@ class Run:
         prefixes: Sequence[str] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
         first_line: int = 1,
         **search: Any,
     ) -> list[Translation]:
@@ -84,7 +85,7 @@ class Run:
         tgt_lines: Sequence[str],
         *,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[PairScore]:
         """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
 

@@ -1,6 +1,6 @@
 """Forced scoring: how probable a model finds the targets it is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 SCORE_TOKENS = 4096
 """Padded tokens of the longer side that are scored together unless the caller says otherwise."""
@@ -26,7 +27,7 @@ def score_rows(
     *,
     batch_tokens: int = SCORE_TOKENS,
     device: torch.device | str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    progress: OnRows | None = None,
 ) -> list[PairScore]:
     """Score each target given its source, in the order of the rows; batches change no score.
 

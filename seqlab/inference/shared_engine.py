@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.world import Compute, Progress
+from seqlab.world import Compute, OnRows
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Spreader(Protocol):
     """Divides rows: a `World` or `Forks`."""
 
-    def spread(self, lengths: Sequence[int], compute: Compute[T], progress: Progress | None = None) -> list[T]:
+    def spread(self, lengths: Sequence[int], compute: Compute[T], on_rows: OnRows | None = None) -> list[T]:
         """Have some of the rows computed here and some there, given their indices; give all of it in order."""
         ...
 
@@ -31,12 +31,12 @@ class SharedEngine:
         config: SearchConfig,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
-        progress: Progress | None = None,
+        progress: OnRows | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
         """Search as the engine does."""
 
-        def search(own: list[int], report: Progress | None) -> list[list[Hypothesis]]:
+        def search(own: list[int], report: OnRows | None) -> list[list[Hypothesis]]:
             forced = None if prefixes is None else [prefixes[i] for i in own]
             return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
 
@@ -47,12 +47,12 @@ class SharedEngine:
         src_rows: Sequence[Sequence[int]],
         tgt_rows: Sequence[Sequence[int]],
         *,
-        progress: Progress | None = None,
+        progress: OnRows | None = None,
         **options: Any,
     ) -> list[PairScore]:
         """Score as the engine does."""
 
-        def score(own: list[int], report: Progress | None) -> list[PairScore]:
+        def score(own: list[int], report: OnRows | None) -> list[PairScore]:
             src, tgt = [src_rows[i] for i in own], [tgt_rows[i] for i in own]
             return self.engine.score(src, tgt, progress=report, **options)
 

@@ -1,24 +1,25 @@
 """The engine that seqlab trains with: one model, or several that decide together, on torch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
 from seqlab.inference.forks import Forks, choose_count
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import Stepper
-from seqlab.nn.host_memory import prepare_heap
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 LENGTH_MARGIN = 1.25
 """How much longer than the longest line of the training text a line may be before it is cut into pieces."""
@@ -53,7 +54,7 @@ class TorchEngine:
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[list[Hypothesis]]:
         """Search as `decode_rows` does, whose scores are always exact."""
         return decode_rows(
@@ -73,7 +74,7 @@ class TorchEngine:
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
     ) -> list[PairScore]:
         """Score as `score_rows` does."""
         return score_rows(
@@ -113,6 +114,8 @@ def load(
     processes: int | None = 1,
 ) -> Run:
     """Load a trained run for inference; several runs or checkpoints become an ensemble.
+
+    On the CPU the process keeps from then on the memory that it frees, see `prepare_heap`.
 
     Args:
         run: a run folder, or several that share their vocabularies.

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -13,6 +13,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer
+from seqlab.world import OnRows
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Translator:
         prefixes: Sequence[str] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: OnRows | None = None,
         first_line: int = 1,
     ) -> list[Translation]:
         """Translate each line.

@@ -40,7 +40,8 @@ class TransformerConfig:
     num_decoder_layers: int = 4
     """Layers of the decoder."""
     dropout: float = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch."""
+    """Probability of dropping an element of an embedding or of a residual branch; on the CPU all of these are rounded
+    to multiples of 1/256."""
     attention_dropout: float = 0.0
     """Probability of dropping an attention weight."""
     activation_dropout: float = 0.0

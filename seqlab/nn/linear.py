@@ -36,7 +36,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     takes half the time of `F.linear`, which goes to MKL; in bf16 it adds the bias as it writes, where `F.linear` fills
     the result with the bias first. In bf16 without a bias it is the slower one.
     """
-    if (x.dtype == torch.float32 or bias is not None) and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
+    is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
+    if is_faster and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
         y: Tensor = _ONEDNN_LINEAR(x, weight, bias, "none", [], "")
         return y
     if bias is None:
@@ -45,6 +46,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -88,25 +88,12 @@ class _BlockwiseLoss(torch.autograd.Function):
         others = h.new_empty(h.shape[:2])  # (passes, R): the probability of all symbols but the target
         nll, divergence = h.new_zeros(()), h.new_zeros(())
         for start in range(0, h.size(1), BLOCK_ROWS):
-            block = slice(start, min(start + BLOCK_ROWS, h.size(1)))
-            count = block.stop - block.start
-            rows = [with_padded_rows(each[block], dtype) for each in h]
-            probs = [torch.softmax(product(each, w), dim=-1) for each in rows]  # passes x (block, V)
-            added: list[Tensor] = []
-            if consistency > 0:
-                difference = product(with_padded_rows(h[0, block] - h[1, block], dtype), w)
-                block_divergence, added = _divergence_gradient(probs, difference, consistency / 2)
-                divergence += block_divergence
-            for i, p in enumerate(probs):
-                block_nll, others[i, block] = _take_out_targets(p[:count], targets[block])
-                nll += block_nll
-                if added:
-                    p += added[i]
-                if needs_grad:
-                    grad_h[i, block] = product(p, w.t())[:count]
-                    # Adding bf16 to fp32 takes twice as long as converting first.
-                    from_block = product(p.t(), rows[i].t()).float()
-                    grad_w = from_block if grad_w is None else grad_w.add_(from_block)
+            rows = slice(start, min(start + BLOCK_ROWS, h.size(1)))
+            block = _Block(h[:, rows], targets[rows], w, consistency)
+            nll, divergence, others[:, rows] = nll + block.nll, divergence + block.divergence, block.others
+            if needs_grad:
+                grad_h[:, rows] = block.gradient_of_hidden()
+                grad_w = block.gradient_of_weight(grad_w)
         total = nll + smoothing * ((target_w - mean_w) * h).sum() + consistency / 2 * divergence
         if needs_grad:
             if grad_w is None:  # no row at all: a rank that has less to do than the others
@@ -127,8 +114,44 @@ class _BlockwiseLoss(torch.autograd.Function):
         return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
 
 
+class _Block:
+    """Some rows: their losses, and the gradient with respect to their logits but for that of the targets."""
+
+    def __init__(self, hidden: Tensor, targets: Tensor, weight: Tensor, consistency: float) -> None:
+        """hidden (passes, R, D), targets (R,), weight (V, D) in the dtype of the products."""
+        self.count, self.weight = len(targets), weight
+        self.rows = [with_padded_rows(each, weight.dtype) for each in hidden]
+        self.gradients = [torch.softmax(product(each, weight), dim=-1) for each in self.rows]
+        self.nll, self.divergence = hidden.new_zeros(()), hidden.new_zeros(())
+        self.others = hidden.new_empty(hidden.shape[:2])
+        added: list[Tensor] = []
+        if consistency > 0:
+            difference = product(with_padded_rows(hidden[0] - hidden[1], weight.dtype), weight)
+            self.divergence, added = _divergence_gradient(self.gradients, difference, consistency / 2)
+        for i, probs in enumerate(self.gradients):
+            nll, self.others[i] = _take_out_targets(probs[: self.count], targets)
+            self.nll += nll
+            if added:
+                probs += added[i]
+
+    def gradient_of_hidden(self) -> Tensor:
+        """(passes, R, D)"""
+        return torch.stack([product(each, self.weight.t())[: self.count] for each in self.gradients])
+
+    def gradient_of_weight(self, total: Tensor | None) -> Tensor:
+        """Add to a sum in fp32, (V, D), or begin it."""
+        for gradient, rows in zip(self.gradients, self.rows, strict=True):
+            own = product(gradient.t(), rows.t()).float()  # adding bf16 to fp32 takes twice as long
+            total = own if total is None else total.add_(own)
+        assert total is not None, "there is at least one pass"
+        return total
+
+
 def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Set the targets' probabilities (R, V) to 0; give the summed nll and what is left of each row (R,), in fp32."""
+    """Set the targets' probabilities (R, V) to 0; give the summed nll and what is left of each row (R,), in fp32.
+
+    A target whose probability is too small for a float counts 87.3 nats.
+    """
     rows = torch.arange(len(targets), device=targets.device)
     target_probs = probs[rows, targets].float()
     probs[rows, targets] = 0  # `scatter_` takes 100 times as long

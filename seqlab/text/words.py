@@ -3,6 +3,8 @@
 from array import array
 from collections.abc import Callable, Sequence
 
+LONGEST_WORD = 64
+"""Characters of a word that is remembered: in text without spaces a whole line is one, which never comes again."""
 MAX_WORDS = 1 << 17
 """Words remembered at most, some 40 MB. Before another one comes all are forgotten: the frequent ones return soon."""
 
@@ -29,7 +31,9 @@ class WordMemory(dict[str, bytes]):
     def __missing__(self, word: str) -> bytes:
         if len(self) >= MAX_WORDS:
             self.clear()
-        ids = self[word] = packed(self._segment(word))
+        ids = packed(self._segment(word))
+        if len(word) <= LONGEST_WORD:
+            self[word] = ids
         return ids
 
     def encode(self, line: str) -> bytes:

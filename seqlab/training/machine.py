@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seqlab.nn.host_memory import prepare_heap
+from seqlab.host_memory import prepare_heap
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from seqlab.nn.attention import SelfAttention
@@ -37,6 +34,9 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
 
 def _sharded(module: nn.Module, machine: Machine) -> nn.Module:
     """Divide the parameters in place: the module keeps its names and its type, and its parameters become DTensors."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
     # About in-place changes of a part's output: the residual branches make none.
     warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
     mesh = init_device_mesh(machine.device.type, (machine.world.world_size,))
@@ -61,12 +61,17 @@ def without_exchange(module: nn.Module, is_last: bool) -> AbstractContextManager
 
 def whole(tensor: Tensor) -> Tensor:
     """Gather a divided tensor; all ranks must ask. One that is whole is given back."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    gather = getattr(tensor, "full_tensor", None)  # as a DTensor has, whose module one process need not load
+    return tensor if gather is None else gather()
 
 
 def divided(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep this rank's part of tensors that all ranks have whole, where that of the same name and shape is divided."""
     parts = dict(values)
+    if not any(hasattr(model, "full_tensor") for model in like.values()):
+        return parts
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
     for name, value in values.items():
         model = like.get(name)
         if isinstance(model, DTensor) and model.shape == value.shape:

@@ -1,6 +1,7 @@
 """All that a run is at one moment, and its way into a checkpoint and back."""
 
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -108,13 +109,16 @@ class TrainingRun:
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Give the weights that are validated and decoded with, whole: the average, where one is kept."""
-        if self.moving_average is not None:
-            return {name: whole(value) for name, value in self.moving_average.weights.items()}
-        weights = {name: whole(value) for name, value in self.weights().items()}
-        if self.config.optim.average_last:
-            earlier = [self._read_weights(step) for step in self._averaged_steps()]
-            return mean_of_weights([*earlier, weights])
+        kept = self.weights() if self.moving_average is None else self.moving_average.weights
+        weights = {name: self._assembled(value) for name, value in kept.items()}
+        if self.moving_average is None and self.config.optim.average_last:
+            earlier = (self._read_weights(step) for step in self._averaged_steps())
+            return mean_of_weights(chain(earlier, [weights]))
         return weights
+
+    def _assembled(self, value: Tensor) -> Tensor:
+        """Give a tensor whole; one that was divided on the CPU, as the device may not have room for all of them."""
+        return whole(value).cpu() if self.machine.is_sharded else value
 
     def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give tensors whole to the main rank, which writes them; the others get nothing, but must ask too."""
@@ -187,7 +191,8 @@ class TrainingRun:
             self.objective.load_state_dict(divided(own, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
-        return read_tensors(self.folder.checkpoints / checkpoint_name(step), WEIGHTS, self.machine.device)
+        device = torch.device("cpu") if self.machine.is_sharded else self.machine.device
+        return read_tensors(self.folder.checkpoints / checkpoint_name(step), WEIGHTS, device)
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
         """List the regular checkpoints that go into an average with the current weights, or with the next ones."""

@@ -14,7 +14,7 @@ from seqlab.nn.precision import cast_products
 from seqlab.runs.build import build_model
 from seqlab.runs.load import copy_weights
 from seqlab.training.state import TrainingRun
-from seqlab.world import Progress
+from seqlab.world import OnRows
 
 DECODED_METRICS = ("bleu", "chrf", "exact_match")
 
@@ -38,7 +38,7 @@ def validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     src_rows = [run.data.valid.src[index] for index in range(len(run.data.valid))]
     search = run.config.training.valid_search.limited_to(run.config.model.max_length)
 
-    def decode(own: list[int], progress: Progress | None) -> list[str]:
+    def decode(own: list[int], on_rows: OnRows | None) -> list[str]:
         return decode_text(model, [src_rows[i] for i in own], search, run.tgt_tokenizer, device=run.machine.device)
 
     hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
@@ -51,10 +51,10 @@ def validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
 def _inference_model(run: TrainingRun, weights: dict[str, Tensor]) -> Transformer:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):
-        model = build_model(run.config.model, run.src_tokenizer, run.tgt_tokenizer).to(run.machine.device).eval()
+        model = build_model(run.config.model, run.src_tokenizer, run.tgt_tokenizer).eval()
     copy_weights(model, weights, run.folder.path)
     cast_products(model, run.machine.dtype)
-    return model
+    return model.to(run.machine.device)
 
 
 @torch.inference_mode()

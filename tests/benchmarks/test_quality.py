@@ -55,9 +55,9 @@ def test_ratios_are_of_the_highest_score_that_both_reached() -> None:
 def test_a_run_too_short_for_a_rate_is_a_row_all_the_same() -> None:
     points = [asdict(Point(2.0, 20, 21.0))]
     found = [{"curve": points, "tokens_per_second": rate, "peak_memory_mb": 1.0} for rate in (None, 50.0)]
-    row = summarize(System("seqlab", "quality_seqlab"), found, "bf16", (20.0,))
+    row = summarize(System("seqlab", "quality_seqlab", 1), found, "bf16", (20.0,))
     assert (row.tokens_per_second, row.min, row.more["minutes_to_20"]) == (50.0, 50.0, 2.0)
-    assert summarize(System("seqlab", "quality_seqlab"), found[:1], "bf16", (20.0,)).tokens_per_second is None
+    assert summarize(System("seqlab", "quality_seqlab", 1), found[:1], "bf16", (20.0,)).tokens_per_second is None
 
 
 def test_both_trainers_and_a_recipe_give_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
 """Rows divided among copies of this process: the same answers in the same order, and what happens when one fails."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +13,8 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.inference.forks import CAN_FORK, MOST_FORKS, ROWS_PER_FORK, Forks, choose_count
-from seqlab.world import Progress
+from seqlab.inference.forks import CAN_FORK, ROWS_PER_FORK, Forks, choose_count
+from seqlab.world import OnRows
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="only Linux copies processes")
 LENGTHS = [(7 * i) % 31 for i in range(3 * ROWS_PER_FORK + 5)]
@@ -20,34 +24,37 @@ LENGTHS = [(7 * i) % 31 for i in range(3 * ROWS_PER_FORK + 5)]
 def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count: int) -> None:
     told: list[int] = []
 
-    def compute(own: list[int], progress: Progress | None) -> list[tuple[int, int]]:
-        assert progress is not None
+    def compute(own: list[int], on_rows: OnRows | None) -> list[tuple[int, int]]:
+        assert on_rows is not None
         for _ in own:
-            progress(1)
+            on_rows(1)
         return [(i, os.getpid()) for i in own]
 
     found = Forks(count).spread(LENGTHS, compute, told.append)
     assert [i for i, _ in found] == list(range(len(LENGTHS)))
     assert sum(told) == len(LENGTHS)
     processes = {process for _, process in found}
-    assert len(processes) == min(count, 3)  # as many as have enough rows
-    assert (os.getpid() in processes) == (count == 1)
+    divided = 1 < count <= 3  # there are rows enough for three
+    assert len(processes) == (count if divided else 1)
+    assert (os.getpid() in processes) == (not divided)
     work = [sum(LENGTHS[i] for i, process in found if process == each) for each in processes]
     assert max(work) - min(work) <= max(LENGTHS)
 
 
 def test_what_a_copy_raises_is_raised_here() -> None:
-    def compute(own: list[int], progress: Progress | None) -> list[int]:
+    def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
         if 0 in own:
             raise ValueError("row 0 is wrong")
         return own
 
-    with pytest.raises(ValueError, match="row 0 is wrong"):
+    with pytest.raises(ValueError, match="row 0 is wrong") as raised:
         Forks(2).spread(LENGTHS, compute)
+    assert "in compute" in str(raised.value.__cause__)  # where it was raised first
+    assert multiprocessing.active_children() == []
 
 
 def test_a_copy_that_is_killed_is_an_error() -> None:
-    def compute(own: list[int], progress: Progress | None) -> list[int]:
+    def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
         os.kill(os.getpid(), signal.SIGKILL)
         return own
 
@@ -66,13 +73,69 @@ def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_wrong_counts_are_named(make_run: Callable[..., Path], run_folder: Path) -> None:
+def test_wrong_counts_are_named(run_folder: Path) -> None:
     with pytest.raises(ValueError, match="`processes` must be at least 1, but is 0 instead"):
         seqlab.load(run_folder, processes=0)
     with pytest.raises(ValueError, match=r"`processes` \(2\) is an option of torch"):
         seqlab.load(run_folder, engine="ctranslate2", processes=2)
 
 
-def test_one_copy_for_each_thread_of_the_cpu() -> None:
-    assert choose_count(torch.device("cpu")) == min(MOST_FORKS, torch.get_num_threads())
+def test_a_gpu_is_not_divided() -> None:
     assert choose_count(torch.device("cuda")) == 1
+
+
+THREADED = """
+import sys, torch
+import seqlab
+from seqlab.inference.forks import ROWS_PER_FORK
+(torch.randn(2000, 2000) @ torch.randn(2000, 2000)).sum()  # OpenMP's threads are there before the copies are
+lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * ROWS_PER_FORK
+for processes in (1, 2):
+    print(seqlab.load(sys.argv[1], processes=processes).translate(lines, max_length=8))
+"""
+
+
+def test_more_threads_than_copies_do_not_wait_for_each_other(run_folder: Path) -> None:
+    command = [sys.executable, "-c", THREADED, str(run_folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "4"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    alone, divided = done.stdout.splitlines()
+    assert alone == divided
+
+
+KILLED = """
+import os, sys, time
+from seqlab.inference.forks import ROWS_PER_FORK, Forks
+def compute(own, on_rows):
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+    return own
+Forks(2).spread([1] * 2 * ROWS_PER_FORK, compute)
+"""
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come")
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_copies_end_with_their_parent(signal_number: int) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    copies = [int(parent.stdout.readline()) for _ in range(2)]
+    parent.send_signal(signal_number)
+    rest, errors = parent.communicate(timeout=30)  # returns when the last one has closed the output
+    assert rest == ""
+    until(lambda: not any(map(is_running, copies)))
+    assert errors.count("KeyboardInterrupt") == (signal_number == signal.SIGINT)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqlab.nn.dropout import Dropout
+from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, scaled_keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -37,3 +37,41 @@ def test_identity_in_evaluation_and_for_zero() -> None:
     assert Dropout(0.0)(x) is x
     with pytest.raises(ValueError, match=r"must be in \[0, 1\), but is 1 instead"):
         Dropout(1)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_end_of_a_residual_branch_is_the_plain_formula(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, branch = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7).to(dtype).requires_grad_()
+    with drawing_from(seeded()):
+        mine = dropout_add(x, branch, 0.3)
+    with drawing_from(seeded()):
+        keep = scaled_keep_mask(x.shape, 0.3, torch.float32)
+    plain = x + branch.float() * keep
+    weight = torch.randn(5, 7)
+    torch.testing.assert_close(mine, plain)
+    for got, expected in zip(
+        torch.autograd.grad((mine * weight).sum(), (x, branch)),
+        torch.autograd.grad((plain * weight).sum(), (x, branch)),
+        strict=True,
+    ):
+        assert got.dtype == expected.dtype
+        torch.testing.assert_close(got, expected)
+    assert (keep == 0).any()
+
+
+def test_generators_nest() -> None:
+    def draw() -> torch.Tensor:
+        return scaled_keep_mask(torch.Size([100]), 0.5, torch.float32)
+
+    with drawing_from(seeded()):
+        first, second = draw(), draw()
+    with drawing_from(seeded()):
+        assert torch.equal(draw(), first)
+        with drawing_from(seeded()):
+            assert torch.equal(draw(), first)
+        assert torch.equal(draw(), second)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from seqlab.nn import linear as linear_module
 from seqlab.nn.linear import Linear, linear, padded_rows
 
 
@@ -51,3 +52,18 @@ def test_padded_sizes_are_few_and_near() -> None:
     assert all(size >= rows and size % 16 == 0 for rows, size in enumerate(sizes, start=1))
     assert all(size <= max(16, 1.125 * rows + 15) for rows, size in enumerate(sizes, start=1))
     assert len(set(sizes)) < 60
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_the_private_operator_the_product_is_the_same(
+    dtype: torch.dtype, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(32, 24).to(dtype), torch.randn(40, 24).to(dtype)
+    b = torch.randn(40).to(dtype) if bias else None
+    fast = linear_module.product(x, weight, b)
+    monkeypatch.setattr(linear_module, "_ONEDNN_LINEAR", None)
+    monkeypatch.setattr(linear_module, "_ONEDNN_HAS_BF16", False)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(linear_module.product(x, weight, b), fast, rtol=tolerance, atol=tolerance)

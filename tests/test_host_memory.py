@@ -8,7 +8,7 @@ import pytest
 
 REUSE = """
 import resource, torch
-from seqlab.nn.host_memory import prepare_heap
+from seqlab.host_memory import prepare_heap
 if {prepared}:
     prepare_heap()
     prepare_heap()
