@@ -27,15 +27,19 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
         _thread.generator = outer
 
 
-def scaled_keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
-    """Draw a mask on the CPU: 1 / (1 - p) where an element stays and 0 elsewhere, p to the nearest 1/256."""
-    threshold = min(255, round(p * 256))
+def random_bytes(shape: torch.Size) -> Tensor:
+    """Draw a byte for each element, on the CPU."""
     count = shape.numel()
     generator = getattr(_thread, "generator", None)
     words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
-    random_bytes = words.view(torch.uint8)[:count].view(shape)
+    return words.view(torch.uint8)[:count].view(shape)
+
+
+def scaled_keep_mask(drawn: Tensor, p: float, dtype: torch.dtype) -> Tensor:
+    """Turn random bytes into a mask: 1 / (1 - p) where an element stays and 0 elsewhere, p to the nearest 1/256."""
+    threshold = min(255, round(p * 256))
     # Comparing straight into a float tensor avoids the slow conversion from bool.
-    keep = torch.ge(random_bytes, threshold, out=torch.empty(shape, dtype=dtype))
+    keep = torch.ge(drawn, threshold, out=torch.empty(drawn.shape, dtype=dtype))
     return keep.mul_(256 / (256 - threshold))
 
 
@@ -43,23 +47,27 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """Zero elements of x with probability p and scale the rest so that the expectation stays."""
     if x.device.type != "cpu":
         return F.dropout(x, p)
-    return x * scaled_keep_mask(x.shape, p, x.dtype)
+    return x * scaled_keep_mask(random_bytes(x.shape), p, x.dtype)
 
 
 class _DropoutAdd(torch.autograd.Function):
-    """x + branch * keep in one pass, in x's dtype; the branch's gradient comes out in its own."""
+    """x + branch * keep in one pass, in x's dtype; the branch's gradient comes out in its own.
+
+    The bytes are kept for the backward pass, as the mask would take four times the memory.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Tensor, p: float) -> Tensor:
-        keep = scaled_keep_mask(branch.shape, p, x.dtype)
-        ctx.save_for_backward(keep)
-        ctx.branch_dtype = branch.dtype
-        return torch.addcmul(x, branch.to(x.dtype), keep)
+        drawn = random_bytes(branch.shape)
+        ctx.save_for_backward(drawn)
+        ctx.p, ctx.branch_dtype = p, branch.dtype
+        return torch.addcmul(x, branch.to(x.dtype), scaled_keep_mask(drawn, p, x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (keep,) = ctx.saved_tensors
-        return grads[0], (grads[0] * keep).to(ctx.branch_dtype), None
+        (drawn,) = ctx.saved_tensors
+        keep = scaled_keep_mask(drawn, ctx.p, grads[0].dtype)
+        return grads[0], keep.mul_(grads[0]).to(ctx.branch_dtype), None
 
 
 def dropout_add(x: Tensor, branch: Tensor, p: float) -> Tensor:

@@ -1,13 +1,13 @@
 """The position-wise half of a Transformer layer."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn.dropout import Dropout
-from seqlab.nn.linear import Linear
+from seqlab.nn.linear import Linear, compute_dtype, product, with_padded_rows
 
 Activation = Literal["relu", "gelu", "swiglu"]
 
@@ -18,6 +18,39 @@ def silu(x: Tensor) -> Tensor:
     torch's fp32 kernel rounds differently in the elements that are left over when it has filled its vectors.
     """
     return x / (1 + torch.exp(-x)) if x.dtype == torch.float32 else F.silu(x)
+
+
+class _ReluFeedForward(torch.autograd.Function):
+    """Both linear maps and the relu between, whose result is kept once and stays in padded rows.
+
+    Apart they keep it twice, for the relu and for the second map, and copy it into padded rows and out of them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, dtype: torch.dtype
+    ) -> Tensor:
+        rows, w_in_cast, w_out_cast = with_padded_rows(x, dtype), w_in.to(dtype), w_out.to(dtype)
+        hidden = product(rows, w_in_cast, b_in.to(dtype), relu=True)
+        y = product(hidden, w_out_cast, b_out.to(dtype))
+        ctx.save_for_backward(rows, hidden, w_in_cast, w_out_cast)
+        ctx.x_dtype, ctx.w_dtype = x.dtype, w_in.dtype
+        return y[: x.numel() // x.shape[-1]].view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, hidden, w_in, w_out = ctx.saved_tensors
+        (grad,) = grads
+        grad_rows = with_padded_rows(grad, w_out.dtype)  # rows that only pad get no gradient
+        grad_hidden = torch.ops.aten.threshold_backward(product(grad_rows, w_out.t()), hidden, 0)
+        grad_x = product(grad_hidden, w_in.t())[: grad.numel() // grad.shape[-1]].view(grad.shape)
+        of_parameters = (
+            product(grad_hidden.t(), rows.t()),
+            grad_hidden.sum(0),
+            product(grad_rows.t(), hidden.t()),
+            grad_rows.sum(0),
+        )
+        return grad_x.to(ctx.x_dtype), *(each.to(ctx.w_dtype) for each in of_parameters), None
 
 
 class FeedForward(nn.Module):
@@ -32,6 +65,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
+        drops = self.training and self.dropout.p > 0
+        if self.activation == "relu" and not drops and torch.is_grad_enabled() and x.device.type == "cpu":
+            parameters = (self.expand.weight, self.expand.bias, self.contract.weight, self.contract.bias)
+            y: Tensor = _ReluFeedForward.apply(x, *parameters, compute_dtype(self.expand.weight))
+            return y
         hidden = self.expand(x)
         if self.activation == "relu":
             hidden = F.relu(hidden)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, scaled_keep_mask
+from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, random_bytes, scaled_keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -50,7 +50,7 @@ def test_the_end_of_a_residual_branch_is_the_plain_formula(dtype: torch.dtype) -
     with drawing_from(seeded()):
         mine = dropout_add(x, branch, 0.3)
     with drawing_from(seeded()):
-        keep = scaled_keep_mask(x.shape, 0.3, torch.float32)
+        keep = scaled_keep_mask(random_bytes(x.shape), 0.3, torch.float32)
     plain = x + branch.float() * keep
     weight = torch.randn(5, 7)
     torch.testing.assert_close(mine, plain)
@@ -66,7 +66,7 @@ def test_the_end_of_a_residual_branch_is_the_plain_formula(dtype: torch.dtype) -
 
 def test_generators_nest() -> None:
     def draw() -> torch.Tensor:
-        return scaled_keep_mask(torch.Size([100]), 0.5, torch.float32)
+        return random_bytes(torch.Size([100]))
 
     with drawing_from(seeded()):
         first, second = draw(), draw()

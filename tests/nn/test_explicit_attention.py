@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqlab.nn.dropout import drawing_from, scaled_keep_mask
+from seqlab.nn.dropout import drawing_from, random_bytes, scaled_keep_mask
 from seqlab.nn.explicit_attention import explicit_attention
 
 
@@ -22,7 +22,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(dropout_p: float, k
     dropped = plain
     if dropout_p > 0:
         with drawing_from(torch.Generator().manual_seed(3)):
-            dropped = plain * scaled_keep_mask(plain.shape, dropout_p, torch.float32)
+            dropped = plain * scaled_keep_mask(random_bytes(plain.shape), dropout_p, torch.float32)
         assert (dropped == 0).sum() > (plain == 0).sum()
     expected = (dropped @ value).transpose(1, 2).flatten(2)
     torch.testing.assert_close(merged, expected)

@@ -33,3 +33,28 @@ def test_silu_does_not_depend_on_the_place_in_the_batch(d_ff: int) -> None:
         assert torch.equal(silu(x[first:last].chunk(2, dim=-1)[0]), whole[first:last])
     extreme = torch.tensor([-1e4, 0.0, 1e4])
     assert silu(extreme).tolist() == [0.0, 0.0, 1e4]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 33])
+def test_gradients_through_the_relu_are_those_of_the_formula(rows: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    module = FeedForward(6, 10)
+    for bias in (module.expand.bias, module.contract.bias):  # padding rows have hidden values then
+        torch.nn.init.normal_(bias)
+    x = torch.randn(rows, 6, requires_grad=True)
+    parameters = (module.expand.weight, module.expand.bias, module.contract.weight, module.contract.bias)
+    hidden = F.linear(x, *parameters[:2]).clamp(min=0)
+    expected = F.linear(hidden, *parameters[2:])
+    weight = torch.randn_like(expected)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        found = module(x)
+    assert found.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 5e-2
+    for mine, theirs in zip(
+        torch.autograd.grad((found * weight).sum(), (x, *parameters)),
+        torch.autograd.grad((expected * weight).sum(), (x, *parameters)),
+        strict=True,
+    ):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance * theirs.abs().max().item())
