@@ -28,7 +28,7 @@ class CTranslate2Engine:
     Limits of length, forced prefixes, n-best lists and the plain length penalty mean what they mean elsewhere. What
     differs from seqlab's own search:
 
-    - It always stops early: `early_stopping` changes nothing.
+    - It always stops early: `early_stopping: false` is refused.
     - It renormalises over the ids that are not forbidden. Exact scores cost a second, forced pass, which is made where
       they are asked for, and where more than pad and bos is forbidden or forced, as there it changes the ranking.
     - The last bits of fp32 products depend on the batch, so that a near tie may go the other way in another batch.
@@ -214,6 +214,11 @@ def refuse_search(config: SearchConfig) -> None:
         raise ValueError(
             f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "
             "`plain`, or translate without `--engine ctranslate2`."
+        )
+    if not config.early_stopping and config.beam_size > 1:
+        raise ValueError(
+            "`early_stopping: false` is unknown to CTranslate2, which always stops early: leave it out, or translate "
+            "without `--engine ctranslate2`."
         )
 
 

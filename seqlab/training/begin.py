@@ -35,6 +35,8 @@ SET_UP_NAMES = {
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
+REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""What a command is refused with. A full disk is none: what has been prepared until then is worth keeping."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
 FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
@@ -91,7 +93,7 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
     missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
         yield
-    except (ValueError, OSError):
+    except REFUSALS:
         if missing and folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), alone_in(folder.path, wait=False):  # it may be another's by now
                 shutil.rmtree(folder.path)

@@ -21,7 +21,8 @@ def full_disk_explained(folder: RunFolder) -> Iterator[None]:
         kept = "no checkpoint was written yet"
         if steps:
             kept = f"the last whole checkpoint is {folder.checkpoints / checkpoint_name(steps[-1])}"
-        there = next(path for path in (folder.path, *folder.path.parents) if path.exists())  # a new run is gone again
+        # A new run's folder may not have been made.
+        there = next(path for path in (folder.path, *folder.path.parents) if path.exists())
         free = shutil.disk_usage(there).free / 1e6
         raise OSError(
             error.errno,

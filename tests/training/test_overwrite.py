@@ -1,5 +1,6 @@
 """Which folders may become a run: new ones, those of a set-up that was killed, and runs that are overwritten."""
 
+import errno
 import logging
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -53,6 +54,24 @@ def test_a_new_run_that_is_refused_leaves_nothing(trained: Trained, tmp_path: Pa
     with pytest.raises(ValueError, match="No pair is left for `train`"):
         train(refused, tmp_path / "old")
     assert (tmp_path / "old" / "data").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [(ValueError("refused"), False), (FileNotFoundError(errno.ENOENT, "x"), False), (OSError(errno.ENOSPC, "x"), True)],
+)
+def test_what_was_prepared_stays_unless_the_command_is_refused(error: Exception, stays: bool, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    def fail() -> None:
+        with without_trace(folder):
+            (folder.path / "cache.tmp").mkdir(parents=True)
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert (folder.path / "cache.tmp").is_dir() == stays
+    assert folder.path.exists() == stays
 
 
 def test_a_refusal_leaves_the_run_of_another_process_alone(tmp_path: Path) -> None:
