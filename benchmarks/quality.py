@@ -33,7 +33,7 @@ def systems(recipe: str) -> list[System]:
     """List what is measured."""
     return [
         System("seqlab", "quality_seqlab", 1),
-        System("transformers", "quality_marian", 2),
+        System("transformers", "quality_marian", 0),
         System("transformers, malloc keeps pages", "quality_marian", 2, environment=tuple(KEEP_PAGES.items())),
         System(f"seqlab, {recipe}", "quality_seqlab", 1, recipe),
     ]
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     report = Report("quality", machine, more={"curves": {}, "thresholds": thresholds})
     folder = arguments.work_dir / f"quality-{scale.corpus}-{scale.model.norm}"
     for system in systems(recipe):
-        if arguments.systems is not None and system.name.partition(",")[0] not in arguments.systems:
+        if arguments.systems is not None and system.name not in arguments.systems:
             continue
         found: list[Json] = []
         size = scale.micro_batch_tokens[min(system.size, len(scale.micro_batch_tokens) - 1)]

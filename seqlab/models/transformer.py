@@ -213,7 +213,8 @@ class TransformerState:
         if self.own is not None:
             self.own = self.own[rows]
         if kept.numel() != self.sentences or not torch.equal(kept, torch.arange(self.sentences, device=kept.device)):
-            self.memories = [LayerMemory(m.key[kept], m.value[kept], m.bias[kept]) for m in self.memories]
+            for i, memory in enumerate(self.memories):  # one after the other, so that one copy's memory serves the next
+                self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             for cache in self.caches:
                 cache.select(kept)
         self.rows = rows.numel()
@@ -266,7 +267,7 @@ class Transformer(nn.Module):
         predicted = batch.tgt_out != IGNORE
         rows, targets = self(batch).hidden[predicted], batch.tgt_out[predicted]  # (R, D), (R,)
         blocks = zip(rows.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
-        picked = [self.projection(r).log_softmax(-1).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
+        picked = [self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
         scores = rows.new_zeros(batch.tgt_out.shape, dtype=torch.float32)
         return scores.masked_scatter(predicted, torch.cat(picked))
 
@@ -278,7 +279,7 @@ class Transformer(nn.Module):
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
         hidden, attention = self.decoder.step(last_ids, state)
-        return Step(self.projection(hidden).log_softmax(-1), state, attention)
+        return Step(self.projection.log_probs(hidden), state, attention)
 
 
 def _self_attention(config: TransformerConfig) -> SelfAttention:

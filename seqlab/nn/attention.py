@@ -12,6 +12,9 @@ from seqlab.nn import masks
 from seqlab.nn.linear import Linear
 from seqlab.nn.positions import RotaryPositions
 
+STEPS_AHEAD = 16
+"""Decoding steps that a cache grows by."""
+
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
     """Append zero positions to x (B, S, D) so that attention's answers do not depend on how far a batch is padded.
@@ -42,43 +45,25 @@ class KeyValueCache:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
         self.length = 0
-        self._spare: tuple[Tensor, Tensor] | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add entries (B, H, K, E) and return all keys and values so far (B, H, length, E)."""
         start, end = self.length, self.length + key.size(2)
-        if self.keys is None or self.values is None or end > self.keys.size(2):
-            self._grow(key, max(16, 2 * end))
-        assert self.keys is not None
-        assert self.values is not None
+        if self.keys is None or self.values is None:
+            self.keys, self.values = (_enlarged(part[:, :, :0], key.size(2)) for part in (key, value))
+        elif end > self.keys.size(2):
+            self.keys = _enlarged(self.keys, key.size(2))
+            self.values = _enlarged(self.values, key.size(2))
         self.keys[:, :, start:end] = key
         self.values[:, :, start:end] = value
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
-    def _grow(self, like: Tensor, capacity: int) -> None:
-        old_keys, old_values = self.keys, self.values
-        shape = (like.size(0), like.size(1), capacity, like.size(3))
-        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
-        if old_keys is not None and old_values is not None:
-            self.keys[:, :, : self.length] = old_keys[:, :, : self.length]
-            self.values[:, :, : self.length] = old_values[:, :, : self.length]
-
     def select(self, rows: Tensor) -> None:
         """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
         if self.keys is not None and self.values is not None:
-            spare_keys, spare_values = self._spare or (None, None)
-            self._spare = self.keys, self.values
-            self.keys = self._selected(self.keys, rows, spare_keys)
-            self.values = self._selected(self.values, rows, spare_values)
-
-    def _selected(self, old: Tensor, rows: Tensor, spare: Tensor | None) -> Tensor:
-        """Copy rows into the memory that the last selection left free, where it is large enough."""
-        if spare is None or spare.size(0) < rows.numel() or spare.size(2) != old.size(2):
-            spare = old.new_empty(rows.numel(), *old.shape[1:])
-        new = spare[: rows.numel()]
-        torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
-        return new
+            self.keys = _selected(self.keys, rows, self.length)
+            self.values = _selected(self.values, rows, self.length)
 
     def fork(self) -> "KeyValueCache":
         """Copy, so that changes to one leave the other alone."""
@@ -87,6 +72,20 @@ class KeyValueCache:
         copy.values = None if self.values is None else self.values.clone()
         copy.length = self.length
         return copy
+
+
+def _enlarged(entries: Tensor, per_step: int) -> Tensor:
+    """Copy entries (B, H, L, E) to memory for `STEPS_AHEAD` more steps; twice as many would be half of them unused."""
+    batch, heads, length, head_dim = entries.shape
+    larger = entries.new_empty(batch, heads, length + STEPS_AHEAD * per_step, head_dim)
+    larger[:, :, :length] = entries
+    return larger
+
+
+def _selected(entries: Tensor, rows: Tensor, length: int) -> Tensor:
+    selected = entries.new_empty(rows.numel(), *entries.shape[1:])
+    torch.index_select(entries[:, :, :length], 0, rows, out=selected[:, :, :length])
+    return selected
 
 
 class SelfAttention(nn.Module):
