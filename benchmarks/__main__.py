@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from benchmarks import decoding, growth, preparation, quality, training
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, QUICK, Scale
+from seqlab.world import usable_cores
 
 TASKS = {"training": training, "decoding": decoding, "quality": quality, "growth": growth, "preparation": preparation}
 
@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").partition(":")[2])
         command.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
         command.add_argument("--quick", action="store_true", help="a small model on generated text: a smoke run")
-        command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: all cores")
+        command.add_argument("--threads", type=int, default=usable_cores(), help="default: all cores")
         command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
         command.add_argument("--work_dir", type=Path, default=Path("runs/benchmarks"), help="default: runs/benchmarks")
         module.add_options(command)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.flops import decoding_flops
-from benchmarks.machine import measure_machine
+from benchmarks.machine import measure_machine, measure_peak_again
 from benchmarks.processes import run_worker
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.report import Report, Row
@@ -18,6 +18,8 @@ from benchmarks.scale import ModelSizes, Scale
 logger = logging.getLogger(__name__)
 BEAM_SIZES, QUICK_BEAM_SIZES = (1, 5), (5,)
 QUICK_LINES = 50
+LINES_PER_THREAD = 100
+"""With fewer seqlab has no process for each thread."""
 SAME_BLEU = {"fp32": 0.1, "bf16": 0.3, "int8": 0.3}
 """How far the BLEU of a system may lie from that of seqlab in fp32 over 1,000 lines: the same weights, or the same ones
 rounded. Over fewer lines a single other translation weighs more: it may be farther by the root of how many fewer."""
@@ -115,9 +117,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     prepared = run_worker("prepare_decoding", job, arguments.threads)
     report = Report("decoding", machine, more={name: prepared[name] for name in ("run", "step", "sizes")})
     lines = prepared["src"][: QUICK_LINES if arguments.quick else None]
-    test = TestSet(
-        lines, prepared["src_tokens"], prepared["references"][: len(lines)], min(arguments.lines, len(lines))
-    )
+    single_lines = min(max(arguments.lines, LINES_PER_THREAD * arguments.threads), len(lines))
+    test = TestSet(lines, prepared["src_tokens"], prepared["references"][: len(lines)], single_lines)
     base = DecodingJob(
         folder=job["folder"],
         run=prepared["run"],
@@ -138,6 +139,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     beam_sizes = QUICK_BEAM_SIZES if arguments.quick else BEAM_SIZES
     cases = choose_cases(measured, beam_sizes, base, prepared["missing"], report)
     results = measure(cases, base, test, scale.repetitions)
+    measure_peak_again(machine, arguments)
     sizes = ModelSizes(**prepared["sizes"])
     report.rows += [summarize(case, results[case], test.part(case), sizes, machine) for case in cases]
     check_bleu(report)
@@ -267,5 +269,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: one is trained and kept")
     parser.add_argument("--run_steps", type=int, metavar="N", help="updates of the run that is trained (default: 3000)")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--lines", type=int, default=200, help="lines that are translated one at a time (default: 200)")
+    parser.add_argument(
+        "--lines", type=int, default=200, help="lines translated one at a time (default: 200), 100 a thread at least"
+    )
     parser.add_argument("--repetitions", type=int, help="how often each system is run")

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from benchmarks.machine import measure_machine
+from benchmarks.machine import measure_machine, measure_peak_again
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Json, TrainingJob, TrainingResult, Unavailable
 from benchmarks.report import Report, Row
@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         for system in available
     ]
     results = measure(cases, timed, scale.repetitions)
+    measure_peak_again(machine, arguments)
     report.rows += [summarize(case, results[case], prepared, scale.warmup_steps, machine) for case in cases]
     pythons = {name: getattr(arguments, name) for name in TOOLKITS}
     report.rows += measure_toolkits(pythons, timed, scale, prepared, machine)
@@ -89,7 +90,7 @@ def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: l
     The padding shares are those of the batches that were planned, so that all read the same tokens.
     """
     plan = prepared["plans"][str(base.micro_batch_tokens)]
-    reference: TrainingResult | None = None
+    reference: tuple[str, TrainingResult] | None = None
     missing: dict[str, str] = {}
     for system in SYSTEMS:
         if system.environment or system.worker in missing or not _is_wanted(system, wanted):
@@ -108,11 +109,11 @@ def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: l
         )
         _verify(report, worst < 1e-9, f"{system.name} reads the planned tokens (padding shares differ by {worst:.1g})")
         if reference is None:
-            reference = found
+            reference = system.name, found
             continue
-        apart = max(abs(a - b) / b for a, b in zip(found.losses, reference.losses, strict=True))
-        text = f"{system.name}: {len(found.losses)} losses from the same weights differ from seqlab's by at most"
-        text = f"{text} {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+        apart = max(abs(a - b) / b for a, b in zip(found.losses, reference[1].losses, strict=True))
+        text = f"{system.name}: {len(found.losses)} losses from the same weights differ from those of {reference[0]}"
+        text = f"{text} by at most {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
         _verify(report, apart <= LOSS_TOLERANCE, text)
     return [system for system in SYSTEMS if system.worker not in missing and _is_wanted(system, wanted)]
 
@@ -153,7 +154,7 @@ def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_
         system=case.system.name,
         task="training",
         dtype=case.dtype,
-        setting=f"{case.micro_batch_tokens} padded tokens",
+        setting=f"{case.micro_batch_tokens} padded tokens at most",
         tokens_per_second=median,
         min=min(rates),
         max=max(rates),
@@ -161,7 +162,11 @@ def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_
         peak_memory_mb=max(result.peak_memory_mb for result in results),
         src_padding=statistics.mean(results[0].src_padding[warmup_steps:]),
         tgt_padding=statistics.mean(results[0].tgt_padding[warmup_steps:]),
-        more={"mflop_per_token": flops / tokens / 1e6, "repetitions": len(rates)},
+        more={
+            "tokens_per_micro_step": statistics.mean(plan["tgt_tokens"]) / statistics.mean(plan["micro_steps"]),
+            "mflop_per_token": flops / tokens / 1e6,
+            "repetitions": len(rates),
+        },
     )
 
 
@@ -169,8 +174,8 @@ def measure_toolkits(
     pythons: Mapping[str, str | None], timed: TrainingJob, scale: Scale, prepared: Json, machine: Json
 ) -> list[Row]:
     """Measure toolkits of other environments on the same ids, in batches of their own: one micro-step an update."""
-    size = max(scale.micro_batch_tokens)
-    plan = prepared["plans"][str(size)]
+    size = scale.batch_tokens
+    plan = prepared["plans"][str(max(scale.micro_batch_tokens))]
     flops = sum(plan["flops"]) / sum(plan["tgt_tokens"])
     rows = []
     for name, python in pythons.items():
@@ -182,8 +187,8 @@ def measure_toolkits(
             continue
         try:
             found = [run_worker(f"train_{name}", job, timed.threads) for _ in range(scale.repetitions)]
-        except Unavailable as unavailable:
-            row.note = str(unavailable)
+        except (Unavailable, RuntimeError) as error:  # a failure must not lose what was measured before
+            row.note = str(error)
             continue
         rates = [each["tokens_per_second"] for each in found]
         row.tokens_per_second, row.min, row.max = statistics.median(rates), min(rates), max(rates)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seqlab.export.load import load
     from seqlab.training.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["__version__", "load", "train"]
 
 __getattr__ = late_names(__name__, {"load": "export.load", "train": "training.train"})

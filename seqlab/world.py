@@ -88,12 +88,15 @@ class World:
     ) -> list[T]:
         """Let each rank compute what belongs to some of the rows, given their indices; give all of it in order.
 
-        The ranks get rows that are about equally long; `on_rows` hears of this rank's own.
+        The ranks get rows that are about equally long; `on_rows` hears of this rank's own, then of all others at once.
         """
         if self.is_alone:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        computed = zip(order, self.collect(compute(self.share(order), on_rows)), strict=True)
+        own = compute(self.share(order), on_rows)
+        computed = zip(order, self.collect(own), strict=True)
+        if on_rows is not None:
+            on_rows(len(order) - len(own))
         return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
 
     def on_main(self, function: Callable[[], T]) -> T:

@@ -15,11 +15,18 @@ from reference.ranks import in_ranks
 from torch.distributed import HashStore, TCPStore
 
 from seqlab.ranks import name_of_start
-from seqlab.world import ALONE, LostRank, World, joined
+from seqlab.world import ALONE, LostRank, OnRows, World, joined
 
 
 def exchanged() -> dict[str, object]:
     """Make every kind of call once."""
+    done: list[int] = []
+
+    def compute(own: list[int], on_rows: OnRows | None) -> list[str]:
+        assert on_rows is not None
+        on_rows(len(own))
+        return [f"row {i}" for i in own]
+
     with joined() as world:
         rank = world.rank
         return {
@@ -29,7 +36,8 @@ def exchanged() -> dict[str, object]:
             "broadcast": world.broadcast(f"from {rank}"),
             "gather": world.gather({"rank": rank}),
             "collect": world.collect([each * 10 for each in world.share(range(5))]),
-            "spread": world.spread([3, 9, 1, 4], lambda own, _: [f"row {i}" for i in own]),
+            "spread": world.spread([3, 9, 1, 4], compute, done.append),
+            "rows done": sum(done),
             "on_main": world.on_main(lambda: f"on {rank}"),
             "from_main": list(world.from_main(iter(["x", "y"] if world.is_main else []))),
         }
@@ -46,6 +54,7 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
             "gather": [{"rank": other} for other in range(world_size)],
             "collect": [0, 10, 20, 30, 40],
             "spread": ["row 0", "row 1", "row 2", "row 3"],
+            "rows done": 4,
             "on_main": "on 0",
             "from_main": ["x", "y"],
         }
@@ -57,6 +66,7 @@ def test_alone() -> None:
     assert found["total"] == {"a": 0.5, "b": 2.0}
     assert found["collect"] == [0, 10, 20, 30, 40]
     assert found["spread"] == ["row 0", "row 1", "row 2", "row 3"]
+    assert found["rows done"] == 4
     assert found["from_main"] == ["x", "y"]
 
 

@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.data.parallel import ParallelCorpus
     from seqlab.inference.lines import write_lines
 
-    if arguments.buffer_lines < 1:
-        raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
-    corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt, read_once=True)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
     with joined() as world:
+        if arguments.buffer_lines < 1:
+            raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
+        corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt, read_once=True)
         trained = load_named_runs(arguments, world)
         blocks = in_batches(corpus.pairs(), arguments.buffer_lines)
         with (

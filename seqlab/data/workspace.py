@@ -17,6 +17,8 @@ from seqlab.data.survey import OnProgress, Survey, survey
 from seqlab.data.workers import Workers
 from seqlab.durable import write_json
 
+REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""What bad input is refused with. A full disk is none: what has been prepared until then is worth keeping."""
 KEY_CHARS = 16  # of a SHA-256, in the names of folders
 
 
@@ -26,11 +28,11 @@ def workspace_of(cache: Path) -> Path:
 
 @contextmanager
 def workspace(cache: Path) -> Iterator[Path]:
-    """Give the folder; where the input is bad or the disk is full, it is removed."""
+    """Give the folder, and remove it where the input is refused; on a full disk it stays."""
     folder = workspace_of(cache)
     try:
         yield folder
-    except (ValueError, OSError):
+    except REFUSALS:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 

@@ -1,6 +1,7 @@
 """CTranslate2 as the engine of a `Run`, without torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -72,17 +73,11 @@ class CTranslate2Engine:
         refuse_search(config)
         forced = prefixes or [()] * len(src_rows)
         tokens = BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
-        batches = list(batches_of_equal_limits(src_rows, config, tokens))
-        submitted = [
-            self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config)
-            for places, limits in batches
-        ]
-        found: dict[int, list[Hypothesis]] = {}
-        for (places, _), answers in zip(batches, submitted, strict=True):
-            for i, answer in zip(places, answers, strict=True):
-                found[i] = self._hypotheses(answer.result(), config)
-            if progress is not None:
-                progress(len(places))
+        submitted = (
+            (places, self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config))
+            for places, limits in batches_of_equal_limits(src_rows, config, tokens)
+        )
+        found = {i: self._hypotheses(answer, config) for i, answer in _answers(submitted, progress)}
         if progress is not None and len(found) < len(src_rows):
             progress(len(src_rows) - len(found))
         is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
@@ -171,24 +166,41 @@ class CTranslate2Engine:
         batch_tokens: int,
         progress: OnRows | None,
     ) -> list[PairScore]:
-        batches = list(length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens))
-        submitted = [
-            self.translator.score_batch(
-                _named([pairs[i][0] for i in places], self._src_names),
-                _named([pairs[i][1] for i in places], self._tgt_names),
-                max_input_length=0,
-                asynchronous=True,
+        submitted = (
+            (
+                places,
+                self.translator.score_batch(
+                    _named([pairs[i][0] for i in places], self._src_names),
+                    _named([pairs[i][1] for i in places], self._tgt_names),
+                    max_input_length=0,
+                    asynchronous=True,
+                ),
             )
-            for places in batches
-        ]
-        scores: dict[int, PairScore] = {}
-        for places, answers in zip(batches, submitted, strict=True):
-            for i, answer in zip(places, answers, strict=True):
-                log_probs = answer.result().log_probs
-                scores[i] = PairScore(sum(log_probs), len(log_probs), log_probs)
-            if progress is not None:
-                progress(len(places))
-        return [scores[i] for i in range(len(pairs))]
+            for places in length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens)
+        )
+        log_probs = {i: answer.log_probs for i, answer in _answers(submitted, progress)}
+        return [PairScore(sum(log_probs[i]), len(log_probs[i]), log_probs[i]) for i in range(len(pairs))]
+
+
+def _answers(submitted: Iterable[tuple[list[int], list[Any]]], progress: OnRows | None) -> Iterator[tuple[int, Any]]:
+    """Yield each row's answer, batch by batch in the order in which they are submitted, while later ones compute.
+
+    Submitting waits while CTranslate2 has enough to do, so that whole batches of answers lie there meanwhile.
+    """
+    waiting: deque[tuple[list[int], list[Any]]] = deque()
+
+    def first() -> Iterator[tuple[int, Any]]:
+        places, answers = waiting.popleft()
+        yield from ((i, answer.result()) for i, answer in zip(places, answers, strict=True))
+        if progress is not None:
+            progress(len(places))
+
+    for batch in submitted:
+        waiting.append(batch)
+        while waiting and all(answer.done() for answer in waiting[0][1]):
+            yield from first()
+    while waiting:
+        yield from first()
 
 
 def _named(rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:

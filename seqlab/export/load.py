@@ -41,9 +41,9 @@ def load(
         engine: `torch`, or `ctranslate2`, to which the run is exported at its first use.
         quantization: of CTranslate2, type of the weights: `float32` unless given, `int8`, ...
         threads: CPU threads; None takes all cores.
-        processes: of torch on the CPU, forked processes that many lines are divided among, and the threads with them:
-            faster than threads alone. None takes one for each thread. Forking a program that runs threads of its own is
-            not safe.
+        processes: of torch on the CPU, forked processes that many lines are divided among, of one thread each: faster
+            than as many threads. None takes one for each thread, eight at most. Forking a program that runs threads of
+            its own is not safe.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -23,7 +23,7 @@ from seqlab.world import Compute, OnRows
 T = TypeVar("T")
 
 ROWS_PER_FORK = 100
-"""Rows for which a copy pays: where they have fewer, this process computes them with all its threads."""
+"""Rows for which a copy pays: where there are not enough for two, this process computes with all its threads."""
 MOST_FORKS = 8
 """Copies that are made where nobody says how many: each needs the memory of its batches, half a gigabyte or so."""
 CAN_FORK = sys.platform == "linux"  # elsewhere a system's own libraries break in a copy
@@ -57,17 +57,18 @@ class Forks:
     def spread(self, lengths: Sequence[int], compute: Compute[T], on_rows: OnRows | None = None) -> list[T]:
         """Let each copy compute what belongs to some of the rows, given their indices; give all of it in order.
 
-        The copies get rows that are about equally long; where there are few, none is made. `on_rows` hears here what
-        each of them tells it. An exception of `compute` is raised here; what is sent must be picklable.
+        The copies get rows that are about equally long; where there are few, fewer copies or none are made. `on_rows`
+        hears here what each of them tells it. An exception of `compute` is raised here; what is sent must be picklable.
 
         Raises:
             RuntimeError: a copy was killed.
         """
-        if self.count == 1 or len(lengths) < self.count * ROWS_PER_FORK:
+        count = min(self.count, len(lengths) // ROWS_PER_FORK)
+        if count < 2:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         with ExitStack() as forks:
-            shares = (order[k :: self.count] for k in range(self.count))
+            shares = (order[k::count] for k in range(count))
             return _in_order([forks.enter_context(_Fork(compute, own)) for own in shares], on_rows)
 
 
@@ -87,7 +88,7 @@ class _Fork:
         """Take the next message: a number of rows, or a list of values; raises what the copy raised."""
         try:
             message = self.received.recv()
-        except EOFError:
+        except (EOFError, OSError):  # it ended before a message, or within one
             self._process.join()
             killed = self._process.exitcode == -signal.SIGKILL
             raise RuntimeError(

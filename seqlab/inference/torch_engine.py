@@ -122,8 +122,8 @@ def load(
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
         precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
-        processes: forked processes that many rows are divided among, on the CPU, and the threads with them; None takes
-            one for each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
+        processes: forked processes that many rows are divided among, on the CPU, of one thread each; None takes one for
+            each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -47,7 +47,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool
 
 
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu._is_avx512_bf16_supported()
 
 
 def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -68,18 +68,12 @@ def write_checkpoint(
 
     `tensors` maps a file's stem (`model`, `averaged`, `state`) to its tensors. Raises OSError (a full disk).
     """
-    from safetensors.torch import save
-
     final = folder / checkpoint_name(step)
     building = folder / f"{final.name}.tmp"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
-        checksums = {}
-        for stem, content in tensors.items():
-            serialized = save({name: value.detach().cpu().contiguous() for name, value in content.items()})
-            checksums[stem] = zlib.crc32(serialized)
-            write_bytes(building / f"{stem}.safetensors", serialized)
+        checksums = {stem: _write_tensors(building, stem, content) for stem, content in tensors.items()}
         write_json(building / STATE, {**state, CHECKSUMS: checksums})
         if final.exists():  # the same step again: it failed before, and was replayed
             delete_checkpoint(final)
@@ -88,6 +82,15 @@ def write_checkpoint(
         shutil.rmtree(building, ignore_errors=True)
         raise
     return final
+
+
+def _write_tensors(folder: Path, stem: str, tensors: "Mapping[str, Tensor]") -> int:
+    """Write one file and give its checksum; two of them are never in memory at once."""
+    from safetensors.torch import save
+
+    serialized = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    write_bytes(folder / f"{stem}.safetensors", serialized)
+    return zlib.crc32(serialized)
 
 
 def delete_checkpoint(checkpoint: Path) -> None:

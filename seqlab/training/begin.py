@@ -12,6 +12,7 @@ from typing import Any
 import seqlab
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in, write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
@@ -35,10 +36,10 @@ SET_UP_NAMES = {
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
-REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-"""What a command is refused with. A full disk is none: what has been prepared until then is worth keeping."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
+UNNAMED = "none"
+"""What torchrun calls every job without a name."""
 FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
 """Fields of the model that may differ from those of the run that training starts from."""
 
@@ -149,10 +150,20 @@ def restart_count(world: World) -> int:
 
 def was_restarted(folder: RunFolder, restarts: int) -> bool:
     """Tell whether torchrun started this process anew after a failure, for the run that is there: it goes on."""
-    job = os.environ.get(TORCHRUN_VARIABLE, "none")  # "none" is what torchrun calls every job without a name
-    if restarts == 0 or job == "none" or not folder.exists():
+    job = os.environ.get(TORCHRUN_VARIABLE, UNNAMED)
+    if restarts == 0 or job == UNNAMED or not folder.exists():
         return False
     return folder.read_description().get(TORCHRUN_ID) == job
+
+
+def refuse_unnamed_job() -> None:
+    """Raise ValueError where torchrun may start a job anew that has no name: `was_restarted` would not know its run."""
+    may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+    if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED) == UNNAMED:
+        raise ValueError(
+            "`--overwrite` and torchrun's `--max_restarts` need a name for the job, without which each restart would "
+            "begin anew: give torchrun `--rdzv_id NAME`, another for each job."
+        )
 
 
 def refuse_separate_folder(folder: RunFolder, world: World) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.sampler import Sampler, TrainingStep
+from seqlab.host_memory import release_heap
 from seqlab.objectives import StepContext
 from seqlab.optim.schedules import learning_rate
 from seqlab.training.failure import failed_update
@@ -139,6 +140,7 @@ def _is_finished(run: TrainingRun) -> bool:
 def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     """Validate with the weights that inference takes, and give them."""
     training, progress = run.config.training, run.progress
+    release_heap()
     weights = run.inference_weights()
     found = validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqlab.data.prepare import PreparedData
 from seqlab.data.sampler import Position
+from seqlab.host_memory import release_heap
 from seqlab.models import Transformer
 from seqlab.objectives import Objective
 from seqlab.optim.averaging import MovingAverage, mean_of_weights
@@ -132,6 +133,7 @@ class TrainingRun:
 
         The main rank does, and the others wait.
         """
+        release_heap()
         tensors = {WEIGHTS: self.gathered(self.weights()), STATE_TENSORS: self.gathered(self._state_tensors())}
         if self.moving_average is not None:
             averaged = self.gathered(self.moving_average.weights)

@@ -27,6 +27,7 @@ from seqlab.training.begin import (
     describe,
     locked,
     refuse_separate_folder,
+    refuse_unnamed_job,
     restart_count,
     set_aside,
     settled,
@@ -79,6 +80,8 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
 
     The main rank writes what the others read.
     """
+    if overwrite:
+        refuse_unnamed_job()
     machine = set_up(config.training, world)
     restarts = restart_count(world)
     with corpus_bar(world.is_main) as on_progress:

@@ -31,7 +31,8 @@ def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
     assert not report.failed_checks
     assert any("torch.nn.Transformer: 10 losses" in check for check in report.checks)
     measured = {row.system: row for row in report.rows if row.tokens_per_second}
-    assert {"seqlab", "torch.nn.Transformer"} <= measured.keys()
+    marian = {"transformers"} if norm == "post" else set()  # it has no norms before the branches
+    assert {"seqlab", "torch.nn.Transformer"} | marian <= measured.keys()
     for row in measured.values():
         assert row.min is not None
         assert row.max is not None
@@ -40,9 +41,8 @@ def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
         assert row.share_of_peak is not None
         assert row.share_of_peak > 0
         assert row.tgt_padding == measured["seqlab"].tgt_padding
-    # Marian is either measured or listed with the reason.
-    assert "transformers" in measured or any(row.system == "transformers" and row.note for row in report.rows)
-    assert "| torch.nn.Transformer | fp32 | 100 padded tokens |" in report.to_markdown()
+    assert marian or any(row.system == "transformers" and "after the sums" in row.note for row in report.rows)
+    assert "| torch.nn.Transformer | fp32 | 100 padded tokens at most |" in report.to_markdown()
 
 
 def test_other_weights_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

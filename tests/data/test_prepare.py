@@ -100,7 +100,7 @@ def test_the_tokenizer_does_not_see_the_validation_set(
         training_lines(given_set)  # before a tokenizer asks for a line
 
 
-def test_a_full_disk_leaves_no_cache(
+def test_a_full_disk_leaves_no_cache_but_what_was_prepared(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config([("a", "b")] * 3, valid=[("v", "w")])
@@ -112,7 +112,8 @@ def test_a_full_disk_leaves_no_cache(
         patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
         with pytest.raises(OSError, match="No space left"):
             prepare(config, tokenizer, tokenizer, tmp_path / "cache")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["cache.tmp"]
+    assert list((tmp_path / "cache.tmp" / "surveys").iterdir())
     assert len(prepare(config, tokenizer, tokenizer, tmp_path / "cache").train) == 3
 
 

@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,9 +36,8 @@ def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count
     assert [i for i, _ in found] == list(range(len(LENGTHS)))
     assert sum(told) == len(LENGTHS)
     processes = {process for _, process in found}
-    divided = 1 < count <= 3  # there are rows enough for three
-    assert len(processes) == (count if divided else 1)
-    assert (os.getpid() in processes) == (not divided)
+    assert len(processes) == min(count, 3)  # there are rows enough for three
+    assert (os.getpid() in processes) == (count == 1)
     work = [sum(LENGTHS[i] for i, process in found if process == each) for each in processes]
     assert max(work) - min(work) <= max(LENGTHS)
 
@@ -55,6 +56,17 @@ def test_what_a_copy_raises_is_raised_here() -> None:
 
 def test_a_copy_that_is_killed_is_an_error() -> None:
     def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return own
+
+    with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
+        Forks(2).spread(LENGTHS, compute)
+
+
+def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
+    def compute(own: list[int], on_rows: Any) -> list[int]:
+        pipe = on_rows.__self__
+        os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the first of a thousand bytes")
         os.kill(os.getpid(), signal.SIGKILL)
         return own
 

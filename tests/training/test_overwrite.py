@@ -56,6 +56,19 @@ def test_a_new_run_that_is_refused_leaves_nothing(trained: Trained, tmp_path: Pa
     assert (tmp_path / "old" / "data").is_dir()
 
 
+def test_a_job_that_may_restart_needs_a_name_to_overwrite(
+    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each restart would throw away what the job itself has trained."""
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(ValueError, match="`--rdzv_id NAME`"):
+        train(trained[0], run_dir, overwrite=True)
+    train(trained[0], run_dir)  # a restart continues it anyway
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "tonight")
+    train(trained[0], run_dir, overwrite=True)
+
+
 @pytest.mark.parametrize(
     ("error", "stays"),
     [(ValueError("refused"), False), (FileNotFoundError(errno.ENOENT, "x"), False), (OSError(errno.ENOSPC, "x"), True)],
