@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import decoding, growth, preparation, quality, training
+from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, QUICK, Scale
 from seqlab.world import usable_cores
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the worker that is running too
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if arguments.json is not None:
+        refuse_missing_folder("--json", arguments.json.parent)
     report = TASKS[arguments.task].run(arguments, chosen_scale(arguments))
     write_report(report, arguments.json)
     return 1 if report.failed_checks else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.flops import decoding_flops
 from benchmarks.machine import measure_machine, measure_peak_again
+from benchmarks.options import refuse_missing_folder, refuse_unknown_systems
 from benchmarks.processes import run_worker
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.report import Report, Row
@@ -104,7 +105,10 @@ class TestSet:
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Train or take a run, give its weights to every system, find each one's best batch, measure in turns."""
+    if arguments.run is not None:
+        refuse_missing_folder("--run", arguments.run)
     machine = measure_machine(arguments)
+    refuse_unknown_systems(arguments.systems, (system.name for system in systems(machine)))
     folder = arguments.work_dir / f"decoding-{scale.corpus}-{scale.model.norm}"
     logger.info("preparing %s", folder)
     job = {

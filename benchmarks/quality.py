@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 from benchmarks.machine import measure_machine
+from benchmarks.options import refuse_unknown_systems
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Json, Point, QualityJob, Unavailable
 from benchmarks.report import Report, Row
@@ -41,8 +42,9 @@ def systems(recipe: str) -> list[System]:
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Train each system until the minutes are over or the last threshold is reached, one after the other."""
-    machine = measure_machine(arguments)
     recipe = arguments.recipe or ("number_words" if arguments.quick else OWN_RECIPE)
+    refuse_unknown_systems(arguments.systems, (system.name for system in systems(recipe)))
+    machine = measure_machine(arguments)
     thresholds = tuple(arguments.thresholds)
     report = Report("quality", machine, more={"curves": {}, "thresholds": thresholds})
     folder = arguments.work_dir / f"quality-{scale.corpus}-{scale.model.norm}"

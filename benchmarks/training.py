@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.machine import measure_machine, measure_peak_again
+from benchmarks.options import refuse_unknown_systems
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Json, TrainingJob, TrainingResult, Unavailable
 from benchmarks.report import Report, Row
@@ -51,6 +52,7 @@ class Case:
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Prepare the workload, check that all systems do the same work, measure in turns."""
+    refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS))
     machine = measure_machine(arguments)
     workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.norm}"
     steps = max(scale.warmup_steps + scale.steps, CHECKED_STEPS)

@@ -146,6 +146,8 @@ def _lost_ranks_named() -> Iterator[None]:
     """Say in words what a closed connection means; gloo's own errors have no type of their own."""
     try:
         yield
+    except LostRank:
+        raise
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise

@@ -1,5 +1,6 @@
 """Files named on the command line, opened for reading and writing."""
 
+import errno
 import logging
 import os
 import sys
@@ -47,7 +48,9 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         with opened as stream:
             yield stream
         building.replace(final)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = path
         if building.exists() and building.stat().st_size:
             logger.warning("%s was not finished: what there is so far is in %s", final, building)
         else:

@@ -53,8 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
             output_stream(arguments.output if world.is_main else os.devnull) as output,
             world.only_main(progress_bar(None, output)) as advance,
         ):
+            first_line = 1
             for pairs in world.from_main(blocks):
                 src_lines, tgt_lines = zip(*pairs, strict=True)
-                scores = trained.score(src_lines, tgt_lines, progress=advance, **options)
+                scores = trained.score(src_lines, tgt_lines, progress=advance, first_line=first_line, **options)
+                first_line += len(pairs)
                 write_lines(output, (json.dumps(asdict(s)) if arguments.json else f"{s.log_prob:.6f}" for s in scores))
     return 0

@@ -97,9 +97,7 @@ def convert(
     specification.optimize(quantization)
     specification.save(str(folder))
     max_length, tokenizer = member.config.model.max_length, member.tgt_tokenizer
-    engine = CTranslate2Engine(
-        ExportFolder(folder), tokenizer, max_length=max_length, device="cpu", threads=usable_cores()
-    )
+    engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
     return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)
 

@@ -35,15 +35,12 @@ class CTranslate2Engine:
     - The last bits of fp32 products depend on the batch, so that a near tie may go the other way in another batch.
     """
 
-    def __init__(
-        self, folder: ExportFolder, tokenizer: Tokenizer, *, max_length: int, device: str = "auto", threads: int = 1
-    ) -> None:
+    def __init__(self, folder: ExportFolder, tokenizer: Tokenizer, *, device: str = "auto", threads: int = 1) -> None:
         """Load the model.
 
         Args:
             folder: what `export_run` wrote.
             tokenizer: the target side's.
-            max_length: longest sequence that the model has positions for, special id counted.
             device: `cpu`, `cuda`, `cuda:1` or `auto`.
             threads: batches that are computed at the same time, on one CPU thread each.
 
@@ -51,7 +48,7 @@ class CTranslate2Engine:
             ValueError: CTranslate2 is not installed, or cannot compute on this device.
         """
         self.translator = open_translator(folder, device, threads)
-        self.tokenizer, self.max_length = tokenizer, max_length
+        self.tokenizer = tokenizer
         self._src_names, self._tgt_names = folder.vocabulary("source"), folder.vocabulary("target")
         self._tgt_ids = {name: index for index, name in enumerate(self._tgt_names)}
 
@@ -146,17 +143,7 @@ class CTranslate2Engine:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
     ) -> list[PairScore]:
-        """Score as the `Engine` protocol says.
-
-        Raises:
-            ValueError: a row is longer than the exported table of positions.
-        """
-        longest = max(map(len, (*src_rows, *tgt_rows)), default=0) + 1
-        if longest > self.max_length:
-            raise ValueError(
-                f"A line has {longest} tokens, but the exported model has positions for {self.max_length}: "
-                "leave it out, or score without `--engine ctranslate2`."
-            )
+        """Score as the `Engine` protocol says."""
         pairs = list(zip(src_rows, tgt_rows, strict=True))
         return self._forced_scores(pairs, BATCH_TOKENS if batch_tokens is None else batch_tokens, progress)
 
@@ -266,8 +253,8 @@ def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(
-            f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}. If the folder is damaged, export "
-            "the run again (`seqlab export --overwrite`)."
+            f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}. If the folder is damaged, delete it "
+            "and export the run again; in the run's own folder the next use does."
         ) from error
 
 

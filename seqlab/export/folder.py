@@ -184,4 +184,4 @@ def refuse_occupied(path: Path, overwrite: bool) -> None:
         raise ValueError(f"{path} exists already: add `--overwrite` to replace an export, or choose another `--out`.")
     is_empty = path.is_dir() and not any(path.iterdir())
     if not is_empty and not (path / DESCRIPTION).is_file():
-        raise ValueError(f"{path} is no export (it has no {DESCRIPTION}) and is left as it is: choose another `--out`.")
+        raise ValueError(f"{path} is no export (it has no {DESCRIPTION}) and is left as it is: move it away.")

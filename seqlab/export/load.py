@@ -107,7 +107,6 @@ def _load_ctranslate2(
     engine = CTranslate2Engine(
         folder,
         tgt_tokenizer,
-        max_length=description.max_length,
         device=device,
         threads=usable_cores() if threads is None else threads,
     )

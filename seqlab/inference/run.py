@@ -86,6 +86,7 @@ class Run:
         *,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
+        first_line: int = 1,
     ) -> list[PairScore]:
         """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
 
@@ -94,10 +95,11 @@ class Run:
             tgt_lines: as many.
             batch_tokens: padded tokens of the longer side that are scored together.
             progress: called after each batch with its number of pairs.
+            first_line: the number of the first line in its file, for messages.
 
         Raises:
-            ValueError: the sides have different numbers of lines, a line holds a newline or is too long for the
-                model's positions.
+            ValueError: the sides have different numbers of lines, a line holds a newline or has more tokens than the
+                model's `max_length`.
         """
         if len(src_lines) != len(tgt_lines):
             raise ValueError(
@@ -107,4 +109,12 @@ class Run:
         refuse_newlines(src_lines, "src_lines")
         refuse_newlines(tgt_lines, "tgt_lines")
         src_rows, tgt_rows = self.src_tokenizer.encode(src_lines), self.tgt_tokenizer.encode(tgt_lines)
+        longest = self.translator.max_length
+        for number, rows in enumerate(zip(src_rows, tgt_rows, strict=True), start=first_line):
+            for side, row in zip(("source", "target"), rows, strict=True):
+                if len(row) + 1 > longest:
+                    raise ValueError(
+                        f"The {side} line {number} has {len(row) + 1:,} tokens, but the model takes {longest:,}: leave "
+                        "the pair out."
+                    )
         return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)

@@ -115,8 +115,9 @@ def test_pairs_are_scored_the_same(runs: tuple[Run, Run]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.num_tokens == other.num_tokens
         assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
-    with pytest.raises(ValueError, match=r"positions for 30: leave it out"):
-        runs[0].score(["dog"], [" ".join(WORDS * 3)])
+    for run in runs:
+        with pytest.raises(ValueError, match=r"The target line 8 has [3-9]\d tokens, but the model takes 30: leave"):
+            run.score(["dog", "dog"], ["dog", " ".join(WORDS * 3)], first_line=7)
 
 
 def test_lines_that_are_long_blank_or_odd(runs: tuple[Run, Run]) -> None:

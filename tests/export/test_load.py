@@ -180,7 +180,7 @@ def test_a_damaged_export_is_made_anew_and_damaged_tokenizers_are_named(make_run
     assert json.loads((folder / "seqlab.json").read_text())["max_length"] == 30
     whole = (folder / "model.bin").read_bytes()
     (folder / "model.bin").write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match=r"If the folder is damaged, export the run again"):
+    with pytest.raises(ValueError, match=r"If the folder is damaged, delete it and export"):
         seqlab.load(run_dir, engine="ctranslate2")
     (folder / "model.bin").write_bytes(whole)
     (folder / "tokenizer" / "tokenizer.model").write_bytes(b"")

@@ -1,0 +1,18 @@
+"""Options that are refused before minutes of measuring."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def refuse_unknown_systems(wanted: Sequence[str] | None, known: Iterable[str]) -> None:
+    """End the program, listing what there is, where `--systems` names something else."""
+    names = sorted(set(known))
+    for name in wanted or ():
+        if name not in names:
+            raise SystemExit(f"`--systems` must be some of {names}, but names {name!r}.")
+
+
+def refuse_missing_folder(option: str, folder: Path) -> None:
+    """End the program where an option needs a folder that is not there."""
+    if not folder.is_dir():
+        raise SystemExit(f"`{option}`: there is no folder {folder}.")
