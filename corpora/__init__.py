@@ -11,8 +11,9 @@ from .description import Corpus, Split, TextFile
 from .location import Splits, locate_files
 from .multi30k import CORPUS as MULTI30K
 from .number_words import CORPUS as NUMBER_WORDS
+from .tinyshakespeare import CORPUS as TINYSHAKESPEARE
 
-CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (MULTI30K, NUMBER_WORDS)}
+CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (MULTI30K, NUMBER_WORDS, TINYSHAKESPEARE)}
 
 
 def locate(name: str, folder: str | Path | None = None) -> Splits:

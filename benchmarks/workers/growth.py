@@ -13,7 +13,7 @@ from benchmarks.scale import ModelSizes
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, transformer_config
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
 from seqlab.host_memory import prepare_heap
 from seqlab.models import Transformer
@@ -80,7 +80,7 @@ def _corpus(job: GrowthJob) -> Work:
     """Encode generated pairs into the cache that training reads; each call writes one of its own."""
     folder = Path(job.folder) / f"pairs-{job.pairs}"
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
-    config = DataConfig(train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")], valid_fraction=0.01)
+    config = ParallelConfig(train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
     return lambda: prepare(config, tokenizer, tokenizer, next(caches), num_workers=1)  # whatever the size
 

@@ -11,7 +11,7 @@ import tokenizers
 
 from benchmarks.records import Json
 from benchmarks.workers.memory import TreeMemory
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
 
@@ -32,7 +32,7 @@ def run(job: Json) -> Json:
 def _seqlab(job: Json) -> Callable[[], int]:
     folder = Path(job["folder"])
     tokenizer = load_tokenizer(folder / job["kind"])
-    config = DataConfig(
+    config = ParallelConfig(
         train_src=[str(folder / f"train.src{job['suffix']}")],
         train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
         valid_src=str(folder / "valid.src"),

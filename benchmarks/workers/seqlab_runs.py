@@ -10,7 +10,7 @@ from benchmarks.scale import ModelSizes, Scale
 from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.readers import read_lines
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
@@ -57,7 +57,7 @@ def benchmark_config(
     """
     files = corpus_files(scale.corpus, folder / "corpus")
     return Config(
-        data=DataConfig(
+        data=ParallelConfig(
             train_src=[str(files["train"]["en"])],
             train_tgt=[str(files["train"]["de"])],
             valid_src=str(files["valid"]["en"]),

@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+BatchType = TypeVar("BatchType", bound="Batch")
+
 IGNORE = -100
 """Value of `tgt_out` where nothing is predicted: the default `ignore_index` of torch's cross entropy."""
+
+
+class Batch(Protocol):
+    """What training knows of a batch of any kind; all kinds are frozen dataclasses of tensors and plain numbers."""
+
+    @property
+    def tgt_out(self) -> Tensor | None:
+        """(B, T) int64: what is predicted, IGNORE where nothing is."""
+        ...
+
+    @property
+    def indices(self) -> Tensor:
+        """(B,) int64: what the rows are, for error messages and replay."""
+        ...
+
+    @property
+    def num_tgt_tokens(self) -> int:
+        """Predicted tokens."""
+        ...
+
+    @property
+    def continues(self) -> bool:
+        """Whether the rows go on where those of the batch before them ended, with the state that it left behind."""
+        ...
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Copy all tensors to `device`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,6 +55,8 @@ class Seq2SeqBatch:
     tgt_out: Tensor | None  # (B, T) int64: target + eos, IGNORE at padding
     indices: Tensor  # (B,) int64: which pair of the corpus, for error messages and replay
     num_tgt_tokens: int  # predicted tokens, eos counted; 0 without a target side
+
+    continues: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return self.src.size(0)
@@ -42,6 +75,65 @@ class Seq2SeqBatch:
             indices=self.indices.to(device, non_blocking=non_blocking),
             num_tgt_tokens=self.num_tgt_tokens,
         )
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Rows of a text: blocks of a continuous one, lines, or several lines packed into a row; padded on the right."""
+
+    tgt_in: Tensor  # (B, T) int64: what is read; where a row ends, pad_id
+    tgt_out: Tensor  # (B, T) int64: the id behind each, IGNORE where none is predicted
+    indices: Tensor  # (B,) int64: where the row's first predicted token stands in the text
+    num_tgt_tokens: int  # predicted tokens
+    positions: Tensor | None = None  # (B, T) int64: place of each id in its line, where rows are packed
+    continues: bool = False  # the rows go on where those of the batch before ended
+
+    def __len__(self) -> int:
+        return self.tgt_in.size(0)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
+        """Copy all tensors to `device`; the same batch when they are there already."""
+        if self.tgt_in.device == torch.device(device):
+            return self
+        return replace(
+            self,
+            tgt_in=self.tgt_in.to(device, non_blocking=non_blocking),
+            tgt_out=self.tgt_out.to(device, non_blocking=non_blocking),
+            indices=self.indices.to(device, non_blocking=non_blocking),
+            positions=None if self.positions is None else self.positions.to(device, non_blocking=non_blocking),
+        )
+
+
+def idle(batch: BatchType) -> BatchType:
+    """Keep the shape of a batch, but predict nothing: for a rank that has less to do than the others."""
+    assert batch.tgt_out is not None
+    return replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
+
+
+def prompts(rows: Sequence[ArrayLike]) -> TextBatch:
+    """Put prompts of one length, whose first id is the one that a text begins with, into a batch to be continued.
+
+    Raises:
+        ValueError: they differ in length, or are empty.
+    """
+    lengths = {len(np.asarray(row)) for row in rows}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"Prompts of a batch must have one length of at least 1, but have {sorted(lengths)}.")
+    tgt_in = torch.from_numpy(np.stack([np.asarray(row, np.int64) for row in rows]))
+    return TextBatch(tgt_in, torch.full_like(tgt_in, IGNORE), torch.arange(len(rows)), 0)
+
+
+def collate_text(rows: Sequence[ArrayLike], indices: Iterable[int], *, pad_id: int, start_id: int) -> TextBatch:
+    """Pad rows of predicted ids into one batch; each is read with `start_id` before it and without its last id."""
+    if not len(rows):
+        raise ValueError("A batch needs at least one row, but `rows` is empty.")
+    flat, lengths = _flat(rows)
+    tgt_out, _ = _pad((flat, lengths), IGNORE)
+    tgt_in, _ = _pad((flat, lengths), pad_id, first=start_id)
+    keep = torch.from_numpy(np.arange(tgt_out.shape[1]) < lengths[:, None])
+    tgt_in = tgt_in[:, :-1].where(keep, torch.tensor(pad_id))
+    row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(rows)))
+    return TextBatch(tgt_in, tgt_out, row_indices, int(lengths.sum()))
 
 
 def collate(

@@ -1,8 +1,8 @@
-"""The `data` section of a run's config."""
+"""The `data` section of a run's config: which text is trained on, one class per kind."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -19,8 +19,11 @@ PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class DataConfig:
-    """Which text is trained on, and how it is cut into steps."""
+class ParallelConfig:
+    """Pairs of lines: the source and the target of a translation."""
+
+    kind: Literal["parallel"] = "parallel"
+    """What the corpora hold."""
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz) or `file#column` (.tsv, .jsonl, .csv,
@@ -83,8 +86,21 @@ class DataConfig:
     prefetch_steps: Annotated[int, Field(ge=0)] = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
 
+    def train_specs(self) -> list[str]:
+        """Return the path specs of the training corpora."""
+        return [*self.train_src, *self.train_tgt]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the path specs that a run is named by where it is given no name."""
+        return self.train_src[0], self.train_tgt[0]
+
+    def input_specs(self) -> list[str]:
+        """Return the path specs of all corpora."""
+        valid = [spec for spec in (self.valid_src, self.valid_tgt) if spec is not None]
+        return [*self.train_src, *self.train_tgt, *self.test_src, *self.test_tgt, *valid]
+
     @model_validator(mode="after")
-    def _check(self) -> DataConfig:
+    def _check(self) -> ParallelConfig:
         for split in ("train", "test"):
             src, tgt = getattr(self, f"{split}_src"), getattr(self, f"{split}_tgt")
             if len(src) != len(tgt):
@@ -109,3 +125,79 @@ class DataConfig:
                 f"the same way, but is {self.subword_sampling} instead."
             )
         return self
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+class TextConfig:
+    """Text without a second side: what language models learn."""
+
+    kind: Literal["text"] = "text"
+    """What the corpora hold."""
+
+    train: Annotated[PathSpecs, Field(min_length=1)]
+    """Training corpora: `file` (text, plain or .gz) or `file#column`, as with `data.kind: parallel`."""
+
+    valid: PathSpecs = Field(default_factory=list)
+    """Validation corpora; when left out, a part of the training corpora is split off."""
+
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the lines that is split off for validation where there is no validation corpus: the last ones of a
+    continuous text, and of single lines those of some sources, so that no copy of one stays behind."""
+
+    documents: Literal["lines", "continuous"] = "lines"
+    """What the model sees as one: each line by itself, which begins with bos and ends with eos, or all lines of the
+    corpora as one text, in which eos stands for the end of a line."""
+
+    tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
+    """How text becomes ids."""
+
+    block_length: Annotated[int, Field(ge=2)] = 256
+    """Tokens that are seen together: a longer line, and a continuous text, is cut into blocks of this many. With
+    `order: contiguous` the time steps that gradients flow back through."""
+
+    order: Literal["shuffled", "contiguous"] = "shuffled"
+    """How a continuous text is read: blocks in random order, or in the order of the text, as many at a time as fit into
+    a step, each with the state that the block before it left behind (truncated backpropagation through time; for
+    recurrent models)."""
+
+    packing: bool = False
+    """Whether lines are put one behind the other into rows of `block_length`, none of which sees another, instead of
+    being padded to the longest of their micro-step: for lines of very different lengths."""
+
+    batch_tokens: Annotated[int, Field(ge=1)] = 8192
+    """Predicted tokens per step, over all ranks: the average, as steps are whole blocks or lines."""
+
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Padded tokens per micro-step at most; a longer block is one of its own. Memory and speed depend on it."""
+
+    chunk_lines: Annotated[int, Field(ge=1)] = 131_072
+    """Lines shuffled, sorted by length and cut into steps together: memory grows with it."""
+
+    prefetch_steps: Annotated[int, Field(ge=0)] = 8
+    """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
+
+    def train_specs(self) -> list[str]:
+        """Return the path specs of the training corpora."""
+        return self.train
+
+    def names(self) -> tuple[str, ...]:
+        """Return the path specs that a run is named by where it is given no name."""
+        return (self.train[0],)
+
+    def input_specs(self) -> list[str]:
+        """Return the path specs of all corpora."""
+        return [*self.train, *self.valid]
+
+    @model_validator(mode="after")
+    def _check(self) -> TextConfig:
+        if self.order == "contiguous" and self.documents != "continuous":
+            raise ValueError(
+                "`order: contiguous` carries a model's state through a text, but with `documents: lines` each line is "
+                "a text of its own: set `documents: continuous` or `order: shuffled`."
+            )
+        if self.packing and self.documents != "lines":
+            raise ValueError("`packing` is for `documents: lines`: a continuous text has no lines to pack.")
+        return self
+
+
+DataConfig = Annotated[ParallelConfig | TextConfig, Field(discriminator="kind")]

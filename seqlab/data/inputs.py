@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from seqlab.data.columns import parse_column
-from seqlab.data.config import DataConfig
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.readers import require_file
 from seqlab.durable import write_json
@@ -23,18 +23,18 @@ HASHES_FILE = "inputs.json"
 _HASHES = TypeAdapter(Hashes)
 
 
-def hash_inputs(config: DataConfig, cache: Path) -> dict[str, str]:
-    """Give the SHA-256 of each input file, by path; files that `cache` remembers and that are untouched are not read.
+def hash_inputs(specs: Sequence[str], cache: Path) -> dict[str, str]:
+    """Give the SHA-256 of each file of some path specs; one that `cache` remembers and that is untouched is not read.
 
     Raises FileNotFoundError for a missing one.
     """
-    hashes = _hashes_of(config, cache)
-    return {str(path): hashes[str(path.resolve())][1] for path in _input_paths(config)}
+    hashes = _hashes_of(specs, cache)
+    return {str(path): hashes[str(path.resolve())][1] for path in _input_paths(specs)}
 
 
-def remember_inputs(config: DataConfig, cache: Path) -> None:
+def remember_inputs(specs: Sequence[str], cache: Path) -> None:
     """Write the hashes into a cache, unless it has them."""
-    hashes = _hashes_of(config, cache)
+    hashes = _hashes_of(specs, cache)
     if hashes != _read_hashes(cache):
         write_json(cache / HASHES_FILE, hashes)
 
@@ -63,17 +63,14 @@ def _hash_file(path: Path, stamp: Stamp) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _input_paths(config: DataConfig) -> list[Path]:
-    specs = [*config.train_src, *config.train_tgt, *config.test_src, *config.test_tgt]
-    if config.valid_src is not None and config.valid_tgt is not None:
-        specs += [config.valid_src, config.valid_tgt]
+def _input_paths(specs: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(parse_column(spec).path for spec in specs))
 
 
-def _hashes_of(config: DataConfig, cache: Path) -> Hashes:
+def _hashes_of(specs: Sequence[str], cache: Path) -> Hashes:
     known = _read_hashes(cache)
     hashes: Hashes = {}
-    for path in _input_paths(config):
+    for path in _input_paths(specs):
         stamp, name = stamp_of(path), str(path.resolve())
         known_stamp, known_hash = known.get(name, (None, ""))
         hashes[name] = (stamp, known_hash if known_stamp == stamp else _hash_file(path, stamp))

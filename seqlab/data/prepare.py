@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seqlab.data.build import DROPPED_FILE, Build
 from seqlab.data.checked import is_untouched, remember_checked
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
@@ -48,7 +48,7 @@ class PreparedData:
 
 
 def prepare(
-    config: DataConfig,
+    config: ParallelConfig,
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
     folder: Path,
@@ -65,7 +65,7 @@ def prepare(
         FileNotFoundError: a corpus is missing.
         ValueError: a corpus cannot be read, its sides are of unequal length, or no pair is left to train on.
     """
-    content_hashes = hash_inputs(config, folder)
+    content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
     try:
         data = _open(folder, key, content_hashes)
@@ -75,24 +75,26 @@ def prepare(
         data = _open(folder, key, content_hashes)
     if not is_untouched(folder):
         remember_checked(folder)
-    remember_inputs(config, folder)
+    remember_inputs(config.input_specs(), folder)
     shutil.rmtree(workspace_of(folder), ignore_errors=True)
     return data
 
 
-def open_prepared(config: DataConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path) -> PreparedData:
+def open_prepared(
+    config: ParallelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path
+) -> PreparedData:
     """Open what another process has prepared, and write nothing: others may be reading it too.
 
     Raises:
         FileNotFoundError: a corpus is missing.
         ValueError: the folder is not whole, or was not made from what lies here.
     """
-    content_hashes = hash_inputs(config, folder)
+    content_hashes = hash_inputs(config.input_specs(), folder)
     return _open(folder, _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer)), content_hashes)
 
 
 def _encode(
-    config: DataConfig,
+    config: ParallelConfig,
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
     folder: Path,
@@ -118,7 +120,7 @@ class _Corpora:
     test: list[ParallelCorpus]
 
     @classmethod
-    def of(cls, config: DataConfig) -> _Corpora:
+    def of(cls, config: ParallelConfig) -> _Corpora:
         valid = []
         if config.valid_src is not None and config.valid_tgt is not None:
             valid = [ParallelCorpus.from_specs(config.valid_src, config.valid_tgt)]
@@ -126,11 +128,16 @@ class _Corpora:
         return cls(training_corpora(config), valid, test)
 
     def worker_count(self) -> int:
-        return worker_count([*self.train, *self.valid, *self.test])
+        return worker_count([side for corpus in (*self.train, *self.valid, *self.test) for side in corpus.sides])
 
 
 def _build(
-    config: DataConfig, encoder: Encoder, corpora: _Corpora, building: Path, workers: Workers, on_progress: OnProgress
+    config: ParallelConfig,
+    encoder: Encoder,
+    corpora: _Corpora,
+    building: Path,
+    workers: Workers,
+    on_progress: OnProgress,
 ) -> DataReport:
     train, valid, test = (
         [kept_survey(corpus, building.parent, workers, on_progress) for corpus in each]
@@ -165,17 +172,18 @@ def _overlaps(routes: list[Route], test: list[Survey]) -> list[Overlap]:
     return overlaps + [measure_overlap("test", each, train) for each in test]
 
 
-def _cache_key(config: DataConfig, content_hashes: dict[str, str], tokenizers: tuple[Tokenizer, Tokenizer]) -> str:
+def _cache_key(config: ParallelConfig, content_hashes: dict[str, str], tokenizers: tuple[Tokenizer, Tokenizer]) -> str:
     settings = {
         "format": CACHE_FORMAT,
         "content": content_hashes,
-        "tokenizers": [_hash_tokenizer(tokenizer) for tokenizer in tokenizers],
+        "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
         "with_text": config.subword_sampling > 0,
     }
     return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 
 
-def _hash_tokenizer(tokenizer: Tokenizer) -> str:
+def hash_tokenizer(tokenizer: Tokenizer) -> str:
+    """Tell tokenizers apart by what they save."""
     digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))

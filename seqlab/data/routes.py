@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.encode import Fate, Fates, Task
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.report import CorpusReport, SideCounts
@@ -73,7 +73,7 @@ class Route:
         )
 
 
-def make_routes(config: DataConfig, train: list[Survey], valid: list[Survey]) -> list[Route]:
+def make_routes(config: ParallelConfig, train: list[Survey], valid: list[Survey]) -> list[Route]:
     """Decide by the surveys; without a validation corpus, a part of the training corpora is held out."""
     routes = []
     if valid:

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.data.config import DataConfig
+from seqlab.data.batch import Seq2SeqBatch, collate, idle
+from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
 from seqlab.data.rows import Rows
 from seqlab.data.share import share
+from seqlab.data.step import Position, TrainingStep
 from seqlab.text import Tokenizer
-
-
-@dataclass(frozen=True, order=True)
-class Position:
-    """Which step: all three count from 0."""
-
-    epoch: int
-    chunk: int
-    step: int
-
-
-@dataclass(frozen=True)
-class TrainingStep:
-    """One rank's micro-steps of an update; tokens are counted over all ranks."""
-
-    position: Position
-    epoch: float
-    """Times through the corpora when this step is done."""
-    micro_steps: list[Seq2SeqBatch]
-    num_src_tokens: int
-    """Source tokens, ends of sentence counted."""
-    num_tgt_tokens: int
-    """Predicted tokens, ends of sentence counted."""
-    padded_src_tokens: int
-    """Places of the source tensors."""
-    padded_tgt_tokens: int
-    """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +41,7 @@ class Sampler:
     def __init__(
         self,
         pairs: EncodedPairs,
-        config: DataConfig,
+        config: ParallelConfig,
         seed: int,
         src_tokenizer: Tokenizer,
         tgt_tokenizer: Tokenizer,
@@ -129,7 +102,7 @@ class Sampler:
         shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
         # A rank with fewer micro-steps predicts nothing in the last one: every rank takes part in every exchange.
         own = [
-            self._collate(chunk, rows) if len(rows) else _idle(self._collate(chunk, micro_steps[0][:1]))
+            self._collate(chunk, rows) if len(rows) else idle(self._collate(chunk, micro_steps[0][:1]))
             for rows in shares[self._rank]
         ]
         parts = [rows for rows in chain(*shares) if len(rows)]
@@ -162,12 +135,6 @@ class Sampler:
             bos_id=tokenizer.bos_id,
             eos_id=tokenizer.eos_id,
         )
-
-
-def _idle(batch: Seq2SeqBatch) -> Seq2SeqBatch:
-    """Keep the shape of a batch, but predict nothing."""
-    assert batch.tgt_out is not None
-    return replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE), num_tgt_tokens=0)
 
 
 def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.inputs import corpus_key, key_of
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.survey import OnProgress, Survey, ValidationSplit, no_progress, survey
@@ -24,12 +24,12 @@ FORMAT = 1  # raise when the same text would be learnt from differently
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
-def training_corpora(config: DataConfig) -> list[ParallelCorpus]:
+def training_corpora(config: ParallelConfig) -> list[ParallelCorpus]:
     return [ParallelCorpus.from_specs(src, tgt) for src, tgt in zip(config.train_src, config.train_tgt, strict=True)]
 
 
 def training_lines(
-    config: DataConfig,
+    config: ParallelConfig,
     side: Side = "both",
     surveyor: Callable[[ParallelCorpus], Survey] = survey,
     on_progress: OnProgress = no_progress,
@@ -62,7 +62,9 @@ def training_lines(
     return lines()
 
 
-def learn_tokenizer(config: DataConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
+def learn_tokenizer(
+    config: ParallelConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress
+) -> Tokenizer:
     """Train a tokenizer on the training text, or load what a set-up that was killed before `cache` was made learnt.
 
     Raises:
@@ -73,7 +75,8 @@ def learn_tokenizer(config: DataConfig, side: Side, cache: Path, on_progress: On
         *(FORMAT, side, _CONFIG.dump_python(config.tokenizer, mode="json"), [corpus_key(each) for each in corpora]),
         *(config.valid_src is None, config.valid_fraction, config.valid_max_pairs),
     ]
-    with workspace(cache) as folder, Workers(worker_count(corpora)) as workers:
+    columns = [side for corpus in corpora for side in corpus.sides]
+    with workspace(cache) as folder, Workers(worker_count(columns)) as workers:
         place = folder / "tokenizers" / key_of(made_from)[:KEY_CHARS]
         try:
             return load_tokenizer(place)

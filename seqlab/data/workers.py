@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.columns import Column
 from seqlab.elsewhere import Carried
 from seqlab.world import usable_cores
 
@@ -33,9 +33,9 @@ serve()
 """
 
 
-def worker_count(corpora: Sequence[ParallelCorpus]) -> int:
+def worker_count(columns: Sequence[Column]) -> int:
     """Return how many processes are worth it for so much text on this machine; 1 is the caller itself."""
-    paths = {side.path for corpus in corpora for side in corpus.sides}
+    paths = {column.path for column in columns}
     return max(1, min(usable_cores(), sum(path.stat().st_size for path in paths if path.is_file()) // BYTES_PER_WORKER))
 
 

@@ -25,6 +25,7 @@ from seqlab.export.folder import (
 )
 from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
+from seqlab.models import Transformer
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.world import usable_cores
 
@@ -62,7 +63,7 @@ def export_run(
     require_ctranslate2()
     final = default_folder(Path(run), quantization) if out is None else Path(out)
     refuse_occupied(final, overwrite)
-    member = load_run(run, checkpoint)
+    member = load_run(run, checkpoint, kind="parallel")
     src_rows, tgt_rows = check_rows(member, check)
     with building(final) as folder:
         save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
@@ -91,6 +92,7 @@ def convert(
     """Write CTranslate2's files into a folder, and compare what they compute with the run in fp32."""
     from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
 
+    assert isinstance(member.model, Transformer), "other models are not loaded for export"
     # A copy, as CTranslate2 quantises weights in place.
     specification = make_specification(copy.deepcopy(member.model), member.src_tokenizer, member.tgt_tokenizer)
     specification.validate()

@@ -25,7 +25,7 @@ from seqlab.models.transformer import Embedding
 from seqlab.text import Tokenizer
 
 if TYPE_CHECKING:
-    from seqlab.nn.transformer import DecoderLayer, EncoderLayer
+    from seqlab.nn.transformer import DecoderLayer, SelfAttentionLayer
 
 EXPORTED_FIELDS = frozenset(
     {
@@ -102,7 +102,7 @@ def _set_config(
 def _set_encoder(encoder: TransformerEncoderSpec, model: Transformer) -> None:
     encoder.embeddings[0].weight = model.encoder.embedding.weight
     _set_positions(encoder, model.encoder.embedding, model.config)
-    for spec, layer in zip(encoder.layer, cast("Iterable[EncoderLayer]", model.encoder.layers), strict=True):
+    for spec, layer in zip(encoder.layer, cast("Iterable[SelfAttentionLayer]", model.encoder.layers), strict=True):
         _set_self_attention(spec.self_attention, layer)
         _set_feed_forward(spec.ffn, layer)
     if isinstance(model.encoder.norm, nn.LayerNorm):
@@ -141,13 +141,13 @@ def _set_positions(
     spec.position_encodings.encodings = torch.cat([table, torch.zeros_like(table[:1])])
 
 
-def _set_self_attention(spec: MultiHeadAttentionSpec, layer: "EncoderLayer | DecoderLayer") -> None:
+def _set_self_attention(spec: MultiHeadAttentionSpec, layer: "SelfAttentionLayer | DecoderLayer") -> None:
     _set_norm(spec.layer_norm, layer.attention_residual.norm)
     _set_linear(spec.linear[0], layer.attention.project_in)
     _set_linear(spec.linear[1], layer.attention.project_out)
 
 
-def _set_feed_forward(spec: FeedForwardSpec, layer: "EncoderLayer | DecoderLayer") -> None:
+def _set_feed_forward(spec: FeedForwardSpec, layer: "SelfAttentionLayer | DecoderLayer") -> None:
     _set_norm(spec.layer_norm, layer.feed_forward_residual.norm)
     expand, contract = layer.feed_forward.expand, layer.feed_forward.contract
     _set_linear(spec.linear_1, contract)
@@ -168,5 +168,5 @@ def _set_weights(spec: LinearSpec, weight: Tensor, bias: Tensor) -> None:
     spec.weight, spec.bias = weight, bias
 
 
-def _set_norm(spec: LayerNormSpec, norm: nn.LayerNorm) -> None:
+def _set_norm(spec: LayerNormSpec, norm: nn.Module) -> None:
     spec.gamma, spec.beta = norm.weight, norm.bias

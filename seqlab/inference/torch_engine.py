@@ -137,7 +137,7 @@ def load(
     if forks.count > 1 and chosen.type != "cpu":
         raise ValueError(f"`processes` is {forks.count}, but on {chosen} one decodes: more are for the CPU.")
     dtype = choose_dtype(precision, chosen)
-    members = [load_run(path, step) for path in runs for step in checkpoints]
+    members = [load_run(path, step, kind="parallel") for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
     trained = Run(
         engine,

@@ -6,7 +6,10 @@ positions, T target positions. No model inherits from these classes: whatever ha
 
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from seqlab.data.batch import IGNORE
 
 
 class Projection(Protocol):
@@ -26,6 +29,14 @@ class Projection(Protocol):
         """hidden (2, R, D) of two passes -> the sums of R-Drop's loss, the nll and the divergence, in nats."""
         ...
 
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """hidden (N, D) -> log-probabilities (N, V) in nats, in fp32; without a gradient."""
+        ...
+
+
+SCORED_ROWS = 1024
+"""Tokens whose log-probabilities over the vocabulary are held at once."""
+
 
 class DecoderOutput(NamedTuple):
     """What one teacher-forced pass gives."""
@@ -33,10 +44,23 @@ class DecoderOutput(NamedTuple):
     hidden: Tensor
     """(B, T, D): hidden states, not yet projected."""
     projection: Projection
+    carry: dict[str, Tensor] | None = None
+    """What the model remembers behind the last position, detached and rows first, for a batch that goes on there."""
+    undropped: Tensor | None = None
+    """(B, T, D): the hidden states before their dropout, from models that have them penalised."""
 
     def logits(self) -> Tensor:
         """(B, T, V) in fp32: all of them at once, for small batches and for losses that need them."""
         return self.projection(self.hidden)
+
+    def scores(self, tgt_out: Tensor) -> Tensor:
+        """tgt_out (B, T) -> its log-probabilities in nats (B, T), 0 where nothing is predicted; without a gradient."""
+        predicted = tgt_out != IGNORE
+        rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
+        blocks = zip(rows.split(SCORED_ROWS), targets.split(SCORED_ROWS), strict=True)
+        picked = [self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
+        scores = rows.new_zeros(tgt_out.shape, dtype=torch.float32)
+        return scores.masked_scatter(predicted, torch.cat(picked)) if len(picked) else scores
 
 
 class Step(NamedTuple):

@@ -5,23 +5,24 @@ Shapes: B batch, S source positions, T target positions, D d_model, N = B * K ro
 
 import copy
 from collections.abc import Iterable
-from typing import Literal, cast
+from functools import partial
+from typing import Any, ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, pad_positions
-from seqlab.nn.dropout import Dropout
+from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
+from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
-from seqlab.nn.positions import LearnedPositions, SinusoidalPositions
-from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
-from seqlab.nn.transformer import DecoderLayer, EncoderLayer, LayerMemory, NormPlacement
+from seqlab.nn.past import Past
+from seqlab.nn.positions import PositionKind
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.transformer import DecoderLayer, LayerMemory, NormPlacement, SelfAttentionLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -48,7 +49,7 @@ class TransformerConfig:
     """Probability of dropping an element of the feed-forward hidden layer."""
     norm: NormPlacement = "pre"
     """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
-    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    positions: PositionKind = "sinusoidal"
     """How positions are encoded."""
     max_length: int = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
@@ -57,6 +58,21 @@ class TransformerConfig:
     """Non-linearity of the feed-forward networks."""
     tied_embeddings: Literal["all", "decoder", "none"] = "all"
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+
+    data_kind: ClassVar[str] = "parallel"
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        if self.tied_embeddings == "all" and not data.joint_vocabulary:
+            raise ValueError(
+                "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: "
+                "false` their ids mean different things: set `model.tied_embeddings` to `decoder` or `none`."
+            )
+        if self.positions == "learned" and data.max_length >= self.max_length:
+            raise ValueError(
+                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above "
+                f"`data.max_length` ({data.max_length}), as each sequence has one special id more."
+            )
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerConfig":
@@ -79,26 +95,6 @@ class TransformerConfig:
         return self
 
 
-class Embedding(nn.Module):
-    """Symbols to vectors: a scaled lookup, positions, dropout; the result is fp32 whatever the weight's dtype."""
-
-    def __init__(self, config: TransformerConfig, weight: nn.Parameter) -> None:
-        super().__init__()
-        self.weight = weight
-        self.scale = config.d_model**0.5
-        self.positions: nn.Module | None = None
-        if config.positions == "sinusoidal":
-            self.positions = SinusoidalPositions(config.d_model)
-        elif config.positions == "learned":
-            self.positions = LearnedPositions(config.d_model, config.max_length)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """ids (B, T) at positions start ... -> (B, T, D)."""
-        x = F.embedding(ids, self.weight).float() * self.scale
-        return self.dropout(x if self.positions is None else self.positions(x, start))
-
-
 class Encoder(nn.Module):
     """Source ids to memory."""
 
@@ -107,7 +103,9 @@ class Encoder(nn.Module):
         self.embedding = embedding
         self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
-            EncoderLayer(config.d_model, config.norm, config.dropout, _self_attention(config), _feed_forward(config))
+            SelfAttentionLayer(
+                config.d_model, config.norm, config.dropout, _self_attention(config), _feed_forward(config)
+            )
             for _ in range(config.num_encoder_layers)
         )
         self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
@@ -163,67 +161,39 @@ class Decoder(nn.Module):
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
-        x = self.embedding(last_ids[:, None], state.length)
-        x = x.view(state.sentences, -1, x.size(2))  # (B, K, D)
-        bias = state.append_entries()
+        past = state.past
+        x = self.embedding(last_ids[:, None], past.length)
+        x = x.view(past.sentences, -1, x.size(2))  # (B, K, D)
+        bias = past.append_entries(x.device)
         attention = None
-        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.caches, strict=True)):
+        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, past.caches, strict=True)):
             need_weights = state.attention_size > 0 and i == len(self.layers) - 1
-            x, attention = cast(DecoderLayer, layer).step(x, memory, bias, cache, state.length, need_weights)
-        state.length += 1
+            x, attention = cast(DecoderLayer, layer).step(x, memory, bias, cache, past.length, need_weights)
+        past.length += 1
         hidden = self.norm(x).flatten(0, 1)
         return hidden, None if attention is None else attention.flatten(0, 1)[:, : state.attention_size]
 
 
 class TransformerState:
-    """Keys and values of the memory and of the past, one row per sentence, and which past each hypothesis has."""
+    """Keys and values of the memory and of the past, one row per sentence."""
 
     def __init__(self, memories: list[LayerMemory], attention_size: int) -> None:
         self.memories = memories
-        self.caches = [KeyValueCache() for _ in memories]
+        self.past = Past(len(memories), memories[0].key.size(0))
         self.attention_size = attention_size  # source positions whose weights were asked for, 0 for none
-        self.length = 0  # ids read so far
-        self.rows = self.sentences
-        self.own: Tensor | None = None
-        """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
-
-    @property
-    def sentences(self) -> int:
-        """B."""
-        return self.memories[0].key.size(0)
-
-    def append_entries(self) -> Tensor | None:
-        """Add the entries of the next step and give the attention bias (B, 1, K, L), None where all may be seen."""
-        beam = self.rows // self.sentences
-        if self.own is None and beam == 1:
-            return None
-        device = self.memories[0].key.device
-        if self.own is None:
-            self.own = torch.ones(self.rows, self.caches[0].length, dtype=torch.bool, device=device)
-        new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
-        self.own = torch.cat([self.own, new], dim=1)
-        return masks.additive(self.own.view(self.sentences, 1, beam, -1))
 
     def select(self, rows: Tensor) -> "TransformerState":
         """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
-        sentence_of_row = torch.div(rows, self.rows // self.sentences, rounding_mode="floor")
-        kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
-        if not bool((counts == counts[:1]).all()):
-            kept = sentence_of_row  # rows are unevenly shared: each gets a memory and a past of its own
-        if self.own is not None:
-            self.own = self.own[rows]
-        if kept.numel() != self.sentences or not torch.equal(kept, torch.arange(self.sentences, device=kept.device)):
-            for i, memory in enumerate(self.memories):  # one after the other, so that one copy's memory serves the next
+        kept = self.past.select(rows)
+        if kept is not None:
+            for i, memory in enumerate(self.memories):  # one after the other, as in the past
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
-            for cache in self.caches:
-                cache.select(kept)
-        self.rows = rows.numel()
         return self
 
     def fork(self) -> "TransformerState":
         """Copy the past; the memory is never written to and is shared."""
         twin = copy.copy(self)
-        twin.memories, twin.caches = list(self.memories), [cache.fork() for cache in self.caches]
+        twin.memories, twin.past = list(self.memories), self.past.fork()
         return twin
 
 
@@ -247,8 +217,9 @@ class Transformer(nn.Module):
             src_weight = nn.Parameter(torch.empty(src_vocab_size, config.d_model).normal_(std=std))
         if config.tied_embeddings == "none":
             out_weight = nn.Parameter(torch.empty(tgt_vocab_size, config.d_model).normal_(std=std))
-        self.encoder = Encoder(config, Embedding(config, src_weight))
-        self.decoder = Decoder(config, Embedding(config, tgt_weight))
+        embed = partial(Embedding, positions=config.positions, max_length=config.max_length, dropout=config.dropout)
+        self.encoder = Encoder(config, embed(src_weight))
+        self.decoder = Decoder(config, embed(tgt_weight))
         self.projection = VocabularyProjection(out_weight)
         self.apply(_initialise)
 
@@ -264,12 +235,7 @@ class Transformer(nn.Module):
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
         assert batch.tgt_out is not None, "scoring needs a target"
-        predicted = batch.tgt_out != IGNORE
-        rows, targets = self(batch).hidden[predicted], batch.tgt_out[predicted]  # (R, D), (R,)
-        blocks = zip(rows.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
-        picked = [self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
-        scores = rows.new_zeros(batch.tgt_out.shape, dtype=torch.float32)
-        return scores.masked_scatter(predicted, torch.cat(picked))
+        return self(batch).scores(batch.tgt_out)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""

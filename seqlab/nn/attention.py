@@ -99,12 +99,19 @@ class SelfAttention(nn.Module):
         self.project_out = Linear(d_model, d_model)
         self.rotary = RotaryPositions(d_model // num_heads) if rotary else None
 
-    def forward(self, x: Tensor, bias: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """x (B, T, D) -> (B, T, D). `bias` is additive and broadcasts to (B, H, T, T)."""
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, is_causal: bool = False, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D). `bias` is additive and broadcasts to (B, H, T, T).
+
+        An empty `cache` is filled with the keys and values, for steps to go on from.
+        """
         projected = self.project_in(x)
         query, key, value = split_heads(projected, 3, self.num_heads)
         if self.rotary is not None:
             query, key = self.rotary(query), self.rotary(key)
+        if cache is not None:
+            cache.append(key, value)
         dropout_p = self.dropout if self.training else 0.0
         merged, _ = attend(query, key, value, bias, is_causal, dropout_p, projected.dtype)
         return self.project_out(merged)

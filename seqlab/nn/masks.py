@@ -23,6 +23,18 @@ def causal(size: int, device: torch.device | None = None) -> Tensor:
     return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
+def causal_within_documents(places: Tensor, size: int) -> Tensor:
+    """Permit each position of packed rows to attend to itself and what is before it in its own document.
+
+    places (B, T): place of each position in its document, 0 where one begins. Returns (B, 1, size, size) bool for rows
+    that are padded to `size`.
+    """
+    document = (places == 0).cumsum(1)
+    document = torch.nn.functional.pad(document, (0, size - places.size(1)), value=0)
+    same = document[:, None, :, None] == document[:, None, None, :]
+    return same & causal(size, places.device)
+
+
 def additive(can_attend: Tensor) -> Tensor:
     """Turn a permission into the fp32 term that is added to attention scores: 0 where allowed, -inf elsewhere."""
     return torch.zeros(can_attend.shape, device=can_attend.device).masked_fill_(~can_attend, float("-inf"))

@@ -1,9 +1,13 @@
 """How a Transformer is told where a symbol stands: added to the embeddings, or rotated into queries and keys."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+PositionKind = Literal["sinusoidal", "learned", "rotary"]
+"""The first two are added to the embeddings, the last turns queries and keys."""
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
@@ -36,12 +40,12 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table", sinusoid_table(BLOCK, d_model), persistent=False)
         self.table: Tensor
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1."""
+    def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1, or those of `places` (B, T), which are all below T."""
         end = start + x.size(1)
         if end > self.table.size(0):
             self.table = sinusoid_table(2 * end, x.size(2)).to(self.table)
-        return x + self.table[start:end]
+        return x + (self.table[start:end] if places is None else self.table[places])
 
 
 class LearnedPositions(nn.Module):
@@ -51,15 +55,25 @@ class LearnedPositions(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(max_length, d_model).normal_(std=d_model**-0.5))
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1; raises ValueError past `max_length`."""
+    def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1, or those of `places` (B, T), which are all below T.
+
+        Raises ValueError past `max_length`.
+        """
         end = start + x.size(1)
         if end > self.weight.size(0):
             raise ValueError(
                 f"The model has learned positions for {self.weight.size(0)} tokens, but a sequence has {end}: "
                 "shorten it, or train with a larger `model.max_length`."
             )
-        return x + self.weight[start:end]
+        return x + (self.weight[start:end] if places is None else self.weight[places])
+
+
+def make_positions(kind: PositionKind, d_model: int, max_length: int) -> nn.Module | None:
+    """Build what is added to the embeddings; None where positions are rotary, which attention sees to."""
+    if kind == "sinusoidal":
+        return SinusoidalPositions(d_model)
+    return LearnedPositions(d_model, max_length) if kind == "learned" else None
 
 
 class RotaryPositions(nn.Module):

@@ -9,17 +9,18 @@ from torch import Tensor, nn
 from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
 from seqlab.nn.dropout import dropout_add
 from seqlab.nn.feed_forward import FeedForward
+from seqlab.nn.norms import NormKind, make_norm
 
 NormPlacement = Literal["pre", "post"]
 
 
 class Residual(nn.Module):
-    """x + dropout(sublayer(x)) with its layer norm: before the sublayer (pre) or after the sum (post)."""
+    """x + dropout(sublayer(x)) with its norm: before the sublayer (pre) or after the sum (post)."""
 
-    def __init__(self, d_model: int, norm: NormPlacement, dropout: float) -> None:
+    def __init__(self, d_model: int, norm: NormPlacement, dropout: float, norm_kind: NormKind = "layer_norm") -> None:
         super().__init__()
         self.placement = norm
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = make_norm(norm_kind, d_model)
         self.dropout = dropout
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
@@ -30,20 +31,33 @@ class Residual(nn.Module):
         return self.norm(dropout_add(x, sublayer(x), p))
 
 
-class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network, each in a residual branch."""
+class SelfAttentionLayer(nn.Module):
+    """Self-attention and a feed-forward network, each in a residual branch: of an encoder, or of a decoder alone."""
 
     def __init__(
-        self, d_model: int, norm: NormPlacement, dropout: float, attention: SelfAttention, feed_forward: FeedForward
+        self,
+        d_model: int,
+        norm: NormPlacement,
+        dropout: float,
+        attention: SelfAttention,
+        feed_forward: FeedForward,
+        norm_kind: NormKind = "layer_norm",
     ) -> None:
         super().__init__()
         self.attention, self.feed_forward = attention, feed_forward
-        self.attention_residual = Residual(d_model, norm, dropout)
-        self.feed_forward_residual = Residual(d_model, norm, dropout)
+        self.attention_residual = Residual(d_model, norm, dropout, norm_kind)
+        self.feed_forward_residual = Residual(d_model, norm, dropout, norm_kind)
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (B, S, D), attention bias (B, 1, 1, S) -> (B, S, D)."""
-        x = self.attention_residual(x, lambda y: self.attention(y, bias))
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, is_causal: bool = False, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D); see `SelfAttention`."""
+        x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal, cache))
+        return self.feed_forward_residual(x, self.feed_forward)
+
+    def step(self, x: Tensor, bias: Tensor | None, cache: KeyValueCache, position: int) -> Tensor:
+        """Read the next symbol of K hypotheses of each sentence, x (B, K, D); see `SelfAttention.step`."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, bias, cache, position))
         return self.feed_forward_residual(x, self.feed_forward)
 
 

@@ -17,8 +17,8 @@ class Loss:
     """(): how many units were summed; one kind of unit per objective (target tokens, frames, sequences)."""
     logs: dict[str, Tensor] = field(default_factory=dict)
     """Detached sums over the same units, e.g. {"nll": ...}."""
-    carry: Any = None
-    """Detached state for the next batch (truncated backpropagation through time)."""
+    carry: dict[str, Tensor] | None = None
+    """Detached state for the next batch (truncated backpropagation through time), rows first."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class StepContext:
     """Updates done so far."""
     generator: torch.Generator | None = None
     """Source of the objective's own random draws; None draws from torch's default one."""
-    carry: Any = None
-    """What the previous batch's `Loss.carry` was."""
+    carry: dict[str, Tensor] | None = None
+    """What the previous batch's `Loss.carry` was, where this one goes on there."""
 
 
 class Objective(Protocol):

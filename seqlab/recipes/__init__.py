@@ -9,8 +9,13 @@ from pathlib import Path
 from seqlab.recipes.from_corpus import from_corpus
 from seqlab.recipes.multi30k import multi30k_en_de
 from seqlab.recipes.number_words import number_words
+from seqlab.recipes.tinyshakespeare import tinyshakespeare
 from seqlab.runs.config import Config
 
-RECIPES: dict[str, Callable[[Path], Config]] = {"number_words": number_words, "multi30k_en_de": multi30k_en_de}
+RECIPES: dict[str, Callable[[Path], Config]] = {
+    "number_words": number_words,
+    "multi30k_en_de": multi30k_en_de,
+    "tinyshakespeare": tinyshakespeare,
+}
 
-__all__ = ["RECIPES", "from_corpus", "multi30k_en_de", "number_words"]
+__all__ = ["RECIPES", "from_corpus", "multi30k_en_de", "number_words", "tinyshakespeare"]

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.data.config import ParallelConfig
 from seqlab.recipes.choices import Choices
 from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
 from seqlab.runs.config import Config, to_dict
@@ -93,7 +94,9 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     if "init_from" in given:
         given += SETTLED_BY_ORIGIN
     choices = Choices(override(_base(overrides), overrides), given)
-    found = profile(choices.config().data)
+    data = choices.config().data
+    assert isinstance(data, ParallelConfig)
+    found = profile(data)
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
     if choices.get("data.valid_src") is None:
         share = max(0.05, min(0.1, round(VALID_PAIRS / found.pairs, 3)))
@@ -110,6 +113,7 @@ def _base(overrides: Sequence[Override]) -> dict[str, Any]:
     """Return what holds before any choice: the schedule's family, and the model and text of a run to start from."""
     # Where fields bound each other, the open ones start so that no given one is refused for another's default.
     base: dict[str, Any] = {
+        "data": {"kind": "parallel"},
         "optim": {"schedule": {"family": "linear"}},
         "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
     }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seqlab.corpora import locate
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
@@ -15,7 +15,7 @@ def multi30k_en_de(run_dir: Path) -> Config:
     """English to German, a small Transformer: the best size for this corpus (Wu et al. 2021)."""
     splits = locate("multi30k")
     return Config(
-        data=DataConfig(
+        data=ParallelConfig(
             train_src=[str(splits["train"]["en"])],
             train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),

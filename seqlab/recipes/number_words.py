@@ -4,7 +4,7 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as corpus
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.durable import rename
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
@@ -22,7 +22,7 @@ def number_words(run_dir: Path) -> Config:
         rename(building, folder)
     splits = locate("number_words", folder)  # refuses other files of these names, and never replaces them
     return Config(
-        data=DataConfig(
+        data=ParallelConfig(
             train_src=[str(splits["train"]["en"])],
             train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),

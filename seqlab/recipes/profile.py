@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.parallel import ParallelCorpus
 
 SAMPLE_PAIRS = 32_768
@@ -90,7 +90,7 @@ class CorpusProfile:
         return sum(min(src[char] / src.total(), tgt[char] / tgt.total()) for char in src.keys() & tgt.keys())
 
 
-def profile(config: DataConfig) -> CorpusProfile:
+def profile(config: ParallelConfig) -> CorpusProfile:
     """Read the training corpora once, holding no more of them than a fixed random sample.
 
     Raises:

@@ -1,17 +1,19 @@
 """The whole config of a run: the sections of all rooms, read from and written to YAML."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
 from seqlab.models import ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
+from seqlab.runs.fields import with_tags
 from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -33,10 +35,11 @@ class TrainingConfig:
     """Steps between two checkpoints."""
     valid_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations; also at the end."""
-    valid_metric: Literal["nll", "bleu", "chrf", "exact_match"] = "bleu"
-    """What decides which checkpoint is best: a metric of the decoded validation set, or its loss per token (`nll`)."""
+    valid_metric: Literal["nll", "bleu", "chrf", "exact_match"] | None = None
+    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), or of pairs a metric of
+    what is decoded. Left out, it is `bleu` for pairs and `nll` for text."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
-    """How the validation set is decoded."""
+    """How the sources of validation pairs are decoded."""
     keep_best: Annotated[int, Field(ge=1)] = 1
     """Checkpoints to keep that were best in validation, besides the last one."""
     patience: Annotated[int, Field(ge=1)] | None = None
@@ -57,7 +60,7 @@ class Config:
     """Everything that decides a run."""
 
     data: DataConfig
-    """Which text is trained on."""
+    """Which text is trained on, chosen by its `kind`."""
     model: ModelConfig = Field(default_factory=TransformerConfig)
     """Which architecture, chosen by its `family`."""
     objective: ObjectiveConfig = Field(default_factory=CrossEntropyConfig)
@@ -78,17 +81,32 @@ class Config:
                 f"`optim.average_last` ({self.optim.average_last}) and `optim.ema_decay` ({self.optim.ema_decay}) are "
                 "two averages of the weights, but one is used: set one of them to 0."
             )
-        if self.model.tied_embeddings == "all" and not self.data.joint_vocabulary:
-            raise ValueError(
-                "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: "
-                "false` their ids mean different things: set `model.tied_embeddings` to `decoder` or `none`."
-            )
-        if self.model.positions == "learned" and self.data.max_length >= self.model.max_length:
-            raise ValueError(
-                f"`model.positions: learned` needs `model.max_length` ({self.model.max_length}) above "
-                f"`data.max_length` ({self.data.max_length}), as each sequence has one special id more."
-            )
+        self._check_kind()
+        metric = DEFAULT_METRICS[self.data.kind]
+        if self.training.valid_metric is None:  # the config is frozen from here on
+            object.__setattr__(self, "training", replace(self.training, valid_metric=metric))
         return self
+
+    def _check_kind(self) -> None:
+        """Let the parts that belong to a kind of data say whether they fit it."""
+        kind, family = self.data.kind, self.model.family
+        if self.model.data_kind != kind:
+            union, *_ = get_args(ModelConfig)
+            others = ", ".join(each.family for each in get_args(union) if each.data_kind == kind)
+            raise ValueError(
+                f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
+                f"choose one of {others}."
+            )
+        if isinstance(self.data, TextConfig) and self.training.valid_metric not in (None, "nll"):
+            raise ValueError(
+                f"`training.valid_metric: {self.training.valid_metric}` compares with references, which `data.kind: "
+                "text` does not have: leave it out, or set `nll`."
+            )
+        self.model.check_data(self.data)
+
+
+DEFAULT_METRICS: dict[str, Literal["nll", "bleu"]] = {"parallel": "bleu", "text": "nll"}
+"""What validates which kind of data."""
 
 
 _Root = RootModel[Config]
@@ -110,7 +128,7 @@ RESUMABLE_FIELDS = frozenset(
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
 
-PATH_FIELDS = frozenset(f"data.{split}_{side}" for split in ("train", "valid", "test") for side in ("src", "tgt"))
+PATH_FIELDS = frozenset(f"data.{split}{side}" for split in ("train", "valid", "test") for side in ("", "_src", "_tgt"))
 """Fields that name files: what counts when a run is continued is their content."""
 
 
@@ -123,7 +141,7 @@ def to_dict(config: Config) -> dict[str, object]:
 
 def from_dict(values: object) -> Config:
     """Build a config from plain types; raises pydantic's ValidationError, a ValueError."""
-    return _Root.model_validate(values).root
+    return _Root.model_validate(with_tags(Config, values)).root
 
 
 def write_config(config: Config, path: Path) -> None:

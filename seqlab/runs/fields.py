@@ -7,6 +7,7 @@ tag still makes it a family.
 
 import difflib
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -75,6 +76,32 @@ def default_values(field: FieldInfo) -> Any:
     return TypeAdapter(type(default)).dump_python(default, mode="json")
 
 
+def default_section(field: FieldInfo) -> dict[str, Any]:
+    """Return the section that a field holds where nothing is given: of the first family where it has no default."""
+    default = default_values(field)
+    if default != REQUIRED:
+        assert isinstance(default, dict)
+        return default
+    tag_field, tag = tag_of(next(iter(families(field.annotation).values())))
+    return {tag_field: tag} if tag_field else {}
+
+
+def with_tags(annotation: Any, values: Any) -> Any:
+    """Copy nested values, and name the family of each section that leaves it out: that of its default."""
+    sections = families(annotation)
+    if not sections or not isinstance(values, Mapping):
+        return deepcopy(values)
+    chosen = sections.get(values.get(tag_name(sections), ""), next(iter(sections.values())))
+    copied = {}
+    for name, value in values.items():
+        field = fields_of(chosen).get(name)
+        inner = families(field.annotation) if field is not None else {}
+        if field is not None and isinstance(value, Mapping) and tag_name(inner) and tag_name(inner) not in value:
+            value = {tag_name(inner): default_section(field)[tag_name(inner)], **value}
+        copied[name] = deepcopy(value) if field is None else with_tags(field.annotation, value)
+    return copied
+
+
 def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Iterator[FieldDescription]:
     """Yield every field of a config type section by section, those of families that `values` does not choose included.
 
@@ -87,12 +114,15 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
     if tag_field and chosen in sections:
         text = text_of(sections[chosen], tag_field)
         yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True)
+    listed: set[str] = set()  # sections that several families have
     for tag in sorted(sections, key=lambda tag: tag != chosen):
         own, nested = given if tag == chosen else {}, []
         for name, field in fields_of(sections[tag]).items():
             value = own.get(name, default_values(field))
             if families(field.annotation):
-                nested.append((field.annotation, value, f"{prefix}{name}."))
+                if name not in listed:
+                    listed.add(name)
+                    nested.append((field.annotation, value, f"{prefix}{name}."))
             elif name != tag_field:
                 text, kind = text_of(sections[tag], name), type_name(field.annotation)
                 yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, tag == chosen)

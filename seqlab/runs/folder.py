@@ -89,9 +89,16 @@ class RunFolder:
                         raise ValueError(f"{self.metrics_file}, line {number}: is damaged ({error}).") from None
 
 
-def default_run_dir(src: str, tgt: str) -> Path:
-    """Name the run of a corpus by its sides: `runs/de-en` for the path specs `a.de.gz` and `a.en`."""
-    return Path("runs") / f"{_side_name(src)}-{_side_name(tgt)}"
+def default_run_dir(*specs: str) -> Path:
+    """Name the run of a corpus by its sides, `runs/de-en` for the path specs `a.de.gz` and `a.en`; of a text by it."""
+    if len(specs) == 1:
+        return Path("runs") / _text_name(specs[0])
+    return Path("runs") / "-".join(map(_side_name, specs))
+
+
+def _text_name(spec: str) -> str:
+    """Name a text: by its file without ending."""
+    return re.sub(r"[^\w.-]+", "_", Path(spec.partition("#")[0].removesuffix(".gz")).stem)
 
 
 def _side_name(spec: str) -> str:

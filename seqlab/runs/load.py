@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import Transformer
+from seqlab.models import Model
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -23,7 +23,7 @@ class LoadedRun:
     config: Config
     src_tokenizer: Tokenizer
     tgt_tokenizer: Tokenizer
-    model: Transformer
+    model: Model
     step: int
     longest_src_tokens: int | None = None
     """Of the lines it was trained on; None where that was not noted."""
@@ -55,17 +55,27 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
     return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
 
 
-def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:
+USES = {
+    "parallel": "translates: use `seqlab translate` or `seqlab score`",
+    "text": "is a language model: use `seqlab generate` or `seqlab perplexity`",
+}
+"""What a run of each kind of data is for."""
+
+
+def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None) -> LoadedRun:
     """Load a run's model with the weights of one checkpoint: `best` (in validation), `last` or a step number.
 
     Raises:
-        ValueError: no run folder, another format version, a damaged file, a tokenizer that does not fit the model.
+        ValueError: no run folder, another format version, a damaged file, a tokenizer that does not fit the model; a
+            run that learnt from another `kind` of data than is asked for.
     """
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
     description = folder.read_description()
     config = read_config(folder)
+    if kind not in (None, config.data.kind):
+        raise ValueError(f"{path} {USES[config.data.kind]}.")
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)
@@ -74,12 +84,12 @@ def load_run(path: str | Path, checkpoint: str = "best") -> LoadedRun:
     return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, longest)
 
 
-def load_weights(model: Transformer, checkpoint: Path) -> None:
+def load_weights(model: Model, checkpoint: Path) -> None:
     """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
     copy_weights(model, inference_weights(checkpoint), checkpoint)
 
 
-def copy_weights(model: Transformer, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
+def copy_weights(model: Model, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
     """Copy weights that were read from a checkpoint into a model; raises ValueError where shapes or names differ."""
     own = dict(model.named_parameters())
     for name in sorted(own.keys() | weights.keys()):

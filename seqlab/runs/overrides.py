@@ -5,7 +5,6 @@ set after the tags, in whatever order they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
@@ -13,7 +12,7 @@ from typing import Any, get_args, get_origin
 import yaml
 
 from seqlab.runs.config import Config, to_dict
-from seqlab.runs.fields import REQUIRED, default_values, families, fields_of, tag_name
+from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
 Override = tuple[str, str | Sequence[str]]
@@ -30,7 +29,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         ConfigError: an unknown key, a key of another family, or an impossible value; all name the key. Where the
             fault is in `base` rather than in `overrides`, the message begins with `source`.
     """
-    values = to_dict(base) if isinstance(base, Config) else deepcopy(dict(base or {}))
+    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, dict(base or {}))
     overrides = list(overrides)
     try:
         check_keys(Config, values)
@@ -84,8 +83,7 @@ def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], dict[str, t
         if not sections:
             raise unknown_key(Config, values, key)
         if parent not in section:
-            default = default_values(fields[parent])
-            section[parent] = {} if default == REQUIRED else default
+            section[parent] = default_section(fields[parent])
         section, prefix = section[parent], f"{prefix}{parent}."
         if not isinstance(section, dict):
             raise ConfigError(

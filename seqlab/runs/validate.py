@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name
+from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 
 T = TypeVar("T")
 
@@ -28,6 +28,7 @@ def build(config_type: type[T], values: object, source: str = "") -> T:
         ConfigError: an unknown key or an impossible value; the message begins with `source`, such as a file's name.
     """
     try:
+        values = with_tags(config_type, values)
         check_keys(config_type, values)
         return TypeAdapter(config_type).validate_python(values)
     except ValidationError as error:
@@ -54,19 +55,18 @@ def check_keys(config_type: type, values: object) -> None:
 
 
 def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], prefix: str) -> type:
-    """Return the family that the values' tag names; raises ConfigError where it is missing or not a family."""
+    """Return the family that the values' tag names; raises ConfigError where there is no such family."""
     name = tag_name(sections)
-    if len(sections) == 1 and name not in values:
+    if not name:
         return next(iter(sections.values()))
     tag, key = values.get(name), prefix + name
     if isinstance(tag, Hashable) and tag in sections:
         return sections[tag]  # type: ignore[index]
-    known = ", ".join(sections)
-    if name not in values:
-        raise ConfigError(key, f"`{key}` is missing: choose one of {known}.")
     nearest = nearest_key(str(tag), list(sections))
-    hint = f" (the nearest is `{nearest}`)" if len(sections) > 1 else ""
-    raise ConfigError(key, f"`{key}` must be one of {known}, but is {tag!r} instead{hint}.")
+    raise ConfigError(
+        key,
+        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead (the nearest is `{nearest}`).",
+    )
 
 
 def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
@@ -93,7 +93,7 @@ def describe(error: ValidationError, config_type: type) -> tuple[str, str]:
     elif kind in ("value_error", "assertion_error"):
         text = text.partition(", ")[2]  # pydantic writes "Value error, " before a validator's own words
         message = f"`{key}`: {text}" if key else text
-    elif kind == "dataclass_type":
+    elif kind in ("dataclass_type", "model_attributes_type"):
         message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
     else:
         wanted = text.removeprefix("Input should be ").partition(", unable")[0]

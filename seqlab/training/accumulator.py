@@ -7,11 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.batch import Seq2SeqBatch
+from seqlab.data.batch import Batch
 from seqlab.nn.dropout import drawing_from
 from seqlab.objectives import Objective, StepContext
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import parallelised, without_exchange
+
+
+Carry = dict[str, Tensor]
+"""A state that is carried from batch to batch: tensors whose first dimension are the rows."""
+
+
+def joined_carry(parts: Sequence[Carry | None]) -> Carry | None:
+    """Put the rows of several parts one behind the other."""
+    present = [part for part in parts if part is not None]
+    return {name: torch.cat([part[name] for part in present]) for name in present[0]} if present else None
 
 
 class LossModule(nn.Module):
@@ -21,10 +31,13 @@ class LossModule(nn.Module):
         super().__init__()
         self.model, self.objective = model, objective
 
-    def forward(self, batch: Seq2SeqBatch, context: StepContext) -> dict[str, Tensor]:
-        """Name the sums of a micro-step: `total`, which is differentiable, `count` and the objective's logs."""
+    def forward(self, batch: Batch, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
+        """Name the sums of a micro-step: `total`, which is differentiable, `count` and the objective's logs.
+
+        Also gives what the model remembers for the batch that goes on behind this one.
+        """
         loss = self.objective(self.model, batch, context)
-        return {"total": loss.total, "count": loss.count, **loss.logs}
+        return {"total": loss.total, "count": loss.count, **loss.logs}, loss.carry
 
 
 class Accumulator:
@@ -37,25 +50,48 @@ class Accumulator:
         self.machine, self.seed = machine, seed
         self.world_size = machine.world.world_size
         self.module = parallelised(LossModule(model, objective), machine)
+        self.carry: Carry | None = None
+        """What the last step left behind for the one that goes on there: tensors whose rows are those of this rank."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """What is optimised: the model's parameters and the objective's own."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
-    def backward(self, micro_steps: Sequence[Seq2SeqBatch], context: StepContext) -> dict[str, float]:
+    def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, float]:
         """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs."""
         sums: dict[str, Tensor] = {}
+        carries, done_rows = [], 0
         for index, micro_step in enumerate(micro_steps):
             generator = self._generator(context.step, index)
             batch = micro_step.to(self.machine.device)
             with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
+                rows = slice(done_rows, done_rows := done_rows + len(batch.indices))
+                carry = None
+                if batch.continues and self.carry is not None:
+                    carry = {name: value[rows] for name, value in self.carry.items()}
                 with drawing_from(generator), self.machine.autocast():
-                    found = self.module(batch, replace(context, generator=generator))
+                    found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
+                carries.append(carry)
                 found["total"].backward()
             for name, value in found.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        self.carry = joined_carry(carries)
         return self.machine.world.total({name: float(value) for name, value in sums.items()})
+
+    def whole_carry(self) -> Carry:
+        """Give what the last step left behind, of all ranks, one rank's rows behind the other's; empty for nothing."""
+        own = None if self.carry is None else {name: value.cpu() for name, value in self.carry.items()}
+        return joined_carry(self.machine.world.gather(own)) or {}
+
+    def restore_carry(self, whole: Carry) -> None:
+        """Take this rank's rows of what a step has left behind."""
+        world = self.machine.world
+        self.carry = None
+        if whole:
+            count = len(next(iter(whole.values())))
+            rows = slice(count * world.rank // world.world_size, count * (world.rank + 1) // world.world_size)
+            self.carry = {name: value[rows].to(self.machine.device) for name, value in whole.items()}
 
     def _generator(self, step: int, micro_step: int) -> torch.Generator:
         """Seed by (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import seqlab
 from seqlab.data.survey import OnProgress
-from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in, write_json
 from seqlab.runs.config import Config
@@ -21,6 +20,7 @@ from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
 from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
+from seqlab.training.tasks import TASKS
 from seqlab.world import World
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def describe(run: TrainingRun, command: Sequence[str]) -> None:
         "seed": run.config.seed,
         "data_sha256": list(run.data.content_hashes.values()),
         "data": run.data.report.to_json(),
-        "longest_src_tokens": int(run.data.train.src.lengths.max()),
+        **run.task.describe(run.data),
         "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
         "machine": asdict(fingerprint(run.machine)),
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
@@ -229,11 +229,7 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
         return
-    sides: dict[str, Side] = {"tokenizer": "both"}
-    if not config.data.joint_vocabulary:
-        sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
-    for name, side in sides.items():
-        tokenizer = learn_tokenizer(config.data, side, folder.cache, on_progress)
+    for name, tokenizer in TASKS[type(config.data)].learn_tokenizers(config, folder.cache, on_progress).items():
         tokenizer.save(folder.path / name)
         wanted = config.data.tokenizer.vocab_size
         if wanted is not None and tokenizer.vocab_size < wanted:

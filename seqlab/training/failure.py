@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Seq2SeqBatch
-from seqlab.data.sampler import TrainingStep
-from seqlab.runs.checkpoint import WEIGHTS, read_tensors, write_checkpoint
+from seqlab.data.batch import Batch, Seq2SeqBatch, TextBatch
+from seqlab.data.step import TrainingStep
+from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
 
 BATCHES = "batches"
+BATCH_TYPES: dict[str, type] = {"parallel": Seq2SeqBatch, "text": TextBatch}
+"""By the kind of the data."""
 
 
 class FailedStep(ArithmeticError):
@@ -31,36 +33,37 @@ def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
         step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
         micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
         tensors = {WEIGHTS: run.gathered(run.weights()), BATCHES: _tensors_of(micro_steps)}
-        folder, state = run.folder.path / "failures", {"reason": str(error)}
+        folder, state = run.folder.path / "failures", {"reason": str(error), "data_kind": run.config.data.kind}
         written = run.machine.world.on_main(lambda: write_checkpoint(folder, step, tensors, state))
-        pairs = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
-        shown = "; ".join(run.data.train.locate(index) for index in pairs[:3])
+        rows = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
+        shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
-            f"Step {step} came out non-finite ({error}). Its {len(pairs)} pairs (the first: {shown}), and the weights "
+            f"Step {step} came out non-finite ({error}). Its {len(rows)} rows (the first: {shown}), and the weights "
             f"from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
 
 
-def _tensors_of(micro_steps: list[Seq2SeqBatch]) -> dict[str, Tensor]:
+def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for number, batch in enumerate(micro_steps):
-        for item in fields(batch):
+        for item in fields(batch):  # type: ignore[arg-type]
             value = getattr(batch, item.name)
             if value is not None:
                 tensors[f"{number}.{item.name}"] = torch.as_tensor(value)
     return tensors
 
 
-def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Seq2SeqBatch]]:
+def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Batch]]:
     """Read a failed step: the weights and the micro-steps that replay it; dropout follows from seed, step and rank."""
     tensors = read_tensors(folder, BATCHES)
     micro_steps: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, item = name.partition(".")
         micro_steps.setdefault(int(number), {})[item] = value
+    batch_type = BATCH_TYPES[read_state(folder).get("data_kind", "parallel")]
     batches = []
     for _, values in sorted(micro_steps.items()):
-        num_tgt_tokens = int(values.pop("num_tgt_tokens"))
-        batches.append(Seq2SeqBatch(**values, num_tgt_tokens=num_tgt_tokens))
+        numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}
+        batches.append(batch_type(**values | numbers))
     return read_tensors(folder, WEIGHTS), batches

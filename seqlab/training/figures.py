@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from seqlab.data.sampler import TrainingStep
+from seqlab.data.step import TrainingStep
 from seqlab.training.step import Update
 
 
@@ -39,12 +39,13 @@ class Figures:
 
     def per_unit(self) -> dict[str, float]:
         """Turn the sums into figures per unit of the loss, per step, per second and per padded token."""
+        source = {"src_padding": 1 - self.src_tokens / self.padded_src_tokens} if self.padded_src_tokens else {}
         return {
             "loss": self.total / self.count,
             **{name: value / self.count for name, value in self.logs.items()},
             "grad_norm": self.grad_norm / self.steps,
             "tgt_tokens_per_second": self.tgt_tokens / max(self.seconds, 1e-9),
-            "src_padding": 1 - self.src_tokens / self.padded_src_tokens,
+            **source,
             "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
         }
 

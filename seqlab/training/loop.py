@@ -2,12 +2,13 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import Tensor
 
 from seqlab.data.prefetch import Prefetch
-from seqlab.data.sampler import Sampler, TrainingStep
+from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
 from seqlab.objectives import StepContext
 from seqlab.optim.schedules import learning_rate
@@ -17,7 +18,6 @@ from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, update
-from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def fit(run: TrainingRun) -> None:
 
     with (
         StopRequest(world) as request,
-        Prefetch(_sampler(run).steps(after=progress.position), config.data.prefetch_steps) as prefetched,
+        Prefetch(_steps(run), config.data.prefetch_steps) as prefetched,
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
         step_started = time.monotonic()
@@ -71,17 +71,10 @@ def fit(run: TrainingRun) -> None:
             step_started = time.monotonic()
 
 
-def _sampler(run: TrainingRun) -> Sampler:
-    config, world = run.config, run.machine.world
-    return Sampler(
-        run.data.train,
-        config.data,
-        config.seed,
-        run.src_tokenizer,
-        run.tgt_tokenizer,
-        rank=world.rank,
-        world_size=world.world_size,
-    )
+def _steps(run: TrainingRun) -> Iterator[TrainingStep]:
+    """Yield the steps that follow the last one that was done."""
+    tokenizers = run.src_tokenizer, run.tgt_tokenizer
+    return run.task.steps(run.data, run.config, tokenizers, run.machine.world, run.progress.position)
 
 
 def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
@@ -141,8 +134,9 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     """Validate with the weights that inference takes, and give them."""
     training, progress = run.config.training, run.progress
     release_heap()
+    assert training.valid_metric is not None, "a config fills it in"
     weights = run.inference_weights()
-    found = validate(run, weights)
+    found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
     figures = {"nll_per_tgt_token": found.nll, **found.scores}
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)

@@ -95,5 +95,4 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
 
 
 def _corpora(folder: RunFolder) -> str:
-    data = read_config(folder).data
-    return " and ".join([*data.train_src, *data.train_tgt])
+    return " and ".join(read_config(folder).data.train_specs())

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.data.prepare import PreparedData
-from seqlab.data.sampler import Position
+from seqlab.data.step import Position
 from seqlab.host_memory import release_heap
-from seqlab.models import Transformer
+from seqlab.models import Model
 from seqlab.objectives import Objective
 from seqlab.optim.averaging import MovingAverage, mean_of_weights
 from seqlab.runs.checkpoint import (
@@ -34,6 +33,7 @@ from seqlab.training.figures import Figures
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, whole
+from seqlab.training.task import Task
 
 
 @dataclass
@@ -94,8 +94,10 @@ class TrainingRun:
     machine: Machine
     src_tokenizer: Tokenizer
     tgt_tokenizer: Tokenizer
-    data: PreparedData
-    model: Transformer
+    task: Task
+    data: Any
+    """What the task has prepared."""
+    model: Model
     objective: Objective
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer
@@ -174,7 +176,7 @@ class TrainingRun:
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         if isinstance(self.objective, nn.Module):
             tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
-        return tensors
+        return tensors | {f"carry.{name}": value for name, value in self.accumulator.whole_carry().items()}
 
     def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
         optimizer_state: dict[int, dict[str, Tensor]] = {}
@@ -183,13 +185,13 @@ class TrainingRun:
             if kind == "optimizer":
                 index, _, key = rest.partition(".")
                 optimizer_state.setdefault(int(index), {})[key] = value
+        self.accumulator.restore_carry(_below(tensors, "carry."))
         groups = self.optimizer.state_dict()["param_groups"]
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         parts = {i: divided(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
-            prefix = "objective."
-            own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            own = _below(tensors, "objective.")
             self.objective.load_state_dict(divided(own, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
@@ -211,3 +213,7 @@ class TrainingRun:
         for step in checkpoint_steps(self.folder.checkpoints):
             if step not in kept:
                 delete_checkpoint(self.folder.checkpoints / checkpoint_name(step))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from seqlab.data.batch import Seq2SeqBatch
+from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import whole
@@ -30,7 +30,7 @@ class Update:
 def update(
     accumulator: Accumulator,
     optimizer: torch.optim.Optimizer,
-    micro_steps: Sequence[Seq2SeqBatch],
+    micro_steps: Sequence[Batch],
     context: StepContext,
     lr: float,
     max_grad_norm: float | None,

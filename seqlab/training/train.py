@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from seqlab.data.inputs import hash_inputs
-from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.survey import OnProgress
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
@@ -41,6 +41,7 @@ from seqlab.training.machine import Machine, set_up
 from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
+from seqlab.training.tasks import TASKS
 from seqlab.world import World, joined
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def train(
         FailedStep: a gradient was not finite.
         LostRank: another of the processes that torchrun started has ended.
     """
-    folder = RunFolder(Path(run_dir or default_run_dir(config.data.train_src[0], config.data.train_tgt[0])))
+    folder = RunFolder(Path(run_dir or default_run_dir(*config.data.names())))
     with (
         joined() as world,
         full_disk_explained(folder),
@@ -88,13 +89,13 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
         is_anew = overwrite and not was_restarted(folder, restarts)
         changes = world.on_main(lambda: _open_folder(config, folder, is_anew, on_progress))
         refuse_separate_folder(folder, world)
-        src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
+        tokenizers = load_tokenizers(folder)
         with world.main_first():
-            corpora = (config.data, src_tokenizer, tgt_tokenizer, folder.cache)
-            data = prepare(*corpora, on_progress) if world.is_main else open_prepared(*corpora)
+            told = on_progress if world.is_main else None
+            data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
         logger.info("%s", line)
-    run = _assemble(config, folder, machine, src_tokenizer, tgt_tokenizer, data)
+    run = _assemble(config, folder, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
     world.on_main(lambda: write_config(config, folder.config_file))
@@ -108,7 +109,7 @@ def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress
     changes = None
     if folder.exists() and not overwrite:
         changes = check_resumable(folder, config)
-        check_content(folder, hash_inputs(config.data, folder.cache))
+        check_content(folder, hash_inputs(config.data.input_specs(), folder.cache))
     elif config.init_from is not None:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
     if overwrite:
@@ -135,12 +136,11 @@ def _assemble(
     config: Config,
     folder: RunFolder,
     machine: Machine,
-    src_tokenizer: Tokenizer,
-    tgt_tokenizer: Tokenizer,
-    data: PreparedData,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    data: Any,
 ) -> TrainingRun:
     torch.manual_seed(config.seed)
-    model = build_model(config.model, src_tokenizer, tgt_tokenizer)
+    model = build_model(config.model, *tokenizers)
     if config.init_from is not None and not checkpoint_steps(folder.checkpoints):
         model.load_state_dict(load_run(config.init_from).model.state_dict())
     objective = OBJECTIVES[type(config.objective)](config.objective)
@@ -149,8 +149,9 @@ def _assemble(
         parameter.grad = torch.zeros_like(parameter)
     optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
     journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
+    task = TASKS[type(config.data)]
     run = TrainingRun(
-        config, folder, machine, src_tokenizer, tgt_tokenizer, data, model, objective, accumulator, optimizer, journal
+        config, folder, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal
     )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seqlab.cli.main import main
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model
@@ -52,7 +52,7 @@ def write_run(path: Path, seed: int = 1, model: TransformerConfig | None = None)
     folder = RunFolder(path)
     path.mkdir()
     config = Config(
-        data=DataConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
+        data=ParallelConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
         model=model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1),
         seed=seed,
     )

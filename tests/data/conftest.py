@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.text import FlatIds
 
@@ -63,7 +63,7 @@ def tokenizer() -> CharTokenizer:
     return CharTokenizer()
 
 
-WriteCorpus = Callable[..., DataConfig]
+WriteCorpus = Callable[..., ParallelConfig]
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> Path:
@@ -77,7 +77,7 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
 
     def write(
         *corpora: list[tuple[str, str]], valid: list[tuple[str, str]] | None = None, **settings: Any
-    ) -> DataConfig:
+    ) -> ParallelConfig:
         folder = tmp_path_factory.mktemp("corpus")
         names: dict[str, list[str]] = {"src": [], "tgt": []}
         for number, pairs in enumerate(corpora):
@@ -88,7 +88,7 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
             settings["valid_src"] = str(write_lines(folder / "valid.src", [pair[0] for pair in valid]))
             settings["valid_tgt"] = str(write_lines(folder / "valid.tgt", [pair[1] for pair in valid]))
         settings.setdefault("max_length_ratio", 1e9)
-        return DataConfig(train_src=names["src"], train_tgt=names["tgt"], **settings)
+        return ParallelConfig(train_src=names["src"], train_tgt=names["tgt"], **settings)
 
     return write
 

@@ -3,14 +3,14 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 
 
 def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
-    config = DataConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
+    config = ParallelConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
     assert config.train_src == ["a.de"]
     assert config.train_weights == [1.0]
-    adapter = TypeAdapter(DataConfig)
+    adapter = TypeAdapter(ParallelConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
 
 
@@ -31,9 +31,9 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DataConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
+        ParallelConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
 
 
 def test_every_field_is_documented() -> None:
-    fields = DataConfig.__pydantic_fields__  # type: ignore[attr-defined]
+    fields = ParallelConfig.__pydantic_fields__  # type: ignore[attr-defined]
     assert not [name for name, field in fields.items() if not field.description]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import seqlab
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.columns import parse_column
 from seqlab.data.workers import Workers, worker_count
 
 ROOT = Path(seqlab.__file__).parents[1]
@@ -69,7 +69,7 @@ def test_at_least_one() -> None:
 def test_small_text_is_not_worth_a_process(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text("line\n")
-    assert worker_count([ParallelCorpus.from_specs(str(tmp_path / "a"), str(tmp_path / "b"))]) == 1
+    assert worker_count([parse_column(str(tmp_path / "a")), parse_column(str(tmp_path / "b"))]) == 1
 
 
 def test_they_end_when_the_caller_is_killed() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import PairRows, PairsWriter
 from seqlab.data.rows import Rows
 from seqlab.durable import write_json
@@ -39,7 +39,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
         folder = RunFolder(tmp_path_factory.mktemp("run"))
         model_config = TransformerConfig(**(SIZES | model_fields))  # type: ignore[arg-type]
         is_joint = model_config.tied_embeddings == "all"
-        data = DataConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
+        data = ParallelConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
         write_config(Config(data=data, model=model_config), folder.config_file)
         write_json(folder.description_file, {"format_version": FORMAT_VERSION, "longest_src_tokens": 16})
         src_tokenizer, tgt_tokenizer = (tokenizers[0],) * 2 if is_joint else tokenizers

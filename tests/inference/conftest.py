@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, build_model
 from seqlab.runs.checkpoint import write_checkpoint
@@ -35,7 +35,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         folder = tmp_path_factory.mktemp("run")
         values = {"d_model": 32, "d_ff": 64, "num_encoder_layers": 2, "num_decoder_layers": 2, "max_length": 30}
         model_config = TransformerConfig(**(values | fields))
-        config = Config(data=DataConfig(train_src=["a"], train_tgt=["b"]), model=model_config)
+        config = Config(data=ParallelConfig(train_src=["a"], train_tgt=["b"]), model=model_config)
         write_config(config, folder / "config.yaml")
         (folder / "run.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
         used = other or tokenizer

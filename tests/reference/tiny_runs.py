@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.corpora.number_words.phrases import cardinal
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -55,7 +55,7 @@ def tiny_config(
         **{"device": "cpu", "precision": "fp32", "threads": 1},
     }
     return Config(
-        data=DataConfig(
+        data=ParallelConfig(
             train_src=str(corpus / "train.en"), train_tgt=str(corpus / "train.de"), **(settings | (data or {}))
         ),
         model=TransformerConfig(**(sizes | (model or {}))),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab.data.config import DataConfig
+from seqlab.data.config import ParallelConfig
 from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model, load_run
@@ -26,7 +26,7 @@ def run_dir(tmp_path: Path) -> Path:
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     config = Config(
-        data=DataConfig(train_src=["a"], train_tgt=["b"], tokenizer=CharactersConfig()),
+        data=ParallelConfig(train_src=["a"], train_tgt=["b"], tokenizer=CharactersConfig()),
         model=TransformerConfig(d_model=8, d_ff=8, num_heads=1, num_encoder_layers=1, num_decoder_layers=1),
     )
     tokenizer = train_tokenizer(CharactersConfig(), ["abcdef"])

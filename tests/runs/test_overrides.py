@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.models import TransformerConfig
+from seqlab.models import TransformerConfig, TransformerLmConfig
 from seqlab.objectives.config import CrossEntropyConfig, RDropConfig
 from seqlab.optim.config import (
     AdamConfig,
@@ -24,9 +24,10 @@ from seqlab.runs.validate import ConfigError
 from seqlab.text import BpeConfig, CharactersConfig, SentencePieceBpeConfig, SentencePieceUnigramConfig, WordsConfig
 
 CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
+TEXT: dict[str, Any] = {"data": {"kind": "text", "train": ["a.txt"]}, "model": {"family": "transformer_lm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
-    "model.family": {"transformer": TransformerConfig()},
+    "model.family": {"transformer": TransformerConfig(), "transformer_lm": TransformerLmConfig()},
     "objective.family": {"cross_entropy": CrossEntropyConfig(), "r_drop": RDropConfig()},
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
@@ -51,6 +52,11 @@ FAMILIES: dict[str, dict[str, object]] = {
 EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
 
 
+def base_for(key: str, tag: str) -> dict[str, Any]:
+    """Return what a family can be tried with: language models learn from text."""
+    return TEXT if key == "model.family" and tag.endswith("_lm") else CORPUS
+
+
 def section_of(config: Config, key: str) -> object:
     """Return the section that a key is in."""
     section: object = config
@@ -62,13 +68,14 @@ def section_of(config: Config, key: str) -> object:
 def test_these_are_all_families() -> None:
     tags = {field.key: set(field.type.split(" | ")) for field in list_fields(Config) if field.key in FAMILIES}
     assert tags == {key: set(families) for key, families in FAMILIES.items()}
-    assert {field.key for field in list_fields(Config) if field.key.endswith((".family", ".kind"))} == set(FAMILIES)
+    tags_of_sections = {field.key for field in list_fields(Config) if field.key.endswith((".family", ".kind"))}
+    assert tags_of_sections == {*FAMILIES, "data.kind"}
 
 
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
     base = override(
-        CORPUS,
+        base_for(key, tag),
         [
             ("model.d_model", "64"),
             ("objective.label_smoothing", "0.3"),
@@ -85,7 +92,7 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
 
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_every_family_survives_yaml(key: str, tag: str, tmp_path: Path) -> None:
-    config = override(CORPUS, [(key, tag), ("seed", "3")])
+    config = override(base_for(key, tag), [(key, tag), ("seed", "3")])
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config
 
@@ -163,7 +170,10 @@ ERRORS = {
         "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, but is 'adem' instead (the nearest is "
         "`adam`)."
     ),
-    ("model.family", "lstm"): "`model.family` must be one of transformer, but is 'lstm' instead.",
+    ("model.family", "transformer_ml"): (
+        "`model.family` must be one of transformer, transformer_lm, but is 'transformer_ml' instead (the nearest is "
+        "`transformer_lm`)."
+    ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",
     ("lr", "1"): "There is no `lr`; the nearest is `optim.optimizer.lr`.",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.optim.config import AdamConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.config import Config
 from seqlab.runs.load import read_config
@@ -49,13 +50,14 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         read_yaml(tmp_path)
 
 
-def test_a_family_must_be_named(tmp_path: Path) -> None:
+def test_a_family_that_is_not_named_is_that_of_the_default(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(CORPUS + "optim: {optimizer: {lr: 1.0}}\n", encoding="utf-8")
-    with pytest.raises(
-        ConfigError, match=r"`optim.optimizer.family` is missing: choose one of sgd, adam, adamw, radam"
-    ):
-        config_from_yaml(path)
+    config = config_from_yaml(path)
+    assert (config.data.kind, config.model.family) == ("parallel", "transformer")
+    assert config.optim.optimizer == AdamConfig(lr=1.0)
+    path.write_text("data: {kind: text, train: a.txt}\nmodel: {family: transformer_lm}\n", encoding="utf-8")
+    assert config_from_yaml(path).training.valid_metric == "nll"
 
 
 def test_a_run_folder_names_its_config_file(tmp_path: Path) -> None:

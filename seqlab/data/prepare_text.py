@@ -1,0 +1,188 @@
+"""Raw text -> encoded lines in a folder, made once and used again while nothing changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.checked import is_untouched, remember_checked
+from seqlab.data.columns import parse_column
+from seqlab.data.config import TextConfig
+from seqlab.data.encoded_text import EncodedText, TextWriter, with_end
+from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
+from seqlab.data.prepare import hash_tokenizer
+from seqlab.data.rows import Rows
+from seqlab.data.survey import OnProgress, no_progress, occur_in
+from seqlab.data.text_report import CorpusReport, TextReport
+from seqlab.data.text_survey import Fate, Task, TextCorpus, survey_text
+from seqlab.data.workers import Workers, worker_count
+from seqlab.data.workspace import KEY_CHARS, workspace, workspace_of
+from seqlab.durable import rename, write_json
+from seqlab.text import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+CACHE_FORMAT = 1  # raise when the same text would be cached differently
+DESCRIPTION_FILE = "cache.json"
+KEYED_FIELDS = ("train", "valid", "valid_fraction", "documents")
+"""Fields of the config that decide what is cached."""
+
+
+@dataclass(frozen=True)
+class PreparedText:
+    """What training reads."""
+
+    train: EncodedText
+    valid: EncodedText
+    report: TextReport
+    content_hashes: dict[str, str]  # SHA-256 of each input file, by path
+
+
+@dataclass
+class _EncodedBlock:
+    kept: dict[Fate, tuple[Rows, NDArray[np.int64]]] = field(default_factory=dict)
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    tokenizer: Tokenizer
+
+    def __call__(self, task: Task) -> _EncodedBlock:
+        lines = task.decoded()
+        encoded = _EncodedBlock()
+        for fate in (Fate.TRAIN, Fate.VALID):
+            places = np.flatnonzero(task.fates == fate)
+            ids, lengths = self.tokenizer.encode_flat([lines[place] for place in places])
+            encoded.unknown += int((ids == self.tokenizer.unk_id).sum())
+            encoded.kept[fate] = with_end(ids, lengths, self.tokenizer.eos_id), task.first_line + places
+        return encoded
+
+
+def prepare_text(
+    config: TextConfig,
+    tokenizer: Tokenizer,
+    folder: Path,
+    on_progress: OnProgress = no_progress,
+    num_workers: int | None = None,
+) -> PreparedText:
+    """Encode the training and validation text into `folder`, or open what is there for the same inputs.
+
+    As many processes work as there are cores, unless the text is small or `num_workers` says otherwise; the result is
+    the same.
+
+    Raises:
+        FileNotFoundError: a corpus is missing.
+        ValueError: a corpus cannot be read, or nothing is left to train on or to validate on.
+    """
+    content_hashes = hash_inputs(config.input_specs(), folder)
+    key = _cache_key(config, content_hashes, tokenizer)
+    try:
+        data = _open(folder, key, content_hashes)
+    except ValueError as reason:
+        logger.info("Encoding the text%s.", f": {reason}" if folder.exists() else "")
+        _encode(config, tokenizer, folder, key, on_progress, num_workers)
+        data = _open(folder, key, content_hashes)
+    if not is_untouched(folder):
+        remember_checked(folder)
+    remember_inputs(config.input_specs(), folder)
+    shutil.rmtree(workspace_of(folder), ignore_errors=True)
+    return data
+
+
+def open_prepared_text(config: TextConfig, tokenizer: Tokenizer, folder: Path) -> PreparedText:
+    """Open what another process has prepared, and write nothing; errors as in `seqlab.data.prepare.open_prepared`."""
+    content_hashes = hash_inputs(config.input_specs(), folder)
+    return _open(folder, _cache_key(config, content_hashes, tokenizer), content_hashes)
+
+
+def _encode(
+    config: TextConfig,
+    tokenizer: Tokenizer,
+    folder: Path,
+    key: str,
+    on_progress: OnProgress,
+    num_workers: int | None,
+) -> None:
+    columns = [parse_column(spec) for spec in config.input_specs()]
+    with workspace(folder) as work, Workers(num_workers or worker_count(columns)) as workers:
+        # Built beside its place and renamed: a folder of this name is always whole.
+        building = work / f"text-{key[:KEY_CHARS]}"
+        shutil.rmtree(building, ignore_errors=True)
+        report = _build(config, tokenizer, building, workers, on_progress)
+        write_json(building / DESCRIPTION_FILE, {"key": key, "report": report.to_json()})
+        shutil.rmtree(folder, ignore_errors=True)
+        rename(building, folder)
+
+
+def _build(
+    config: TextConfig, tokenizer: Tokenizer, building: Path, workers: Workers, on_progress: OnProgress
+) -> TextReport:
+    corpora = survey_text(config, workers)
+    size = tokenizer.vocab_size
+    writers = {fate: TextWriter(building / fate.name.lower(), size) for fate in (Fate.TRAIN, Fate.VALID)}
+    reports, done, total = [], 0, sum(len(corpus.fates) for corpus in corpora)
+    for corpus in corpora:
+        for fate in (Fate.TRAIN, Fate.VALID) if corpus.split == "train" else (Fate.VALID,):
+            writers[fate].start_corpus(str(corpus.column))
+        tokens = dict.fromkeys(writers, 0)
+        unknown = 0
+        for block in workers.map(_Encoder(tokenizer), corpus.tasks()):
+            for fate, (rows, lines) in block.kept.items():
+                if len(rows):
+                    writers[fate].extend(rows, lines)
+                    tokens[fate] += len(rows.values)
+                    done += len(rows)
+            unknown += block.unknown
+            on_progress("lines encoded", done, total)
+        reports.append(_report(corpus, tokens, unknown))
+    for writer in writers.values():
+        writer.close()
+    for fate in writers:
+        if not any((corpus.fates == fate).any() for corpus in corpora):
+            names = ", ".join(str(corpus.column) for corpus in corpora)
+            raise ValueError(f"No line is left for `{fate.name.lower()}`: {names} hold empty lines only.")
+    known = [corpus.hashes[corpus.fates == Fate.TRAIN] for corpus in corpora]
+    held_out = np.concatenate([corpus.hashes[corpus.fates == Fate.VALID] for corpus in corpora])
+    held_out = held_out[held_out != 0]
+    return TextReport(reports, len(held_out), int(occur_in(held_out, known).sum()))
+
+
+def _report(corpus: TextCorpus, tokens: dict[Fate, int], unknown: int) -> CorpusReport:
+    counts = {fate: int((corpus.fates == fate).sum()) for fate in Fate}
+    return CorpusReport(
+        split=corpus.split,
+        name=str(corpus.column),
+        lines=len(corpus.fates),
+        kept=counts[Fate.TRAIN if corpus.split == "train" else Fate.VALID],
+        split_off=counts[Fate.VALID] if corpus.split == "train" else 0,
+        empty=counts[Fate.EMPTY],
+        copies=counts[Fate.VALID_COPY],
+        tokens=sum(tokens.values()),
+        unknown=unknown,
+    )
+
+
+def _cache_key(config: TextConfig, content_hashes: dict[str, str], tokenizer: Tokenizer) -> str:
+    settings = {"format": CACHE_FORMAT, "content": content_hashes, "tokenizer": hash_tokenizer(tokenizer)}
+    return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
+
+
+def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedText:
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        found = description["key"]
+        report = TextReport.from_json(description["report"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no usable cache: {error}") from error
+    if found != key:
+        raise ValueError(f"{folder} was made from other text, tokenizers or settings")
+    check = not is_untouched(folder)
+    train, valid = (EncodedText.open(folder / split, check=check) for split in ("train", "valid"))
+    return PreparedText(train, valid, report, content_hashes)

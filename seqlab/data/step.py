@@ -1,0 +1,35 @@
+"""What a sampler yields: the batches of one update, and where they stand in the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqlab.data.batch import Batch
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Which step: all three count from 0."""
+
+    epoch: int
+    chunk: int
+    step: int
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One rank's micro-steps of an update; tokens are counted over all ranks."""
+
+    position: Position
+    epoch: float
+    """Times through the corpora when this step is done."""
+    micro_steps: Sequence[Batch]
+    num_tgt_tokens: int
+    """Predicted tokens, ends of sentence counted."""
+    padded_tgt_tokens: int
+    """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
+    num_src_tokens: int = 0
+    """Source tokens, ends of sentence counted; 0 where the data has no source side."""
+    padded_src_tokens: int = 0
+    """Places of the source tensors."""

@@ -1,0 +1,148 @@
+"""One look at raw text, before any tokenizer exists: what becomes of each line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.blocks import RawLines
+from seqlab.data.columns import Column, parse_column
+from seqlab.data.config import TextConfig
+from seqlab.data.survey import Hashes, distinct, hash_lines
+from seqlab.data.workers import Workers
+
+BLOCK_LINES = 10_000
+"""A process works on so many at a time."""
+
+Fates = NDArray[np.uint8]
+
+
+class Fate(IntEnum):
+    """What becomes of a line."""
+
+    TRAIN = 0
+    VALID = 1
+    EMPTY = 2
+    """Dropped: it is a document without a word."""
+    VALID_COPY = 3
+    """Dropped: it repeats a line that is validated on."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A block of lines to encode."""
+
+    lines: RawLines | list[str]
+    fates: Fates
+    first_line: int  # of the block in its file
+
+    def decoded(self) -> list[str]:
+        """Return the lines as text; raises ValueError where one is not UTF-8."""
+        return _decoded(self.lines)
+
+
+@dataclass(frozen=True)
+class TextCorpus:
+    """A corpus, and what becomes of its lines."""
+
+    split: str
+    column: Column
+    hashes: Hashes  # (lines,), 0 where a line is empty
+    fates: Fates  # (lines,)
+
+    def tasks(self) -> Iterator[Task]:
+        """Read a corpus again; raises ValueError where it is not the text that was surveyed."""
+        start = 0
+        for lines in self.column.blocks(BLOCK_LINES):
+            stop = start + len(lines)
+            if stop > len(self.fates):
+                break
+            yield Task(lines, self.fates[start:stop], self.column.line_number(start))
+            start = stop
+        if start != len(self.fates):
+            raise ValueError(f"{self.column}: changed while it was being read.")
+
+
+def training_lines_of_text(config: TextConfig) -> Iterator[str]:
+    """Yield the lines that a tokenizer may learn from: the training text without what is held out of it.
+
+    The text is read once before this returns, so that a corpus that cannot be read is an error here.
+    """
+    corpora = [corpus for corpus in survey_text(config, Workers(1)) if corpus.split == "train"]
+    return (
+        line
+        for corpus in corpora
+        for task in corpus.tasks()
+        for line, fate in zip(task.decoded(), task.fates.tolist(), strict=True)
+        if fate == Fate.TRAIN
+    )
+
+
+def survey_text(config: TextConfig, workers: Workers) -> list[TextCorpus]:
+    """Read all corpora once and decide what becomes of each line."""
+    train, valid = (
+        [(column, _hash(column, workers)) for column in map(parse_column, specs)]
+        for specs in (config.train, config.valid)
+    )
+    if config.documents == "lines":
+        fates = _fates_of_lines([hashes for _, hashes in train], None if valid else config.valid_fraction)
+    else:
+        fates = _fates_of_continuous([len(hashes) for _, hashes in train], 0 if valid else config.valid_fraction)
+    corpora = [TextCorpus("train", *each, own) for each, own in zip(train, fates, strict=True)]
+    for column, hashes in valid:
+        own = np.full(len(hashes), Fate.VALID, np.uint8)
+        if config.documents == "lines":
+            own[hashes == 0] = Fate.EMPTY
+        corpora.append(TextCorpus("valid", column, hashes, own))
+    return corpora
+
+
+def _hash(column: Column, workers: Workers) -> Hashes:
+    parts = list(workers.map(_hash_block, column.blocks(BLOCK_LINES)))
+    if not parts:
+        raise ValueError(f"{column}: is empty, it holds no line.")
+    return np.concatenate(parts)
+
+
+def _hash_block(lines: RawLines | list[str]) -> Hashes:
+    return hash_lines(_decoded(lines))
+
+
+def _fates_of_lines(hashes: list[Hashes], valid_fraction: float | None) -> list[Fates]:
+    """Drop empty lines, and hold out some by their hash, so that the choice depends on the text alone."""
+    every = np.concatenate(hashes)
+    fates = np.where(every == 0, Fate.EMPTY, Fate.TRAIN).astype(np.uint8)
+    if valid_fraction is not None:
+        different = distinct(every[every != 0])
+        if len(different) < 2:
+            raise ValueError(
+                f"A validation set cannot be split off {len(different)} different lines: give `data.valid`, or more "
+                "text."
+            )
+        size = min(max(1, round(valid_fraction * len(different))), len(different) - 1)
+        held_out = np.flatnonzero((every != 0) & (every <= different[size - 1]))
+        _, first = np.unique(every[held_out], return_index=True)
+        fates[held_out] = Fate.VALID_COPY
+        fates[held_out[first]] = Fate.VALID
+    return np.split(fates, np.cumsum([len(each) for each in hashes])[:-1])
+
+
+def _fates_of_continuous(counts: list[int], valid_fraction: float) -> list[Fates]:
+    """Hold out the last lines: what follows must not be known from what came before."""
+    total = sum(counts)
+    held_out = round(valid_fraction * total)
+    if valid_fraction:
+        if total < 2:
+            raise ValueError("A validation set cannot be split off a single line: give `data.valid`, or more text.")
+        held_out = min(max(1, held_out), total - 1)
+    fates = np.full(total, Fate.TRAIN, np.uint8)
+    fates[total - held_out :] = Fate.VALID
+    return np.split(fates, np.cumsum(counts)[:-1])
+
+
+def _decoded(lines: RawLines | list[str]) -> list[str]:
+    return lines.decode() if isinstance(lines, RawLines) else lines

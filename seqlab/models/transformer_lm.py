@@ -1,0 +1,192 @@
+"""The decoder-only Transformer (Radford et al. 2018): a language model, read from top to bottom.
+
+Shapes: B rows of text, T positions, D d_model, N = B * K rows while decoding.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+import torch
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import TextBatch
+from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.nn import masks
+from seqlab.nn.attention import SelfAttention, pad_positions
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.norms import NormKind, make_norm
+from seqlab.nn.past import Past
+from seqlab.nn.positions import PositionKind
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.transformer import SelfAttentionLayer
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class TransformerLmConfig:
+    """A decoder-only Transformer; its norms stand before each branch."""
+
+    family: Literal["transformer_lm"] = "transformer_lm"
+    """Which architecture this is."""
+    d_model: Annotated[int, Field(ge=1)] = 256
+    """Size of every hidden state."""
+    d_ff: Annotated[int, Field(ge=1)] = 1024
+    """Size of the hidden layer of the feed-forward networks; `swiglu` has a second one of this size, which gates it."""
+    num_heads: Annotated[int, Field(ge=1)] = 4
+    """Attention heads; `d_model` must be divisible by it."""
+    num_layers: Annotated[int, Field(ge=1)] = 4
+    """Layers."""
+    dropout: Probability = 0.1
+    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    attention_dropout: Probability = 0.0
+    """Probability of dropping an attention weight."""
+    activation_dropout: Probability = 0.0
+    """Probability of dropping an element of the feed-forward hidden layer."""
+    norm_kind: NormKind = "rms_norm"
+    """Layer norm, or RMSNorm, which neither centres nor shifts."""
+    positions: PositionKind = "rotary"
+    """How positions are encoded."""
+    max_length: Annotated[int, Field(ge=2)] = 1024
+    """Tokens that the model looks back on at most, at least as many as `data.block_length`: what generates more looks
+    back on the last half of them anew."""
+    activation: Activation = "gelu"
+    """Non-linearity of the feed-forward networks."""
+    tied_embeddings: bool = True
+    """Whether the output shares the weight of the input."""
+
+    data_kind: ClassVar[str] = "text"
+
+    @model_validator(mode="after")
+    def _check(self) -> "TransformerLmConfig":
+        if self.d_model % self.num_heads:
+            raise ValueError(f"`d_model` {self.d_model} must be divisible by `num_heads` {self.num_heads}.")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"`positions: sinusoidal` needs an even `d_model`, but it is {self.d_model} instead.")
+        if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
+            raise ValueError(
+                f"`positions: rotary` needs an even head size, but `d_model / num_heads` is "
+                f"{self.d_model // self.num_heads} instead."
+            )
+        return self
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        if data.block_length > self.max_length:
+            raise ValueError(
+                f"`data.block_length` ({data.block_length}) must be at most `model.max_length` ({self.max_length})."
+            )
+        if data.order == "contiguous":
+            raise ValueError(
+                "`data.order: contiguous` carries a state from block to block, which `model.family: transformer_lm` "
+                "does not have: set `data.order: shuffled`."
+            )
+
+
+class TransformerLmState:
+    """Keys and values of what was read, and the ids themselves: past `max_length` the last half is read anew."""
+
+    def __init__(self, past: Past, ids: Tensor) -> None:
+        self.past = past
+        self.ids = ids  # (N, length)
+
+    def select(self, rows: Tensor) -> "TransformerLmState":
+        """Keep, reorder or repeat rows."""
+        self.past.select(rows)
+        self.ids = self.ids[rows]
+        return self
+
+    def fork(self) -> "TransformerLmState":
+        """Copy the past."""
+        return TransformerLmState(self.past.fork(), self.ids)
+
+
+class TransformerLm(nn.Module):
+    """A `Stepper` and a `Scorer` over text."""
+
+    def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
+        std = config.d_model**-0.5
+        weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
+        out_weight = weight
+        if not config.tied_embeddings:
+            out_weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
+        self.embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
+        self.layers = nn.ModuleList(_layer(config) for _ in range(config.num_layers))
+        self.norm = make_norm(config.norm_kind, config.d_model)
+        self.projection = VocabularyProjection(out_weight)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Normal weights of GPT-2, those that end a residual branch smaller by the root of the branches' number."""
+        for name, parameter in self.layers.named_parameters():
+            if parameter.dim() > 1:
+                ends_branch = name.endswith(("project_out.weight", "contract.weight"))
+                scale = (2 * self.config.num_layers) ** -0.5 if ends_branch else 1.0
+                nn.init.normal_(parameter, std=scale * (2 / (5 * self.config.d_model)) ** 0.5)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, batch: TextBatch) -> DecoderOutput:
+        """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
+        return DecoderOutput(self._hidden(batch.tgt_in, batch.positions), self.projection)
+
+    def score(self, batch: TextBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 where nothing is predicted."""
+        return self(batch).scores(batch.tgt_out)
+
+    def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, TransformerLmState]:
+        """Read prompts of one length: the first step reads their last ids. There is no source to attend to."""
+        ids = batch.tgt_in[:, max(0, batch.tgt_in.size(1) - self.config.max_length) :]
+        return ids[:, -1], self._read(ids[:, :-1])
+
+    def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
+        """Read one id per row (N,) and score the next."""
+        if state.past.length == self.config.max_length:
+            state = self._read(state.ids[:, -(self.config.max_length // 2) :])
+        past = state.past
+        x = self.embedding(last_ids[:, None], past.length)
+        x = x.view(past.sentences, -1, x.size(2))  # (B, K, D)
+        bias = past.append_entries(x.device)
+        for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), past.caches, strict=True):
+            x = layer.step(x, bias, cache, past.length)
+        past.length += 1
+        state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
+        return Step(self.projection.log_probs(self.norm(x).flatten(0, 1)), state, None)
+
+    def _read(self, ids: Tensor) -> TransformerLmState:
+        """Read ids (B, T) at once, T of 0 counted, and remember them."""
+        past = Past(self.config.num_layers, ids.size(0))
+        if ids.size(1):
+            self._hidden(ids, None, past)
+        return TransformerLmState(past, ids)
+
+    def _hidden(self, ids: Tensor, places: Tensor | None, past: Past | None = None) -> Tensor:
+        """ids (B, T), in packed rows with their `places` (B, T) -> hidden (B, T, D)."""
+        x = self.embedding(ids, places=places)
+        if not self.training and past is None:
+            x = pad_positions(x, self.config.d_model // self.config.num_heads)
+        bias = None
+        if places is not None:
+            bias = masks.additive(masks.causal_within_documents(places, x.size(1)))
+        for i, layer in enumerate(self.layers):
+            x = layer(x, bias, is_causal=bias is None, cache=None if past is None else past.caches[i])
+        if past is not None:
+            past.length = ids.size(1)
+        return self.norm(x[:, : ids.size(1)])
+
+
+def _layer(config: TransformerLmConfig) -> SelfAttentionLayer:
+    rotary = config.positions == "rotary"
+    return SelfAttentionLayer(
+        config.d_model,
+        "pre",
+        config.dropout,
+        SelfAttention(config.d_model, config.num_heads, config.attention_dropout, rotary),
+        FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout),
+        config.norm_kind,
+    )

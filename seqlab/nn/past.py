@@ -1,0 +1,60 @@
+"""What a Transformer decoder remembers of the ids it has read: keys and values, and which of them are whose."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from seqlab.nn import masks
+from seqlab.nn.attention import KeyValueCache
+
+
+class Past:
+    """The caches of all layers for N rows: hypotheses of a sentence share one, and a mask says which past is whose."""
+
+    def __init__(self, num_layers: int, sentences: int) -> None:
+        self.caches = [KeyValueCache() for _ in range(num_layers)]
+        self.sentences = sentences
+        """B."""
+        self.rows = sentences
+        """N."""
+        self.length = 0
+        """Ids read so far."""
+        self.own: Tensor | None = None
+        """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
+
+    def append_entries(self, device: torch.device) -> Tensor | None:
+        """Add the entries of the next step and give the attention bias (B, 1, K, L), None where all may be seen."""
+        beam = self.rows // self.sentences
+        if self.own is None and beam == 1:
+            return None
+        if self.own is None:
+            self.own = torch.ones(self.rows, self.caches[0].length, dtype=torch.bool, device=device)
+        new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
+        self.own = torch.cat([self.own, new], dim=1)
+        return masks.additive(self.own.view(self.sentences, 1, beam, -1))
+
+    def select(self, rows: Tensor) -> Tensor | None:
+        """Keep, reorder or repeat rows (N',); caches are copied only where a sentence leaves.
+
+        Returns which sentences (B',) are now there, None where they are those from before.
+        """
+        sentence_of_row = torch.div(rows, self.rows // self.sentences, rounding_mode="floor")
+        kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
+        if not bool((counts == counts[:1]).all()):
+            kept = sentence_of_row  # rows are unevenly shared: each gets a past of its own
+        if self.own is not None:
+            self.own = self.own[rows]
+        self.rows = rows.numel()
+        if kept.numel() == self.sentences and torch.equal(kept, torch.arange(self.sentences, device=kept.device)):
+            return None
+        self.sentences = kept.numel()
+        for cache in self.caches:  # one after the other, so that one copy's memory serves the next
+            cache.select(kept)
+        return kept
+
+    def fork(self) -> "Past":
+        """Copy, so that changes to one leave the other alone."""
+        twin = copy.copy(self)
+        twin.caches = [cache.fork() for cache in self.caches]
+        return twin

@@ -1,0 +1,47 @@
+"""Language models over the characters of tinyshakespeare, one of each family."""
+
+from pathlib import Path
+
+from seqlab.corpora import locate
+from seqlab.corpora import tinyshakespeare as corpus
+from seqlab.data.config import TextConfig
+from seqlab.durable import rename
+from seqlab.models import TransformerLmConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import CharactersConfig
+
+BLOCK_LENGTH = 256
+
+
+def _text(run_dir: Path) -> TextConfig:
+    """Write the two parts of the text to `run_dir/data` and describe how they are read."""
+    folder = run_dir / "data"
+    if not (folder.exists() and any(folder.iterdir())):
+        building = run_dir / "data.tmp"  # whole or absent, whatever ends the process meanwhile
+        corpus.write_split(locate("tinyshakespeare")["all"]["text"], building)
+        rename(building, folder)
+    return TextConfig(
+        train=[str(folder / "train.txt")],
+        valid=[str(folder / "valid.txt")],
+        documents="continuous",
+        tokenizer=CharactersConfig(normalization="none"),
+        block_length=BLOCK_LENGTH,
+        batch_tokens=4096,
+        micro_batch_tokens=4096,
+    )
+
+
+def tinyshakespeare(run_dir: Path) -> Config:
+    """A decoder-only Transformer."""
+    return Config(
+        data=_text(run_dir),
+        model=TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2, max_length=256),
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.1),
+            schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
+        ),
+        training=TrainingConfig(max_steps=20_000, max_minutes=55, log_every=50, save_every=500, valid_every=500),
+    )

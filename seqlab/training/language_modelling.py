@@ -1,0 +1,71 @@
+"""Language modelling as a task: text without a second side, validated by its likelihood."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from seqlab.data.config import TextConfig
+from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.text_sampler import TextSampler, ordered_text_batches
+from seqlab.data.text_survey import training_lines_of_text
+from seqlab.runs.config import Config
+from seqlab.text import Tokenizer, train_tokenizer
+from seqlab.training.state import TrainingRun
+from seqlab.training.task import Task
+from seqlab.training.validation import Validation, inference_model, nll_of
+from seqlab.world import World
+
+
+def _data_config(config: Config) -> TextConfig:
+    assert isinstance(config.data, TextConfig)
+    return config.data
+
+
+def _learn_tokenizers(config: Config, cache: Path, on_progress: OnProgress) -> dict[str, Tokenizer]:
+    data = _data_config(config)
+    return {"tokenizer": train_tokenizer(data.tokenizer, training_lines_of_text(data))}
+
+
+def _prepare(
+    config: Config, tokenizers: tuple[Tokenizer, Tokenizer], cache: Path, on_progress: OnProgress | None
+) -> PreparedText:
+    data = _data_config(config)
+    if on_progress is None:
+        return open_prepared_text(data, tokenizers[1], cache)
+    return prepare_text(data, tokenizers[1], cache, on_progress)
+
+
+def _steps(
+    data: PreparedText, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
+) -> Iterator[TrainingStep]:
+    sampler = TextSampler(
+        data.train,
+        _data_config(config),
+        config.seed,
+        tokenizers[1],
+        rank=world.rank,
+        world_size=world.world_size,
+    )
+    return sampler.steps(after)
+
+
+def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
+    """Score the validation text; blocks of a continuous one know nothing of what stands before them."""
+    data = _data_config(run.config)
+    batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
+    return Validation({}, nll_of(run, inference_model(run, weights), batches))
+
+
+def _locate(data: PreparedText, index: int) -> str:
+    return data.train.locate(index)
+
+
+def _describe(data: PreparedText) -> dict[str, Any]:
+    return {}
+
+
+LANGUAGE_MODELLING = Task(_learn_tokenizers, _prepare, _steps, _validate, _locate, _describe)

@@ -1,0 +1,34 @@
+"""What training asks of a kind of data: how it is prepared, read in steps and validated on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.runs.config import Config
+from seqlab.text import Tokenizer
+from seqlab.training.validation import Validation
+from seqlab.world import World
+
+
+@dataclass(frozen=True)
+class Task:
+    """Functions that know nothing of each other; the tokenizers of both sides are one where there is one side."""
+
+    learn_tokenizers: Callable[[Config, Path, OnProgress], dict[str, Tokenizer]]
+    """(config, cache, on_progress) -> the tokenizers by the name of their folder"""
+    prepare: Callable[[Config, tuple[Tokenizer, Tokenizer], Path, OnProgress | None], Any]
+    """(config, tokenizers, cache, on_progress) -> the prepared data, with its `report` and the `content_hashes` of its
+    files; without `on_progress` open what is there"""
+    steps: Callable[[Any, Config, tuple[Tokenizer, Tokenizer], World, Position | None], Iterator[TrainingStep]]
+    """(data, config, tokenizers, world, after) -> the steps that follow a position"""
+    validate: Callable[[Any, dict[str, Tensor]], Validation]
+    """(training run, weights) -> what the validation set says of them"""
+    locate: Callable[[Any, int], str]
+    """(data, index of a batch's row) -> the file and the line it came from"""
+    describe: Callable[[Any], dict[str, Any]]
+    """(data) -> what run.json notes besides"""

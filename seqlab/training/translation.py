@@ -1,0 +1,90 @@
+"""Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from seqlab.data.config import ParallelConfig
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.sampler import Sampler, ordered_batches
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.evaluation import evaluate
+from seqlab.inference.decode import decode_text
+from seqlab.runs.config import Config
+from seqlab.text import Tokenizer
+from seqlab.training.state import TrainingRun
+from seqlab.training.task import Task
+from seqlab.training.validation import Validation, inference_model, nll_of
+from seqlab.world import OnRows, World
+
+DECODED_METRICS = ("bleu", "chrf", "exact_match")
+
+
+def _data_config(config: Config) -> ParallelConfig:
+    assert isinstance(config.data, ParallelConfig)
+    return config.data
+
+
+def _learn_tokenizers(config: Config, cache: Path, on_progress: OnProgress) -> dict[str, Tokenizer]:
+    data = _data_config(config)
+    sides: dict[str, Side] = {"tokenizer": "both"}
+    if not data.joint_vocabulary:
+        sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
+    return {name: learn_tokenizer(data, side, cache, on_progress) for name, side in sides.items()}
+
+
+def _prepare(
+    config: Config, tokenizers: tuple[Tokenizer, Tokenizer], cache: Path, on_progress: OnProgress | None
+) -> PreparedData:
+    data = _data_config(config)
+    if on_progress is None:
+        return open_prepared(data, *tokenizers, cache)
+    return prepare(data, *tokenizers, cache, on_progress)
+
+
+def _steps(
+    data: PreparedData, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
+) -> Iterator[TrainingStep]:
+    sampler = Sampler(
+        data.train,
+        _data_config(config),
+        config.seed,
+        *tokenizers,
+        rank=world.rank,
+        world_size=world.world_size,
+    )
+    return sampler.steps(after)
+
+
+def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
+    """Score and decode the validation set with some weights; training's model and generators are left alone."""
+    model, valid = inference_model(run, weights), run.data.valid
+    batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
+    nll = nll_of(run, model, batches)
+    src_rows = [valid.src[index] for index in range(len(valid))]
+    assert run.config.training.valid_search is not None, "pairs are validated by decoding"
+    search = run.config.training.valid_search.limited_to(run.config.model.max_length)
+
+    def decode(own: list[int], on_rows: OnRows | None) -> list[str]:
+        return decode_text(model, [src_rows[i] for i in own], search, run.tgt_tokenizer, device=run.machine.device)
+
+    hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
+    assert valid.tgt_text is not None, "validation pairs are cached with their text"
+    references = valid.tgt_text.texts()
+    scores = evaluate(hypotheses, [references], DECODED_METRICS)
+    return Validation({name: score.value for name, score in scores.items()}, nll)
+
+
+def _locate(data: PreparedData, index: int) -> str:
+    return data.train.locate(index)
+
+
+def _describe(data: PreparedData) -> dict[str, Any]:
+    return {"longest_src_tokens": int(data.train.src.lengths.max())}
+
+
+TRANSLATION = Task(_learn_tokenizers, _prepare, _steps, _validate, _locate, _describe)
