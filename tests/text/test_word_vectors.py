@@ -1,0 +1,332 @@
+"""Files of word vectors written byte by byte, and what is read of them."""
+
+import gzip
+import itertools
+import re
+import struct
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqlab.text import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    TokenizerConfig,
+    WordsConfig,
+    train_tokenizer,
+)
+from seqlab.text.word_vectors import Vectors, lookup_name, read_word_vectors
+
+Entries = Sequence[tuple[str, Sequence[float]]]
+
+
+def glove(entries: Entries) -> bytes:
+    return "".join(f"{word} {' '.join(map(repr, values))}\n" for word, values in entries).encode()
+
+
+def word2vec_text(entries: Entries) -> bytes:
+    """Write text as the original program does, with a space before each line's end."""
+    return f"{len(entries)} {len(entries[0][1])}\n".encode() + glove(entries).replace(b"\n", b" \n")
+
+
+def word2vec_binary(entries: Entries, end: bytes = b"\n") -> bytes:
+    """Write as the original program does, or, with an empty `end`, as gensim does."""
+    rows = [word.encode() + b" " + struct.pack(f"<{len(values)}f", *values) + end for word, values in entries]
+    return f"{len(entries)} {len(entries[0][1])}\n".encode() + b"".join(rows)
+
+
+WRITERS: dict[str, Callable[[Entries], bytes]] = {
+    "glove": glove,
+    "glove, Windows": lambda entries: glove(entries).replace(b"\n", b"\r\n"),
+    "glove, no last newline": lambda entries: glove(entries).removesuffix(b"\n"),
+    "glove, byte order mark": lambda entries: b"\xef\xbb\xbf" + glove(entries),
+    "word2vec text": word2vec_text,
+    "word2vec text, no spaces at the ends": lambda entries: word2vec_text(entries).replace(b" \n", b"\n"),
+    "word2vec binary": word2vec_binary,
+    "word2vec binary, no newlines": lambda entries: word2vec_binary(entries, end=b""),
+}
+every_format = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+ENTRIES = [("the", [0.5, -1.0, 2.0]), ("dog", [1.5, 0.25, 3.0]), ("ran", [-4.0, 0.125, 1.0])]
+
+
+def some_entries(words: Iterable[str], dim: int, seed: int = 0) -> list[tuple[str, list[float]]]:
+    """Draw float32 values, which text holds in as many digits as it takes to get them back."""
+    rng = np.random.default_rng(seed)
+    return [(word, rng.normal(size=dim).astype(np.float32).tolist()) for word in words]
+
+
+def matrix(entries: Entries, words: Iterable[str]) -> Vectors:
+    values = dict(entries)
+    return np.array([values[word] for word in words], dtype=np.float32)
+
+
+def written(folder: Path, content: bytes, name: str = "vectors") -> Path:
+    path = folder / name
+    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["vectors.gz", "vectors.txt", "vectors.bin"])  # the last two say nothing of the format
+@every_format
+def test_every_format_gives_back_the_values(tmp_path: Path, write: Callable[[Entries], bytes], name: str) -> None:
+    entries = some_entries([f"w{n}" for n in range(3000)], dim=25)  # larger than what is read at a time
+    wanted = ["w2999", "absent", "w0", *(f"w{n}" for n in range(7, 3000, 10))]
+    read = read_word_vectors(written(tmp_path, write(entries), name), wanted)
+    assert read.tokens == tuple(token for token in wanted if token != "absent")
+    assert read.vectors.dtype == np.float32
+    np.testing.assert_array_equal(read.vectors, matrix(entries, read.tokens))
+    assert read.num_undecodable == 0
+
+
+words_of_text = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters=" \t\n\r\v\f▁"), min_size=1, max_size=5
+).filter(lambda word: lookup_name(word) == word)
+
+
+@settings(deadline=None, max_examples=40)
+@given(words=st.lists(words_of_text, unique=True, min_size=2, max_size=6), dim=st.integers(3, 9), data=st.data())
+def test_any_word_is_found_in_every_format(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], dim: int, data: st.DataObject
+) -> None:
+    entries = some_entries(words, dim, data.draw(st.integers(0, 2**32)))
+    wanted = data.draw(st.permutations(words))
+    for write in WRITERS.values():
+        read = read_word_vectors(written(tmp_path_factory.mktemp("any"), write(entries)), wanted)
+        assert read.tokens == tuple(wanted)
+        np.testing.assert_array_equal(read.vectors, matrix(entries, wanted))
+
+
+@every_format
+def test_unicode_spaces_and_line_ends_are_characters(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
+    words = ["1\u00a0000", "a\u0085b", "\u2028", "e\u3000", "."]
+    entries = some_entries(words, dim=4)
+    assert read_word_vectors(written(tmp_path, write(entries)), words).tokens == tuple(words)
+
+
+@pytest.mark.parametrize("write", [glove, word2vec_text])
+def test_words_with_spaces_leave_the_last_fields_to_the_vector(
+    tmp_path: Path, write: Callable[[Entries], bytes]
+) -> None:
+    words = [". . .", "of", "to name@domain.com", ".", "", " "]
+    entries = some_entries(words, dim=5)
+    for first in range(len(words) - 2):  # the first line is also what GloVe's dim is told from
+        order = entries[first:] + entries[:first]
+        read = read_word_vectors(written(tmp_path, write(order)), ["of", ". . .", ".", "to name@domain.com", "to"])
+        assert read.tokens == ("of", ". . .", ".", "to name@domain.com")
+        np.testing.assert_array_equal(read.vectors, matrix(entries, read.tokens))
+
+
+def test_numbers_are_words_too(tmp_path: Path) -> None:
+    content = b"7 0.5 1\n1e5 2 -.25\nnan 3. +4E-1\n"
+    read = read_word_vectors(written(tmp_path, content), ["nan", "7", "1e5"])
+    assert read.vectors.tolist() == np.array([[3, 0.4], [0.5, 1], [2, -0.25]], np.float32).tolist()
+
+
+@every_format
+def test_the_first_of_equal_words_stands(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
+    path = written(tmp_path, write([*ENTRIES, ("dog", [9.0, 9.0, 9.0])]))
+    assert read_word_vectors(path, ["dog"]).vectors.tolist() == [[1.5, 0.25, 3.0]]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_lower_case_stands_in_only_for_what_is_not_there(tmp_path: Path, order: tuple[int, ...]) -> None:
+    entries = [("Apple", [1.0, 0.0]), ("apple", [2.0, 0.0]), ("the", [3.0, 0.0]), ("Paris", [4.0, 0.0])]
+    path = written(tmp_path, glove([entries[n] for n in order]))
+    read = read_word_vectors(path, ["Apple", "apple", "APPLE", "The", "the", "paris"])
+    assert dict(zip(read.tokens, read.vectors[:, 0].tolist(), strict=True)) == {
+        "Apple": 1.0,
+        "apple": 2.0,
+        "APPLE": 2.0,
+        "The": 3.0,
+        "the": 3.0,
+    }
+    assert (read.coverage.num_found, read.coverage.num_lower_cased, read.coverage.missing) == (5, 2, ("paris",))
+
+
+@pytest.mark.parametrize(
+    ("token", "alone", "among_subwords"),
+    [
+        ("▁word", "word", "word"),
+        ("word", "word", None),
+        ("ing", "ing", None),
+        ("7", "7", None),
+        (",", ",", ","),
+        ("▁,", ",", ","),
+        ("'s", "'s", None),
+        ("▁", None, None),
+        ("▁▁", None, None),
+        ("▁▁a", None, None),
+        ("▁of▁the", None, None),
+        ("", None, None),
+        ("<pad>", None, None),
+        ("<s>", None, None),
+        ("</s>", None, None),
+        ("<unk>", None, None),
+        ("▁<unk>", None, None),
+        ("<UNK>", None, None),
+        ("<0xE2>", None, None),
+        ("<0x20><0xE2>", None, None),
+        ("<user>", "<user>", None),
+        ("▁<user>", "<user>", "<user>"),
+    ],
+)
+def test_lookup_name(token: str, alone: str | None, among_subwords: str | None) -> None:
+    assert lookup_name(token) == alone
+    assert lookup_name(token, subwords=True) == among_subwords
+
+
+@pytest.mark.parametrize(
+    "config",
+    [SentencePieceBpeConfig(vocab_size=400), SentencePieceUnigramConfig(vocab_size=400), BpeConfig(vocab_size=400)],
+    ids=lambda config: config.kind,
+)
+def test_pieces_that_begin_words_are_found(tmp_path: Path, config: TokenizerConfig) -> None:
+    lines = ["the dog walked, and the cat walks", "walking the dogs, talking cats"] * 20
+    tokenizer = train_tokenizer(config, lines)
+    tokens = tokenizer.tokens(range(tokenizer.vocab_size))
+    counts = Counter(itertools.chain(*map(tokenizer.tokens, tokenizer.encode(lines))))
+    entries = some_entries(["the", "dog", "s", "ing", ",", "<unk>", "</s>", "<s>"], dim=3)
+    read = read_word_vectors(
+        written(tmp_path, word2vec_text(entries)), {token: counts[token] for token in tokens}, subwords=True
+    )
+    assert {"▁dog", ","} <= set(read.tokens) <= {"▁the", "▁dog", ",", "▁s", "▁,"}
+    np.testing.assert_array_equal(read.vectors, matrix(entries, [token.removeprefix("▁") for token in read.tokens]))
+    assert read.coverage.num_wanted == len(set(tokens)) - 4
+    assert read.coverage.running_share == sum(counts[token] for token in read.tokens) / counts.total()
+
+
+@pytest.mark.parametrize("config", [WordsConfig(), CharactersConfig()], ids=lambda config: config.kind)
+def test_words_and_characters_are_found(tmp_path: Path, config: TokenizerConfig) -> None:
+    tokenizer = train_tokenizer(config, ["a dog , a cat"])
+    entries = some_entries(["a", "cat", ",", "<unk>", "▁", " "], dim=3)
+    read = read_word_vectors(written(tmp_path, glove(entries)), tokenizer.tokens(range(tokenizer.vocab_size)))
+    assert set(read.tokens) == ({"a", "cat", ","} if isinstance(config, WordsConfig) else {"a", ","})
+
+
+def test_coverage_by_counting(tmp_path: Path) -> None:
+    text = re.findall(r"\S+", "the cat saw the dog and The dog ran from the cat <unk> <unk> and ran")
+    read = read_word_vectors(written(tmp_path, glove(ENTRIES)), Counter(text))
+    covered = [token for token in text if token.lower() in {"the", "dog", "ran"}]
+    ordinary = [token for token in text if token != "<unk>"]
+    coverage = read.coverage
+    assert (coverage.num_found, coverage.num_wanted) == (len(set(covered)), len(set(ordinary)))
+    assert coverage.vocabulary_share == len(set(covered)) / len(set(ordinary))
+    assert coverage.running_share == len(covered) / len(ordinary)
+    assert coverage.missing == ("cat", "and", "saw", "from")  # 2, 2, 1, 1 times, equals as they came
+    assert str(coverage) == (
+        "vectors for 4 of 8 tokens (50.0%), 1 of them in lower case only, 57.1% of the running text; "
+        "without one: cat, and, saw, from"
+    )
+
+
+def test_coverage_without_counts_and_with_many_missing(tmp_path: Path) -> None:
+    path = written(tmp_path, glove(ENTRIES))
+    assert str(read_word_vectors(path, ["dog", "dog"]).coverage) == (
+        "vectors for 1 of 1 tokens (100.0%), 0 of them in lower case only"
+    )
+    read = read_word_vectors(path, [f"no{n}" for n in range(12)])
+    assert (read.vectors.shape, read.tokens, read.coverage.running_share) == ((0, 3), (), None)
+    assert str(read.coverage).endswith("without one: no0, no1, no2, no3, no4, no5, no6, no7, no8, no9, ...")
+    assert read_word_vectors(path, {"dog": 0}).coverage.running_share is None
+
+
+def test_words_of_a_binary_file_that_are_not_utf8_are_passed_over_and_counted(tmp_path: Path) -> None:
+    content = word2vec_binary([("the", [1.0, 2.0]), ("caf#", [3.0, 4.0]), ("é#", [5.0, 6.0]), ("dog", [7.0, 8.0])])
+    read = read_word_vectors(written(tmp_path, content.replace(b"#", b"\xe9")), ["dog", "caf\ufffd", "caf", "the", "é"])
+    assert read.tokens == ("dog", "the")
+    assert read.vectors.tolist() == [[7.0, 8.0], [1.0, 2.0]]
+    assert read.num_undecodable == 2
+
+
+def test_a_token_that_utf8_cannot_hold_is_missing(tmp_path: Path) -> None:
+    assert read_word_vectors(written(tmp_path, glove(ENTRIES)), ["\ud800", "dog"]).coverage.missing == ("\ud800",)
+
+
+@pytest.mark.parametrize("write", [glove, word2vec_binary], ids=["text", "binary"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
+    values = np.random.default_rng(0).normal(size=200).tolist()
+    path = written(tmp_path, write([(f"w{n}", values) for n in range(5000)]))
+    assert path.stat().st_size > 4e6
+    tracemalloc.start()
+    try:
+        read_word_vectors(path, ["w1", "w4999"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6
+
+
+BINARY = word2vec_binary(ENTRIES)  # 4 bytes, then 3 words of 3 letters, a space, 12 bytes and a newline: 17 each
+BAD = {
+    "empty": (b"", r"vectors: is empty"),
+    "no values": (b"the\ndog\n", r"vectors, line 1: must be `count dim` or a word and its values, but is 'the"),
+    "too few": (
+        b"the 1 2 3\ndog 1 2\n",
+        r"vectors, line 2: must be a word and 3 values, .* has 2 values .*: 'dog 1 2'",
+    ),
+    "too many": (b"the 1 2 3\ndog 1 2 3 4\n", r"vectors, line 2: must be a word and 3 values, .* has 4 values"),
+    "an empty line": (b"the 1 2 3\n\ndog 1 2 3\n", r"vectors, line 2: must be a word and 3 values, .* has 0 values"),
+    "unequal dims of others": (b"a 1 2\nb 1 2\nc 1\n", r"vectors, line 3: must be a word and 2 values"),
+    "too few after a header": (b"2 3\nthe 1 2\ndog 1 2 3\n", r"vectors, line 2: must be a word and 3 values, .* has 2"),
+    "cut off": (glove(ENTRIES)[:-7], r"vectors, line 3: must be a word and 3 values"),
+    "fewer lines than promised": (b"3 2\nthe 1 2\ndog 1 2\n", r"line 1 promises 3 words, but 2 follow"),
+    "more lines than promised": (b"1 2\nthe 1 2\ndog 1 2\n", r"line 1 promises 1 words, but 2 follow"),
+    "a header alone": (b"3 2\n", r"line 1 promises 3 words, but 0 follow"),
+    "a header of nothing": (b"0 2\n", r"vectors, line 1: promises 0 words of 2 values"),
+    "tabs": (b"the\t1 2\n", r"vectors, line 1: must be a word and 2 values, a space before each, .*: 'the\\t1 2'"),
+    "no number": (b"the 1 2 3\ndog 1 x 3\n", r"vectors, line 2: value 2 must be a number, but is 'x'"),
+    "two spaces": (b"the 1 2 3\ndog 1  3\n", r"vectors, line 2: value 2 must be a number, but is ''"),
+    "no number after a header": (b"1 3\ndog 1 2 x\n", r"vectors, line 2: value 3 must be a number, but is 'x'"),
+    "nan": (b"the 1 2 3\ndog 1 2 nan\n", r"vectors, line 2: value 3 must be finite in float32, but is nan"),
+    "too large": (b"the 1 2 3\ndog 1e39 2 3\n", r"vectors, line 2: value 1 must be finite in float32, but is inf"),
+    "not UTF-8": (b"the 1 2\ncaf\xe9 1 2\n", r"vectors, line 2: not UTF-8 \(byte 0xe9 at position 4\)"),
+    "not UTF-8 after a header": (b"1 2\ncaf\xe9 1 2\n", r"vectors, line 2: not UTF-8 \(byte 0xe9 at position 4\)"),
+    "binary, cut off": (
+        BINARY[:-2],
+        r"vectors, word 3 of 3 \(byte 39\): must be a word, a space and 12 bytes, but is not",
+    ),
+    "binary, words missing": (BINARY[:38], r"vectors, word 3 of 3 \(byte 39\): must be a word, a space"),
+    "binary, wrong dim": (BINARY.replace(b"3 3", b"3 2", 1), r"goes on after the 3 words of 2 values"),
+    "binary, more words": (BINARY.replace(b"3 3", b"2 3", 1), r"goes on after the 2 words of 3 values"),
+    "binary, no words": (b"9 9\n" + bytes(10**4), r"vectors, word 1 of 9 \(byte 5\): must be a word, a space"),
+    "binary, nan": (
+        word2vec_binary([("the", [1.0, 2.0]), ("dog", [1.0, np.nan])]),
+        r"vectors, word 2 of 2 \(byte 18\): value 2 must be finite in float32, but is nan",
+    ),
+    "packed": (gzip.compress(glove(ENTRIES)), r"vectors, line 1: must be .* packed must be so by gzip .* in \.gz"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
+def test_bad_files_are_refused_by_name_and_place(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_word_vectors(written(tmp_path, content), ["dog"])
+
+
+@pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: b"no gzip"])
+def test_damaged_gzip_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "vectors.gz"
+    path.write_bytes(damage(gzip.compress(glove(ENTRIES))))
+    with pytest.raises(ValueError, match=r"vectors\.gz: cannot be unpacked"):
+        read_word_vectors(path, ["dog"])
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        read_word_vectors(tmp_path / "nothing", ["dog"])
+    with pytest.raises(ValueError, match="is a folder"):
+        read_word_vectors(tmp_path, ["dog"])
+
+
+@pytest.mark.parametrize("wanted", [[], ["<s>", "<pad>"]])
+def test_nothing_wanted_is_refused(tmp_path: Path, wanted: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"`wanted` must have a token .* has {len(wanted)} tokens"):
+        read_word_vectors(written(tmp_path, glove(ENTRIES)), wanted)
