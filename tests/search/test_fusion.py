@@ -1,0 +1,150 @@
+"""Shallow fusion is the model whose scores are the weighted sum of its members'."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from reference.exhaustive import all_sequences, best
+from reference.scripted import Scripted, ScriptedBatch, batch_of
+from torch import Tensor
+
+from seqlab.models.interfaces import Step
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.fusion import Fusion
+from seqlab.search.greedy import greedy_search
+from seqlab.search.sampling import sample
+from seqlab.search.sampling_config import SamplingConfig
+
+LM_KEY = 7  # the language model knows no source: all its rows are the same sentence
+
+
+class Recording(Scripted):
+    """Remember the ids that the model was asked to read."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.read: list[list[int]] = []
+
+    def step(self, last_ids: Tensor, state: Any) -> Step:
+        self.read.append(last_ids.tolist())
+        return super().step(last_ids, state)
+
+
+def start_lm(rows: int, device: torch.device) -> ScriptedBatch:
+    return batch_of([LM_KEY] * rows)
+
+
+def fused_table(
+    translator: Scripted, lm: Scripted, weight: float, key: int
+) -> Callable[[tuple[int, ...]], list[float]]:
+    def scores(history: tuple[int, ...]) -> list[float]:
+        pairs = zip(translator.table(key, history), lm.table(LM_KEY, history), strict=True)
+        return [ours + weight * theirs for ours, theirs in pairs]
+
+    return scores
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0, 2.5])
+@pytest.mark.parametrize("banned_share", [0.0, 0.3])
+def test_a_fusion_is_searched_exactly(weight: float, banned_share: float) -> None:
+    translator, lm = (Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
+    config = SearchConfig(beam_size=400, num_hypotheses=5, max_length=5, early_stopping=False)
+    keys = list(range(5))
+    fusion = Fusion(translator, lm, weight=weight, start_lm=start_lm)
+    for key, found in zip(keys, beam_search(fusion, batch_of(keys), config), strict=True):
+        expected = best(all_sequences(fused_table(translator, lm, weight, key), 0, config, 1, 5), 5)
+        # A sentence of which everything is forbidden has one hypothesis, which is empty.
+        assert [tuple(h.ids) for h in found] == ([e.ids for e in expected] or [()])
+        scores = [e.score for e in expected] or [0.0]
+        assert [h.score for h in found] == pytest.approx(scores, rel=1e-5, abs=1e-6)
+
+
+def test_the_language_model_can_change_the_result() -> None:
+    translator, lm = Scripted(6, seed=0), Scripted(6, seed=1)
+    config = SearchConfig(beam_size=3, max_length=8)
+    keys = list(range(8))
+    alone = beam_search(translator, batch_of(keys), config)
+    little, much = (
+        beam_search(Fusion(translator, lm, weight=weight, start_lm=start_lm), batch_of(keys), config)
+        for weight in (1e-6, 2.0)
+    )
+    assert [found[0].ids for found in little] == [found[0].ids for found in alone]
+    assert [found[0].ids for found in much] != [found[0].ids for found in alone]
+
+
+def test_the_language_model_begins_with_its_own_start() -> None:
+    translator, lm = Recording(5, bos_id=1, seed=0), Recording(5, bos_id=3, seed=1)
+    fusion = Fusion(translator, lm, weight=0.5, start_lm=start_lm)
+    greedy_search(fusion, batch_of([0, 1, 2]), SearchConfig(max_length=4))
+    assert (translator.read[0], lm.read[0]) == ([1] * 3, [3] * 3)
+    assert len(lm.read) > 1
+    assert lm.read[1:] == translator.read[1:]
+
+
+def test_rows_can_be_selected_before_the_first_step() -> None:
+    fusion = Fusion(Scripted(5), Scripted(5, bos_id=3, seed=1), weight=0.5, start_lm=start_lm)
+    last_ids, state = fusion.start(batch_of([0, 1, 2]))
+    scores = fusion.step(last_ids[1:], state.select(torch.tensor([2, 0]))).scores
+    for row, key in zip(scores, (2, 0), strict=True):
+        last_ids, state = fusion.start(batch_of([key]))
+        assert torch.equal(fusion.step(last_ids, state).scores[0], row)
+
+
+def test_no_batch_changes_a_fusions_answer() -> None:
+    """Bitwise, with a vocabulary that does not fill the vector registers."""
+    fusion = Fusion(Scripted(37, seed=0), Scripted(37, seed=1), weight=0.37, start_lm=start_lm)
+    search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
+    draw = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
+    found = beam_search(fusion, batch_of(list(range(9))), search)
+    drawn = sample(fusion, batch_of(list(range(9))), draw)
+    for key in range(9):
+        assert beam_search(fusion, batch_of([key]), search) == [found[key]]
+        assert sample(fusion, batch_of([key]), draw, row_numbers=[key]) == [drawn[key]]
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_forked_fusion_is_independent(steps: int) -> None:
+    fusion = Fusion(Scripted(4, seed=0), Scripted(4, seed=1), weight=0.5, start_lm=start_lm)
+    state: Any
+    last_ids, state = fusion.start(batch_of([0, 1]))
+    for _ in range(steps):
+        step = fusion.step(last_ids, state)
+        last_ids, state = step.scores.argmax(dim=1), step.state
+    copy = state.fork()
+    first = fusion.step(last_ids, state)
+    second = fusion.step(last_ids, copy)
+    assert torch.equal(first.scores, second.scores)
+
+
+def test_the_attention_is_the_translators() -> None:
+    translator = Scripted(5, seed=0)
+    fusion = Fusion(translator, Scripted(5, seed=1), weight=0.5, start_lm=start_lm)
+    for key, h in enumerate(greedy_search(fusion, batch_of([0, 1]), SearchConfig(max_length=6), need_attention=True)):
+        histories = [tuple(h.ids[:i]) for i in range(h.num_tokens)]
+        assert h.attention is not None
+        assert h.attention.tolist() == [
+            pytest.approx(translator.attention_row(key, history), rel=1e-6) for history in histories
+        ]
+
+
+@pytest.mark.parametrize(
+    ("lm", "weight", "message"),
+    [
+        (Scripted(5), 0.5, "must have the same `vocab_size`, but theirs are 4 and 5.*target tokenizer"),
+        (Scripted(4, eos_id=2), 0.5, "must have the same `eos_id`, but theirs are 0 and 2"),
+        (Scripted(4), 0.0, r"`weight` must be finite and above 0, but is 0\.0 instead.*without the language model"),
+        (Scripted(4), -0.5, r"`weight` must be finite and above 0, but is -0\.5"),
+        (Scripted(4), float("nan"), "`weight` must be finite and above 0, but is nan"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused(lm: Scripted, weight: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fusion(Scripted(4), lm, weight=weight, start_lm=start_lm)
+
+
+def test_a_start_of_another_size_is_refused() -> None:
+    fusion = Fusion(Scripted(4), Scripted(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
+    with pytest.raises(ValueError, match=r"`start_lm` must give a batch of 3 rows .* but gave 1"):
+        fusion.start(batch_of([0, 1, 2]))

@@ -1,0 +1,299 @@
+"""Sampling against a step-by-step reference, against exact probabilities, and for what must not matter."""
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import replace
+from itertools import accumulate
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference.exhaustive import all_sequences
+from reference.scripted import Scripted, batch_of
+from reference.tiny_models import make_batch, make_model
+from torch import Tensor
+
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.filters import apply_filters
+from seqlab.search.greedy import greedy_search
+from seqlab.search.sampling import draw_ids, sample
+from seqlab.search.sampling_config import SamplingConfig
+
+NEVER = float("-inf")
+
+
+class Repeating(Scripted):
+    """A model of which one sentence may stand in a batch several times, and these rows end when they want."""
+
+    def _check_rows(self, keys: Tensor) -> None:
+        self.rows_per_step.append(len(keys))
+
+
+def follow(
+    model: Scripted, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
+) -> tuple[list[int], list[float]]:
+    """Sample one row alone, with plain Python's numbers: its ids, eos included, and their log-probabilities."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, number], dtype=np.uint64)))
+    ids: list[int] = []
+    log_probs: list[float] = []
+    for length in range(1, config.max_length + 1):
+        table = model.table(key, tuple(ids))
+        scores = [NEVER if i in banned_ids else score for i, score in enumerate(table)]
+        if ends_at_eos and length < config.min_length:
+            scores[model.eos_id] = NEVER
+        if max(scores) == NEVER:
+            break
+        filtered = apply_filters(torch.tensor([scores]), torch.tensor([ids], dtype=torch.int64), config)[0].tolist()
+        cumulated = list(accumulate(math.exp(score - max(filtered)) for score in filtered))
+        ids.append(bisect_right(cumulated, generator.random() * cumulated[-1]))
+        log_probs.append(table[ids[-1]])
+        if ends_at_eos and ids[-1] == model.eos_id:
+            break
+    return ids, log_probs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    eos_id=st.integers(0, 2),
+    numbers=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5),
+    config=st.builds(
+        SamplingConfig,
+        temperature=st.sampled_from([0.5, 1.0, 2.0]),
+        top_k=st.sampled_from([0, 2]),
+        top_p=st.sampled_from([0.8, 1.0]),
+        repetition_penalty=st.sampled_from([1.0, 1.5]),
+        min_length=st.integers(0, 4),
+        max_length=st.integers(4, 7),
+    ),
+    banned_share=st.sampled_from([0.0, 0.4]),
+    ends_at_eos=st.booleans(),
+)
+def test_sampling_follows_the_definition(
+    seed: int, eos_id: int, numbers: list[int], config: SamplingConfig, banned_share: float, ends_at_eos: bool
+) -> None:
+    config = replace(config, seed=seed)
+    model = Scripted(5, eos_id, seed=seed % 1000, banned_share=banned_share)
+    banned = [3]
+    batch = batch_of(list(range(len(numbers))))
+    found = sample(model, batch, config, row_numbers=numbers, banned_ids=banned, ends_at_eos=ends_at_eos)
+    for key, (number, h) in enumerate(zip(numbers, found, strict=True)):
+        ids, log_probs = follow(model, key, number, config, banned, ends_at_eos)
+        finished = ends_at_eos and ids[-1:] == [eos_id]
+        assert (h.ids, h.finished) == (ids[:-1] if finished else ids, finished)
+        assert h.token_log_probs == pytest.approx(log_probs, rel=1e-6)
+        assert h.score == h.log_prob == pytest.approx(math.fsum(log_probs), rel=1e-6)
+
+
+def test_a_long_sample_follows_it_too() -> None:
+    """Beyond the numbers that are drawn at a time, in rows that end at different steps."""
+    model = Scripted(60, eos_id=0, spread=0.2)
+    config = SamplingConfig(max_length=150, temperature=1.2)
+    found = sample(model, batch_of(list(range(20))), config)
+    lengths = [h.num_tokens for h in found]
+    assert min(lengths) < 64 < max(lengths)
+    for key, h in enumerate(found):
+        assert [*h.ids, *([0] if h.finished else [])] == follow(model, key, key, config, [], True)[0]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SamplingConfig(max_length=3),
+        SamplingConfig(max_length=3, temperature=0.6, seed=5),
+        SamplingConfig(max_length=3, temperature=2.0, min_length=2),
+    ],
+)
+def test_samples_come_as_often_as_their_probability_says(config: SamplingConfig) -> None:
+    """Pearson's statistic over all sequences lies within 5 deviations of its expectation."""
+    count, model = 20_000, Repeating(4, spread=1.0)
+
+    def tempered(history: tuple[int, ...]) -> list[float]:
+        weights = [math.exp(score / config.temperature) for score in model.table(3, history)]
+        if len(history) + 1 < config.min_length:
+            weights[model.eos_id] = 0.0
+        return [math.log(weight / sum(weights)) if weight else NEVER for weight in weights]
+
+    found = Counter((tuple(h.ids), h.finished) for h in sample(model, batch_of([3] * count), config))
+    exact = list(all_sequences(tempered, 0, SearchConfig(), max(1, config.min_length), 3))
+    assert sum(math.exp(e.log_prob) for e in exact) == pytest.approx(1)
+    expected = {(e.ids, e.finished): count * math.exp(e.log_prob) for e in exact}
+    assert found.keys() <= expected.keys()
+    statistic = sum((found[key] - often) ** 2 / often for key, often in expected.items())
+    freedom = len(expected) - 1
+    assert abs(statistic - freedom) < 5 * math.sqrt(2 * freedom)
+
+
+def everything(seed: int = 1) -> SamplingConfig:
+    return SamplingConfig(
+        temperature=1.1, top_k=17, top_p=0.95, min_p=0.01, typical_p=0.95, repetition_penalty=1.2,
+        max_length=9, seed=seed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [SamplingConfig(max_length=9), everything(), everything(seed=2)])
+def test_no_batch_changes_a_sample(config: SamplingConfig) -> None:
+    """Bitwise, with a vocabulary that does not fill the vector registers, and in a model that computes."""
+    model = make_model().eval()
+    lengths = [(3 + i % 4, 1) for i in range(11)]
+    whole = make_batch(lengths)
+
+    def rows_of(chosen: list[int]) -> Any:
+        rows = torch.tensor(chosen)
+        return replace(whole, src=whole.src[rows], src_lengths=whole.src_lengths[rows])
+
+    together = sample(model, whole, config)
+    assert len({h.num_tokens for h in together}) > 1
+    for chosen in ([10, 3, 7, 0], [5], [6, 2], list(reversed(range(11)))):
+        assert sample(model, rows_of(chosen), config, row_numbers=chosen) == [together[i] for i in chosen]
+
+
+def test_other_seeds_and_other_numbers_give_other_samples() -> None:
+    model = Repeating(50, spread=0.5)
+    config = SamplingConfig(max_length=20, min_length=20)
+    batch = batch_of([0] * 10)
+    first, second = (sample(model, batch, replace(config, seed=seed)) for seed in (1, 2))
+    assert len({tuple(h.ids) for h in first + second}) == 20
+    assert sample(model, batch, config, row_numbers=range(5, 15))[:5] == first[5:]
+
+
+def test_one_best_id_is_greedy_search() -> None:
+    model = Scripted(6, levels=3)  # with ties
+    batch = batch_of(list(range(10)))
+    found = sample(model, batch, SamplingConfig(top_k=1, max_length=12))
+    expected = greedy_search(model, batch, SearchConfig(max_length=12, length_alpha=0))
+    assert [(h.ids, h.finished) for h in found] == [(h.ids, h.finished) for h in expected]
+    assert [h.token_log_probs for h in found] == [h.token_log_probs for h in expected]
+    assert [h.score for h in found] == pytest.approx([h.score for h in expected])
+
+
+def test_rows_that_end_leave() -> None:
+    model = Scripted(3, eos_id=0)
+    model.table = lambda key, history: (0.0, NEVER, NEVER) if len(history) == key else (NEVER, 0.0, NEVER)
+    found = sample(model, batch_of([2, 0, 1]), SamplingConfig())
+    assert [h.ids for h in found] == [[1, 1], [], [1]]
+    assert all(h.finished for h in found)
+    assert model.rows_per_step == [3, 2, 1]
+
+
+def test_running_text_goes_on_through_eos() -> None:
+    model = Scripted(3, eos_id=0, spread=0.5)
+    config = SamplingConfig(max_length=30, min_length=3)
+    for key, h in enumerate(sample(model, batch_of([0, 1, 2, 3]), config, ends_at_eos=False)):
+        assert len(h.ids) == len(h.token_log_probs) == h.num_tokens == 30
+        assert 0 in h.ids[:-1]
+        assert not h.finished
+        assert h.token_log_probs == pytest.approx([model.table(key, tuple(h.ids[:i]))[n] for i, n in enumerate(h.ids)])
+    without = sample(model, batch_of([0]), config, ends_at_eos=False, banned_ids=[0])
+    assert 0 not in without[0].ids
+
+
+@pytest.mark.parametrize("ends_at_eos", [True, False])
+def test_stop_ends_a_row_after_the_shortest_length(ends_at_eos: bool) -> None:
+    model = Scripted(5, eos_id=0, spread=0.5)
+    config = SamplingConfig(max_length=40, min_length=4)
+    keys = list(range(12))
+    free = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos)
+    stopped = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos, stop=lambda ids: ids[-2:] == [2, 3])
+    for long, short in zip(free, stopped, strict=True):
+        ends = [n for n in range(4, len(long.ids) + 1) if long.ids[n - 2 : n] == [2, 3]]
+        if ends:
+            assert (short.ids, short.finished) == (long.ids[: ends[0]], False)
+            assert short.token_log_probs == long.token_log_probs[: ends[0]]
+        else:
+            assert short == long
+    assert {h.finished for h in stopped} == {ends_at_eos, False}
+
+
+def test_on_step_tells_all_ids_as_they_come() -> None:
+    steps: list[tuple[list[int], list[int]]] = []
+    keys = list(range(10))
+    model = Scripted(5, spread=0.5, banned_share=0.5)
+    found = sample(model, batch_of(keys), SamplingConfig(max_length=8), on_step=lambda *step: steps.append(step))
+    told: list[list[int]] = [[] for _ in keys]
+    for rows, ids in steps:
+        for row, drawn in zip(rows, ids, strict=True):
+            told[row].append(drawn)
+    assert told == [[*h.ids, *([0] if h.finished else [])] for h in found]
+    assert len(steps) == max(map(len, told))
+    assert all(len(told[row]) > i for i, (rows, _) in enumerate(steps) for row in rows)
+
+
+def test_what_there_was_stays_where_everything_is_forbidden() -> None:
+    model = Scripted(4)
+    model.table = lambda key, history: (NEVER, -1.0, -2.0, NEVER) if len(history) < key else (NEVER,) * 4
+    config = SamplingConfig(top_k=1, top_p=0.9, typical_p=0.9, repetition_penalty=0.9)
+    found = sample(model, batch_of([2, 0, 1]), config, need_attention=True)
+    for h, steps in zip(found, (2, 0, 1), strict=True):
+        assert (h.ids, h.finished, h.log_prob) == ([1] * steps, False, -1.0 * steps)
+        assert h.attention is not None
+        assert h.attention.shape == (steps, 3)
+
+
+def test_attention_follows_its_row() -> None:
+    model = Scripted(5)
+    for key, h in enumerate(sample(model, batch_of([0, 1, 2]), SamplingConfig(max_length=6), need_attention=True)):
+        expected = torch.tensor([model.attention_row(key, tuple(h.ids[:i])) for i in range(h.num_tokens)])
+        assert h.attention is not None
+        assert torch.equal(h.attention, expected)
+
+
+def test_an_empty_batch_gives_an_empty_list() -> None:
+    assert [sample(Scripted(), batch_of([]), config) for config in (SamplingConfig(), everything())] == [[], []]
+
+
+@pytest.mark.parametrize("width", [1, 3, 68, 5000])
+def test_drawn_ids_are_those_of_the_inverse_distribution(width: int) -> None:
+    generator = torch.Generator().manual_seed(width)
+    scores = torch.randn(200, width, generator=generator) * 3
+    scores[:, 1::3] = NEVER
+    uniforms = torch.rand(200, generator=generator, dtype=torch.float64)
+    weights = np.exp(scores.double().numpy())
+    cumulated = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
+    expected = (cumulated <= uniforms.numpy()[:, None]).sum(axis=1)
+    assert draw_ids(scores, uniforms).tolist() == expected.tolist()
+
+
+def test_the_ends_of_the_interval_are_ids_that_may_be_drawn() -> None:
+    scores = torch.tensor([NEVER, -50.3, NEVER, -52.0, NEVER]).expand(2, 5)
+    assert draw_ids(scores, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3]
+
+
+def test_every_search_takes_a_batch_without_a_source() -> None:
+    """Its longest hypothesis is then `max_length`."""
+    model = Scripted(4)
+    model.table = lambda key, history: (-9.0, -1.0, -2.0, -1.5)
+    prompts: Any = SimpleNamespace(keys=torch.tensor([0, 1, 2]))
+    searched = greedy_search(model, prompts, SearchConfig(max_length=7))
+    searched += [found[0] for found in beam_search(model, prompts, SearchConfig(beam_size=3, max_length=7))]
+    searched += sample(model, prompts, SamplingConfig(max_length=7, top_k=2))
+    assert [len(h.ids) for h in searched] == [7] * 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"banned_ids": [0]}, r"`banned_ids` must not contain `eos_id` \(0\).*set `ends_at_eos` to False"),
+        ({"banned_ids": [9]}, r"`banned_ids` must be from 0 to 3, but one is 9"),
+        ({"banned_ids": [-1], "ends_at_eos": False}, r"`banned_ids` must be from 0 to 3, but one is -1"),
+        ({"row_numbers": [1]}, r"`row_numbers` must have one number per row \(2\), but has 1"),
+        ({"row_numbers": [1, -1]}, r"`row_numbers` must be from 0 to 18446744073709551615, but one is -1"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(Scripted(), batch_of([0, 1]), SamplingConfig(max_length=6), **arguments)
+
+
+def test_scores_that_are_not_numbers_are_refused() -> None:
+    model = Scripted(4)
+    table = model.table
+    model.table = lambda key, history: (float("nan"),) * 4 if len(history) == 1 else table(key, history)
+    with pytest.raises(ValueError, match=r"not numbers \(NaN\) at position 1"):
+        sample(model, batch_of([0, 1]), SamplingConfig(min_length=3))
