@@ -98,7 +98,7 @@ def convert(
     specification.validate()
     specification.optimize(quantization)
     specification.save(str(folder))
-    max_length, tokenizer = member.config.model.max_length, member.tgt_tokenizer
+    max_length, tokenizer = member.max_length, member.tgt_tokenizer
     engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
     return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)
@@ -123,7 +123,7 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
     except ValueError as error:
         raise ValueError(f"{error} {advice}") from None
     both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), CHECK_LINES))]
-    both = [(src, tgt) for src, tgt in both if len(src) <= longest and len(tgt) < member.config.model.max_length]
+    both = [(src, tgt) for src, tgt in both if len(src) <= longest and len(tgt) < member.max_length]
     if not both:
         raise ValueError(f"{member.folder.cache} has only pairs that are too long for the model. {advice}")
     return [src for src, _ in both], [tgt for _, tgt in both]
@@ -137,6 +137,6 @@ def describe(member: LoadedRun, quantization: str, parity: Parity) -> Descriptio
         seqlab_version=seqlab.__version__,
         ctranslate2_version=version("ctranslate2"),
         max_src_tokens=longest_source(member),
-        max_length=member.config.model.max_length,
+        max_length=member.max_length,
         check=asdict(parity),
     )

@@ -144,7 +144,7 @@ def load(
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(longest_source, members)),
-        max_length=min(member.config.model.max_length for member in members),
+        max_length=min(member.max_length for member in members),
     )
     return trained.shared(forks) if forks.count > 1 else trained
 
@@ -154,7 +154,7 @@ def longest_source(member: LoadedRun) -> int:
 
     A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
     """
-    by_model = member.config.model.max_length - 1
+    by_model = member.max_length - 1
     if member.longest_src_tokens is None:
         return by_model
     return min(by_model, math.ceil(LENGTH_MARGIN * member.longest_src_tokens))

@@ -4,17 +4,20 @@ from typing import Annotated
 
 from pydantic import Field
 
+from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 
-ModelConfig = Annotated[TransformerConfig | TransformerLmConfig, Field(discriminator="family")]
-Model = Transformer | TransformerLm
-LANGUAGE_MODELS: dict[type, type[TransformerLm]] = {TransformerLmConfig: TransformerLm}
+ModelConfig = Annotated[TransformerConfig | TransformerLmConfig | NgramConfig, Field(discriminator="family")]
+LanguageModel = TransformerLm | NgramModel
+Model = Transformer | LanguageModel
 
 __all__ = [
-    "LANGUAGE_MODELS",
+    "LanguageModel",
     "Model",
     "ModelConfig",
+    "NgramConfig",
+    "NgramModel",
     "Transformer",
     "TransformerConfig",
     "TransformerLm",

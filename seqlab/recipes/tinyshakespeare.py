@@ -6,7 +6,7 @@ from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
 from seqlab.durable import rename
-from seqlab.models import TransformerLmConfig
+from seqlab.models import NgramConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -45,3 +45,8 @@ def tinyshakespeare(run_dir: Path) -> Config:
         ),
         training=TrainingConfig(max_steps=20_000, max_minutes=55, log_every=50, save_every=500, valid_every=500),
     )
+
+
+def tinyshakespeare_ngram(run_dir: Path) -> Config:
+    """Modified Kneser-Ney over characters, of the order that is best on the validation text."""
+    return Config(data=_text(run_dir), model=NgramConfig(order=8))

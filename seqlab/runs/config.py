@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
-from seqlab.models import ModelConfig, TransformerConfig
+from seqlab.models import ModelConfig, NgramConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -103,6 +103,11 @@ class Config:
                 "text` does not have: leave it out, or set `nll`."
             )
         self.model.check_data(self.data)
+        is_counted = isinstance(self.model, NgramConfig)
+        if is_counted and (self.optim, self.objective) != (OptimConfig(), CrossEntropyConfig()):
+            raise ValueError(
+                f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
+            )
 
 
 DEFAULT_METRICS: dict[str, Literal["nll", "bleu"]] = {"parallel": "bleu", "text": "nll"}

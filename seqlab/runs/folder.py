@@ -39,6 +39,11 @@ class RunFolder:
         """The encoded corpora: may be deleted, training makes it again."""
         return self.path / "cache"
 
+    @property
+    def spelling(self) -> Path:
+        """The model that unknown items are spelt with, where the vocabulary has any."""
+        return self.path / "spelling"
+
     def tokenizer(self, side: str) -> Path:
         """The folder of the `src` or `tgt` tokenizer; with a joint vocabulary both are `tokenizer/`."""
         joint = self.path / "tokenizer"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import Model
+from seqlab.models import Model, NgramConfig, NgramModel
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -27,6 +27,12 @@ class LoadedRun:
     step: int
     longest_src_tokens: int | None = None
     """Of the lines it was trained on; None where that was not noted."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence that the model reads and writes; of models that have a limit."""
+        assert not isinstance(self.config.model, NgramConfig), "an n-gram model reads on for ever"
+        return self.config.model.max_length
 
 
 def read_config(folder: RunFolder) -> Config:
@@ -84,6 +90,13 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
     return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, longest)
 
 
+def named_weights(model: Model) -> dict[str, Tensor]:
+    """Name everything that a model has learnt once; shared parameters under their first name."""
+    if isinstance(model, NgramModel):
+        return model.weights()
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
 def load_weights(model: Model, checkpoint: Path) -> None:
     """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
     copy_weights(model, inference_weights(checkpoint), checkpoint)
@@ -91,6 +104,12 @@ def load_weights(model: Model, checkpoint: Path) -> None:
 
 def copy_weights(model: Model, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
     """Copy weights that were read from a checkpoint into a model; raises ValueError where shapes or names differ."""
+    if isinstance(model, NgramModel):  # what it counts has no shape before it is counted
+        try:
+            model.load_weights(weights)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint} does not fit the model of config.yaml: {error}") from None
+        return
     own = dict(model.named_parameters())
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights or name not in own:

@@ -46,8 +46,17 @@ class Tokenizer(Protocol):
         """Whether `sample` draws among several segmentations of the same line."""
         ...
 
+    @property
+    def has_unknown(self) -> bool:
+        """Whether `encode` may give `unk_id`."""
+        ...
+
     def normalize(self, line: str) -> str:
         """Return the line as it is after `encode` and `decode`."""
+        ...
+
+    def items(self, line: str) -> list[str]:
+        """Cut a line into what a vocabulary is looked up by, words or characters; other kinds have no such items."""
         ...
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -71,6 +80,10 @@ class Tokenizer(Protocol):
 
         Raises ValueError for another strength, and for a strength above 0 where `can_sample` is False.
         """
+        ...
+
+    def unknown_items(self, line: str) -> list[str]:
+        """Return what `encode` gives `unk_id` for, in order; the kinds that know every text return nothing."""
         ...
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:

@@ -68,8 +68,21 @@ class TrainedTokenizer:
     def can_sample(self) -> bool:
         return isinstance(self.segmenter, SentencePiece)
 
+    @property
+    def has_unknown(self) -> bool:
+        return self.segmenter.has_unknown
+
     def normalize(self, line: str) -> str:
         return _normalize(line, self.config)
+
+    def items(self, line: str) -> list[str]:
+        assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has items"
+        return self.segmenter.items(self.normalize(line))
+
+    def unknown_items(self, line: str) -> list[str]:
+        if not isinstance(self.segmenter, Vocabulary):
+            return []
+        return [item for item in self.items(line) if not self.segmenter.knows(item)]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         return [unpacked(row) for row in self._rows(lines)]

@@ -43,6 +43,14 @@ class Vocabulary:
         unknown = packed([UNK_ID])
         return [b"".join([self._ids.get(item, unknown) for item in _split(line, self._separator)]) for line in lines]
 
+    def items(self, line: str) -> list[str]:
+        """Cut a normalised line as `encode` does."""
+        return list(_split(line, self._separator))
+
+    def knows(self, item: str) -> bool:
+        """Tell whether an item has an id of its own."""
+        return item in self._ids
+
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         return [self._separator.join([self._tokens[index] for index in row]) for row in rows]
 

@@ -13,7 +13,6 @@ from seqlab.objectives import Objective, StepContext
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import parallelised, without_exchange
 
-
 Carry = dict[str, Tensor]
 """A state that is carried from batch to batch: tensors whose first dimension are the rows."""
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 REPLACED, MOVING = "replaced", "replaced.tmp"
 """Where a run that is overwritten lies until the new one has begun, and on its way there and back."""
-TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer")
+TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "spelling")
 SET_UP_NAMES = {
     *("config.yaml", "config.yaml.tmp", "run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
     *(REPLACED, MOVING, *TOKENIZER_FOLDERS),
@@ -229,12 +229,11 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
         return
-    for name, tokenizer in TASKS[type(config.data)].learn_tokenizers(config, folder.cache, on_progress).items():
-        tokenizer.save(folder.path / name)
+    for name, vocab_size in TASKS[type(config.data)].write_tokenizers(config, folder, on_progress).items():
         wanted = config.data.tokenizer.vocab_size
-        if wanted is not None and tokenizer.vocab_size < wanted:
+        if wanted is not None and vocab_size < wanted:
             logger.warning(
-                "The text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", tokenizer.vocab_size, wanted
+                "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted
             )
 
 

@@ -13,6 +13,8 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
 from seqlab.data.text_survey import training_lines_of_text
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.spelling import SpellingModel, rare_items
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
@@ -25,9 +27,15 @@ def _data_config(config: Config) -> TextConfig:
     return config.data
 
 
-def _learn_tokenizers(config: Config, cache: Path, on_progress: OnProgress) -> dict[str, Tokenizer]:
+def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    """Learn the vocabulary and, where it leaves something unknown, how that is spelt."""
     data = _data_config(config)
-    return {"tokenizer": train_tokenizer(data.tokenizer, training_lines_of_text(data))}
+    tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data))
+    tokenizer.save(folder.path / "tokenizer")
+    if tokenizer.has_unknown:
+        items = rare_items(training_lines_of_text(data), tokenizer)
+        SpellingModel.learn(items).save(folder.spelling)
+    return {"tokenizer": tokenizer.vocab_size}
 
 
 def _prepare(
@@ -68,4 +76,4 @@ def _describe(data: PreparedText) -> dict[str, Any]:
     return {}
 
 
-LANGUAGE_MODELLING = Task(_learn_tokenizers, _prepare, _steps, _validate, _locate, _describe)
+LANGUAGE_MODELLING = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, _describe)

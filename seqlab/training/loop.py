@@ -10,8 +10,10 @@ from torch import Tensor
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
+from seqlab.models import NgramModel
 from seqlab.objectives import StepContext
 from seqlab.optim.schedules import learning_rate
+from seqlab.training.counting import count
 from seqlab.training.failure import failed_update
 from seqlab.training.figures import Figures
 from seqlab.training.progress_bar import ProgressBar
@@ -30,6 +32,9 @@ def fit(run: TrainingRun) -> None:
         FailedStep: the gradient was not finite; what replays the step was written.
         LostRank: another rank has ended.
     """
+    if isinstance(run.model, NgramModel):
+        count(run, run.model)
+        return
     if _is_finished(run):
         return
     config, progress, world = run.config, run.progress, run.machine.world

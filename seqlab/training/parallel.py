@@ -21,10 +21,10 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
 
     All uses of its weights must be in its own forward pass.
     """
-    if machine.is_sharded:
+    if machine.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
         return _sharded(module, machine)
     module.to(machine.device)
-    if machine.world.is_alone:
+    if machine.world.is_alone or not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     with warnings.catch_warnings():
         # The option's new name is not in older versions. No buffer ever changes, so that none need be sent.

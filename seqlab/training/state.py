@@ -26,7 +26,7 @@ from seqlab.runs.checkpoint import (
 )
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import copy_weights
+from seqlab.runs.load import copy_weights, named_weights
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
@@ -107,8 +107,8 @@ class TrainingRun:
     figures: Figures = field(default_factory=Figures)
 
     def weights(self) -> dict[str, Tensor]:
-        """Name every trained parameter once; shared ones under their first name. Of divided ones, this rank's part."""
-        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        """Name everything that is trained once; of divided parameters, this rank's part."""
+        return named_weights(self.model)
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Give the weights that are validated and decoded with, whole: the average, where one is kept."""

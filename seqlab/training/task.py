@@ -10,6 +10,7 @@ from torch import Tensor
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer
 from seqlab.training.validation import Validation
 from seqlab.world import World
@@ -19,8 +20,8 @@ from seqlab.world import World
 class Task:
     """Functions that know nothing of each other; the tokenizers of both sides are one where there is one side."""
 
-    learn_tokenizers: Callable[[Config, Path, OnProgress], dict[str, Tokenizer]]
-    """(config, cache, on_progress) -> the tokenizers by the name of their folder"""
+    write_tokenizers: Callable[[Config, RunFolder, OnProgress], dict[str, int]]
+    """(config, folder, on_progress) -> learns the tokenizers and writes them: their vocabularies' sizes by name"""
     prepare: Callable[[Config, tuple[Tokenizer, Tokenizer], Path, OnProgress | None], Any]
     """(config, tokenizers, cache, on_progress) -> the prepared data, with its `report` and the `content_hashes` of its
     files; without `on_progress` open what is there"""

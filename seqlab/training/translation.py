@@ -14,7 +14,9 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
+from seqlab.models import TransformerConfig
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
@@ -29,12 +31,17 @@ def _data_config(config: Config) -> ParallelConfig:
     return config.data
 
 
-def _learn_tokenizers(config: Config, cache: Path, on_progress: OnProgress) -> dict[str, Tokenizer]:
+def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
     data = _data_config(config)
     sides: dict[str, Side] = {"tokenizer": "both"}
     if not data.joint_vocabulary:
         sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
-    return {name: learn_tokenizer(data, side, cache, on_progress) for name, side in sides.items()}
+    sizes = {}
+    for name, side in sides.items():
+        tokenizer = learn_tokenizer(data, side, folder.cache, on_progress)
+        tokenizer.save(folder.path / name)
+        sizes[name] = tokenizer.vocab_size
+    return sizes
 
 
 def _prepare(
@@ -66,7 +73,7 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
     nll = nll_of(run, model, batches)
     src_rows = [valid.src[index] for index in range(len(valid))]
-    assert run.config.training.valid_search is not None, "pairs are validated by decoding"
+    assert isinstance(run.config.model, TransformerConfig)
     search = run.config.training.valid_search.limited_to(run.config.model.max_length)
 
     def decode(own: list[int], on_rows: OnRows | None) -> list[str]:
@@ -87,4 +94,4 @@ def _describe(data: PreparedData) -> dict[str, Any]:
     return {"longest_src_tokens": int(data.train.src.lengths.max())}
 
 
-TRANSLATION = Task(_learn_tokenizers, _prepare, _steps, _validate, _locate, _describe)
+TRANSLATION = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, _describe)

@@ -1,0 +1,287 @@
+r"""ARPA files: what is written reads back, and files of KenLM and SRILM give what they say."""
+
+import gzip
+import logging
+import math
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.data.batch import TextBatch
+from seqlab.models.arpa import read_arpa, read_words, write_arpa
+from seqlab.models.ngram import NgramConfig, NgramModel
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+LINES = ["the cat sat", "the cat saw the dog", "a dog sat", "the dog saw a cat"]
+KENLM = """\\data\\
+ngram 1=9
+ngram 2=15
+ngram 3=15
+
+\\1-grams:
+-1.20412	<unk>	0
+0	<s>	-0.028028725
+-0.78914666	</s>	0
+-0.8888496	the	-0.2662679
+-0.8888496	cat	-0.12493875
+-0.8888496	sat	-0.35902193
+-0.8888496	saw	-0.12493875
+-0.8888496	dog	-0.12493875
+-0.8888496	a	-0.12493875
+
+\\2-grams:
+-0.687805	cat </s>	0
+-0.19818912	sat </s>	0
+-0.687805	dog </s>	0
+-0.9168783	<s> the	-0.30103
+-0.6538916	saw the	-0.30103
+-0.81446177	the cat	-0.30103
+-0.6538916	a cat	-0.30103
+-0.74422514	cat sat	-0.30103
+-0.74422514	dog sat	-0.30103
+-0.74422514	cat saw	-0.30103
+-0.74422514	dog saw	-0.30103
+-0.35167387	the dog	-0.30103
+-0.6538916	a dog	-0.30103
+-0.7361421	<s> a	-0.30103
+-0.6538916	saw a	-0.30103
+
+\\3-grams:
+-0.21996789	a cat </s>
+-0.087885916	cat sat </s>
+-0.087885916	dog sat </s>
+-0.4527126	the dog </s>
+-0.21400324	cat saw the
+-0.3872345	<s> the cat
+-0.21400324	saw a cat
+-0.46838805	the cat sat
+-0.22907133	a dog sat
+-0.46838805	the cat saw
+-0.46838805	the dog saw
+-0.40988374	<s> the dog
+-0.1411726	saw the dog
+-0.21400324	<s> a dog
+-0.21400324	dog saw a
+
+\\end\\
+"""
+"""What `lmplz -o 3 --discount_fallback` writes for LINES."""
+KENLM_WORDS = ["the", "cat", "sat", "saw", "dog", "a"]
+
+SRILM = """written by hand in the manner of SRILM, which may say anything here
+
+\\data\\
+ngram  1=       6
+ngram 2=3
+ngram 3=1
+ngram 4=0
+
+\\1-grams:
+-0.7 </s>
+-99 <s> -0.5
+-1.5 <unk>
+-0.6\ta -0.25
+-0.9  b\t
+-99 c
+
+\\2-grams:
+-0.2 <s> a -0.125
+-0.3 a b
+-0.4 a <unk>
+
+\\3-grams:
+-0.1 <s> a b
+
+\\4-grams:
+
+\\end\\
+"""
+
+
+def read(path: Path, words: list[str]) -> NgramModel:
+    return read_arpa(path, [*SPECIAL, *words], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "model.arpa"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def fitted(lines: list[str], words: list[str], order: int) -> NgramModel:
+    ids = {word: i for i, word in enumerate([*SPECIAL, *words])}
+    model = NgramModel(NgramConfig(order=order), len(ids), PAD, BOS, EOS)
+    model.fit([[ids[word] for word in line.split()] for line in lines])
+    return model
+
+
+def assert_same(left: NgramModel, right: NgramModel, atol: float) -> None:
+    assert (left.vocab_size, left.eos_id, len(left.trie)) == (right.vocab_size, right.eos_id, len(right.trie))
+    for one, other in zip(left.trie, right.trie, strict=True):
+        assert torch.equal(one.keys, other.keys)
+        torch.testing.assert_close(one.log_probs, other.log_probs, rtol=0, atol=atol)
+        torch.testing.assert_close(one.backoffs, other.backoffs, rtol=0, atol=atol)
+
+
+def log10_prob(model: NgramModel, words: list[str], text: str) -> float:
+    """Score the last word of a text."""
+    ids = torch.tensor([[[*SPECIAL, *words].index(word) for word in text.split()]])
+    score = model.score(TextBatch(ids[:, :-1], ids[:, 1:], torch.zeros(1), ids.size(1) - 1))[0, -1]
+    return score.item() / math.log(10)
+
+
+@pytest.mark.parametrize("name", ["model.arpa", "model.arpa.gz"])
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_what_is_written_reads_back(tmp_path: Path, name: str, order: int) -> None:
+    draw = random.Random(order)
+    words = [" ", "▁", "\u00a0", "\u3000", "ß", "\t", "\r", "\x85", "\\u", "1", "-2.5", "\\data\\", "日本"]
+    model = NgramModel(NgramConfig(order=order), 4 + len(words), PAD, BOS, EOS)
+    model.fit([[UNK + draw.randrange(1 + len(words)) for _ in range(9)] for _ in range(30)])
+    write_arpa(model, [*SPECIAL, *words], tmp_path / name)
+    assert_same(read(tmp_path / name, words), model, 1e-6)
+    assert read_words(tmp_path / name) == words
+    content = (tmp_path / name).read_bytes()
+    assert (content[:2] == b"\x1f\x8b") == name.endswith(".gz")
+
+
+def test_model_of_a_stream_reads_back(tmp_path: Path) -> None:
+    model = NgramModel(NgramConfig(order=3), 7, PAD, BOS, EOS)
+    model.fit([[4, 5], [5, 6, 4]], "stream")
+    write_arpa(model, [*SPECIAL, "x", "y", "z"], tmp_path / "model.arpa")
+    assert_same(read(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
+
+
+def test_file_of_kenlm_is_what_we_estimate(tmp_path: Path) -> None:
+    path = written(tmp_path, KENLM)
+    assert read_words(path) == KENLM_WORDS
+    assert_same(read(path, KENLM_WORDS), fitted(LINES, KENLM_WORDS, 3), 2e-6)  # KenLM computes in fp32
+
+
+def test_we_write_what_kenlm_writes(tmp_path: Path) -> None:
+    """All but the order of the n-grams, and bos's probability, which is -99 by the format and 0 in KenLM's files."""
+
+    def numbers(text: str) -> dict[str, list[float]]:
+        rows = (line.split("\t") for line in text.splitlines() if "\t" in line)
+        return {ngram: [float(log_prob), *map(float, backoff or ["0"])] for log_prob, ngram, *backoff in rows}
+
+    def heads(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "\t" not in line]
+
+    write_arpa(fitted(LINES, KENLM_WORDS, 3), [*SPECIAL, *KENLM_WORDS], tmp_path / "model.arpa")
+    own, theirs = (tmp_path / "model.arpa").read_text(), KENLM.replace("0\t<s>", "-99\t<s>")
+    assert heads(own) == heads(theirs)
+    found, expected = numbers(own), numbers(theirs)
+    assert found.keys() == expected.keys()
+    assert all(found[ngram] == pytest.approx(expected[ngram], abs=1e-6) for ngram in expected)
+
+
+def test_file_in_the_manner_of_srilm(tmp_path: Path) -> None:
+    model, words = read(written(tmp_path, SRILM), ["a", "b", "c"]), ["a", "b", "c"]
+    assert len(model.trie) == 3
+    for text, expected in {
+        "<s> a": -0.2,
+        "<s> a b": -0.1,
+        "b a b": -0.3,
+        "b a </s>": -0.25 - 0.7,
+        "<s> a <unk>": -0.125 - 0.4,
+        "<s> b": -0.5 - 0.9,
+        "<s> a a": -0.125 - 0.25 - 0.6,
+        "b b": -0.9,
+        "a c": -math.inf,
+        "a <s>": -math.inf,
+        "a <pad>": -math.inf,
+    }.items():
+        assert log10_prob(model, words, text) == pytest.approx(expected), text
+
+
+def test_vocabulary_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Known words score as in the file, others as its unknown word; both are reported."""
+    words = ["dog", "the", "cat", "saw", "zebra", "yak"]  # neither `sat` nor `a`
+    path = written(tmp_path, KENLM)
+    with caplog.at_level(logging.WARNING):
+        model = read(path, words)
+    unknown, missing = (record.getMessage() for record in caplog.records)
+    assert unknown.endswith("2 of its 9 words are not in the vocabulary, n-grams with them are left out: sat, a")
+    assert missing.endswith("lacks 2 of the 9 words of the vocabulary, they score like its `<unk>`: zebra, yak")
+    whole = read(path, KENLM_WORDS)
+    for text in ("<s> the cat saw", "<s> the dog", "the the", "saw the dog </s>", "the <unk> dog", "the <unk>"):
+        assert log10_prob(model, words, text) == log10_prob(whole, KENLM_WORDS, text)
+    assert log10_prob(model, words, "<s> the zebra") == log10_prob(whole, KENLM_WORDS, "<s> the <unk>")
+    assert log10_prob(model, words, "yak dog") == log10_prob(whole, KENLM_WORDS, "<unk> dog")
+
+
+def test_without_an_unknown_word_others_are_impossible(tmp_path: Path) -> None:
+    text = KENLM.replace("-1.20412\t<unk>\t0\n", "").replace("ngram 1=9", "ngram 1=8")
+    model = read(written(tmp_path, text), [*KENLM_WORDS, "zebra"])
+    assert log10_prob(model, [*KENLM_WORDS, "zebra"], "<s> the zebra") == -math.inf
+    assert log10_prob(model, [*KENLM_WORDS, "zebra"], "<s> the <unk>") == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("\\data\\", "data", "line 51: expected `.end.`, but the file ends here: it is not an ARPA file"),
+        ("ngram 2=15", "ngram 3=15", "line 3: expected `ngram 2=` and a number, but found `ngram 3=15`"),
+        ("ngram 2=15", "ngram 2=many", "line 3: expected `ngram 2=` and a number, but found `ngram 2=many`"),
+        (KENLM[KENLM.index("ngram 1") : KENLM.index("\\1-")], "", "line 2: expected `ngram 1=` and a number, but"),
+        ("ngram 2=15", "ngram 2=16", "line 34: expected 16 2-grams before this, as the header says, but there are 15"),
+        ("\\2-grams:", "\\3-grams:", "line 17: expected `.2-grams:`, but found `.3-grams:`"),
+        ("\\end\\", "\\4-grams:", "line 51: expected `.end.`, but found `.4-grams:`"),
+        ("\\end\\", "", "line 51: expected `.end.`, but the file ends here"),
+        ("-0.6538916\tsaw the", "x\tsaw the", "line 22: expected a log-probability of at most 0, 2 words and perhaps"),
+        ("-0.6538916\tsaw the", "0.5\tsaw the", "line 22: expected a log-probability of at most 0"),
+        ("-0.6538916\tsaw the", "nan\tsaw the", "line 22: expected a log-probability"),
+        ("saw the\t-0.30103", "saw the\tinf", "line 22: expected a log-probability"),
+        ("saw the\t-0.30103", "saw", "line 22: expected a log-probability"),
+        ("saw the\t-0.30103", "saw the dog sat", "line 22: expected a log-probability"),
+        ("0\t<s>", "-1\tthe", "line 10: expected each word once, but `the` comes again"),
+        ("\tsaw the\t", "\tthe cat\t", "line 23: expected each n-gram once, but this one comes again"),
+        ("\tcat saw\t", "\tcat the\t", "line 39: expected the first 2 words of this 3-gram among the 2-grams"),
+        (
+            "\tsaw the\t",
+            "\tsaw yak\t",
+            "line 22: expected words that are among the 1-grams, but found `-0.6538916\tsaw",
+        ),
+        ("\t</s>", "\tend", "line 17: expected `</s>` among the words before this"),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert KENLM.count(old) >= 1
+    path = written(tmp_path, KENLM.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path, KENLM_WORDS)
+    assert str(caught.value).startswith(f"{path}, line ")
+
+
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.arpa.gz"
+    path.write_bytes(gzip.compress(KENLM.encode())[:200])
+    with pytest.raises(ValueError, match="cannot be unpacked, the file is damaged"):
+        read(path, KENLM_WORDS)
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.arpa"
+    path.write_bytes(KENLM.replace("\tdog\t", "\tH\u00fcndin\t").encode("latin-1"))
+    with pytest.raises(ValueError, match="line 14: expected a word in UTF-8, but found"):
+        read_words(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x"], "must name all 6 ids, but has 5 names"),
+        (["x", ""], "that of id 5 is"),
+        (["x", "x"], "ids 4 and 5 are both written `x`"),
+        (["x", "<s>"], "ids 1 and 5 are both written `<s>`"),
+        ([" ", "\\u0020"], "ids 4 and 5 are both written `.u0020`"),
+    ],
+)
+def test_names_that_cannot_be_written(tmp_path: Path, words: list[str], message: str) -> None:
+    model = NgramModel(NgramConfig(), 6, PAD, BOS, EOS)
+    with pytest.raises(ValueError, match=message):
+        write_arpa(model, [*SPECIAL, *words], tmp_path / "model.arpa")
+    assert not (tmp_path / "model.arpa").exists()

@@ -1,0 +1,193 @@
+"""The estimation against the equations in plain dicts, and against what KenLM computes."""
+
+import logging
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from reference.kneser_ney import KneserNey, Ngram
+
+from seqlab.data.rows import Rows
+from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, Reading, TrieLevel, estimate
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIAL_IDS = (PAD, BOS, EOS)
+every_reading = pytest.mark.parametrize("reading", ["lines", "stream"])
+
+
+def corpus(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
+    """Draw documents of 0 to 7 ids, low ones more often, each leaning on the one before; the highest never comes."""
+    draw = random.Random(seed)
+    spread = vocab_size - 5
+    rows = []
+    for _ in range(documents):
+        row: list[int] = []
+        for _ in range(int(8 * draw.random())):
+            row.append(UNK + (int(spread * draw.random() ** 3) + 3 * sum(row[-1:])) % spread)
+        rows.append(row)
+    return rows
+
+
+def levels_of(
+    documents: Sequence[Sequence[int]],
+    order: int,
+    vocab_size: int,
+    reading: Reading = "lines",
+    min_counts: Sequence[int] = (),
+) -> list[TrieLevel]:
+    return estimate(
+        documents,
+        order=order,
+        vocab_size=vocab_size,
+        pad_id=PAD,
+        bos_id=BOS,
+        eos_id=EOS,
+        reading=reading,
+        min_counts=min_counts,
+    )
+
+
+def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]:
+    """Spell the n-grams of each level out."""
+    found: list[list[Ngram]] = [[()]]
+    for level in levels:
+        assert (np.diff(level.keys) > 0).all()
+        found.append([(*found[-1][key // vocab_size], int(key % vocab_size)) for key in level.keys])
+    return found[1:]
+
+
+@every_reading
+@pytest.mark.parametrize("min_counts", [(), (1, 1, 2), (1, 2)])
+@pytest.mark.parametrize(
+    ("seed", "vocab_size", "documents", "order"), [(0, 7, 40, 3), (1, 12, 300, 4), (2, 60, 300, 3), (3, 9, 3, 5)]
+)
+def test_trie_holds_what_the_equations_give(
+    seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], reading: Reading
+) -> None:
+    rows = corpus(seed, vocab_size, documents)
+    reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, reading, min_counts)
+    levels = levels_of(rows, order, vocab_size, reading, min_counts)
+    spelled = ngrams_of(levels, vocab_size)
+    kept = {ngram for ngram in reference.seen if len(ngram) > 1 and reference.is_kept(ngram)}
+    assert {ngram for ngrams in spelled[1:] for ngram in ngrams} == kept
+    assert spelled[0] == [(i,) for i in range(vocab_size)]
+    for length, (level, ngrams) in enumerate(zip(levels, spelled, strict=True), start=1):
+        never = [length == 1 and ngram[0] in (PAD, BOS) for ngram in ngrams]
+        expected = [
+            -math.inf if no else math.log(reference.prob(ngram[-1], ngram[:-1]))
+            for no, ngram in zip(never, ngrams, strict=True)
+        ]
+        np.testing.assert_allclose(level.log_probs, expected, rtol=0, atol=1e-12)
+        if level is levels[-1]:
+            assert len(level.backoffs) == 0
+        else:
+            # What the equations give an id that was never seen behind the context, over what the lower order gives it.
+            unseen = vocab_size - 1
+            gammas = [reference.prob(unseen, ngram) / reference.prob(unseen, ngram[1:]) for ngram in ngrams]
+            np.testing.assert_allclose(level.backoffs, np.log(gammas), rtol=0, atol=1e-12)
+
+
+def test_discounts_are_estimated_and_fall_back(caplog: pytest.LogCaptureFixture) -> None:
+    """The corpora above hold both kinds of discounts."""
+    rows = corpus(2, 60, 300)
+    reference = KneserNey(rows, 3, 60, SPECIAL_IDS, "lines")
+    fell_back = [length for length, found in reference.discounts.items() if found == [*FALLBACK_DISCOUNTS[1:]]]
+    assert 0 < len(fell_back) < 3
+    with caplog.at_level(logging.INFO):
+        levels_of(rows, 3, 60)
+    assert [record.getMessage().split()[3] for record in caplog.records] == [f"{n}-grams" for n in fell_back]
+
+
+KENLM = """
+-2.432615 w66 -0.3231913
+-2.2728038 w128 -0.21401764
+-2.3868215 w166 -0.30665445
+-1.1100543 </s> 0
+-1.749717 w108 w161 -0.019391382
+-1.6264391 w72 w8 -0.019391382
+-1.7151278 w110 w170 -0.019391382
+-2.8745697 <s> w169 -0.019391382
+-0.87193984 w48 </s> 0
+-1.180502 w183 w165 w156 -0.002120232
+-1.2246419 w32 w100 w144 -0.002120232
+-1.0649492 w27 w11 w28 -0.002120232
+-1.4155984 <s> w77 w177 -0.002120232
+-0.57827383 w157 w72 </s> 0
+-0.27499095 w19 w49 w161 </s>
+-0.5731142 w143 w28 w81 w35
+-1.2116506 <s> w4 w37 w164
+-0.74557376 <s> w103 w102 </s>
+-0.52732444 w56 w75 w198 </s>
+"""
+"""Lines of the file that `lmplz -o 4 --discount_fallback` writes for the lines of the next test, w4 for id 4."""
+
+
+def test_kenlm_computes_the_same() -> None:
+    draw = random.Random(2)
+    rows = []
+    for _ in range(600):
+        row = [4 + int(200 * draw.random() ** 3)]
+        for _ in range(int(9 * draw.random())):
+            row.append(4 + (int(200 * draw.random() ** 3) + (row[-1] - 4) * 3) % 200)
+        rows.append(row)
+    levels = levels_of(rows, 4, 204)
+    assert [len(level.keys) for level in levels] == [204, 2435, 2931, 2459]  # KenLM has no pad
+    places = [{ngram: i for i, ngram in enumerate(ngrams)} for ngrams in ngrams_of(levels, 204)]
+    special = {"<s>": BOS, "</s>": EOS}
+    for line in KENLM.strip().splitlines():
+        log_prob, *words = line.split()
+        backoff = float(words.pop()) if words[-1].lstrip("-")[0].isdigit() else None
+        ngram = tuple(special[word] if word in special else int(word[1:]) for word in words)
+        level, place = levels[len(ngram) - 1], places[len(ngram) - 1][ngram]
+        assert level.log_probs[place] / math.log(10) == pytest.approx(float(log_prob), abs=2e-6)  # KenLM's are fp32
+        if backoff is not None:
+            assert level.backoffs[place] / math.log(10) == pytest.approx(backoff, abs=2e-6)
+
+
+def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> None:
+    for left, right in zip(first, second, strict=True):
+        for one, other in zip(left, right, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@every_reading
+def test_rows_of_any_integers_give_the_same(reading: Reading) -> None:
+    rows = corpus(1, 12, 50)
+    expected = levels_of(rows, 3, 12, reading)
+    assert_equal(expected, levels_of(Rows.from_lists(rows), 3, 12, reading))
+    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, reading))
+
+
+def test_order_of_the_lines_does_not_matter() -> None:
+    rows = corpus(1, 12, 50)
+    assert_equal(levels_of(rows, 4, 12), levels_of(rows[::-1], 4, 12))
+
+
+def test_empty_lines_end() -> None:
+    """Of lines without ids there is only their end, and never anything longer."""
+    (unigrams, bigrams) = levels_of([[], []], 5, 6)
+    assert bigrams.keys.tolist() == [BOS * 6 + EOS]
+    assert np.exp(unigrams.log_probs).sum() == pytest.approx(1, abs=1e-12)
+    assert len(bigrams.backoffs) == 0
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([], "at least one document"),
+        ([[5, 12]], "from 0 to 11, but are from 5 to 12"),
+        ([[5], [-1]], "from 0 to 11, but are from -1 to 5"),
+        ([[5], [6, EOS]], "but one holds 2"),
+        ([[PAD]], "but one holds 0"),
+    ],
+)
+def test_documents_that_cannot_be(documents: list[list[int]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        levels_of(documents, 3, 12)
+
+
+def test_readings_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="must be `lines` or `stream`, but is `pages`"):
+        levels_of([[5]], 3, 12, "pages")  # type: ignore[arg-type]

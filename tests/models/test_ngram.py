@@ -1,0 +1,220 @@
+"""The n-gram model against the equations in plain dicts; one pass, single steps and searches against each other."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from reference.exhaustive import all_sequences, best, greedy
+from reference.kneser_ney import KneserNey
+from safetensors.torch import load, save
+from torch import Tensor
+
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.models.kneser_ney import Reading
+from seqlab.models.ngram import NgramConfig, NgramModel
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.greedy import greedy_search
+
+PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
+READINGS: list[Reading] = ["lines", "stream"]
+every_reading = pytest.mark.parametrize("reading", READINGS)
+every_order = pytest.mark.parametrize("order", [1, 2, 3, 5])
+
+
+def corpus(seed: int = 0, documents: int = 60) -> list[list[int]]:
+    """Draw documents in which the highest id never comes."""
+    draw = random.Random(seed)
+    return [[draw.choice([UNK, 4, 4, 5, 6, 7]) for _ in range(draw.randrange(8))] for _ in range(documents)]
+
+
+def fitted(order: int, reading: Reading = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
+    model = NgramModel(NgramConfig(order=order, min_counts=min_counts), VOCAB, PAD, BOS, EOS)
+    model.fit(corpus(), reading)
+    return model
+
+
+def reference_of(order: int, reading: Reading = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
+    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), reading, min_counts)
+
+
+def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
+    """Each row predicts all its ids but the first; padded on the right."""
+    width = max(map(len, rows)) - 1
+    tgt_in = torch.full((len(rows), width), PAD)
+    tgt_out = torch.full((len(rows), width), IGNORE)
+    for i, row in enumerate(rows):
+        tgt_in[i, : len(row) - 1] = torch.tensor(row[:-1])
+        tgt_out[i, : len(row) - 1] = torch.tensor(row[1:])
+    return TextBatch(tgt_in, tgt_out, torch.arange(len(rows)), sum(map(len, rows)) - len(rows))
+
+
+def prompt(*rows: Sequence[int]) -> TextBatch:
+    ids = torch.tensor(rows)
+    return TextBatch(ids, torch.full_like(ids, IGNORE), torch.arange(len(rows)), 0)
+
+
+def stepped(model: NgramModel, ids: Tensor) -> Tensor:
+    """Score the ids (B, T) but the first of each row one step after the other: (B, T - 1)."""
+    last_ids, state = model.start(prompt(*ids[:, :1].tolist()))
+    scores = []
+    for column in ids.T[1:]:
+        step = model.step(last_ids, state)
+        assert step.attention is None
+        scores.append(step.scores.gather(1, column[:, None]))
+        last_ids, state = column, step.state
+    return torch.cat(scores, dim=1)
+
+
+def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[list[int]]:
+    """Draw rows of one length, also of ids that no document holds."""
+    draw = random.Random(seed)
+    return [[start_id, *(draw.randrange(2, VOCAB) for _ in range(length))] for _ in range(count)]
+
+
+@every_reading
+@every_order
+@pytest.mark.parametrize("min_counts", [(), (1, 1, 2)])
+def test_score_is_steps_is_equations(order: int, reading: Reading, min_counts: tuple[int, ...]) -> None:
+    min_counts = min_counts[:order]
+    model, reference = fitted(order, reading, min_counts), reference_of(order, reading, min_counts)
+    rows = texts(1, BOS if reading == "lines" else EOS)
+    rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
+        [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
+    ]  # one begins in the middle
+    scores = model.score(batch_of(rows))
+    expected = torch.tensor([reference.log_probs(row) for row in rows], dtype=torch.float64)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-10)
+    assert torch.equal(stepped(model, torch.tensor(rows)), scores.float())
+
+
+@every_reading
+@every_order
+def test_probabilities_sum_to_one_after_every_context(order: int, reading: Reading) -> None:
+    model = fitted(order, reading)
+    for context in (*corpus()[:10], *(row[1:] for row in texts(2, EOS, 6, 10))):
+        start = [BOS if reading == "lines" else EOS, *context]
+        batch = batch_of([[*start, i] for i in range(VOCAB)])
+        last = model.score(batch)[:, -1]
+        assert last.dtype == torch.float64
+        assert last.exp().sum().item() == pytest.approx(1, abs=1e-9)
+        assert last.isneginf().nonzero()[:, 0].tolist() == [PAD, BOS]
+        last_ids, state = model.start(prompt(start))
+        assert torch.equal(model.step(last_ids, state).scores[0], last.float())
+
+
+def test_padding_and_other_rows_change_no_score() -> None:
+    model = fitted(4)
+    rows = [[BOS, *row, EOS] for row in corpus(3, 20)]
+    together = model.score(batch_of(rows))
+    for row, scores in zip(rows, together, strict=True):
+        alone = model.score(batch_of([row]))[0]
+        assert torch.equal(alone, scores[: len(alone)])
+        assert (scores[len(alone) :] == 0).all()
+
+
+def test_lines_packed_into_a_row_do_not_see_each_other() -> None:
+    """Bos stands only at the start of n-grams, so that no context goes back beyond it."""
+    model = fitted(4)
+    lines = [[4, 4, 5], [], [6, UNK, 7, 4]]
+    packed = batch_of([[i for line in lines for i in (BOS, *line)] + [EOS]])
+    packed.tgt_out[packed.tgt_out == BOS] = EOS
+    apart = [model.score(batch_of([[BOS, *line, EOS]]))[0] for line in lines]
+    assert torch.equal(model.score(packed)[0], torch.cat(apart))
+
+
+def test_prompts_are_read_as_steps_are() -> None:
+    model = fitted(4, "stream")
+    rows = torch.tensor(texts(4, EOS))
+    for length in (1, 2, 3, 6):
+        last_ids, state = model.start(prompt(*rows[:, :length].tolist()))
+        assert torch.equal(last_ids, rows[:, length - 1])
+        scores = model.step(last_ids, state).scores.gather(1, rows[:, length, None])[:, 0]
+        assert torch.equal(scores, stepped(model, rows)[:, length - 1])
+
+
+def test_states_are_selected_and_forked() -> None:
+    model = fitted(4)
+    prompts = texts(5, BOS, 3, 4)
+    last_ids, state = model.start(prompt(*prompts))
+    twin, scores = state.fork(), model.step(last_ids, state).scores
+    rows = torch.tensor([2, 2, 0])
+    chosen = model.step(last_ids[rows], twin.select(rows))
+    assert torch.equal(chosen.scores, scores[rows])
+    chosen.scores.fill_(0)  # search may write into it
+    again = model.step(*model.start(prompt(*prompts))).scores
+    assert torch.equal(again, scores)
+
+
+def test_searches_find_what_trying_everything_finds() -> None:
+    model, reference = fitted(3), reference_of(3)
+    config = SearchConfig(beam_size=60, num_hypotheses=3, max_length=4, early_stopping=False)
+
+    def table(history: tuple[int, ...]) -> list[float]:
+        found = [reference.prob(i, (BOS, *history)) if i in reference.predicted else 0.0 for i in range(VOCAB)]
+        return [math.log(p) if p else -math.inf for p in found]
+
+    expected = best(all_sequences(table, EOS, config, 1, 4), 3)
+    (found,) = beam_search(model, prompt([BOS]), config)
+    assert [tuple(hypothesis.ids) for hypothesis in found] == [hypothesis.ids for hypothesis in expected]
+    assert [hypothesis.score for hypothesis in found] == pytest.approx([hypothesis.score for hypothesis in expected])
+    (first,) = greedy_search(model, prompt([BOS]), config)
+    assert tuple(first.ids) == greedy(table, EOS, config, 1, 4).ids
+
+
+@every_order
+def test_weights_can_be_saved_and_loaded(order: int) -> None:
+    model = fitted(order)
+    weights = model.weights()
+    assert weights.keys() == model.state_dict().keys()
+    loaded = NgramModel(model.config, VOCAB, PAD, BOS, EOS)
+    loaded.load_weights(load(save(weights)))
+    batch = batch_of(texts(6, BOS))
+    assert torch.equal(loaded.score(batch), model.score(batch))
+
+
+def test_weights_that_do_not_fit() -> None:
+    weights = fitted(3).weights()
+    with pytest.raises(ValueError, match="order 3 over 9 ids, but config and vocabulary say order 2 over 9"):
+        NgramModel(NgramConfig(order=2), VOCAB, PAD, BOS, EOS).load_weights(weights)
+    with pytest.raises(ValueError, match="over 9 ids, but config and vocabulary say order 3 over 10"):
+        NgramModel(NgramConfig(order=3), VOCAB + 1, PAD, BOS, EOS).load_weights(weights)
+    for wrong in ({}, {"weight": torch.zeros(1)}, {**weights, "levels.3.keys": torch.zeros(1)}):
+        with pytest.raises(ValueError, match="not the weights of an n-gram model"):
+            fitted(3).load_weights(wrong)
+
+
+def test_a_new_model_is_uniform() -> None:
+    model = NgramModel(NgramConfig(), VOCAB, PAD, BOS, EOS)
+    probs = model.step(*model.start(prompt([BOS, 5, 6]))).scores.exp()
+    torch.testing.assert_close(probs, torch.tensor([[0, 0] + [1 / (VOCAB - 2)] * (VOCAB - 2)]))
+
+
+def test_every_byte_can_be_spelled() -> None:
+    """Words as rows of bytes: whatever was never seen has a probability too."""
+    words = ["strasse", "straße", "haus", "häuser", "maus", "mäuse"]
+    model = NgramModel(NgramConfig(order=4), 4 + 256, PAD, BOS, EOS)
+    model.fit([np.frombuffer(word.encode(), np.uint8).astype(np.int64) + 4 for word in words])
+    for context in ([], [4 + byte for byte in b"ma"], [4 + 255] * 5):
+        last = model.score(batch_of([[BOS, *context, i] for i in range(EOS, 260)]))[:, -1]
+        assert last.exp().sum().item() == pytest.approx(1, abs=1e-9)
+        assert (last > -20).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"order": 0}, "`order` must be at least 1, but is 0"),
+        ({"order": 2, "min_counts": (1, 1, 2)}, "at most `order` \\(2\\) values"),
+        ({"min_counts": (2,)}, "must begin with 1 and not decrease"),
+        ({"min_counts": (1, 3, 2)}, "must begin with 1 and not decrease"),
+        ({"d_model": 4}, "d_model"),
+    ],
+)
+def test_configs_that_cannot_be(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        NgramConfig(**values)

@@ -1,0 +1,80 @@
+"""Interpolated modified Kneser-Ney in plain dicts, written down from the equations of Heafield et al. 2013."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+Ngram = tuple[int, ...]
+START = -1
+"""What stands before the first id of a stream."""
+
+
+class KneserNey:
+    """Give p(w | context) by recursion; ids are all of `range(vocab_size)` but pad and bos."""
+
+    def __init__(
+        self,
+        documents: Sequence[Sequence[int]],
+        order: int,
+        vocab_size: int,
+        special_ids: tuple[int, int, int],
+        reading: str,
+        min_counts: Sequence[int] = (),
+    ) -> None:
+        pad_id, self.bos_id, eos_id = special_ids
+        self.order = order
+        self.predicted = [i for i in range(vocab_size) if i not in (pad_id, self.bos_id)]
+        if reading == "lines":
+            self.texts = [[self.bos_id, *document, eos_id] for document in documents]
+        else:
+            self.texts = [[eos_id] + [i for document in documents for i in (*document, eos_id)]]
+        self.seen: Counter[Ngram] = Counter()
+        self.ids_before: defaultdict[Ngram, set[int]] = defaultdict(set)
+        for text in self.texts:
+            for end in range(1, len(text)):
+                for begin in range(max(0, end - order + 1), end + 1):
+                    ngram = tuple(text[begin : end + 1])
+                    self.seen[ngram] += 1
+                    self.ids_before[ngram].add(text[begin - 1] if begin > 0 else START)
+        self.a = {ngram: self.adjusted(ngram) for ngram in self.seen}
+        self.children: defaultdict[Ngram, list[Ngram]] = defaultdict(list)
+        for ngram in self.a:
+            self.children[ngram[:-1]].append(ngram)
+        self.discounts = {n: self.estimated_discounts(n) for n in range(1, order + 1)}
+        self.least = [(list(min_counts) or [1])[min(n, max(len(min_counts), 1)) - 1] for n in range(1, order + 1)]
+
+    def adjusted(self, ngram: Ngram) -> int:
+        if len(ngram) == self.order or ngram[0] == self.bos_id:
+            return self.seen[ngram]
+        return len(self.ids_before[ngram])
+
+    def estimated_discounts(self, length: int) -> list[float]:
+        n = Counter(a for ngram, a in self.a.items() if len(ngram) == length)
+        if n[1] == 0 or n[2] == 0 or n[3] == 0:
+            return [0.5, 1.0, 1.5]
+        y = n[1] / (n[1] + 2 * n[2])
+        found = [1 - 2 * y * n[2] / n[1], 2 - 3 * y * n[3] / n[2], 3 - 4 * y * n[4] / n[3]]
+        return found if min(found) > 0 else [0.5, 1.0, 1.5]
+
+    def is_kept(self, ngram: Ngram) -> bool:
+        return self.seen[ngram] >= self.least[len(ngram) - 1]
+
+    def discount(self, ngram: Ngram) -> float:
+        return self.discounts[len(ngram)][min(self.a[ngram], 3) - 1] if self.is_kept(ngram) else self.a[ngram]
+
+    def prob(self, word: int, context: Ngram) -> float:
+        """p(word | context), of which the last `order - 1` ids count."""
+        context = context[len(context) - min(self.order - 1, len(context)) :]
+        lower = self.prob(word, context[1:]) if context else 1 / len(self.predicted)
+        children = self.children.get(context, [])
+        if not children:
+            return lower
+        total = sum(self.a[child] for child in children)
+        gamma = sum(self.discount(child) for child in children) / total
+        ngram = (*context, word)
+        own = (self.a[ngram] - self.discount(ngram)) / total if ngram in self.a else 0.0
+        return own + gamma * lower
+
+    def log_probs(self, ids: Sequence[int]) -> list[float]:
+        """Score each id but the first after all that stand before it."""
+        return [math.log(self.prob(ids[i], tuple(ids[:i]))) for i in range(1, len(ids))]
