@@ -1,6 +1,7 @@
 """The options that all commands share which load a trained run."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqlab.cli.parser import Parser
@@ -8,16 +9,24 @@ from seqlab.world import ALONE, World
 
 if TYPE_CHECKING:
     from seqlab.inference import Run
+    from seqlab.inference.language_model import LanguageModel
 
 
-def add_inference_options(parser: Parser) -> None:
-    """Name the runs, and what they compute on."""
+def add_run_options(parser: Parser, precision: str) -> None:
+    """Name the runs, and what they compute on, with which precision unless the user says otherwise."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder; several are an ensemble")
     parser.add_argument(
         "--checkpoint", nargs="+", default=["best"], metavar="NAME", help="best (default), last or a step; several too"
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1 or auto (default)")
-    parser.add_argument("--precision", default="auto", metavar="NAME", help="bf16, fp32 or auto (default)")
+    parser.add_argument(
+        "--precision", default=precision, metavar="NAME", help=f"bf16, fp32 or auto (default: {precision})"
+    )
+
+
+def add_inference_options(parser: Parser) -> None:
+    """Name the runs of translators, and what they compute on."""
+    add_run_options(parser, precision="auto")
     parser.add_argument(
         "--engine", default="torch", metavar="NAME", help="torch (default), or ctranslate2: the run is exported once"
     )
@@ -37,12 +46,25 @@ def add_inference_options(parser: Parser) -> None:
     )
 
 
+def load_language_models(runs: Sequence[str], arguments: argparse.Namespace) -> "LanguageModel":
+    """Load language models; raises ValueError as `load_language_model` does."""
+    from seqlab.inference.language_model import load_language_model
+
+    if arguments.threads is not None:
+        import torch
+
+        if arguments.threads < 1:
+            raise ValueError(f"`threads` must be at least 1, but is {arguments.threads} instead.")
+        torch.set_num_threads(arguments.threads)
+    return load_language_model(runs, arguments.checkpoint, arguments.device, arguments.precision)
+
+
 def load_named_runs(arguments: argparse.Namespace, world: World = ALONE) -> "Run":
     """Load the runs that were named, to be used by all ranks together; raises ValueError as `seqlab.load` does."""
-    from seqlab.export.load import load
+    from seqlab.export.load import load_translator
 
     with world.main_first():  # which may have to export them
-        run = load(
+        run = load_translator(
             arguments.runs,
             arguments.checkpoint,
             world.device_name(arguments.device),

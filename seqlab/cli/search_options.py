@@ -1,21 +1,33 @@
-"""The fields of SearchConfig as options."""
+"""The fields of a config of `search/` as options."""
 
 import argparse
+from collections.abc import Container
 from dataclasses import asdict, fields
 from typing import Any
 
 from seqlab.cli.parser import Parser
 
 
+def add_fields(parser: Parser, title: str, config: type, known: Container[str] = ()) -> None:
+    """Add one option for each field of a config that is not `known` yet, with its docstring; a value stays text."""
+    group = parser.add_argument_group(title)
+    for name, field in config.__pydantic_fields__.items():  # type: ignore[attr-defined]
+        if name not in known:
+            text = f"{' '.join(field.description.split())} (default: {field.default})".replace("%", "%%")
+            group.add_argument(f"--{name}", metavar="VALUE", help=text)
+
+
+def given_fields(arguments: argparse.Namespace, config: type) -> dict[str, str]:
+    """Return the fields of a config that the command line gives, as text."""
+    given = {field.name: getattr(arguments, field.name) for field in fields(config)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def add_search_options(parser: Parser) -> None:
-    """Add one option for each field, with its docstring; a value stays text for pydantic to read."""
+    """Add the fields of SearchConfig."""
     from seqlab.search.config import SearchConfig
 
-    group = parser.add_argument_group("search")
-    described = SearchConfig.__pydantic_fields__  # type: ignore[attr-defined]
-    for name, field in described.items():
-        text = f"{' '.join(field.description.split())} (default: {field.default})".replace("%", "%%")
-        group.add_argument(f"--{name}", metavar="VALUE", help=text)
+    add_fields(parser, "search", SearchConfig)
 
 
 def search_values(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -23,5 +35,4 @@ def search_values(arguments: argparse.Namespace) -> dict[str, Any]:
     from seqlab.runs.validate import build
     from seqlab.search.config import SearchConfig
 
-    given = {field.name: getattr(arguments, field.name) for field in fields(SearchConfig)}
-    return asdict(build(SearchConfig, {name: value for name, value in given.items() if value is not None}))
+    return asdict(build(SearchConfig, given_fields(arguments, SearchConfig)))

@@ -1,10 +1,12 @@
 """What a model's log-probabilities say about a text, from sums over the corpus and never from a training loss.
 
-A target token is one id that the model had to predict: each piece of the tokenizer and the end of sentence, no padding.
-Two tokenizers cut one text into different numbers of tokens, so these numbers compare models with one tokenizer only.
+A token is one id that the model had to predict: each piece of the tokenizer and each end of line, no padding. Two
+tokenizers cut one text into different numbers of tokens, so figures per token compare models with one tokenizer only.
+Words and bytes are those of the text itself: figures per word and per byte compare any two models.
 """
 
 import math
+from dataclasses import dataclass
 
 
 def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
@@ -20,7 +22,77 @@ def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
 
 def perplexity_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
     """Return exp of the nats per target token: infinite where that is more than a float holds."""
+    return _exp(nll_per_tgt_token(nll, num_tgt_tokens))
+
+
+@dataclass(frozen=True)
+class TextLikelihood:
+    """How likely a model finds a text: sums over it, and what follows from them.
+
+    `nll` is None where no honest figure can be given; so is then all that follows from it.
+    """
+
+    nll: float | None
+    """In nats, over all tokens; for each unknown one, what its spelling costs is added."""
+    tokens: int
+    """Predicted ids, ends of line counted."""
+    words: int
+    """Runs of characters between whitespace, and ends of line, as a model of words predicts both."""
+    bytes: int
+    """Of the original text in UTF-8, ends of line counted where it has them."""
+    unknown: int
+    """Tokens that the vocabulary does not have."""
+    dropped_bytes: int
+    """How many bytes less than the original the normalised text has, which is what the model has seen."""
+
+    def __post_init__(self) -> None:
+        if min(self.tokens, self.words, self.bytes) < 1:
+            raise ValueError("A text without a token has no likelihood: it is empty.")
+
+    @property
+    def nats_per_token(self) -> float | None:
+        return None if self.nll is None else self.nll / self.tokens
+
+    @property
+    def perplexity(self) -> float | None:
+        """Per token of the model's own tokenizer."""
+        return None if self.nll is None else _exp(self.nll / self.tokens)
+
+    @property
+    def perplexity_per_word(self) -> float | None:
+        return None if self.nll is None else _exp(self.nll / self.words)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return None if self.nll is None else self.nll / math.log(2) / self.bytes
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Render for JSON; None is null."""
+        return {
+            "nats_per_token": self.nats_per_token,
+            "perplexity": self.perplexity,
+            "perplexity_per_word": self.perplexity_per_word,
+            "bits_per_byte": self.bits_per_byte,
+            "tokens": self.tokens,
+            "words": self.words,
+            "bytes": self.bytes,
+            "unknown": self.unknown,
+            "dropped_bytes": self.dropped_bytes,
+        }
+
+    def lines(self) -> list[str]:
+        """Render for people."""
+        rows = [
+            ("nats per token", self.nats_per_token, f"{self.tokens:,} tokens, ends of line counted"),
+            ("perplexity", self.perplexity, "per token"),
+            ("perplexity per word", self.perplexity_per_word, f"{self.words:,} words, ends of line counted"),
+            ("bits per byte", self.bits_per_byte, f"{self.bytes:,} bytes of the original text"),
+        ]
+        return [f"{name:<20} {'n/a' if value is None else f'{value:.4f}':>12}   {text}" for name, value, text in rows]
+
+
+def _exp(nats: float) -> float:
     try:
-        return math.exp(nll_per_tgt_token(nll, num_tgt_tokens))
+        return math.exp(nats)
     except OverflowError:
         return math.inf

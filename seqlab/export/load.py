@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from seqlab.durable import alone_in
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
@@ -10,7 +11,11 @@ from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.world import usable_cores
+
+if TYPE_CHECKING:
+    from seqlab.inference.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +23,39 @@ ENGINES = ("torch", "ctranslate2")
 
 
 def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+    **options: Any,
+) -> "Run | LanguageModel":
+    """Load a trained run: a translator, see `load_translator` for all arguments, or a language model.
+
+    A language model computes in fp32 unless `precision` says otherwise, and takes no further `options`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_translator`.
+    """
+    first = run if isinstance(run, str | Path) else next(iter(run), "")
+    if _kind_of(Path(first)) != "text":
+        return load_translator(run, checkpoint, device, precision, **options)
+    from seqlab.inference.language_model import load_language_model
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(f"{first} is a language model, for which there is no `{given[0]}`.")
+    return load_language_model(run, checkpoint, device, "fp32" if precision == "auto" else precision)
+
+
+def _kind_of(folder: Path) -> str:
+    """Tell what kind of data a run has learnt from; an exported folder, and what is no run, is for the translator."""
+    try:
+        return read_config(RunFolder(folder)).data.kind
+    except (OSError, ValueError):
+        return "parallel"
+
+
+def load_translator(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",

@@ -183,14 +183,20 @@ class NgramModel(nn.Module):
 
         The context of an id is what stands before it in its row.
         """
-        contexts = self._read(batch.tgt_in, self._empty(batch.tgt_in))[:, 1:]  # (B, T, order)
+        return self.score_on(batch, None)[0]
+
+    def score_on(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score rows that go on where those before them ended; give what the next ones go on from."""
+        before = self._empty(batch.tgt_in) if carry is None else carry["contexts"]
+        read = self._read(batch.tgt_in, before)
+        contexts = read[:, 1:]  # (B, T, order)
         ignored = batch.tgt_out == IGNORE
         ids = batch.tgt_out.masked_fill(ignored, self.eos_id)
         scores = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
         for length, (level, backoffs) in enumerate(zip(self.trie, self._backoffs(contexts), strict=True)):
             entries = level.find(contexts[..., length], ids)
             scores = torch.where(entries == NONE, scores, level.log_probs[entries] + backoffs)
-        return scores.masked_fill(ignored, 0.0)
+        return scores.masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
 
     def _empty(self, ids: Tensor) -> Tensor:
         """Make the contexts (B, order) of rows (B, T) before anything is read."""

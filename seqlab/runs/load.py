@@ -29,6 +29,11 @@ class LoadedRun:
     """Of the lines it was trained on; None where that was not noted."""
 
     @property
+    def context_limit(self) -> int | None:
+        """Tokens that a language model looks back on at most; None where it remembers all that it has read."""
+        return getattr(self.config.model, "max_length", None)
+
+    @property
     def max_length(self) -> int:
         """Tokens of the longest sequence that the model reads and writes; of models that have a limit."""
         assert not isinstance(self.config.model, NgramConfig), "an n-gram model reads on for ever"

@@ -1,0 +1,46 @@
+"""A text to score: its lines, and how many bytes it had before anything was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from seqlab.data.readers import iter_lines
+from seqlab.inference.lines import refuse_newlines
+
+
+@dataclass(frozen=True)
+class Text:
+    """Lines without their ends, and the size of the original."""
+
+    lines: Sequence[str]
+    num_bytes: int
+    """Of the original, ends of line counted where it has them."""
+    num_newlines: int
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> Text:
+        """Take lines that each end with a newline; raises ValueError where one holds a newline."""
+        refuse_newlines(lines, "lines")
+        return cls(lines, sum(len(line.encode("utf-8", "surrogatepass")) + 1 for line in lines), len(lines))
+
+    @classmethod
+    def read(cls, stream: Iterable[bytes], name: str) -> Text:
+        """Read a binary stream to its end.
+
+        Raises:
+            ValueError: it is empty, or as in `iter_lines`.
+        """
+        num_bytes = num_newlines = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal num_bytes, num_newlines
+            for raw in stream:
+                num_bytes += len(raw)
+                num_newlines += raw.endswith(b"\n")
+                yield raw
+
+        lines = list(iter_lines(counted(), name))
+        if not lines:
+            raise ValueError(f"{name} is empty: it holds no line to score.")
+        return cls(lines, num_bytes, num_newlines)

@@ -1,0 +1,163 @@
+"""How likely each token of a text is given what stands before: in blocks, by a sliding window, or given all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.inference.decode import evaluation_mode
+from seqlab.world import OnRows
+
+BATCH_TOKENS = 8192
+"""Tokens that are scored together unless the caller says otherwise."""
+CARRIED_TOKENS = 2048
+"""Tokens of one text that are read at once where the model's state goes on behind them."""
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What each token is predicted from: at most `context` tokens are read at once, and `stride` of them scored.
+
+    With a stride as large as the context these are blocks, which know nothing of what stands before but one token. A
+    context of None is everything before, for models that carry a state on.
+    """
+
+    context: int | None
+    stride: int
+
+    def __post_init__(self) -> None:
+        if self.context is not None:
+            if self.context < 1:
+                raise ValueError(f"`context` must be at least 1, but is {self.context} instead.")
+            if not 1 <= self.stride <= self.context:
+                raise ValueError(
+                    f"`stride` must be from 1 to `context` ({self.context}), but is {self.stride} instead."
+                )
+
+    def __str__(self) -> str:
+        if self.context is None:
+            return "each token given everything before it in its text"
+        if self.stride == self.context:
+            return f"blocks of {self.context} tokens, each of which begins without context"
+        return f"a sliding window of {self.context} tokens, of which the last {self.stride} are scored"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Parts of a text that are read at once; of each, the ids `starts` to `stops` are scored."""
+
+    contexts: Places  # (windows,): where reading begins
+    starts: Places
+    stops: Places
+    begins: NDArray[np.bool_]  # whether a document begins there
+
+    @classmethod
+    def over(cls, offsets: Places, context: int, stride: int) -> Windows:
+        """Cover documents, of which the i-th holds the ids offsets[i] to offsets[i + 1]."""
+        first, last = offsets[:-1], offsets[1:]
+        counts = -(-(last - first) // stride)
+        document = np.repeat(np.arange(len(first)), counts)
+        number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
+        starts = first[document] + number * stride
+        contexts = np.maximum(first[document], starts + stride - context)
+        return cls(contexts, starts, np.minimum(starts + stride, last[document]), contexts == first[document])
+
+    def batches(self, batch_tokens: int) -> Iterator[Places]:
+        """Yield the windows in groups of one length, so that nothing is padded."""
+        lengths = self.stops - self.contexts
+        order = np.argsort(lengths, kind="stable")
+        for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+            size = max(1, batch_tokens // max(1, int(lengths[same[0]]) if len(same) else 1))
+            for start in range(0, len(same), size):
+                yield same[start : start + size]
+
+    def batch(self, rows: Places, values: NDArray[Any], start_id: int) -> TextBatch:
+        """Read windows of one length into a batch."""
+        places = self.contexts[rows][:, None] + np.arange(int((self.stops - self.contexts)[rows[0]]))
+        tgt_out = values[places].astype(np.int64)
+        before = values[np.maximum(self.contexts[rows] - 1, 0)].astype(np.int64)
+        first = np.where(self.begins[rows], start_id, before)
+        tgt_in = np.concatenate([first[:, None], tgt_out[:, :-1]], axis=1)
+        tgt_out[places < self.starts[rows][:, None]] = IGNORE
+        num_tokens = int((tgt_out != IGNORE).sum())
+        return TextBatch(torch.from_numpy(tgt_in), torch.from_numpy(tgt_out), torch.from_numpy(rows), num_tokens)
+
+
+@torch.inference_mode()
+def score_text(
+    models: Sequence[Any],
+    values: NDArray[Any],
+    offsets: Places,
+    reading: Reading,
+    *,
+    start_id: int,
+    batch_tokens: int = BATCH_TOKENS,
+    device: torch.device | str = "cpu",
+    progress: OnRows | None = None,
+) -> NDArray[np.float64]:
+    """Give the log-probability in nats of each id; batches change no score.
+
+    Args:
+        models: one `Scorer` over text, or an ensemble, on `device`: their probabilities are averaged token by token.
+        values: the ids of all documents end to end.
+        offsets: where each document begins, and where the last one ends.
+        reading: what each id is predicted from.
+        start_id: what is read before the first id of a document.
+        batch_tokens: tokens that are scored together: memory and speed.
+        device: where the models are.
+        progress: called after each batch with how many tokens are done.
+    """
+    log_probs = np.zeros(len(values))
+    if reading.context is None:
+        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+            members = [_carried(model, values[start:stop], start_id, device, progress) for model in models]
+            log_probs[start:stop] = _mean(members)
+        return log_probs
+    windows = Windows.over(offsets, reading.context, reading.stride)
+    for rows in windows.batches(batch_tokens):
+        batch = windows.batch(rows, values, start_id).to(device)
+        found = _mean([_scores(model, batch) for model in models])
+        scored = (batch.tgt_out != IGNORE).cpu().numpy()
+        places = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
+        log_probs[places[scored]] = found[scored]
+        if progress is not None:
+            progress(int(scored.sum()))
+    return log_probs
+
+
+def _scores(model: Any, batch: TextBatch) -> NDArray[np.float64]:
+    with evaluation_mode(model):
+        scores: NDArray[np.float64] = model.score(batch).double().cpu().numpy()
+    return scores
+
+
+def _carried(
+    model: Any, values: NDArray[Any], start_id: int, device: torch.device | str, progress: OnRows | None
+) -> NDArray[np.float64]:
+    """Score one document from its first to its last id, with what the model remembers of all before."""
+    ids = np.concatenate([[start_id], values.astype(np.int64)])
+    parts, carry = [], None
+    with evaluation_mode(model):
+        for start in range(0, len(values), CARRIED_TOKENS):
+            part = torch.from_numpy(ids[start : start + CARRIED_TOKENS + 1])[None]
+            batch = TextBatch(part[:, :-1], part[:, 1:], torch.zeros(1, dtype=torch.int64), part.size(1) - 1)
+            scores, carry = model.score_on(batch.to(device), carry)
+            parts.append(scores[0].double().cpu().numpy())
+            if progress is not None:
+                progress(batch.num_tgt_tokens)
+    return np.concatenate(parts)
+
+
+def _mean(members: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Average probabilities, given and returned as their logarithms."""
+    if len(members) == 1:
+        return members[0]
+    return np.asarray(np.logaddexp.reduce(members, axis=0) - np.log(len(members)))
