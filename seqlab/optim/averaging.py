@@ -1,6 +1,6 @@
-"""Averages of weights: over the last checkpoints, and exponentially over steps."""
+"""Averages of weights: over the last checkpoints, exponentially over steps, and over all steps from one on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,3 +38,27 @@ class MovingAverage:
         """Move towards the weights after update number `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.weights.values()), [weights[name] for name in self.weights], 1 - decay)
+
+
+class RunningMean:
+    """The mean of the weights after each update from a certain one on (Polyak & Juditsky 1992)."""
+
+    def __init__(self, weights: Mapping[str, Tensor], first_step: int) -> None:
+        """Begin with the weights that update number `first_step` starts from, which do not count."""
+        self.first_step = first_step
+        self.weights = {name: value.detach().clone() for name, value in weights.items()}
+
+    @torch.no_grad()
+    def update(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Take in the weights after update number `step`."""
+        share = 1 / (step - self.first_step + 1)
+        torch._foreach_lerp_(list(self.weights.values()), [weights[name] for name in self.weights], share)
+
+
+def is_stalled(losses: Sequence[float], patience: int) -> bool:
+    """Tell whether the last of some validation losses is above the best of those more than `patience` before it.
+
+    The non-monotonic trigger of Merity et al. 2018 (arXiv:1708.02182, algorithm 1).
+    """
+    earlier = losses[: -1 - patience]
+    return bool(earlier) and losses[-1] > min(earlier)

@@ -129,7 +129,12 @@ class OptimConfig:
     """How the learning rate changes with the step."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """The gradient of the loss per unit is scaled down to this norm where it is larger; null leaves it."""
+    max_grad_value: Annotated[float, Field(gt=0)] | None = None
+    """Each element of the gradient of the loss per unit is cut off at plus and minus this; null leaves it."""
     average_last: Annotated[int, Field(ge=0)] = 0
     """Average the weights of this many last checkpoints (taken every `training.save_every` steps); 0 is off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of an exponential moving average of the weights; 0 is off."""
+    average_trigger: Annotated[int, Field(ge=0)] = 0
+    """Average the weights of all further steps once the validation loss is above the best of those that lie more than
+    this many validations back: the trigger of NT-ASGD (Merity et al. 2018), 5 there; 0 is off."""

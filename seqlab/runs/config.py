@@ -76,10 +76,11 @@ class Config:
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        if self.optim.average_last and self.optim.ema_decay:
+        averages = {name: getattr(self.optim, name) for name in ("average_last", "ema_decay", "average_trigger")}
+        chosen = [f"`optim.{name}` ({value})" for name, value in averages.items() if value]
+        if len(chosen) > 1:
             raise ValueError(
-                f"`optim.average_last` ({self.optim.average_last}) and `optim.ema_decay` ({self.optim.ema_decay}) are "
-                "two averages of the weights, but one is used: set one of them to 0."
+                f"{' and '.join(chosen)} are two averages of the weights, but one is used: set one of them to 0."
             )
         self._check_kind()
         metric = DEFAULT_METRICS[self.data.kind]

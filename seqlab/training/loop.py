@@ -92,6 +92,7 @@ def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
             StepContext(step),
             _learning_rate(run),
             config.optim.max_grad_norm,
+            config.optim.max_grad_value,
         )
     if run.moving_average is not None:
         run.moving_average.update(run.weights(), step)
@@ -144,6 +145,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
     figures = {"nll_per_tgt_token": found.nll, **found.scores}
+    run.begin_average_if_stalled()
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
     bar.show_validation(figures, is_best)
     return weights

@@ -11,7 +11,7 @@ from seqlab.data.step import Position
 from seqlab.host_memory import release_heap
 from seqlab.models import Model
 from seqlab.objectives import Objective
-from seqlab.optim.averaging import MovingAverage, mean_of_weights
+from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 from seqlab.runs.checkpoint import (
     AVERAGED,
     STATE,
@@ -47,6 +47,10 @@ class Progress:
     best: list[tuple[float, float, int]] = field(default_factory=list)
     """(score, nll, step) of the best validations, best first: the higher score, of equal ones the lower nll."""
     validations_since_best: int = 0
+    valid_nlls: list[float] = field(default_factory=list)
+    """Of all validations."""
+    average_from: int | None = None
+    """The step from which on the weights are averaged, where a stall has begun it."""
     minutes: float = 0.0
     """Time spent in training, over all parts of an interrupted run."""
 
@@ -55,6 +59,7 @@ class Progress:
 
         Early scores are often equal (a BLEU of 0), so that the loss decides between them.
         """
+        self.valid_nlls.append(nll)
         ranked = sorted([*self.best, (score, nll, self.step)], key=lambda entry: (-entry[0], entry[1], entry[2]))
         is_best = ranked[0][2] == self.step
         self.best = ranked[:keep]
@@ -81,6 +86,8 @@ class Progress:
             position=None if position is None else Position(**position),
             best=[(score, nll, step) for score, nll, step in values["best"]],
             validations_since_best=values["validations_since_best"],
+            valid_nlls=values.get("valid_nlls", []),
+            average_from=values.get("average_from"),
             minutes=values["minutes"],
         )
 
@@ -102,7 +109,7 @@ class TrainingRun:
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer
     journal: Journal
-    moving_average: MovingAverage | None = None
+    moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
     figures: Figures = field(default_factory=Figures)
 
@@ -118,6 +125,14 @@ class TrainingRun:
             earlier = (self._read_weights(step) for step in self._averaged_steps())
             return mean_of_weights(chain(earlier, [weights]))
         return weights
+
+    def begin_average_if_stalled(self) -> None:
+        """Average the weights from here on where the config asks for it once the validation loss stalls."""
+        trigger, progress = self.config.optim.average_trigger, self.progress
+        if trigger and progress.average_from is None and is_stalled(progress.valid_nlls, trigger):
+            progress.average_from = progress.step
+            self.moving_average = RunningMean(self.weights(), progress.step)
+            self.journal.write("event", step=progress.step, event="averaging begins")
 
     def _assembled(self, value: Tensor) -> Tensor:
         """Give a tensor whole; one that was divided on the CPU, as the device may not have room for all of them."""
@@ -164,6 +179,8 @@ class TrainingRun:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
+        if self.progress.average_from is not None:
+            self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
             average = self.moving_average.weights
             for name, value in divided(read_tensors(checkpoint, AVERAGED), average).items():

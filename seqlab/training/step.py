@@ -34,6 +34,7 @@ def update(
     context: StepContext,
     lr: float,
     max_grad_norm: float | None,
+    max_grad_value: float | None = None,
 ) -> Update:
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
@@ -52,6 +53,8 @@ def update(
         raise NonFiniteUpdate(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
     if max_grad_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
+    if max_grad_value is not None:
+        nn.utils.clip_grad_value_(parameters, max_grad_value)
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.optim.averaging import MovingAverage, mean_of_weights
+from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 
 
 def weights(seed: int) -> dict[str, Tensor]:
@@ -48,3 +48,31 @@ def test_moving_average(decay: float) -> None:
         for name, value in average.weights.items():
             np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-4, atol=1e-6)
     assert all(torch.equal(start[name], value) for name, value in weights(0).items())  # a copy was averaged
+
+
+def test_running_mean_is_the_mean_of_what_came_after_it_began() -> None:
+    average = RunningMean(weights(0), first_step=7)
+    assert all(torch.equal(average.weights[name], value) for name, value in weights(0).items())
+    members = [weights(seed) for seed in range(1, 6)]
+    for step, member in enumerate(members, start=7):
+        average.update(member, step)
+    for name, value in average.weights.items():
+        expected = np.mean([member[name].double().numpy() for member in members], axis=0)
+        np.testing.assert_allclose(value.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "stalled"),
+    [
+        ([3.0], 2, False),
+        ([3.0, 3.5, 3.5], 2, False),  # nothing lies more than two back
+        ([3.0, 3.5, 3.5, 3.1], 2, True),
+        ([3.0, 2.0, 2.5, 2.9], 2, False),  # above 2.0, but that is too recent
+        ([3.0, 2.0, 2.5, 2.9, 2.1], 2, True),
+        ([3.0, 2.9, 2.8, 2.7, 2.6], 1, False),
+    ],
+)
+def test_a_loss_is_stalled_when_it_is_above_the_best_of_long_ago(
+    losses: list[float], patience: int, stalled: bool
+) -> None:
+    assert is_stalled(losses, patience) == stalled

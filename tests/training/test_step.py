@@ -73,6 +73,7 @@ def run(
     objective: Objective | None = None,
     optimizer: OptimizerConfig = SGD,
     max_grad_norm: float | None = 0.5,
+    max_grad_value: float | None = None,
 ) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
     """Train a model without dropout for 20 steps of 8 pairs; return updates, weights, and weight norms moved."""
     model = make_model()
@@ -83,7 +84,8 @@ def run(
     for step in range(STEPS):
         before = weights_of(model)
         batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
-        updates.append(update(accumulator, built, split(batch), StepContext(step), optimizer.lr, max_grad_norm))
+        limits = max_grad_norm, max_grad_value
+        updates.append(update(accumulator, built, split(batch), StepContext(step), optimizer.lr, *limits))
         weights.append(weights_of(model))
         moves.append(norm({name: value - before[name] for name, value in weights[-1].items()}))
     return updates, weights, moves
@@ -141,10 +143,14 @@ def test_the_same_cut_is_bitwise_the_same() -> None:
     assert run(SPLITS["2x4"])[0] == run(SPLITS["2x4"])[0]
 
 
-@pytest.mark.parametrize("max_grad_norm", [None, 0.1, 1e3])
+@pytest.mark.parametrize(
+    ("max_grad_norm", "max_grad_value"), [(None, None), (0.1, None), (1e3, None), (None, 1e-3), (0.1, 2e-3)]
+)
 @pytest.mark.parametrize("optimizer", [SgdConfig(lr=0.1), AdamConfig(lr=0.01, eps=1e-3)])
-def test_a_step_is_that_of_torch_on_one_batch(optimizer: OptimizerConfig, max_grad_norm: float | None) -> None:
-    """Mean loss, backward, `clip_grad_norm_`, step: over micro-steps of unequal size the same."""
+def test_a_step_is_that_of_torch_on_one_batch(
+    optimizer: OptimizerConfig, max_grad_norm: float | None, max_grad_value: float | None
+) -> None:
+    """Mean loss, backward, `clip_grad_norm_`, `clip_grad_value_`, step: over micro-steps of unequal size the same."""
     model = make_model()
     theirs = build_optimizer(optimizer, model.parameters())
     clipped = []
@@ -159,10 +165,13 @@ def test_a_step_is_that_of_torch_on_one_batch(optimizer: OptimizerConfig, max_gr
         loss.backward()
         found = nn.utils.clip_grad_norm_(model.parameters(), float("inf") if max_grad_norm is None else max_grad_norm)
         clipped.append(max_grad_norm is not None and float(found) > max_grad_norm)
+        if max_grad_value is not None:
+            nn.utils.clip_grad_value_(model.parameters(), max_grad_value)
         theirs.step()
         expected.append((float(loss.detach()), float(found)))
     assert all(clipped) == any(clipped) == (max_grad_norm == 0.1)
-    updates, weights, moves = run(SPLITS["1+7"], optimizer=optimizer, max_grad_norm=max_grad_norm)
+    limits = {"max_grad_norm": max_grad_norm, "max_grad_value": max_grad_value}
+    updates, weights, moves = run(SPLITS["1+7"], optimizer=optimizer, **limits)
     for ours, (loss_per_token, grad_norm) in zip(updates, expected, strict=True):
         assert ours.total / ours.count == pytest.approx(loss_per_token, rel=2e-5)
         assert ours.grad_norm == pytest.approx(grad_norm, rel=1e-3)
