@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.parser import Parser
 from seqlab.world import ALONE, World
@@ -59,8 +59,11 @@ def load_language_models(runs: Sequence[str], arguments: argparse.Namespace) -> 
     return load_language_model(runs, arguments.checkpoint, arguments.device, arguments.precision)
 
 
-def load_named_runs(arguments: argparse.Namespace, world: World = ALONE) -> "Run":
-    """Load the runs that were named, to be used by all ranks together; raises ValueError as `seqlab.load` does."""
+def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **fusion: Any) -> "Run":
+    """Load the translators that were named, to be used by all ranks together, perhaps with a language model.
+
+    Raises ValueError as `seqlab.load` does.
+    """
     from seqlab.export.load import load_translator
 
     with world.main_first():  # which may have to export them
@@ -73,5 +76,6 @@ def load_named_runs(arguments: argparse.Namespace, world: World = ALONE) -> "Run
             quantization=arguments.quantization,
             threads=world.threads() if arguments.threads is None else arguments.threads,
             processes=1 if arguments.processes is None and not world.is_alone else arguments.processes,
+            **fusion,
         )
     return run if world.is_alone else run.shared(world)

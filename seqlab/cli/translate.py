@@ -36,6 +36,8 @@ def make_parser() -> Parser:
     parser.add_argument("--input", metavar="FILE", help="text to translate (default: standard input)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     parser.add_argument("--prefix", metavar="FILE", help="for each line, what its translations must begin with")
+    parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
+    parser.add_argument("--lm_weight", type=float, metavar="W", help="of its log-probabilities (default: 0.1)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line: all hypotheses and their scores")
     parser.add_argument(
         "--buffer_lines", type=int, metavar="N", help=f"lines in a block (default: {BUFFER_LINES}; 1 on a terminal)"
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("more than one hypothesis per line needs --json")
         if arguments.batch_tokens is not None:
             options["batch_tokens"] = arguments.batch_tokens
-        trained = load_named_runs(arguments, world)
+        trained = load_named_runs(arguments, world, lm=arguments.lm, lm_weight=arguments.lm_weight)
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None
         with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.text import SentencePieceBpeConfig, SentencePieceUnigramConfig, TokenizerConfig
+from seqlab.text import SavedConfig, SentencePieceBpeConfig, SentencePieceUnigramConfig, TokenizerConfig
 
 
 def _as_list(value: Any) -> Any:
@@ -55,6 +55,13 @@ class ParallelConfig:
     test_tgt: PathSpecs = Field(default_factory=list)
     """Target sides of the test sets, in the same order."""
 
+    vectors_src: str | None = None
+    """File of word vectors that the source embeddings start from, as word2vec or GloVe write it, text or binary, plain
+    or .gz; they are scaled to the size of the random start, which tokens without a vector keep."""
+
+    vectors_tgt: str | None = None
+    """File of word vectors that the target embeddings start from."""
+
     tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
     """How text becomes ids."""
 
@@ -99,6 +106,11 @@ class ParallelConfig:
         valid = [spec for spec in (self.valid_src, self.valid_tgt) if spec is not None]
         return [*self.train_src, *self.train_tgt, *self.test_src, *self.test_tgt, *valid]
 
+    def vector_files(self) -> dict[str, str]:
+        """Return the files of word vectors by side."""
+        files = {"src": self.vectors_src, "tgt": self.vectors_tgt}
+        return {side: file for side, file in files.items() if file is not None}
+
     @model_validator(mode="after")
     def _check(self) -> ParallelConfig:
         for split in ("train", "test"):
@@ -118,7 +130,7 @@ class ParallelConfig:
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
         if self.subword_sampling > 0 and not isinstance(
-            self.tokenizer, SentencePieceBpeConfig | SentencePieceUnigramConfig
+            self.tokenizer, SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
         ):
             raise ValueError(
                 f"`subword_sampling` must be 0 for a `{self.tokenizer.kind}` tokenizer, which always cuts a line in "
@@ -160,12 +172,21 @@ class TextConfig:
     a step, each with the state that the block before it left behind (truncated backpropagation through time; for
     recurrent models)."""
 
+    mask_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the tokens that a masked model is to fill in, from what stands on both sides of them: 0.15 in BERT
+    (Devlin et al. 2019). 0 is for models that predict every token from those before it."""
+
+    vectors: str | None = None
+    """File of word vectors that the embeddings start from, as word2vec or GloVe write it, text or binary, plain or .gz;
+    they are scaled to the size of the random start, which tokens without a vector keep."""
+
     packing: bool = False
     """Whether lines are put one behind the other into rows of `block_length`, none of which sees another, instead of
     being padded to the longest of their micro-step: for lines of very different lengths."""
 
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
-    """Predicted tokens per step, over all ranks: the average, as steps are whole blocks or lines."""
+    """Predicted tokens per step, of masked text those that are read, over all ranks: the average, as steps are whole
+    blocks or lines."""
 
     micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
     """Padded tokens per micro-step at most; a longer block is one of its own. Memory and speed depend on it."""
@@ -188,6 +209,10 @@ class TextConfig:
         """Return the path specs of all corpora."""
         return [*self.train, *self.valid]
 
+    def vector_files(self) -> dict[str, str]:
+        """Return the file of word vectors, under the side that text stands on, that of a target."""
+        return {} if self.vectors is None else {"tgt": self.vectors}
+
     @model_validator(mode="after")
     def _check(self) -> TextConfig:
         if self.order == "contiguous" and self.documents != "continuous":
@@ -197,6 +222,9 @@ class TextConfig:
             )
         if self.packing and self.documents != "lines":
             raise ValueError("`packing` is for `documents: lines`: a continuous text has no lines to pack.")
+        if self.mask_share and (self.packing or self.order == "contiguous"):
+            name = "packing: true" if self.packing else "order: contiguous"
+            raise ValueError(f"`{name}` is for text that is read from left to right: with `mask_share` leave it out.")
         return self
 
 

@@ -65,6 +65,8 @@ def load_translator(
     quantization: str | None = None,
     threads: int | None = None,
     processes: int | None = 1,
+    lm: str | Path | None = None,
+    lm_weight: float | None = None,
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
 
@@ -82,6 +84,9 @@ def load_translator(
         processes: of torch on the CPU, forked processes that many lines are divided among, of one thread each: faster
             than as many threads. None takes one for each thread, eight at most. Forking a program that runs threads of
             its own is not safe.
+        lm: of torch, the run of a language model over the same target vocabulary, which decides with the translator
+            (shallow fusion).
+        lm_weight: of its log-probabilities; 0.1 unless given.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -92,8 +97,13 @@ def load_translator(
         raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
     if engine not in ENGINES:
         raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, but is `{engine}` instead.")
+    if lm is None and lm_weight is not None:
+        raise ValueError("`lm_weight` needs a language model, `lm`.")
     if engine == "torch":
-        return _load_torch(run, checkpoint, device, precision, quantization, threads, processes)
+        fusion = {} if lm is None else {"lm": lm, "lm_weight": 0.1 if lm_weight is None else lm_weight}
+        return _load_torch(run, checkpoint, device, precision, quantization, threads, processes, **fusion)
+    if lm is not None:
+        raise ValueError("`lm` is an option of torch: CTranslate2 decodes with the translator alone.")
     if precision != "auto":
         raise ValueError(f"`precision` ({precision}) is an option of torch: CTranslate2 takes `quantization`.")
     if processes not in (None, 1):
@@ -109,6 +119,7 @@ def _load_torch(
     quantization: str | None,
     threads: int | None,
     processes: int | None,
+    **fusion: Any,
 ) -> Run:
     import torch
 
@@ -118,7 +129,7 @@ def _load_torch(
         raise ValueError(f"`quantization` ({quantization}) is an option of CTranslate2: torch takes `precision`.")
     if threads is not None:
         torch.set_num_threads(threads)
-    return load_with_torch(run, checkpoint, device, precision, processes)
+    return load_with_torch(run, checkpoint, device, precision, processes, **fusion)
 
 
 def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import torch
 
+from seqlab.data.batch import prompts
+from seqlab.data.config import TextConfig
+from seqlab.data.text_sampler import start_id
 from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
@@ -17,6 +20,7 @@ from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
+from seqlab.search.fusion import Fusion
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 from seqlab.world import OnRows
@@ -45,6 +49,27 @@ class TorchEngine:
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
         self.model: Stepper = first.model if len(members) == 1 else Ensemble([member.model for member in members])
+
+    def fuse(self, lm: LoadedRun, weight: float, dtype: torch.dtype) -> None:
+        """Search with `weight` times a language model's log-probabilities added (see `Fusion`); scores are such sums.
+
+        Raises:
+            ValueError: it has another vocabulary than the translations, or the weight is not above 0.
+        """
+        data = lm.config.data
+        if not isinstance(data, TextConfig) or _vocabulary(lm.tgt_tokenizer) != _vocabulary(self.tokenizer):
+            raise ValueError(
+                f"{lm.folder.path} and {self.members[0].folder.path} have different vocabularies: train the language "
+                "model with the translator's tokenizer (`data.tokenizer.kind: saved`)."
+            )
+        cast_products(lm.model, dtype)
+        first = start_id(data, self.tokenizer)
+        self.model = Fusion(
+            self.model,
+            lm.model.to(self.device),
+            weight=weight,
+            start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
+        )
 
     def decode(
         self,
@@ -112,6 +137,8 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     processes: int | None = 1,
+    lm: str | Path | None = None,
+    lm_weight: float = 0.1,
 ) -> Run:
     """Load a trained run for inference; several runs or checkpoints become an ensemble.
 
@@ -124,6 +151,8 @@ def load(
         precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
         processes: forked processes that many rows are divided among, on the CPU, of one thread each; None takes one for
             each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
+        lm: the run of a language model over the same target vocabulary, which decides with the translator.
+        lm_weight: of its log-probabilities.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -139,6 +168,8 @@ def load(
     dtype = choose_dtype(precision, chosen)
     members = [load_run(path, step, kind="parallel") for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
+    if lm is not None:
+        engine.fuse(load_run(lm, kind="text"), lm_weight, dtype)
     trained = Run(
         engine,
         members[0].src_tokenizer,

@@ -5,19 +5,27 @@ from typing import Annotated
 from pydantic import Field
 
 from seqlab.models.ngram import NgramConfig, NgramModel
+from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 
-ModelConfig = Annotated[TransformerConfig | TransformerLmConfig | NgramConfig, Field(discriminator="family")]
-LanguageModel = TransformerLm | NgramModel
+ModelConfig = Annotated[
+    TransformerConfig | TransformerLmConfig | RnnLmConfig | LstmLmConfig | GruLmConfig | NgramConfig,
+    Field(discriminator="family"),
+]
+LanguageModel = TransformerLm | RecurrentLm | NgramModel
 Model = Transformer | LanguageModel
 
 __all__ = [
+    "GruLmConfig",
     "LanguageModel",
+    "LstmLmConfig",
     "Model",
     "ModelConfig",
     "NgramConfig",
     "NgramModel",
+    "RecurrentLm",
+    "RnnLmConfig",
     "Transformer",
     "TransformerConfig",
     "TransformerLm",

@@ -113,7 +113,7 @@ class Stepper(Protocol):
 
 
 class CarryingScorer(Protocol):
-    """A model of text whose state can be carried from one batch to the next, without a limit to how far it looks back."""
+    """A model of text whose state can be carried from one batch to the next: it looks back without a limit."""
 
     def score_on(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T) log-probabilities in nats of rows that go on where those before them ended, and what is carried on."""

@@ -14,6 +14,12 @@ class CrossEntropyConfig:
     """Which objective this is."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target's probability that is spread uniformly over the vocabulary."""
+    activation_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Of recurrent models: weight of the mean square of what the last layer gives, after its dropout, at each token
+    (the alpha of AWD-LSTM, Merity et al. 2018)."""
+    slowness_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Of recurrent models: weight of the mean square of how much that changes from one token to the next, before its
+    dropout (the beta of AWD-LSTM)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))

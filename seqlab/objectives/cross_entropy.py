@@ -1,6 +1,8 @@
-"""Cross entropy with teacher forcing and label smoothing (Szegedy et al. 2016)."""
+"""Cross entropy with teacher forcing and label smoothing (Szegedy et al. 2016), and penalties on activations."""
 
 from typing import Any
+
+from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Batch
 from seqlab.models.interfaces import DecoderOutput
@@ -15,10 +17,22 @@ class CrossEntropy:
         self.config = config
 
     def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
-        """Unit: target tokens. Logs: `nll`, the unsmoothed loss."""
+        """Unit: target tokens. Logs: `nll`, the unsmoothed loss, and `penalty` where there is one."""
         assert batch.tgt_out is not None, "cross entropy needs a target"
         output: DecoderOutput = model(batch) if context.carry is None else model(batch, context.carry)
         predicted = batch.tgt_out != IGNORE
         targets = batch.tgt_out[predicted]
         total, nll = output.projection.cross_entropy(output.hidden[predicted], targets, self.config.label_smoothing)
-        return Loss(total, total.new_tensor(targets.numel()), {"nll": nll}, output.carry)
+        logs = {"nll": nll}
+        if self.config.activation_penalty or self.config.slowness_penalty:
+            penalty = self._penalty(output, predicted)
+            total, logs["penalty"] = total + penalty, penalty.detach()
+        return Loss(total, total.new_tensor(targets.numel()), logs, output.carry)
+
+    def _penalty(self, output: DecoderOutput, predicted: Tensor) -> Tensor:
+        """Sum over the tokens (B, T) that are predicted what activation regularisation costs (Merity et al. 2017)."""
+        assert output.undropped is not None, "the config asks for these of recurrent models only"
+        dropped, undropped = output.hidden.float(), output.undropped.float()
+        size = dropped.square().mean(-1)[predicted].sum()
+        changes = (undropped[:, 1:] - undropped[:, :-1]).square().mean(-1)[predicted[:, 1:]].sum()
+        return self.config.activation_penalty * size + self.config.slowness_penalty * changes

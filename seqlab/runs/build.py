@@ -1,6 +1,16 @@
 """Configs to objects."""
 
-from seqlab.models import Model, ModelConfig, NgramConfig, NgramModel, Transformer, TransformerConfig, TransformerLm
+from seqlab.models import (
+    Model,
+    ModelConfig,
+    NgramConfig,
+    NgramModel,
+    RecurrentLm,
+    Transformer,
+    TransformerConfig,
+    TransformerLm,
+    TransformerLmConfig,
+)
 from seqlab.text import Tokenizer
 
 
@@ -17,4 +27,6 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
         )
     if isinstance(config, NgramConfig):
         return NgramModel(config, vocab_size, pad_id=tgt_tokenizer.pad_id, bos_id=bos_id, eos_id=eos_id)
-    return TransformerLm(config, vocab_size, eos_id)
+    if isinstance(config, TransformerLmConfig):
+        return TransformerLm(config, vocab_size, eos_id)
+    return RecurrentLm(config, vocab_size, eos_id)

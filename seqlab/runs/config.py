@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
-from seqlab.models import ModelConfig, NgramConfig, TransformerConfig
+from seqlab.models import GruLmConfig, LstmLmConfig, ModelConfig, NgramConfig, RnnLmConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -104,6 +104,18 @@ class Config:
                 "text` does not have: leave it out, or set `nll`."
             )
         self.model.check_data(self.data)
+        penalised = isinstance(self.objective, CrossEntropyConfig) and (
+            self.objective.activation_penalty or self.objective.slowness_penalty
+        )
+        if penalised and not isinstance(self.model, RnnLmConfig | LstmLmConfig | GruLmConfig):
+            raise ValueError(
+                f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
+                f"`model.family: {family}`: set them to 0."
+            )
+        if isinstance(self.data, TextConfig) and not isinstance(self.objective, CrossEntropyConfig):
+            raise ValueError(
+                f"`objective.family: {self.objective.family}` is for `data.kind: parallel`: choose `cross_entropy`."
+            )
         is_counted = isinstance(self.model, NgramConfig)
         if is_counted and (self.optim, self.objective) != (OptimConfig(), CrossEntropyConfig()):
             raise ValueError(
@@ -130,6 +142,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.threads",
         "training.parallel",
         "data.prefetch_steps",
+        "data.tokenizer.folder",
     }
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""

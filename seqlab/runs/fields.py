@@ -135,7 +135,7 @@ def type_name(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(str, arguments))
-    if origin is list:
+    if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
         return f"list of {type_name(arguments[0])}"
     if origin is tuple:
         return f"[{', '.join(map(type_name, arguments))}]"

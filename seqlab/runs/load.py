@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import Model, NgramConfig, NgramModel
+from seqlab.models import Model, NgramModel
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -31,13 +31,15 @@ class LoadedRun:
     @property
     def context_limit(self) -> int | None:
         """Tokens that a language model looks back on at most; None where it remembers all that it has read."""
-        return getattr(self.config.model, "max_length", None)
+        limit: int | None = getattr(self.config.model, "max_length", None)
+        return limit
 
     @property
     def max_length(self) -> int:
         """Tokens of the longest sequence that the model reads and writes; of models that have a limit."""
-        assert not isinstance(self.config.model, NgramConfig), "an n-gram model reads on for ever"
-        return self.config.model.max_length
+        limit = self.context_limit
+        assert limit is not None, "only language models read on for ever"
+        return limit
 
 
 def read_config(folder: RunFolder) -> Config:

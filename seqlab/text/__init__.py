@@ -7,6 +7,7 @@ kind promises about Unicode and whitespace is written in `seqlab.text.normalizat
 from seqlab.text.config import (
     BpeConfig,
     CharactersConfig,
+    SavedConfig,
     SentencePieceBpeConfig,
     SentencePieceUnigramConfig,
     TokenizerConfig,
@@ -20,6 +21,7 @@ __all__ = [
     "BpeConfig",
     "CharactersConfig",
     "FlatIds",
+    "SavedConfig",
     "SentencePieceBpeConfig",
     "SentencePieceUnigramConfig",
     "Tokenizer",

@@ -86,7 +86,19 @@ class WordsConfig(_VocabularyConfig):
     """Which tokenizer this is."""
 
 
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class SavedConfig:
+    """A tokenizer that exists already, so that models share a vocabulary: in ensembles, and in shallow fusion."""
+
+    kind: Literal["saved"] = "saved"
+    """Which tokenizer this is."""
+
+    folder: str = "tokenizer"
+    """Where it lies: in a run's folder `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""
+
+
 TokenizerConfig = Annotated[
-    SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig,
+    SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig | SavedConfig,
     Field(discriminator="kind"),
 ]
+LearntConfig = SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from seqlab.durable import write_bytes, write_json
 from seqlab.text.byte_level import ByteLevelBpe
 from seqlab.text.config import (
     BpeConfig,
     CharactersConfig,
+    LearntConfig,
+    SavedConfig,
     SentencePieceBpeConfig,
     SentencePieceUnigramConfig,
     TokenizerConfig,
@@ -31,7 +33,7 @@ DESCRIPTION = "tokenizer.json"
 MODEL = "tokenizer.model"
 FORMAT_VERSION = 1
 
-_CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
+_CONFIG: TypeAdapter[LearntConfig] = TypeAdapter(Annotated[LearntConfig, Field(discriminator="kind")])
 
 
 class Segmenter(Protocol):
@@ -52,7 +54,7 @@ class Segmenter(Protocol):
 class TrainedTokenizer:
     """A `Tokenizer` of any kind: what is the same for all of them, around the segmenter of one."""
 
-    config: TokenizerConfig
+    config: LearntConfig
     segmenter: Segmenter
 
     pad_id: ClassVar[int] = PAD_ID
@@ -149,8 +151,11 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     `max_train_lines` lines in memory and the other kinds only the distinct items with their counts.
 
     `vocab_size` is an upper limit: a text that supports fewer ids gets fewer. Raises ValueError for a text without a
-    visible character, and where `vocab_size` has no room for the text's characters.
+    visible character, and where `vocab_size` has no room for the text's characters. With `SavedConfig` nothing is
+    learnt nor read.
     """
+    if isinstance(config, SavedConfig):
+        return load_tokenizer(Path(config.folder))
     visible = (line for line in (_normalize(line, config) for line in lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
@@ -179,7 +184,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return _rebuild(config, content)
 
 
-def _rebuild(config: TokenizerConfig, content: bytes) -> TrainedTokenizer:
+def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
     return TrainedTokenizer(config, _load_segmenter(config, content))
 
 
@@ -188,12 +193,12 @@ def tokenizer_sha256(folder: Path) -> str:
     return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
 
 
-def _normalize(line: str, config: TokenizerConfig) -> str:
+def _normalize(line: str, config: LearntConfig) -> str:
     line = normalize(line, config.normalization)
     return " ".join(line.split()) if isinstance(config, WordsConfig) else line
 
 
-def _train_segmenter(config: TokenizerConfig, lines: Iterator[str]) -> Segmenter:
+def _train_segmenter(config: LearntConfig, lines: Iterator[str]) -> Segmenter:
     match config:
         case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
             return SentencePiece.train(config, lines)
@@ -203,7 +208,7 @@ def _train_segmenter(config: TokenizerConfig, lines: Iterator[str]) -> Segmenter
             return Vocabulary.train(config, lines)
 
 
-def _load_segmenter(config: TokenizerConfig, content: bytes) -> Segmenter:
+def _load_segmenter(config: LearntConfig, content: bytes) -> Segmenter:
     match config:
         case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
             return SentencePiece(content, config)

@@ -230,7 +230,7 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
         return
     for name, vocab_size in TASKS[type(config.data)].write_tokenizers(config, folder, on_progress).items():
-        wanted = config.data.tokenizer.vocab_size
+        wanted = getattr(config.data.tokenizer, "vocab_size", None)
         if wanted is not None and vocab_size < wanted:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted
