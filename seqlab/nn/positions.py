@@ -95,12 +95,15 @@ class RotaryPositions(nn.Module):
         angles = [block[:, None] * self.inverse_wavelengths for block in rows.split(BLOCK)]
         return torch.cat([torch.stack([block.cos(), block.sin()]) for block in angles], dim=1)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (..., T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
-        end = start + x.size(-2)
+    def angles(self, start: int, end: int) -> Tensor:
+        """Give the cosines and sines of positions start ... end - 1: (2, end - start, head_dim / 2)."""
         if end > self.table.size(1):
             with torch.inference_mode(False):  # a table that decoding made has to serve training too
                 self.table = self._table(2 * end)
-        cos, sin = self.table[:, start:end].to(x.dtype)
+        return self.table[:, start:end]
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (..., T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
+        cos, sin = self.angles(start, start + x.size(-2)).to(x.dtype)
         first, second = x.chunk(2, dim=-1)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

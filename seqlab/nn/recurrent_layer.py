@@ -1,0 +1,214 @@
+"""One recurrent layer that reads in one direction: the tanh RNN, the GRU, the LSTM.
+
+All read a whole sequence by `forward`, as fast as the device can, and one position by `step`, where decoding goes on
+from a state. Weights keep the layout of torch.nn (gates r, z, n and i, f, g, o), but there is one bias for each gate:
+torch.nn and cuDNN have two, which only ever occur as their sum. The GRU's candidate alone needs a second one, as its
+reset gate lets through the part that comes from the hidden state.
+
+Initially, the recurrent matrix of each gate is orthogonal (Saxe et al. 2014, arXiv:1312.6120), so that where the
+non-linearity is linear, what is carried on neither grows nor fades; those of the input are uniform (Glorot & Bengio
+2010), each gate by itself; biases are 0. Only the LSTM's forget gate starts at 1, so that a new cell remembers (Gers et
+al. 2000; Jozefowicz et al. 2015).
+
+Shapes: T time, B batch, N rows while decoding, I input size, H hidden size.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqlab.nn.dropout import Dropout
+from seqlab.nn.linear import Linear, compute_dtype
+from seqlab.nn.recurrent_gru import gru_loop
+from seqlab.nn.recurrent_loop import tanh_loop
+
+_HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+
+SHUT = 100.0
+"""A gate whose sum is below minus this is 0 in fp32, above it 1."""
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    """Without a gradient, so that no element depends on where in the batch it stands (see `feed_forward.silu`)."""
+    return torch.sigmoid(x) if torch.is_grad_enabled() else 1 / (1 + torch.exp(-x))
+
+
+class RecurrentLayer(nn.Module):
+    """What the three kinds share: their parameters."""
+
+    num_gates: ClassVar[int]
+
+    def __init__(self, input_size: int, hidden_size: int, weight_dropout: float = 0.0) -> None:
+        """`weight_dropout`: probability of dropping an element of the recurrent matrix, anew in each forward pass (the
+        weight drop of AWD-LSTM, Merity et al. 2018, arXiv:1708.02182)."""
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.from_input = Linear(input_size, self.num_gates * hidden_size)
+        self.from_hidden = Linear(hidden_size, self.num_gates * hidden_size, bias=False)
+        self.weight_dropout = Dropout(weight_dropout)
+        for gate in self.from_input.weight.detach().split(hidden_size):
+            nn.init.xavier_uniform_(gate)
+        for gate in self.from_hidden.weight.detach().split(hidden_size):
+            nn.init.orthogonal_(gate)
+        nn.init.zeros_(self.from_input.bias)
+
+    def forward(
+        self, x: Tensor, hidden: Tensor, cell: Tensor | None, is_padding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Read x (T, B, I) from the state hidden, cell (B, H): give all hidden states (T, B, H) and the last cell.
+
+        The last cell is that of each row's last real position, where `is_padding` (T, B) is True after it. On the CPU
+        B is a multiple of 16.
+        """
+        raise NotImplementedError
+
+    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Read one position of each row: x (N, I) -> hidden state and cell (N, H) after it, in fp32 at least."""
+        raise NotImplementedError
+
+    def _cast_weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Give w_in, bias and w_hidden, what weight dropout leaves of it, in `dtype`."""
+        w_hidden = self.weight_dropout(self.from_hidden.weight)
+        return self.from_input.weight.to(dtype), self.from_input.bias.to(dtype), w_hidden.to(dtype)
+
+    def _sums(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the two parts of all gates' sums, from the input and from the hidden state: (N, gates * H)."""
+        from_input, from_hidden = self.from_input(x), self.from_hidden(hidden)
+        return from_input.to(hidden.dtype), from_hidden.to(hidden.dtype)
+
+
+class TanhLayer(RecurrentLayer):
+    """h' = tanh(W x + b + U h) (Elman 1990)."""
+
+    num_gates = 1
+
+    def forward(
+        self, x: Tensor, hidden: Tensor, cell: Tensor | None, is_padding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        dtype = compute_dtype(self.from_hidden.weight)
+        if x.device.type != "cpu":
+            return self._by_library(x, hidden, dtype), None
+        w_hidden = self.weight_dropout(self.from_hidden.weight)
+        return tanh_loop(x, self.from_input.weight, self.from_input.bias, w_hidden, hidden, dtype), None
+
+    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        from_input, from_hidden = self._sums(x, hidden)
+        return torch.tanh(from_input + from_hidden), None
+
+    def _by_library(self, x: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+        w_in, bias, w_hidden = self._cast_weights(dtype)
+        weights = (w_in, w_hidden, bias, torch.zeros_like(bias))
+        outputs: Tensor = _call(torch.rnn_tanh, x.to(dtype), hidden[None].to(dtype), weights)[0]
+        return outputs
+
+
+class GruLayer(RecurrentLayer):
+    """The gated recurrent unit; its equations are in `recurrent_gru`."""
+
+    num_gates = 3
+
+    def __init__(self, input_size: int, hidden_size: int, weight_dropout: float = 0.0) -> None:
+        super().__init__(input_size, hidden_size, weight_dropout)
+        self.candidate_bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(
+        self, x: Tensor, hidden: Tensor, cell: Tensor | None, is_padding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        dtype = compute_dtype(self.from_hidden.weight)
+        if x.device.type != "cpu":
+            return self._by_library(x, hidden, dtype), None
+        w_hidden = self.weight_dropout(self.from_hidden.weight)
+        parameters = (self.from_input.weight, self.from_input.bias, w_hidden, self.candidate_bias)
+        return gru_loop(x, *parameters, hidden, dtype), None
+
+    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        split = (2 * self.hidden_size, self.hidden_size)
+        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._sums(x, hidden))
+        reset, update = _sigmoid(gates + gates_too).chunk(2, dim=-1)
+        candidate = torch.tanh(candidate + reset * (from_hidden + self.candidate_bias))
+        return torch.lerp(candidate, hidden, update), None
+
+    def _by_library(self, x: Tensor, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+        w_in, bias, w_hidden = self._cast_weights(dtype)
+        candidate_bias = F.pad(self.candidate_bias.to(dtype), (2 * self.hidden_size, 0))
+        weights = (w_in, w_hidden, bias, candidate_bias)
+        outputs: Tensor = _call(torch.gru, x.to(dtype), hidden[None].to(dtype), weights)[0]
+        return outputs
+
+
+class LstmLayer(RecurrentLayer):
+    """The LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+        i, f, o = sigmoid(W x + b + U h)    g = tanh(W_g x + b_g + U_g h)    c' = f * c + i * g    h' = o * tanh(c')
+
+    torch's kernels for a whole sequence are fused, on the CPU in oneDNN. They do not tell the cell of a position that
+    is not the last. So padding is an input of its own that shuts the input gate and opens the forget gate: then c' = c.
+    """
+
+    num_gates = 4
+
+    def __init__(self, input_size: int, hidden_size: int, weight_dropout: float = 0.0) -> None:
+        super().__init__(input_size, hidden_size, weight_dropout)
+        nn.init.ones_(self.from_input.bias.detach()[hidden_size : 2 * hidden_size])
+
+    def forward(
+        self, x: Tensor, hidden: Tensor, cell: Tensor | None, is_padding: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        assert cell is not None, "the state of an LSTM has a cell"
+        dtype = compute_dtype(self.from_hidden.weight)
+        w_in, bias, w_hidden = self._cast_weights(dtype)
+        x = x.to(dtype)
+        if is_padding is not None:
+            x = torch.cat((x, is_padding[..., None].to(dtype)), dim=-1)
+            w_in = torch.cat((w_in, self._holding_column(w_in)), dim=-1)
+        weights = (w_in, w_hidden, bias, torch.zeros_like(bias))
+        with torch.autocast(x.device.type, enabled=False):
+            if dtype == torch.bfloat16 and x.device.type == "cpu" and _HAS_FUSED_BF16:
+                outputs, last_cell = _fused_bf16(x, hidden, cell, weights)
+            else:
+                outputs, _, last_cell = _call(torch.lstm, x, (hidden[None].to(dtype), cell[None].to(dtype)), weights)
+        return outputs, last_cell[0].to(cell.dtype)
+
+    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        assert cell is not None, "the state of an LSTM has a cell"
+        from_input, from_hidden = self._sums(x, hidden)
+        sums = from_input + from_hidden
+        write, forget, _, read = _sigmoid(sums).chunk(4, dim=-1)
+        cell = forget * cell + write * torch.tanh(sums.chunk(4, dim=-1)[2])
+        return read * torch.tanh(cell), cell
+
+    def _holding_column(self, like: Tensor) -> Tensor:
+        """(4H, 1): what an input of 1 must be multiplied by for the cell to stay as it is."""
+        column = like.new_zeros(4, self.hidden_size, 1)
+        column[0], column[1] = -SHUT, SHUT
+        return column.flatten(0, 1)
+
+
+def _fused_bf16(x: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Call the kernel behind `torch.lstm` by its own name: so called, it keeps the cell in fp32 from step to step."""
+    outputs, _, last_cell, _ = torch.ops.aten.mkldnn_rnn_layer(
+        x,
+        *weights,
+        hx_=hidden[None].to(x.dtype),
+        cx_=cell[None],
+        reverse=False,
+        batch_sizes=[],
+        mode=2,  # LSTM
+        hidden_size=hidden.size(1),
+        num_layers=1,
+        has_biases=True,
+        bidirectional=False,
+        batch_first=False,
+        train=torch.is_grad_enabled(),
+    )
+    return outputs, last_cell
+
+
+def _call(function: Callable[..., Any], x: Tensor, state: Any, weights: Sequence[Tensor]) -> Any:
+    """Call torch's function for one layer, time first: cuDNN on a GPU."""
+    has_biases, num_layers, dropout, is_bidirectional, is_batch_first = True, 1, 0.0, False, False
+    trains = torch.is_grad_enabled()
+    return function(x, state, weights, has_biases, num_layers, dropout, trains, is_bidirectional, is_batch_first)

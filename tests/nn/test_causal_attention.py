@@ -1,0 +1,77 @@
+"""Causal attention in blocks and bf16, against torch's attention in fp64 over the same numbers."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from seqlab.nn import causal_attention as module
+from seqlab.nn.attention import SelfAttention
+from seqlab.nn.causal_attention import causal_attention
+from seqlab.nn.positions import RotaryPositions
+
+
+def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
+    """(B, T, 3 * D) in fp64 -> (B, T, D), by torch."""
+    batch, length, _ = projected.shape
+    query, key, value = projected.view(batch, length, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
+    if rotary is not None:
+        query, key = rotary(query), rotary(key)
+    return scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(batch, length, -1)
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> float:
+    return float((found.double() - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+@pytest.mark.parametrize(("batch", "length", "num_heads", "head_dim"), [(3, 64, 2, 8), (1, 300, 3, 16), (2, 257, 1, 4)])
+@pytest.mark.parametrize("cached_scores", [1, 1 << 20])
+def test_values_and_gradients(
+    batch: int,
+    length: int,
+    num_heads: int,
+    head_dim: int,
+    rotates: bool,
+    cached_scores: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CACHED_SCORES", cached_scores)
+    generator = torch.Generator().manual_seed(1)
+    shape = batch, length, 3 * num_heads * head_dim
+    projected = torch.randn(shape, generator=generator).bfloat16().requires_grad_()
+    grad = torch.randn(*shape[:2], num_heads * head_dim, generator=generator).bfloat16()
+    rotary = RotaryPositions(head_dim) if rotates else None
+    found = causal_attention(projected, num_heads, None if rotary is None else rotary.angles(0, length))
+    found.backward(grad)
+    exact = projected.detach().double().requires_grad_()
+    wanted = expected(exact, num_heads, rotary)
+    wanted.backward(grad.double())
+    assert found.dtype == torch.bfloat16
+    assert relative_error(found.detach(), wanted.detach()) < 0.01  # bf16 keeps 8 bits: 0.004 for each rounding
+    assert projected.grad is not None
+    assert exact.grad is not None
+    assert relative_error(projected.grad, exact.grad) < 0.015
+
+
+def test_no_position_sees_a_later_one() -> None:
+    generator = torch.Generator().manual_seed(2)
+    projected = torch.randn(2, 200, 48, generator=generator).bfloat16()
+    changed = projected.clone()
+    changed[:, 150:] += 1
+    before, after = (causal_attention(each.requires_grad_(), 2, None) for each in (projected, changed))
+    assert torch.equal(before[:, :150], after[:, :150])
+    assert not torch.equal(before[:, 150:], after[:, 150:])
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+def test_training_computes_what_evaluation_does(rotates: bool) -> None:
+    """The layer takes this way in training only: both give the same up to bf16."""
+    torch.manual_seed(3)
+    layer = SelfAttention(32, 4, rotary=rotates)
+    x = torch.randn(2, 130, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trained = layer(x, is_causal=True)
+        with torch.no_grad():
+            evaluated = layer(x, is_causal=True)
+    assert relative_error(trained.detach(), evaluated.double()) < 0.02
