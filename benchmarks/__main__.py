@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import decoding, growth, preparation, quality, training
+from benchmarks import decoding, growth, language_models, preparation, quality, training
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, QUICK, Scale
 from seqlab.world import usable_cores
 
-TASKS = {"training": training, "decoding": decoding, "quality": quality, "growth": growth, "preparation": preparation}
+TASKS = {
+    "training": training,
+    "decoding": decoding,
+    "quality": quality,
+    "growth": growth,
+    "preparation": preparation,
+    "language_models": language_models,
+}
 
 
 def make_parser() -> argparse.ArgumentParser:

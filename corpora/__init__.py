@@ -8,12 +8,16 @@ environment variable `SEQLAB_DATA`.
 from pathlib import Path
 
 from .description import Corpus, Split, TextFile
-from .location import Splits, locate_files
+from .location import Splits, locate_files, specs_of
 from .multi30k import CORPUS as MULTI30K
 from .number_words import CORPUS as NUMBER_WORDS
+from .ptb import CORPUS as PTB
 from .tinyshakespeare import CORPUS as TINYSHAKESPEARE
+from .wikitext import WIKITEXT2, WIKITEXT103
 
-CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (MULTI30K, NUMBER_WORDS, TINYSHAKESPEARE)}
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus for corpus in (MULTI30K, NUMBER_WORDS, PTB, TINYSHAKESPEARE, WIKITEXT2, WIKITEXT103)
+}
 
 
 def locate(name: str, folder: str | Path | None = None) -> Splits:
@@ -25,9 +29,25 @@ def locate(name: str, folder: str | Path | None = None) -> Splits:
         FileNotFoundError: a file is missing; the message says where it comes from and where it has to be.
         ValueError: no corpus has this name, or a file's content is not that of the corpus.
     """
+    return locate_files(_corpus(name), folder)
+
+
+def path_specs(name: str) -> dict[str, dict[str, str]]:
+    """Return how the config of a run names a corpus, `path_specs("wikitext2")["train"]["text"]`.
+
+    That is by its files in `$SEQLAB_DATA/NAME`; where there is no such folder, by the name of the dataset of the same
+    text, which `datasets` downloads.
+
+    Raises:
+        FileNotFoundError, ValueError: as `locate`; where a dataset is known, only for a folder that is there.
+    """
+    return specs_of(_corpus(name))
+
+
+def _corpus(name: str) -> Corpus:
     if name not in CORPORA:
         raise ValueError(f"`name` must be one of {', '.join(sorted(CORPORA))}, but is {name!r} instead.")
-    return locate_files(CORPORA[name], folder)
+    return CORPORA[name]
 
 
-__all__ = ["CORPORA", "Corpus", "Split", "Splits", "TextFile", "locate"]
+__all__ = ["CORPORA", "Corpus", "Split", "Splits", "TextFile", "locate", "path_specs"]

@@ -1,7 +1,7 @@
 """Say what a corpus is: where it comes from, under which licence, and what exactly its files contain."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -10,8 +10,9 @@ class TextFile:
 
     names: tuple[str, ...]
     """the names that this file goes by, the preferred one first; `.gz` may follow each"""
-    sha256: str
-    """of the decompressed text, since two compressions of one text differ"""
+    sha256: str | None = None
+    """of the decompressed text, since two compressions of one text differ; None where nobody has noted it: such a file
+    is taken as it is"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Split:
     num_lines: int
     files: Mapping[str, TextFile]
     """column -> file"""
+    hub: Mapping[str, str] = field(default_factory=dict)
+    """column -> path spec of the dataset of the same lines that `datasets` downloads, where there is one"""
 
 
 @dataclass(frozen=True)

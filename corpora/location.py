@@ -17,24 +17,41 @@ DATA_VARIABLE = "SEQLAB_DATA"
 def locate_files(corpus: Corpus, folder: str | Path | None = None) -> Splits:
     """Return the checked files of `corpus` by split and column, from `folder` or else from `$SEQLAB_DATA/NAME`."""
     if folder is None:
-        data_folder = os.environ.get(DATA_VARIABLE)
-        if not data_folder:
+        folder = _folder(corpus)
+        if folder is None:
             raise FileNotFoundError(
                 f"The corpus {corpus.name!r} is looked for in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
                 + _how_to_get(corpus)
             )
-        folder = Path(data_folder) / corpus.name
     return {
         split_name: {column: _find(corpus, Path(folder), file) for column, file in split.files.items()}
         for split_name, split in corpus.splits.items()
     }
 
 
+def specs_of(corpus: Corpus) -> dict[str, dict[str, str]]:
+    """Return path specs by split and column: the checked files, or the hub's names where there is no folder of files.
+
+    Raises FileNotFoundError where there is neither, and for a folder as `locate_files` does.
+    """
+    folder = _folder(corpus)
+    if (folder is None or not folder.exists()) and all(split.hub for split in corpus.splits.values()):
+        return {name: dict(split.hub) for name, split in corpus.splits.items()}
+    return {
+        split: {column: str(path) for column, path in files.items()} for split, files in locate_files(corpus).items()
+    }
+
+
+def _folder(corpus: Corpus) -> Path | None:
+    data_folder = os.environ.get(DATA_VARIABLE)
+    return Path(data_folder) / corpus.name if data_folder else None
+
+
 def _find(corpus: Corpus, folder: Path, file: TextFile) -> Path:
     """Return the first of the file's names that exists, compressed or not, once its content is checked."""
     for path in (folder / (name + ending) for name in file.names for ending in (".gz", "")):
         if path.is_file():
-            found = sha256_of_text(path)
+            found = None if file.sha256 is None else sha256_of_text(path)
             if found != file.sha256:
                 raise ValueError(
                     f"{path} is not the {corpus.name} text that its name says: the SHA-256 of its text is {found}, "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, measure
-from seqlab import load
+from seqlab.export.load import load_translator as load
 
 
 def run(job: Json) -> Json:

@@ -80,7 +80,8 @@ def _corpus(job: GrowthJob) -> Work:
     """Encode generated pairs into the cache that training reads; each call writes one of its own."""
     folder = Path(job.folder) / f"pairs-{job.pairs}"
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
-    config = ParallelConfig(train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")], valid_fraction=0.01)
+    src, tgt = (str(folder / f"train.{side}") for side in ("en", "de"))
+    config = ParallelConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
     return lambda: prepare(config, tokenizer, tokenizer, next(caches), num_workers=1)  # whatever the size
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.records import Json
 from benchmarks.scale import scale_from_json
-from benchmarks.workers.seqlab_runs import benchmark_config
+from benchmarks.workers.seqlab_runs import benchmark_config, pairs_section
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.text import BpeConfig, SentencePieceBpeConfig, train_tokenizer
 
@@ -21,7 +21,7 @@ def run(job: Json) -> Json:
     if (folder / "complete").exists():
         return {}
     folder.mkdir(parents=True, exist_ok=True)
-    data = benchmark_config(scale, folder, threads=1, device="cpu").data
+    data = pairs_section(benchmark_config(scale, folder, threads=1, device="cpu"))
     pairs = list(ParallelCorpus.from_specs(data.train_src[0], data.train_tgt[0]).pairs())
     for config in (
         BpeConfig(vocab_size=scale.model.vocab_size),

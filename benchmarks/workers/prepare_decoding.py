@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.records import Json, Unavailable
 from benchmarks.scale import ModelSizes, scale_from_json
-from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files
+from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files, translator_section
 from benchmarks.workers.train_marian import build_marian
 from seqlab.data.readers import read_lines
 from seqlab.export import export_run
@@ -56,7 +56,7 @@ def run(job: Json) -> Json:
 
 
 def _sizes(trained: LoadedRun) -> ModelSizes:
-    model = trained.config.model
+    model = translator_section(trained.config)
     if model.tied_embeddings != "all" or model.positions != "sinusoidal" or model.activation != "relu":
         raise ValueError(
             f"{trained.folder.path}: only a run with `tied_embeddings: all`, `positions: sinusoidal` and `activation: "

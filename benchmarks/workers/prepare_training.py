@@ -16,9 +16,17 @@ from torch import Tensor
 from benchmarks.flops import training_flops
 from benchmarks.records import Json
 from benchmarks.scale import ModelSizes, scale_from_json
-from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, benchmark_config, start_run, with_few_validation_lines
+from benchmarks.workers.seqlab_runs import (
+    LABEL_SMOOTHING,
+    benchmark_config,
+    pairs_section,
+    start_run,
+    with_few_validation_lines,
+)
+from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import prepare
-from seqlab.data.sampler import Sampler, TrainingStep
+from seqlab.data.sampler import Sampler
+from seqlab.data.step import TrainingStep
 from seqlab.optim.schedules import learning_rate
 from seqlab.runs import load_run
 from seqlab.runs.config import Config
@@ -57,7 +65,7 @@ def _plan(
     config: Config, start: LoadedRun, folder: Path, sizes: ModelSizes, micro_batch_tokens: int, steps: int
 ) -> Json:
     """Write the batches of the first updates; describe each update in numbers."""
-    data_config = replace(config.data, micro_batch_tokens=micro_batch_tokens)
+    data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer
     data = prepare(data_config, *tokenizers, start.folder.cache)
     drawn = list(islice(Sampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
@@ -72,7 +80,7 @@ def _plan(
     }
 
 
-def _lengths(step: TrainingStep) -> list[tuple[int, int]]:
+def _lengths(step: TrainingStep[Seq2SeqBatch]) -> list[tuple[int, int]]:
     pairs: list[tuple[int, int]] = []
     for batch in step.micro_steps:
         assert batch.tgt_out is not None
@@ -80,7 +88,7 @@ def _lengths(step: TrainingStep) -> list[tuple[int, int]]:
     return pairs
 
 
-def _tensors(steps: list[TrainingStep]) -> dict[str, Tensor]:
+def _tensors(steps: list[TrainingStep[Seq2SeqBatch]]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for number, step in enumerate(steps):
         for index, batch in enumerate(step.micro_steps):

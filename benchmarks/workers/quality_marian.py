@@ -14,10 +14,18 @@ from benchmarks.workers.decode_transformers import generate
 from benchmarks.workers.decoding_loop import sorted_batches
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.plain_loop import Batch, PlainLoop
-from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, benchmark_config, start_run
+from benchmarks.workers.seqlab_runs import (
+    LABEL_SMOOTHING,
+    benchmark_config,
+    pairs_section,
+    start_run,
+    translator_section,
+)
 from benchmarks.workers.train_marian import build_marian, logits_with
+from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import PreparedData, prepare
-from seqlab.data.sampler import Sampler, TrainingStep
+from seqlab.data.sampler import Sampler
+from seqlab.data.step import TrainingStep
 from seqlab.optim.schedules import learning_rate
 from seqlab.runs.load import load_run
 from seqlab.text import Tokenizer
@@ -41,10 +49,11 @@ def run(job: Json) -> Json:
     tokenizer = start.tgt_tokenizer
     sizes = replace(scale.model, vocab_size=tokenizer.vocab_size)
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    model = build_marian(sizes, ids, dict(start.model.named_parameters()), config.model.dropout)
-    data = prepare(config.data, start.src_tokenizer, tokenizer, start.folder.cache)
+    model = build_marian(sizes, ids, dict(start.model.named_parameters()), translator_section(config).dropout)
+    section = pairs_section(config)
+    data = prepare(section, start.src_tokenizer, tokenizer, start.folder.cache)
     loop = PlainLoop(model, logits_with(model), LABEL_SMOOTHING, settings.dtype, settings.device)
-    steps = Sampler(data.train, config.data, settings.seed, start.src_tokenizer, tokenizer).steps()
+    steps = Sampler(data.train, section, settings.seed, start.src_tokenizer, tokenizer).steps()
     points: list[Point] = []
     rates: list[float] = []
     elapsed = 0.0
@@ -65,7 +74,7 @@ def run(job: Json) -> Json:
     }
 
 
-def batches_of(step: TrainingStep) -> list[Batch]:
+def batches_of(step: TrainingStep[Seq2SeqBatch]) -> list[Batch]:
     """Give the tensors of a step's micro-steps by name."""
     found: list[Batch] = []
     for batch in step.micro_steps:

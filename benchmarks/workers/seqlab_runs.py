@@ -79,13 +79,25 @@ def benchmark_config(
 
 def with_few_validation_lines(config: Config, folder: Path) -> Config:
     """Validate on the first lines of the validation set, so that the end of a timed run is short."""
-    few = {}
-    for side, path in (("src", config.data.valid_src), ("tgt", config.data.valid_tgt)):
+    few, data = {}, pairs_section(config)
+    for side, path in (("src", data.valid_src), ("tgt", data.valid_tgt)):
         assert path is not None
         few[side] = folder / f"valid_{side}.txt"
         lines = islice(read_lines(Path(path)), FEW_LINES)
         few[side].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return replace(config, data=replace(config.data, valid_src=str(few["src"]), valid_tgt=str(few["tgt"])))
+    return replace(config, data=replace(data, valid_src=str(few["src"]), valid_tgt=str(few["tgt"])))
+
+
+def pairs_section(config: Config) -> ParallelConfig:
+    """Return the data section of a translator."""
+    assert isinstance(config.data, ParallelConfig)
+    return config.data
+
+
+def translator_section(config: Config) -> TransformerConfig:
+    """Return the model section of a translator."""
+    assert isinstance(config.model, TransformerConfig)
+    return config.model
 
 
 def start_run(config: Config, folder: Path) -> None:

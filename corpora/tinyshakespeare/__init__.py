@@ -1,5 +1,6 @@
 """Describe tinyshakespeare: plays of Shakespeare in one text of 1,115,394 characters, and its usual split."""
 
+import gzip
 from pathlib import Path
 
 from ..description import Corpus, Split, TextFile
@@ -25,9 +26,11 @@ TRAIN_SHARE = 0.9
 def write_split(path: Path, folder: Path) -> None:
     """Write `train.txt` and `valid.txt` as everybody divides the text: after nine tenths of its characters.
 
-    The border falls into a line, whose second part is the first line for validation.
+    The file at `path` may be gzip-compressed. The border falls into a line, whose second part is the first line for
+    validation.
     """
-    text = path.read_text(encoding="utf-8")
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        text = file.read().decode("utf-8")
     border = int(len(text) * TRAIN_SHARE)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train.txt", text[:border]), ("valid.txt", text[border:])):

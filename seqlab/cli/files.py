@@ -4,12 +4,16 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from seqlab.data.readers import iter_lines, open_binary, read_lines
+
+if TYPE_CHECKING:
+    from seqlab.data.column import Column
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +65,26 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
 def all_lines(path: str) -> list[str]:
     """Read the lines of a file, or of standard input where its name is `-`."""
     return list(iter_lines(standard_input(), "standard input") if path == "-" else read_lines(Path(path)))
+
+
+def side_by_side(columns: "Sequence[Column]") -> Iterator[tuple[str, ...]]:
+    """Yield the lines of several files together, each as soon as it is there.
+
+    Raises:
+        ValueError: one is longer than another; names both counts.
+    """
+    files = [column.values() for column in columns]
+    for index, lines in enumerate(zip_longest(*files)):
+        if None in lines:
+            counts = [
+                index + (line is not None) + sum(1 for _ in file) for line, file in zip(lines, files, strict=True)
+            ]
+            other = next(i for i, count in enumerate(counts) if count != counts[0])
+            raise ValueError(
+                f"{columns[0]} has {counts[0]:,} lines but {columns[other]} has {counts[other]:,}: files that are read "
+                "side by side must have the same number of lines."
+            )
+        yield lines
 
 
 def standard_input() -> BinaryIO:

@@ -1,17 +1,19 @@
-"""seqlab generate: how a language model goes on.
+"""seqlab generate: how a text goes on, by a language model.
 
-Samples by default: the same seed gives the same text, however many prompts and samples are asked for with it. With
-`--beam_size` it searches the likeliest continuations instead, up to the end of the line.
+Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for with
+it. With --beam_size it searches the likeliest continuations instead, up to the end of the line.
+
+A model of single lines gives a line for each continuation; continuations of a model of running text, which may hold
+newlines, have a line --- between them.
 """
 
 import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqlab.cli.files import output_stream
+from seqlab.cli.files import all_lines, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.search_options import add_fields, given_fields
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SUMMARY = "continue a text with a language model"
 SEPARATOR = "---"
 """Stands between texts that may hold newlines."""
+NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio")
+"""Fields of a search that are relative to a source, which a prompt is not."""
 
 
 def make_parser() -> Parser:
@@ -33,7 +37,9 @@ def make_parser() -> Parser:
     parser = Parser("seqlab generate", __doc__)
     add_run_options(parser, precision="auto")
     parser.add_argument("--prompt", nargs="+", metavar="TEXT", help="what to continue (default: nothing)")
-    parser.add_argument("--prompts", metavar="FILE", help="what to continue, a prompt in each line")
+    parser.add_argument(
+        "--prompts", metavar="FILE", help="what to continue, a prompt in each line (- is standard input)"
+    )
     parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="continuations of each (default: 1)")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end a continuation")
     parser.add_argument("--batch_rows", type=int, default=64, metavar="N", help="continuations computed together")
@@ -43,7 +49,8 @@ def make_parser() -> Parser:
         "--json", action="store_true", help="one JSON object per continuation, with its log-probability"
     )
     add_fields(parser, "sampling", SamplingConfig)
-    add_fields(parser, "beam search instead", SearchConfig, known=SamplingConfig.__pydantic_fields__)  # type: ignore[attr-defined]
+    known = (*SamplingConfig.__pydantic_fields__, *NEEDS_SOURCE)  # type: ignore[attr-defined]
+    add_fields(parser, "beam search instead", SearchConfig, known)
     return parser
 
 
@@ -91,12 +98,10 @@ def _search(arguments: argparse.Namespace) -> "SamplingConfig | SearchConfig":
 
 
 def _prompts(arguments: argparse.Namespace) -> list[str]:
-    from seqlab.data.readers import read_lines
-
     if arguments.prompt and arguments.prompts:
         raise UsageError("give `--prompt` or `--prompts`, not both")
     if arguments.prompts:
-        prompts = list(read_lines(Path(arguments.prompts)))
+        prompts = all_lines(arguments.prompts)
         if not prompts:
             raise ValueError(f"{arguments.prompts} is empty: it holds no prompt.")
         return prompts

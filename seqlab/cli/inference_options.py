@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.parser import Parser
@@ -25,7 +26,7 @@ def add_run_options(parser: Parser, precision: str) -> None:
 
 
 def add_inference_options(parser: Parser) -> None:
-    """Name the runs of translators, and what they compute on."""
+    """Name the runs, and what they compute on: options of which most are for translators."""
     add_run_options(parser, precision="auto")
     parser.add_argument(
         "--engine", default="torch", metavar="NAME", help="torch (default), or ctranslate2: the run is exported once"
@@ -46,17 +47,32 @@ def add_inference_options(parser: Parser) -> None:
     )
 
 
-def load_language_models(runs: Sequence[str], arguments: argparse.Namespace) -> "LanguageModel":
+def is_language_model(run: str) -> bool:
+    """Tell whether a folder is the run of a language model; what is wrong with one that is no run, loading says."""
+    from seqlab.runs.folder import RunFolder
+    from seqlab.runs.load import read_config
+
+    try:
+        return read_config(RunFolder(Path(run))).data.kind == "text"
+    except (OSError, ValueError):
+        return False
+
+
+def load_language_models(
+    runs: Sequence[str], arguments: argparse.Namespace, world: World = ALONE, *, precision: str | None = None
+) -> "LanguageModel":
     """Load language models; raises ValueError as `load_language_model` does."""
     from seqlab.inference.language_model import load_language_model
 
-    if arguments.threads is not None:
+    threads = world.threads() if arguments.threads is None else arguments.threads
+    if threads is not None:
         import torch
 
-        if arguments.threads < 1:
-            raise ValueError(f"`threads` must be at least 1, but is {arguments.threads} instead.")
-        torch.set_num_threads(arguments.threads)
-    return load_language_model(runs, arguments.checkpoint, arguments.device, arguments.precision)
+        if threads < 1:
+            raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
+        torch.set_num_threads(threads)
+    device = world.device_name(arguments.device)
+    return load_language_model(runs, arguments.checkpoint, device, precision or arguments.precision)
 
 
 def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **fusion: Any) -> "Run":

@@ -1,17 +1,26 @@
 """seqlab perplexity: how likely language models find a text, in figures that can be compared.
 
-Per token of the model's own tokenizer, per word and per byte of the text as it is. An unknown item costs its spelling.
-A continuous text is read in blocks of the training's length; `--stride` slides a window of that length, `--context`
-changes it, and `--context all` gives each token everything before it, for models that remember it.
+Nats and perplexity per token of the models' tokenizer compare models that share it; perplexity per word and bits per
+byte of the text as it is compare any models. An unknown item costs its spelling.
+
+The text is read in blocks of the training's length (data.block_length). --context changes the length, --stride makes
+it a sliding window, and --context all gives each token everything before it, for models that remember it. Which it was
+is told on standard error.
 """
 
 import argparse
 import json
 import logging
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
-from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.parser import Parser
+from seqlab.cli.progress import counting
+
+if TYPE_CHECKING:
+    from seqlab.inference import Perplexity
 
 logger = logging.getLogger(__name__)
 SUMMARY = "measure how likely a text is to language models"
@@ -21,57 +30,62 @@ def make_parser() -> Parser:
     """Name the runs, the text and how it is read."""
     parser = Parser("seqlab perplexity", __doc__)
     add_run_options(parser, precision="fp32")
+    parser.add_argument("file", metavar="FILE", help="text to score, plain or .gz (- is standard input)")
     parser.add_argument("--context", metavar="N", help="tokens read at once, or `all` (default: data.block_length)")
     parser.add_argument("--stride", type=int, metavar="N", help="tokens scored of each window (default: all of them)")
     parser.add_argument("--batch_tokens", type=int, metavar="N", help="tokens computed together: speed, not the answer")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--per_line", action="store_true", help="nats and tokens of each line instead of all together")
+    parser.add_argument("--per_line", action="store_true", help="for each line its nats and its number of tokens")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON, values unrounded")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score the text, which is the last of the names on the command line."""
-    from dataclasses import asdict
-
+    """Score the text, then say how it was read and what its figures leave out."""
     from seqlab.inference.lines import write_lines
     from seqlab.inference.text import Text
 
-    *runs, path = arguments.runs
-    if not runs:
-        raise UsageError("name a run and a text: `seqlab perplexity RUN FILE` (- is standard input)")
-    with input_stream(path) as (stream, name):
+    with input_stream(arguments.file) as (stream, name):
         text = Text.read(stream, name)
-    model = load_language_models(runs, arguments)
+    model = load_language_models(arguments.runs, arguments)
     context = arguments.context
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
-    found = model.perplexity(
-        text, context=int(context) if context and context.isdecimal() else context, stride=arguments.stride, **options
-    )
+    with counting("tokens") as progress:
+        found = model.perplexity(
+            text,
+            context=int(context) if context and context.isdecimal() else context,
+            stride=arguments.stride,
+            progress=progress,
+            **options,
+        )
+    _explain(found)
+    with output_stream(arguments.output) as output:
+        write_lines(output, _lines(found, arguments))
+    return 0
+
+
+def _explain(found: "Perplexity") -> None:
+    """Log what the figures depend on."""
     likelihood = found.likelihood
-    if arguments.per_line:
-        lines = [
-            json.dumps(asdict(line), ensure_ascii=False)
-            if arguments.json
-            else f"{-line.log_prob:.6f}\t{line.num_tokens}"
-            for line in found.lines
-        ]
-    elif arguments.json:
-        lines = [json.dumps({**likelihood.as_dict(), "reading": str(found.reading)})]
-    else:
-        lines = likelihood.lines()
     logger.info("%s", found.reading)
     if likelihood.unknown:
-        cost = (
-            "each costs its spelling" if likelihood.nll is not None else "the run cannot spell them: no figure is given"
-        )
+        cost = "each costs its spelling" if likelihood.nll is not None else "the run cannot spell them: n/a"
         logger.warning("%d of %d tokens are unknown: %s", likelihood.unknown, likelihood.tokens, cost)
     if likelihood.dropped_bytes:
         logger.warning(
-            "normalisation changes the text: what the models see has %d bytes fewer, which cost nothing here",
+            "%d of %d bytes are left out of the text when it is read and normalised: they cost nothing here",
             likelihood.dropped_bytes,
+            likelihood.bytes,
         )
-    with output_stream(arguments.output) as output:
-        write_lines(output, lines)
-    return 0
+
+
+def _lines(found: "Perplexity", arguments: argparse.Namespace) -> list[str]:
+    """Write the figures of the whole text, or of each line."""
+    if not arguments.per_line:
+        figures = {**found.likelihood.as_dict(), "reading": str(found.reading)}
+        return [json.dumps(figures)] if arguments.json else found.likelihood.lines()
+    if arguments.json:
+        return [json.dumps(asdict(line), ensure_ascii=False) for line in found.lines]
+    nats = ("n/a" if line.log_prob is None else f"{-line.log_prob:.6f}" for line in found.lines)
+    return [f"{each}\t{line.num_tokens}" for each, line in zip(nats, found.lines, strict=True)]

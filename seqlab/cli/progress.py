@@ -21,10 +21,20 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
     if not sys.stderr.isatty() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
         return
+    with counting("lines", None if stream is None else count_lines(stream)) as advance:
+        yield advance
+
+
+@contextmanager
+def counting(units: str, total: int | None = None) -> Iterator[OnRows]:
+    """Show a bar that counts units where standard error is a terminal; give the function that is told how many more."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
     from seqlab.progress import counting_bar
 
     with counting_bar() as bar:
-        task = bar.add_task("lines", total=None if stream is None else count_lines(stream))
+        task = bar.add_task(units, total=total)
         yield lambda count: bar.advance(task, count)
 
 

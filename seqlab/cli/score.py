@@ -1,62 +1,146 @@
-"""seqlab score: for each given pair the log-probability of the target under a model, in nats: higher is more probable.
+"""seqlab score: how probable given lines are to a model, the log-probability of each in nats: higher is more probable.
 
-To rescore or to filter: one number per pair, in order, the end of sentence counted.
+Of a translator, each target (--tgt) given its source (--src). Of a language model, each line (--tgt) by itself, or as
+what goes on after its prompt (--src). One number per line, in order, the end of line counted: to rescore or to filter.
+
+With several files of targets, --likeliest tells for each line in which of them it is likelier: 1 for the first.
 """
 
 import argparse
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import output_stream
-from seqlab.cli.inference_options import add_inference_options, load_named_runs
-from seqlab.cli.parser import Parser
+from seqlab.cli.files import output_stream, side_by_side
+from seqlab.cli.inference_options import (
+    add_inference_options,
+    is_language_model,
+    load_language_models,
+    load_named_runs,
+)
+from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
-from seqlab.world import joined
+from seqlab.world import OnRows, World, joined
 
-SUMMARY = "score given pairs: how probable each target is"
+if TYPE_CHECKING:
+    from seqlab.inference import LineScore, PairScore
+
+SUMMARY = "score given lines or pairs: how probable each is"
 BUFFER_LINES = 4096
+
+Score = Callable[[Sequence[str] | None, Sequence[str], int, OnRows | None], "Sequence[LineScore | PairScore]"]
+"""Scores sources (or prompts) and targets, given the number of their first line and what is told how many are done."""
 
 
 def make_parser() -> Parser:
-    """Name the run and the pairs."""
+    """Name the run and the lines."""
     parser = Parser("seqlab score", __doc__)
     add_inference_options(parser)
-    parser.add_argument("--src", required=True, metavar="FILE", help="sources: FILE or FILE#COLUMN")
-    parser.add_argument("--tgt", required=True, metavar="FILE", help="targets, as many: FILE or FILE#COLUMN")
+    parser.add_argument("--src", metavar="FILE", help="sources, or prompts: FILE or FILE#COLUMN")
+    parser.add_argument(
+        "--tgt", required=True, nargs="+", metavar="FILE", help="targets, or lines: FILE or FILE#COLUMN"
+    )
+    parser.add_argument("--likeliest", action="store_true", help="of several files, the number of the likeliest line's")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
-    parser.add_argument("--json", action="store_true", help="one JSON object per pair: also tokens and their scores")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line: also tokens and their scores")
     parser.add_argument(
         "--buffer_lines",
         type=int,
         default=BUFFER_LINES,
         metavar="N",
-        help=f"pairs that are read, sorted and answered together (default: {BUFFER_LINES})",
+        help=f"lines that are read, sorted and answered together (default: {BUFFER_LINES})",
     )
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score block by block; under torchrun every rank its part of each block."""
-    from seqlab.data.columns import in_batches
-    from seqlab.data.parallel import ParallelCorpus
+    from seqlab.data.column import in_batches
+    from seqlab.data.columns import parse_column
     from seqlab.inference.lines import write_lines
 
-    options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
     with joined() as world:
         if arguments.buffer_lines < 1:
             raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
-        corpus = ParallelCorpus.from_specs(arguments.src, arguments.tgt, read_once=True)
-        trained = load_named_runs(arguments, world)
-        blocks = in_batches(corpus.pairs(), arguments.buffer_lines)
+        if arguments.likeliest != (len(arguments.tgt) > 1):
+            raise UsageError("`--likeliest` and several files after `--tgt` are given together, or neither is")
+        files = [parse_column(spec) for spec in ([arguments.src] if arguments.src else []) + arguments.tgt]
+        score = (_language_model if is_language_model(arguments.runs[0]) else _translator)(arguments, world)
+        blocks = in_batches(side_by_side(files), arguments.buffer_lines)
         with (
             output_stream(arguments.output if world.is_main else os.devnull) as output,
             world.only_main(progress_bar(None, output)) as advance,
         ):
             first_line = 1
-            for pairs in world.from_main(blocks):
-                src_lines, tgt_lines = zip(*pairs, strict=True)
-                scores = trained.score(src_lines, tgt_lines, progress=advance, first_line=first_line, **options)
-                first_line += len(pairs)
-                write_lines(output, (json.dumps(asdict(s)) if arguments.json else f"{s.log_prob:.6f}" for s in scores))
+            for rows in world.from_main(blocks):
+                columns = list(zip(*rows, strict=True))
+                src_lines = columns.pop(0) if arguments.src else None
+                found = [score(src_lines, lines, first_line, advance) for lines in columns]
+                first_line += len(rows)
+                write_lines(output, (_shown(each, arguments) for each in zip(*found, strict=True)))
     return 0
+
+
+def _translator(arguments: argparse.Namespace, world: World) -> Score:
+    trained = load_named_runs(arguments, world)
+    if arguments.src is None:
+        raise UsageError(f"{arguments.runs[0]} translates: name the sources of its targets with `--src`")
+    options = _options(arguments)
+
+    def score(
+        src_lines: Sequence[str] | None, tgt_lines: Sequence[str], first_line: int, advance: OnRows | None
+    ) -> "list[PairScore]":
+        assert src_lines is not None
+        return trained.score(src_lines, tgt_lines, progress=advance, first_line=first_line, **options)
+
+    return score
+
+
+def _language_model(arguments: argparse.Namespace, world: World) -> Score:
+    for name, is_given in (
+        ("engine", arguments.engine != "torch"),
+        ("quantization", arguments.quantization is not None),
+        ("processes", arguments.processes is not None),
+    ):
+        if is_given:
+            raise UsageError(f"{arguments.runs[0]} is a language model, for which there is no `--{name}`")
+    precision = "fp32" if arguments.precision == "auto" else arguments.precision  # figures are compared
+    model = load_language_models(arguments.runs, arguments, world, precision=precision)
+    options = _options(arguments)
+
+    def score(
+        prompts: Sequence[str] | None, lines: Sequence[str], first_line: int, advance: OnRows | None
+    ) -> "list[LineScore]":
+        before = [""] * len(lines) if prompts is None else prompts
+        if arguments.likeliest:  # whole lines are what can be compared, see `LanguageModel.score`
+            lines, before = [prompt + line for prompt, line in zip(before, lines, strict=True)], [""] * len(lines)
+
+        def compute(own: list[int], on_rows: OnRows | None) -> "list[LineScore]":
+            scores = model.score([lines[i] for i in own], [before[i] for i in own], **options)
+            if on_rows is not None:
+                on_rows(len(own))
+            return scores
+
+        return world.spread([len(line) for line in lines], compute, advance)
+
+    return score
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
+
+
+def _shown(scores: "Sequence[LineScore | PairScore]", arguments: argparse.Namespace) -> str:
+    """Write what belongs to one line: its score, or which of several targets is the likeliest."""
+    log_probs = [score.log_prob for score in scores]
+    if not arguments.likeliest:
+        return json.dumps(asdict(scores[0]), ensure_ascii=False) if arguments.json else _or_na(log_probs[0], ".6f")
+    known = [log_prob for log_prob in log_probs if log_prob is not None]
+    likeliest = log_probs.index(max(known)) + 1 if len(known) == len(log_probs) else None
+    return json.dumps({"likeliest": likeliest, "log_probs": log_probs}) if arguments.json else _or_na(likeliest, "d")
+
+
+def _or_na(value: float | None, style: str) -> str:
+    return "n/a" if value is None else f"{value:{style}}"

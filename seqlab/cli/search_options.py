@@ -9,7 +9,7 @@ from seqlab.cli.parser import Parser
 
 
 def add_fields(parser: Parser, title: str, config: type, known: Container[str] = ()) -> None:
-    """Add one option for each field of a config that is not `known` yet, with its docstring; a value stays text."""
+    """Add one option for each field of a config that is not `known`, with its docstring; a value stays text."""
     group = parser.add_argument_group(title)
     for name, field in config.__pydantic_fields__.items():  # type: ignore[attr-defined]
         if name not in known:
@@ -19,7 +19,7 @@ def add_fields(parser: Parser, title: str, config: type, known: Container[str] =
 
 def given_fields(arguments: argparse.Namespace, config: type) -> dict[str, str]:
     """Return the fields of a config that the command line gives, as text."""
-    given = {field.name: getattr(arguments, field.name) for field in fields(config)}
+    given = {field.name: getattr(arguments, field.name, None) for field in fields(config)}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -55,6 +55,7 @@ NEXT = {"parallel": "seqlab translate {} < FILE", "text": "seqlab perplexity {} 
 SHORT_KEYS = {
     "seed": "seed",
     "init_from": "init_from",
+    "init_parts": "init_parts",
     "device": "training.device",
     "threads": "training.threads",
 }
@@ -69,6 +70,7 @@ def make_parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a run already")
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
+    parser.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("-h", "--help", action="store_true", help="show this; for a recipe or a corpus all fields too")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.data.inputs import Stamp, stamp_of
+from seqlab.data.column import Stamp
+from seqlab.data.columns import stamp_of
 from seqlab.durable import write_json
 
 CHECKED_FILE = "checked.json"

@@ -1,19 +1,20 @@
-"""Path specs: one side of a corpus, named as `file` or `file#column`."""
+"""Path specs: one side of a corpus, named as `file`, `file#column` or `hub:NAME:SPLIT#COLUMN`."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from seqlab.data.blocks import RawLines, read_blocks
+from seqlab.data.column import Column, Stamp, text_of
+from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import read_lines, require_file
-
-T = TypeVar("T")
 
 MAX_CELL_CHARS = 1 << 24
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
@@ -21,11 +22,19 @@ TABLE_KINDS = ("tsv", "jsonl", "csv", "json", "parquet", "arrow")
 
 
 @dataclass(frozen=True)
-class Column:
-    """One side of a corpus: a text file, or a column of a table."""
+class FileColumn(Column):
+    """A text file, or a column of a table."""
 
     path: Path
     column: str | None = None  # a number from 0 or a header name for .tsv, else a key, dotted when nested
+
+    @property
+    def source(self) -> str:
+        return str(self.path)
+
+    @property
+    def identity(self) -> str:
+        return str(self.path.resolve())
 
     @property
     def kind(self) -> str:
@@ -39,6 +48,17 @@ class Column:
     def __str__(self) -> str:
         return str(self.path) if self.column is None else f"{self.path}#{self.column}"
 
+    def stamp(self) -> Stamp:
+        """Return what changes when the file does; raises FileNotFoundError or ValueError where it is none."""
+        return stamp_of(self.path)
+
+    def sha256(self) -> str:
+        return _hash_file(self.path, self.stamp())
+
+    def num_bytes(self) -> int:
+        """Return the size of the file, 0 where there is none."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
     def line_number(self, index: int) -> int:
         """Return the line of example `index`, or its record in .json, .parquet and .arrow files; both count from 1.
 
@@ -46,11 +66,13 @@ class Column:
         """
         return index + 2 if self.has_header else index + 1
 
-    def values(self) -> Iterator[str]:
-        """Yield the examples in file order, one string without a newline each.
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether it is a pipe or a device; a folder is refused when it is read."""
+        return self.path.exists() and not (self.path.is_file() or self.path.is_dir())
 
-        A newline inside a value becomes a space; a missing value (null, an empty line of a .jsonl or .csv file) is an
-        empty string.
+    def cells(self) -> Iterator[str]:
+        """Yield the lines of a text, or the cells of a table; a missing one (null, an empty line) is empty.
 
         Raises:
             FileNotFoundError, ValueError: naming the file and, where there is one, the line.
@@ -65,14 +87,14 @@ class Column:
             return self._csv_values(self.column)
         return self._dataset_values(self.column)
 
-    def blocks(self, size: int) -> Iterator[RawLines | list[str]]:
-        """Yield the examples in file order, `size` at a time (the last may be fewer); errors as in `values`.
+    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
+        """Yield the values, `size` at a time (the last may be fewer); lines of text come undecoded.
 
-        Lines of text come undecoded, so that another process can do that.
+        Another process can then do that. Errors and `split_records` as in `Column.blocks`.
         """
         if self.column is None:
             return read_blocks(self.path, size)
-        return in_batches(self.values(), size)
+        return super().blocks(size, split_records=split_records)
 
     def _tsv_values(self, column: str) -> Iterator[str]:
         lines = read_lines(self.path)
@@ -102,7 +124,7 @@ class Column:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}).") from None
-            yield _text_of(record, column, where)
+            yield text_of(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
         # Quoted cells may hold newlines, so the parser needs to see where the lines end.
@@ -118,21 +140,16 @@ class Column:
                 where = f"{self.path}, line {rows.line_num}"
                 if len(cells) != len(header):
                     raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")
-                yield _text_of(dict(zip(header, cells, strict=True)), column, where)
+                yield text_of(dict(zip(header, cells, strict=True)), column, where)
         except csv.Error as error:
             raise ValueError(f"{self.path}, line {rows.line_num}: not CSV ({error}).") from None
 
     def _dataset_values(self, column: str) -> Iterator[str]:
         for number, record in enumerate(self._dataset_records(), start=1):
-            yield _text_of(record, column, f"{self.path}, record {number}")
+            yield text_of(record, column, f"{self.path}, record {number}")
 
     def _dataset_records(self) -> Iterator[Any]:
-        try:
-            import datasets
-        except ImportError:
-            raise ValueError(
-                f"{self.path}: reading .{self.kind} files needs an extra: pip install 'seqlab[datasets]'."
-            ) from None
+        datasets = require_datasets(f"{self.path}, as all .{self.kind} files")
         require_file(self.path)
         try:
             # Streaming reads the file in place; otherwise datasets first copies it into a cache of its own.
@@ -142,17 +159,25 @@ class Column:
 
 
 def parse_column(spec: str) -> Column:
-    """Read a path spec: `file`, or `file#column` for .tsv, .jsonl, .csv (these also .gz), .json, .parquet and .arrow.
+    """Read a path spec.
 
-    A file whose name really contains the `#` is taken as it is.
+    - `file`: a text, plain or .gz.
+    - `file#column`: of .tsv, .jsonl, .csv (these also .gz), .json, .parquet and .arrow. A file whose name really
+      contains the `#` is taken as it is.
+    - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
+      folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
+
+    Raises ValueError for what is none of these.
     """
+    if spec.startswith(PREFIX):
+        return parse_hub(spec)
     path = Path(spec).expanduser()
     if path.exists() or "#" not in path.name:
         kind = _table_kind(path)
         if kind is not None:
             example = "0" if kind == "tsv" else "text"
             raise ValueError(f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.")
-        return Column(path)
+        return FileColumn(path)
     file, _, column = spec.rpartition("#")
     path = Path(file).expanduser()
     if _table_kind(path) is None:
@@ -160,14 +185,21 @@ def parse_column(spec: str) -> Column:
         raise ValueError(f"{spec}: only {kinds} files have columns, and there is no file of this whole name.")
     if not column:
         raise ValueError(f"{spec}: the column after '#' is empty.")
-    return Column(path, column)
+    return FileColumn(path, column)
 
 
-def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def stamp_of(path: Path) -> Stamp:
+    """Return what changes when a file does; raises FileNotFoundError or ValueError where it is none."""
+    require_file(path)
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _hash_file(path: Path, stamp: Stamp) -> str:
+    """Return the SHA-256 of a file; `stamp` is only there so that an untouched file is read once in a process."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _table_kind(path: Path) -> str | None:
@@ -176,23 +208,3 @@ def _table_kind(path: Path) -> str | None:
     if unpacked.endswith((".tsv", ".jsonl", ".csv")):
         return unpacked.rpartition(".")[2]
     return name.rpartition(".")[2] if name.endswith((".json", ".parquet", ".arrow")) else None
-
-
-def _text_of(record: Any, column: str, where: str) -> str:
-    """Return the text under a key, or under a dotted path of keys."""
-    value = record
-    keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
-    for key in keys:
-        if not isinstance(value, Mapping) or key not in value:
-            found = ", ".join(map(str, value)) if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            raise ValueError(f"{where}: has no {column!r}: looking for {key!r}, found {found}.")
-        value = value[key]
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: {column!r} must be text, but is a {type(value).__name__}.")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{where}: {column!r} holds half of a surrogate pair, which is no character.") from None
-    return value.replace("\n", " ")

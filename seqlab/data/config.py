@@ -15,7 +15,7 @@ def _as_list(value: Any) -> Any:
 
 
 PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
-"""One path spec or several: `file` or `file#column`, see `seqlab.data.columns.parse_column`."""
+"""One path spec or several: `file`, `file#column` or a dataset's name, see `seqlab.data.columns.parse_column`."""
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
@@ -26,8 +26,9 @@ class ParallelConfig:
     """What the corpora hold."""
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
-    """Source sides of the training corpora: `file` (text, plain or .gz) or `file#column` (.tsv, .jsonl, .csv,
-    .json, .parquet, .arrow). Several corpora are a list."""
+    """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
+    .parquet, .arrow), or a column of a dataset that `datasets` loads by its name on the Hugging Face hub or by the path
+    of a folder, `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`. Several corpora are a list."""
 
     train_tgt: Annotated[PathSpecs, Field(min_length=1)]
     """Target sides of the training corpora, in the same order."""
@@ -147,7 +148,9 @@ class TextConfig:
     """What the corpora hold."""
 
     train: Annotated[PathSpecs, Field(min_length=1)]
-    """Training corpora: `file` (text, plain or .gz) or `file#column`, as with `data.kind: parallel`."""
+    """Training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
+    column of a dataset that `datasets` loads by its name on the Hugging Face hub or by the path of a folder,
+    `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`."""
 
     valid: PathSpecs = Field(default_factory=list)
     """Validation corpora; when left out, a part of the training corpora is split off."""
@@ -158,7 +161,8 @@ class TextConfig:
 
     documents: Literal["lines", "continuous"] = "lines"
     """What the model sees as one: each line by itself, which begins with bos and ends with eos, or all lines of the
-    corpora as one text, in which eos stands for the end of a line."""
+    corpora as one text, in which eos stands for the end of a line. A record of a table is a line; one that has newlines
+    is several in a continuous text, and otherwise they become spaces."""
 
     tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
     """How text becomes ids."""
@@ -171,6 +175,12 @@ class TextConfig:
     """How a continuous text is read: blocks in random order, or in the order of the text, as many at a time as fit into
     a step, each with the state that the block before it left behind (truncated backpropagation through time; for
     recurrent models)."""
+
+    vary_block_length: bool = False
+    """With `order: contiguous`, whether each step draws a length of its own, so that gradients are not always cut off
+    at the same places: about `block_length`, in one step of twenty half of it, normally distributed around that with a
+    standard deviation of 5, and 5 at least. The learning rate of the step is multiplied by its length over
+    `block_length` (Merity et al. 2018)."""
 
     mask_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the tokens that a masked model is to fill in, from what stands on both sides of them: 0.15 in BERT
@@ -220,6 +230,8 @@ class TextConfig:
                 "`order: contiguous` carries a model's state through a text, but with `documents: lines` each line is "
                 "a text of its own: set `documents: continuous` or `order: shuffled`."
             )
+        if self.vary_block_length and self.order != "contiguous":
+            raise ValueError("`vary_block_length` is for `order: contiguous`: set that, or leave it out.")
         if self.packing and self.documents != "lines":
             raise ValueError("`packing` is for `documents: lines`: a continuous text has no lines to pack.")
         if self.mask_share and (self.packing or self.order == "contiguous"):

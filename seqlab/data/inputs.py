@@ -1,35 +1,36 @@
-"""Which text a cache was made from: the SHA-256 of each file, computed again only where the file was touched."""
+"""Which text a cache was made from: the SHA-256 of each source, computed again only where the source was touched."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import parse_column
 from seqlab.data.parallel import ParallelCorpus
-from seqlab.data.readers import require_file
 from seqlab.durable import write_json
 
-Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds: while both stay, the content is taken to stay too."""
-Hashes = dict[str, tuple[Stamp, str]]  # by absolute path
+Hashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
 
 HASHES_FILE = "inputs.json"
 _HASHES = TypeAdapter(Hashes)
 
 
 def hash_inputs(specs: Sequence[str], cache: Path) -> dict[str, str]:
-    """Give the SHA-256 of each file of some path specs; one that `cache` remembers and that is untouched is not read.
+    """Give the SHA-256 of each source of some path specs, by the path of a file or the spec of a dataset.
 
-    Raises FileNotFoundError for a missing one.
+    A source that `cache` remembers and that is untouched is not read.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a dataset cannot be loaded.
     """
     hashes = _hashes_of(specs, cache)
-    return {str(path): hashes[str(path.resolve())][1] for path in _input_paths(specs)}
+    return {source.source: hashes[source.identity][1] for source in _sources(specs)}
 
 
 def remember_inputs(specs: Sequence[str], cache: Path) -> None:
@@ -41,7 +42,7 @@ def remember_inputs(specs: Sequence[str], cache: Path) -> None:
 
 def corpus_key(corpus: ParallelCorpus) -> str:
     """Tell corpora apart by their content."""
-    return key_of([(_hash_file(side.path, stamp_of(side.path)), side.kind, side.column) for side in corpus.sides])
+    return key_of([(side.sha256(), side.kind, side.column) for side in corpus.sides])
 
 
 def key_of(value: object) -> str:
@@ -49,31 +50,19 @@ def key_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file does; raises FileNotFoundError or ValueError where it is none."""
-    require_file(path)
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=1024)
-def _hash_file(path: Path, stamp: Stamp) -> str:
-    """Return the SHA-256 of a file; `stamp` is only there so that an untouched file is read once in a process."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _input_paths(specs: Sequence[str]) -> list[Path]:
-    return list(dict.fromkeys(parse_column(spec).path for spec in specs))
+def _sources(specs: Sequence[str]) -> list[Column]:
+    """Return one column of each source."""
+    columns = map(parse_column, specs)
+    return list({column.source: column for column in columns}.values())
 
 
 def _hashes_of(specs: Sequence[str], cache: Path) -> Hashes:
     known = _read_hashes(cache)
     hashes: Hashes = {}
-    for path in _input_paths(specs):
-        stamp, name = stamp_of(path), str(path.resolve())
-        known_stamp, known_hash = known.get(name, (None, ""))
-        hashes[name] = (stamp, known_hash if known_stamp == stamp else _hash_file(path, stamp))
+    for source in _sources(specs):
+        stamp = source.stamp()
+        known_stamp, known_hash = known.get(source.identity, (None, ""))
+        hashes[source.identity] = (stamp, known_hash if known_stamp == stamp else source.sha256())
     return hashes
 
 

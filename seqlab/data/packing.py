@@ -25,7 +25,7 @@ def pack(pieces: Pieces, length: int) -> list[Pieces]:
     return rows
 
 
-def packed_batch(values: NDArray[np.integer], rows: Sequence[Pieces], pad_id: int, start_id: int) -> TextBatch:
+def packed_batch(values: NDArray[np.integer], rows: Sequence[Pieces], *, pad_id: int, start_id: int) -> TextBatch:
     """Read rows of pieces into a batch, in which `positions` begin anew with each piece."""
     shape = len(rows), max(int(row.lengths.sum()) for row in rows)
     tgt_in, tgt_out = np.full(shape, pad_id, np.int64), np.full(shape, IGNORE, np.int64)

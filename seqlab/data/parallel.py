@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from seqlab.data.blocks import RawLines
-from seqlab.data.columns import Column, parse_column
+from seqlab.data.column import Column
+from seqlab.data.columns import parse_column
 
 BLOCK_PAIRS = 10_000
 """A process works on so many at a time."""
@@ -45,10 +46,11 @@ class ParallelCorpus:
         """Read two path specs; raises ValueError for what is no corpus, such as a pipe unless it is `read_once`."""
         corpus = cls(parse_column(src), parse_column(tgt))
         if not read_once:
-            for path in (corpus.src.path, corpus.tgt.path):
-                if path.exists() and not (path.is_file() or path.is_dir()):  # a folder has a message of its own
+            for side in corpus.sides:
+                if side.is_stream:
                     raise ValueError(
-                        f"{path}: is a pipe or a device, but a corpus is read several times: write it to a file first."
+                        f"{side.source}: is a pipe or a device, but a corpus is read several times: write it to a file "
+                        "first."
                     )
         return corpus
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Places = NDArray[np.int64]
+
+HALVED_SHARE, LENGTH_STD, LEAST_LENGTH = 0.05, 5.0, 5
+"""Of random lengths: the share that is about half as long, their standard deviation, and the shortest."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,6 @@ class Pieces:
         """Return some of the pieces."""
         return Pieces(self.starts[rows], self.stops[rows], self.begins[rows])
 
-    @classmethod
-    def joined(cls, parts: Sequence[Pieces]) -> Pieces:
-        """Put several lists of pieces one behind the other."""
-        return cls(
-            np.concatenate([part.starts for part in parts]),
-            np.concatenate([part.stops for part in parts]),
-            np.concatenate([part.begins for part in parts]),
-        )
-
 
 def blocks_of(total: int, length: int, shift: int = 0) -> Pieces:
     """Cut `total` ids into blocks; with a shift the first block is shorter."""
@@ -46,6 +39,15 @@ def blocks_of(total: int, length: int, shift: int = 0) -> Pieces:
     stops = np.minimum(starts + length, total)
     starts = np.maximum(starts, 0)
     return Pieces(starts, stops, starts == 0)
+
+
+def varied_lengths(total: int, length: int, rng: np.random.Generator) -> Places:
+    """Cut `total` ids into stretches of random length, of which the last is what is left (Merity et al. 2018)."""
+    most = -(-total // LEAST_LENGTH)
+    middles = np.where(rng.random(most) < HALVED_SHARE, length / 2, length)
+    lengths = np.maximum(rng.normal(middles, LENGTH_STD).astype(np.int64), LEAST_LENGTH)
+    stops = np.minimum(np.cumsum(lengths), total)
+    return np.diff(stops[: np.searchsorted(stops, total) + 1], prepend=0)
 
 
 def pieces_of_lines(offsets: Places, lines: NDArray[np.int64], length: int) -> Pieces:

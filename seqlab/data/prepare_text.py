@@ -79,7 +79,7 @@ def prepare_text(
 
     Raises:
         FileNotFoundError: a corpus is missing.
-        ValueError: a corpus cannot be read, or nothing is left to train on or to validate on.
+        ValueError: a corpus cannot be read, changed meanwhile, or leaves nothing to train on or to validate on.
     """
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, tokenizer)
@@ -87,7 +87,7 @@ def prepare_text(
         data = _open(folder, key, content_hashes)
     except ValueError as reason:
         logger.info("Encoding the text%s.", f": {reason}" if folder.exists() else "")
-        _encode(config, tokenizer, folder, key, on_progress, num_workers)
+        _encode(config, tokenizer, folder, content_hashes, on_progress, num_workers)
         data = _open(folder, key, content_hashes)
     if not is_untouched(folder):
         remember_checked(folder)
@@ -106,16 +106,20 @@ def _encode(
     config: TextConfig,
     tokenizer: Tokenizer,
     folder: Path,
-    key: str,
+    content_hashes: dict[str, str],
     on_progress: OnProgress,
     num_workers: int | None,
 ) -> None:
     columns = [parse_column(spec) for spec in config.input_specs()]
+    key = _cache_key(config, content_hashes, tokenizer)
     with workspace(folder) as work, Workers(num_workers or worker_count(columns)) as workers:
         # Built beside its place and renamed: a folder of this name is always whole.
         building = work / f"text-{key[:KEY_CHARS]}"
         shutil.rmtree(building, ignore_errors=True)
         report = _build(config, tokenizer, building, workers, on_progress)
+        for path, digest in hash_inputs(config.input_specs(), folder).items():
+            if digest != content_hashes[path]:
+                raise ValueError(f"{path}: changed while it was being read.")
         write_json(building / DESCRIPTION_FILE, {"key": key, "report": report.to_json()})
         shutil.rmtree(folder, ignore_errors=True)
         rename(building, folder)
@@ -127,7 +131,7 @@ def _build(
     corpora = survey_text(config, workers)
     size = tokenizer.vocab_size
     writers = {fate: TextWriter(building / fate.name.lower(), size) for fate in (Fate.TRAIN, Fate.VALID)}
-    reports, done, total = [], 0, sum(len(corpus.fates) for corpus in corpora)
+    reports, done, total = [], 0, sum(int((corpus.fates <= Fate.VALID).sum()) for corpus in corpora)
     for corpus in corpora:
         for fate in (Fate.TRAIN, Fate.VALID) if corpus.split == "train" else (Fate.VALID,):
             writers[fate].start_corpus(str(corpus.column))
@@ -145,9 +149,10 @@ def _build(
     for writer in writers.values():
         writer.close()
     for fate in writers:
+        split = fate.name.lower()
         if not any((corpus.fates == fate).any() for corpus in corpora):
-            names = ", ".join(str(corpus.column) for corpus in corpora)
-            raise ValueError(f"No line is left for `{fate.name.lower()}`: {names} hold empty lines only.")
+            names = ", ".join(str(corpus.column) for corpus in corpora if corpus.split == split)
+            raise ValueError(f"No line is left for `{split}`: {names} hold empty lines only.")
     known = [corpus.hashes[corpus.fates == Fate.TRAIN] for corpus in corpora]
     held_out = np.concatenate([corpus.hashes[corpus.fates == Fate.VALID] for corpus in corpora])
     held_out = held_out[held_out != 0]

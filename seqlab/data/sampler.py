@@ -64,7 +64,7 @@ class Sampler:
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
             raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
 
-    def steps(self, after: Position | None = None) -> Iterator[TrainingStep]:
+    def steps(self, after: Position | None = None) -> Iterator[TrainingStep[Seq2SeqBatch]]:
         """Yield the steps that follow a position, from the very first when None is given."""
         epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
         while True:
@@ -96,7 +96,7 @@ class Sampler:
         )
         return _Chunk(indices, src, tgt, src_lengths, tgt_lengths, steps)
 
-    def _step(self, chunk: _Chunk, position: Position, epoch: float) -> TrainingStep:
+    def _step(self, chunk: _Chunk, position: Position, epoch: float) -> TrainingStep[Seq2SeqBatch]:
         """Collate this rank's part of a step."""
         micro_steps = chunk.steps[position.step]
         shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)

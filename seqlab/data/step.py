@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from seqlab.data.batch import Batch
+
+B = TypeVar("B", bound=Batch, covariant=True)
 
 
 @dataclass(frozen=True, order=True)
@@ -18,18 +21,20 @@ class Position:
 
 
 @dataclass(frozen=True)
-class TrainingStep:
+class TrainingStep(Generic[B]):
     """One rank's micro-steps of an update; tokens are counted over all ranks."""
 
     position: Position
     epoch: float
     """Times through the corpora when this step is done."""
-    micro_steps: Sequence[Batch]
+    micro_steps: Sequence[B]
     num_tgt_tokens: int
-    """Predicted tokens, ends of sentence counted."""
+    """Predicted tokens, ends of sentence counted; of masked text, those that are read."""
     padded_tgt_tokens: int
     """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
     num_src_tokens: int = 0
     """Source tokens, ends of sentence counted; 0 where the data has no source side."""
     padded_src_tokens: int = 0
     """Places of the source tensors."""
+    lr_factor: float = 1.0
+    """What the learning rate of this step is multiplied by."""

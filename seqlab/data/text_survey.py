@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.blocks import RawLines
-from seqlab.data.columns import Column, parse_column
+from seqlab.data.column import Column
+from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
 from seqlab.data.survey import Hashes, distinct, hash_lines
 from seqlab.data.workers import Workers
@@ -53,16 +54,16 @@ class TextCorpus:
     column: Column
     hashes: Hashes  # (lines,), 0 where a line is empty
     fates: Fates  # (lines,)
+    split_records: bool  # whether a record of a table that has newlines is several lines
 
     def tasks(self) -> Iterator[Task]:
-        """Read a corpus again; raises ValueError where it is not the text that was surveyed."""
+        """Read a corpus again; raises ValueError where it no longer has as many lines as were surveyed."""
         start = 0
-        for lines in self.column.blocks(BLOCK_LINES):
-            stop = start + len(lines)
-            if stop > len(self.fates):
-                break
-            yield Task(lines, self.fates[start:stop], self.column.line_number(start))
-            start = stop
+        for lines in self.column.blocks(BLOCK_LINES, split_records=self.split_records):
+            fates = self.fates[start : start + len(lines)]
+            if len(fates) == len(lines):
+                yield Task(lines, fates, self.column.line_number(start))
+            start += len(lines)
         if start != len(self.fates):
             raise ValueError(f"{self.column}: changed while it was being read.")
 
@@ -84,25 +85,26 @@ def training_lines_of_text(config: TextConfig) -> Iterator[str]:
 
 def survey_text(config: TextConfig, workers: Workers) -> list[TextCorpus]:
     """Read all corpora once and decide what becomes of each line."""
+    is_continuous = config.documents == "continuous"
     train, valid = (
-        [(column, _hash(column, workers)) for column in map(parse_column, specs)]
+        [(column, _hash(column, workers, is_continuous)) for column in map(parse_column, specs)]
         for specs in (config.train, config.valid)
     )
-    if config.documents == "lines":
-        fates = _fates_of_lines([hashes for _, hashes in train], None if valid else config.valid_fraction)
-    else:
+    if is_continuous:
         fates = _fates_of_continuous([len(hashes) for _, hashes in train], 0 if valid else config.valid_fraction)
-    corpora = [TextCorpus("train", *each, own) for each, own in zip(train, fates, strict=True)]
+    else:
+        fates = _fates_of_lines([hashes for _, hashes in train], None if valid else config.valid_fraction)
+    corpora = [TextCorpus("train", *each, own, is_continuous) for each, own in zip(train, fates, strict=True)]
     for column, hashes in valid:
         own = np.full(len(hashes), Fate.VALID, np.uint8)
-        if config.documents == "lines":
+        if not is_continuous:
             own[hashes == 0] = Fate.EMPTY
-        corpora.append(TextCorpus("valid", column, hashes, own))
+        corpora.append(TextCorpus("valid", column, hashes, own, is_continuous))
     return corpora
 
 
-def _hash(column: Column, workers: Workers) -> Hashes:
-    parts = list(workers.map(_hash_block, column.blocks(BLOCK_LINES)))
+def _hash(column: Column, workers: Workers, split_records: bool) -> Hashes:
+    parts = list(workers.map(_hash_block, column.blocks(BLOCK_LINES, split_records=split_records)))
     if not parts:
         raise ValueError(f"{column}: is empty, it holds no line.")
     return np.concatenate(parts)

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
-from seqlab.data.columns import Column
+from seqlab.data.column import Column
 from seqlab.elsewhere import Carried
 from seqlab.world import usable_cores
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BYTES_PER_WORKER = 4 << 20
-"""Size of the files for which another process pays: it takes half a second to start."""
+"""Size of the text for which another process pays: it takes half a second to start."""
 AHEAD = 2
 """Blocks per process that are handed out or done before their turn: memory grows with it."""
 _BOOT = """
@@ -35,8 +35,8 @@ serve()
 
 def worker_count(columns: Sequence[Column]) -> int:
     """Return how many processes are worth it for so much text on this machine; 1 is the caller itself."""
-    paths = {column.path for column in columns}
-    return max(1, min(usable_cores(), sum(path.stat().st_size for path in paths if path.is_file()) // BYTES_PER_WORKER))
+    sizes = {column.identity: column.num_bytes() for column in columns}
+    return max(1, min(usable_cores(), sum(sizes.values()) // BYTES_PER_WORKER))
 
 
 class Workers:

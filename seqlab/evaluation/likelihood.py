@@ -43,7 +43,8 @@ class TextLikelihood:
     unknown: int
     """Tokens that the vocabulary does not have."""
     dropped_bytes: int
-    """How many bytes less than the original the normalised text has, which is what the model has seen."""
+    """Bytes of the original that reading and normalisation leave out (a byte order mark, carriage returns, what a line
+    is shorter by when it is normalised): the model does not see them, and they cost nothing."""
 
     def __post_init__(self) -> None:
         if min(self.tokens, self.words, self.bytes) < 1:
@@ -67,12 +68,15 @@ class TextLikelihood:
         return None if self.nll is None else self.nll / math.log(2) / self.bytes
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Render for JSON; None is null."""
-        return {
+        """Render for JSON, which has no infinity: a figure that is none, or too large for a float, is null."""
+        figures = {
             "nats_per_token": self.nats_per_token,
             "perplexity": self.perplexity,
             "perplexity_per_word": self.perplexity_per_word,
             "bits_per_byte": self.bits_per_byte,
+        }
+        return {
+            **{name: None if value == math.inf else value for name, value in figures.items()},
             "tokens": self.tokens,
             "words": self.words,
             "bytes": self.bytes,
@@ -84,7 +88,7 @@ class TextLikelihood:
         """Render for people."""
         rows = [
             ("nats per token", self.nats_per_token, f"{self.tokens:,} tokens, ends of line counted"),
-            ("perplexity", self.perplexity, "per token"),
+            ("perplexity", self.perplexity, "per token: compare models with one tokenizer only"),
             ("perplexity per word", self.perplexity_per_word, f"{self.words:,} words, ends of line counted"),
             ("bits per byte", self.bits_per_byte, f"{self.bytes:,} bytes of the original text"),
         ]

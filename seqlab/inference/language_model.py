@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seqlab.data.config import TextConfig
+from seqlab.data.encoded_text import with_end
+from seqlab.data.rows import Rows
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.host_memory import prepare_heap
 from seqlab.inference.generator import Continuation, Generator
+from seqlab.inference.line_score import LineScore, added_items, line_score
 from seqlab.inference.lines import refuse_newlines
 from seqlab.inference.text import Text
-from seqlab.inference.text_scorer import BATCH_TOKENS, Reading, score_text
+from seqlab.inference.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 from seqlab.inference.torch_engine import refuse_different_vocabularies
+from seqlab.inference.wording import OnText
 from seqlab.nn.precision import cast_products, choose_device, choose_dtype
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.runs.spelling import load_spelling
+from seqlab.runs.spelling import SpellingModel, load_spelling
 from seqlab.search.config import SearchConfig
 from seqlab.search.sampling_config import SamplingConfig
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
-
-OnText = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class LineScore:
-    """How likely a line is."""
-
-    log_prob: float
-    """In nats, the end of line counted; with what the spelling of unknown items costs, where the run can spell."""
-    num_tokens: int
-    token_log_probs: list[float]
-    unknown: list[str]
-    """What the vocabulary does not have."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +60,15 @@ class LanguageModel:
         self.data = _text_config(first)
         for member in members[1:]:
             if _text_config(member).documents != self.data.documents:
-                raise ValueError(
-                    f"{first.folder.path} and {member.folder.path} read text differently (`data.documents`): they "
-                    "cannot be an ensemble."
-                )
+                paths = f"{first.folder.path} and {member.folder.path}"
+                raise ValueError(f"{paths} read text differently (`data.documents`): they cannot be an ensemble.")
         if device.type == "cpu":
             prepare_heap()
         for member in members:
             cast_products(member.model, dtype)
             member.model.to(device)
-        self.spelling = load_spelling(first.folder.spelling)
+        spellings = (load_spelling(member.folder.spelling) for member in members)
+        self.spellings: list[SpellingModel] = [each for each in spellings if each is not None]
         self.start_id = start_id(self.data, self.tokenizer)
 
     @property
@@ -87,8 +76,16 @@ class LanguageModel:
         """Whether lines belong to one text, so that each is predicted from those before it."""
         return self.data.documents == "continuous"
 
+    @property
+    def context_limit(self) -> int | None:
+        """Tokens that all members look back on; None where each remembers all that it has read."""
+        limits = (member.context_limit for member in self.members)
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def reading(self, context: int | str | None = None, stride: int | None = None) -> Reading:
         """Choose what tokens are predicted from: blocks of the training's length unless said otherwise.
+
+        Lines that are texts of their own are cut into blocks too where they are longer.
 
         Args:
             context: tokens read at once, or `all` for everything before.
@@ -109,7 +106,7 @@ class LanguageModel:
             return Reading(None, 1)
         if isinstance(context, str):
             raise ValueError(f"`context` must be a number of tokens or `all`, but is `{context}` instead.")
-        size = self.data.block_length if context is None else context
+        size = min(_text_config(member).block_length for member in self.members) if context is None else context
         for member in self.members:
             limit = member.context_limit
             if limit is not None and size > limit:
@@ -131,21 +128,21 @@ class LanguageModel:
             ValueError: the text is empty, or what `reading` raises.
         """
         text = text if isinstance(text, Text) else Text.of(text)
+        if not text.lines:
+            raise ValueError("The text is empty: it holds no line to score.")
         reading = self.reading(context, stride)
-        rows = [
-            np.append(np.asarray(ids, np.int64), self.tokenizer.eos_id) for ids in self.tokenizer.encode(text.lines)
-        ]
-        log_probs = self._score(rows, self.is_continuous, reading, batch_tokens, progress)
-        lines = [self._line_score(*pair) for pair in zip(text.lines, log_probs, strict=True)]
-        can_spell = self.spelling is not None or not any(line.unknown for line in lines)
-        normalised = sum(len(self.tokenizer.normalize(line).encode("utf-8")) for line in text.lines)
+        rows = self._rows(text.lines)
+        log_probs = self._log_probs(rows, self.is_continuous, reading, batch_tokens, progress)
+        unknown = map(self.tokenizer.unknown_items, text.lines)
+        lines = [line_score(*each, self.spellings) for each in zip(log_probs, unknown, strict=True)]
+        nlls = [-line.log_prob for line in lines if line.log_prob is not None]
         likelihood = TextLikelihood(
-            nll=-sum(line.log_prob for line in lines) if can_spell else None,
+            nll=math.fsum(nlls) if len(nlls) == len(lines) else None,
             tokens=sum(line.num_tokens for line in lines),
             words=sum(len(line.split()) + 1 for line in text.lines),
             bytes=text.num_bytes,
             unknown=sum(len(line.unknown) for line in lines),
-            dropped_bytes=text.num_bytes - normalised - text.num_newlines,
+            dropped_bytes=text.dropped_bytes(self.tokenizer.normalize),
         )
         return Perplexity(likelihood, reading, lines)
 
@@ -160,7 +157,11 @@ class LanguageModel:
         """Score each line as the beginning of a text, or as what goes on after its prompt; its end is counted.
 
         A prompt and its continuation are segmented together, so that a word may go on where the prompt ends; what is
-        scored is all that follows the ids which they share with the prompt alone.
+        scored is all that follows the ids which they share with the prompt alone. Continuations of one prompt may share
+        different numbers of ids with it: to compare them, score each whole, the prompt in front of it.
+
+        A line that is longer than a model looks back is read by a sliding window: each token is given at least half of
+        that many tokens before it, where there are as many. A warning counts such lines.
 
         Raises:
             ValueError: there are not as many prompts as lines, or one holds a newline.
@@ -170,17 +171,18 @@ class LanguageModel:
         refuse_newlines(prompts, "prompts")
         if len(prompts) != len(lines):
             raise ValueError(f"`prompts` must have one entry per line ({len(lines)}), but has {len(prompts)}.")
-        whole = self.tokenizer.encode([prompt + line for prompt, line in zip(prompts, lines, strict=True)])
-        shared = [_common(*pair) for pair in zip(whole, self.tokenizer.encode(prompts), strict=True)]
-        rows = [np.append(np.asarray(ids, np.int64), self.tokenizer.eos_id) for ids in whole]
-        limits = [member.context_limit for member in self.members if member.context_limit is not None]
-        longest = max((len(row) for row in rows), default=1)
-        size = min([longest, *limits])
-        reading = Reading(size, size if size == longest else max(1, size // 2))
-        log_probs = self._score(rows, False, reading, batch_tokens, progress)
-        return [
-            self._line_score(line, own[skipped:]) for line, own, skipped in zip(lines, log_probs, shared, strict=True)
-        ]
+        if not lines:
+            return []
+        whole = [prompt + line for prompt, line in zip(prompts, lines, strict=True)]
+        rows = self._rows(whole)
+        reading = reading_of_lines(np.diff(rows.offsets), self.context_limit)
+        log_probs = self._log_probs(rows, False, reading, batch_tokens, progress)
+        scores = []
+        for row, own, text, prompt in zip(rows, log_probs, whole, prompts, strict=True):
+            items = added_items(self.tokenizer, row[:-1].tolist(), text, prompt)
+            unknown = [each for each in items if isinstance(each, str)]
+            scores.append(line_score(own[len(own) - 1 - len(items) :], unknown, self.spellings))
+        return scores
 
     def generate(
         self,
@@ -191,27 +193,30 @@ class LanguageModel:
         search: SamplingConfig | SearchConfig | None = None,
         batch_rows: int = 64,
         on_text: OnText | None = None,
-        first_prompt: int = 0,
     ) -> list[list[Continuation]]:
         """Continue each prompt: `num_samples` random continuations, or with a `SearchConfig` the best hypotheses.
 
-        The same seed gives the same text whatever is generated with it.
+        A sample depends on the seed, on the number of its prompt and on its own number among the prompt's samples: not
+        on what else is generated, nor on `batch_rows`.
 
         Args:
-            prompts: what the text begins with; an empty one begins a text.
+            prompts: what the text begins with; an empty one begins a text. Of one that is longer than the model looks
+                back the last tokens are read, with a warning.
             num_samples: random continuations of each prompt.
-            stop: texts that end a continuation, which does not hold them.
+            stop: texts that end a continuation, which does not hold them, once it has `min_length` ids.
             search: how to sample or search; sampling as it is by default.
             batch_rows: continuations computed together: speed and memory.
             on_text: told of the text of a single continuation as it comes.
-            first_prompt: the number of the first prompt, which chooses its random numbers.
+
+        Raises:
+            ValueError: an argument is impossible, or a prompt holds a newline and the model has learnt single lines.
         """
         generator = Generator(
-            [member.model for member in self.members],
+            [member.stepper for member in self.members],
             self.tokenizer,
             self.start_id,
             is_continuous=self.is_continuous,
-            limit=min((m.context_limit for m in self.members if m.context_limit is not None), default=None),
+            limit=self.context_limit,
             device=self.device,
         )
         return generator.generate(
@@ -221,36 +226,27 @@ class LanguageModel:
             stop=stop,
             batch_rows=batch_rows,
             on_text=on_text,
-            first_prompt=first_prompt,
         )
 
-    def _score(
-        self,
-        rows: Sequence[NDArray[np.int64]],
-        as_one: bool,
-        reading: Reading,
-        batch_tokens: int,
-        progress: OnRows | None,
+    def _rows(self, lines: Sequence[str]) -> Rows:
+        """Encode lines, the end of line behind each."""
+        return with_end(*self.tokenizer.encode_flat(lines), self.tokenizer.eos_id)
+
+    def _log_probs(
+        self, rows: Rows, as_one: bool, reading: Reading, batch_tokens: int, progress: OnRows | None
     ) -> list[NDArray[np.float64]]:
-        """Score rows of ids, each a text of its own or all of them one; give the log-probabilities row by row."""
-        values = np.concatenate(rows) if rows else np.zeros(0, np.int64)
-        borders = np.cumsum([0, *map(len, rows)])
+        """Score the ids of rows, each a text of its own or all of them one; give the log-probabilities row by row."""
         log_probs = score_text(
             [member.model for member in self.members],
-            values,
-            borders[[0, -1]] if as_one else borders,
+            rows.values,
+            rows.offsets[[0, -1]] if as_one else rows.offsets,
             reading,
             start_id=self.start_id,
             batch_tokens=batch_tokens,
             device=self.device,
             progress=progress,
         )
-        return np.split(log_probs, borders[1:-1]) if rows else []
-
-    def _line_score(self, line: str, log_probs: NDArray[np.float64]) -> LineScore:
-        unknown = self.tokenizer.unknown_items(line)
-        spelt = sum(self.spelling.log_prob(item) for item in unknown) if self.spelling is not None else 0.0
-        return LineScore(float(log_probs.sum()) + spelt, len(log_probs), log_probs.tolist(), unknown)
+        return np.split(log_probs, rows.offsets[1:-1])
 
 
 def load_language_model(
@@ -266,17 +262,10 @@ def load_language_model(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    dtype = choose_dtype(precision, chosen)
     members = [load_run(path, step, kind="text") for path in runs for step in checkpoints]
-    return LanguageModel(members, chosen, dtype)
+    return LanguageModel(members, chosen, choose_dtype(precision, chosen))
 
 
 def _text_config(member: LoadedRun) -> TextConfig:
     assert isinstance(member.config.data, TextConfig), "a language model learns from text"
     return member.config.data
-
-
-def _common(ids: Sequence[int], others: Sequence[int]) -> int:
-    """Count the ids with which both begin."""
-    pairs: list[Any] = list(zip(ids, others, strict=False))
-    return next((i for i, (one, other) in enumerate(pairs) if one != other), len(pairs))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from seqlab.data.columns import in_batches
+from seqlab.data.column import in_batches
 from seqlab.data.readers import iter_lines
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from seqlab.data.readers import iter_lines
@@ -18,11 +18,17 @@ class Text:
     """Of the original, ends of line counted where it has them."""
     num_newlines: int
 
+    def dropped_bytes(self, normalize: Callable[[str], str]) -> int:
+        """Count the bytes that reading leaves out, or that a line is shorter by when it is normalised."""
+        sizes = [(_size(line), _size(normalize(line))) for line in self.lines]
+        unread = self.num_bytes - self.num_newlines - sum(original for original, _ in sizes)
+        return unread + sum(max(0, original - normalised) for original, normalised in sizes)
+
     @classmethod
     def of(cls, lines: Sequence[str]) -> Text:
         """Take lines that each end with a newline; raises ValueError where one holds a newline."""
         refuse_newlines(lines, "lines")
-        return cls(lines, sum(len(line.encode("utf-8", "surrogatepass")) + 1 for line in lines), len(lines))
+        return cls(lines, sum(_size(line) + 1 for line in lines), len(lines))
 
     @classmethod
     def read(cls, stream: Iterable[bytes], name: str) -> Text:
@@ -44,3 +50,7 @@ class Text:
         if not lines:
             raise ValueError(f"{name} is empty: it holds no line to score.")
         return cls(lines, num_bytes, num_newlines)
+
+
+def _size(line: str) -> int:
+    return len(line.encode("utf-8", "surrogatepass"))

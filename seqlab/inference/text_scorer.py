@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,12 @@ from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.inference.decode import evaluation_mode
 from seqlab.world import OnRows
 
+logger = logging.getLogger(__name__)
+
 BATCH_TOKENS = 8192
 """Tokens that are scored together unless the caller says otherwise."""
 CARRIED_TOKENS = 2048
-"""Tokens of one text that are read at once where the model's state goes on behind them."""
+"""Tokens of one text that are read at once where each is given everything before it; the model's state goes on."""
 
 Places = NDArray[np.int64]
 
@@ -46,8 +49,26 @@ class Reading:
         if self.context is None:
             return "each token given everything before it in its text"
         if self.stride == self.context:
-            return f"blocks of {self.context} tokens, each of which begins without context"
+            return f"blocks of {self.context} tokens, which know one token of what stands before them"
         return f"a sliding window of {self.context} tokens, of which the last {self.stride} are scored"
+
+
+def reading_of_lines(lengths: Places, limit: int | None) -> Reading:
+    """Choose how lines of so many tokens are read: each token given its whole line before it, if models can.
+
+    Where some are longer than the `limit` that models look back on, by a sliding window: each token is given half of
+    that many before it at least, where there are as many. A warning counts these lines.
+    """
+    if limit is None:
+        return Reading(None, 1)
+    longest, too_long = int(lengths.max()), int((lengths > limit).sum())
+    if not too_long:
+        return Reading(longest, longest)
+    reading = Reading(limit, max(1, limit // 2))
+    logger.warning(
+        "lines longer than the model looks back: %d of %d; they are read by %s", too_long, len(lengths), reading
+    )
+    return reading
 
 
 @dataclass(frozen=True)
@@ -60,9 +81,8 @@ class Windows:
     begins: NDArray[np.bool_]  # whether a document begins there
 
     @classmethod
-    def over(cls, offsets: Places, context: int, stride: int) -> Windows:
-        """Cover documents, of which the i-th holds the ids offsets[i] to offsets[i + 1]."""
-        first, last = offsets[:-1], offsets[1:]
+    def over(cls, first: Places, last: Places, context: int, stride: int) -> Windows:
+        """Cover documents, of which the i-th holds the ids first[i] to last[i]."""
         counts = -(-(last - first) // stride)
         document = np.repeat(np.arange(len(first)), counts)
         number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -113,23 +133,31 @@ def score_text(
         start_id: what is read before the first id of a document.
         batch_tokens: tokens that are scored together: memory and speed.
         device: where the models are.
-        progress: called after each batch with how many tokens are done.
+        progress: called after each batch with how many more tokens are done.
+
+    Raises:
+        ValueError: `batch_tokens` is below 1.
     """
+    if batch_tokens < 1:
+        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
+    on_tokens = progress if progress is not None else lambda count: None
     log_probs = np.zeros(len(values))
-    if reading.context is None:
-        for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-            members = [_carried(model, values[start:stop], start_id, device, progress) for model in models]
-            log_probs[start:stop] = _mean(members)
-        return log_probs
-    windows = Windows.over(offsets, reading.context, reading.stride)
+    first, last = offsets[:-1], offsets[1:]
+    context, stride = reading.context, reading.stride
+    if context is None:
+        is_long = last - first > CARRIED_TOKENS
+        for start, stop in zip(first[is_long].tolist(), last[is_long].tolist(), strict=True):
+            log_probs[start:stop] = _carried(models, values[start:stop], start_id, device, on_tokens)
+        first, last = first[~is_long], last[~is_long]
+        context = stride = CARRIED_TOKENS
+    windows = Windows.over(first, last, context, stride)
     for rows in windows.batches(batch_tokens):
         batch = windows.batch(rows, values, start_id).to(device)
         found = _mean([_scores(model, batch) for model in models])
         scored = (batch.tgt_out != IGNORE).cpu().numpy()
         places = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
         log_probs[places[scored]] = found[scored]
-        if progress is not None:
-            progress(int(scored.sum()))
+        on_tokens(batch.num_tgt_tokens)
     return log_probs
 
 
@@ -140,19 +168,21 @@ def _scores(model: Any, batch: TextBatch) -> NDArray[np.float64]:
 
 
 def _carried(
-    model: Any, values: NDArray[Any], start_id: int, device: torch.device | str, progress: OnRows | None
+    models: Sequence[Any], values: NDArray[Any], start_id: int, device: torch.device | str, on_tokens: OnRows
 ) -> NDArray[np.float64]:
-    """Score one document from its first to its last id, with what the model remembers of all before."""
+    """Score one document from its first to its last id, with what the models remember of all before."""
     ids = np.concatenate([[start_id], values.astype(np.int64)])
-    parts, carry = [], None
-    with evaluation_mode(model):
-        for start in range(0, len(values), CARRIED_TOKENS):
-            part = torch.from_numpy(ids[start : start + CARRIED_TOKENS + 1])[None]
-            batch = TextBatch(part[:, :-1], part[:, 1:], torch.zeros(1, dtype=torch.int64), part.size(1) - 1)
-            scores, carry = model.score_on(batch.to(device), carry)
-            parts.append(scores[0].double().cpu().numpy())
-            if progress is not None:
-                progress(batch.num_tgt_tokens)
+    parts, carries = [], [None] * len(models)
+    for start in range(0, len(values), CARRIED_TOKENS):
+        part = torch.from_numpy(ids[start : start + CARRIED_TOKENS + 1])[None]
+        batch = TextBatch(part[:, :-1], part[:, 1:], torch.zeros(1, dtype=torch.int64), part.size(1) - 1).to(device)
+        members = []
+        for i, model in enumerate(models):
+            with evaluation_mode(model):
+                scores, carries[i] = model.score_on(batch, carries[i])
+            members.append(scores[0].double().cpu().numpy())
+        parts.append(_mean(members))
+        on_tokens(batch.num_tgt_tokens)
     return np.concatenate(parts)
 
 

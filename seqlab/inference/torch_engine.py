@@ -48,7 +48,7 @@ class TorchEngine:
             member.model.to(device)
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
-        self.model: Stepper = first.model if len(members) == 1 else Ensemble([member.model for member in members])
+        self.model: Stepper = first.stepper if len(members) == 1 else Ensemble([member.stepper for member in members])
 
     def fuse(self, lm: LoadedRun, weight: float, dtype: torch.dtype) -> None:
         """Search with `weight` times a language model's log-probabilities added (see `Fusion`); scores are such sums.
@@ -66,7 +66,7 @@ class TorchEngine:
         first = start_id(data, self.tokenizer)
         self.model = Fusion(
             self.model,
-            lm.model.to(self.device),
+            lm.stepper.to(self.device),
             weight=weight,
             start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
         )
@@ -123,7 +123,8 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
-                    "ensemble must share their tokenizers (train the second with `--init_from`)."
+                    "ensemble must share their tokenizers (train the second with `--init_from`, or with the first's: "
+                    "`data.tokenizer.kind: saved`)."
                 )
 
 

@@ -8,13 +8,20 @@ from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
+from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
 
 ModelConfig = Annotated[
-    TransformerConfig | TransformerLmConfig | RnnLmConfig | LstmLmConfig | GruLmConfig | NgramConfig,
+    TransformerConfig
+    | TransformerLmConfig
+    | RnnLmConfig
+    | LstmLmConfig
+    | GruLmConfig
+    | NgramConfig
+    | TransformerMlmConfig,
     Field(discriminator="family"),
 ]
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
-Model = Transformer | LanguageModel
+Model = Transformer | TransformerMlm | LanguageModel
 
 __all__ = [
     "GruLmConfig",
@@ -30,4 +37,6 @@ __all__ = [
     "TransformerConfig",
     "TransformerLm",
     "TransformerLmConfig",
+    "TransformerMlm",
+    "TransformerMlmConfig",
 ]

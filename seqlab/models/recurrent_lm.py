@@ -52,8 +52,8 @@ class _RecurrentLmConfig:
         """Raise ValueError where the model cannot learn from what the data section describes."""
         if data.packing:
             raise ValueError(
-                "`data.packing` needs a model that tells the lines of a row apart by a mask, and a recurrent one does not: "
-                "leave it out."
+                "`data.packing` needs a model that tells the lines of a row apart by a mask, and a recurrent one does "
+                "not: leave it out."
             )
 
 

@@ -68,6 +68,11 @@ class TransformerConfig:
                 "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: "
                 "false` their ids mean different things: set `model.tied_embeddings` to `decoder` or `none`."
             )
+        if self.tied_embeddings == "all" and len(data.vector_files()) == 2:
+            raise ValueError(
+                "`model.tied_embeddings: all` gives both sides the same vectors, which cannot start from both "
+                "`data.vectors_src` and `data.vectors_tgt`: name one of them, or set `model.tied_embeddings: decoder`."
+            )
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above "
@@ -221,7 +226,7 @@ class Transformer(nn.Module):
         self.encoder = Encoder(config, embed(src_weight))
         self.decoder = Decoder(config, embed(tgt_weight))
         self.projection = VocabularyProjection(out_weight)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and project its memory for every decoder layer."""
@@ -256,7 +261,7 @@ def _feed_forward(config: TransformerConfig) -> FeedForward:
     return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Glorot-uniform weights, those that are a multiple of their input one square part at a time; zero biases."""
     if isinstance(module, nn.Linear):
         parts = (

@@ -68,7 +68,19 @@ class RAdamConfig(_AdamLikeConfig):
     """Which optimizer this is."""
 
 
-OptimizerConfig = Annotated[SgdConfig | AdamConfig | AdamWConfig | RAdamConfig, Field(discriminator="family")]
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class MuonConfig(_AdamLikeConfig):
+    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for embeddings, biases and norms."""
+
+    family: Literal["muon"] = "muon"
+    """Which optimizer this is."""
+    momentum: Beta = 0.95
+    """Decay of the velocity of the matrices, which Muon makes orthogonal before each step."""
+
+
+OptimizerConfig = Annotated[
+    SgdConfig | AdamConfig | AdamWConfig | RAdamConfig | MuonConfig, Field(discriminator="family")
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -138,3 +150,5 @@ class OptimConfig:
     average_trigger: Annotated[int, Field(ge=0)] = 0
     """Average the weights of all further steps once the validation loss is above the best of those that lie more than
     this many validations back: the trigger of NT-ASGD (Merity et al. 2018), 5 there; 0 is off."""
+    frozen_vectors: bool = False
+    """Whether embeddings that started from word vectors stay as they are; all others are trained."""

@@ -6,17 +6,39 @@ A recipe takes the run folder, where it may write generated data; `from_corpus` 
 from collections.abc import Callable
 from pathlib import Path
 
+from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
 from seqlab.recipes.from_corpus import from_corpus
-from seqlab.recipes.multi30k import multi30k_en_de
+from seqlab.recipes.multi30k import multi30k_en_de, multi30k_mlm
+from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
 from seqlab.recipes.number_words import number_words
-from seqlab.recipes.tinyshakespeare import tinyshakespeare, tinyshakespeare_ngram
+from seqlab.recipes.tinyshakespeare import (
+    tinyshakespeare,
+    tinyshakespeare_gru,
+    tinyshakespeare_lstm,
+    tinyshakespeare_ngram,
+)
+from seqlab.recipes.wikitext import wikitext2_transformer, wikitext103_transformer
 from seqlab.runs.config import Config
 
 RECIPES: dict[str, Callable[[Path], Config]] = {
-    "number_words": number_words,
-    "multi30k_en_de": multi30k_en_de,
-    "tinyshakespeare": tinyshakespeare,
-    "tinyshakespeare_ngram": tinyshakespeare_ngram,
+    recipe.__name__: recipe
+    for recipe in (
+        number_words,
+        multi30k_en_de,
+        multi30k_mlm,
+        multi30k_lm_en,
+        multi30k_lm_en_lstm,
+        multi30k_lm_en_gru,
+        multi30k_lm_en_ngram,
+        tinyshakespeare,
+        tinyshakespeare_lstm,
+        tinyshakespeare_gru,
+        tinyshakespeare_ngram,
+        ptb_lstm,
+        wikitext2_lstm,
+        wikitext2_transformer,
+        wikitext103_transformer,
+    )
 }
 
 __all__ = ["RECIPES", "from_corpus", *RECIPES]

@@ -1,15 +1,23 @@
 """Fields set one after the other, each with its reason, except those that were given."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from seqlab.runs.config import Config, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.runs.overrides import Override
 from seqlab.runs.validate import build
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LEAST_INTERVAL = 10
+"""Steps between two checkpoints at least: a validation comes with every fourth."""
 
 
 class Choices:
@@ -30,6 +38,19 @@ class Choices:
         logger.info("  %s %s: %s", key, value, reason)
         return value
 
+    def set_kind(self, key: str, value: str, reason: str) -> str:
+        """Choose the tag of a section, which then has that kind's defaults, and return it.
+
+        Where any field of the section is given, it is of the kind that it is.
+        """
+        name = key.rpartition(".")[0]
+        section = self._section(key)
+        if self.is_given(name) or any(given.startswith(f"{name}.") for given in self._given):
+            kind: str = self.get(key)
+            return kind
+        section.clear()
+        return self.set(key, value, reason)
+
     def get(self, key: str) -> Any:
         """Return a field as it stands."""
         return self._section(key)[key.rpartition(".")[2]]
@@ -47,3 +68,43 @@ class Choices:
         for name in key.split(".")[:-1]:
             section = section[name]
         return section
+
+
+def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Iterable[str]) -> None:
+    """Put what the run that is started from has under some keys, fields or sections, into nested values.
+
+    Does nothing where `overrides` names no such run; raises ValueError where the one that it names is none.
+    """
+    origin = dict(overrides).get("init_from")
+    if origin is None:
+        return
+    folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
+    folder.read_description()
+    values: dict[str, Any] = to_dict(read_config(folder))
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
+        target[name] = source[name]
+
+
+def choose_intervals(choices: Choices, steps: int) -> None:
+    """Choose how often a run of so many steps logs, saves and validates."""
+    progress = f"{steps:,} steps in all"
+    save_every = choices.set("training.save_every", max(min(steps, LEAST_INTERVAL), rounded(steps / 64)), progress)
+    choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
+    choices.set("training.log_every", within(steps // 100, 1, 50), progress)
+
+
+def within(value: int, low: int, high: int) -> int:
+    """Return the number of a range that is nearest."""
+    return max(low, min(value, high))
+
+
+def power_of_two(value: float, low: int, high: int, rounding: Callable[[float], int]) -> int:
+    """Return a power of two near a number, of a range with such ends."""
+    return within(2 ** rounding(math.log2(value)), low, high)
+
+
+def rounded(value: float) -> int:
+    """Round to two significant digits."""
+    return int(float(f"{value:.2g}"))

@@ -25,7 +25,7 @@ A Call for Prudent Choice of Subword Merge Operations in Neural Machine Translat
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.config import ParallelConfig
-from seqlab.recipes.choices import Choices
+from seqlab.recipes.choices import Choices, choose_intervals, power_of_two, rounded, take_over, within
 from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
-from seqlab.runs.config import Config, to_dict
+from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.runs.load import load_tokenizers
 from seqlab.runs.overrides import Override, override
 from seqlab.text import Tokenizer, train_tokenizer
 
@@ -53,8 +53,6 @@ LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
-LEAST_INTERVAL = 10
-"""Steps between two checkpoints at least: a validation comes with every fourth."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
 VALID_PAIRS = 50
@@ -117,16 +115,7 @@ def _base(overrides: Sequence[Override]) -> dict[str, Any]:
         "optim": {"schedule": {"family": "linear"}},
         "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
     }
-    origin = dict(overrides).get("init_from")
-    if origin is None:
-        return base
-    folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
-    folder.read_description()
-    values: dict[str, Any] = to_dict(read_config(folder))
-    for key in SETTLED_BY_ORIGIN:
-        section, _, name = key.rpartition(".")
-        target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
-        target[name] = source[name]
+    take_over(base, overrides, SETTLED_BY_ORIGIN)
     return base
 
 
@@ -178,7 +167,7 @@ def _measure(choices: Choices, found: CorpusProfile, tokenizers: tuple[Tokenizer
     longer = np.maximum(src, tgt)
     usual = int(np.quantile(longer, 0.999, method="lower"))  # below the maximum, however few pairs there are
     reason = f"999 in 1,000 pairs have no more than {usual:,} tokens on a side"
-    limit = choices.set("data.max_length", _power_of_two(usual, 256, 1024, math.ceil), reason)
+    limit = choices.set("data.max_length", power_of_two(usual, 256, 1024, math.ceil), reason)
     kept = tgt[longer - 1 <= limit]  # the limit does not count the end of sentence
     if not kept.size:  # a limit was given that leaves nothing, which training says
         kept = tgt
@@ -187,7 +176,7 @@ def _measure(choices: Choices, found: CorpusProfile, tokenizers: tuple[Tokenizer
 
 def _choose_data(choices: Choices, tokens: Tokens) -> None:
     size = f"{tokens.tgt:,.0f} target tokens"
-    batch = _power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
+    batch = power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
     choices.set("data.batch_tokens", batch, f"the corpus has {size}")
     choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "small enough for any machine's memory")
 
@@ -195,12 +184,12 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
 def _choose_model(choices: Choices, tokens: Tokens) -> None:
     """Choose the sizes of a Transformer; its width decides the rest."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
-    d_model = choices.set("model.d_model", _within(64 * round(2 * tokens.scale**0.25), 128, 512), size)
+    d_model = choices.set("model.d_model", within(64 * round(2 * tokens.scale**0.25), 128, 512), size)
     width = f"d_model is {d_model}"
-    choices.set("model.d_ff", _within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
+    choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
     heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
     choices.set("model.num_heads", heads, width)
-    layers = _within(4 + (d_model - 256) // 128, 4, 6)
+    layers = within(4 + (d_model - 256) // 128, 4, 6)
     choices.set("model.num_encoder_layers", layers, width)
     choices.set("model.num_decoder_layers", layers, width)
     # From 0.3 at ten Multi30ks down to 0.1 at three hundred.
@@ -223,7 +212,7 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
     start = ", a quarter as the weights are trained already" if fine_tuning else ""
     steps = choices.set(
         "training.max_steps",
-        max(1, _rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step holds the corpus once at most
+        max(1, rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step holds the corpus once at most
         f"{epochs:.0f} times through {tokens.tgt:,.0f} target tokens by {batch} in a step{start}",
     )
     if choices.get("optim.optimizer.family") != "sgd":
@@ -231,11 +220,10 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
         reason = f"d_model is {d_model} and a step has {batch} target tokens{start}"
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     progress = f"{steps:,} steps in all"
-    choices.set("optim.schedule.warmup_steps", min(4000, _rounded(0.06 * steps)), progress)
-    save_every = choices.set("training.save_every", max(min(steps, LEAST_INTERVAL), _rounded(steps / 64)), progress)
-    choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
-    choices.set("training.log_every", _within(steps // 100, 1, 50), progress)
+    choices.set("optim.schedule.warmup_steps", min(4000, rounded(0.06 * steps)), progress)
+    choose_intervals(choices, steps)
     if not choices.get("optim.ema_decay"):
+        save_every = choices.get("training.save_every")
         choices.set("optim.average_last", 10, f"that is the last {min(steps, 10 * save_every):,} of {progress}")
     metric, reason = _metric(found)
     choices.set("training.valid_metric", metric, reason)
@@ -250,16 +238,3 @@ def _metric(found: CorpusProfile) -> tuple[str, str]:
     if tgt.words_per_line < NGRAM_WORDS:
         return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for BLEU's runs of four"
     return "bleu", f"a target line has {tgt.words_per_line:.0f} words"
-
-
-def _within(value: int, low: int, high: int) -> int:
-    return max(low, min(value, high))
-
-
-def _power_of_two(value: float, low: int, high: int, rounding: Callable[[float], int]) -> int:
-    return _within(2 ** rounding(math.log2(value)), low, high)
-
-
-def _rounded(value: float) -> int:
-    """Round to two significant digits."""
-    return int(float(f"{value:.2g}"))

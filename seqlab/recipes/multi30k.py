@@ -1,10 +1,10 @@
-"""Translation of image descriptions, on 29,000 pairs (Elliott et al. 2016)."""
+"""Image descriptions in two languages, 29,000 pairs (Elliott et al. 2016): translated, and filled in."""
 
 from pathlib import Path
 
 from seqlab.corpora import locate
-from seqlab.data.config import ParallelConfig
-from seqlab.models import TransformerConfig
+from seqlab.data.config import ParallelConfig, TextConfig
+from seqlab.models import TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -34,4 +34,24 @@ def multi30k_en_de(run_dir: Path) -> Config:
             average_last=10,
         ),
         training=TrainingConfig(max_steps=15_000, log_every=100, save_every=250, valid_every=1000),
+    )
+
+
+def multi30k_mlm(run_dir: Path) -> Config:
+    """A masked model of both languages, from which `multi30k_en_de` can start with `--init_parts matching`.
+
+    Of both, so that its tokenizer, which the translator takes over, knows both.
+    """
+    splits = locate("multi30k")
+    return Config(
+        data=TextConfig(
+            train=[str(path) for path in splits["train"].values()],
+            valid=[str(path) for path in splits["valid"].values()],
+            tokenizer=SentencePieceBpeConfig(vocab_size=8000),
+            mask_share=0.15,
+        ),
+        model=TransformerMlmConfig(d_model=128, d_ff=256, num_heads=4),
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(optimizer=AdamConfig(lr=4e-3), schedule=LinearScheduleConfig(warmup_steps=500)),
+        training=TrainingConfig(max_steps=6000, log_every=100, save_every=500, valid_every=500),
     )

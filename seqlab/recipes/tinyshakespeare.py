@@ -1,12 +1,13 @@
 """Language models over the characters of tinyshakespeare, one of each family."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
 from seqlab.durable import rename
-from seqlab.models import NgramConfig, TransformerLmConfig
+from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -44,6 +45,37 @@ def tinyshakespeare(run_dir: Path) -> Config:
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
         ),
         training=TrainingConfig(max_steps=20_000, max_minutes=55, log_every=50, save_every=500, valid_every=500),
+    )
+
+
+def _recurrent(run_dir: Path, model: LstmLmConfig | GruLmConfig) -> Config:
+    """Read the text as 32 streams, with a state that goes on from step to step."""
+    return Config(
+        data=replace(_text(run_dir), order="contiguous", block_length=128),
+        model=model,
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=2e-3, betas=(0.9, 0.99), weight_decay=0.01),
+            schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
+            max_grad_norm=1.0,
+        ),
+        training=TrainingConfig(max_steps=10_000, max_minutes=55, log_every=50, save_every=250, valid_every=250),
+    )
+
+
+def tinyshakespeare_lstm(run_dir: Path) -> Config:
+    """A long short-term memory."""
+    return _recurrent(
+        run_dir,
+        LstmLmConfig(hidden_size=512, num_layers=2, input_dropout=0.1, hidden_dropout=0.3, output_dropout=0.3),
+    )
+
+
+def tinyshakespeare_gru(run_dir: Path) -> Config:
+    """Gated recurrent units."""
+    return _recurrent(
+        run_dir,
+        GruLmConfig(hidden_size=512, num_layers=2, input_dropout=0.1, hidden_dropout=0.3, output_dropout=0.3),
     )
 
 

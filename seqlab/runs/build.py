@@ -10,6 +10,8 @@ from seqlab.models import (
     TransformerConfig,
     TransformerLm,
     TransformerLmConfig,
+    TransformerMlm,
+    TransformerMlmConfig,
 )
 from seqlab.text import Tokenizer
 
@@ -29,4 +31,6 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
         return NgramModel(config, vocab_size, pad_id=tgt_tokenizer.pad_id, bos_id=bos_id, eos_id=eos_id)
     if isinstance(config, TransformerLmConfig):
         return TransformerLm(config, vocab_size, eos_id)
+    if isinstance(config, TransformerMlmConfig):
+        return TransformerMlm(config, vocab_size, pad_id=tgt_tokenizer.pad_id)
     return RecurrentLm(config, vocab_size, eos_id)

@@ -10,7 +10,15 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
-from seqlab.models import GruLmConfig, LstmLmConfig, ModelConfig, NgramConfig, RnnLmConfig, TransformerConfig
+from seqlab.models import (
+    GruLmConfig,
+    LstmLmConfig,
+    ModelConfig,
+    NgramConfig,
+    RnnLmConfig,
+    TransformerConfig,
+    TransformerMlmConfig,
+)
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -73,6 +81,9 @@ class Config:
     """Start of every random stream."""
     init_from: str | None = None
     """Run folder whose weights and tokenizers to start from (fine-tuning); null starts from random weights."""
+    init_parts: Literal["all", "matching"] = "all"
+    """What is taken from `init_from`: its whole model, which must be this one, or the weights that have the same name
+    and shape in both. A language model's count as those of a translator's decoder."""
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -104,6 +115,8 @@ class Config:
                 "text` does not have: leave it out, or set `nll`."
             )
         self.model.check_data(self.data)
+        self._check_masking()
+        self._check_start()
         penalised = isinstance(self.objective, CrossEntropyConfig) and (
             self.objective.activation_penalty or self.objective.slowness_penalty
         )
@@ -120,6 +133,41 @@ class Config:
         if is_counted and (self.optim, self.objective) != (OptimConfig(), CrossEntropyConfig()):
             raise ValueError(
                 f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
+            )
+
+    def _check_masking(self) -> None:
+        """Raise ValueError where the data hides tokens and the model is not one that fills them in, or the reverse."""
+        family, share = self.model.family, getattr(self.data, "mask_share", 0.0)
+        if isinstance(self.model, TransformerMlmConfig) and not share:
+            raise ValueError(
+                f"`model.family: {family}` learns to fill in hidden tokens, but `data.mask_share` is 0: set it, for "
+                "example to 0.15."
+            )
+        if share and not isinstance(self.model, TransformerMlmConfig):
+            raise ValueError(
+                f"`data.mask_share` ({share}) hides tokens, but `model.family: {family}` predicts every token from "
+                "those before it: set it to 0, or `model.family: transformer_mlm`."
+            )
+
+    def _check_start(self) -> None:
+        """Raise ValueError where two fields disagree about what the weights start from."""
+        vectors = self.data.vector_files()
+        if self.init_parts == "matching" and self.init_from is None:
+            raise ValueError("`init_parts: matching` says what is taken from another run: name it with `init_from`.")
+        if vectors and self.init_from is not None:
+            raise ValueError(
+                f"`init_from` and word vectors ({', '.join(vectors.values())}) both say what the embeddings start "
+                "from: leave one of them out."
+            )
+        if isinstance(self.model, NgramConfig) and (vectors or self.init_from is not None):
+            raise ValueError(
+                f"`model.family: {self.model.family}` is counted and starts from nothing: leave `init_from` and "
+                "`data.vectors` out (a tokenizer alone is taken over with `data.tokenizer.kind: saved`)."
+            )
+        if self.optim.frozen_vectors and not vectors:
+            raise ValueError(
+                "`optim.frozen_vectors` is for embeddings that start from word vectors, but the section `data` names "
+                "none: set it to false."
             )
 
 
@@ -147,7 +195,9 @@ RESUMABLE_FIELDS = frozenset(
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
 
-PATH_FIELDS = frozenset(f"data.{split}{side}" for split in ("train", "valid", "test") for side in ("", "_src", "_tgt"))
+PATH_FIELDS = frozenset(
+    f"data.{split}{side}" for split in ("train", "valid", "test", "vectors") for side in ("", "_src", "_tgt")
+)
 """Fields that name files: what counts when a run is continued is their content."""
 
 

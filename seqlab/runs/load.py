@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import Model, NgramModel
+from seqlab.models import LanguageModel, Model, NgramModel, Transformer, TransformerMlm, TransformerMlmConfig
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -27,6 +27,12 @@ class LoadedRun:
     step: int
     longest_src_tokens: int | None = None
     """Of the lines it was trained on; None where that was not noted."""
+
+    @property
+    def stepper(self) -> Transformer | LanguageModel:
+        """The model as one that predicts from left to right; masked models are not loaded where one is needed."""
+        assert not isinstance(self.model, TransformerMlm), "load the run by its `kind`"
+        return self.model
 
     @property
     def context_limit(self) -> int | None:
@@ -71,8 +77,9 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
 USES = {
     "parallel": "translates: use `seqlab translate` or `seqlab score`",
     "text": "is a language model: use `seqlab generate` or `seqlab perplexity`",
+    "masked": "is a masked model, which other runs start from: use `seqlab train --init_from`",
 }
-"""What a run of each kind of data is for."""
+"""What a run of each kind of data is for, of text in which tokens are hidden apart."""
 
 
 def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None) -> LoadedRun:
@@ -80,15 +87,16 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
 
     Raises:
         ValueError: no run folder, another format version, a damaged file, a tokenizer that does not fit the model; a
-            run that learnt from another `kind` of data than is asked for.
+            run that learnt from another `kind` of data than is asked for, or from masked text.
     """
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
     description = folder.read_description()
     config = read_config(folder)
-    if kind not in (None, config.data.kind):
-        raise ValueError(f"{path} {USES[config.data.kind]}.")
+    found = "masked" if isinstance(config.model, TransformerMlmConfig) else config.data.kind
+    if kind not in (None, found):
+        raise ValueError(f"{path} {USES[found]}.")
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)

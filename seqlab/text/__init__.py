@@ -16,19 +16,24 @@ from seqlab.text.config import (
 from seqlab.text.normalization import normalize
 from seqlab.text.tokenizer import FlatIds, Tokenizer
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
+from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors
 
 __all__ = [
     "BpeConfig",
     "CharactersConfig",
+    "Coverage",
     "FlatIds",
     "SavedConfig",
     "SentencePieceBpeConfig",
     "SentencePieceUnigramConfig",
     "Tokenizer",
     "TokenizerConfig",
+    "WordVectors",
     "WordsConfig",
     "load_tokenizer",
+    "lookup_name",
     "normalize",
+    "read_word_vectors",
     "tokenizer_sha256",
     "train_tokenizer",
 ]

@@ -1,6 +1,6 @@
 """Forward and backward passes of a step's micro-steps: gradients add up, in fp32, until the step is whole."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from seqlab.data.batch import Batch
 from seqlab.nn.dropout import drawing_from
 from seqlab.objectives import Objective, StepContext
 from seqlab.training.machine import Machine
-from seqlab.training.parallel import parallelised, without_exchange
+from seqlab.training.parallel import divided, parallelised, without_exchange
 
 Carry = dict[str, Tensor]
 """A state that is carried from batch to batch: tensors whose first dimension are the rows."""
@@ -21,6 +21,17 @@ def joined_carry(parts: Sequence[Carry | None]) -> Carry | None:
     """Put the rows of several parts one behind the other."""
     present = [part for part in parts if part is not None]
     return {name: torch.cat([part[name] for part in present]) for name in present[0]} if present else None
+
+
+def trained_rows(model: nn.Module, frozen: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
+    """Give parameters with 1 for each row that is trained and 0 for those that `frozen` lists, (V, 1) or divided."""
+    found = []
+    for name, parameter in model.named_parameters():
+        if name in frozen:
+            trained = torch.ones(parameter.size(0), 1, device=parameter.device)
+            trained[frozen[name].to(parameter.device)] = 0
+            found.append((parameter, divided({name: trained.expand_as(parameter)}, {name: parameter})[name]))
+    return found
 
 
 class LossModule(nn.Module):
@@ -42,13 +53,22 @@ class LossModule(nn.Module):
 class Accumulator:
     """Add the gradients of micro-steps to those of a model and of an objective that has parameters.
 
-    Both are moved to the device. On several ranks the gradients are the mean over the ranks.
+    Both are moved to the device. On several ranks the gradients are the mean over the ranks. Of the model's parameters
+    that `frozen` names, the gradients of some rows stay 0.
     """
 
-    def __init__(self, model: nn.Module, objective: Objective, machine: Machine, seed: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        machine: Machine,
+        seed: int,
+        frozen: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.machine, self.seed = machine, seed
         self.world_size = machine.world.world_size
         self.module = parallelised(LossModule(model, objective), machine)
+        self._trained = trained_rows(model, frozen or {})
         self.carry: Carry | None = None
         """What the last step left behind for the one that goes on there: tensors whose rows are those of this rank."""
 
@@ -57,24 +77,35 @@ class Accumulator:
         """What is optimised: the model's parameters and the objective's own."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
+    @property
+    def partly_frozen(self) -> list[nn.Parameter]:
+        """Parameters that have rows which must not move."""
+        return [parameter for parameter, _ in self._trained]
+
     def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, float]:
         """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs."""
         sums: dict[str, Tensor] = {}
-        carries, done_rows = [], 0
+        carries: list[Carry | None] = []
+        done_rows = 0
         for index, micro_step in enumerate(micro_steps):
             generator = self._generator(context.step, index)
             batch = micro_step.to(self.machine.device)
             with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
-                rows = slice(done_rows, done_rows := done_rows + len(batch.indices))
                 carry = None
                 if batch.continues and self.carry is not None:
+                    rows = slice(done_rows, done_rows + len(batch.indices))
                     carry = {name: value[rows] for name, value in self.carry.items()}
                 with drawing_from(generator), self.machine.autocast():
                     found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
-                carries.append(carry)
+                if batch.num_tgt_tokens:  # the rows of an idle one are another rank's
+                    carries.append(carry)
+                    done_rows += len(batch.indices)
                 found["total"].backward()
             for name, value in found.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        for parameter, trained in self._trained:
+            assert parameter.grad is not None
+            parameter.grad.mul_(trained)
         self.carry = joined_carry(carries)
         return self.machine.world.total({name: float(value) for name, value in sums.items()})
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
+from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in, write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
-from seqlab.runs.load import read_config
 from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
-from seqlab.training.resume import differing_fields
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
 from seqlab.world import World
@@ -40,8 +39,6 @@ TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
 UNNAMED = "none"
 """What torchrun calls every job without a name."""
-FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
-"""Fields of the model that may differ from those of the run that training starts from."""
 
 
 def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -> None:
@@ -183,41 +180,25 @@ def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
     _make_tokenizers(config, folder, on_progress)
 
 
-def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
-    """Raise ValueError where the run that training starts from has another model or another kind of tokenizer."""
-    if origin.path.resolve() == folder.path.resolve():
-        raise ValueError(f"`init_from` and `run_dir` are both {folder.path}: choose another `run_dir`.")
-    if not origin.path.is_dir():
-        raise FileNotFoundError(f"There is no run folder {origin.path} (`init_from`).")
-    origin.read_description()
-    changes = differing_fields(read_config(origin), config)
-    fixed = ("model.", "data.tokenizer.", "data.joint_vocabulary")
-    listed = "; ".join(
-        f"`{key}` is {new!r}, but {old!r} in {origin.path}"
-        for key, (old, new) in changes.items()
-        if key.startswith(fixed) and key not in FREE_MODEL_FIELDS
-    )
-    if listed:
-        raise ValueError(
-            f"With `init_from` the model and the vocabulary are those of its run: {listed}. Give the same "
-            f"values, or begin from its own config, {origin.config_file}."
-        )
+def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) -> None:
+    """Write run.json: its presence says that the run was begun, with config, tokenizers and data in place.
 
-
-def describe(run: TrainingRun, command: Sequence[str]) -> None:
-    """Write run.json: its presence says that the run was begun, with config, tokenizers and data in place."""
+    `start` is what it notes of where the weights started.
+    """
+    vectors = hash_inputs(list(run.config.data.vector_files().values()), run.folder.cache)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "seqlab_version": seqlab.__version__,
         "command": list(command),
         "seed": run.config.seed,
-        "data_sha256": list(run.data.content_hashes.values()),
+        "data_sha256": list((run.data.content_hashes | vectors).values()),
         "data": run.data.report.to_json(),
         **run.task.describe(run.data),
         "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
         "machine": asdict(fingerprint(run.machine)),
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         "parameters": sum(p.numel() for p in run.model.parameters()),
+        **start,
     }
     write_json(run.folder.description_file, description)
 

@@ -25,7 +25,7 @@ class FailedStep(ArithmeticError):
 
 
 @contextmanager
-def failed_update(run: TrainingRun, data: TrainingStep) -> Iterator[None]:
+def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]:
     """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and the weights from before it."""
     try:
         yield

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
 from seqlab.training.step import Update
 
@@ -23,7 +24,7 @@ class Figures:
     seconds: float = 0.0
     """Time of the steps themselves, without validations and checkpoints."""
 
-    def add(self, data: TrainingStep, done: Update, seconds: float) -> None:
+    def add(self, data: TrainingStep[Batch], done: Update, seconds: float) -> None:
         """Count a step and the time that it took, waiting for its data included."""
         self.seconds += seconds
         self.total += done.total

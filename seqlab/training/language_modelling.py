@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from seqlab.data.batch import Batch
 from seqlab.data.config import TextConfig
 from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
 from seqlab.data.step import Position, TrainingStep
@@ -49,7 +50,7 @@ def _prepare(
 
 def _steps(
     data: PreparedText, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
-) -> Iterator[TrainingStep]:
+) -> Iterator[TrainingStep[Batch]]:
     sampler = TextSampler(
         data.train,
         _data_config(config),
@@ -62,10 +63,14 @@ def _steps(
 
 
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
-    """Score the validation text; blocks of a continuous one know nothing of what stands before them."""
+    """Score the validation text; blocks of a continuous one know nothing of what stands before them.
+
+    What a masked model fills in it knows from both sides: such a figure is no language model's, and has its own name.
+    """
     data = _data_config(run.config)
     batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
-    return Validation({}, nll_of(run, inference_model(run, weights), batches))
+    nll = nll_of(run, inference_model(run, weights), batches)
+    return Validation({}, nll, "nll_per_masked_token") if data.mask_share else Validation({}, nll)
 
 
 def _locate(data: PreparedText, index: int) -> str:

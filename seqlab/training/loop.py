@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from seqlab.data.batch import Batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
@@ -76,13 +77,13 @@ def fit(run: TrainingRun) -> None:
             step_started = time.monotonic()
 
 
-def _steps(run: TrainingRun) -> Iterator[TrainingStep]:
+def _steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
     """Yield the steps that follow the last one that was done."""
     tokenizers = run.src_tokenizer, run.tgt_tokenizer
     return run.task.steps(run.data, run.config, tokenizers, run.machine.world, run.progress.position)
 
 
-def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
+def _train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
     config, step = run.config, run.progress.step
     with failed_update(run, data):
         done = update(
@@ -90,7 +91,7 @@ def _train_step(run: TrainingRun, data: TrainingStep) -> Update:
             run.optimizer,
             data.micro_steps,
             StepContext(step),
-            _learning_rate(run),
+            _learning_rate(run) * data.lr_factor,
             config.optim.max_grad_norm,
             config.optim.max_grad_value,
         )
@@ -144,7 +145,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     weights = run.inference_weights()
     found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
-    figures = {"nll_per_tgt_token": found.nll, **found.scores}
+    figures = {found.nll_name: found.nll, **found.scores}
     run.begin_average_if_stalled()
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
     bar.show_validation(figures, is_best)

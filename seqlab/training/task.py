@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.runs.config import Config
@@ -25,7 +26,7 @@ class Task:
     prepare: Callable[[Config, tuple[Tokenizer, Tokenizer], Path, OnProgress | None], Any]
     """(config, tokenizers, cache, on_progress) -> the prepared data, with its `report` and the `content_hashes` of its
     files; without `on_progress` open what is there"""
-    steps: Callable[[Any, Config, tuple[Tokenizer, Tokenizer], World, Position | None], Iterator[TrainingStep]]
+    steps: Callable[[Any, Config, tuple[Tokenizer, Tokenizer], World, Position | None], Iterator[TrainingStep[Batch]]]
     """(data, config, tokenizers, world, after) -> the steps that follow a position"""
     validate: Callable[[Any, dict[str, Tensor]], Validation]
     """(training run, weights) -> what the validation set says of them"""

@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
+from seqlab.models import Model
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
+from seqlab.optim.muon import hidden_matrices
 from seqlab.optim.optimizers import build_optimizer
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder, default_run_dir
-from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.runs.load import load_tokenizers
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.begin import (
     begin_folder,
-    check_origin,
     describe,
     locked,
     refuse_separate_folder,
@@ -38,10 +40,12 @@ from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
+from seqlab.training.origin import check_origin, start_from
 from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
+from seqlab.training.word_vectors import start_from_vectors
 from seqlab.world import World, joined
 
 logger = logging.getLogger(__name__)
@@ -95,12 +99,12 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
             data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
         logger.info("%s", line)
-    run = _assemble(config, folder, machine, tokenizers, data)
+    run, start = _assemble(config, folder, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
     world.on_main(lambda: write_config(config, folder.config_file))
     if changes is None:
-        world.on_main(lambda: describe(run, command))
+        world.on_main(lambda: describe(run, command, start))
     return run
 
 
@@ -109,7 +113,8 @@ def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress
     changes = None
     if folder.exists() and not overwrite:
         changes = check_resumable(folder, config)
-        check_content(folder, hash_inputs(config.data.input_specs(), folder.cache))
+        files = [*config.data.input_specs(), *config.data.vector_files().values()]
+        check_content(folder, hash_inputs(files, folder.cache))
     elif config.init_from is not None:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
     if overwrite:
@@ -138,16 +143,18 @@ def _assemble(
     machine: Machine,
     tokenizers: tuple[Tokenizer, Tokenizer],
     data: Any,
-) -> TrainingRun:
+) -> tuple[TrainingRun, dict[str, Any]]:
+    """Build everything that training works on; return it with what run.json notes of where its weights start."""
     torch.manual_seed(config.seed)
     model = build_model(config.model, *tokenizers)
-    if config.init_from is not None and not checkpoint_steps(folder.checkpoints):
-        model.load_state_dict(load_run(config.init_from).model.state_dict())
+    frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = OBJECTIVES[type(config.objective)](config.objective)
-    accumulator = Accumulator(model, objective, machine, config.seed)
+    accumulator = Accumulator(model, objective, machine, config.seed, frozen)
     for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
         parameter.grad = torch.zeros_like(parameter)
-    optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
+    optimizer = build_optimizer(
+        config.optim.optimizer, accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model)
+    )
     journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     task = TASKS[type(config.data)]
     run = TrainingRun(
@@ -158,7 +165,22 @@ def _assemble(
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
     ranks = "" if machine.world.is_alone else f", {machine.world.world_size} ranks ({config.training.parallel})"
     logger.info("%s, %s, %s%s", size, machine.device, machine.dtype, ranks)
-    return run
+    return run, start
+
+
+def _start_weights(
+    model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any, *, is_new: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Let weights start from another run or from word vectors; return the rows that are frozen, and what is noted.
+
+    The weights of a run that is not new are in its checkpoint, but which rows are frozen only the vectors tell.
+    """
+    if config.init_from is not None:
+        return {}, {"init_from": start_from(model, config)} if is_new else {}
+    if config.data.vector_files() and (is_new or config.optim.frozen_vectors):
+        start = start_from_vectors(model, config, tokenizers, data)
+        return start.frozen, {"vectors": start.notes}
+    return {}, {}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from seqlab.data.batch import Batch
 from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Sampler, ordered_batches
@@ -55,7 +56,7 @@ def _prepare(
 
 def _steps(
     data: PreparedData, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
-) -> Iterator[TrainingStep]:
+) -> Iterator[TrainingStep[Batch]]:
     sampler = Sampler(
         data.train,
         _data_config(config),

@@ -23,7 +23,8 @@ class Validation:
     """What one validation found; `scores` maps a metric's name to its value."""
 
     scores: dict[str, float]
-    nll: float  # nats per target token
+    nll: float  # nats per predicted token
+    nll_name: str = "nll_per_tgt_token"  # which tokens these are
 
     def score(self, metric: str) -> float:
         """Give the figure that checkpoints are ranked by; higher is better."""
@@ -41,7 +42,7 @@ def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
 
 @torch.inference_mode()
 def nll_of(run: "TrainingRun", model: Any, batches: Iterator[Batch]) -> float:
-    """Score what the batches predict: nats per target token, summed in the same order however many ranks there are."""
+    """Score what the batches predict: nats per predicted token, summed in one order however many ranks there are."""
     world = run.machine.world
     found = []
     for batch in islice(batches, world.rank, None, world.world_size):

@@ -68,9 +68,11 @@ def test_a_config_file(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> N
     write_config(config, tmp_path / "mine.yaml")
     assert seqlab("train", "mine.yaml").status == 0
     assert seqlab("train", "mine.yaml", "--run_dir", "elsewhere", "--init_from", "origin").status == 0
+    assert seqlab("train", "mine.yaml", "--init_from", "origin", "--init_parts", "matching").status == 0
     assert calls[0]["config"] == config
     assert calls[0]["run_dir"] == Path("runs/mine")
     assert calls[1]["config"].init_from == "origin"
+    assert [call["config"].init_parts for call in calls] == ["all", "all", "matching"]
     assert calls[1]["run_dir"] == Path("elsewhere")
 
 

@@ -3,12 +3,15 @@
 import gzip
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seqlab.corpora import CORPORA, Corpus, Split, TextFile, locate
-from seqlab.corpora.location import locate_files
+from seqlab.corpora import CORPORA, Corpus, Split, TextFile, locate, path_specs
+from seqlab.corpora.location import locate_files, specs_of
+from seqlab.data.columns import parse_column
+from seqlab.data.hub import HubColumn
 
 TEXT = {"en": b"A man.\nA dog.\n", "de": "Ein Mann.\nEin Hündchen.\n".encode()}
 
@@ -64,17 +67,72 @@ def test_other_content_and_damaged_files_are_refused(tmp_path, toy):
 
 
 def test_unknown_corpus_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"`name` must be one of multi30k, number_words, but is 'multi30' instead\."):
+    with pytest.raises(
+        ValueError, match=r"`name` must be one of multi30k, number_words, .*, but is 'multi30' instead\."
+    ):
         locate("multi30")
 
 
 def test_descriptions_are_complete():
     for name, corpus in CORPORA.items():
         assert corpus.name == name
-        assert {"train", "valid", "test"} <= set(corpus.splits)
+        assert {"train", "valid", "test"} <= set(corpus.splits) or set(corpus.splits) == {"all"}
         for split in corpus.splits.values():
             assert set(split.files) == set(corpus.columns)
-            assert all(len(file.sha256) == 64 for file in split.files.values())
+            assert set(split.hub) in (set(), set(corpus.columns))
+            assert all(file.sha256 is None or len(file.sha256) == 64 for file in split.files.values())
+
+
+def without_checksums(corpus):
+    splits = {
+        name: replace(
+            split,
+            files={column: TextFile(file.names) for column, file in split.files.items()},
+            hub={column: f"hub:toy:{name}#{column}" for column in split.files},
+        )
+        for name, split in corpus.splits.items()
+    }
+    return replace(corpus, splits=splits)
+
+
+def test_a_file_without_a_checksum_is_taken_as_it_is(tmp_path, toy):
+    (tmp_path / "old.en").write_bytes(b"anything\n")
+    (tmp_path / "new.de.gz").write_bytes(b"not gzip")
+    found = locate_files(without_checksums(toy), tmp_path)
+    assert found == {"train": {"en": tmp_path / "old.en", "de": tmp_path / "new.de.gz"}}
+    (tmp_path / "old.en").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no new\.en or old\.en"):
+        locate_files(without_checksums(toy), tmp_path)
+
+
+def test_a_corpus_without_files_is_named_as_a_dataset(tmp_path, monkeypatch, toy):
+    named = {"train": {"en": "hub:toy:train#en", "de": "hub:toy:train#de"}}
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    assert specs_of(without_checksums(toy)) == named
+    with pytest.raises(FileNotFoundError, match="SEQLAB_DATA is not set"):
+        specs_of(toy)
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    assert specs_of(without_checksums(toy)) == named
+    (tmp_path / "toy").mkdir()  # half a corpus is a mistake, which nothing may hide
+    with pytest.raises(FileNotFoundError, match=r"toy has no new\.en"):
+        specs_of(without_checksums(toy))
+    for column, text in TEXT.items():
+        (tmp_path / "toy" / f"new.{column}").write_bytes(text)
+    files = {"train": {column: str(tmp_path / "toy" / f"new.{column}") for column in TEXT}}
+    assert specs_of(without_checksums(toy)) == specs_of(toy) == files
+
+
+def test_datasets_are_named_as_path_specs_are_read(monkeypatch):
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    for name in ("wikitext2", "wikitext103"):
+        for split, columns in path_specs(name).items():
+            column = parse_column(columns["text"])
+            assert isinstance(column, HubColumn)
+            assert (column.name, column.column) == ("Salesforce/wikitext", "text")
+            assert column.split.startswith(split)
+            assert column.config == {"wikitext2": "wikitext-2-v1", "wikitext103": "wikitext-103-v1"}[name]
+    with pytest.raises(FileNotFoundError, match=r"put test\.txt, train\.txt, valid\.txt .* into a folder DIR/ptb"):
+        path_specs("ptb")
 
 
 @pytest.mark.skipif(

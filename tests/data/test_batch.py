@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate, collate_text, idle, prompts
 
 PAD, BOS, EOS = 0, 1, 2
 rows = st.lists(st.integers(4, 70000), max_size=7)
@@ -54,3 +56,61 @@ def test_impossible_batches_are_refused() -> None:
         collate([], [], [], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     with pytest.raises(ValueError, match="as many targets"):
         collate([[5]], [[5], [6]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+
+
+@settings(deadline=None)
+@given(texts=st.lists(st.lists(st.integers(4, 70000), min_size=1, max_size=7), min_size=1, max_size=9))
+def test_a_text_is_predicted_from_the_ids_before(texts: list[list[int]]) -> None:
+    batch = collate_text(texts, range(3, 3 + len(texts)), pad_id=PAD, start_id=EOS)
+    width = max(map(len, texts))
+    for i, row in enumerate(texts):
+        assert batch.tgt_in[i].tolist() == [EOS, *row[:-1]] + [PAD] * (width - len(row))
+        assert batch.tgt_out[i].tolist() == row + [IGNORE] * (width - len(row))
+    assert batch.indices.tolist() == list(range(3, 3 + len(texts)))
+    assert batch.num_tgt_tokens == sum(map(len, texts))
+    assert len(batch) == len(texts)
+    assert batch.positions is None
+    assert not batch.continues
+
+
+def test_an_idle_batch_has_the_shape_and_predicts_nothing() -> None:
+    texts = collate_text([[5, 6, 7], [8]], [0, 3], pad_id=PAD, start_id=BOS)
+    pairs = collate([[5, 6]], [[7]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    for batch in (texts, pairs):
+        nothing = idle(batch)
+        assert type(nothing) is type(batch)
+        assert nothing.num_tgt_tokens == 0
+        assert nothing.tgt_out is not None
+        assert batch.tgt_out is not None
+        assert nothing.tgt_out.equal(torch.full_like(batch.tgt_out, IGNORE))
+        assert nothing.tgt_in is batch.tgt_in
+
+
+def test_prompts_are_read_whole_and_predict_nothing() -> None:
+    kinds = [
+        [[1, 5, 6], [1, 7, 8]],
+        [np.array([1, 5, 6], np.uint16), np.array([1, 7, 8])],
+        torch.tensor([[1, 5, 6], [1, 7, 8]]),
+    ]
+    for rows in kinds:
+        batch = prompts(rows)  # type: ignore[arg-type]
+        assert batch.tgt_in.equal(torch.tensor([[1, 5, 6], [1, 7, 8]]))
+        assert batch.tgt_out.equal(torch.full((2, 3), IGNORE))
+        assert batch.num_tgt_tokens == 0
+    for impossible, lengths in (([[1], [1, 2]], r"\[1, 2\]"), ([[], []], r"\[0\]"), ([], r"\[\]")):
+        with pytest.raises(ValueError, match=rf"one length of at least 1, but have {lengths}"):
+            prompts(impossible)
+
+
+def test_a_text_moved_to_a_device() -> None:
+    batch = collate_text([[5, 6]], [0], pad_id=PAD, start_id=BOS)
+    packed = dataclasses.replace(batch, positions=torch.tensor([[0, 1]]), continues=True)
+    assert batch.to("cpu") is batch
+    assert batch.to("meta").positions is None
+    moved = packed.to("meta")
+    assert [moved.tgt_in.device.type, moved.tgt_out.device.type, moved.indices.device.type] == ["meta"] * 3
+    assert moved.positions is not None
+    assert moved.positions.device.type == "meta"
+    assert (moved.num_tgt_tokens, moved.continues) == (2, True)
+    with pytest.raises(ValueError, match="at least one row"):
+        collate_text([], [], pad_id=PAD, start_id=BOS)

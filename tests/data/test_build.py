@@ -207,7 +207,9 @@ def test_a_killed_set_up_learns_its_vocabulary_once(
     assert learn_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8
 
 
-def test_a_process_that_is_killed_at_random_moments(config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_at_random_moments(
+    config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)

@@ -119,6 +119,15 @@ def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pyte
         read(f"{path}#text")
 
 
+def test_newlines_in_a_record_end_lines_where_they_are_asked_to(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("one\n", "two\r\nthree", "", "\n\n")))
+    column = parse_column(f"{path}#text")
+    assert list(column.values()) == ["one", "two three", "", " "]
+    assert list(column.blocks(3)) == [["one", "two three", ""], [" "]]
+    assert list(column.blocks(3, split_records=True)) == [["one", "two", "three"], ["", "", ""]]
+
+
 def test_csv_cells_may_be_long(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"de,en\n{'x' * 200_000},y\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.columns import in_batches
+from seqlab.data.column import in_batches
 from seqlab.data.parallel import ParallelCorpus
 
 

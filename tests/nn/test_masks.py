@@ -1,6 +1,8 @@
 """Masks against their definitions, and fully masked queries."""
 
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqlab.nn import masks
 
@@ -24,3 +26,22 @@ def test_causal_permits_the_past_and_the_present() -> None:
 
 def test_additive_is_zero_or_minus_infinity() -> None:
     assert masks.additive(torch.tensor([True, False])).tolist() == [0.0, float("-inf")]
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.lists(st.integers(1, 5), max_size=5), min_size=1, max_size=4), more=st.integers(0, 3))
+def test_packed_positions_see_the_past_of_their_own_document(rows: list[list[int]], more: int) -> None:
+    """Documents of these lengths, the rows padded by places of 0, and by columns that are not in `places`."""
+    width = max(1, *(sum(row) for row in rows))
+    documents = [[number for number, length in enumerate(row) for _ in range(length)] for row in rows]
+    places = [[place for length in row for place in range(length)] + [0] * (width - sum(row)) for row in rows]
+    found = masks.causal_within_documents(torch.tensor(places), width + more)
+    assert found.shape == (len(rows), 1, width + more, width + more)
+    for permission, document in zip(found[:, 0].tolist(), documents, strict=True):
+        for i in range(width + more):
+            if i < len(document):
+                assert permission[i] == [
+                    j <= i and j < len(document) and document[j] == document[i] for j in range(width + more)
+                ]
+            assert permission[i][i], "a softmax over nothing is no number"
+            assert not any(permission[i][i + 1 :])

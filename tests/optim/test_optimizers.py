@@ -1,6 +1,7 @@
 """Every optimizer against its paper's update in numpy, in fp64, over several steps."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from seqlab.optim.config import AdamConfig, AdamWConfig, OptimizerConfig, RAdamConfig, SgdConfig
+from seqlab.optim.config import AdamConfig, AdamWConfig, MuonConfig, OptimizerConfig, RAdamConfig, SgdConfig
 from seqlab.optim.optimizers import build_optimizer
 
 Array = NDArray[np.float64]
@@ -98,3 +99,64 @@ def test_the_rectified_step_is_among_those_tested() -> None:
 def test_nesterov_needs_momentum() -> None:
     with pytest.raises(ValidationError, match="`nesterov` needs a `momentum` above 0"):
         SgdConfig(momentum=0, nesterov=True)
+
+
+def orthogonal(matrix: Array) -> Array:
+    """U V^T of the singular value decomposition."""
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    return left @ right
+
+
+def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() -> None:
+    """The iteration of Muon only comes near: its singular values lie between 0.5 and 1.5 (Jordan et al. 2024)."""
+    rng = np.random.default_rng(0)
+    config = MuonConfig(lr=0.1, weight_decay=0.2)
+    matrix, embedding = (nn.Parameter(torch.tensor(rng.normal(size=(6, 4)), dtype=torch.float32)) for _ in range(2))
+    bias = nn.Parameter(torch.tensor(rng.normal(size=3), dtype=torch.float32))
+    optimizer = build_optimizer(config, [matrix, embedding, bias], hidden=[matrix])
+    gradients = [[rng.normal(size=p.shape) for p in (matrix, embedding, bias)] for _ in range(3)]
+    w, start, velocity = matrix.detach().double().numpy(), embedding.detach().double().numpy(), np.zeros((6, 4))
+    first_bias = bias.detach().double().numpy()
+    for step in gradients:
+        for parameter, gradient in zip((matrix, embedding, bias), step, strict=True):
+            parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+        optimizer.step()
+        velocity = config.momentum * velocity + (1 - config.momentum) * step[0]
+        ahead = (1 - config.momentum) * step[0] + config.momentum * velocity
+        moved = matrix.detach().double().numpy() - w * (1 - config.lr * config.weight_decay)
+        scale = config.lr * 0.2 * np.sqrt(6)  # the size of AdamW's steps
+        values = np.linalg.svd(moved / scale, compute_uv=False)
+        assert 0.4 < values.min() <= values.max() < 1.6
+        cosine = -(moved * orthogonal(ahead)).sum() / np.linalg.norm(moved) / np.linalg.norm(orthogonal(ahead))
+        assert cosine > 0.95
+        w = matrix.detach().double().numpy()
+    expected = adamw(config, start, [step[1] for step in gradients], config.weight_decay)
+    np.testing.assert_allclose(embedding.detach().numpy(), expected, rtol=1e-4)
+    expected = adamw(config, first_bias, [step[2] for step in gradients], 0.0)
+    np.testing.assert_allclose(bias.detach().numpy(), expected, rtol=1e-4)
+
+
+def test_muon_goes_on_from_its_saved_state() -> None:
+    def make() -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
+        torch.manual_seed(1)
+        parameters = [nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))]
+        return parameters, build_optimizer(MuonConfig(lr=0.1), parameters, hidden=parameters[:1])
+
+    def move(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, seed: int) -> None:
+        torch.manual_seed(seed)
+        for parameter in parameters:
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+
+    parameters, optimizer = make()
+    move(parameters, optimizer, 2)
+    others, other = make()
+    for one, two in zip(others, parameters, strict=True):
+        one.data.copy_(two.data)
+    other.load_state_dict(deepcopy(optimizer.state_dict()))  # torch would share the tensors
+    for group in (*optimizer.param_groups, *other.param_groups):
+        group["lr"] = 0.05
+    for seed in (3, 4):
+        move(parameters, optimizer, seed)
+        move(others, other, seed)
+    assert all(torch.equal(one, two) for one, two in zip(others, parameters, strict=True))

@@ -1,11 +1,14 @@
 """The recipes: each gives a config that holds together, writes only where it may, and says what it needs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seqlab.recipes import RECIPES, multi30k_en_de, number_words
+from seqlab.data.config import ParallelConfig
+from seqlab.models import TransformerMlmConfig
+from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
 from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
 
@@ -61,6 +64,16 @@ def test_multi30k_with_its_corpus(tmp_path: Path) -> None:
     check(config, tmp_path)
     assert config.data.test_src  # so that leakage is reported
     assert not set(config.data.test_src) & {*config.data.train_src, config.data.valid_src}
+
+
+def test_the_encoder_of_multi30k_mlm_is_that_of_multi30k_en_de(tmp_path: Path) -> None:
+    masked, translator = multi30k_mlm(tmp_path / "masked"), multi30k_en_de(tmp_path / "translator")
+    assert isinstance(masked.model, TransformerMlmConfig)
+    assert masked.model.translator() == replace(translator.model, dropout=masked.model.dropout)
+    assert masked.data.tokenizer == translator.data.tokenizer
+    assert isinstance(translator.data, ParallelConfig)
+    assert {*masked.data.train_specs()} == {*translator.data.train_src, *translator.data.train_tgt}
+    assert not {*masked.data.input_specs()} & {*translator.data.test_src, *translator.data.test_tgt}
 
 
 @pytest.mark.parametrize(("name", "recipe"), RECIPES.items())

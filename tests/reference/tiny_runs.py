@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.corpora.number_words.phrases import cardinal
-from seqlab.data.config import ParallelConfig
-from seqlab.models import TransformerConfig
+from seqlab.data.config import ParallelConfig, TextConfig
+from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
-from seqlab.text import SentencePieceBpeConfig
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 
 TIMES = ("minutes", "tgt_tokens_per_second")
 
@@ -24,6 +24,15 @@ def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> 
     for side, lines in (("en", [each.en for each in phrases]), ("de", [each.de for each in phrases])):
         (folder / f"{name}.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(folder / f"{name}.en"), str(folder / f"{name}.de")
+
+
+def write_text(folder: Path, *corpora: Sequence[str], name: str = "text") -> list[str]:
+    """Write each corpus, a list of lines, to a file of its own; give the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}{number}.txt" for number in range(len(corpora))]
+    for path, lines in zip(paths, corpora, strict=True):
+        path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return [str(path) for path in paths]
 
 
 def tiny_config(
@@ -65,6 +74,38 @@ def tiny_config(
         training=TrainingConfig(**(limits | training)),
         seed=seed,
         init_from=init_from,
+    )
+
+
+TINY_LM = TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1, dropout=0.1, max_length=16)
+
+
+def tiny_text_config(
+    corpus: Sequence[str],
+    *,
+    data: dict[str, Any] | None = None,
+    model: ModelConfig = TINY_LM,
+    optim: OptimConfig | None = None,
+    seed: int = 1,
+    **training: Any,
+) -> Config:
+    """Describe a run of a language model over the characters of text files, with dropout, whose steps are as short."""
+    settings: dict[str, Any] = {
+        **{"tokenizer": CharactersConfig(), "block_length": 16, "batch_tokens": 96, "micro_batch_tokens": 32},
+        **{"chunk_lines": 32, "valid_fraction": 0.1, "prefetch_steps": 2},
+    }
+    limits: dict[str, Any] = {
+        **{"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8},
+        **{"device": "cpu", "precision": "fp32", "threads": 1},
+    }
+    return Config(
+        data=TextConfig(train=list(corpus), **(settings | (data or {}))),
+        model=model,
+        objective=CrossEntropyConfig(),
+        optim=optim
+        or OptimConfig(optimizer=AdamConfig(lr=3e-3), schedule=ConstantScheduleConfig(warmup_steps=4), average_last=3),
+        training=TrainingConfig(**(limits | training)),
+        seed=seed,
     )
 
 

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, RnnLmConfig, TransformerConfig, TransformerLmConfig
+from seqlab.models import (
+    GruLmConfig,
+    LstmLmConfig,
+    NgramConfig,
+    RnnLmConfig,
+    TransformerConfig,
+    TransformerLmConfig,
+    TransformerMlmConfig,
+)
 from seqlab.objectives.config import CrossEntropyConfig, RDropConfig
 from seqlab.optim.config import (
     AdamConfig,
@@ -14,6 +22,7 @@ from seqlab.optim.config import (
     CosineScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
+    MuonConfig,
     RAdamConfig,
     SgdConfig,
 )
@@ -32,6 +41,7 @@ from seqlab.text import (
 
 CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
 TEXT: dict[str, Any] = {"data": {"kind": "text", "train": ["a.txt"]}, "model": {"family": "transformer_lm"}}
+MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {
@@ -41,6 +51,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "lstm_lm": LstmLmConfig(),
         "gru_lm": GruLmConfig(),
         "ngram_lm": NgramConfig(),
+        "transformer_mlm": TransformerMlmConfig(),
     },
     "objective.family": {"cross_entropy": CrossEntropyConfig(), "r_drop": RDropConfig()},
     "optim.optimizer.family": {
@@ -48,6 +59,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "adam": AdamConfig(),
         "adamw": AdamWConfig(),
         "radam": RAdamConfig(),
+        "muon": MuonConfig(),
     },
     "optim.schedule.family": {
         "constant": ConstantScheduleConfig(),
@@ -68,7 +80,9 @@ EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
 
 
 def base_for(key: str, tag: str) -> dict[str, Any]:
-    """Return what a family can be tried with: language models learn from text."""
+    """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
+    if tag == "transformer_mlm":
+        return MASKED
     return TEXT if key == "model.family" and tag.endswith("_lm") else CORPUS
 
 
@@ -180,12 +194,12 @@ ERRORS = {
         "and `words` have it."
     ),
     ("optim.optimizer.family", "adem"): (
-        "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, but is 'adem' instead (the nearest is "
+        "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, muon, but is 'adem' instead (the nearest is "
         "`adam`)."
     ),
     ("model.family", "transformer_ml"): (
-        "`model.family` must be one of transformer, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, but is "
-        "'transformer_ml' instead (the nearest is `transformer_lm`)."
+        "`model.family` must be one of transformer, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
+        "transformer_mlm, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

@@ -1,21 +1,29 @@
-"""Fine-tuning: a run that starts from the weights and the vocabulary of another."""
+"""Fine-tuning: a run that starts from the weights and the vocabulary of another, or from the weights that match."""
 
+import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from reference.tiny_runs import (
     assert_equal_runs,
+    journal_of,
     tiny_config,
+    tiny_text_config,
     with_training,
     write_numbers,
 )
 
+from seqlab.data.config import TextConfig
+from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
 from seqlab.optim.config import AdamConfig, OptimConfig
+from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
-from seqlab.text import CharactersConfig
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 from seqlab.training import train
 
 from .conftest import Trained, contents, edit_description, train_until
@@ -91,3 +99,189 @@ def test_fine_tuning_from_nothing_or_from_itself(trained: Trained, run_dir: Path
     with pytest.raises(ValueError, match="`init_from` and `run_dir` are both"):
         train(replace(trained[0], init_from=str(run_dir)), run_dir, overwrite=True)
     assert_equal_runs(run_dir, trained[1])
+
+
+STILL = OptimConfig(optimizer=AdamConfig(lr=1e-12))
+"""Weights that stay where they start."""
+SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 32, "num_heads": 2}
+MASKED = TransformerMlmConfig(**SIZES, num_encoder_layers=1, dropout=0.0)
+AS_DECODER: dict[str, Any] = {"norm_kind": "layer_norm", "positions": "sinusoidal", "activation": "relu"}
+
+
+def text_config(corpus: Path, model: ModelConfig = MASKED, **changes: Any) -> Config:
+    """Describe a run over both sides of the corpus as text, with the tokenizer of `tiny_config`."""
+    base = tiny_text_config(
+        [str(corpus / "train.en"), str(corpus / "train.de")],
+        data={"tokenizer": SentencePieceBpeConfig(vocab_size=300)},
+        **{"max_steps": 8, "valid_every": 4},
+    )
+    assert isinstance(base.data, TextConfig)
+    share = 0.15 if isinstance(model, TransformerMlmConfig) else 0.0
+    return replace(base, data=replace(base.data, mask_share=share), model=model, **changes)
+
+
+def matching(origin: Path, corpus: Path, **changes: Any) -> Config:
+    """Describe a translator that begins with what it has in common with a run."""
+    return replace(tiny_config(corpus, init_from=str(origin), **changes), init_parts="matching")
+
+
+@pytest.fixture(scope="module")
+def masked(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a finished run of a masked model."""
+    return train(text_config(corpus), tmp_path_factory.mktemp("masked") / "run")
+
+
+def weights_of(run_dir: Path) -> dict[str, torch.Tensor]:
+    return load_run(run_dir, "last").model.state_dict()
+
+
+def begun(config: Config, run_dir: Path) -> dict[str, torch.Tensor]:
+    """Train a step that moves nothing, and give the weights."""
+    return weights_of(train(replace(with_training(config, max_steps=1), optim=STILL), run_dir))
+
+
+def equal_names(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], prefix: str = "") -> set[str]:
+    """List the weights of `found` that are those of `wanted`, of which the names are put behind a prefix."""
+    other = {f"{prefix}{name}": value for name, value in wanted.items()}
+    return {
+        name for name, value in found.items() if name in other and torch.allclose(value, other[name], rtol=0, atol=1e-9)
+    }
+
+
+def test_a_masked_run_says_what_it_measures_and_is_no_language_model(masked: Path) -> None:
+    lines = journal_of(masked, ["valid"])
+    assert lines
+    for line in lines:
+        assert "nll_per_masked_token" in line
+        assert "nll_per_tgt_token" not in line
+    with pytest.raises(
+        ValueError, match=r"is a masked model, which other runs start from: use `seqlab train --init_from`"
+    ):
+        load_run(masked, kind="text")
+    assert load_run(masked, kind="masked").config.data.mask_share == 0.15
+
+
+def test_a_masked_run_that_was_ended_goes_on_bit_for_bit(corpus: Path, tmp_path: Path, masked: Path) -> None:
+    train_until(text_config(corpus), tmp_path / "parts", 3)
+    train(text_config(corpus), tmp_path / "parts")
+    assert_equal_runs(tmp_path / "parts", masked)
+
+
+@pytest.mark.parametrize(
+    ("tied", "output"),
+    [("all", "encoder.embedding.weight"), ("decoder", "decoder.embedding.weight"), ("none", "projection.weight")],
+)
+def test_a_translator_begins_with_the_encoder_of_a_masked_model(
+    corpus: Path, masked: Path, tmp_path: Path, tied: str, output: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`output` is the first name of what the output is projected with."""
+    config = matching(masked, corpus, model={"tied_embeddings": tied})
+    with caplog.at_level(logging.INFO, "seqlab"):
+        found = begun(config, tmp_path / "tuned")
+    assert contents(tmp_path / "tuned" / "tokenizer") == contents(masked / "tokenizer")
+    encoder = {name for name in found if name.startswith("encoder.")}
+    equal = equal_names(found, weights_of(masked))
+    assert equal == encoder | {"projection.weight"}
+    noted = json.loads((tmp_path / "tuned" / "run.json").read_text("utf-8"))["init_from"]
+    assert (noted["run"], noted["step"]) == (str(masked), load_run(masked).step)
+    named = [name for name, _ in load_run(tmp_path / "tuned").model.named_parameters()]
+    assert sorted(noted["copied"] + noted["random"]) == sorted(named)
+    assert set(noted["copied"]) == encoder | {output}
+    assert f"From {masked}: " in caplog.text
+    assert "encoder.layers.0" in caplog.text
+    assert "Random: " in caplog.text
+    assert "decoder.layers.0" in caplog.text
+
+
+def test_a_translator_begins_with_a_language_model_as_its_decoder(corpus: Path, tmp_path: Path) -> None:
+    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, tied_embeddings=False, **AS_DECODER)
+    origin = train(text_config(corpus, model), tmp_path / "origin")
+    own = {"tied_embeddings": "none", "num_decoder_layers": 2}
+    config = matching(origin, corpus, model=own)
+    found = begun(config, tmp_path / "tuned")
+    theirs = weights_of(origin)
+    equal = equal_names(found, theirs, "decoder.") | equal_names(found, theirs)
+    assert equal == {f"decoder.{name}" for name in theirs if name != "projection.weight"} | {"projection.weight"}
+    assert not any(name.startswith(("encoder.", "decoder.layers.1.")) or "cross_attention" in name for name in equal)
+
+
+def test_a_deeper_model_begins_with_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:
+    model = replace(MASKED, num_encoder_layers=2, tied_embeddings=False)
+    config = text_config(corpus, model, init_from=str(masked), init_parts="matching")
+    found, theirs = begun(config, tmp_path / "deeper"), weights_of(masked)
+    # What a tied output was is also what an untied one starts from.
+    assert equal_names(found, theirs) == theirs.keys()
+    assert found.keys() - theirs.keys() == {name for name in found if name.startswith("encoder.layers.1.")}
+
+
+def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_first_checkpoint(
+    corpus: Path, masked: Path, tmp_path: Path
+) -> None:
+    origin = Path(shutil.copytree(masked, tmp_path / "origin"))
+    config = matching(origin, corpus, max_steps=8)
+    whole = train(config, tmp_path / "whole")
+    train_until(config, tmp_path / "parts", 3)
+    shutil.rmtree(origin)
+    train(config, tmp_path / "parts")
+    assert_equal_runs(tmp_path / "parts", whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"num_heads": 4}}, r"would mean something else here: `model\.num_heads` is 4, but 2 in .*run"),
+        ({"model": {"activation": "gelu"}}, r"`model\.activation` is 'gelu', but 'relu'"),
+        ({"model": {"positions": "rotary"}}, r"`model\.positions` is 'rotary', but 'sinusoidal'"),
+        ({"model": {"norm": "post"}}, r"`model\.norm` is 'post', but 'pre'"),
+        (
+            {"data": {"tokenizer": CharactersConfig(), "subword_sampling": 0.0}},
+            r"the vocabulary is that of its run: .*`data\.tokenizer\.kind` is 'characters', but ",
+        ),
+        (
+            {"data": {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}},
+            r"has no src_tokenizer and tgt_tokenizer to be taken over",
+        ),
+        ({"model": {"d_model": 24, "d_ff": 40}}, r"takes nothing from .*run: none of its weights"),
+    ],
+)
+def test_weights_that_would_not_mean_the_same_are_refused(
+    corpus: Path, masked: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    config = matching(masked, corpus, **changes)
+    with pytest.raises(ValueError, match=message):
+        train(config, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_models_that_compute_with_other_layers_are_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
+    config = text_config(corpus, LstmLmConfig(hidden_size=16), init_from=str(masked), init_parts="matching")
+    with pytest.raises(ValueError, match=r"`model\.num_heads` is None, but 2 in"):
+        train(config, tmp_path / "tuned")
+
+
+def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`model\.family: ngram_lm` is counted and starts from nothing: leave `init_from`"
+    ):
+        Config(data=TextConfig(train=["text"]), model=NgramConfig(order=2), init_from=str(masked))
+
+
+def test_a_run_of_one_vocabulary_does_not_begin_from_one_of_two(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus, data={"joint_vocabulary": False}, model={"tied_embeddings": "none"}, max_steps=2)
+    origin = train(config, tmp_path / "origin")
+    with pytest.raises(ValueError, match="has no tokenizer to be taken over"):
+        train(text_config(corpus, init_from=str(origin), init_parts="matching"), tmp_path / "tuned")
+
+
+def test_another_family_is_told_of_the_way_to_take_over_what_matches(
+    corpus: Path, masked: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"`model\.family` is 'transformer', but 'transformer_mlm'.*`init_parts: matching`"
+    ):
+        train(tiny_config(corpus, init_from=str(masked)), tmp_path / "tuned")
+
+
+def test_matching_what_is_not_named(corpus: Path) -> None:
+    with pytest.raises(ValueError, match=r"`init_parts: matching` .* name it with `init_from`"):
+        replace(tiny_config(corpus), init_parts="matching")

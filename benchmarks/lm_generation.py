@@ -1,0 +1,158 @@
+"""Generating text: characters a second behind a newline, the same trained weights in every system."""
+
+import logging
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from benchmarks.lm_records import LmGenerationJob, LmGenerationResult
+from benchmarks.lm_shapes import Family, LmShape, forward_flops
+from benchmarks.lm_training import KEPT
+from benchmarks.processes import KEEP_PAGES, run_worker
+from benchmarks.records import Dtype, Unavailable
+from benchmarks.report import Report, Row
+
+logger = logging.getLogger(__name__)
+GREEDY_ROWS, GREEDY_LENGTH = 2, 64
+MIN_SCORED_ROWS = 16
+"""Rows of which the mean and its error say something."""
+STANDARD_ERRORS = 4.0
+ROUNDING = 0.02
+"""Nats per character that bf16 may cost."""
+
+
+@dataclass(frozen=True)
+class System:
+    """How a system is started, and one of its ways to generate."""
+
+    name: str
+    worker: str
+    families: tuple[Family, ...]
+    way: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+
+SYSTEMS = (
+    System("seqlab", "generate_lm_seqlab", ("transformer", "lstm", "gru")),
+    System("plain_gpt", "generate_plain_gpt", ("transformer",), "read_all", note="no cache, as nanoGPT"),
+    System("plain_gpt, cache", "generate_plain_gpt", ("transformer",), "read_last"),
+    System("transformers", "generate_gpt2", ("transformer",)),
+    System(f"transformers, {KEPT}", "generate_gpt2", ("transformer",), environment=tuple(KEEP_PAGES.items())),
+    System("torch.nn.LSTM", "generate_plain_rnn", ("lstm",), "layers"),
+    System("torch.nn.LSTM, as cells", "generate_plain_rnn", ("lstm",), "cells"),
+    System("torch.nn.GRU", "generate_plain_rnn", ("gru",), "layers"),
+    System("torch.nn.GRU, as cells", "generate_plain_rnn", ("gru",), "cells"),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table to be."""
+
+    system: System
+    family: Family
+    dtype: Dtype
+    rows: int
+
+    @property
+    def setting(self) -> str:
+        return f"generating {self.family}, {self.rows} row{'s' if self.rows > 1 else ''}"
+
+    def run(self, base: LmGenerationJob) -> LmGenerationResult:
+        """Run one process; raises RuntimeError where a text has not the length that was asked for."""
+        job = replace(base, way=self.system.way, dtype=self.dtype, rows=self.rows)
+        found = LmGenerationResult(
+            **run_worker(self.system.worker, asdict(job), job.threads, dict(self.system.environment))
+        )
+        lengths = [len(text) for text in found.texts]
+        if lengths != [job.length] * job.rows:
+            raise RuntimeError(f"{self.system.name} was asked for {job.rows} x {job.length} characters: {lengths}")
+        return found
+
+
+def check_same_text(
+    family: Family, base: LmGenerationJob, report: Report, wanted: Sequence[str] | None
+) -> list[System]:
+    """Compare the most probable text in fp32; return the systems that are there."""
+    chosen = [s for s in SYSTEMS if family in s.families and (wanted is None or s.name.partition(",")[0] in wanted)]
+    greedy = replace(base, greedy=True, length=min(GREEDY_LENGTH, base.length))
+    reference: list[str] | None = None
+    missing: set[str] = set()
+    for system in (each for each in chosen if not each.environment):
+        logger.info("checking the text of %s, %s", family, system.name)
+        try:
+            texts = Case(system, family, "fp32", GREEDY_ROWS).run(greedy).texts
+        except Unavailable as unavailable:
+            missing.add(system.worker)
+            report.rows.append(Row(system.name, "generation", "", f"generating {family}", note=str(unavailable)))
+            continue
+        if reference is None:
+            reference = texts
+            continue
+        text = f"{family}, {system.name}: the most probable {greedy.length} characters are those of {chosen[0].name}"
+        (report.checks if texts == reference else report.failed_checks).append(f"{text} ({texts[0][:16]!r} ...)")
+    return [system for system in chosen if system.worker not in missing]
+
+
+def cases_of(
+    family: Family, systems: Sequence[System], dtypes: Sequence[Dtype], row_counts: Sequence[int]
+) -> list[Case]:
+    """List what is timed."""
+    return [Case(system, family, dtype, rows) for dtype in dtypes for rows in row_counts for system in systems]
+
+
+def measure(cases: Sequence[Case], base: LmGenerationJob, repetitions: int) -> dict[Case, list[LmGenerationResult]]:
+    """Run all cases in turn, several times over, each time with another seed."""
+    results: dict[Case, list[LmGenerationResult]] = {case: [] for case in cases}
+    for repetition in range(repetitions):
+        for case in cases:
+            found = case.run(replace(base, seed=repetition + 1))
+            results[case].append(found)
+            where = f"{case.setting}, {case.system.name}, {case.dtype}"
+            logger.info("%d/%d %s: %.2f s", repetition + 1, repetitions, where, found.seconds)
+    return results
+
+
+def summarize(case: Case, results: Sequence[LmGenerationResult], shape: LmShape, vocab_size: int, length: int) -> Row:
+    """Turn the repetitions of one case into a row."""
+    tokens = case.rows * length
+    rates = [tokens / result.seconds for result in results]
+    return Row(
+        system=case.system.name,
+        task="generation",
+        dtype=case.dtype,
+        setting=case.setting,
+        tokens_per_second=statistics.median(rates),
+        min=min(rates),
+        max=max(rates),
+        peak_memory_mb=max(result.peak_memory_mb for result in results),
+        note=case.system.note,
+        more={"mflop_per_token": forward_flops(shape, vocab_size, length) / length / 1e6, "repetitions": len(rates)},
+    )
+
+
+def check_samples(results: dict[Case, list[LmGenerationResult]], workload: str, threads: int, report: Report) -> None:
+    """Compare how probable the samples are to the model that they are drawn from, by seqlab in fp32.
+
+    Samples of one distribution have the same expected nll; what the rows of a case differ by says how far two means of
+    them may lie apart.
+    """
+    cases = [case for case in results if case.rows >= MIN_SCORED_ROWS]
+    texts = [results[case][0].texts for case in cases]
+    scored = run_worker("score_lm", {"workload": workload, "texts": texts, "threads": threads}, threads)["nll"]
+    nlls: dict[Case, list[float]] = dict(zip(cases, scored, strict=True))
+    for case in cases:
+        own = next((other for other in cases if _same_work(case, other) and other.system.name == "seqlab"), None)
+        if own is None or own is case:
+            continue
+        apart = abs(statistics.mean(nlls[case]) - statistics.mean(nlls[own]))
+        error = math.sqrt(sum(statistics.variance(nlls[each]) / each.rows for each in (case, own)))
+        text = f"{case.setting}, {case.system.name}, {case.dtype}: {statistics.mean(nlls[case]):.3f} nats per character"
+        text = f"{text}, {apart:.3f} from seqlab's (one standard error: {error:.3f})"
+        (report.checks if apart <= STANDARD_ERRORS * error + ROUNDING else report.failed_checks).append(text)
+
+
+def _same_work(case: Case, other: Case) -> bool:
+    return (case.family, case.dtype, case.rows) == (other.family, other.dtype, other.rows)

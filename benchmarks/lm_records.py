@@ -1,0 +1,61 @@
+"""What goes to a process that measures a language model and what comes back, as JSON."""
+
+from dataclasses import dataclass
+
+from benchmarks.records import Dtype
+
+
+@dataclass(frozen=True)
+class LmTrainingJob:
+    """Some updates from given weights over given blocks of text."""
+
+    workload: str
+    """The folder that `prepare_lm` made."""
+    dtype: Dtype
+    dropout: float
+    usual: bool
+    """Whether a peer is as people run it rather than the same work: see `SYSTEMS` in `lm_training`."""
+    steps: int
+    threads: int
+    device: str
+    profiled: int = 0
+    """How many of the steps, the last ones, a profiler watches; their times are no figures then."""
+
+
+@dataclass(frozen=True)
+class LmTrainingResult:
+    """One number for each step."""
+
+    seconds: list[float]
+    losses: list[float]
+    """In nats per token."""
+    peak_memory_mb: float
+    """Largest resident set of the process; on a GPU, the largest amount that torch had allocated there."""
+    shares: dict[str, float]
+    """Where the time of the profiled steps went; empty without any."""
+
+
+@dataclass(frozen=True)
+class LmGenerationJob:
+    """Rows of text to be drawn, or with `greedy` the most probable ones."""
+
+    workload: str
+    dtype: Dtype
+    way: str
+    """One of the worker's own ways to generate."""
+    rows: int
+    length: int
+    """Characters of each row; they follow a newline, which is what a text begins with."""
+    greedy: bool
+    seed: int
+    threads: int
+    device: str
+
+
+@dataclass(frozen=True)
+class LmGenerationResult:
+    """What one process did."""
+
+    seconds: float
+    texts: list[str]
+    peak_memory_mb: float

@@ -1,0 +1,27 @@
+"""seqlab as `seqlab.load(run).generate(...)`: text in, text out, every row with random numbers of its own."""
+
+from pathlib import Path
+
+from benchmarks.lm_records import LmGenerationJob
+from benchmarks.records import Json
+from benchmarks.workers.generation_loop import Generate, measure
+from seqlab import load
+from seqlab.inference.language_model import LanguageModel
+from seqlab.search.sampling_config import SamplingConfig
+
+
+def run(job: Json) -> Json:
+    """Run an `LmGenerationJob`; there is one way."""
+    return measure(_load, job)
+
+
+def _load(job: LmGenerationJob) -> Generate:
+    trained = load(Path(job.workload) / "run", device=job.device, precision=job.dtype)
+    assert isinstance(trained, LanguageModel)
+
+    def generate(rows: int, length: int) -> list[str]:
+        search = SamplingConfig(max_length=length, seed=job.seed, top_k=1 if job.greedy else 0)
+        (found,) = trained.generate([""], num_samples=rows, search=search, batch_rows=rows)
+        return [each.text for each in found]
+
+    return generate

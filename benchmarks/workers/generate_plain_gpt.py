@@ -1,0 +1,54 @@
+"""`PlainGpt`, as nanoGPT generates and with a cache."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.lm_records import LmGenerationJob
+from benchmarks.records import Json
+from benchmarks.workers.generation_loop import Generate, choose, measure, texts_of
+from benchmarks.workers.lm_loop import DTYPES, LmWorkload
+from benchmarks.workers.lm_weights import plain_gpt_weights
+from benchmarks.workers.plain_gpt import PlainGpt
+
+
+def run(job: Json) -> Json:
+    """Run an `LmGenerationJob` in one of `WAYS`."""
+    return measure(_load, job)
+
+
+def read_all(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
+    """Read the whole text anew for each id, as nanoGPT does; past the block, its last part."""
+    for _ in range(length):
+        logits = model(ids[:, -model.shape.block_length :], last_only=True)
+        ids = torch.cat([ids, choose(logits[:, -1], greedy)], dim=1)
+    return ids
+
+
+def read_last(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
+    """Read the last id of each row alone and remember keys and values; text and prompt have to fit into the block."""
+    pasts = model.start(len(ids))
+    found, last = [ids], ids
+    for _ in range(length):
+        last = choose(model(last, pasts, last_only=True)[:, -1], greedy)
+        found.append(last)
+    return torch.cat(found, dim=1)
+
+
+WAYS: dict[str, Callable[[PlainGpt, Tensor, int, bool], Tensor]] = {"read_all": read_all, "read_last": read_last}
+
+
+def _load(job: LmGenerationJob) -> Generate:
+    workload = LmWorkload.read(Path(job.workload), "trained")
+    model = PlainGpt(workload.shape, workload.vocab_size)
+    model.load_state_dict(plain_gpt_weights(workload.weights))
+    model.to(device=job.device, dtype=DTYPES[job.dtype]).eval()
+
+    @torch.inference_mode()
+    def generate(rows: int, length: int) -> list[str]:
+        start = torch.full((rows, 1), workload.start_id, device=job.device)
+        return texts_of(WAYS[job.way](model, start, length, job.greedy), workload.characters)
+
+    return generate

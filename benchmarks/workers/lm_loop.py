@@ -1,0 +1,127 @@
+"""Training a language model as people write it: autocast, loss, backward, clip, AdamW."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from benchmarks.lm_records import LmTrainingJob, LmTrainingResult
+from benchmarks.lm_shapes import LmShape
+from benchmarks.records import Json
+from benchmarks.workers.lm_profile import Profile
+from benchmarks.workers.lm_runs import MAX_GRAD_NORM, OPTIMIZER
+from benchmarks.workers.memory import peak_memory_mb
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+Read = Callable[[Tensor, Any], tuple[Tensor, Any]]
+"""Maps ids (B, T) and what the block before left behind, None at first, to logits (B, T, V) and what is left behind."""
+
+
+class Block(NamedTuple):
+    """What one update reads and predicts."""
+
+    tgt_in: Tensor
+    """(B, T) int64"""
+    tgt_out: Tensor
+    """(B, T) int64, -100 where nothing is predicted"""
+    continues: bool
+    """Whether the rows go on where those of the block before ended."""
+
+
+@dataclass(frozen=True)
+class LmWorkload:
+    """What `prepare_lm` wrote."""
+
+    shape: LmShape
+    vocab_size: int
+    start_id: int
+    """What a text begins with: a newline."""
+    characters: list[str]
+    """Of each id."""
+    learning_rates: list[float]
+    weights: Mapping[str, Tensor]
+    blocks: list[Block]
+
+    @classmethod
+    def read(cls, folder: Path, weights: str = "weights", count: int = 0) -> "LmWorkload":
+        """Read WEIGHTS.safetensors and the blocks of the first `count` updates."""
+        shared = json.loads((folder / "workload.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "blocks.safetensors") if count else {}
+        blocks = [
+            Block(tensors[f"{step:05d}.tgt_in"], tensors[f"{step:05d}.tgt_out"], continues)
+            for step, continues in enumerate(shared["continues"][:count])
+        ]
+        return cls(
+            shape=LmShape(**shared["shape"]),
+            vocab_size=shared["vocab_size"],
+            start_id=shared["start_id"],
+            characters=shared["characters"],
+            learning_rates=shared["learning_rates"],
+            weights=load_file(folder / f"{weights}.safetensors"),
+            blocks=blocks,
+        )
+
+
+class LmLoop:
+    """A model, AdamW, and one update after the other."""
+
+    def __init__(self, model: nn.Module, read: Read, dtype: str, device: str) -> None:
+        """Move the model to the device; matrices decay, vectors do not."""
+        model.to(device).train()
+        self.read, self.device, self.in_bf16 = read, torch.device(device), dtype == "bf16"
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": OPTIMIZER.weight_decay},
+            {"params": [p for p in self.parameters if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=OPTIMIZER.betas, eps=OPTIMIZER.eps, fused=True)
+        self.state: Any = None
+
+    def update(self, block: Block, rate: float) -> float:
+        """Do one update; return the loss in nats per token."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        tgt_in, tgt_out = block.tgt_in.to(self.device), block.tgt_out.to(self.device)
+        state = _detached(self.state) if block.continues else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
+            logits, self.state = self.read(tgt_in, state)
+            loss = F.cross_entropy(logits.flatten(0, 1), tgt_out.flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+
+def _detached(state: Any) -> Any:
+    """Cut the state of `nn.LSTM`, a pair, or of `nn.GRU` from the graph that made it."""
+    if isinstance(state, tuple):
+        return tuple(part.detach() for part in state)
+    return None if state is None else state.detach()
+
+
+def train(model: nn.Module, read: Read, workload: LmWorkload, job: LmTrainingJob) -> Json:
+    """Time one update after the other."""
+    loop = LmLoop(model, read, job.dtype, job.device)
+    return timed_updates(lambda step: loop.update(workload.blocks[step], workload.learning_rates[step]), job)
+
+
+def timed_updates(update: Callable[[int], float], job: LmTrainingJob) -> Json:
+    """Do the updates of a job, of which each returns its loss, and watch the last ones where a profile is wanted."""
+    seconds, losses = [], []
+    with Profile() as profile:
+        for step in range(job.steps):
+            if job.profiled and step == job.steps - job.profiled:
+                profile.begin()
+            started = time.perf_counter()
+            losses.append(update(step))
+            seconds.append(time.perf_counter() - started)
+    return asdict(LmTrainingResult(seconds, losses, peak_memory_mb(job.device), profile.shares()))

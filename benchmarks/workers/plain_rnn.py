@@ -1,0 +1,56 @@
+"""A recurrent language model around `torch.nn.LSTM` or `torch.nn.GRU`, as tutorials build it."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.lm_shapes import GATES, LmShape
+
+LAYERS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.LSTMCell | nn.GRUCell]] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
+
+
+class PlainRnn(nn.Module):
+    """An embedding, recurrent layers, and an output that shares the weight of the input."""
+
+    def __init__(self, shape: LmShape, vocab_size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, shape.width)
+        self.dropout = nn.Dropout(dropout)
+        layers = LAYERS[shape.family]
+        self.layers = layers(shape.width, shape.width, shape.num_layers, batch_first=True, dropout=dropout)
+        self._hold_second_biases(shape)
+
+    def forward(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """ids (B, T) -> logits (B, T, V) and the state after them."""
+        hidden, state = self.layers(self.dropout(self.embedding(ids)), state)
+        return F.linear(self.dropout(hidden), self.embedding.weight), state
+
+    def _hold_second_biases(self, shape: LmShape) -> None:
+        """Keep at 0 the second bias of each gate, which seqlab does not have: only that of a GRU's candidate learns."""
+        learns = torch.zeros(GATES[shape.family] * shape.width)
+        if shape.family == "gru":
+            learns[2 * shape.width :] = 1
+        for name, parameter in self.layers.named_parameters():
+            if name.startswith("bias_hh"):
+                parameter.register_hook(lambda grad: grad * learns.to(grad))
+
+
+class PlainCells(nn.Module):
+    """The same model as a cell for each layer, to be called step by step."""
+
+    def __init__(self, shape: LmShape, vocab_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, shape.width)
+        self.cells = nn.ModuleList(CELLS[shape.family](shape.width, shape.width) for _ in range(shape.num_layers))
+
+    def forward(self, ids: Tensor, state: list[Any] | None) -> tuple[Tensor, list[Any]]:
+        """ids (B, 1) -> logits (B, 1, V) and the state of each layer."""
+        x, after = self.embedding(ids[:, 0]), []
+        for cell, before in zip(self.cells, state or [None] * len(self.cells), strict=True):
+            found = cell(x, before)
+            after.append(found)
+            x = found[0] if isinstance(found, tuple) else found
+        return F.linear(x, self.embedding.weight)[:, None], after

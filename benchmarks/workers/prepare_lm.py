@@ -1,0 +1,128 @@
+"""Make what all systems train on and generate with: one text, one set of weights, the same blocks of ids.
+
+WORKLOAD/start is a run folder of seqlab after one update, WORKLOAD/weights.safetensors its weights under seqlab's
+names, WORKLOAD/blocks.safetensors what the first updates read and predict, WORKLOAD/workload.json the rest. Where
+something is generated, WORKLOAD/run is a run folder that was trained a little longer, and
+WORKLOAD/trained.safetensors its weights.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from benchmarks.lm_shapes import LmShape, training_flops
+from benchmarks.records import Json
+from benchmarks.workers.lm_runs import TEXTS, lm_config, text_config, write_text
+from benchmarks.workers.seqlab_runs import start_run
+from seqlab.data.batch import TextBatch
+from seqlab.data.config import TextConfig
+from seqlab.data.prepare_text import prepare_text
+from seqlab.data.step import TrainingStep
+from seqlab.data.text_sampler import TextSampler, start_id
+from seqlab.optim.schedules import learning_rate
+from seqlab.runs import load_run
+from seqlab.runs.load import LoadedRun
+from seqlab.text import Tokenizer
+from seqlab.training import train
+
+RUN_DROPOUT = 0.2
+UNPRINTABLE = "\ufffd"
+"""What stands for the special ids in a generated text."""
+
+
+def run(job: Json) -> Json:
+    """Job: workload (folder), text (one of `TEXTS`, or None for the first that is there), shape, steps, run_steps (0
+    where nothing is generated), threads. Returns the text's name, the number of parameters and what each step holds.
+    """
+    base, shape = Path(job["workload"]), LmShape(**job["shape"])
+    name = _write_first(TEXTS if job["text"] is None else [job["text"]], base)
+    folder = base / f"{name}-{shape.family}-{shape.width}x{shape.num_layers}"
+    config = lm_config(shape, base / name, 0.0, threads=job["threads"], device="cpu")
+    if not (folder / "start" / "run.json").exists():
+        start_run(config, folder / "start")
+    start = load_run(folder / "start")
+    _save_weights(start, folder / "weights.safetensors")
+    if job["run_steps"]:
+        limits = {"max_steps": job["run_steps"], "save_every": job["run_steps"], "valid_every": job["run_steps"]}
+        longer = lm_config(shape, base / name, RUN_DROPOUT, threads=job["threads"], device="cpu", **limits)
+        train(longer, folder / "run")  # finished already where it is there
+        _save_weights(load_run(folder / "run"), folder / "trained.safetensors")
+    tokenizer = start.tgt_tokenizer
+    data, optim = text_config(shape, base / name), config.optim
+    steps = _first_steps(data, config.seed, start, job["steps"])
+    save_file(_tensors(steps), folder / "blocks.safetensors")
+    rates = [learning_rate(optim.schedule, optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    shared = {
+        "shape": asdict(shape),
+        "text": str((base / name).resolve()),
+        "vocab_size": tokenizer.vocab_size,
+        "start_id": start_id(data, tokenizer),
+        "characters": characters(tokenizer),
+        "learning_rates": rates,
+        "tokens": [step.num_tgt_tokens for step in steps],
+        "continues": [_only(step).continues for step in steps],
+    }
+    (folder / "workload.json").write_text(json.dumps(shared), encoding="utf-8")
+    return {
+        "workload": str(folder.resolve()),
+        "text": name,
+        "vocab_size": tokenizer.vocab_size,
+        "parameters": sum(parameter.numel() for parameter in start.model.parameters()),
+        "tokens": shared["tokens"],
+        "flops": [training_flops(shape, tokenizer.vocab_size, _lengths(step)) for step in steps],
+    }
+
+
+def characters(tokenizer: Tokenizer) -> list[str]:
+    """Give the character of each id; the end of a line is a newline."""
+    found = [tokenizer.decode([[index]])[0] for index in range(tokenizer.vocab_size)]
+    for index in (tokenizer.pad_id, tokenizer.bos_id, tokenizer.unk_id):
+        found[index] = UNPRINTABLE
+    found[tokenizer.eos_id] = "\n"
+    return found
+
+
+def _write_first(names: Sequence[str], base: Path) -> str:
+    """Write the first of several texts that can be had."""
+    for name in names[:-1]:
+        try:
+            write_text(name, base / name)
+        except FileNotFoundError:
+            continue
+        return name
+    write_text(names[-1], base / names[-1])
+    return names[-1]
+
+
+def _save_weights(trained: LoadedRun, path: Path) -> None:
+    save_file({name: value.detach().clone() for name, value in trained.model.named_parameters()}, path)
+
+
+def _first_steps(config: TextConfig, seed: int, start: LoadedRun, count: int) -> list[TrainingStep]:
+    """Give the first updates in the order in which `seqlab train` comes to them."""
+    data = prepare_text(config, start.tgt_tokenizer, start.folder.cache)
+    return list(islice(TextSampler(data.train, config, seed, start.tgt_tokenizer).steps(), count))
+
+
+def _tensors(steps: Sequence[TrainingStep]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number, batch in enumerate(map(_only, steps)):
+        tensors |= {f"{number:05d}.tgt_in": batch.tgt_in, f"{number:05d}.tgt_out": batch.tgt_out}
+    return tensors
+
+
+def _only(step: TrainingStep) -> TextBatch:
+    """Return the one micro-step of a step."""
+    (batch,) = step.micro_steps
+    assert isinstance(batch, TextBatch)
+    return batch
+
+
+def _lengths(step: TrainingStep) -> list[int]:
+    lengths: list[int] = (_only(step).tgt_out >= 0).sum(1).tolist()
+    return lengths

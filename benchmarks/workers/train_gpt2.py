@@ -1,0 +1,26 @@
+"""`transformers`' GPT-2 in a plain loop."""
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.lm_records import LmTrainingJob
+from benchmarks.records import Json
+from benchmarks.workers.gpt2 import build_gpt2
+from benchmarks.workers.lm_loop import LmWorkload, train
+
+USUAL_ACTIVATION = "gelu_new"
+"""The approximation of GELU that GPT-2 was trained with, which its config has unless told otherwise."""
+
+
+def run(job: Json) -> Json:
+    """Run an `LmTrainingJob`; usual are the dropout of attention weights, too, and GPT-2's own non-linearity."""
+    settings = LmTrainingJob(**job)
+    torch.set_num_threads(settings.threads)
+    workload = LmWorkload.read(Path(settings.workload), count=settings.steps)
+    shared = (workload.shape, workload.vocab_size, workload.weights, settings.dropout)
+    if settings.usual:
+        model = build_gpt2(*shared, settings.dropout, activation_function=USUAL_ACTIVATION)
+    else:
+        model = build_gpt2(*shared)
+    return train(model, lambda ids, _: (model(input_ids=ids, use_cache=False).logits, None), workload, settings)

@@ -1,0 +1,74 @@
+"""seqlab as `seqlab train` runs it: sampler, background thread, update, journal; the figures are the journal's."""
+
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.lm_records import LmTrainingJob, LmTrainingResult
+from benchmarks.lm_shapes import LmShape
+from benchmarks.records import Json
+from benchmarks.workers.lm_loop import LmWorkload, timed_updates
+from benchmarks.workers.lm_runs import lm_config, train_from_weights
+from benchmarks.workers.memory import peak_memory_mb
+from seqlab.data.batch import TextBatch
+from seqlab.objectives import OBJECTIVES, StepContext
+from seqlab.optim.optimizers import build_optimizer
+from seqlab.runs import load_run
+from seqlab.runs.build import build_model
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.training.accumulator import Accumulator
+from seqlab.training.machine import set_up
+from seqlab.training.step import update
+
+
+def run(job: Json) -> Json:
+    """Run an `LmTrainingJob`; what is profiled are the updates alone."""
+    settings = LmTrainingJob(**job)
+    workload = Path(settings.workload)
+    shared = json.loads((workload / "workload.json").read_text(encoding="utf-8"))
+    config = lm_config(
+        LmShape(**shared["shape"]),
+        Path(shared["text"]),
+        settings.dropout,
+        max_steps=settings.steps,
+        log_every=1,
+        save_every=settings.steps,
+        valid_every=settings.steps,
+        precision=settings.dtype,
+        threads=settings.threads,
+        device=settings.device,
+    )
+    if settings.profiled:
+        return _profiled(config, workload, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        train_from_weights(workload / "start", config, Path(folder) / "run")
+        lines = [line for line in RunFolder(Path(folder) / "run").read_metrics() if line["kind"] == "train"]
+    result = LmTrainingResult(
+        seconds=[n / line["tgt_tokens_per_second"] for n, line in zip(shared["tokens"], lines, strict=False)],
+        losses=[line["loss"] for line in lines],
+        peak_memory_mb=peak_memory_mb(settings.device),
+        shares={},
+    )
+    return asdict(result)
+
+
+def _profiled(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
+    """Do the same updates without what stands around them."""
+    machine, origin = set_up(config.training), load_run(workload / "start")
+    model = build_model(config.model, origin.src_tokenizer, origin.tgt_tokenizer).train()
+    model.load_state_dict(origin.model.state_dict())
+    accumulator = Accumulator(model, OBJECTIVES[type(config.objective)](config.objective), machine, config.seed)
+    optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
+    given = LmWorkload.read(workload, count=settings.steps)
+
+    def one_update(step: int) -> float:
+        tgt_in, tgt_out, continues = given.blocks[step]
+        indices, count = tgt_in.new_zeros(len(tgt_in)), int((tgt_out >= 0).sum())
+        batch = TextBatch(tgt_in, tgt_out, indices, count, continues=continues)
+        rate = given.learning_rates[step]
+        done = update(accumulator, optimizer, [batch], StepContext(step), rate, config.optim.max_grad_norm)
+        return done.total / done.count
+
+    return timed_updates(one_update, settings)

@@ -1,0 +1,119 @@
+"""What every side of a corpus has in common, wherever it is read from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from seqlab.data.blocks import RawLines
+
+T = TypeVar("T")
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in nanoseconds: while both stay, the content is taken to stay too."""
+
+
+class Column(ABC):
+    """One side of a corpus: records of text, which can be read again."""
+
+    column: str | None
+    """Which part of each record it is, None where records have no parts."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Return the name of what is hashed as a whole, for messages: of a file its path."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Return the name of the same that does not depend on where a process runs."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """Return how the source is read."""
+
+    @abstractmethod
+    def stamp(self) -> Stamp:
+        """Return what changes when the source does; raises FileNotFoundError or ValueError where there is none."""
+
+    @abstractmethod
+    def sha256(self) -> str:
+        """Return the SHA-256 of the source; errors as in `stamp`."""
+
+    @abstractmethod
+    def num_bytes(self) -> int:
+        """Estimate how much there is to read."""
+
+    @abstractmethod
+    def cells(self) -> Iterator[str]:
+        """Yield what each record holds, newlines and all; "" where it holds nothing.
+
+        Raises:
+            FileNotFoundError, ValueError: naming the source and, where there is one, the line or the record.
+        """
+
+    def values(self) -> Iterator[str]:
+        """Yield the records in their order, one string without a newline each.
+
+        A newline that ends a record is left out, and one inside it becomes a space. Errors as in `cells`.
+        """
+        return map(_without_newlines, self.cells())
+
+    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
+        """Yield the values, `size` at a time (the last may be fewer); errors as in `cells`.
+
+        With `split_records` a record of several lines is not one value but several.
+        """
+        if split_records:
+            return in_batches(chain.from_iterable(map(_lines_of, self.cells())), size)
+        return in_batches(self.values(), size)
+
+    def line_number(self, index: int) -> int:
+        """Return where value `index` is found, from 1: a line or a record."""
+        return index + 1
+
+    @property
+    def is_stream(self) -> bool:
+        """Tell whether it can be read only once, as a pipe."""
+        return False
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def text_of(record: Any, column: str, where: str) -> str:
+    """Return the text under a key, or under a dotted path of keys."""
+    value = record
+    keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
+    for key in keys:
+        if not isinstance(value, Mapping) or key not in value:
+            found = ", ".join(map(str, value)) if isinstance(value, Mapping) else f"a {type(value).__name__}"
+            raise ValueError(f"{where}: has no {column!r}: looking for {key!r}, found {found}.")
+        value = value[key]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: {column!r} must be text, but is a {type(value).__name__}.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: {column!r} holds half of a surrogate pair, which is no character.") from None
+    return value
+
+
+def _lines_of(cell: str) -> list[str]:
+    """Cut at newlines as a file is cut: one at the end begins no line of its own."""
+    if "\n" not in cell:
+        return [cell]
+    return [line.removesuffix("\r") for line in cell.removesuffix("\n").split("\n")]
+
+
+def _without_newlines(cell: str) -> str:
+    return " ".join(_lines_of(cell))

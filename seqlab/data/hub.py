@@ -1,0 +1,136 @@
+"""Datasets by name: `hub:NAME:SPLIT#COLUMN`, downloaded and kept by Hugging Face `datasets`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from seqlab.data.column import Column, Stamp, text_of
+
+PREFIX = "hub:"
+SYNTAX = f"{PREFIX}NAME[@REVISION][:CONFIG]:SPLIT#COLUMN"
+EXAMPLE = f"{PREFIX}Salesforce/wikitext:wikitext-2-v1:train#text"
+RECORDS_AT_ONCE = 1000
+"""Records taken from a table together: one at a time is ten times as slow."""
+# A split may be a slice of one, train[:90%], which has a colon of its own.
+_SPEC = re.compile(
+    rf"{PREFIX}(?P<name>[^:@#]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^:#\[]+))?:(?P<split>[^:#\[]+(\[[^#]*\])?)"
+    r"#(?P<column>.+)"
+)
+
+
+@dataclass(frozen=True)
+class HubColumn(Column):
+    """A column of a split of a dataset, which is on the Hugging Face hub or in a local folder."""
+
+    name: str  # on the hub, or the path of a folder
+    revision: str | None  # a branch, tag or commit of the hub's repository
+    config: str | None
+    split: str  # train, or a slice of it: train[:90%]
+    column: str  # dotted when nested
+
+    @property
+    def source(self) -> str:
+        return str(self)
+
+    @property
+    def identity(self) -> str:
+        return str(self)
+
+    @property
+    def kind(self) -> str:
+        return "hub"
+
+    def stamp(self) -> Stamp:
+        """Return the size and the time of the files that `datasets` keeps the split in; errors as in `cells`."""
+        stats = [path.stat() for path in self._files()]
+        return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the text itself, which is the same on every machine; errors as in `cells`."""
+        return _hash_cells(self, self.stamp())
+
+    def num_bytes(self) -> int:
+        return self.stamp()[0]
+
+    def cells(self) -> Iterator[str]:
+        """Yield what the records hold.
+
+        Raises:
+            ValueError: the extra is missing, the dataset cannot be reached or has no such column, or what is there is
+                no text.
+        """
+        table, name = self._load(), str(self)
+        key = self.column if self.column in table.column_names else self.column.partition(".")[0]
+        if key not in table.column_names:
+            raise ValueError(f"{name}: has no column {self.column!r}, only {', '.join(table.column_names)}.")
+        number = 0
+        for records in table.select_columns([key]).iter(RECORDS_AT_ONCE):
+            for value in records[key]:
+                number += 1
+                yield text_of({key: value}, self.column, f"{name}, record {number}")
+
+    def _files(self) -> list[Path]:
+        return [Path(file["filename"]) for file in self._load().cache_files]
+
+    def _load(self) -> Any:
+        """Open the split, which is downloaded where it was not before."""
+        require_datasets(str(self))
+        # A local folder may change while the process lives; what was taken from the hub stays as it is.
+        return _open(self) if Path(self.name).is_dir() else _open_once(self)
+
+    def __str__(self) -> str:
+        revision = "" if self.revision is None else f"@{self.revision}"
+        config = "" if self.config is None else f":{self.config}"
+        return f"{PREFIX}{self.name}{revision}{config}:{self.split}#{self.column}"
+
+
+def parse_hub(spec: str) -> HubColumn:
+    """Read `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`; raises ValueError for anything else."""
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise ValueError(f"{spec}: a dataset is named as {SYNTAX}, for example {EXAMPLE}.")
+    return HubColumn(**match.groupdict())
+
+
+def require_datasets(what: str) -> ModuleType:
+    """Import `datasets`; raises ValueError where it is not installed."""
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError(f"{what}: reading it needs an extra: pip install 'seqlab[datasets]'.") from None
+    assert isinstance(datasets, ModuleType)
+    return datasets
+
+
+def _open(column: HubColumn) -> Any:
+    datasets = require_datasets(str(column))
+    try:
+        # Never into memory, so that there are files whose change can be seen.
+        return datasets.load_dataset(
+            column.name, column.config, split=column.split, revision=column.revision, keep_in_memory=False
+        )
+    except (datasets.exceptions.DatasetsError, ValueError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{column}: cannot be loaded ({error}). See that its name, config and split are right ({SYNTAX}) and that "
+            "this machine reaches huggingface.co, or name a local file instead."
+        ) from error
+
+
+_open_once = lru_cache(maxsize=64)(_open)
+
+
+@lru_cache(maxsize=1024)
+def _hash_cells(column: HubColumn, stamp: Stamp) -> str:
+    """Hash the text; `stamp` is only there so that an untouched dataset is read once in a process."""
+    digest = hashlib.sha256()
+    for cell in column.cells():
+        raw = cell.encode("utf-8")
+        digest.update(b"%d:" % len(raw) + raw)  # so that it matters where records end
+    return digest.hexdigest()

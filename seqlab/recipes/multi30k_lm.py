@@ -1,0 +1,84 @@
+"""Language models of English image descriptions (Multi30k, Elliott et al. 2016), one of each family.
+
+`--data.tokenizer.kind words` makes them models of words instead of subwords.
+"""
+
+from pathlib import Path
+
+from seqlab.corpora import locate
+from seqlab.data.config import TextConfig
+from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import SentencePieceBpeConfig
+
+
+def _text() -> TextConfig:
+    splits = locate("multi30k")
+    return TextConfig(
+        train=[str(splits["train"]["en"])],
+        valid=[str(splits["valid"]["en"])],
+        documents="lines",
+        tokenizer=SentencePieceBpeConfig(vocab_size=4000),
+        block_length=128,
+        batch_tokens=2048,
+        micro_batch_tokens=2400,  # one micro-step a step
+    )
+
+
+def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, lr: float) -> Config:
+    return Config(
+        data=_text(),
+        model=model,
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=lr, betas=(0.9, 0.98), weight_decay=0.1),
+            schedule=CosineScheduleConfig(warmup_steps=200, final_ratio=0.02),
+        ),
+        training=TrainingConfig(max_steps=6000, log_every=50, save_every=200, valid_every=200),
+    )
+
+
+def multi30k_lm_en(run_dir: Path) -> Config:
+    """A decoder-only Transformer."""
+    return _trained(
+        TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.4, max_length=128), lr=1e-3
+    )
+
+
+def multi30k_lm_en_lstm(run_dir: Path) -> Config:
+    """A long short-term memory, regularised as AWD-LSTM."""
+    return _trained(
+        LstmLmConfig(
+            hidden_size=512,
+            num_layers=2,
+            embedding_dropout=0.1,
+            input_dropout=0.4,
+            hidden_dropout=0.3,
+            output_dropout=0.4,
+            weight_dropout=0.3,
+        ),
+        lr=2e-3,
+    )
+
+
+def multi30k_lm_en_gru(run_dir: Path) -> Config:
+    """Gated recurrent units, regularised as AWD-LSTM."""
+    return _trained(
+        GruLmConfig(
+            hidden_size=512,
+            num_layers=2,
+            embedding_dropout=0.1,
+            input_dropout=0.4,
+            hidden_dropout=0.3,
+            output_dropout=0.4,
+            weight_dropout=0.3,
+        ),
+        lr=2e-3,
+    )
+
+
+def multi30k_lm_en_ngram(run_dir: Path) -> Config:
+    """Modified Kneser-Ney over subwords."""
+    return Config(data=_text(), model=NgramConfig(order=5))

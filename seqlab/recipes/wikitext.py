@@ -1,0 +1,79 @@
+"""Transformers over the words of WikiText (Merity et al. 2017). Nobody has run these recipes here.
+
+Their text is in `$SEQLAB_DATA/wikitext103/train.txt` and `valid.txt` (`wikitext2` alike), or where there is no such
+folder in the dataset `Salesforce/wikitext`, which `datasets` downloads.
+"""
+
+from pathlib import Path
+
+from seqlab.corpora import path_specs
+from seqlab.data.config import TextConfig
+from seqlab.models import TransformerLmConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, InverseSqrtScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import WordsConfig
+
+
+def _text(corpus: str, block_length: int, batch_tokens: int, micro_batch_tokens: int) -> TextConfig:
+    specs = path_specs(corpus)
+    return TextConfig(
+        train=[specs["train"]["text"]],
+        valid=[specs["valid"]["text"]],
+        documents="continuous",
+        tokenizer=WordsConfig(normalization="none"),
+        block_length=block_length,
+        batch_tokens=batch_tokens,
+        micro_batch_tokens=micro_batch_tokens,
+    )
+
+
+def wikitext103_transformer(run_dir: Path) -> Config:
+    """The basic Transformer of fairseq: its README gives 30.46 per word (test, 400 words of context); not run by us.
+
+    156 million parameters, of which 137 are the embeddings of 268,000 words. The settings are those of the README's
+    command for `--arch transformer_lm` (Ott et al. 2019), and the tokens of a step those of the two GPUs that it
+    assumes. It differs in how the weights start and in the blocks, which begin at another place in each epoch. Adaptive
+    inputs, with which Baevski & Auli (2019) come to 18.7, are not built.
+    """
+    return Config(
+        data=_text("wikitext103", 512, batch_tokens=65_536, micro_batch_tokens=2048),
+        model=TransformerLmConfig(
+            d_model=512,
+            d_ff=2048,
+            num_heads=8,
+            num_layers=6,
+            dropout=0.1,
+            norm_kind="layer_norm",
+            positions="sinusoidal",
+            max_length=512,
+            activation="relu",
+        ),
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01),
+            schedule=InverseSqrtScheduleConfig(warmup_steps=4000),
+            max_grad_norm=None,
+        ),
+        training=TrainingConfig(max_steps=50_000, log_every=100, save_every=1000, valid_every=2000),
+    )
+
+
+def wikitext2_transformer(run_dir: Path) -> Config:
+    """A small Transformer; there is no published setting that this follows, and it was not run by us.
+
+    13 million parameters, of which 9 are embeddings, and much dropout: with two million words Transformers overfit.
+    What to compare with is `wikitext2_lstm`.
+    """
+    return Config(
+        data=_text("wikitext2", 256, batch_tokens=8192, micro_batch_tokens=2048),
+        model=TransformerLmConfig(
+            d_model=256, d_ff=1024, num_heads=4, num_layers=6, dropout=0.4, attention_dropout=0.1, max_length=256
+        ),
+        objective=CrossEntropyConfig(label_smoothing=0.0),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),
+            schedule=CosineScheduleConfig(warmup_steps=500, final_ratio=0.01),
+        ),
+        training=TrainingConfig(max_steps=15_000, log_every=50, save_every=250, valid_every=500),
+    )

@@ -1,0 +1,133 @@
+"""Starting from another run: from its whole model, or from the weights that match.
+
+A weight matches where both models have it under the same name and in the same shape. So a translator's encoder takes
+over that of a masked model (both call it `encoder`), a deeper model the lower layers of a flatter one, and an untied
+output the embeddings of a tied one. A language model is a decoder that has no source: its `embedding`, `layers` and
+`norm` count as those of a translator's `decoder`. The vocabulary is the other run's, as embeddings mean nothing
+without it.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.models import Model, Transformer, TransformerLm
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import LoadedRun, load_run, read_config
+from seqlab.training.resume import Changes, differing_fields
+
+logger = logging.getLogger(__name__)
+
+FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
+"""Fields of the model that may differ from those of the run that training starts from."""
+MEANING = {
+    **{"num_heads": None, "activation": None, "positions": None},
+    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False},
+}
+"""Fields that no shape shows, but that decide what weights compute, with their values in families without the field."""
+
+
+def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
+    """Raise ValueError where the run that training starts from is another model, or one whose weights mean another."""
+    if origin.path.resolve() == folder.path.resolve():
+        raise ValueError(f"`init_from` and `run_dir` are both {folder.path}: choose another `run_dir`.")
+    if not origin.path.is_dir():
+        raise FileNotFoundError(f"There is no run folder {origin.path} (`init_from`).")
+    origin.read_description()
+    old = read_config(origin)
+    changes = differing_fields(old, config)
+    if config.init_parts == "matching":
+        _check_matching(config, old, changes, origin)
+        return
+    fixed = ("model.", "data.tokenizer.", "data.joint_vocabulary")
+    listed = _listed({key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}, fixed, origin)
+    if listed:
+        raise ValueError(
+            f"With `init_from` the model and the vocabulary are those of its run: {listed}. Give the same values, "
+            f"begin from its own config, {origin.config_file}, or take over what matches with `init_parts: matching`."
+        )
+
+
+def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
+    listed = _listed(changes, ("data.tokenizer.",), origin)
+    if listed:
+        raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
+    values = [{key: getattr(each.model, key, value) for key, value in MEANING.items()} for each in (old, config)]
+    listed = _listed({f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}, ("model.",), origin)
+    if listed:
+        raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
+    needed = ["tokenizer"] if getattr(config.data, "joint_vocabulary", True) else ["src_tokenizer", "tgt_tokenizer"]
+    if not all((origin.path / name).is_dir() for name in needed):
+        raise ValueError(
+            f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: both runs must have one "
+            "vocabulary, or both must have one for each side (`data.joint_vocabulary`)."
+        )
+
+
+def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
+    return "; ".join(
+        f"`{key}` is {new!r}, but {old!r} in {origin.path}"
+        for key, (old, new) in changes.items()
+        if key.startswith(prefixes) and old != new
+    )
+
+
+def start_from(model: Model, config: Config) -> dict[str, Any]:
+    """Copy the weights of the run that `init_from` names into a model; return what run.json notes of it.
+
+    Raises:
+        ValueError: with `init_parts: matching` no weight matches.
+    """
+    assert config.init_from is not None
+    origin, names = load_run(config.init_from), [name for name, _ in model.named_parameters()]
+    copied = set(names)
+    if config.init_parts == "all":
+        model.load_state_dict(origin.model.state_dict())
+    else:
+        copied = _copy_matching(model, origin)
+    return {
+        "run": config.init_from,
+        "step": origin.step,
+        "copied": [name for name in names if name in copied],
+        "random": [name for name in names if name not in copied],
+    }
+
+
+@torch.no_grad()
+def _copy_matching(model: Model, origin: LoadedRun) -> set[str]:
+    """Copy the weights that match, say which ones, and return their names."""
+    found, own = matching_weights(model, origin.model), dict(model.named_parameters())
+    if not found:
+        raise ValueError(
+            f"`init_parts: matching` takes nothing from {origin.folder.path}: none of its weights has the name and the "
+            "shape of one of this model. Choose the same sizes, or leave `init_from` out."
+        )
+    for name, value in found.items():
+        own[name].copy_(value)
+    for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", [n for n in own if n not in found])):
+        size = sum(own[name].numel() for name in names)
+        logger.info("%s: %s parameters (%s).", title, f"{size:,}", ", ".join(_parts(names)) or "none")
+    return set(found)
+
+
+def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
+    """Find the origin's weights for a model's parameters, those under several names by the first that matches."""
+    theirs = origin.state_dict()  # with tied weights under all of their names
+    if isinstance(origin, TransformerLm) and isinstance(model, Transformer):
+        theirs = {name if name.startswith("projection.") else f"decoder.{name}": w for name, w in theirs.items()}
+    first_names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name in theirs and theirs[name].shape == parameter.shape:
+            found.setdefault(first_names[id(parameter)], theirs[name])
+    return found
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """Name what parameters belong to: a layer by its number, all else by the module."""
+    return list(dict.fromkeys(re.sub(r"(\.\d+)\..*|\.\w+$", r"\1", name) for name in names))

@@ -1,0 +1,114 @@
+"""Embeddings that start from pretrained word vectors.
+
+The vectors are scaled by one factor, so that the root of their mean square is that of the random start: what a model
+multiplies its embeddings by, adds to them and, where they are tied, projects onto them is made for that size. A token
+without a vector keeps its random start.
+
+Frozen vectors never move: their gradients are set to 0, also those that they get as the weights of a tied output.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.data.prepare_text import PreparedText
+from seqlab.models import Model, RecurrentLm, Transformer, TransformerLm, TransformerMlm
+from seqlab.runs.config import Config
+from seqlab.text import Tokenizer, WordVectors, read_word_vectors
+
+logger = logging.getLogger(__name__)
+
+EMBEDDINGS: dict[type, dict[str, str]] = {
+    Transformer: {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"},
+    TransformerLm: {"tgt": "embedding.weight"},
+    TransformerMlm: {"tgt": "encoder.embedding.weight"},
+    RecurrentLm: {"tgt": "weight"},
+}
+"""The parameter that a side's ids are looked up in."""
+_COUNTED_TOKENS = 1 << 24  # at a time
+
+
+@dataclass(frozen=True)
+class VectorStart:
+    """What was started from word vectors."""
+
+    frozen: dict[str, Tensor] = field(default_factory=dict)
+    """By parameter, the rows that are not trained."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """By side, what run.json notes."""
+
+
+def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any) -> VectorStart:
+    """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file is damaged, has no vector for any token, or vectors of another size than the embeddings.
+    """
+    start = VectorStart()
+    aliases = dict(model.named_parameters(remove_duplicate=False))
+    first_names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for side, file in config.data.vector_files().items():
+        weight = aliases[EMBEDDINGS[type(model)][side]]
+        tokenizer = tokenizers[side == "tgt"]
+        names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
+        found = _read(file, names, counts, weight, subwords=not tokenizer.has_unknown)
+        rows = _write(weight, names, found)
+        logger.info("%s: %s", file, found.coverage)
+        start.notes[side] = {
+            "file": file,
+            "found": found.coverage.num_found,
+            "found_in_lower_case": found.coverage.num_lower_cased,
+            "wanted": found.coverage.num_wanted,
+            "running_share": found.coverage.running_share,
+        }
+        if config.optim.frozen_vectors:
+            name = first_names[id(weight)]
+            start.frozen[name] = rows
+            others = [alias for alias, parameter in aliases.items() if parameter is weight and alias != name]
+            shared = f", and in {' and '.join(others)}, which share them" if others else ""
+            logger.info("Frozen: %s rows of %s%s.", f"{len(rows):,}", name, shared)
+    return start
+
+
+def _read(file: str, names: list[str], counts: NDArray[np.int64], weight: Tensor, *, subwords: bool) -> WordVectors:
+    """Read the vectors of a vocabulary, whose tokens are counted; check that they fit the embeddings."""
+    wanted: dict[str, int] = {}
+    for name, count in zip(names, counts.tolist(), strict=True):
+        wanted[name] = wanted.get(name, 0) + count
+    found = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
+    dim = found.vectors.shape[1]
+    if dim != weight.size(1):
+        raise ValueError(
+            f"{file} holds vectors of {dim} values, but the embeddings have {weight.size(1)}: choose other vectors, or "
+            "set the model's size to theirs."
+        )
+    if not found.vectors.any():
+        raise ValueError(f"{file} has no vector other than zeros for any of the {len(wanted):,} tokens.")
+    return found
+
+
+@torch.no_grad()
+def _write(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
+    """Write scaled vectors over rows of the embeddings; return which rows."""
+    vectors = torch.from_numpy(found.vectors.astype(np.float64))
+    scaled = vectors * (weight.double().square().mean() / vectors.square().mean()).sqrt()
+    place = {token: index for index, token in enumerate(found.tokens)}
+    rows = [row for row, name in enumerate(names) if name in place]
+    weight[rows] = scaled[[place[names[row]] for row in rows]].to(weight.dtype)
+    return torch.tensor(rows)
+
+
+def _token_counts(data: Any, side: str, vocab_size: int) -> NDArray[np.int64]:
+    """Count each id in the training text of a side, as it is cached."""
+    rows = data.train.rows if isinstance(data, PreparedText) else getattr(data.train, side)
+    counts = np.zeros(vocab_size, np.int64)
+    for start in range(0, len(rows.values), _COUNTED_TOKENS):
+        counts += np.bincount(rows.values[start : start + _COUNTED_TOKENS], minlength=vocab_size)
+    return counts

@@ -1,0 +1,210 @@
+"""Datasets by name: what a spec means, what is read, and what tells one text from another."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from reference.tiny_runs import write_text
+
+from seqlab.data.columns import parse_column
+from seqlab.data.config import ParallelConfig, TextConfig
+from seqlab.data.hub import HubColumn
+from seqlab.data.inputs import hash_inputs
+from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.prepare import prepare
+from seqlab.data.prepare_text import PreparedText, prepare_text
+from seqlab.data.workers import BYTES_PER_WORKER, worker_count
+from seqlab.text import WordsConfig, train_tokenizer
+
+WIKITEXT = ["", " = Title = \n", "", " a b <unk> . \n", " c . \n"]
+"""Records as the hub's WikiText has them: lines with their newlines, and nothing for an empty line."""
+LINES = ["", " = Title = ", "", " a b <unk> . ", " c . "]
+
+Publish = Callable[..., str]
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Return a function that writes a dataset to a folder and gives the path; `datasets` keeps its files apart."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+    def write(name: str = "dataset", **splits: Any) -> str:
+        (tmp_path / name).mkdir(exist_ok=True)
+        for split, columns in splits.items():
+            columns = {"text": columns} if isinstance(columns, list) else columns
+            datasets.Dataset.from_dict(columns).to_parquet(tmp_path / name / f"{split}.parquet")
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("hub:wikitext:train#text", ("wikitext", None, None, "train", "text")),
+        ("hub:a/b:c-1:test#x.y", ("a/b", None, "c-1", "test", "x.y")),
+        ("hub:a/b@refs/convert/parquet:c:train#x", ("a/b", "refs/convert/parquet", "c", "train", "x")),
+        ("hub:a/b@1a2b:train[:90%]#x", ("a/b", "1a2b", None, "train[:90%]", "x")),
+        ("hub:a:c:train[10:20]#x#y", ("a", None, "c", "train[10:20]", "x#y")),
+    ],
+)
+def test_specs(spec: str, parts: tuple[Any, ...]) -> None:
+    column = parse_column(spec)
+    assert isinstance(column, HubColumn)
+    assert (column.name, column.revision, column.config, column.split, column.column) == parts
+    assert str(column) == spec
+
+
+@pytest.mark.parametrize("spec", ["hub:", "hub:a", "hub:a:train", "hub:a#text", "hub::train#text", "hub:a:b:c:d#e"])
+def test_what_is_no_name_says_how_one_is_written(spec: str) -> None:
+    with pytest.raises(ValueError, match=r"a dataset is named as hub:NAME\[@REVISION\]\[:CONFIG\]:SPLIT#COLUMN, for"):
+        parse_column(spec)
+
+
+def test_records_are_read_in_order_and_by_slices(publish: Publish) -> None:
+    names = [f"line {number}" for number in range(2500)]
+    folder = publish(train={"text": names, "other": names[::-1]}, validation=["v"])
+    assert list(parse_column(f"hub:{folder}:train#text").values()) == names
+    assert list(parse_column(f"hub:{folder}:train#other").values()) == names[::-1]
+    assert list(parse_column(f"hub:{folder}:train[:10%]#text").values()) == names[:250]
+    assert list(parse_column(f"hub:{folder}:validation#text").values()) == ["v"]
+    assert list(parse_column(f"hub:{folder}:default:validation#text").values()) == ["v"]
+    blocks = list(parse_column(f"hub:{folder}:train#text").blocks(1000))
+    assert list(map(len, blocks)) == [1000, 1000, 500]
+
+
+def test_newlines_end_lines_of_a_text_and_are_spaces_in_a_pair(publish: Publish) -> None:
+    folder = publish(train=[*WIKITEXT, "two\nlines\r\n", "a\n\nb", "\n", None])
+    column = parse_column(f"hub:{folder}:train#text")
+    assert list(column.values()) == [*LINES, "two lines", "a  b", "", ""]
+    lines = [line for block in column.blocks(4, split_records=True) for line in block]  # type: ignore[union-attr]
+    assert lines == [*LINES, "two", "lines", "a", "", "b", "", ""]
+
+
+def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
+    folder = publish(train={"pair": [{"de": "eins", "en": "one"}], "number": [1], "dotted.name": ["x"]})
+    assert list(parse_column(f"hub:{folder}:train#pair.de").values()) == ["eins"]
+    assert list(parse_column(f"hub:{folder}:train#dotted.name").values()) == ["x"]
+    for column, message in (
+        ("text", r"train#text: has no column 'text', only pair, number, dotted\.name\."),
+        ("pair.fr", r"record 1: has no 'pair\.fr': looking for 'fr', found de, en"),
+        ("number", "record 1: 'number' must be text, but is a int"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            list(parse_column(f"hub:{folder}:train#{column}").values())
+
+
+def test_what_cannot_be_loaded(publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = publish(train=["a"])
+    for spec, reason in (
+        (f"hub:{folder}:test#text", 'Unknown split "test"'),
+        (f"hub:{folder}:wrong:train#text", "BuilderConfig 'wrong' not found"),
+        (f"hub:{tmp_path}/nowhere:train#text", "nowhere"),
+    ):
+        with pytest.raises(ValueError, match=rf"cannot be loaded \(.*{reason}.*\)\. See that its name, config and spl"):
+            list(parse_column(spec).values())
+
+    def offline(name: str, *_: Any, **__: Any) -> None:
+        raise ConnectionError(f"Couldn't reach '{name}' on the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    with pytest.raises(ValueError, match=r"hub:some/one:train#text: cannot be loaded \(Couldn't reach 'some/one'"):
+        list(parse_column("hub:some/one:train#text").values())
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match=r"train#text: reading it needs an extra: pip install 'seqlab\[datasets\]'"):
+        list(parse_column(f"hub:{folder}:train#text").values())
+
+
+def test_a_name_on_the_hub_is_loaded_once(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = publish(train=WIKITEXT)
+    calls: list[tuple[Any, ...]] = []
+    load = datasets.load_dataset
+
+    def from_hub(name: str, config: str | None, *, revision: str | None, **options: Any) -> Any:
+        calls.append((name, config, revision, options["split"]))
+        return load(folder, **options)
+
+    monkeypatch.setattr(datasets, "load_dataset", from_hub)
+    column = parse_column("hub:owner/loaded-once@v2:small:train#text")
+    for _ in range(2):
+        assert list(column.values()) == LINES
+    assert column.sha256() == parse_column(f"hub:{folder}:train#text").sha256()
+    assert calls[0] == ("owner/loaded-once", "small", "v2", "train")
+    assert len([call for call in calls if call[0] == "owner/loaded-once"]) == 1
+
+
+def test_the_text_alone_is_hashed(publish: Publish, tmp_path: Path) -> None:
+    folder = publish("a", train={"text": ["x", "y"], "other": ["1", "2"]}, test=["x", "y"])
+    same = publish("b", train=["x", "y"])
+
+    def hash_of(spec: str) -> str:
+        return hash_inputs([spec], tmp_path / "run")[spec]
+
+    known = hash_of(f"hub:{folder}:train#text")
+    assert known == hash_of(f"hub:{same}:train#text") == hash_of(f"hub:{folder}:test#text")
+    others = [publish("c", train=["xy"]), publish("d", train=["x", "y", ""]), publish("e", train=["x\ny"])]
+    hashes = [hash_of(f"hub:{other}:train#text") for other in others]
+    hashes += [hash_of(f"hub:{folder}:train#other"), hash_of(f"hub:{folder}:train[:1]#text")]
+    assert len({known, *hashes}) == 6
+    specs = [f"hub:{folder}:train#text", f"hub:{folder}:train#other"]
+    assert list(hash_inputs(specs, tmp_path / "run")) == specs
+
+
+def prepared(config: TextConfig, folder: Path) -> PreparedText:
+    lines = [line for line in LINES if line]
+    return prepare_text(config, train_tokenizer(WordsConfig(normalization="none"), lines), folder)
+
+
+def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: Path) -> None:
+    [file] = write_text(tmp_path, LINES)
+    spec = f"hub:{publish(train=WIKITEXT, validation=WIKITEXT)}"
+    found = prepared(
+        TextConfig(train=[f"{spec}:train#text"], valid=[f"{spec}:validation#text"], documents="continuous"),
+        tmp_path / "hub",
+    )
+    expected = prepared(TextConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file")
+    assert found.train.rows.values.tolist() == expected.train.rows.values.tolist()
+    assert found.valid.rows.values.tolist() == expected.valid.rows.values.tolist()
+    assert found.train.locate(1) == f"{spec}:train#text, line 2"
+
+
+def test_an_untouched_dataset_is_not_read_again_and_a_changed_one_is(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = f"hub:{publish(train=WIKITEXT)}:train#text"
+    config = TextConfig(train=[spec], valid=[spec], documents="continuous")
+    first = prepared(config, tmp_path / "run")
+
+    def unread(self: HubColumn) -> Any:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HubColumn, "cells", unread)
+        assert prepared(config, tmp_path / "run").content_hashes == first.content_hashes
+    publish(train=[*WIKITEXT, "new"])
+    again = prepared(config, tmp_path / "run")
+    assert again.content_hashes != first.content_hashes
+    assert len(again.train) == len(first.train) + 1
+
+
+def test_pairs_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) -> None:
+    pairs = [{"de": f"zeile {number}\n", "en": f"line\n{number}"} for number in range(40)]
+    spec = f"hub:{publish(train={'translation': pairs})}:train#translation"
+    config = ParallelConfig(train_src=[f"{spec}.de"], train_tgt=[f"{spec}.en"], max_length_ratio=1e9)
+    assert list(ParallelCorpus.from_specs(f"{spec}.de", f"{spec}.en").pairs())[3] == ("zeile 3", "line 3")
+    data = prepare(config, tokenizer, tokenizer, tmp_path / "run")
+    assert len(data.train) + len(data.valid) == 40
+    assert list(data.content_hashes) == [f"{spec}.de", f"{spec}.en"]
+
+
+def test_processes_are_worth_it_by_the_size_of_a_dataset(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqlab.data.workers.usable_cores", lambda: 8)
+    text = "x" * 1000
+    folder = publish(train=[text] * (3 * BYTES_PER_WORKER // 1000), test=["a"])
+    column, small = (parse_column(f"hub:{folder}:{split}#text") for split in ("train", "test"))
+    assert worker_count([column]) in (2, 3)
+    assert worker_count([column, column]) == worker_count([column])
+    assert worker_count([small]) == 1

@@ -1,0 +1,249 @@
+"""Which tokens are hidden, by what, and that nothing but the seed, the epoch and the place decides it."""
+
+import math
+from collections.abc import Sequence
+from itertools import dropwhile, islice, takewhile
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from seqlab.data.batch import IGNORE, TextBatch, collate_text
+from seqlab.data.config import TextConfig
+from seqlab.data.encoded_text import EncodedText, TextSpan
+from seqlab.data.masking import Masking, mask_id, uniform
+from seqlab.data.rows import Rows
+from seqlab.data.step import TrainingStep
+from seqlab.data.text_sampler import TextSampler, ordered_text_batches
+
+PAD, BOS, EOS, UNK = range(4)
+VOCAB = 30
+MASK = BOS
+
+
+class Tokenizer:
+    pad_id, bos_id, eos_id, unk_id = PAD, BOS, EOS, UNK
+    vocab_size = VOCAB
+
+
+def config_of(**settings: Any) -> TextConfig:
+    return TextConfig(**{"train": ["text"], "mask_share": 0.15, "block_length": 16, "batch_tokens": 60, **settings})
+
+
+def masking_of(share: float = 0.15, seed: int = 1) -> Masking:
+    masking = Masking.of(config_of(mask_share=share), Tokenizer(), seed)  # type: ignore[arg-type]
+    assert masking is not None
+    return masking
+
+
+def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
+    """Collate rows that lie in the text one behind the other."""
+    starts = np.cumsum([0, *map(len, rows)])[:-1]
+    return collate_text(rows, starts, pad_id=PAD, start_id=BOS)
+
+
+def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedText:
+    """Make lines of random ids, each with eos behind it."""
+    rng = np.random.default_rng(seed)
+    values = rng.integers(UNK, VOCAB, sum(lengths)).astype(np.uint16)
+    values[np.cumsum(lengths) - 1] = EOS
+    rows = Rows.from_flat(values, np.array(lengths, np.int64))
+    return EncodedText(rows, np.arange(1, len(lengths) + 1), [TextSpan("corpus", 0, len(lengths))])
+
+
+def assert_share(count: int, total: int, share: float) -> None:
+    """Check a count of independent draws: within 4 standard deviations."""
+    assert abs(count - share * total) < 4 * math.sqrt(total * share * (1 - share)), (count, total, share)
+
+
+def test_shares_are_those_of_the_paper() -> None:
+    size, width = 200, 500
+    ids = np.random.default_rng(0).integers(UNK + 1, VOCAB, (size, width))
+    batch = masking_of()(batch_of(ids.tolist()), epoch=0)
+    read, predicted = batch.tgt_in.numpy(), batch.tgt_out.numpy()
+    chosen = predicted != IGNORE
+    assert_share(int(chosen.sum()), ids.size, 0.15)
+    assert batch.num_tgt_tokens == chosen.sum()
+    assert (predicted[chosen] == ids[chosen]).all()
+    assert (read[~chosen] == ids[~chosen]).all()
+    hidden, total = read[chosen] == MASK, int(chosen.sum())
+    assert_share(int(hidden.sum()), total, 0.8)
+    # A random token is the right one by chance in one of the 26 that are no special ids.
+    assert_share(int((read[chosen] == ids[chosen]).sum()), total, 0.1 + 0.1 / 26)
+    replaced = read[chosen][~hidden & (read[chosen] != ids[chosen])]
+    counts = np.bincount(replaced, minlength=VOCAB)
+    assert counts[: UNK + 1].sum() == 0
+    for count in counts[UNK + 1 :]:
+        assert_share(int(count), len(replaced), 1 / 26)
+
+
+def test_chosen_places_are_spread_evenly() -> None:
+    """Over rows, columns and epochs: what decides is neither the column nor whether the token before was chosen."""
+    size, width, epochs = 50, 64, 40
+    ids = np.random.default_rng(0).integers(UNK + 1, VOCAB, (size, width)).tolist()
+    masking = masking_of()
+    chosen = np.stack([masking(batch_of(ids), epoch).tgt_out.numpy() != IGNORE for epoch in range(epochs)])
+    for axes in ((0, 1), (0, 2), (1, 2)):
+        for count in chosen.sum(axes):
+            assert_share(int(count), chosen.size // len(chosen.sum(axes)), 0.15)
+    for shifted, whole in ((chosen[:, :, 1:], chosen[:, :, :-1]), (chosen[1:], chosen[:-1])):
+        assert_share(int((shifted & whole).sum()), whole.size, 0.15**2)
+
+
+def test_padding_and_ends_of_line_are_left_alone_and_every_row_predicts_something() -> None:
+    rows = [[10, 11, EOS], [12, EOS], [EOS], [UNK, EOS], [EOS, EOS, 13]]
+    for epoch in range(50):
+        batch = masking_of(0.01)(batch_of(rows), epoch)
+        for row, read, predicted in zip(rows, batch.tgt_in.tolist(), batch.tgt_out.tolist(), strict=True):
+            assert read[len(row) :] == [PAD] * (3 - len(row))
+            assert predicted[len(row) :] == [IGNORE] * (3 - len(row))
+            chosen = [place for place, id_ in enumerate(predicted) if id_ != IGNORE]
+            assert chosen
+            assert all(row[place] != EOS for place in chosen) or set(row) == {EOS}
+            assert all(read[place] == id_ for place, id_ in enumerate(row) if place not in chosen)
+
+
+def test_of_a_row_too_short_to_have_one_the_chosen_token_is_any() -> None:
+    chosen = [
+        int((masking_of(0.01, seed)(batch_of([[5, 6, 7, EOS]]), 0).tgt_out[0] != IGNORE).nonzero()[0])
+        for seed in range(300)
+    ]
+    for place in range(3):
+        assert_share(chosen.count(place), 300, 1 / 3)
+
+
+def test_numbers_are_uniform_and_depend_on_key_and_place_alone() -> None:
+    places = np.arange(100_000).reshape(1000, 100)
+    key = np.uint64(2**64 - 5)
+    numbers = uniform(key, places)
+    assert 0 <= numbers.min() < numbers.max() < 1
+    for count in np.histogram(numbers, 20, (0, 1))[0]:
+        assert_share(int(count), numbers.size, 1 / 20)
+    pick = np.random.default_rng(0).permutation(numbers.size)[:500]
+    assert (uniform(key, places.ravel()[pick]) == numbers.ravel()[pick]).all()
+    other = uniform(np.uint64(4), places)
+    assert abs(np.corrcoef(numbers.ravel(), other.ravel())[0, 1]) < 0.02
+    # The first numbers of the generator's published C code, seeded with 1234567.
+    first = [0x599ED017FB08FC85, 0x2C73F08458540FA5, 0x883EBCE5A3F27C77]
+    assert uniform(np.uint64(1234567), np.arange(1, 4)).tolist() == [(number >> 11) * 2.0**-53 for number in first]
+
+
+def by_place(steps: Sequence[TrainingStep]) -> dict[int, tuple[int, int]]:
+    """Map each place of the text that was read to what was read there and what was to be predicted."""
+    found: dict[int, tuple[int, int]] = {}
+    for batch in (batch for step in steps for batch in step.micro_steps if batch.num_tgt_tokens):
+        assert isinstance(batch, TextBatch)
+        for start, read, predicted in zip(
+            batch.indices.tolist(), batch.tgt_in.tolist(), batch.tgt_out.tolist(), strict=True
+        ):
+            length = len(read) - read.count(PAD)
+            places = range(start, start + length)
+            assert not found.keys() & set(places)
+            found.update(zip(places, zip(read, predicted, strict=False), strict=False))
+    return found
+
+
+def epoch_of(text: EncodedText, epoch: int = 0, seed: int = 5, world_size: int = 1, **settings: Any) -> Any:
+    """Map the places of an epoch to what all ranks do with them."""
+    found: dict[int, tuple[int, int]] = {}
+    for rank in range(world_size):
+        sampler = TextSampler(text, config_of(**settings), seed, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
+        later = dropwhile(lambda step: step.position.epoch < epoch, sampler.steps())
+        steps = takewhile(lambda step: step.position.epoch == epoch, later)
+        own = by_place(list(steps))
+        assert not found.keys() & own.keys()
+        found |= own
+    return found
+
+
+LENGTHS = [1 + int(length) for length in np.random.default_rng(3).integers(1, 40, 60)]
+every_kind = pytest.mark.parametrize("documents", ["lines", "continuous"])
+
+
+@every_kind
+def test_an_epoch_reads_every_token_and_predicts_some(documents: str) -> None:
+    text = text_of(LENGTHS)
+    found = epoch_of(text, documents=documents)
+    assert sorted(found) == list(range(text.num_tokens))
+    for place, (read, predicted) in found.items():
+        assert predicted in (IGNORE, text.rows.values[place])
+        assert predicted != IGNORE or read == text.rows.values[place]
+    assert 0.1 < sum(predicted != IGNORE for _, predicted in found.values()) / text.num_tokens < 0.25
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "other", [{"world_size": 2}, {"world_size": 3, "micro_batch_tokens": 16}, {"batch_tokens": 200}], ids=str
+)
+def test_ranks_and_sizes_of_steps_change_nothing(documents: str, other: dict[str, int]) -> None:
+    """Blocks and lines are the same rows however they are dealt and cut into micro-steps."""
+    text = text_of(LENGTHS)
+    assert epoch_of(text, documents=documents, **other) == epoch_of(text, documents=documents)
+
+
+@every_kind
+def test_epochs_and_seeds_hide_other_tokens(documents: str) -> None:
+    text = text_of(LENGTHS)
+    found = [epoch_of(text, *key, documents=documents) for key in ((0, 5), (1, 5), (0, 6))]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = sum(found[one][place][1] != IGNORE != found[other][place][1] for place in found[0])
+        assert_share(both, text.num_tokens, 0.15**2)
+
+
+@every_kind
+def test_any_position_is_found_again(documents: str) -> None:
+    text, config = text_of(LENGTHS), config_of(documents=documents)
+
+    def sampler() -> TextSampler:
+        return TextSampler(text, config, 5, Tokenizer())  # type: ignore[arg-type]
+
+    whole = list(islice(sampler().steps(), 60))
+    for position in (3, 30, 45):
+        found = islice(sampler().steps(whole[position].position), 10)
+        for one, other in zip(found, whole[position + 1 : position + 11], strict=True):
+            assert one.position == other.position
+            assert by_place([one]) == by_place([other])
+
+
+@every_kind
+def test_validation_hides_the_same_tokens_in_every_call(documents: str) -> None:
+    text = text_of(LENGTHS)
+    found = []
+    for micro_batch_tokens in (16, 64, 64):
+        batches = ordered_text_batches(text, config_of(documents=documents), micro_batch_tokens, Tokenizer())  # type: ignore[arg-type]
+        found.append(by_place([TrainingStep(None, 0, list(batches), 0, 0)]))  # type: ignore[arg-type]
+    assert found[0] == found[1] == found[2]
+    assert sorted(found[0]) == list(range(text.num_tokens))
+
+
+def test_without_a_share_text_is_read_from_left_to_right() -> None:
+    assert Masking.of(config_of(mask_share=0.0), Tokenizer(), 1) is None  # type: ignore[arg-type]
+    [batch] = ordered_text_batches(text_of([5]), config_of(mask_share=0.0), 64, Tokenizer())  # type: ignore[arg-type]
+    assert batch.tgt_in[0, 0] == BOS
+    assert batch.tgt_in[:, 1:].equal(batch.tgt_out[:, :-1])
+
+
+def test_a_batch_that_was_given_stays_as_it_was() -> None:
+    batch = batch_of([[5, 6, 7, EOS], [8, EOS]])
+    before = batch.tgt_in.clone(), batch.tgt_out.clone()
+    masked = masking_of(0.9)(batch, 0)
+    assert batch.tgt_in.equal(before[0])
+    assert batch.tgt_out.equal(before[1])
+    assert masked.tgt_in.dtype == masked.tgt_out.dtype == torch.int64
+    assert mask_id(Tokenizer()) == MASK  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"packing": True}, "`packing: true` is for text that is read from left to right"),
+        ({"documents": "continuous", "order": "contiguous"}, "`order: contiguous` is for text that is read from left"),
+        ({"mask_share": 1.0}, "mask_share"),
+        ({"mask_share": -0.1}, "mask_share"),
+    ],
+)
+def test_what_masked_text_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config_of(**settings)

@@ -1,0 +1,84 @@
+"""Blocks of a text and parts of lines, against counting along the text one id at a time."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.pieces import Pieces, blocks_of, pieces_of_lines, varied_lengths
+
+
+def places_of(pieces: Pieces) -> list[list[int]]:
+    return [list(range(start, stop)) for start, stop in zip(pieces.starts, pieces.stops, strict=True)]
+
+
+@settings(deadline=None)
+@given(total=st.integers(1, 60), length=st.integers(2, 12), data=st.data())
+def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
+    total: int, length: int, data: st.DataObject
+) -> None:
+    shift = data.draw(st.integers(0, min(length, total) - 1))
+    blocks = blocks_of(total, length, shift)
+    expected: list[list[int]] = [[]]
+    for place in range(total):
+        if place and place % length == shift % length:
+            expected.append([])
+        expected[-1].append(place)
+    assert places_of(blocks) == expected
+    assert blocks.begins.tolist() == [True] + [False] * (len(expected) - 1)
+    assert blocks.lengths.tolist() == [len(block) for block in expected]
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=15),
+    length=st.integers(2, 7),
+    data=st.data(),
+)
+def test_long_lines_are_cut_and_short_ones_are_whole(lengths: list[int], length: int, data: st.DataObject) -> None:
+    offsets = np.cumsum([0, *lengths])
+    lines = data.draw(st.lists(st.sampled_from(range(len(lengths))), unique=True))
+    pieces = pieces_of_lines(offsets, np.array(lines, np.int64), length)
+    expected, begins = [], []
+    for line in lines:
+        places = list(range(offsets[line], offsets[line + 1]))
+        parts = [places[start : start + length] for start in range(0, len(places), length)]
+        expected += parts
+        begins += [part is parts[0] for part in parts]
+    assert places_of(pieces) == expected
+    assert pieces.begins.tolist() == begins
+
+
+def test_pieces_are_taken_in_any_order() -> None:
+    blocks = blocks_of(10, 4)
+    taken = blocks.take(np.array([2, 0]))
+    assert places_of(taken) == [[8, 9], [0, 1, 2, 3]]
+    assert taken.begins.tolist() == [False, True]
+    assert len(taken) == 2
+
+
+@settings(deadline=None)
+@given(total=st.integers(1, 3000), length=st.integers(2, 80), seed=st.integers(0, 99))
+def test_varied_lengths_are_those_of_a_loop_that_draws_and_cuts(total: int, length: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    most = (total + 4) // 5
+    uniform, normal = rng.random(most).tolist(), rng.standard_normal(most).tolist()
+    expected, done = [], 0
+    while done < total:
+        middle = length / 2 if uniform[len(expected)] < 0.05 else length
+        drawn = max(5, int(middle + 5 * normal[len(expected)]))
+        expected.append(min(drawn, total - done))
+        done += drawn
+    assert varied_lengths(total, length, np.random.default_rng(seed)).tolist() == expected
+
+
+def test_varied_lengths_are_distributed_as_in_the_paper() -> None:
+    lengths = varied_lengths(70 * 200_000, 70, np.random.default_rng(0))[:-1] + 0.5  # the middle of what is cut off
+    halved = lengths < 52
+    assert halved.mean() == pytest.approx(0.05, abs=0.002)
+    assert lengths[~halved].mean() == pytest.approx(70, abs=0.05)
+    assert lengths[halved].mean() == pytest.approx(35, abs=0.2)
+    for part in (lengths[halved], lengths[~halved]):
+        assert part.std() == pytest.approx(5, rel=0.03)
+    short = varied_lengths(10_000, 6, np.random.default_rng(0))
+    assert short[:-1].min() == 5

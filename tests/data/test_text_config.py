@@ -1,0 +1,46 @@
+"""The config of text: what it refuses, and what follows from it."""
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from seqlab.data.config import DataConfig, ParallelConfig, TextConfig
+
+
+def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
+    config = TextConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
+    assert (config.train, config.valid) == (["a.txt"], ["b.tsv#0"])
+    assert config.train_specs() == ["a.txt"]
+    assert config.input_specs() == ["a.txt", "b.tsv#0"]
+    assert config.names() == ("a.txt",)
+    adapter: TypeAdapter[Any] = TypeAdapter(DataConfig)
+    assert adapter.validate_python(adapter.dump_python(config)) == config
+    assert isinstance(adapter.validate_python({"kind": "parallel", "train_src": "a", "train_tgt": "b"}), ParallelConfig)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": []}, "train"),
+        (
+            {"order": "contiguous"},
+            "with `documents: lines` each line is a text of its own: set `documents: continuous`",
+        ),
+        ({"documents": "continuous", "vary_block_length": True}, "`vary_block_length` is for `order: contiguous`"),
+        ({"documents": "continuous", "packing": True}, "`packing` is for `documents: lines`"),
+        ({"block_length": 1}, "greater than or equal to 2"),
+        ({"valid_fraction": 0.0}, "greater than 0"),
+        ({"valid_fraction": 1.0}, "less than 1"),
+        ({"documents": "paragraphs"}, "'lines' or 'continuous'"),
+        ({"train_src": "a"}, "train_src"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TextConfig(**({"train": ["a"]} | settings))
+
+
+def test_every_field_is_documented() -> None:
+    fields = TextConfig.__pydantic_fields__  # type: ignore[attr-defined]
+    assert not [name for name, field in fields.items() if not field.description]

@@ -1,0 +1,263 @@
+"""Text encoded into a cache: what is kept, when it is made again, and what is left behind where it fails."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reference.tiny_runs import write_text
+
+import seqlab.data.prepare_text
+import seqlab.data.text_survey
+from seqlab.data.config import TextConfig
+from seqlab.data.encoded_text import EncodedText
+from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
+from seqlab.data.text_report import TextReport
+from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
+
+EOS = 2
+line = st.text("ab é\u4e2d", max_size=5)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TextConfig:
+    """Give a text of five lines, one of them empty, and another to validate on."""
+    train, valid = write_text(tmp_path, ["ab", "c", "", "de", "ab"]), write_text(tmp_path, ["v"], name="valid")
+    return TextConfig(train=train, valid=valid)
+
+
+def changed(config: TextConfig, **settings: Any) -> TextConfig:
+    return TextConfig(**{"train": config.train, "valid": config.valid, **settings})
+
+
+def ids_of(text: EncodedText) -> list[int]:
+    return text.rows.values.tolist()  # type: ignore[no-any-return]
+
+
+def encoded(lines: list[str], tokenizer: Tokenizer) -> list[int]:
+    return [id_ for row in tokenizer.encode(lines) for id_ in (*row, EOS)]
+
+
+def prepared_lines(text: EncodedText, tokenizer: Tokenizer) -> list[str]:
+    assert all(row[-1] == EOS for row in text.rows)
+    return tokenizer.decode([row[:-1].tolist() for row in text.rows])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    corpora=st.lists(st.lists(line, min_size=1, max_size=10), min_size=1, max_size=3),
+    valid=st.lists(line, min_size=1, max_size=6),
+    continuous=st.booleans(),
+)
+def test_what_is_kept_and_counted(
+    corpora: list[list[str]],
+    valid: list[str],
+    continuous: bool,
+    tokenizer: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    corpora[0].append("a")  # something is always kept
+    valid = [*valid, "b"]
+    folder = tmp_path_factory.mktemp("text")
+    config = TextConfig(
+        train=write_text(folder, *corpora),
+        valid=write_text(folder, valid, name="valid"),
+        documents="continuous" if continuous else "lines",
+    )
+    progress: list[tuple[int, int | None]] = []
+    data = prepare_text(config, tokenizer, folder / "cache", lambda _, done, total: progress.append((done, total)))
+    kept = [[text for text in lines if continuous or text.strip()] for lines in (*corpora, valid)]
+    assert ids_of(data.train) == encoded([text for lines in kept[:-1] for text in lines], tokenizer)
+    assert ids_of(data.valid) == encoded(kept[-1], tokenizer)
+    assert data.train.num_tokens == len(ids_of(data.train))
+    for lines, own, report in zip([*corpora, valid], kept, data.report.corpora, strict=True):
+        assert (report.lines, report.kept, report.empty) == (len(lines), len(own), len(lines) - len(own))
+        assert (report.split_off, report.copies) == (0, 0)
+        assert report.tokens == len(encoded(own, tokenizer))
+        assert report.unknown == sum(text.count("\u4e2d") for text in own)
+    words = [text.strip() for text in kept[-1] if text.strip()]
+    known = {text.strip() for lines in kept[:-1] for text in lines}
+    assert (data.report.valid_lines, data.report.valid_in_train) == (len(words), sum(text in known for text in words))
+    total = sum(map(len, kept))
+    assert progress[-1] == (total, total)
+    places = [(number, place) for number, lines in enumerate(corpora) for place in range(1, len(lines) + 1)]
+    places = [(n, p) for n, p in places if continuous or corpora[n][p - 1].strip()]
+    for row, (number, place) in enumerate(places):
+        for token in (data.train.rows.offsets[row], data.train.rows.offsets[row + 1] - 1):
+            assert data.train.locate(token) == f"{config.train[number]}, line {place}"
+
+
+def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
+    lines = ["same", *(f"line {number}" for number in range(30)), "same", "", " same "]
+    for documents in ("lines", "continuous"):
+        config = TextConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
+        data = prepare_text(config, tokenizer, tmp_path / "cache")
+        train, valid = (prepared_lines(each, tokenizer) for each in (data.train, data.valid))
+        [corpus] = data.report.corpora
+        assert (corpus.kept, corpus.split_off) == (len(train), len(valid))
+        assert corpus.kept + corpus.split_off + corpus.empty + corpus.copies == corpus.lines == len(lines)
+        assert corpus.tokens == data.train.num_tokens + data.valid.num_tokens
+        if documents == "lines":
+            assert not set(train) & set(valid)
+            assert len(valid) == len(set(valid)) == 30  # of 31 different ones
+            assert corpus.copies == (2 if "same" in valid else 0)
+            assert data.report.valid_in_train == 0
+        else:
+            assert [*train, *valid] == [text.strip() for text in lines]
+            assert data.report.valid_lines == len(valid) - 1  # without the empty one
+            assert data.report.valid_in_train == 2
+        assert TextReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
+        text = "\n".join(data.report.lines())
+        assert f"{len(lines)} lines, {len(train):,} kept, {len(valid):,} split off for validation" in text
+        assert ("1 empty ones dropped" in text) == (documents == "lines")
+
+
+def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
+    train, valid = write_text(tmp_path, ["\u4e2dab", "", "v"]), write_text(tmp_path, ["v", "w"], name="valid")
+    report = prepare_text(TextConfig(train=train, valid=valid), tokenizer, tmp_path / "cache").report
+    assert report.lines() == [
+        f"train: {train[0]}: 3 lines, 2 kept",
+        "  1 empty ones dropped",
+        "  6 tokens, ends of line counted, 16.667% unknown",
+        f"valid: {valid[0]}: 2 lines, 2 kept",
+        "  4 tokens, ends of line counted, 0.000% unknown",
+        "valid: of 2 lines with words, the training text holds 1",
+    ]
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_the_number_of_processes_changes_no_byte(
+    documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 7)
+    lines = [f"{number} lines" if number % 5 else "" for number in range(60)]
+    config = TextConfig(train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents)
+    tokenizer = train_tokenizer(CharactersConfig(), lines)
+    caches = []
+    for workers in (1, 2):
+        folder = tmp_path / f"cache{workers}"
+        prepare_text(config, tokenizer, folder, num_workers=workers)
+        caches.append({str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()})
+        caches[-1].pop("checked.json")  # the times of the files
+    assert caches[0].keys() == caches[1].keys()
+    assert len(caches[0]) == 16
+    for name, path in caches[0].items():
+        assert path.read_bytes() == caches[1][name].read_bytes(), name
+
+
+def test_the_cache_is_used_again_only_for_the_same_inputs(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+    def encoded_lines(config: TextConfig, tokenizer: Any = tokenizer) -> int:
+        before = tokenizer.lines_encoded
+        data = prepare_text(config, tokenizer, tmp_path / "cache")
+        assert prepared_lines(data.train, tokenizer)[0] == "ab"
+        return int(tokenizer.lines_encoded - before)
+
+    assert encoded_lines(config) == 5
+    assert encoded_lines(config) == 0
+    # What only decides how steps are made does not count.
+    assert encoded_lines(changed(config, batch_tokens=99, block_length=4, packing=True, chunk_lines=2)) == 0
+    assert encoded_lines(changed(config, documents="continuous")) == 6
+    assert encoded_lines(changed(config, documents="continuous", order="contiguous")) == 0
+    other_tokenizer = type("OtherTokenizer", (type(tokenizer),), {})()
+    assert encoded_lines(changed(config, documents="continuous"), other_tokenizer) == 6
+    assert encoded_lines(changed(config, train=[*config.train, *config.valid])) == 6
+    assert encoded_lines(changed(config, valid=[])) == 4
+    assert encoded_lines(changed(config, valid=[], valid_fraction=0.1)) == 4
+    Path(config.train[0]).write_text("ab\nchanged\n")
+    assert encoded_lines(config) == 3
+
+
+def test_a_damaged_cache_is_made_again(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    whole = prepare_text(config, tokenizer, folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "checked.json"]
+    assert len(files) == 16
+    for path in files:
+        raw = path.read_bytes()
+        for damaged in (None, raw[:-1], bytes(len(raw))):
+            if damaged is None:
+                path.unlink()
+            else:
+                path.write_bytes(damaged)
+            again = prepare_text(config, tokenizer, folder)
+            assert prepared_lines(again.train, tokenizer) == ["ab", "c", "de", "ab"]
+            assert again.report == whole.report
+            assert again.content_hashes == whole.content_hashes
+            assert path.read_bytes() == raw
+
+
+def test_what_is_only_opened_is_not_written_to(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+    folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
+    with pytest.raises(ValueError, match="no usable cache"):
+        open_prepared_text(config, tokenizer, folder)
+    assert not folder.exists()
+    prepare_text(config, tokenizer, folder)
+    workspace.mkdir()
+    (folder / "checked.json").unlink()
+    os.utime(config.train[0], (0, 0))  # as a machine may see it that shares the file system
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    opened = open_prepared_text(config, tokenizer, folder)
+    assert prepared_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
+    with pytest.raises(ValueError, match="made from other text, tokenizers or settings"):
+        open_prepared_text(changed(config, documents="continuous"), tokenizer, folder)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_failure_leaves_no_cache(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+    def fails(error: type[Exception], message: str, config: TextConfig = config) -> None:
+        with pytest.raises(error, match=message):
+            prepare_text(config, tokenizer, tmp_path / "cache")
+        assert {path.name for path in tmp_path.iterdir()} <= {"text0.txt", "valid0.txt"}
+
+    path = Path(config.train[0])
+    path.write_bytes(b"a\n\xff\nb\n")
+    fails(ValueError, r"text0\.txt, line 2: not UTF-8")
+    path.write_bytes(b"")
+    fails(ValueError, r"text0\.txt: is empty")
+    path.write_bytes(b"\n \n")
+    fails(ValueError, r"^No line is left for `train`: \S*text0\.txt hold empty lines only\.$")
+    fails(ValueError, "cannot be split off 0 different lines", changed(config, valid=[]))
+    path.write_bytes(b"a\n")
+    Path(config.valid[0]).write_bytes(b"\n")
+    fails(ValueError, r"^No line is left for `valid`: \S*valid0\.txt hold empty lines only\.$")
+    path.unlink()
+    fails(FileNotFoundError, r"text0\.txt")
+
+
+@pytest.mark.parametrize("text", ["x\ny\nz\nu\nw\n", "one\ntwo\n"], ids=["as many lines", "fewer lines"])
+def test_a_text_that_changes_while_it_is_read_is_refused(
+    text: str, config: TextConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey_text = seqlab.data.prepare_text.survey_text
+
+    def survey_and_change(*arguments: Any) -> Any:
+        found = survey_text(*arguments)
+        Path(config.train[0]).write_text(text)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(seqlab.data.prepare_text, "survey_text", survey_and_change)
+        with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
+            prepare_text(config, tokenizer, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    data = prepare_text(config, tokenizer, tmp_path / "cache")
+    assert prepared_lines(data.train, tokenizer) == text.split()
+
+
+def test_a_full_disk_leaves_no_cache(
+    config: TextConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare_text(config, tokenizer, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    data: PreparedText = prepare_text(config, tokenizer, tmp_path / "cache")
+    assert len(data.train) == 4
+    assert not (tmp_path / "cache.tmp").exists()

@@ -1,0 +1,175 @@
+"""What becomes of each line of a text, against the definitions, line by line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from reference.tiny_runs import write_text
+
+import seqlab.data.text_survey
+from seqlab.data.config import TextConfig
+from seqlab.data.text_survey import Fate, TextCorpus, survey_text, training_lines_of_text
+from seqlab.data.workers import Workers
+
+Corpora = list[list[str]]
+line = st.text("ab é\x85", max_size=4)
+corpora_strategy = st.lists(st.lists(line, min_size=1, max_size=14), min_size=1, max_size=3)
+with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+@pytest.fixture
+def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TextConfig]:
+    """Return a function that writes corpora to files and gives the config that names them."""
+
+    def write(*corpora: list[str], valid: list[str] | None = None, **settings: Any) -> TextConfig:
+        folder = tmp_path_factory.mktemp("text")
+        files = [] if valid is None else write_text(folder, valid, name="valid")
+        return TextConfig(train=write_text(folder, *corpora), valid=files, **settings)
+
+    return write
+
+
+def survey(config: TextConfig) -> list[TextCorpus]:
+    return survey_text(config, Workers(1))
+
+
+def with_fates(corpora: Corpora, found: list[TextCorpus]) -> list[tuple[str, Fate]]:
+    """Put each line, without the spaces around it, beside what became of it."""
+    flat = [text.strip() for lines in corpora for text in lines]
+    return [
+        (text, Fate(fate)) for text, fate in zip(flat, [f for each in found for f in each.fates.tolist()], strict=True)
+    ]
+
+
+@with_files
+@given(corpora=corpora_strategy, fraction=st.floats(0.01, 0.99))
+def test_no_copy_of_a_validation_line_is_trained_on(
+    corpora: Corpora, fraction: float, config_of: Callable[..., TextConfig]
+) -> None:
+    config = config_of(*corpora, valid_fraction=fraction)
+    different = {text.strip() for lines in corpora for text in lines} - {""}
+    if len(different) < 2:
+        with pytest.raises(
+            ValueError, match=f"cannot be split off {len(different)} different lines: give `data.valid`"
+        ):
+            survey(config)
+        return
+    found = with_fates(corpora, survey(config))
+    by_fate = {fate: [text for text, its in found if its == fate] for fate in Fate}
+    valid = set(by_fate[Fate.VALID])
+    assert all(text == "" for text in by_fate[Fate.EMPTY])
+    assert all(its == Fate.EMPTY for text, its in found if not text)
+    assert len(by_fate[Fate.VALID]) == len(valid), "each is validated on once"
+    assert len(valid) == min(max(1, round(fraction * len(different))), len(different) - 1)
+    assert set(by_fate[Fate.VALID_COPY]) <= valid
+    assert set(by_fate[Fate.TRAIN]) == different - valid
+    for text in valid:  # the first of its copies
+        assert next(its for other, its in found if other == text) == Fate.VALID
+
+
+@given(order=st.permutations(range(40)))
+@with_files
+def test_which_lines_are_held_out_depends_on_the_text_alone(
+    order: list[int], config_of: Callable[..., TextConfig]
+) -> None:
+    def held_out(indices: list[int]) -> set[str]:
+        lines = [f"line {index}" for index in indices]
+        return {text for text, fate in with_fates([lines], survey(config_of(lines, valid_fraction=0.25))) if fate == 1}
+
+    assert held_out(order) == held_out(list(range(40)))
+    assert len(held_out(order)) == 10
+
+
+@with_files
+@given(corpora=corpora_strategy, fraction=st.floats(0.01, 0.99))
+def test_of_a_continuous_text_the_last_lines_are_held_out(
+    corpora: Corpora, fraction: float, config_of: Callable[..., TextConfig]
+) -> None:
+    config = config_of(*corpora, documents="continuous", valid_fraction=fraction)
+    total = sum(map(len, corpora))
+    if total == 1:
+        with pytest.raises(ValueError, match=r"cannot be split off a single line: give `data\.valid`"):
+            survey(config)
+        return
+    count = min(max(1, round(fraction * total)), total - 1)
+    fates = [fate for _, fate in with_fates(corpora, survey(config))]
+    assert fates == [Fate.TRAIN] * (total - count) + [Fate.VALID] * count  # empty lines are part of the text
+
+
+@with_files
+@given(corpora=corpora_strategy, valid=st.lists(line, min_size=1, max_size=5), continuous=st.booleans())
+def test_where_validation_text_is_given_nothing_is_held_out(
+    corpora: Corpora, valid: list[str], continuous: bool, config_of: Callable[..., TextConfig]
+) -> None:
+    documents = "continuous" if continuous else "lines"
+    found = survey(config_of(*corpora, valid=valid, documents=documents))
+    assert [each.split for each in found] == ["train"] * len(corpora) + ["valid"]
+    for lines, each in zip([*corpora, valid], found, strict=True):
+        kept = Fate.TRAIN if each.split == "train" else Fate.VALID
+        assert each.fates.tolist() == [kept if continuous or text.strip() else Fate.EMPTY for text in lines]
+
+
+def test_a_text_is_read_again_block_by_block(
+    config_of: Callable[..., TextConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
+    lines = [f"line {number}" for number in range(8)]
+    [corpus] = survey(config_of(lines, documents="continuous", valid_fraction=0.25))
+    tasks = list(corpus.tasks())
+    assert [task.first_line for task in tasks] == [1, 4, 7]
+    assert [text for task in tasks for text in task.decoded()] == lines
+    assert [fate for task in tasks for fate in task.fates.tolist()] == [Fate.TRAIN] * 6 + [Fate.VALID] * 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 6, 7, 9, 12], ids=lambda count: f"{count} lines")
+def test_a_text_with_another_number_of_lines_is_noticed(
+    count: int, config_of: Callable[..., TextConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the lines that were surveyed end with a block."""
+    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
+    for surveyed in (6, 7):
+        config = config_of([f"line {number}" for number in range(surveyed)])
+        [corpus] = survey(config)
+        Path(config.train[0]).write_text("another\n" * count)
+        if count == surveyed:
+            assert len([text for task in corpus.tasks() for text in task.decoded()]) == count
+        else:
+            with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
+                list(corpus.tasks())
+
+
+def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., TextConfig]) -> None:
+    corpora = [[f"line {number % 30}" for number in range(60)], ["", "one more", ""]]
+    for documents, empty in (("lines", []), ("continuous", [""])):
+        config = config_of(*corpora, documents=documents, valid_fraction=0.1)
+        kept = [text for text, fate in with_fates(corpora, survey(config)) if fate == Fate.TRAIN]
+        assert list(training_lines_of_text(config)) == kept
+        assert len(kept) < 61
+        beside = config_of(*corpora, valid=["line 1"], documents=documents)
+        assert list(training_lines_of_text(beside)) == [*corpora[0], *empty, "one more", *empty]
+
+
+def test_tables_are_text_too(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("id\ttext\n1\tfirst\n2\tsecond\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "third\\nline"}\n')
+    config = TextConfig(train=[f"{tmp_path}/a.tsv#text", f"{tmp_path}/a.jsonl#text"], valid=f"{tmp_path}/a.tsv#0")
+    assert list(training_lines_of_text(config)) == ["first", "second", "third line"]
+    first_task = next(survey(config)[0].tasks())
+    assert first_task.first_line == 2, "the header is the first line"
+
+
+def test_what_cannot_be_read_is_refused_before_a_line_is_given(config_of: Callable[..., TextConfig]) -> None:
+    config = config_of(["a", "b", "c"])
+    path = Path(config.train[0])
+    path.write_bytes(b"a\n\xff\nc\n")
+    with pytest.raises(ValueError, match=r"text0\.txt, line 2: not UTF-8"):
+        training_lines_of_text(config)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"text0\.txt: is empty, it holds no line"):
+        training_lines_of_text(config)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"text0\.txt"):
+        training_lines_of_text(config)

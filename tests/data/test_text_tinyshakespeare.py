@@ -1,0 +1,54 @@
+"""The text that everybody compares with: its split, and the way from its characters into steps and back."""
+
+import gzip
+import os
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from seqlab.corpora import locate
+from seqlab.corpora.tinyshakespeare import write_split
+from seqlab.data.prepare_text import prepare_text
+from seqlab.data.text_sampler import TextSampler, ordered_text_batches
+from seqlab.data.text_survey import training_lines_of_text
+from seqlab.recipes.tinyshakespeare import tinyshakespeare
+from seqlab.text import train_tokenizer
+
+FOLDER = Path(os.environ.get("SEQLAB_DATA", "")) / "tinyshakespeare"
+needs_corpus = pytest.mark.skipif(not (FOLDER / "input.txt").exists(), reason="SEQLAB_DATA has no tinyshakespeare")
+
+
+@pytest.mark.parametrize("name", ["input.txt", "input.txt.gz"])
+def test_the_text_is_divided_after_nine_tenths_of_its_characters(name: str, tmp_path: Path) -> None:
+    text = "".join(f"Zeile \u00e9 {number}\r\n\n" for number in range(20))
+    raw = text.encode()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+    write_split(tmp_path / name, tmp_path / "data")
+    train, valid = ((tmp_path / "data" / f"{split}.txt").read_bytes() for split in ("train", "valid"))
+    assert train + valid == raw
+    assert len(train.decode()) == len(text) * 9 // 10
+
+
+@needs_corpus
+def test_all_characters_come_through(tmp_path: Path) -> None:
+    text = locate("tinyshakespeare")["all"]["text"].read_text("utf-8")
+    config = tinyshakespeare(tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert tinyshakespeare(tmp_path) == config  # as the same command does when it resumes
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert [len(files[tmp_path / "data" / name]) for name in ("train.txt", "valid.txt")] == [1_003_854, 111_540]
+
+    tokenizer = train_tokenizer(config.data.tokenizer, training_lines_of_text(config.data))
+    assert tokenizer.vocab_size == len(set(text) - {"\n"}) + 4
+    data = prepare_text(config.data, tokenizer, tmp_path / "cache")
+    for split, part in ((data.train, text[:1_003_854]), (data.valid, text[1_003_854:])):
+        assert "\n".join(tokenizer.decode([row[:-1].tolist() for row in split.rows])) == part.removesuffix("\n")
+    assert [corpus.unknown for corpus in data.report.corpora] == [0, 0]
+
+    sampler = TextSampler(data.train, config.data, config.seed, tokenizer)
+    steps = list(takewhile(lambda step: step.position.epoch == 0, sampler.steps()))
+    assert sum(step.num_tgt_tokens for step in steps) == data.train.num_tokens
+    assert sum(step.num_tgt_tokens for step in steps) / sum(step.padded_tgt_tokens for step in steps) > 0.999
+    batches = ordered_text_batches(data.valid, config.data, 4096, tokenizer)
+    assert sum(batch.num_tgt_tokens for batch in batches) == data.valid.num_tokens

@@ -1,0 +1,297 @@
+"""Scores of texts and lines against a plain loop that gives a model each context by itself."""
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reference.tiny_language_models import (
+    BLOCK_LENGTH,
+    CARRYING,
+    FAMILIES,
+    LINES,
+    MAX_LENGTH,
+    TinyRuns,
+    random_model,
+    uniform_run,
+    write_language_model,
+)
+
+import seqlab
+from seqlab.data.batch import prompts
+from seqlab.inference import LanguageModel, load_language_model, text_scorer
+from seqlab.inference.text import Text
+from seqlab.models import NgramConfig
+from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
+
+TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
+"""Among them a line longer than any context, an empty one, and spaces."""
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+@torch.inference_mode()
+def one_by_one(model: Any, ids: Sequence[int], start_id: int, context: int | None, stride: int = 1) -> list[float]:
+    """Ask a model for each id of a document alone, given what its window has before it."""
+    found = []
+    for i, id_ in enumerate(ids):
+        first = 0 if context is None else max(0, (i // stride + 1) * stride - context)
+        read = [*(ids[first - 1 : first] or [start_id]), *ids[first:i]]
+        last_ids, state = model.start(prompts([read]))
+        found.append(float(model.step(last_ids, state).scores[0, id_]))
+    return found
+
+
+def documents_of(run: LanguageModel, lines: Sequence[str]) -> list[list[int]]:
+    rows = [[*ids, run.tokenizer.eos_id] for ids in run.tokenizer.encode(lines)]
+    return [list(chain(*rows))] if run.is_continuous else rows
+
+
+@every_family
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+@pytest.mark.parametrize(("context", "stride"), [(None, None), (MAX_LENGTH, 3), (5, 2), (1, None)])
+def test_blocks_and_windows_are_each_context_by_itself(
+    runs: TinyRuns, family: str, documents: str, context: int | None, stride: int | None
+) -> None:
+    run = load_language_model(runs(family, documents=documents))
+    found = run.perplexity(TEXT, context=context, stride=stride)
+    size = context or BLOCK_LENGTH
+    assert (found.reading.context, found.reading.stride) == (size, stride or size)
+    expected = [
+        one_by_one(run.members[0].model, ids, run.start_id, size, stride or size) for ids in documents_of(run, TEXT)
+    ]
+    log_probs = [each for line in found.lines for each in line.token_log_probs]
+    assert log_probs == pytest.approx(list(chain(*expected)), rel=1e-6, abs=2e-6)
+    assert found.likelihood.nats_per_token == pytest.approx(-np.mean(list(chain(*expected))), abs=1e-6)
+
+
+@pytest.mark.parametrize("family", CARRYING)
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+@pytest.mark.parametrize("carried_tokens", [1000, 10, 1], ids=["in one go", "in parts", "one by one"])
+def test_all_context_is_the_text_as_one_row(
+    runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, family: str, documents: str, carried_tokens: int
+) -> None:
+    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", carried_tokens)
+    run = load_language_model(runs(family, documents=documents))
+    found = run.perplexity(TEXT, context="all")
+    expected = [one_by_one(run.members[0].model, ids, run.start_id, None) for ids in documents_of(run, TEXT)]
+    log_probs = [each for line in found.lines for each in line.token_log_probs]
+    assert log_probs == pytest.approx(list(chain(*expected)), rel=1e-6, abs=2e-6)
+
+
+@every_family
+@pytest.mark.parametrize("options", [{}, {"context": 9, "stride": 4}], ids=["blocks", "windows"])
+def test_batches_change_no_figure(runs: TinyRuns, family: str, options: dict[str, int]) -> None:
+    run = load_language_model(runs(family, documents="continuous"))
+    whole = run.perplexity(LINES, **options)
+    for batch_tokens in (1, 50, 333):
+        figures = run.perplexity(LINES, batch_tokens=batch_tokens, **options)
+        expected = whole.likelihood.as_dict()
+        assert figures.likelihood.as_dict() == pytest.approx(expected, abs=1e-6, rel=1e-6)
+        assert figures.likelihood.nats_per_token == pytest.approx(whole.likelihood.nats_per_token, abs=1e-6, rel=0)
+        for line, other in zip(figures.lines, whole.lines, strict=True):
+            assert line.token_log_probs == pytest.approx(other.token_log_probs, rel=1e-6, abs=2e-6)
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_lines_add_up_and_progress_counts_each_token_once(runs: TinyRuns, documents: str) -> None:
+    for family, options in (("transformer_lm", {"context": 9, "stride": 4}), ("lstm_lm", {"context": "all"})):
+        ensemble = load_language_model([runs(family, documents=documents, seed=seed) for seed in (1, 2)])
+        told: list[int] = []
+        found = ensemble.perplexity(TEXT, progress=told.append, **options)
+        assert sum(told) == found.likelihood.tokens == sum(map(len, documents_of(ensemble, TEXT)))
+        assert found.likelihood.nll == pytest.approx(-sum(line.log_prob for line in found.lines))
+        for line, ids in zip(found.lines, ensemble.tokenizer.encode(TEXT), strict=True):
+            assert line.num_tokens == len(line.token_log_probs) == len(ids) + 1
+            assert line.log_prob == pytest.approx(sum(line.token_log_probs))
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, documents: str) -> None:
+    paths = [runs(family, documents=documents) for family in FAMILIES]
+    members = [load_language_model(path).perplexity(TEXT) for path in paths]
+    both = load_language_model(paths).perplexity(TEXT)
+    for number, line in enumerate(both.lines):
+        probs = np.exp([member.lines[number].token_log_probs for member in members])
+        assert line.token_log_probs == pytest.approx(np.log(probs.mean(axis=0)), rel=1e-6)
+    for path, alone in zip(paths, members, strict=True):
+        twice = load_language_model([path, path]).perplexity(TEXT)
+        assert twice.likelihood.as_dict() == pytest.approx(alone.likelihood.as_dict())
+
+
+@every_family
+def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFixture, family: str) -> None:
+    """Also where it is longer than the context: by a window of which half is scored, and this is said."""
+    run = load_language_model(runs(family))
+    limit = MAX_LENGTH if family == "transformer_lm" else None
+    scores = run.score(TEXT)
+    for line, score in zip(TEXT, scores, strict=True):
+        [ids] = run.tokenizer.encode([line])
+        window = None if limit is None or len(ids) < limit else limit
+        expected = one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, window, MAX_LENGTH // 2)
+        assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
+        assert score.log_prob == pytest.approx(sum(expected))
+    assert ("1 of 13; they are read by a sliding window of 16 tokens" in caplog.text) == (limit is not None)
+    assert run.score([]) == []
+
+
+@every_family
+@pytest.mark.parametrize("tokenizer", ["bpe", "characters", "words", "sentencepiece"])
+def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: str, tokenizer: str) -> None:
+    run = load_language_model(runs(family, tokenizer))
+    prompts = ["die Ka", "dog sees", "", "größer"]
+    lines = ["tze", " a the", "naïve", ""]
+    scores = run.score(lines, prompts)
+    for prompt, line, score in zip(prompts, lines, scores, strict=True):
+        [whole], [before] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
+        shared = max(n for n in range(len(before) + 1) if whole[:n] == before[:n])
+        expected = one_by_one(run.members[0].model, [*whole, run.tokenizer.eos_id], run.start_id, None)[shared:]
+        assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
+        spelt = [run.spellings[0].log_prob(item) for item in score.unknown]
+        assert score.log_prob == pytest.approx(sum(expected) + sum(spelt))
+
+
+def test_words_that_begin_in_the_prompt_are_spelt_whole(runs: TinyRuns) -> None:
+    run = load_language_model(runs("ngram_lm", "words"))
+    prompts = ["dog xyz sees qu", "dog xyz sees qu"]
+    goes_on, begins_anew = run.score(["ux a", " dog ux"], prompts)
+    assert (goes_on.unknown, goes_on.num_tokens) == (["quux"], 3)
+    assert (begins_anew.unknown, begins_anew.num_tokens) == (["ux"], 3)
+
+
+def test_an_unknown_word_costs_being_unknown_and_its_spelling(runs: TinyRuns) -> None:
+    run = load_language_model([runs("ngram_lm", "words"), runs("gru_lm", "words", seed=2)])
+    [known, unknown] = run.score(["dog sees a", "dog blorp a"])
+    spellings = [math.exp(spelling.log_prob("blorp")) for spelling in run.spellings]
+    assert len(spellings) == 2
+    assert unknown.unknown == ["blorp"]
+    assert unknown.log_prob == pytest.approx(sum(unknown.token_log_probs) + math.log(np.mean(spellings)))
+    assert (known.unknown, known.log_prob) == ([], pytest.approx(sum(known.token_log_probs)))
+
+
+def test_without_spelling_no_line_with_unknown_words_has_a_figure(tmp_path: Path) -> None:
+    lines = ["a b c", "b a"]
+    run = load_language_model(uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
+    found = run.perplexity(["a b", "a d"])
+    assert [line.log_prob for line in found.lines] == [pytest.approx(-3 * math.log(5)), None]
+    figures = found.likelihood.as_dict()
+    assert [figures[name] for name in ("perplexity", "perplexity_per_word", "bits_per_byte")] == [None] * 3
+    assert [score.log_prob for score in run.score(["d", "c"])] == [None, pytest.approx(-2 * math.log(5))]
+    assert run.perplexity(["a b"]).likelihood.perplexity == pytest.approx(5)
+
+
+def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
+    """Uniform models, so that every figure follows from counting."""
+    learnt, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # a run of spaces, and an unknown word
+    by_word = load_language_model(uniform_run(tmp_path / "w", learnt, WordsConfig(), spells=True))
+    by_character = load_language_model(uniform_run(tmp_path / "c", learnt, CharactersConfig(), spells=True))
+    num_bytes = len("schön  grün\nrot ü\n".encode())
+    words, characters = by_word.perplexity(text).likelihood, by_character.perplexity(text).likelihood
+    assert (words.bytes, characters.bytes, words.words, characters.words) == (num_bytes, num_bytes, 6, 6)
+    spelt = -by_word.spellings[0].log_prob("rot")
+    assert (words.tokens, words.unknown, words.dropped_bytes) == (6, 1, 1)
+    assert words.bits_per_byte == pytest.approx((6 * math.log(3 + 2) + spelt) / math.log(2) / num_bytes)
+    spelt = -sum(map(by_character.spellings[0].log_prob, "ot"))
+    assert (characters.tokens, characters.unknown, characters.dropped_bytes) == (18, 2, 0)
+    assert characters.bits_per_byte == pytest.approx((18 * math.log(9 + 2) + spelt) / math.log(2) / num_bytes)
+
+
+@pytest.mark.parametrize(
+    ("raw", "dropped"),
+    [
+        ("grün\nü\n".encode(), 0),
+        ("grün\r\nü\r\n".encode(), 2),
+        ("\ufeffgrün\nü".encode(), 3),
+        ("gru\u0308n\nü\n".encode(), 1),  # one byte more than the composed letter
+        ("\u0958\nü\n".encode(), 0),  # which normalisation makes longer
+        (b"\n", 0),
+        ("ü\u2028ü\x85".encode(), 0),
+    ],
+    ids=["plain", "crlf", "bom, no last newline", "decomposed", "longer", "empty line", "no line ends"],
+)
+def test_bytes_are_those_of_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
+    run = load_language_model(uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
+    text = Text.read(raw.splitlines(keepends=True), "a text")
+    found = run.perplexity(text).likelihood
+    assert (found.bytes, found.dropped_bytes) == (len(raw), dropped)
+    assert found.bits_per_byte == pytest.approx(found.nll / math.log(2) / len(raw))
+
+
+def test_the_reading_is_the_training_s_unless_said_otherwise(runs: TinyRuns, tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(CharactersConfig(), LINES)
+    config = NgramConfig(order=2)
+    paths = [
+        write_language_model(
+            tmp_path / str(length), config, random_model(config, tokenizer), tokenizer, block_length=length
+        )
+        for length in (40, 30)
+    ]
+    assert load_language_model(paths).reading() == load_language_model(paths[::-1]).reading()
+    assert load_language_model(paths).reading().context == 30
+    assert load_language_model(paths).reading(50).stride == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"context": "all"}, "a `transformer_lm` looks back on 16 tokens at most: give `context` a number"),
+        ({"context": 17}, "looks back on 16 tokens, but `context` is 17"),
+        ({"context": 0}, "`context` must be at least 1, but is 0"),
+        ({"context": "few"}, "`context` must be a number of tokens or `all`, but is `few`"),
+        ({"context": 4, "stride": 5}, r"`stride` must be from 1 to `context` \(4\), but is 5"),
+        ({"stride": 0}, r"`stride` must be from 1 to `context` \(12\), but is 0"),
+        ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
+    ],
+)
+def test_impossible_readings_are_named(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_language_model([runs("lstm_lm"), runs()]).perplexity(["a"], **options)
+
+
+def test_bad_input_is_named(runs: TinyRuns) -> None:
+    run = load_language_model(runs("gru_lm"))
+    for call, message in (
+        (lambda: run.perplexity([]), "The text is empty"),
+        (lambda: run.perplexity("a text"), "`lines` must be a list of lines"),
+        (lambda: run.perplexity(["a\nb"]), "entry 0 holds a newline"),
+        (lambda: run.perplexity(["a"], context="all", stride=2), "`stride` is for a `context` of so many tokens"),
+        (lambda: run.score(["a"], ["b", "c"]), r"`prompts` must have one entry per line \(1\), but has 2"),
+        (lambda: run.score(["a"], ["b\nc"]), "`prompts` must hold single lines"),
+        (lambda: run.score("ab"), "`lines` must be a list of lines"),
+        (lambda: Text.read([], "empty.txt"), "empty.txt is empty: it holds no line to score"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_members_that_do_not_fit_are_refused(runs: TinyRuns) -> None:
+    with pytest.raises(ValueError, match=r"have different .* vocabularies.*`data.tokenizer.kind: saved`"):
+        load_language_model([runs(), runs(tokenizer="characters")])
+    with pytest.raises(ValueError, match="read text differently"):
+        load_language_model([runs(), runs(documents="continuous")])
+
+
+def test_a_surrogate_half_is_scored_as_its_replacement(runs: TinyRuns) -> None:
+    run = load_language_model(runs("ngram_lm"))
+    half, replaced = run.perplexity(["a\ud800"]), run.perplexity(["a\ufffd"])
+    assert half.likelihood.as_dict() == replaced.likelihood.as_dict()
+
+
+def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
+    translator = make_run()
+    with pytest.raises(ValueError, match="translates: use `seqlab translate` or `seqlab score`"):
+        load_language_model(translator)
+    with pytest.raises(ValueError, match="is a language model: use `seqlab generate` or `seqlab perplexity`"):
+        seqlab.load([translator, runs()])
+    assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
+    with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
+        seqlab.load(runs("rnn_lm"), threads=1)

@@ -1,0 +1,118 @@
+"""Windows over texts against the definition, and the sums that come of them with a model that tells what it was given."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.inference import text_scorer
+from seqlab.inference.text_scorer import Reading, Windows, reading_of_lines, score_text
+
+START = 99
+
+
+class Recording:
+    """Score the id at place p of a text, whose ids are its places, by what it was read from: -(p + context / 1000)."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+        self.sizes: list[tuple[int, ...]] = []
+
+    def score(self, batch: TextBatch) -> torch.Tensor:
+        return self.score_on(batch, None)[0]
+
+    def score_on(self, batch: TextBatch, carry: dict[str, Any] | None) -> tuple[torch.Tensor, dict[str, Any]]:
+        before = 0 if carry is None else carry["read"]
+        self.sizes.append(tuple(batch.tgt_in.shape))
+        read = torch.arange(1, batch.tgt_in.size(1) + 1) + before
+        predicted = batch.tgt_out != IGNORE
+        assert batch.num_tgt_tokens == int(predicted.sum())
+        follows = (batch.tgt_in[:, 1:] == batch.tgt_out[:, :-1]) | ~predicted[:, :-1]
+        assert follows.all()
+        scores = -self.factor * (batch.tgt_out + read / 1000)
+        return scores.masked_fill(~predicted, 0.0).double(), {"read": before + batch.tgt_in.size(1)}
+
+
+documents = st.lists(st.integers(1, 12), min_size=1, max_size=5)
+
+
+@given(documents, st.integers(1, 9), st.data())
+@settings(max_examples=150, deadline=None)
+def test_each_id_is_scored_once_given_what_its_window_says(
+    lengths: list[int], context: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, context))
+    batch_tokens = data.draw(st.integers(1, 60))
+    offsets = np.cumsum([0, *lengths])
+    values = np.arange(offsets[-1])
+    model, told = Recording(), []
+    found = score_text(
+        [model],
+        values,
+        offsets,
+        Reading(context, stride),
+        start_id=START,
+        batch_tokens=batch_tokens,
+        progress=told.append,
+    )
+    expected = []
+    for start, length in zip(offsets, lengths, strict=False):
+        for i in range(length):
+            first = max(0, (i // stride + 1) * stride - context)  # of the window in the document
+            expected.append(-(start + i + (i - first + 1) / 1000))
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert sum(told) == len(values)
+    assert all(rows == 1 or rows * width <= batch_tokens for rows, width in model.sizes)
+    assert all(width <= context for _, width in model.sizes)
+
+
+@given(documents, st.integers(1, 8))
+@settings(max_examples=60, deadline=None)
+def test_what_is_carried_has_everything_before_it(lengths: list[int], carried_tokens: int) -> None:
+    offsets = np.cumsum([0, *lengths])
+    models, told = [Recording(), Recording(2.0)], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_scorer, "CARRIED_TOKENS", carried_tokens)
+        found = score_text(
+            models, np.arange(offsets[-1]), offsets, Reading(None, 1), start_id=START, progress=told.append
+        )
+    alone = [start + i + (i + 1) / 1000 for start, length in zip(offsets, lengths, strict=False) for i in range(length)]
+    expected = [math.log((math.exp(-each) + math.exp(-2 * each)) / 2) for each in alone]
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert sum(told) == offsets[-1]  # once for all members
+    assert max(width for _, width in models[0].sizes) <= carried_tokens
+
+
+def test_texts_that_fit_are_scored_together() -> None:
+    model = Recording()
+    score_text([model], np.arange(30), np.arange(0, 31, 3), Reading(None, 1), start_id=START)
+    assert model.sizes == [(10, 3)]
+
+
+def test_the_first_window_begins_with_the_start_and_others_with_the_id_before_them() -> None:
+    windows = Windows.over(np.array([0, 5]), np.array([5, 7]), context=3, stride=2)
+    first = {
+        int(row): windows.batch(np.array([row]), np.arange(7), START).tgt_in[0, 0].item()
+        for row in range(len(windows.starts))
+    }
+    contexts = dict(enumerate(windows.contexts.tolist()))
+    assert list(contexts.values()) == [0, 1, 3, 5]
+    assert first == {0: START, 1: 0, 2: 2, 3: START}
+
+
+def test_a_reading_says_what_it_is() -> None:
+    assert str(Reading(8, 8)) == "blocks of 8 tokens, which know one token of what stands before them"
+    assert str(Reading(8, 3)) == "a sliding window of 8 tokens, of which the last 3 are scored"
+    assert str(Reading(None, 1)) == "each token given everything before it in its text"
+
+
+def test_lines_are_read_whole_where_models_can() -> None:
+    assert reading_of_lines(np.array([3, 9, 4]), None) == Reading(None, 1)
+    assert reading_of_lines(np.array([3, 9, 4]), 9) == Reading(9, 9)
+    assert reading_of_lines(np.array([3, 9, 4]), 8) == Reading(8, 4)
+    assert reading_of_lines(np.array([3, 9, 4]), 1) == Reading(1, 1)

@@ -1,0 +1,302 @@
+"""The decoder-only Transformer against others with the same weights, and its steps against its one pass."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from reference.exhaustive import all_sequences, best
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from seqlab.data.batch import IGNORE, TextBatch, collate_text, prompts
+from seqlab.data.packing import packed_batch
+from seqlab.data.pieces import Pieces
+from seqlab.models import TransformerLm, TransformerLmConfig
+from seqlab.nn.precision import cast_products
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+
+PAD, BOS, EOS, VOCAB = 0, 1, 2, 40
+ROWS = [[5, 6, 7, EOS], [*range(8, 25), EOS], [25, EOS], [26, 27, 28, 5, 9, EOS]]
+SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "max_length": 24}
+VARIANTS = {
+    "learned": {"positions": "learned", "norm_kind": "layer_norm", "activation": "gelu"},
+    "sinusoidal": {
+        "positions": "sinusoidal",
+        "norm_kind": "layer_norm",
+        "activation": "relu",
+        "tied_embeddings": False,
+    },
+    "rotary": {"positions": "rotary", "norm_kind": "rms_norm", "activation": "swiglu", "tied_embeddings": False},
+    "default": {"num_heads": 1, "num_layers": 3},
+    "odd sizes": {"d_model": 30, "d_ff": 50, "num_heads": 3, "norm_kind": "layer_norm", "activation": "swiglu"},
+    "many heads": {"num_heads": 16, "positions": "sinusoidal"},
+}
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+
+
+def build(name: str = "default", vocab_size: int = VOCAB, **fields: Any) -> TransformerLm:
+    torch.manual_seed(0)
+    model = TransformerLm(TransformerLmConfig(**SIZES | VARIANTS[name] | fields), vocab_size, EOS).eval()
+    with torch.no_grad():  # biases and norms that differ from their start, so that a wrong one shows
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
+    return collate_text(rows, range(len(rows)), pad_id=PAD, start_id=BOS)
+
+
+def packed(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
+    """Put groups of rows into one row each."""
+    lengths = torch.tensor([len(row) for row in rows])
+    stops = lengths.cumsum(0).numpy()
+    pieces = Pieces(stops - lengths.numpy(), stops, stops > 0)
+    values = torch.tensor([id_ for row in rows for id_ in row]).numpy()
+    return packed_batch(
+        values, [pieces.take(torch.tensor(group).numpy()) for group in groups], pad_id=PAD, start_id=BOS
+    )
+
+
+def stepped(model: TransformerLm, ids: Tensor, read: int = 1) -> Tensor:
+    """Give the log-probabilities (B, T - read + 1, V) behind ids (B, T), of which `read` are a prompt."""
+    last_ids, state = model.start(prompts(ids[:, :read]))  # type: ignore[arg-type]
+    found = []
+    for t in range(read, ids.size(1) + 1):
+        step = model.step(last_ids, state)
+        found.append(step.scores)
+        if t < ids.size(1):
+            last_ids, state = ids[:, t], step.state
+    return torch.stack(found, dim=1)
+
+
+@torch.no_grad()
+def torch_encoder(own: TransformerLm) -> nn.TransformerEncoder:
+    """Build torch's module with the same weights."""
+    config = own.config
+    layer = nn.TransformerEncoderLayer(
+        config.d_model, config.num_heads, config.d_ff, 0.0, config.activation, batch_first=True, norm_first=True
+    )
+    module = nn.TransformerEncoder(layer, config.num_layers, nn.LayerNorm(config.d_model), enable_nested_tensor=False)
+    for mine, theirs in zip(own.layers, module.layers, strict=True):
+        theirs.self_attn.in_proj_weight.copy_(mine.attention.project_in.weight)
+        theirs.self_attn.in_proj_bias.copy_(mine.attention.project_in.bias)
+        theirs.self_attn.out_proj.load_state_dict(mine.attention.project_out.state_dict())
+        theirs.linear1.load_state_dict(mine.feed_forward.expand.state_dict())
+        theirs.linear2.load_state_dict(mine.feed_forward.contract.state_dict())
+        theirs.norm1.load_state_dict(mine.attention_residual.norm.state_dict())
+        theirs.norm2.load_state_dict(mine.feed_forward_residual.norm.state_dict())
+    module.norm.load_state_dict(own.norm.state_dict())
+    return module.eval()
+
+
+@pytest.mark.parametrize("name", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: bool) -> None:
+    own, batch = build(name).train(training), batch_of(ROWS)
+    length = batch.tgt_in.size(1)
+    expected = torch_encoder(own)(
+        own.embedding(batch.tgt_in), mask=torch.ones(length, length, dtype=torch.bool).triu(1), is_causal=True
+    )
+    found, real = own(batch).hidden, batch.tgt_out != IGNORE
+    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
+    direction = torch.randn_like(found[real])
+    (mine,) = torch.autograd.grad((found[real] * direction).sum(), own.embedding.weight)
+    (theirs,) = torch.autograd.grad((expected[real] * direction).sum(), own.embedding.weight)
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def llama(own: TransformerLm) -> LlamaForCausalLM:
+    """Build the model of `transformers` that has RMS norms, rotary positions and swiglu; it has no biases."""
+    config, size = own.config, own.config.d_model
+    theirs = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB,
+            hidden_size=size,
+            intermediate_size=config.d_ff,
+            num_hidden_layers=config.num_layers,
+            num_attention_heads=config.num_heads,
+            rms_norm_eps=1e-6,
+            attn_implementation="eager",
+        )
+    ).eval()
+    theirs.model.embed_tokens.weight.copy_(own.embedding.weight * size**0.5)
+    theirs.lm_head.weight.copy_(own.projection.weight)
+    theirs.model.norm.weight.copy_(own.norm.weight)
+    for mine, layer in zip(own.layers, theirs.model.layers, strict=True):
+        for name, part in zip("qkv", mine.attention.project_in.weight.split(size), strict=True):
+            getattr(layer.self_attn, f"{name}_proj").weight.copy_(part)
+        layer.self_attn.o_proj.weight.copy_(mine.attention.project_out.weight)
+        gate, value = mine.feed_forward.expand.weight.split(config.d_ff)
+        layer.mlp.gate_proj.weight.copy_(gate)
+        layer.mlp.up_proj.weight.copy_(value)
+        layer.mlp.down_proj.weight.copy_(mine.feed_forward.contract.weight)
+        layer.input_layernorm.weight.copy_(mine.attention_residual.norm.weight)
+        layer.post_attention_layernorm.weight.copy_(mine.feed_forward_residual.norm.weight)
+    return theirs
+
+
+@torch.no_grad()
+def test_logits_are_those_of_transformers() -> None:
+    own = build("rotary")
+    for name, parameter in own.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+    batch = batch_of(ROWS)
+    real = batch.tgt_out != IGNORE
+    torch.testing.assert_close(own(batch).logits()[real], llama(own)(batch.tgt_in).logits[real], rtol=1e-4, atol=1e-4)
+
+
+@every_variant
+@torch.inference_mode()
+def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
+    model, batch = build(name), batch_of(ROWS)
+    log_probs = model(batch).logits().log_softmax(-1)
+    expected = log_probs.gather(2, batch.tgt_out.clamp(min=0)[..., None])[..., 0]
+    torch.testing.assert_close(model.score(batch), expected.masked_fill(batch.tgt_out == IGNORE, 0.0))
+    for read in (1, 2, 5, 18):  # ids of the prompt, which are read at once
+        found = stepped(model, batch.tgt_in, read)
+        torch.testing.assert_close(found, log_probs[:, read - 1 :], rtol=0, atol=1e-4)
+
+
+@every_variant
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+@torch.inference_mode()
+def test_a_row_alone_gives_the_same_bits(name: str, dtype: torch.dtype) -> None:
+    """Also where it is padded in the batch; and its steps, with and without a prompt that is read at once."""
+    model = build(name)
+    cast_products(model, dtype)
+    more = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
+    rows = [*ROWS, *more]
+    whole = model.score(batch_of(rows))
+    assert torch.equal(model.score(batch_of(rows[::-1])).flip(0), whole)
+    for i in range(0, len(rows), 3):
+        assert torch.equal(model.score(batch_of([rows[i]]))[0], whole[i, : len(rows[i])])
+    ids = batch_of([row for row in rows if len(row) > 11]).tgt_in[:, :12]
+    for read in (1, 9):
+        together = stepped(model, ids, read)
+        for i in (0, 3, len(ids) - 1):
+            assert torch.equal(stepped(model, ids[i : i + 1], read)[0], together[i])
+
+
+@every_variant
+@torch.inference_mode()
+def test_packed_rows_are_each_line_alone(name: str) -> None:
+    groups = [[1, 2], [0, 3], [3, 2, 0, 3]]
+    model, batch = build(name), packed(ROWS, groups)
+    scores = model.score(batch)
+    for row, lines in enumerate(groups):
+        assert batch.tgt_out[row][batch.tgt_out[row] != IGNORE].tolist() == [id_ for i in lines for id_ in ROWS[i]]
+        alone = torch.cat([model.score(batch_of([ROWS[line]]))[0] for line in lines])
+        torch.testing.assert_close(scores[row, : len(alone)], alone, rtol=0, atol=1e-5)
+        assert not scores[row, len(alone) :].any()
+
+
+@every_variant
+@pytest.mark.parametrize("training", [True, False])
+def test_nothing_that_comes_later_counts(name: str, training: bool) -> None:
+    """Neither ids behind a position nor padding: the outputs before stay the same, and so does the gradient."""
+    model, batch = build(name).train(training), batch_of(ROWS)
+    hidden = model(batch).hidden
+    for place in (1, 4, 17):
+        ids = batch.tgt_in.clone()
+        ids[:, place:] = torch.arange(ids.size(1) - place) + 6
+        changed = model(replace(batch, tgt_in=ids)).hidden
+        assert torch.equal(changed[:, :place], hidden[:, :place])
+        assert not torch.allclose(changed[1, place:], hidden[1, place:], atol=1e-2)
+    wider = nn.functional.pad(batch.tgt_in, (0, 5), value=PAD)
+    padded = model(replace(batch, tgt_in=wider)).hidden[:, : batch.tgt_in.size(1)]
+    torch.testing.assert_close(padded, hidden, rtol=0, atol=1e-5)
+
+
+SELECTIONS = {
+    "spread to a beam": [0, 0, 1, 1, 2, 2],
+    "reorder within": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "uneven": [0, 2, 2, 2],
+    "shuffled": [2, 1, 0, 1],
+}
+
+
+@every_variant
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("length", [1, 4, 22, 23, 24])
+@torch.inference_mode()
+def test_selected_rows_go_on_as_they_would_have(name: str, selection: str, length: int) -> None:
+    """Rows that read the same ids have the same scores wherever they stand, also where the past is read anew."""
+    model = build(name)
+    prompt = (torch.arange(3 * length).view(3, length) * 7) % 35 + 5
+    next_ids = torch.tensor([[5, 6, 7], [8, 9, 10], [11, 12, 13]])  # (steps, rows)
+    rows = torch.tensor(SELECTIONS[selection])
+    again = torch.arange(len(rows)).flip(0)
+    last_ids, state = model.start(prompts(prompt))  # type: ignore[arg-type]
+    state = model.step(last_ids, state).state
+    plain = state.fork()
+    state = model.step(next_ids[0][rows], state.select(rows)).state
+    state = model.step(next_ids[1][rows][again], state.select(again)).state
+    found = model.step(next_ids[2][rows][again], state).scores
+    for ids in next_ids:
+        step = model.step(ids, plain)
+        plain = step.state
+    torch.testing.assert_close(found, step.scores[rows][again], rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_forks_do_not_see_each_other() -> None:
+    model = build()
+    last_ids, state = model.start(prompts([[BOS, 5, 6], [BOS, 7, 8]]))
+    state = model.step(last_ids, state).state
+    fork = state.fork()
+    untouched = model.step(last_ids + 3, state.fork()).scores
+    other = model.step(last_ids + 5, fork).state.select(torch.tensor([1, 0]))
+    model.step(torch.tensor([9, 9]), other)
+    assert torch.equal(model.step(last_ids + 3, state).scores, untouched)
+
+
+def first_read(length: int, max_length: int) -> int:
+    """Tell from where on ids are looked back on by the last of `length`, which are read one by one."""
+    begin = 0
+    for place in range(length):
+        if place - begin == max_length:
+            begin = place - max_length // 2
+    return begin
+
+
+@every_variant
+@pytest.mark.parametrize("max_length", [2, 5, 8])
+@torch.inference_mode()
+def test_past_the_longest_the_last_half_is_read_anew(name: str, max_length: int) -> None:
+    model = build(name, max_length=max_length)
+    ids = (torch.arange(60).view(3, 20) * 11) % 35 + 5
+    found = stepped(model, ids)
+    for place in range(ids.size(1)):
+        seen = ids[:, first_read(place + 1, max_length) : place + 1]
+        torch.testing.assert_close(found[:, place], stepped(model, seen, seen.size(1))[:, 0], rtol=0, atol=1e-5)
+    for length in (max_length, max_length + 1, 20):  # of a prompt that is too long, the end is read
+        kept = ids[:, max(0, length - max_length) : length]
+        assert torch.equal(stepped(model, ids[:, :length], length), stepped(model, kept, kept.size(1)))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("max_length", [4, 16])
+def test_beam_search_finds_what_trying_everything_finds(max_length: int) -> None:
+    """With a beam that holds all histories; a short `max_length` lets the search run over where it reads anew."""
+    size, longest, first = 6, 4, [[BOS, 4, 3], [BOS, 5, 5]]
+    model = build("rotary", vocab_size=size, max_length=max_length)
+    config = SearchConfig(beam_size=64, num_hypotheses=6, max_length=longest, early_stopping=False)
+    found = beam_search(model, prompts(first), config, banned_ids=[PAD, BOS])
+    for prompt, hypotheses in zip(first, found, strict=True):
+
+        def table(history: tuple[int, ...], prompt: list[int] = prompt) -> list[float]:
+            ids = [*prompt, *history]
+            ids = ids[first_read(len(ids), max_length) :]
+            return model(prompts([ids])).logits()[0, -1].log_softmax(0).tolist()  # type: ignore[no-any-return]
+
+        expected = best(all_sequences(table, EOS, config, 0, longest, banned_ids=[PAD, BOS]), 6)
+        assert [tuple(hypothesis.ids) for hypothesis in hypotheses] == [each.ids for each in expected]
+        assert [h.log_prob for h in hypotheses] == pytest.approx([each.log_prob for each in expected], abs=1e-4)

@@ -1,0 +1,107 @@
+"""What the decoder-only Transformer's config decides and refuses."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from seqlab.data.batch import collate_text
+from seqlab.data.config import TextConfig
+from seqlab.models import TransformerLm, TransformerLmConfig
+
+VOCAB, EOS = 40, 2
+
+
+def build(**fields: Any) -> TransformerLm:
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_layers": 3}
+    return TransformerLm(TransformerLmConfig(**sizes | fields), VOCAB, EOS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"d_model": 30, "num_heads": 4}, "`d_model` 30 must be divisible by `num_heads` 4"),
+        ({"d_model": 15, "num_heads": 3, "positions": "sinusoidal"}, "needs an even `d_model`, but it is 15"),
+        ({"d_model": 20, "num_heads": 4}, "`positions: rotary` needs an even head size, but .* is 5 instead"),
+        ({"max_length": 1}, "greater than or equal to 2"),
+        ({"dropout": 1.0}, "less than 1"),
+        ({"num_layers": 0}, "greater than or equal to 1"),
+        ({"norm_kind": "batch_norm"}, "'layer_norm' or 'rms_norm'"),
+        ({"num_encoder_layers": 2}, "num_encoder_layers"),
+    ],
+)
+def test_impossible_configs_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransformerLmConfig(**fields)
+
+
+def test_odd_sizes_are_allowed_where_they_can_be() -> None:
+    TransformerLmConfig(d_model=15, num_heads=3, positions="learned")
+    TransformerLmConfig(d_model=20, num_heads=4, positions="sinusoidal")
+
+
+def test_data_that_the_model_cannot_learn_from_is_refused() -> None:
+    config = TransformerLmConfig(max_length=64)
+    config.check_data(TextConfig(train=["a"], block_length=64))
+    with pytest.raises(ValueError, match=r"`data.block_length` \(65\) must be at most `model.max_length` \(64\)"):
+        config.check_data(TextConfig(train=["a"], block_length=65))
+    contiguous = TextConfig(train=["a"], block_length=64, documents="continuous", order="contiguous")
+    with pytest.raises(ValueError, match=r"`data.order: contiguous` .* set `data.order: shuffled`"):
+        config.check_data(contiguous)
+
+
+def test_every_field_is_documented() -> None:
+    fields = TransformerLmConfig.__pydantic_fields__  # type: ignore[attr-defined]
+    assert not [name for name, field in fields.items() if not field.description]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
+@pytest.mark.parametrize("norm_kind", ["layer_norm", "rms_norm"])
+def test_how_many_weights_there_are(tied: bool, positions: str, activation: str, norm_kind: str) -> None:
+    model = build(tied_embeddings=tied, positions=positions, activation=activation, norm_kind=norm_kind, max_length=50)
+    d, ff, layers = 32, 48, 3
+    norm = 2 * d if norm_kind == "layer_norm" else d
+    widening = 2 if activation == "swiglu" else 1
+    attention = 3 * d * (d + 1) + d * (d + 1)
+    feed_forward = widening * ff * (d + 1) + d * (ff + 1)
+    embeddings = VOCAB * d * (1 if tied else 2) + (50 * d if positions == "learned" else 0)
+    expected = embeddings + layers * (attention + feed_forward + 2 * norm) + norm
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    assert (model.projection.weight is model.embedding.weight) == tied
+
+
+def test_branches_begin_small() -> None:
+    model = build(d_model=128, d_ff=256, num_layers=8)
+    usual = math.sqrt(2 / (5 * 128))
+    for layer in model.layers:
+        for ends, starts in (
+            (layer.attention.project_out, layer.attention.project_in),
+            (layer.feed_forward.contract, layer.feed_forward.expand),
+        ):
+            assert float(starts.weight.detach().std()) == pytest.approx(usual, rel=0.05)
+            assert float(ends.weight.detach().std()) == pytest.approx(usual / math.sqrt(2 * 8), rel=0.05)
+            assert not starts.bias.any()
+            assert not ends.bias.any()
+
+
+@pytest.mark.parametrize("field", ["dropout", "attention_dropout", "activation_dropout"])
+def test_dropout_is_there_in_training_alone(field: str) -> None:
+    model = build(**{"dropout": 0.0, field: 0.5})
+    batch = collate_text([list(range(3, 30))], [0], pad_id=0, start_id=1)
+    first, second = (model.train()(batch).hidden for _ in range(2))
+    assert not torch.equal(first, second)
+    first, second = (model.eval()(batch).hidden for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_learned_positions_end_at_the_longest() -> None:
+    model = build(positions="learned", max_length=8).eval()
+    long = collate_text([list(range(3, 12))], [0], pad_id=0, start_id=1)
+    with pytest.raises(ValueError, match="learned positions for 8 tokens, but a sequence has 9"):
+        model.score(long)
+    for positions in ("rotary", "sinusoidal"):
+        assert build(positions=positions, max_length=8).eval().score(long).shape == (1, 9)

@@ -1,0 +1,226 @@
+"""The masked Transformer against torch.nn.TransformerEncoder with the same weights, and what it reads on both sides."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seqlab.data.batch import IGNORE, TextBatch, collate_text
+from seqlab.data.config import TextConfig
+from seqlab.data.masking import Masking
+from seqlab.models import (
+    GruLmConfig,
+    LstmLmConfig,
+    NgramConfig,
+    RnnLmConfig,
+    Transformer,
+    TransformerConfig,
+    TransformerLmConfig,
+    TransformerMlm,
+    TransformerMlmConfig,
+)
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
+from seqlab.runs.config import Config
+
+PAD, BOS, EOS, UNK = range(4)
+VOCAB = 40
+ROWS = [
+    [5, 6, 7, EOS],
+    [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, EOS],
+    [25, EOS],
+    [26, 27, 28, 5, 9, EOS],
+]
+SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "dropout": 0.0}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "pre": {},
+    "post": {"norm": "post", "activation": "gelu"},
+    "learned": {"positions": "learned", "max_length": 18, "num_heads": 2},
+    "rotary": {"positions": "rotary", "activation": "swiglu"},
+    "untied": {"tied_embeddings": False},
+}
+every_variant = pytest.mark.parametrize("name", VARIANTS)
+pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+
+
+class Tokenizer:
+    pad_id, bos_id, eos_id, unk_id = PAD, BOS, EOS, UNK
+    vocab_size = VOCAB
+
+
+def build(name: str = "pre", **fields: Any) -> TransformerMlm:
+    torch.manual_seed(0)
+    model = TransformerMlm(TransformerMlmConfig(**SIZES | VARIANTS[name] | fields), VOCAB, PAD).eval()
+    with torch.no_grad():  # biases and norms that differ from their start, so that a wrong one shows
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def masked(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
+    """Hide tokens of rows that lie at some places of a text, one behind the other unless said otherwise."""
+    masking = Masking.of(TextConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
+    assert masking is not None
+    places = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
+    return masking(collate_text(rows, places, pad_id=PAD, start_id=BOS), 0)
+
+
+@torch.no_grad()
+def torch_encoder(own: TransformerMlm) -> nn.TransformerEncoder:
+    """Build torch's module with the same weights."""
+    config = own.config
+    sizes = config.d_model, config.num_heads, config.d_ff, 0.0, config.activation
+    layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=config.norm == "pre")
+    norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else None
+    module = nn.TransformerEncoder(layer, config.num_encoder_layers, norm).eval()
+    for mine, theirs in zip(own.encoder.layers, module.layers, strict=True):
+        theirs.self_attn.in_proj_weight.copy_(mine.attention.project_in.weight)
+        theirs.self_attn.in_proj_bias.copy_(mine.attention.project_in.bias)
+        theirs.self_attn.out_proj.load_state_dict(mine.attention.project_out.state_dict())
+        theirs.linear1.load_state_dict(mine.feed_forward.expand.state_dict())
+        theirs.linear2.load_state_dict(mine.feed_forward.contract.state_dict())
+        theirs.norm1.load_state_dict(mine.attention_residual.norm.state_dict())
+        theirs.norm2.load_state_dict(mine.feed_forward_residual.norm.state_dict())
+    if norm is not None:
+        norm.load_state_dict(own.encoder.norm.state_dict())
+    return module
+
+
+@pytest.mark.parametrize("name", ["pre", "post", "learned", "untied"])
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: bool) -> None:
+    own = build(name).train(training)
+    batch = masked(ROWS)
+    expected = torch_encoder(own)(own.encoder.embedding(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
+    found = own(batch).hidden
+    assert found.shape == (*batch.tgt_in.shape, own.config.d_model)
+    real = batch.tgt_in != PAD
+    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
+    direction = torch.randn_like(found[real])
+    mine, theirs = (
+        torch.autograd.grad((hidden[real] * direction).sum(), own.encoder.embedding.weight)
+        for hidden in (found, expected)
+    )
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@every_variant
+@torch.inference_mode()
+def test_scores_are_of_the_hidden_tokens_alone(name: str) -> None:
+    model, batch = build(name), masked(ROWS)
+    scores = model.score(batch)
+    log_probs = torch.log_softmax(model(batch).hidden @ model.projection.weight.T, dim=-1)
+    predicted = batch.tgt_out != IGNORE
+    assert 0 < predicted.sum() < predicted.numel()
+    expected = log_probs[predicted].gather(1, batch.tgt_out[predicted][:, None])[:, 0]
+    torch.testing.assert_close(scores[predicted], expected, rtol=1e-4, atol=1e-4)
+    assert (scores[~predicted] == 0).all()
+
+
+@every_variant
+@torch.inference_mode()
+def test_what_is_read_counts_on_both_sides(name: str) -> None:
+    model = build(name)
+    batch = masked([ROWS[1]])
+    before = model(batch).hidden
+    for place in (0, 8, 17):
+        changed = batch.tgt_in.clone()
+        changed[0, place] = 30
+        moved = (model(TextBatch(changed, batch.tgt_out, batch.indices, 1)).hidden - before).abs().amax(-1)[0]
+        assert (moved > 1e-4).all()
+
+
+@every_variant
+@torch.inference_mode()
+def test_a_row_alone_gives_the_same_bits_as_in_a_batch(name: str) -> None:
+    model = build(name)
+    starts = np.cumsum([0, *map(len, ROWS)])[:-1].tolist()
+    batch = masked(ROWS)
+    whole, scores = model(batch).hidden, model.score(batch)
+    for row, (ids, start) in enumerate(zip(ROWS, starts, strict=True)):
+        alone = masked([ids], [start])
+        assert alone.tgt_in[0].equal(batch.tgt_in[row, : len(ids)])
+        assert model(alone).hidden[0].equal(whole[row, : len(ids)])
+        assert model.score(alone)[0].equal(scores[row, : len(ids)])
+
+
+def test_the_output_shares_the_weight_of_the_input_unless_said_otherwise() -> None:
+    tied, untied = build(), build("untied")
+    assert tied.projection.weight is tied.encoder.embedding.weight
+    assert untied.projection.weight is not untied.encoder.embedding.weight
+    assert "projection.weight" in dict(untied.named_parameters())
+
+
+@every_variant
+def test_its_encoder_is_a_translators(name: str) -> None:
+    own = build(name)
+    other = Transformer(own.config.translator(), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
+    other.encoder.load_state_dict(own.encoder.state_dict())  # the same names and shapes, none missing and none left
+
+
+def test_a_pattern_is_learnt_from_both_sides() -> None:
+    """Each id is one more than the one before it: the first of a row can be told from those after it alone."""
+    print("seed 0")
+    generator, count = np.random.default_rng(0), VOCAB - 4
+    model = build("rotary", d_model=64, d_ff=128).train()
+    objective = CrossEntropy(CrossEntropyConfig(label_smoothing=0.0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+
+    def batch_at(step: int) -> TextBatch:
+        rows = 4 + (generator.integers(count, size=(32, 1)) + np.arange(8)) % count
+        return masked(rows.tolist(), list(range(step * 256, step * 256 + 256, 8)), share=0.15)
+
+    for step in range(200):
+        loss = objective(model, batch_at(step), StepContext(step))
+        (loss.total / loss.count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+    batches = [batch_at(1000 + step) for step in range(10)]
+    scores = torch.cat([model.score(batch) for batch in batches])
+    predicted = torch.cat([batch.tgt_out for batch in batches]) != IGNORE
+    for place in (0, 3, 7):
+        nll = -scores[:, place][predicted[:, place]].mean().item()
+        print(f"place {place}: nll {nll:.3f}, guessing {np.log(count):.3f}")
+        assert nll < 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"d_model": 30}, "`d_model` 30 must be divisible by `num_heads` 4"),
+        ({"num_encoder_layers": 0}, "`num_encoder_layers` must be at least 1, but is 0"),
+        ({"positions": "rotary", "d_model": 20}, "`positions: rotary` needs an even head size"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)"),
+        ({"activation": "tanh"}, "activation"),
+    ],
+)
+def test_sizes_that_do_not_fit(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransformerMlmConfig(**SIZES | fields)
+
+
+OTHERS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), NgramConfig()]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.family)
+def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
+    shown, hidden = (TextConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
+    assert Config(data=hidden, model=TransformerMlmConfig()).data.mask_share == 0.15
+    assert Config(data=shown, model=other).model == other
+    with pytest.raises(ValueError, match=r"`data\.mask_share` is 0: set it, for example to 0\.15"):
+        Config(data=shown, model=TransformerMlmConfig())
+    with pytest.raises(
+        ValueError, match=rf"`data\.mask_share` \(0\.15\) hides tokens, but `model\.family: {other.family}`"
+    ):
+        Config(data=hidden, model=other)
+
+
+def test_a_masked_model_reads_text_in_blocks_that_it_has_room_for() -> None:
+    with pytest.raises(ValueError, match=r"`data\.block_length` \(256\) must be at most `model\.max_length` \(100\)"):
+        Config(data=TextConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100))
+    with pytest.raises(ValueError, match=r"`model\.family: transformer` learns from `data\.kind: parallel`"):
+        Config(data=TextConfig(train=["text"], mask_share=0.15), model=TransformerConfig())

@@ -1,0 +1,46 @@
+"""Norms against numpy, from their equations."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seqlab.nn.norms import NormKind, make_norm
+
+EPS = {"layer_norm": 1e-5, "rms_norm": 1e-6}
+
+
+def expected(kind: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    if kind == "layer_norm":
+        x = x - x.mean(-1, keepdims=True)
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + EPS[kind]) * weight + bias
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + EPS[kind]) * weight
+
+
+@pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_values_are_those_of_the_equation(kind: NormKind, scale: float) -> None:
+    torch.manual_seed(0)
+    norm = make_norm(kind, 12)
+    with torch.no_grad():
+        for parameter in norm.parameters():
+            parameter.normal_()
+    x = scale * (torch.randn(3, 5, 12) + 0.5)
+    weight = norm.weight.detach().double().numpy()
+    bias = norm.bias.detach().double().numpy() if kind == "layer_norm" else np.zeros(12)
+    wanted = torch.from_numpy(expected(kind, x.double().numpy(), weight, bias)).float()
+    torch.testing.assert_close(norm(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_learnt_and_what_changes_nothing() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 16)
+    layer, root = make_norm("layer_norm", 16), make_norm("rms_norm", 16)
+    assert isinstance(layer, nn.LayerNorm)
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    assert [name for name, _ in root.named_parameters()] == ["weight"]
+    for norm in (layer, root):
+        torch.testing.assert_close(norm(7 * x), norm(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer(x + 3), layer(x), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(root(x + 3), root(x), atol=0.1), "it does not centre"
+    torch.testing.assert_close(root(x).square().mean(-1), torch.ones(4), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,126 @@
+"""What rows remember, against a list of what each has read."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from seqlab.nn.past import Past
+
+LAYERS = 2
+Histories = list[list[int]]
+
+
+class Reader:
+    """Give every entry of the caches a number of its own, and note beside it what each row has read."""
+
+    def __init__(self, sentences: int) -> None:
+        self.past = Past(LAYERS, sentences)
+        self.histories: Histories = [[] for _ in range(sentences)]
+        self.next_entry = 1
+
+    def fill(self, length: int) -> None:
+        """Read `length` ids at once into empty caches, as a prompt is read."""
+        entries = self._entries(self.past.sentences * length).view(self.past.sentences, 1, length, 1)
+        for number, cache in enumerate(self.past.caches):
+            cache.append(entries + number / 2, -entries)
+        self.past.length = length
+        self.histories = [history.int().tolist() for history in entries.view(-1, length)]
+
+    def read(self) -> None:
+        """Read an id in each row, and compare what each may see with what it has read."""
+        sentences, rows = self.past.sentences, self.past.rows
+        bias = self.past.append_entries(torch.device("cpu"))
+        entries = self._entries(rows)
+        for number, cache in enumerate(self.past.caches):
+            keys, values = cache.append(
+                entries.view(sentences, 1, -1, 1) + number / 2, -entries.view(sentences, 1, -1, 1)
+            )
+        self.past.length += 1
+        for history, entry in zip(self.histories, entries.int().tolist(), strict=True):
+            history.append(entry)
+        shape = (sentences, 1, rows // sentences, keys.size(2))
+        bias = torch.zeros(shape) if bias is None else bias
+        assert bias.shape == shape
+        assert {*bias.flatten().tolist()} <= {0.0, float("-inf")}
+        keys = (keys - (LAYERS - 1) / 2).expand(-1, -1, -1, rows // sentences).transpose(2, 3)
+        seen = [
+            row[allowed == 0].int().tolist()
+            for row, allowed in zip(self._by_row(keys), self._by_row(bias), strict=True)
+        ]
+        assert seen == self.histories
+        assert torch.equal(values, -keys[:, :, 0, :, None])
+        assert self.past.length == len(self.histories[0])
+
+    def select(self, rows: list[int]) -> None:
+        before, sentences = list(range(self.past.sentences)), self.past.sentences
+        beam = self.past.rows // sentences
+        kept = self.past.select(torch.tensor(rows))
+        now = before if kept is None else kept.tolist()
+        assert len(now) == self.past.sentences
+        assert self.past.rows == len(rows)
+        own_sentence = [now[row // (len(rows) // len(now))] for row in range(len(rows))]
+        assert own_sentence == [row // beam for row in rows], "every row is still with its sentence"
+        self.histories = [list(self.histories[row]) for row in rows]
+
+    def fork(self) -> "Reader":
+        twin = Reader(0)
+        twin.past, twin.next_entry = self.past.fork(), self.next_entry
+        twin.histories = [list(history) for history in self.histories]
+        return twin
+
+    def _entries(self, count: int) -> Tensor:
+        first, self.next_entry = self.next_entry, self.next_entry + count
+        return torch.arange(first, first + count).float()
+
+    @staticmethod
+    def _by_row(values: Tensor) -> Tensor:
+        """(B, 1, K, L) -> (N, L)"""
+        return values.flatten(0, 2)
+
+
+@settings(deadline=None)
+@given(sentences=st.integers(1, 4), prompt=st.integers(0, 20), data=st.data())
+def test_each_row_sees_what_it_has_read(sentences: int, prompt: int, data: st.DataObject) -> None:
+    """Whatever rows are kept, repeated and reordered in between; also more steps than the caches grow by at once."""
+    reader = Reader(sentences)
+    if prompt:
+        reader.fill(prompt)
+    for _ in range(data.draw(st.integers(1, 6))):
+        for _ in range(data.draw(st.integers(0, 8))):
+            reader.read()
+        rows = st.sampled_from(range(len(reader.histories)))
+        reader.select(data.draw(st.lists(rows, min_size=1, max_size=8)))
+        reader.read()
+
+
+@settings(deadline=None)
+@given(sentences=st.integers(1, 3), data=st.data())
+def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> None:
+    reader = Reader(sentences)
+    reader.read()
+    reader.select([row for row in range(sentences) for _ in range(2)])
+    twin = reader.fork()
+    for each in data.draw(st.lists(st.sampled_from([reader, twin]), max_size=6)):
+        each.read()
+        each.select(data.draw(st.permutations(range(len(each.histories)))))
+        each.read()
+    reader.read()
+    twin.read()
+
+
+def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
+    past = Past(1, 3)
+    assert past.append_entries(torch.device("cpu")) is None
+    past.caches[0].append(torch.ones(3, 1, 1, 2), torch.ones(3, 1, 1, 2))
+    keys = past.caches[0].keys
+    assert past.select(torch.arange(3)) is None
+    assert past.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
+    assert past.caches[0].keys is keys, "hypotheses of a sentence share what it has read"
+    bias = past.append_entries(torch.device("cpu"))
+    assert bias is not None
+    never = float("-inf")
+    assert bias[:, 0].tolist() == [[[0, 0, never], [0, never, 0]]] * 3
+    kept = past.select(torch.tensor([2, 3, 4, 5]))
+    assert kept is not None
+    assert kept.tolist() == [1, 2]

@@ -1,0 +1,288 @@
+"""The recurrent stack against torch.nn, row by row, step by step, and what must not matter."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqlab.nn.dropout import drawing_from
+from seqlab.nn.precision import cast_products
+from seqlab.nn.recurrent import Recurrent, RecurrentKind
+
+KINDS: dict[RecurrentKind, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+
+
+def build(kind: RecurrentKind, *args: int, **options: Any) -> Recurrent:
+    """A stack whose biases are not 0."""
+    torch.manual_seed(0)
+    stack = Recurrent(kind, *args, **options)
+    for parameter in stack.parameters():
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter, std=0.5)
+    return stack
+
+
+def torchs(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
+    """torch.nn's stack with the same weights, batch first."""
+    bidirectional = stack.num_directions == 2
+    size = stack.sizes[0]
+    twin = KINDS[kind](stack.input_size, size, len(stack.sizes), bidirectional=bidirectional, batch_first=True)
+    for name, parameter in twin.named_parameters():  # e.g. weight_ih_l0_reverse
+        what, of, depth, *reverse = name.split("_")
+        layer = stack.layers[int(depth[1:])][len(reverse)]
+        if what == "weight":
+            parameter.data = (layer.from_input if of == "ih" else layer.from_hidden).weight.data.clone()
+        elif of == "ih":
+            parameter.data = layer.from_input.bias.data.clone()
+        else:
+            nn.init.zeros_(parameter)
+            if kind == "gru":
+                parameter.data[2 * size :] = layer.candidate_bias.data
+    return twin
+
+
+def gradients_of_twin(twin: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[str, Tensor]:
+    """The gradients of torch.nn's parameters under the names that they have here."""
+    by_name = dict(zip(dict(twin.named_parameters()), torch.autograd.grad(of, list(twin.parameters())), strict=True))
+    named = {}
+    for depth, size in enumerate(stack.sizes):
+        for direction in range(stack.num_directions):
+            end = f"_l{depth}" + "_reverse" * direction
+            layer = f"layers.{depth}.{direction}"
+            named[f"{layer}.from_input.weight"] = by_name["weight_ih" + end]
+            named[f"{layer}.from_input.bias"] = by_name["bias_ih" + end]
+            named[f"{layer}.from_hidden.weight"] = by_name["weight_hh" + end]
+            named[f"{layer}.candidate_bias"] = by_name["bias_hh" + end][-size:]
+    return {name: grad for name, grad in named.items() if name in dict(stack.named_parameters())}
+
+
+@every_kind
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_packed_sequences_of_torch(kind: RecurrentKind, bidirectional: bool) -> None:
+    """Outputs, last states and all gradients over a padded batch, from a given state."""
+    stack = build(kind, 12, 20, 2, bidirectional=bidirectional)
+    twin = torchs(stack, kind)
+    x, lengths = torch.randn(5, 9, 12, requires_grad=True), torch.tensor([9, 3, 1, 7, 9])
+    start = stack.initial_state(5)._mapped(lambda part: torch.randn_like(part).requires_grad_())
+    hidden = torch.stack(start.hidden)
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    outputs, last = twin(packed, (hidden, torch.stack(start.cell)) if kind == "lstm" else hidden)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)
+    expected_last = last if kind == "lstm" else (last,)
+    found = stack(x, start, lengths)
+    found_last = [torch.stack(part) for part in (found.state.hidden, found.state.cell) if part]
+    torch.testing.assert_close(found.output, expected)
+    weights = [torch.randn_like(part) for part in (expected, *expected_last)]
+    sums = []
+    for parts in ((found.output, *found_last), (expected, *expected_last)):
+        sums.append(torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum())
+    for mine, theirs in zip(found_last, expected_last, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    others = [x, *start.hidden, *start.cell]
+    for mine, theirs in zip(
+        *(torch.autograd.grad(of, others, retain_graph=True) for of in sums),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    named = dict(stack.named_parameters())
+    mine_by_name = dict(zip(named, torch.autograd.grad(sums[0], list(named.values())), strict=True))
+    theirs_by_name = gradients_of_twin(twin, stack, sums[1])
+    assert theirs_by_name.keys() == mine_by_name.keys()
+    for name, mine in mine_by_name.items():
+        torch.testing.assert_close(mine, theirs_by_name[name], rtol=1e-5, atol=1e-5, msg=name)
+
+
+@every_kind
+@every_dtype
+@pytest.mark.parametrize("size", [32, 37])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_neither_padding_nor_other_rows_change_a_bit(
+    kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool
+) -> None:
+    stack = build(kind, 24, size, 2, bidirectional=bidirectional).eval()
+    cast_products(stack, dtype)
+    x, lengths = torch.randn(70, 11, 24) * 3, torch.randint(1, 12, (70,))
+    with torch.inference_mode():
+        whole = stack(x, lengths=lengths)
+        assert not whole.output[torch.arange(11) >= lengths[:, None]].any()
+        for row in range(0, 70, 9):
+            for count in (1, 5, 40):
+                rows = slice(row, row + count)
+                part = stack(x[rows, : int(lengths[rows].max())], lengths=lengths[rows])
+                assert torch.equal(part.output, whole.output[rows, : part.output.size(1)])
+                for name, tensor in part.state.tensors().items():
+                    assert torch.equal(tensor, whole.state.tensors()[name][rows]), name
+            alone = stack(x[row : row + 1, : int(lengths[row])])  # nothing is said of lengths
+            tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+            expected = whole.output[row, : int(lengths[row])]
+            torch.testing.assert_close(alone.output[0], expected, rtol=0, atol=tolerance)
+
+
+@every_kind
+@pytest.mark.parametrize("residual", [False, True])
+def test_steps_are_the_forward_pass(kind: RecurrentKind, residual: bool) -> None:
+    stack = build(kind, 24, 24, 3, last_size=16, residual=residual).eval()
+    x = torch.randn(5, 8, 24)
+    expected, _, last = stack(x)
+    state = stack.initial_state(5)
+    for t in range(8):
+        output, state = stack.step(x[:, t], state)
+        torch.testing.assert_close(output, expected[:, t], rtol=0, atol=1e-5)
+    for name, tensor in state.tensors().items():
+        torch.testing.assert_close(tensor, last.tensors()[name], rtol=0, atol=1e-5)
+
+
+@every_kind
+@every_dtype
+@pytest.mark.parametrize("size", [32, 37])
+def test_a_step_does_not_depend_on_the_other_rows(kind: RecurrentKind, dtype: torch.dtype, size: int) -> None:
+    stack = build(kind, 24, size, 2, residual=True).eval()
+    cast_products(stack, dtype)
+    x = torch.randn(3, 300, 24) * 3
+    with torch.inference_mode():
+        state, outputs = stack.initial_state(300), []
+        for position in x:
+            output, state = stack.step(position, state)
+            outputs.append(output)
+        for rows in (slice(7, 8), slice(10, 23), slice(100, 281)):
+            part = stack.initial_state(rows.stop - rows.start)
+            for position, expected in zip(x, outputs, strict=True):
+                output, part = stack.step(position[rows], part)
+                assert torch.equal(output, expected[rows])
+
+
+@every_kind
+def test_a_state_is_carried_on_selected_and_forked(kind: RecurrentKind) -> None:
+    stack = build(kind, 6, 8, 2, last_size=5).eval()
+    x = torch.randn(4, 10, 6)
+    whole = stack(x)
+    first = stack(x[:, :6])
+    second = stack(x[:, 6:], first.state)
+    torch.testing.assert_close(torch.cat((first.output, second.output), dim=1), whole.output)
+    rows = torch.tensor([2, 0, 2])
+    selected = stack(x[rows, 6:], first.state.fork().select(rows))
+    torch.testing.assert_close(selected.output, whole.output[rows, 6:])
+    assert all(part.dtype == torch.float32 for part in second.state.tensors().values())
+
+
+@every_kind
+def test_truncated_backpropagation_stops_at_the_detached_state(kind: RecurrentKind) -> None:
+    stack = build(kind, 6, 8, 1)
+    x = torch.randn(4, 10, 6, requires_grad=True)
+    for detached in (False, True):
+        state = stack(x[:, :6]).state
+        (grad,) = torch.autograd.grad(stack(x[:, 6:], state.detach() if detached else state).output.sum(), x)
+        assert bool(grad[:, :6].any()) is not detached
+        assert grad[:, 6:].all()
+
+
+@every_kind
+def test_residual_connections_go_around_layers_as_wide_as_their_input(kind: RecurrentKind) -> None:
+    sizes = {"input_size": 8, "hidden_size": 8, "num_layers": 3, "last_size": 5}
+    stack = build(kind, **sizes, residual=True)
+    x = torch.randn(4, 7, 8)
+    alone = []
+    for layers, entering, size in zip(stack.layers, (8, 8, 8), (8, 8, 5), strict=True):
+        single = Recurrent(kind, entering, size)
+        single.layers[0].load_state_dict(layers.state_dict())
+        alone.append(single)
+    first = alone[0](x).output  # the first layer has none, though it is as wide
+    second = first + alone[1](first).output
+    torch.testing.assert_close(stack(x).output, alone[2](second).output)
+    assert stack.output_size == 5
+
+
+def test_dropout_is_locked_over_time_and_leaves_the_undropped_output() -> None:
+    options = {"input_dropout": 0.3, "hidden_dropout": 0.4, "output_dropout": 0.5, "weight_dropout": 0.2}
+    stack = build("lstm", 12, 16, 2, **options)
+    x = torch.randn(6, 9, 12)
+
+    def seeded() -> Any:
+        with drawing_from(torch.Generator().manual_seed(1)):
+            return stack(x)
+
+    found, again = seeded(), seeded()
+    assert torch.equal(found.output, again.output)
+    ratio = found.output / found.undropped
+    assert torch.equal(ratio.round(), ratio[:, :1].round().expand_as(ratio))  # 0 or 2 for the whole sequence
+    assert (ratio.round() == 0).any()
+    assert not torch.equal(ratio[0].round(), ratio[1].round())
+    stack.eval()
+    evaluated = stack(x)
+    assert evaluated.output is evaluated.undropped
+    plain = build("lstm", 12, 16, 2)
+    torch.testing.assert_close(evaluated.output, plain(x).output)
+
+
+@pytest.mark.parametrize("option", ["input_dropout", "hidden_dropout"])
+def test_dropout_of_inputs_keeps_some_features_from_ever_mattering(option: str) -> None:
+    """With one mask for a sequence, what is dropped of the input has no gradient at any position."""
+    stack = build("gru", 12, 16, 2, **{option: 0.5})
+    x = torch.randn(6, 9, 12, requires_grad=True)
+    seen: list[Tensor] = []
+    layers = stack.layers[0 if option == "input_dropout" else 1]
+    layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    stack(x)
+    (entering,) = seen  # (T, rows, features)
+    is_dropped = entering[:, :6] == 0
+    assert torch.equal(is_dropped, is_dropped[:1].expand_as(is_dropped))
+    assert 0.2 < is_dropped.float().mean() < 0.8
+
+
+@every_kind
+def test_training_in_bf16_lies_on_training_in_fp32(kind: RecurrentKind) -> None:
+    """Which of four symbols came first, eight positions before."""
+    torch.manual_seed(1)
+    xs = torch.nn.functional.one_hot(torch.randint(0, 4, (40, 32, 8)), 4).float()
+    curves = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        stack, project = Recurrent(kind, 4, 32, 2), nn.Linear(32, 4)
+        optimizer = torch.optim.Adam([*stack.parameters(), *project.parameters()], lr=1e-2)
+        curves[dtype] = []
+        for x in xs:
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                hidden = stack(x).output[:, -1]
+            loss = nn.functional.cross_entropy(project(hidden.float()), x[:, 0].argmax(-1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            curves[dtype].append(loss.item())
+    wide, narrow = (torch.tensor(curve) for curve in curves.values())
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in stack.parameters())
+    assert wide[-5:].mean() < 0.5 * wide[0]
+    assert (narrow - wide).abs().mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "elman"}, "`kind` must be one of rnn, lstm, gru, but is `elman` instead"),
+        ({"input_size": 0}, "`input_size` must be at least 1, but is 0 instead"),
+        ({"hidden_size": -1}, "`hidden_size` must be at least 1, but is -1 instead"),
+        ({"num_layers": 0}, "`num_layers` must be at least 1, but is 0 instead"),
+        ({"last_size": 0}, "`last_size` must be at least 1, but is 0 instead"),
+        ({"weight_dropout": 1.0}, r"`p` must be in \[0, 1\), but is 1.0 instead"),
+    ],
+)
+def test_impossible_stacks(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recurrent(**({"kind": "gru", "input_size": 3, "hidden_size": 4} | arguments))
+
+
+def test_shapes_that_do_not_fit() -> None:
+    stack, both = Recurrent("lstm", 3, 4), Recurrent("lstm", 3, 4, bidirectional=True)
+    x = torch.randn(2, 5, 3)
+    with pytest.raises(ValueError, match=r"must be \(B, T, 3\), but is \(2, 5, 4\) instead"):
+        stack(torch.randn(2, 5, 4))
+    with pytest.raises(ValueError, match=r"must be \(B, T, 3\), but is \(2, 3\) instead"):
+        stack(x[:, 0])
+    with pytest.raises(ValueError, match=r"`lengths` must be \(2,\) as the input, but is \(3,\) instead"):
+        stack(x, lengths=torch.tensor([5, 5, 5]))
+    with pytest.raises(ValueError, match=r"hidden\.0 \(2, 4\), cell\.0 \(2, 4\), but has hidden\.0 \(3, 4\)"):
+        stack(x, stack.initial_state(3))
+    with pytest.raises(ValueError, match="has no `step`"):
+        both.step(x[:, 0], both.initial_state(2))

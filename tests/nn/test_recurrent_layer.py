@@ -1,0 +1,190 @@
+"""One layer of each kind against numpy cells written from the equations; parameters, weight dropout, other kernels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.nn import recurrent_layer
+from seqlab.nn.dropout import drawing_from, random_bytes, scaled_keep_mask
+from seqlab.nn.recurrent_layer import GruLayer, LstmLayer, RecurrentLayer, TanhLayer
+from seqlab.nn.recurrent_loop import Weights
+
+Array = NDArray[np.float64]
+KINDS = [TanhLayer, GruLayer, LstmLayer]
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """One step for one row, gate by gate."""
+    size = layer.hidden_size
+    w_in, bias, w_hidden = (
+        p.detach().double().numpy() for p in (layer.from_input.weight, layer.from_input.bias, layer.from_hidden.weight)
+    )
+    gate = [slice(i * size, (i + 1) * size) for i in range(layer.num_gates)]
+    from_x = [w_in[g] @ x + bias[g] for g in gate]
+    from_h = [w_hidden[g] @ h for g in gate]
+    if isinstance(layer, TanhLayer):
+        return np.tanh(from_x[0] + from_h[0]), c
+    if isinstance(layer, GruLayer):
+        r, z = sigmoid(from_x[0] + from_h[0]), sigmoid(from_x[1] + from_h[1])
+        n = np.tanh(from_x[2] + r * (from_h[2] + layer.candidate_bias.detach().double().numpy()))
+        return (1 - z) * n + z * h, c
+    i, f, o = (sigmoid(from_x[k] + from_h[k]) for k in (0, 1, 3))
+    c = f * c + i * np.tanh(from_x[2] + from_h[2])
+    return o * np.tanh(c), c
+
+
+def make(kind: type[RecurrentLayer], input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
+    """A layer whose biases are not 0."""
+    torch.manual_seed(0)
+    layer = kind(input_size, hidden_size, p)
+    for parameter in layer.parameters():
+        if parameter.dim() == 1:
+            torch.nn.init.normal_(parameter)
+    return layer
+
+
+def inputs(layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.randn(steps, rows, input_size), *(torch.randn(rows, layer.hidden_size) for _ in range(2))
+
+
+@every_kind
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_a_sequence_and_single_steps_are_the_equations(kind: type[RecurrentLayer], with_gradient: bool) -> None:
+    layer = make(kind)
+    x, h, c = inputs(layer, 6)
+    with torch.set_grad_enabled(with_gradient):
+        outputs, last_cell = layer(x, h, c)
+        stepped, stepped_cell = h, c
+        for t in range(6):
+            stepped, new_cell = layer.step(x[t], stepped, stepped_cell)
+            stepped_cell = c if new_cell is None else new_cell
+            torch.testing.assert_close(stepped, outputs[t])
+    for row in (0, 15):
+        expected_h, expected_c = h[row].double().numpy(), c[row].double().numpy()
+        for t in range(6):
+            expected_h, expected_c = numpy_step(layer, x[t, row].double().numpy(), expected_h, expected_c)
+            np.testing.assert_allclose(outputs[t, row].detach(), expected_h, atol=1e-5)
+        np.testing.assert_allclose(stepped_cell[row].detach(), expected_c, atol=1e-5)
+        if last_cell is not None:
+            np.testing.assert_allclose(last_cell[row].detach(), expected_c, atol=1e-5)
+
+
+def test_the_parameters_of_lstm_and_gru_are_four_and_three_times_those_of_a_plain_rnn() -> None:
+    counts = {kind: sum(p.numel() for p in kind(30, 20).parameters()) for kind in KINDS}
+    assert counts[TanhLayer] == 20 * (30 + 20 + 1)
+    assert counts[LstmLayer] == 4 * counts[TanhLayer]
+    assert counts[GruLayer] == 3 * counts[TanhLayer] + 20  # the second bias of the candidate
+
+
+@every_kind
+def test_initial_parameters(kind: type[RecurrentLayer]) -> None:
+    torch.manual_seed(0)
+    layer = kind(30, 20)
+    for gate in layer.from_hidden.weight.detach().split(20):
+        torch.testing.assert_close(gate @ gate.t(), torch.eye(20), atol=1e-5, rtol=0)
+    bound = (6 / 50) ** 0.5  # of one gate: Glorot's for all gates together would be smaller
+    largest = layer.from_input.weight.detach().abs().max().item()
+    assert 0.95 * bound < largest <= bound
+    biases = layer.from_input.bias.detach().view(-1, 20)
+    expected = torch.zeros_like(biases)
+    if kind is LstmLayer:
+        expected[1] = 1
+    assert torch.equal(biases, expected)
+
+
+@every_kind
+def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: type[RecurrentLayer]) -> None:
+    layer, plain = make(kind, p=0.4), make(kind)
+    x, h, c = inputs(layer, 4)
+    with drawing_from(torch.Generator().manual_seed(3)):
+        found, _ = layer(x, h, c)
+        other, _ = layer(x, h, c)
+    with drawing_from(torch.Generator().manual_seed(3)):
+        keep = scaled_keep_mask(random_bytes(layer.from_hidden.weight.shape), 0.4, torch.float32)
+    plain.from_hidden.weight.data *= keep
+    torch.testing.assert_close(found, plain(x, h, c)[0])
+    assert not torch.equal(found, other)  # a mask for each forward pass
+    assert 0.2 < (keep == 0).float().mean() < 0.6
+    found.sum().backward()
+    assert layer.from_hidden.weight.grad is not None
+    assert torch.equal(layer.from_hidden.weight.grad == 0, keep == 0)
+    with torch.no_grad():
+        torch.testing.assert_close(layer.eval()(x, h, c)[0], make(kind)(x, h, c)[0])
+
+
+@pytest.mark.parametrize("kind", [TanhLayer, GruLayer])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_torchs_own_functions_which_other_devices_run_give_the_same(
+    kind: type[TanhLayer] | type[GruLayer], dtype: torch.dtype
+) -> None:
+    layer = make(kind)
+    assert isinstance(layer, TanhLayer | GruLayer)
+    x, h, c = inputs(layer, 6)
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    w_in, w_hidden, bias = layer.from_input.weight, layer.from_hidden.weight, layer.from_input.bias
+    weights = Weights(w_in.to(dtype), w_hidden.to(dtype), bias.to(dtype))
+    found = layer._by_library(x.to(dtype), weights, h).float()
+    torch.testing.assert_close(found, layer(x, h, c)[0], atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize(("is_fused", "loop_size"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "loop", "torch"])
+def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, loop_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recurrent_layer, "_HAS_FUSED_BF16", is_fused and recurrent_layer._HAS_FUSED_BF16)
+    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
+    layer = make(LstmLayer)
+    x, h, c = inputs(layer, 6)
+    outputs, cell = layer(x, h, c)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, found_cell = layer(x, h, c)
+    assert (found.dtype, found_cell.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(found.float(), outputs, atol=3e-2, rtol=3e-2)
+    torch.testing.assert_close(found_cell, cell, atol=3e-2, rtol=3e-2)
+
+
+def opened(layer: RecurrentLayer) -> RecurrentLayer:
+    """Every gate open whatever comes, and a candidate of 1."""
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(layer.from_input.bias, 50)
+    return layer
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loop_size", [7, 8])
+def test_a_cell_counts_beyond_what_bf16_can(
+    precision: torch.dtype, loop_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """256 + 1 is 256 in bf16, in which the products run."""
+    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
+    layer = opened(LstmLayer(5, 7))
+    x, h, _ = inputs(layer, 400)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        _, cell = layer(x, h, torch.zeros(16, 7))
+    torch.testing.assert_close(cell, torch.full((16, 7), 400.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("with_gradient", [True, False])
+@pytest.mark.parametrize("loop_size", [7, 8])
+def test_padding_leaves_a_cell_exactly_as_it_is(
+    dtype: torch.dtype, with_gradient: bool, loop_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
+    layer = make(LstmLayer)
+    x, h, c = inputs(layer, 6)
+    is_padding = torch.zeros(6, 16, dtype=torch.bool)
+    is_padding[4:] = True
+    run: Callable[..., tuple[Tensor, Tensor]] = layer
+    with torch.set_grad_enabled(with_gradient), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        _, padded = run(x, h, c, is_padding)
+        _, alone = run(x[:4], h, c, is_padding[:4])
+    assert torch.equal(padded, alone)

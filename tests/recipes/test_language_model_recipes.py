@@ -1,0 +1,201 @@
+"""The recipes of language models, on small look-alikes of their corpora: they train, and are what they say."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+
+from seqlab import corpora
+from seqlab.data.config import TextConfig
+from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, RecurrentLm, TransformerLm, TransformerLmConfig
+from seqlab.recipes import RECIPES, wikitext2_lstm
+from seqlab.runs.config import Config, from_dict, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run
+from seqlab.runs.overrides import Override, override
+from seqlab.training import train
+
+FAMILIES: dict[str, type] = {
+    "multi30k_lm_en": TransformerLmConfig,
+    "multi30k_lm_en_lstm": LstmLmConfig,
+    "multi30k_lm_en_gru": GruLmConfig,
+    "multi30k_lm_en_ngram": NgramConfig,
+    "tinyshakespeare": TransformerLmConfig,
+    "tinyshakespeare_lstm": LstmLmConfig,
+    "tinyshakespeare_gru": GruLmConfig,
+    "tinyshakespeare_ngram": NgramConfig,
+    "ptb_lstm": LstmLmConfig,
+    "wikitext2_lstm": LstmLmConfig,
+    "wikitext2_transformer": TransformerLmConfig,
+    "wikitext103_transformer": TransformerLmConfig,
+}
+every_recipe = pytest.mark.parametrize("name", FAMILIES)
+SMALL: dict[type, dict[str, str]] = {
+    TransformerLmConfig: {"model.d_model": "16", "model.d_ff": "32", "model.num_heads": "2", "model.num_layers": "1"},
+    LstmLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
+    GruLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
+    NgramConfig: {"model.order": "3"},
+}
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "in",
+    "dog",
+    "man",
+    "street",
+    "red",
+    "ball",
+    "runs",
+    "sees",
+    "<unk>",
+    ",",
+    ".",
+    "two",
+    "their",
+]
+
+
+def articles(seed: int, count: int) -> list[str]:
+    """Write lines as WikiText has them: headings, paragraphs, and empty lines between them."""
+    draw = random.Random(seed)
+    lines = []
+    while len(lines) < count:
+        lines += ["", f" = {' '.join(draw.choices(WORDS, k=3))} = ", ""]
+        lines += [f" {' '.join(draw.choices(WORDS, k=draw.randint(5, 40)))} " for _ in range(3)]
+    return lines
+
+
+@pytest.fixture
+def look_alikes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder with a few hundred lines in place of each corpus, whose checksums are taken back."""
+    folder = tmp_path / "data"
+    for name in ("multi30k", "ptb", "tinyshakespeare", "wikitext2", "wikitext103"):
+        known = corpora.CORPORA[name]
+        splits = {}
+        for number, (split, described) in enumerate(known.splits.items()):
+            files = {column: corpora.TextFile(file.names) for column, file in described.files.items()}
+            splits[split] = replace(described, files=files)
+            for file in files.values():
+                path = folder / name / file.names[0]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lines = articles(number, 60 if split in ("valid", "test") else 400)
+                path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        monkeypatch.setitem(corpora.CORPORA, name, replace(known, splits=splits))
+    monkeypatch.setenv("SEQLAB_DATA", str(folder))
+    return folder
+
+
+def small(config: Config) -> Config:
+    """Make a run short, its model small, and leave the rest."""
+    overrides = {"training.device": "cpu", "training.threads": "1", **SMALL[type(config.model)]}
+    if not isinstance(config.model, NgramConfig):
+        overrides |= {"training.max_steps": "2", "training.log_every": "1", "training.valid_every": "2"}
+    if config.data.tokenizer.kind == "sentencepiece_bpe":
+        overrides["data.tokenizer.vocab_size"] = "300"
+    settings: list[Override] = list(overrides.items())
+    return override(config, settings)
+
+
+@every_recipe
+def test_a_recipe_trains(name: str, look_alikes: Path, tmp_path: Path) -> None:
+    config = RECIPES[name](tmp_path / "run")
+    assert type(config.model) is FAMILIES[name]
+    assert config == from_dict(to_dict(config))
+    run_dir = train(small(config), tmp_path / "run")
+    figures = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
+    assert figures
+    run = load_run(run_dir, kind="text")
+    text = ["the man sees a dog ."]
+    assert run.tgt_tokenizer.decode(run.tgt_tokenizer.encode(text)) == text
+
+
+@every_recipe
+def test_its_numbers_fit_each_other(name: str, look_alikes: Path, tmp_path: Path) -> None:
+    config = RECIPES[name](tmp_path / "run")
+    data, training, optim = config.data, config.training, config.optim
+    assert isinstance(data, TextConfig)
+    if isinstance(config.model, NgramConfig):
+        return
+    assert optim.schedule.warmup_steps < training.max_steps / 4
+    assert training.valid_every % training.save_every == 0
+    assert training.max_steps >= 10 * training.valid_every
+    assert data.block_length <= data.batch_tokens
+    is_recurrent = isinstance(config.model, LstmLmConfig | GruLmConfig)
+    assert (data.order == "contiguous") == (is_recurrent and data.documents == "continuous")
+
+
+def test_the_settings_of_awd_lstm_are_the_published_ones(look_alikes: Path, tmp_path: Path) -> None:
+    """Also the parameters: of the repository's 33,556,078 and 24,221,600 less the output's bias and a second one."""
+    for name, streams, words, published, dropouts in (
+        ("wikitext2_lstm", 80, 33_278, 33_556_078, (0.1, 0.65, 0.2, 0.4, 0.5)),
+        ("ptb_lstm", 20, 10_000, 24_221_600, (0.1, 0.4, 0.25, 0.4, 0.5)),
+    ):
+        config = RECIPES[name](tmp_path)
+        model, data, optim = config.model, config.data, config.optim
+        assert isinstance(model, LstmLmConfig)
+        assert isinstance(data, TextConfig)
+        names = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
+        assert tuple(getattr(model, each) for each in names) == dropouts
+        assert (data.batch_tokens // data.block_length, data.block_length, data.vary_block_length) == (
+            streams,
+            70,
+            True,
+        )
+        assert (optim.max_grad_norm, optim.average_trigger) == (0.25, 5)
+        assert (config.objective.activation_penalty, config.objective.slowness_penalty) == (2, 1)  # type: ignore[union-attr]
+        with torch.device("meta"):
+            built = RecurrentLm(model, words, eos_id=2)
+        second_bias = 4 * (1150 + 1150 + 400)
+        assert sum(p.numel() for p in built.parameters()) == published - words - second_bias
+
+
+@pytest.mark.parametrize(("name", "words", "millions"), [("wikitext103", 267_735, 156), ("wikitext2", 33_278, 13)])
+def test_the_transformers_are_as_large_as_they_say(
+    name: str, words: int, millions: int, look_alikes: Path, tmp_path: Path
+) -> None:
+    recipe = RECIPES[f"{name}_transformer"]
+    model = recipe(tmp_path).model
+    assert isinstance(model, TransformerLmConfig)
+    with torch.device("meta"):
+        built = TransformerLm(model, words + 4, eos_id=2)
+    assert round(sum(p.numel() for p in built.parameters()) / 1e6) == millions
+    assert recipe.__doc__ is not None
+    assert f"{millions} million parameters" in recipe.__doc__
+    assert "not run by us" in recipe.__doc__
+
+
+def test_wikitext_comes_from_the_hub_where_there_are_no_files(
+    look_alikes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_files = train(small(wikitext2_lstm(tmp_path)), tmp_path / "files")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    load, asked = datasets.load_dataset, []
+
+    def from_hub(name: str, config: str, **options: Any) -> Any:
+        asked.append((name, config, options["split"]))
+        file = {"train": "train.txt", "validation": "valid.txt"}[options["split"]]
+        lines = (look_alikes / "wikitext2" / file).read_text(encoding="utf-8").splitlines()
+        folder = tmp_path / options["split"]
+        folder.mkdir(exist_ok=True)
+        records = [f"{line}\n" if line else "" for line in lines]
+        datasets.Dataset.from_dict({"text": records}).to_parquet(folder / f"{options['split']}.parquet")
+        return load(str(folder), **options)
+
+    monkeypatch.setattr(datasets, "load_dataset", from_hub)
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    config = wikitext2_lstm(tmp_path)
+    assert config.data.input_specs() == [
+        f"hub:Salesforce/wikitext:wikitext-2-v1:{split}#text" for split in ("train", "validation")
+    ]
+    from_names = train(small(config), tmp_path / "names")
+    assert set(asked) == {("Salesforce/wikitext", "wikitext-2-v1", split) for split in ("train", "validation")}
+    losses = [
+        [line["nll"] for line in RunFolder(run).read_metrics() if line["kind"] == "train"]
+        for run in (from_files, from_names)
+    ]
+    assert losses[0] == losses[1]

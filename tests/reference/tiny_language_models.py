@@ -1,0 +1,122 @@
+"""Run folders of small language models with random weights, one of each family, over text that is not all ASCII."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqlab.data.config import TextConfig
+from seqlab.durable import write_json
+from seqlab.models import (
+    GruLmConfig,
+    LstmLmConfig,
+    Model,
+    ModelConfig,
+    NgramConfig,
+    NgramModel,
+    RnnLmConfig,
+    TransformerLmConfig,
+)
+from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.load import named_weights
+from seqlab.runs.spelling import SpellingModel, rare_items
+from seqlab.text import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    Tokenizer,
+    TokenizerConfig,
+    WordsConfig,
+    train_tokenizer,
+)
+
+WORDS = ["der", "die", "Katze", "läuft", "über", "Straße", "schön", "größer", "naïve", "café", "日本", "語"]
+WORDS += ["dog", "sees", "a", "the", ",", ".", "-", "🙂"]
+LINES = [
+    *(" ".join(WORDS[(i * k + k // 3) % len(WORDS)] for k in range(1, 3 + i % 8)) for i in range(1, 90)),
+    "Unikat, einmalig",
+    "a",
+    "xylophone zebra",
+]
+"""What tokenizers, n-grams and spelling are learnt from."""
+
+BLOCK_LENGTH, MAX_LENGTH = 12, 16
+FAMILIES: dict[str, ModelConfig] = {
+    "transformer_lm": TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=2, max_length=MAX_LENGTH),
+    "rnn_lm": RnnLmConfig(hidden_size=16),
+    "lstm_lm": LstmLmConfig(hidden_size=16, embedding_size=12),
+    "gru_lm": GruLmConfig(hidden_size=16, tied_embeddings=False),
+    "ngram_lm": NgramConfig(order=4),
+}
+CARRYING = [name for name in FAMILIES if name != "transformer_lm"]
+"""Those that remember all that they have read."""
+TOKENIZERS: dict[str, TokenizerConfig] = {
+    "characters": CharactersConfig(),
+    "words": WordsConfig(min_count=2),
+    "bpe": BpeConfig(vocab_size=330),
+    "sentencepiece": SentencePieceBpeConfig(vocab_size=330),
+}
+
+
+@dataclass(frozen=True)
+class TinyRuns:
+    """Runs that are made when they are first asked for, once for all who share the folder."""
+
+    folder: Path
+
+    def __call__(
+        self, family: str = "transformer_lm", tokenizer: str = "bpe", documents: str = "lines", seed: int = 1
+    ) -> Path:
+        """Give the folder of a run; those with one tokenizer share its vocabulary."""
+        path = self.folder / f"{family}-{tokenizer}-{documents}-{seed}"
+        if not path.exists():
+            trained = train_tokenizer(TOKENIZERS[tokenizer], LINES)
+            model = random_model(FAMILIES[family], trained, seed)
+            if isinstance(model, NgramModel):
+                lines = LINES[:: 1 + seed % 2]
+                model.fit(trained.encode(lines), "stream" if documents == "continuous" else "lines")
+            spelling = SpellingModel.learn(rare_items(LINES, trained)) if trained.has_unknown else None
+            write_language_model(path, FAMILIES[family], model, trained, spelling, documents=documents)
+        return path
+
+
+def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Model:
+    """Build a model whose random weights are large enough for its predictions to differ."""
+    torch.manual_seed(seed)
+    model = build_model(config, tokenizer, tokenizer).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3 if parameter.ndim > 1 else 1)
+    return model
+
+
+def write_language_model(
+    path: Path,
+    config: ModelConfig,
+    model: Model,
+    tokenizer: Tokenizer,
+    spelling: SpellingModel | None = None,
+    **data: Any,
+) -> Path:
+    """Write a run folder as training does; `data` are fields of `TextConfig`."""
+    path.mkdir(parents=True)
+    settings = {"train": ["text.txt"], "block_length": BLOCK_LENGTH} | data
+    write_config(Config(data=TextConfig(**settings), model=config), path / "config.yaml")
+    tokenizer.save(path / "tokenizer")
+    if spelling is not None:
+        spelling.save(RunFolder(path).spelling)
+    write_checkpoint(path / "checkpoints", 1, {"model": named_weights(model)}, {"best": [[1.0, 1]]})
+    write_json(path / "run.json", {"format_version": FORMAT_VERSION})
+    return path
+
+
+def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, spells: bool, **data: Any) -> Path:
+    """Write the run of a model that finds everything equally likely: all ids but pad and bos."""
+    trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
+    spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
+    return write_language_model(path, config, build_model(config, trained, trained), trained, spelling, **data)

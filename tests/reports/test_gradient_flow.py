@@ -1,0 +1,100 @@
+"""The figure of gradients over lags: what stands where in it, and the files that are written."""
+
+import math
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from seqlab.nn.gradient_flow import gradient_norms, jacobian_norms
+from seqlab.nn.recurrent import Recurrent
+from seqlab.reports.gradient_flow import DPI, draw_gradient_flow, save_gradient_flow
+
+RATES = {"vanishes": 0.5, "explodes": 1.5}
+NORMS = {name: [rate**lag for lag in range(40)] for name, rate in RATES.items()}
+
+
+def test_steady_rates_are_straight_lines_under_their_names() -> None:
+    """Seen on the page: both begin at one point, and their slopes are in proportion to the logarithms of the rates."""
+    axes = Figure().subplots()
+    draw_gradient_flow(axes, NORMS)
+    pages = {str(line.get_label()): axes.transData.transform(line.get_xydata()) for line in axes.lines}
+    assert list(pages) == [text.get_text() for text in axes.get_legend().get_texts()] == list(RATES)
+    for name, rate in RATES.items():
+        steps = np.diff(pages[name], axis=0)
+        np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), rtol=1e-6)
+        np.testing.assert_allclose(pages[name][0], pages["vanishes"][0])
+        up, up_of_other = steps[0][1], np.diff(pages["vanishes"], axis=0)[0][1]
+        assert up / up_of_other == pytest.approx(math.log(rate) / math.log(0.5))
+
+
+def test_what_the_measures_give_is_drawn_at_its_lag() -> None:
+    torch.manual_seed(0)
+    stack, x = Recurrent("gru", 3, 5), torch.randn(2, 12, 3)
+    norms = {"any loss": jacobian_norms(stack, x[0], 10), "this loss": gradient_norms(stack, x, torch.ones(2, 5), 8)}
+    axes = Figure().subplots()
+    draw_gradient_flow(axes, norms)
+    for line, (name, expected) in zip(axes.lines, norms.items(), strict=True):
+        assert line.get_label() == name
+        np.testing.assert_array_equal(line.get_xydata(), list(enumerate(expected)))
+
+
+def test_norms_without_a_logarithm_leave_gaps() -> None:
+    axes = Figure().subplots()
+    draw_gradient_flow(axes, {"lstm": [1.0, 0.0, 0.1, math.inf, math.nan, 10.0]})
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, math.nan, 0.1, math.nan, math.nan, 10.0])
+    lowest, highest = axes.get_ylim()
+    assert 0.01 < lowest < 0.1 < 10 < highest < 100
+
+
+def test_the_files_hold_the_figure(tmp_path: Path) -> None:
+    png, svg = tmp_path / "flow.png", tmp_path / "flow.svg"
+    save_gradient_flow(png, NORMS)
+    save_gradient_flow(str(svg), NORMS)
+    assert imread(png).shape[:2] == (4 * DPI, 6.4 * DPI)
+    root = ElementTree.parse(svg).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    longest = sorted(len(path.get("d", "").split("L")) for path in root.iter("{http://www.w3.org/2000/svg}path"))[-2:]
+    assert longest == [40, 40]  # a point for each lag
+
+
+@pytest.mark.parametrize(
+    ("norms", "message"),
+    [
+        ({}, "`norms` must hold the norms of at least one layer, but is empty."),
+        ({"gru": [1.0], "rnn": []}, "`norms` must have a norm for each lag from 0 on, but has none for `rnn`."),
+        ({"rnn": [1.0, -0.5]}, "`norms` must not be negative, but `rnn` has -0.5."),
+    ],
+)
+def test_what_cannot_be_drawn(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
+    axes = Figure().subplots()
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        draw_gradient_flow(axes, norms)
+    assert not axes.lines
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        save_gradient_flow(tmp_path / "flow.png", norms)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_ending_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`path` must end in .png or .svg, but is flow.jpeg instead"):
+        save_gradient_flow("flow.jpeg", NORMS)
+
+
+def test_matplotlib_is_loaded_late_and_missed_by_the_name_of_its_extra(tmp_path: Path) -> None:
+    code = (
+        "import sys; from seqlab.reports.gradient_flow import save_gradient_flow\n"
+        "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
+        "sys.modules['matplotlib'] = None  # what an import finds where it is not installed\n"
+        "try: save_gradient_flow('flow.png', {'rnn': [1.0]})\n"
+        "except ValueError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert run.stdout == "matplotlib is missing, which needs an extra: pip install 'seqlab[reports]'.\n"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,230 @@
+"""Updates over text: how a step is cut changes nothing, and a carried state goes where its rows go."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reference.ranks import in_ranks
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.data.config import TextConfig
+from seqlab.data.encoded_text import EncodedText, TextSpan
+from seqlab.data.rows import Rows
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.text_sampler import TextSampler
+from seqlab.models import TransformerLm, TransformerLmConfig
+from seqlab.models.interfaces import DecoderOutput
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
+from seqlab.optim.config import SgdConfig
+from seqlab.optim.optimizers import build_optimizer
+from seqlab.training.accumulator import Accumulator, Carry
+from seqlab.training.machine import Machine
+from seqlab.training.step import Update, update
+from seqlab.world import joined
+
+VOCAB, SIZE, STEPS = 31, 12, 20
+MACHINE = Machine(torch.device("cpu"), torch.float32)
+Split = Callable[[TextBatch], Sequence[TextBatch]]
+Arrays = dict[str, np.ndarray]
+
+
+class Tokenizer:
+    pad_id, bos_id, eos_id = 0, 1, 2
+
+
+def text_of(total: int) -> EncodedText:
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(1, 12, total)
+    lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), total)) + 1]
+    values = rng.integers(3, VOCAB, int(lengths.sum())).astype(np.uint16)
+    return EncodedText(Rows.from_flat(values, lengths), np.arange(len(lengths)), [TextSpan("text", 0, len(lengths))])
+
+
+def steps_of(after: Position | None = None, rank: int = 0, world_size: int = 1, **settings: Any) -> list[TrainingStep]:
+    """Give 20 steps of 5 rows of 8 ids, one row in each micro-step unless asked otherwise."""
+    data = {"train": ["text"], "block_length": 8, "batch_tokens": 40, "micro_batch_tokens": 8, **settings}
+    sampler = TextSampler(text_of(400), TextConfig(**data), 1, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
+    return list(islice(sampler.steps(after), STEPS))
+
+
+STREAMS: dict[str, Any] = {"documents": "continuous", "order": "contiguous"}
+
+
+class Remembering(nn.Module):
+    """A recurrent model as small as can be, which begins where the carry says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(VOCAB, SIZE)
+        self.recurrent = nn.Linear(SIZE, SIZE)
+        self.projection = VocabularyProjection(self.embedding.weight)
+
+    def forward(self, batch: TextBatch, carry: Carry | None = None) -> DecoderOutput:
+        state = torch.zeros(len(batch), SIZE) if carry is None else carry["state"]
+        hidden = []
+        for x in self.embedding(batch.tgt_in).unbind(1):
+            state = torch.tanh(x + self.recurrent(state))
+            hidden.append(state)
+        read = torch.full((len(batch),), float(batch.tgt_in.size(1)))
+        read = read if carry is None else read + carry["read"]
+        return DecoderOutput(torch.stack(hidden, 1), self.projection, {"state": state.detach(), "read": read})
+
+
+def transformer() -> TransformerLm:
+    torch.manual_seed(0)
+    config = TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1, dropout=0.0, max_length=8)
+    return TransformerLm(config, VOCAB, Tokenizer.eos_id)
+
+
+def accumulator_of(model: nn.Module, machine: Machine = MACHINE) -> Accumulator:
+    return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig()), machine, 1)
+
+
+def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:
+    """Take some rows, as wide as the whole batch: more padding than they need."""
+    index = torch.tensor(rows)
+    tgt_out = batch.tgt_out[index]
+    return replace(
+        batch,
+        tgt_in=batch.tgt_in[index],
+        tgt_out=tgt_out,
+        indices=batch.indices[index],
+        num_tgt_tokens=int((tgt_out != IGNORE).sum()),
+        positions=None if batch.positions is None else batch.positions[index],
+    )
+
+
+def widened(batch: TextBatch) -> TextBatch:
+    """Add columns of padding."""
+    tgt_in, tgt_out = nn.functional.pad(batch.tgt_in, (0, 3)), nn.functional.pad(batch.tgt_out, (0, 3), value=IGNORE)
+    positions = None if batch.positions is None else nn.functional.pad(batch.positions, (0, 3))
+    return replace(batch, tgt_in=tgt_in, tgt_out=tgt_out, positions=positions)
+
+
+SPLITS: dict[str, Split] = {
+    "one row each": lambda batch: [rows_of(batch, [row]) for row in range(len(batch))],
+    "two parts": lambda batch: [rows_of(batch, range(2)), rows_of(batch, range(2, len(batch)))],
+    "backwards": lambda batch: [rows_of(batch, [row]) for row in reversed(range(len(batch)))],
+    "wider": lambda batch: [widened(batch)],
+}
+
+
+def run(model: nn.Module, micro_steps: Sequence[Sequence[TextBatch]]) -> tuple[list[Update], Tensor]:
+    """Train over steps; return the updates, and all weights in one row."""
+    accumulator = accumulator_of(model)
+    optimizer = build_optimizer(SgdConfig(lr=0.05), accumulator.parameters)
+    done = [update(accumulator, optimizer, each, StepContext(n), 0.05, 0.5) for n, each in enumerate(micro_steps)]
+    return done, nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def assert_alike(found: tuple[list[Update], Tensor], expected: tuple[list[Update], Tensor]) -> None:
+    for one, other in zip(found[0], expected[0], strict=True):
+        assert one.count == other.count
+        assert (one.total, one.grad_norm) == pytest.approx((other.total, other.grad_norm), rel=1e-5)
+        assert one.logs == pytest.approx(other.logs, rel=1e-5)
+    torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(
+    "settings", [{"documents": "continuous"}, {"packing": True, "batch_tokens": 64}], ids=["blocks", "packed"]
+)
+def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, settings: dict[str, Any]) -> None:
+    steps = [step.micro_steps[0] for step in steps_of(micro_batch_tokens=10**6, **settings)]
+    assert min(len(batch) for batch in steps) >= 4  # type: ignore[arg-type]
+    expected = run(transformer(), [[batch] for batch in steps])  # type: ignore[list-item]
+    assert_alike(run(transformer(), [SPLITS[split](batch) for batch in steps]), expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [8, 16, 24])
+def test_micro_steps_of_streams_change_nothing(micro_batch_tokens: int) -> None:
+    """Each row goes on with its own state wherever it is computed: over two epochs, each of which begins afresh."""
+    whole, parts = (steps_of(micro_batch_tokens=size, **STREAMS) for size in (10**6, micro_batch_tokens))
+    assert {step.position.epoch for step in whole} == {0, 1}
+    assert {len(step.micro_steps) for step in whole} == {1}
+    assert {len(step.micro_steps) for step in parts} == {-(-5 * 8 // micro_batch_tokens)}
+    expected = run(Remembering(), [step.micro_steps for step in whole])  # type: ignore[misc]
+    assert_alike(run(Remembering(), [step.micro_steps for step in parts]), expected)  # type: ignore[misc]
+
+
+def carried(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Carry]:
+    """Give what each step leaves behind, with weights that stay as they are."""
+    found = []
+    for step in steps:
+        accumulator.backward(step.micro_steps, StepContext(0))
+        found.append(accumulator.whole_carry())
+    return found
+
+
+@torch.no_grad()
+def states_of_streams(steps: Sequence[TrainingStep]) -> list[Tensor]:
+    """Read each epoch's streams from their beginning to the end of each step at once."""
+    model, ids, states = Remembering(), torch.zeros(5, 0, dtype=torch.int64), []
+    for step in steps:
+        new = torch.cat([batch.tgt_in for batch in step.micro_steps])  # type: ignore[attr-defined]
+        ids = torch.cat([ids, new], dim=1) if step.position.step else new
+        batch = TextBatch(ids, torch.full_like(ids, IGNORE), torch.arange(5), 0)
+        states.append(model(batch).hidden[:, -1])
+    return states
+
+
+def test_the_state_is_that_of_reading_the_stream_at_once() -> None:
+    steps = steps_of(**STREAMS)
+    found = carried(steps, accumulator_of(Remembering()))
+    for carry, state in zip(found, states_of_streams(steps), strict=True):
+        torch.testing.assert_close(carry["state"], state, rtol=0, atol=1e-6)
+    assert found[0]["read"].tolist() == [8.0] * 5
+    assert found[1]["read"].tolist() == [16.0] * 5
+
+
+@pytest.mark.parametrize("stop", [1, 4, 11])
+def test_a_restored_state_goes_on_bit_for_bit(stop: int) -> None:
+    steps = steps_of(**STREAMS)
+    expected = carried(steps, accumulator_of(Remembering()))
+    accumulator = accumulator_of(Remembering())
+    accumulator.restore_carry(expected[stop - 1])
+    found = carried(steps_of(steps[stop - 1].position, **STREAMS)[: STEPS - stop], accumulator)
+    for one, other in zip(found, expected[stop:], strict=True):
+        assert one.keys() == other.keys() == {"state", "read"}
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[Arrays]:
+    """Go on with a carry as one of several ranks; in numpy, as torch sends tensors by a file that ends with a rank."""
+    with joined() as world:
+        accumulator = accumulator_of(Remembering(), replace(MACHINE, world=world))
+        accumulator.restore_carry({name: torch.from_numpy(value) for name, value in before.items()})
+        steps = steps_of(after, world.rank, world.world_size, **STREAMS)[:count]
+        return [{name: value.numpy() for name, value in carry.items()} for carry in carried(steps, accumulator)]
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 1), (1, 6)])
+def test_any_number_of_ranks_goes_on(first: int, then: int) -> None:
+    """Of 5 streams, with a row at a time: some ranks have one less than others, or none."""
+    steps = steps_of(**STREAMS)
+    expected = carried(steps, accumulator_of(Remembering()))
+    found: list[Arrays] = []
+    for world_size, stop in ((first, 6), (then, 14)):  # the last ones in the second epoch
+        arguments = (steps[len(found) - 1].position if found else None, stop - len(found), found[-1] if found else {})
+        ranks = [states_in_rank(*arguments)] if world_size == 1 else in_ranks(world_size, states_in_rank, *arguments)
+        for other in ranks[1:]:  # every rank has it whole
+            for one, another in zip(other, ranks[0], strict=True):
+                np.testing.assert_array_equal(one["state"], another["state"])
+        found += ranks[0]
+    for carry, wanted in zip(found, expected, strict=False):
+        np.testing.assert_allclose(carry["state"], wanted["state"].numpy(), rtol=0, atol=1e-6)
+        assert carry["read"].tolist() == wanted["read"].tolist()
+
+
+def test_what_carries_nothing_saves_nothing() -> None:
+    accumulator = accumulator_of(transformer())
+    assert carried(steps_of(documents="continuous")[:2], accumulator) == [{}, {}]
+    accumulator.restore_carry({})
+    assert accumulator.carry is None

@@ -1,0 +1,66 @@
+"""Streams cut into blocks of varied length: the learning rate follows the length, and resuming is exact."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_runs import assert_equal_runs, tiny_text_config, write_text
+
+import seqlab.training.loop
+from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.models import LstmLmConfig
+from seqlab.optim.config import ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim.schedules import learning_rate
+from seqlab.runs.config import Config
+from seqlab.training import train
+
+from .conftest import train_until
+
+OPTIM = OptimConfig(
+    optimizer=SgdConfig(lr=0.5, momentum=0.0), schedule=ConstantScheduleConfig(warmup_steps=3), average_trigger=1
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    texts = write_text(tmp_path, [cardinal(number).en for number in range(1, 130)])
+    data = {"documents": "continuous", "order": "contiguous", "vary_block_length": True, "block_length": 14}
+    model = LstmLmConfig(hidden_size=16, num_layers=2, weight_dropout=0.2, embedding_dropout=0.1)
+    return tiny_text_config(texts, data=data, model=model, optim=OPTIM, max_steps=40)
+
+
+def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[int, float]] = []
+    update = seqlab.training.loop.update
+
+    def noted(
+        accumulator: Any, optimizer: torch.optim.Optimizer, micro_steps: Any, context: Any, lr: float, *rest: Any
+    ) -> Any:
+        found.append((micro_steps[0].tgt_in.size(1), lr))
+        return update(accumulator, optimizer, micro_steps, context, lr, *rest)
+
+    monkeypatch.setattr(seqlab.training.loop, "update", noted)
+    train(config, tmp_path / "run")
+    assert len({length for length, _ in found}) > 5
+    scheduled = [learning_rate(OPTIM.schedule, 0.5, step, 40) for step in range(40)]
+    assert [lr for _, lr in found] == pytest.approx(
+        [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
+    )
+    found.clear()
+    train(replace(config, data=replace(config.data, vary_block_length=False)), tmp_path / "even")
+    assert [lr for _, lr in found] == scheduled
+
+
+@pytest.mark.parametrize("prefetch_steps", [0, 3])
+def test_stopped_and_continued(config: Config, tmp_path: Path, prefetch_steps: int) -> None:
+    """Also across the border of an epoch, and with the average of weights that a stall has begun."""
+    config = replace(config, data=replace(config.data, prefetch_steps=prefetch_steps))
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step in (3, 17, 38):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
