@@ -105,4 +105,9 @@ def _prompts(arguments: argparse.Namespace) -> list[str]:
         if not prompts:
             raise ValueError(f"{arguments.prompts} is empty: it holds no prompt.")
         return prompts
-    return arguments.prompt or [""]
+    prompts = arguments.prompt or [""]
+    try:
+        "".join(prompts).encode("utf-8")
+    except UnicodeEncodeError:  # how Python keeps other bytes of the command line
+        raise UsageError("`--prompt` holds bytes that are not UTF-8") from None
+    return prompts

@@ -49,7 +49,9 @@ class TrainParser(Parser):
         return _is_list(name.removeprefix("--")) or super().takes_list(name)
 
 
-RECIPE_HELP = "what to train; left out where --data.train_src and --data.train_tgt name a corpus"
+RECIPE_HELP = (
+    "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs, or --data.train a text"
+)
 NEXT = {"parallel": "seqlab translate {} < FILE", "text": "seqlab perplexity {} FILE"}
 """What a run of each kind of data is used by."""
 SHORT_KEYS = {
@@ -66,7 +68,9 @@ def make_parser() -> Parser:
     """Name the recipe and what is about the run rather than in its config."""
     parser = TrainParser("seqlab train", __doc__, add_help=False)
     parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help=RECIPE_HELP)
-    parser.add_argument("--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE or runs/SRC-TGT)")
+    parser.add_argument(
+        "--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE, runs/SRC-TGT or runs/TEXT)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a run already")
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
@@ -83,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
-    names_corpus = {"data.train_src", "data.train_tgt"} <= dict(overrides).keys()
+    names_corpus = set(_training_keys(overrides)) <= dict(overrides).keys()
     if arguments.help and arguments.recipe is None and not names_corpus:
         make_parser().print_help()
         return 0
@@ -123,11 +127,11 @@ def make_config(
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
-        from seqlab.recipes import from_corpus
+        from seqlab.recipes import from_corpus, from_text
 
         if RunFolder(run_dir).exists() and not overwrite:
             return _chosen_before(run_dir, overrides)
-        return from_corpus(overrides)
+        return (from_text if _is_text(overrides) else from_corpus)(overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
 
@@ -162,8 +166,19 @@ def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":
     return override(config, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
+def _is_text(overrides: Sequence["Override"]) -> bool:
+    """Tell whether what is trained without a recipe is a text rather than pairs."""
+    given = dict(overrides)
+    return "data.train" in given or given.get("data.kind") in ("text", ["text"])
+
+
+def _training_keys(overrides: Sequence["Override"]) -> tuple[str, ...]:
+    """Return the fields that have to name what is trained on without a recipe."""
+    return ("data.train",) if _is_text(overrides) else ("data.train_src", "data.train_tgt")
+
+
 def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
-    """Return runs/RECIPE, the same with the name of a config file, or runs/SRC-TGT by the endings of the corpus."""
+    """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
     from seqlab.runs.folder import default_run_dir
@@ -171,7 +186,7 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
 
     given = dict(overrides)
     try:
-        src, tgt = ([*parse("data.train", given[f"data.train_{side}"], list[str]), ""][0] for side in ("src", "tgt"))
+        names = [[*parse("data.train", given[key], list[str]), ""][0] for key in _training_keys(overrides)]
     except KeyError as missing:
         for key, values in overrides:
             if len(values) > 1 and not isinstance(values, str) and not _is_list(key):
@@ -180,10 +195,10 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
                     f"`seqlab train {values[-1]} --{key} {values[0]}`"
                 ) from None
         raise UsageError(
-            f"name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt: {missing} is missing "
-            "(see `seqlab train --help`)"
+            "name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt, or a text by "
+            f"--data.train: {missing} is missing (see `seqlab train --help`)"
         ) from None
-    return default_run_dir(src, tgt)
+    return default_run_dir(*names)
 
 
 def _is_config_file(recipe: str) -> bool:

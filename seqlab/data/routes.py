@@ -43,10 +43,10 @@ class Route:
         kept = {fate: with_text[fate] for fate in self.kept}
         for block in corpus.blocks():
             stop = start + len(block)
-            if stop > len(self) or start < offset < stop:
+            if start < offset < stop:
                 break
-            if start >= offset:
-                fates, line = self.fates[start:stop], corpus.src.line_number(start)
+            fates, line = self.fates[start:stop], corpus.src.line_number(start)
+            if start >= offset and len(fates) == len(block):
                 yield Task(block, fates, str(corpus.src), str(corpus.tgt), line, ratio, kept)
             start = stop
         if start != len(self):

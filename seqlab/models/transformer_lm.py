@@ -110,7 +110,8 @@ class TransformerLm(nn.Module):
     def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
-        std = config.d_model**-0.5
+        # Where the output shares it, a larger one would begin by predicting that each id comes again.
+        std = 1 / config.d_model if config.tied_embeddings else config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         out_weight = weight
         if not config.tied_embeddings:

@@ -52,15 +52,15 @@ def jacobian_norms(recurrent: Recurrent, x: Tensor, max_lag: int) -> list[float]
     """
     size = recurrent.sizes[-1]
     each_unit = torch.eye(size, dtype=x.dtype, device=x.device)
-    copies = x.expand(size, *x.shape)  # a row for each unit of h
-    carried = _carried_back(recurrent, copies, each_unit, max_lag, lambda grad: grad)
+    carried = _carried_back(recurrent, x[None], each_unit, max_lag, lambda grad: grad)
     return [torch.linalg.matrix_norm(jacobian, ord=2).item() for jacobian in carried]
 
 
 def _carried_back(
     recurrent: Recurrent, x: Tensor, grad_hidden: Tensor, max_lag: int, clipped: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
-    """Give the gradient (B, S) with respect to the state at T, T - 1, ..., T - max_lag."""
+    """Give the gradients (N, S) with respect to the state at T, T - 1, ..., T - max_lag: one for each of `grad_hidden`
+    (N, H), all of which belong to one sequence where x (B, T, I) has but one."""
     steps = x.size(1)
     if not 0 <= max_lag < steps:
         raise ValueError(f"`max_lag` must be in [0, {steps - 1}] for {steps} positions, but is {max_lag} instead.")
@@ -69,16 +69,17 @@ def _carried_back(
         for position in x.unbind(1):
             states.append(recurrent.step(position, states[-1])[1])
     last_layer = len(states[-1].hidden) - 1
-    of_state = [torch.zeros_like(part) for part in states[-1].tensors().values()]
+    of_state = list(recurrent.initial_state(len(grad_hidden)).tensors().values())
     of_state[last_layer] = grad_hidden.to(of_state[last_layer].dtype)
+    rows = torch.arange(len(grad_hidden), device=x.device) % x.size(0)
     for t in range(steps, steps - max_lag - 1, -1):
         grad = clipped(torch.cat(of_state, dim=1))
         yield grad
-        of_state = _through_step(recurrent, x[:, t - 1], states[t - 1], grad)
+        of_state = _through_step(recurrent, x[rows, t - 1], states[t - 1].select(rows), grad)
 
 
 def _through_step(recurrent: Recurrent, x: Tensor, before: RecurrentState, grad: Tensor) -> list[Tensor]:
-    """Turn the gradient (B, S) of the state after a position x (B, I) into those of the parts of the state before."""
+    """Turn the gradient (N, S) of the state after a position x (N, I) into those of the parts of the state before."""
     before = RecurrentState.from_tensors(
         {name: part.detach().requires_grad_() for name, part in before.tensors().items()}
     )

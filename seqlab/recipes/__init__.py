@@ -1,6 +1,7 @@
 """Complete runs as functions that give a config.
 
-A recipe takes the run folder, where it may write generated data; `from_corpus` chooses for a corpus of the user's own.
+A recipe takes the run folder, where it may write generated data; `from_corpus` chooses for a corpus of pairs of the
+user's own, and `from_text` for a text.
 """
 
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
 from seqlab.recipes.from_corpus import from_corpus
+from seqlab.recipes.from_text import from_text
 from seqlab.recipes.multi30k import multi30k_en_de, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
 from seqlab.recipes.number_words import number_words
@@ -41,4 +43,4 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
     )
 }
 
-__all__ = ["RECIPES", "from_corpus", *RECIPES]
+__all__ = ["RECIPES", "from_corpus", "from_text", *RECIPES]

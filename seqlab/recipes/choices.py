@@ -41,7 +41,7 @@ class Choices:
     def set_kind(self, key: str, value: str, reason: str) -> str:
         """Choose the tag of a section, which then has that kind's defaults, and return it.
 
-        Where any field of the section is given, it is of the kind that it is.
+        Where any field of the section is given, the kind is settled too. Raises ConfigError as `config`.
         """
         name = key.rpartition(".")[0]
         section = self._section(key)
@@ -49,7 +49,9 @@ class Choices:
             kind: str = self.get(key)
             return kind
         section.clear()
-        return self.set(key, value, reason)
+        self.set(key, value, reason)
+        self._values = to_dict(self.config())
+        return value
 
     def get(self, key: str) -> Any:
         """Return a field as it stands."""
@@ -70,21 +72,25 @@ class Choices:
         return section
 
 
-def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Iterable[str]) -> None:
+def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
     """Put what the run that is started from has under some keys, fields or sections, into nested values.
 
-    Does nothing where `overrides` names no such run; raises ValueError where the one that it names is none.
+    Returns the keys that are settled by it: none where `overrides` names no such run, and not `model` where only those
+    of its weights are taken that match. Raises ValueError where what it names is no run.
     """
-    origin = dict(overrides).get("init_from")
-    if origin is None:
-        return
-    folder = RunFolder(Path(origin if isinstance(origin, str) else origin[0]))
+    given = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
+    if "init_from" not in given:
+        return []
+    folder = RunFolder(Path(given["init_from"]))
     folder.read_description()
     values: dict[str, Any] = to_dict(read_config(folder))
-    for key in keys:
+    settled = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
+    for key in settled:
         section, _, name = key.rpartition(".")
         target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
-        target[name] = source[name]
+        if name in source:  # a text has no sides that could share a vocabulary
+            target[name] = source[name]
+    return settled
 
 
 def choose_intervals(choices: Choices, steps: int) -> None:

@@ -88,10 +88,14 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an impossible value, found before the text is read.
         FileNotFoundError, ValueError: the corpora cannot be read.
     """
-    given = [key for key, _ in overrides]
-    if "init_from" in given:
-        given += SETTLED_BY_ORIGIN
-    choices = Choices(override(_base(overrides), overrides), given)
+    # Where fields bound each other, the open ones start so that no given one is refused for another's default.
+    base: dict[str, Any] = {
+        "data": {"kind": "parallel"},
+        "optim": {"schedule": {"family": "linear"}},
+        "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
+    }
+    settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
+    choices = Choices(override(base, overrides), [*(key for key, _ in overrides), *settled])
     data = choices.config().data
     assert isinstance(data, ParallelConfig)
     found = profile(data)
@@ -105,18 +109,6 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     _choose_model(choices, tokens)
     _choose_steps(choices, found, tokens)
     return choices.config()
-
-
-def _base(overrides: Sequence[Override]) -> dict[str, Any]:
-    """Return what holds before any choice: the schedule's family, and the model and text of a run to start from."""
-    # Where fields bound each other, the open ones start so that no given one is refused for another's default.
-    base: dict[str, Any] = {
-        "data": {"kind": "parallel"},
-        "optim": {"schedule": {"family": "linear"}},
-        "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
-    }
-    take_over(base, overrides, SETTLED_BY_ORIGIN)
-    return base
 
 
 def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:

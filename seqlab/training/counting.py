@@ -6,6 +6,7 @@ import time
 from seqlab.data.config import TextConfig
 from seqlab.models import NgramModel
 from seqlab.training.state import TrainingRun
+from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def count(run: TrainingRun, model: NgramModel) -> None:
     for length, level in enumerate(model.trie, start=1):
         logger.info("%d-grams: %s", length, f"{len(level.keys):,}")
     run.progress.step = 1
-    found = run.task.validate(run, run.weights())
+    found = validate(run, run.weights())
     run.progress.minutes = run.machine.world.highest((time.monotonic() - started) / 60)
     run.progress.add_validation(-found.nll, found.nll, keep=1)
     figures = {"nll_per_tgt_token": found.nll}

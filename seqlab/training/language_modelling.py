@@ -81,4 +81,4 @@ def _describe(data: PreparedText) -> dict[str, Any]:
     return {}
 
 
-LANGUAGE_MODELLING = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, _describe)
+LANGUAGE_MODELLING = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, "rows", _describe)

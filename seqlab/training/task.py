@@ -32,5 +32,7 @@ class Task:
     """(training run, weights) -> what the validation set says of them"""
     locate: Callable[[Any, int], str]
     """(data, index of a batch's row) -> the file and the line it came from"""
+    unit: str
+    """what the rows of a batch are, in messages"""
     describe: Callable[[Any], dict[str, Any]]
     """(data) -> what run.json notes besides"""

@@ -95,4 +95,4 @@ def _describe(data: PreparedData) -> dict[str, Any]:
     return {"longest_src_tokens": int(data.train.src.lengths.max())}
 
 
-TRANSLATION = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, _describe)
+TRANSLATION = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, "pairs", _describe)

@@ -31,6 +31,11 @@ class Validation:
         return -self.nll if metric == "nll" else self.scores[metric]
 
 
+def validate(run: "TrainingRun", weights: dict[str, Tensor]) -> Validation:
+    """Validate some weights as the run's task does; training's model and generators are left alone."""
+    return run.task.validate(run, weights)
+
+
 def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):

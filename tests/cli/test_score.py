@@ -72,3 +72,23 @@ def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> No
         assert result.status == 2
         assert message in result.err
         assert result.err.count("\n") == 1
+
+
+def test_a_translator_needs_sources(seqlab, run_dir: Path, files: list[str]) -> None:
+    result = seqlab("score", run_dir, *files[2:])
+    assert (result.status, result.out) == (2, b"")
+    assert result.err == f"seqlab: error: {run_dir} translates: name the sources of its targets with `--src`\n"
+
+
+def test_which_of_several_targets_is_likelier(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes("".join(f"{line}\n" for line in TGT[::-1]).encode())
+    (tmp_path / "third").write_bytes("".join(f"{line}\n" for line in SRC).encode())
+    candidates = (files[3], tmp_path / "other", tmp_path / "third")
+    scores = [
+        [float(line) for line in seqlab("score", run_dir, *files[:2], "--tgt", tgt).out.decode().splitlines()]
+        for tgt in candidates
+    ]
+    result = seqlab("score", run_dir, *files[:2], "--tgt", *candidates, "--likeliest")
+    expected = [max(range(3), key=lambda i: each[i]) + 1 for each in zip(*scores, strict=True)]
+    assert [int(line) for line in result.out.decode().splitlines()] == expected
+    assert len(set(expected)) > 1

@@ -97,6 +97,26 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
 
 
 @pytest.mark.parametrize(
+    "corpus",
+    [("--data.train", "a.txt"), ("--data.kind", "text", "--data.train", "a.txt"), ("--data.train", "a.txt", "b.txt")],
+)
+def test_a_text_decides_too(
+    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, corpus: tuple[str, ...]
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text("one two three\n" * 40 + "two three\n" * 2)
+    assert seqlab("train", *corpus, "--model.d_model", "64", "--seed", "9").status == 0
+    [call] = calls
+    assert call["run_dir"] == Path("runs/a")
+    config = call["config"]
+    assert (config.data.kind, config.data.train, config.seed) == ("text", [*corpus[corpus.index("a.txt") :]], 9)
+    assert (config.model.family, config.model.d_model, config.data.tokenizer.kind) == ("transformer_lm", 64, "words")
+    result = seqlab("train", *corpus, "--help")
+    assert result.status == 0
+    assert b'--data.train list of str = ["a.txt"' in result.out
+
+
+@pytest.mark.parametrize(
     ("src", "tgt", "name"),
     [
         ("a.en", "a.de", "en-de"),
@@ -117,6 +137,9 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
     [
         ("", "name a recipe, a config file, or a corpus"),
         ("--data.train_src a.en", "'data.train_tgt' is missing"),
+        ("--data.kind text", "or a text by --data.train: 'data.train' is missing"),
+        ("--data.train none.txt", "none.txt: there is no such file."),
+        ("--data.train a.txt --data.train_src b.txt", "There is no `data.train_src`"),
         ("numberwords", "there is no recipe `numberwords`; the nearest is `number_words`"),
         ("none.yaml", "none.yaml: there is no such file."),
         ("number_words extra", "unexpected argument `extra`"),
@@ -137,7 +160,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("number_words --seed 1 --seed=2", "`--seed` is given twice (see"),
         ("number_words --model.d_model 64 128", "`model.d_model` takes one value, but is given 2: 64 128."),
         ("number_words --model.d_model", "`model.d_model` takes one value, but is given none."),
-        ("number_words --optim.optimizer.momentum 1", "`sgd` has it"),
+        ("number_words --optim.optimizer.momentum 1", "`muon` and `sgd` have it"),
         ("multi30k_en_de", "SEQLAB_DATA is not set"),
     ],
 )
@@ -171,7 +194,7 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     config = make_config("number_words", [], Path("runs/number_words"))
     assert f"  --training.max_steps int = {config.training.max_steps}\n" in text
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
-    assert '  --optim.optimizer.family sgd | adam | adamw | radam = "sgd"\n' in text
+    assert '  --optim.optimizer.family sgd | adam | adamw | radam | muon = "sgd"\n' in text
     assert "optim.optimizer with adam:\n" in text
 
 

@@ -1,10 +1,12 @@
 """Perplexity from its definition: the inverse geometric mean of the tokens' probabilities."""
 
+import json
 import math
 
 import pytest
 
 from seqlab.evaluation import nll_per_tgt_token, perplexity_per_tgt_token
+from seqlab.evaluation.likelihood import TextLikelihood
 
 
 def test_perplexity_is_the_inverse_geometric_mean_of_the_probabilities():
@@ -22,3 +24,61 @@ def test_extremes():
     assert perplexity_per_tgt_token(1e6, 1) == math.inf
     with pytest.raises(ValueError, match="`num_tgt_tokens` must be at least 1, but is 0 instead"):
         perplexity_per_tgt_token(0.0, 0)
+
+
+def figures(**changes: float | None) -> TextLikelihood:
+    counts = {"nll": 30.0, "tokens": 12, "words": 5, "bytes": 24, "unknown": 0, "dropped_bytes": 0}
+    return TextLikelihood(**(counts | changes))  # type: ignore[arg-type]
+
+
+def test_figures_of_a_text_follow_from_its_sums() -> None:
+    found = figures()
+    assert found.nats_per_token == pytest.approx(30 / 12)
+    assert found.perplexity == pytest.approx(math.exp(30 / 12))
+    assert found.perplexity_per_word == pytest.approx(math.exp(30 / 5))
+    assert 2 ** -(found.bits_per_byte * 24) == pytest.approx(math.exp(-30))  # the probability of the whole text
+    assert found.as_dict() == {
+        "nats_per_token": found.nats_per_token,
+        "perplexity": found.perplexity,
+        "perplexity_per_word": found.perplexity_per_word,
+        "bits_per_byte": found.bits_per_byte,
+        "tokens": 12,
+        "words": 5,
+        "bytes": 24,
+        "unknown": 0,
+        "dropped_bytes": 0,
+    }
+
+
+def test_a_finer_segmentation_changes_no_figure_per_word_or_byte() -> None:
+    coarse, fine = figures(tokens=6), figures(tokens=24)
+    assert coarse.perplexity != fine.perplexity
+    assert (coarse.perplexity_per_word, coarse.bits_per_byte) == (fine.perplexity_per_word, fine.bits_per_byte)
+
+
+def test_no_figure_is_given_where_none_is_honest() -> None:
+    found = figures(nll=None, unknown=2)
+    names = ("nats_per_token", "perplexity", "perplexity_per_word", "bits_per_byte")
+    assert [found.as_dict()[name] for name in names] == [None] * 4
+    assert all("n/a" in line for line in found.lines())
+
+
+def test_what_no_float_holds_is_infinite_and_null_in_json() -> None:
+    found = figures(nll=5000.0)
+    assert found.perplexity_per_word == math.inf
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["perplexity_per_word"] is None
+    assert "inf" in found.lines()[2]
+
+
+def test_lines_for_people_name_the_count_behind_each_figure() -> None:
+    rendered = figures(tokens=12_345).lines()
+    counts = ("12,345 tokens", "per token", "5 words", "24 bytes of the original")
+    for line, count in zip(rendered, counts, strict=True):
+        assert count in line
+    assert rendered[3].split()[:4] == ["bits", "per", "byte", f"{30 / math.log(2) / 24:.4f}"]
+
+
+@pytest.mark.parametrize("name", ["tokens", "words", "bytes"])
+def test_an_empty_text_has_no_likelihood(name: str) -> None:
+    with pytest.raises(ValueError, match="it is empty"):
+        figures(**{name: 0})

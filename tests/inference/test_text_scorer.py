@@ -1,4 +1,4 @@
-"""Windows over texts against the definition, and the sums that come of them with a model that tells what it was given."""
+"""Windows over texts against their definition, with a model that tells what each id was read from."""
 
 import math
 from typing import Any

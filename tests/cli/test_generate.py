@@ -1,0 +1,177 @@
+"""seqlab generate: texts in files, on a terminal and in JSON, and what is refused."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from reference.tiny_language_models import FAMILIES, TinyRuns
+
+from seqlab.cli.main import main
+from seqlab.inference import load_language_model
+from seqlab.search.config import SearchConfig
+from seqlab.search.sampling_config import SamplingConfig
+
+PROMPTS = ["der", "", "die Katze", "日本"]
+FAST = ("--max_length", "12", "--precision", "fp32")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> Path:
+    (tmp_path / "prompts.txt").write_text("".join(f"{prompt}\n" for prompt in PROMPTS), encoding="utf-8")
+    return tmp_path / "prompts.txt"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path, family: str) -> None:
+    run_dir = runs(family)
+    found = load_language_model(run_dir).generate(PROMPTS, num_samples=2, search=SamplingConfig(max_length=12, seed=7))
+    result = seqlab("generate", run_dir, "--prompts", prompts_file, "--num_samples", "2", "--seed", "7", *FAST)
+    texts = [prompt + each.text for prompt, continuations in zip(PROMPTS, found, strict=True) for each in continuations]
+    assert (result.status, result.out.decode()) == (0, "".join(f"{text}\n" for text in texts))
+    again = seqlab("generate", run_dir, "--prompt", *PROMPTS, "--num_samples", "2", "--seed", "7", *FAST)
+    one_by_one = ("--batch_rows", "1", "--threads", "1")
+    piped = seqlab(
+        *("generate", run_dir, "--prompts", "-", "--num_samples", "2", "--seed", "7", *FAST, *one_by_one),
+        stdin=prompts_file.read_bytes(),
+    )
+    assert again.out == piped.out == result.out
+
+
+def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:
+    run_dir = runs("ngram_lm", documents="continuous")
+    found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, search=SamplingConfig(max_length=12))
+    result = seqlab("generate", run_dir, "--prompt", "der\nKatze", "--num_samples", "3", *FAST)
+    texts = [f"der\nKatze{each.text}" for each in found[0]]
+    assert result.out.decode() == "\n---\n".join(texts) + "\n"
+
+
+def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    run_dir = runs("gru_lm", documents="continuous")
+    options = ("--json", "--num_samples", "2", "--stop", "e", "\n", *FAST, "--output", tmp_path / "out.jsonl")
+    result = seqlab("generate", run_dir, "--prompt", "der", "größer\n", *options)
+    assert (result.status, result.out, result.err) == (0, b"", "")
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").removesuffix("\n").split("\n")]
+    assert [record.pop("prompt") for record in records] == ["der", "der", "größer\n", "größer\n"]
+    found = load_language_model(run_dir).generate(
+        ["der", "größer\n"], num_samples=2, stop=["e", "\n"], search=SamplingConfig(max_length=12)
+    )
+    expected = [each for continuations in found for each in continuations]
+    assert [record["text"] for record in records] == [each.text for each in expected]
+    assert [record["finished"] for record in records] == [each.finished for each in expected]
+    assert [record["log_prob"] for record in records] == pytest.approx([each.log_prob for each in expected])
+    assert not any("e" in record["text"] or "\n" in record["text"] for record in records)
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        (("--temperature", "0.5"), SamplingConfig(temperature=0.5, max_length=12)),
+        (("--top_k", "3", "--top_p", "0.8"), SamplingConfig(top_k=3, top_p=0.8, max_length=12)),
+        (("--min_p", "0.1"), SamplingConfig(min_p=0.1, max_length=12)),
+        (("--typical_p", "0.6"), SamplingConfig(typical_p=0.6, max_length=12)),
+        (("--repetition_penalty", "1.3"), SamplingConfig(repetition_penalty=1.3, max_length=12)),
+        (("--min_length", "10"), SamplingConfig(min_length=10, max_length=12)),
+        (("--beam_size", "4"), SearchConfig(beam_size=4, max_length=12)),
+        (
+            ("--beam_size", "4", "--num_hypotheses", "2", "--length_alpha", "0"),
+            SearchConfig(beam_size=4, num_hypotheses=2, length_alpha=0, max_length=12),
+        ),
+    ],
+)
+def test_every_way_to_choose(seqlab, runs: TinyRuns, options: tuple[str, ...], config) -> None:
+    run_dir = runs("rnn_lm")
+    result = seqlab("generate", run_dir, "--prompt", "der", "die", *options, *FAST)
+    found = load_language_model(run_dir).generate(["der", "die"], search=config)
+    texts = [prompt + each.text for prompt, some in zip(["der", "die"], found, strict=True) for each in some]
+    assert result.out.decode() == "".join(f"{text}\n" for text in texts)
+
+
+def test_an_ensemble(seqlab, runs: TinyRuns) -> None:
+    one, two = runs("ngram_lm"), runs("lstm_lm")
+    both = seqlab("generate", one, two, "--top_k", "1", *FAST)
+    expected = load_language_model([one, two]).generate(search=SamplingConfig(top_k=1, max_length=12))
+    assert both.out.decode() == expected[0][0].text + "\n"
+
+
+class Terminal(io.StringIO):
+    """Keep what is written, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_a_terminal_shows_the_text_as_it_comes(
+    seqlab, runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, documents: str
+) -> None:
+    options = ("generate", runs("ngram_lm", documents=documents), "--prompt", "der", "--seed", "4", "--stop", "blorp")
+    expected = seqlab(*options).out.decode()
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main([str(each) for each in options]) == 0
+    assert "".join(terminal.pieces) == expected
+    assert len(terminal.pieces) > 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RUN", "--prompt", "a", "--prompts", "b"], "give `--prompt` or `--prompts`, not both"),
+        (["RUN", "--prompts", "EMPTY"], "is empty: it holds no prompt."),
+        (["RUN", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file."),
+        (["RUN", "--prompt", "a\nb"], "Prompt 1 holds a newline, but the model has learnt single lines"),
+        (["RUN", "--prompt", "a\udcff"], "`--prompt` holds bytes that are not UTF-8"),
+        (["RUN", "--num_samples", "0"], "`num_samples` must be at least 1, but is 0 instead."),
+        (["RUN", "--batch_rows", "0"], "`batch_rows` must be at least 1, but is 0 instead."),
+        (["RUN", "--temperature", "0"], "`temperature` must be finite and above 0, but is 0.0 instead."),
+        (["RUN", "--temperature", "warm"], "`temperature` must be a valid number, but is 'warm' instead."),
+        (["RUN", "--stop", ""], "`stop` must hold texts of at least one character, but one is empty."),
+        (["RUN", "--seed", "-1"], "`seed` must be from 0 to"),
+        (["RUN", "--no_repeat_ngram_size", "2"], "`--no_repeat_ngram_size` is for beam search: give `--beam_size` too"),
+        (["RUN", "--beam_size", "2", "--top_k", "3"], "`--top_k` is for sampling, but `--beam_size` searches"),
+        (["RUN", "--beam_size", "2", "--num_samples", "2"], "a beam search has `num_hypotheses`"),
+        (["RUN", "--max_length_ratio", "2"], "there is no option `--max_length_ratio`; the nearest is"),
+        (["TRANSLATOR"], "translates: use `seqlab translate` or `seqlab score`."),
+        (["nowhere"], "There is no run folder nowhere."),
+    ],
+)
+def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "empty.txt").touch()
+    places = {"RUN": runs("ngram_lm"), "EMPTY": tmp_path / "empty.txt", "TRANSLATOR": run_dir}
+    result = seqlab("generate", *(places.get(each, each) for each in arguments))
+    assert (result.status, result.out) == (2, b"")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["translate", "RUN"],
+        ["translate", "RUN", "--engine", "ctranslate2"],
+        ["export", "RUN", "--format", "ctranslate2"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_language_model_is_not_for(seqlab, runs: TinyRuns, arguments: list[str]) -> None:
+    run_dir = str(runs("gru_lm"))
+    result = seqlab(*(each.replace("RUN", run_dir) for each in arguments), stdin=b"der\n")
+    assert (result.status, result.out) == (2, b"")
+    assert result.err.splitlines()[-1].startswith(
+        f"seqlab: error: {run_dir} is a language model: use `seqlab generate` or `seqlab perplexity`"
+    )

@@ -1,0 +1,181 @@
+"""seqlab perplexity: its figures against those of the interface, of training, and of counting by hand."""
+
+import gzip
+import json
+import math
+from pathlib import Path
+
+import pytest
+from reference.tiny_language_models import BLOCK_LENGTH, FAMILIES, LINES, TinyRuns, uniform_run
+
+from seqlab.data.config import TextConfig
+from seqlab.inference import load_language_model
+from seqlab.optim.config import ConstantScheduleConfig, OptimConfig
+from seqlab.runs import RunFolder
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import CharactersConfig, WordsConfig
+from seqlab.training import train
+
+TEXT = "".join(f"{line}\n" for line in LINES[5:15])
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    return tmp_path / "text.txt"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_printed_is_what_was_found(seqlab, runs: TinyRuns, file: Path, family: str) -> None:
+    run_dir = runs(family, documents="continuous")
+    found = load_language_model(run_dir).perplexity(LINES[5:15])
+    plain, as_json = seqlab("perplexity", run_dir, file), seqlab("perplexity", run_dir, file, "--json")
+    assert (plain.status, plain.err) == (0, f"{found.reading}\n")
+    assert plain.out.decode().splitlines() == found.likelihood.lines()
+    [figures] = map(json.loads, as_json.out.decode().splitlines())
+    assert figures == {**found.likelihood.as_dict(), "reading": str(found.reading)}
+    assert str(BLOCK_LENGTH) in figures["reading"]
+    assert figures["bytes"] == len(TEXT.encode())
+
+
+def test_a_uniform_model_by_hand(seqlab, tmp_path: Path) -> None:
+    run_dir = uniform_run(tmp_path / "run", ["aä b"], CharactersConfig(), spells=True)
+    result = seqlab("perplexity", run_dir, "-", "--json", stdin="aä b\nbb\n".encode())
+    figures = json.loads(result.out)
+    nats = 8 * math.log(4 + 2)  # four characters, the end of line, and unknown
+    assert figures["perplexity"] == pytest.approx(6)
+    assert figures["nats_per_token"] == pytest.approx(nats / 8)
+    assert figures["perplexity_per_word"] == pytest.approx(math.exp(nats / 5))
+    assert figures["bits_per_byte"] == pytest.approx(nats / math.log(2) / 9)
+    assert [figures[name] for name in ("tokens", "words", "bytes", "unknown", "dropped_bytes")] == [8, 5, 9, 0, 0]
+
+
+def test_lines_one_by_one(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(b"die Katze\n\nblorp sees\r\na")
+    run_dir = runs("ngram_lm", "words")
+    plain = seqlab("perplexity", run_dir, tmp_path / "text.txt", "--per_line")
+    rows = [line.split("\t") for line in plain.out.decode().splitlines()]
+    assert [tokens for _, tokens in rows] == ["3", "1", "3", "2"]
+    as_json = seqlab("perplexity", run_dir, tmp_path / "text.txt", "--per_line", "--json")
+    records = [json.loads(line) for line in as_json.out.decode().splitlines()]
+    assert [record["unknown"] for record in records] == [[], [], ["blorp"], []]
+    assert [f"{-record['log_prob']:.6f}" for record in records] == [nats for nats, _ in rows]
+    whole = json.loads(seqlab("perplexity", run_dir, tmp_path / "text.txt", "--json").out)
+    assert whole["nats_per_token"] * whole["tokens"] == pytest.approx(-sum(record["log_prob"] for record in records))
+
+
+def test_what_the_figures_leave_out_is_said(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes("\ufeffdie  blorp\r\n".encode())
+    spelt = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
+    assert "1 of 3 tokens are unknown: each costs its spelling" in spelt.err
+    assert "5 of 15 bytes are left out of the text" in spelt.err
+    mute = uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
+    result = seqlab("perplexity", mute, tmp_path / "text.txt")
+    assert "1 of 3 tokens are unknown: the run cannot spell them: n/a" in result.err
+    assert result.out.count(b"n/a") == 4
+    assert seqlab("perplexity", mute, tmp_path / "text.txt", "--per_line").out == b"n/a\t3\n"
+
+
+def test_readings_are_chosen_and_said(seqlab, runs: TinyRuns, file: Path) -> None:
+    run_dir = runs("lstm_lm", documents="continuous")
+    told = {}
+    for options in (("--context", "9"), ("--context", "9", "--stride", "2"), ("--stride", "5"), ("--context", "all")):
+        result = seqlab("perplexity", run_dir, *options, file, "--json")
+        told[options] = json.loads(result.out)
+        assert result.err == told[options]["reading"] + "\n"
+    readings = [figures["reading"] for figures in told.values()]
+    assert readings == [
+        "blocks of 9 tokens, which know one token of what stands before them",
+        "a sliding window of 9 tokens, of which the last 2 are scored",
+        "a sliding window of 12 tokens, of which the last 5 are scored",
+        "each token given everything before it in its text",
+    ]
+    assert len({figures["perplexity"] for figures in told.values()}) == 4
+
+
+def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path: Path) -> None:
+    run_dir = runs("gru_lm")
+    expected = json.loads(seqlab("perplexity", run_dir, file, "--json").out)
+    (tmp_path / "text.gz").write_bytes(gzip.compress(TEXT.encode()))
+    for arguments in ((tmp_path / "text.gz",), ("-",), (file, "--batch_tokens", "1"), (file, "--threads", "1")):
+        found = json.loads(seqlab("perplexity", run_dir, *arguments, "--json", stdin=TEXT.encode()).out)
+        assert found.pop("reading") == expected["reading"]
+        assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-6)
+    result = seqlab("perplexity", run_dir, file, "--output", tmp_path / "figures")
+    assert (result.status, result.out) == (0, b"")
+    assert (tmp_path / "figures").read_bytes() == seqlab("perplexity", run_dir, file).out
+
+
+def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
+    one, two = runs("ngram_lm"), runs("transformer_lm")
+    found = json.loads(seqlab("perplexity", one, two, file, "--json").out)
+    expected = load_language_model([one, two]).perplexity(LINES[5:15]).likelihood
+    assert found["perplexity"] == pytest.approx(expected.perplexity)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["RUN"], "the following arguments are required: FILE"),
+        (["RUN", "nowhere.txt"], "nowhere.txt: there is no such file."),
+        (["nowhere", "FILE"], "There is no run folder nowhere."),
+        (["RUN", "-"], "standard input is empty: it holds no line to score."),
+        (["TRANSLATOR", "FILE"], "translates: use `seqlab translate` or `seqlab score`."),
+        (["RUN", "FILE", "--context", "few"], "`context` must be a number of tokens or `all`, but is `few` instead."),
+        (["RUN", "FILE", "--context", "-3"], "`context` must be a number of tokens or `all`, but is `-3` instead."),
+        (["RUN", "FILE", "--context", "all"], "looks back on 16 tokens at most: give `context` a number"),
+        (["RUN", "FILE", "--context", "20"], "looks back on 16 tokens, but `context` is 20."),
+        (["RUN", "FILE", "--stride", "13"], "`stride` must be from 1 to `context` (12), but is 13 instead."),
+        (["RUN", "FILE", "--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
+        (["RUN", "FILE", "--threads", "0"], "`threads` must be at least 1, but is 0 instead."),
+    ],
+)
+def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, file: Path, arguments: list[str], message: str) -> None:
+    places = {"RUN": runs("transformer_lm"), "FILE": file, "TRANSLATOR": run_dir}
+    result = seqlab("perplexity", *(places.get(each, each) for each in arguments))
+    assert (result.status, result.out) == (2, b"")
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_bytes_that_are_not_utf_8_are_named(seqlab, runs: TinyRuns) -> None:
+    result = seqlab("perplexity", runs("ngram_lm"), "-", stdin=b"abc\n\xff\n")
+    assert result.status == 2
+    assert "standard input, line 2: not UTF-8" in result.err
+
+
+def settings(tmp_path: Path, documents: str) -> dict[str, object]:
+    for name, lines in (("train", LINES), ("valid", [*LINES[10:30], "die blorp"])):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return {
+        **{"train": [str(tmp_path / "train.txt")], "valid": [str(tmp_path / "valid.txt")], "documents": documents},
+        **{"tokenizer": WordsConfig(min_count=2), "block_length": 10, "batch_tokens": 200, "micro_batch_tokens": 100},
+    }
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+@pytest.mark.parametrize("family", ["transformer_lm", "gru_lm", "ngram_lm"])
+def test_training_validated_with_the_same_figure(seqlab, tmp_path: Path, family: str, documents: str) -> None:
+    """But for the spelling of unknown words, which training cannot compare and does not count."""
+    optim = {} if family == "ngram_lm" else {"optim": OptimConfig(schedule=ConstantScheduleConfig(warmup_steps=2))}
+    limits = {"max_steps": 6, "log_every": 2, "save_every": 3, "valid_every": 3, "threads": 1}
+    config = Config(
+        data=TextConfig(**settings(tmp_path, documents)),
+        model=FAMILIES[family],
+        training=TrainingConfig(device="cpu", precision="fp32", **limits),
+        **optim,
+    )
+    run_dir = train(config, tmp_path / "run")
+    validations = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
+    best = min(line["nll_per_tgt_token"] for line in validations)
+    result = seqlab("perplexity", run_dir, tmp_path / "valid.txt", "--per_line", "--json")
+    lines = [json.loads(line) for line in result.out.decode().splitlines()]
+    nll = -sum(sum(line["token_log_probs"]) for line in lines)
+    assert nll / sum(line["num_tokens"] for line in lines) == pytest.approx(best, rel=1e-5)
+    assert any(line["unknown"] for line in lines)
+    assert RunFolder(run_dir).spelling.is_dir()

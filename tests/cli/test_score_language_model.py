@@ -1,0 +1,147 @@
+"""seqlab score of language models: lines, continuations, and which of several is likelier."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from reference.tiny_language_models import FAMILIES, LINES, TinyRuns, uniform_run
+
+from seqlab.inference import load_language_model
+from seqlab.text import WordsConfig
+
+PROMPTS = ["dog sees", "", "die Ka", "größer\u2028", "a"]
+ONE = [" a", "der", "tze läuft", "", "\tblorp"]
+TWO = [" the", "die Katze", "tzen", " dog", "b"]
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Write prompts and two files of lines; the last line of one has no end."""
+    for name, lines in (("prompts", PROMPTS), ("one", ONE), ("two", TWO)):
+        (tmp_path / name).write_bytes("\n".join(lines).encode() + (b"" if name == "two" else b"\n"))
+    return {name: tmp_path / name for name in ("prompts", "one", "two")}
+
+
+def numbers(out: bytes) -> list[float]:
+    return [float(line) for line in out.decode().removesuffix("\n").split("\n")]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lines_and_continuations(seqlab, runs: TinyRuns, files: dict[str, Path], family: str) -> None:
+    run = load_language_model(runs(family))
+    lines = seqlab("score", runs(family), "--tgt", files["one"])
+    assert (lines.status, lines.err) == (0, "")
+    assert numbers(lines.out) == pytest.approx([score.log_prob for score in run.score(ONE)], abs=1e-5)
+    continuations = seqlab("score", runs(family), "--src", files["prompts"], "--tgt", files["one"])
+    assert numbers(continuations.out) == pytest.approx([s.log_prob for s in run.score(ONE, PROMPTS)], abs=1e-5)
+
+
+def test_blocks_and_batches_change_nothing(seqlab, runs: TinyRuns, files: dict[str, Path], tmp_path: Path) -> None:
+    arguments = ("score", runs("gru_lm"), "--src", files["prompts"], "--tgt", files["one"])
+    expected = numbers(seqlab(*arguments).out)
+    for options in (("--buffer_lines", "2"), ("--batch_tokens", "1"), ("--threads", "1"), ("--precision", "fp32")):
+        assert numbers(seqlab(*arguments, *options).out) == pytest.approx(expected, abs=2e-6)
+    assert seqlab(*arguments, "--output", tmp_path / "scores").out == b""
+    assert numbers((tmp_path / "scores").read_bytes()) == pytest.approx(expected)
+
+
+def test_as_many_lines_out_as_in(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    for content, count in ((b"", 0), (b"\n", 1), (b"\n\na", 3), ("a\u2028b\x85c\n\x0b\n".encode(), 2)):
+        (tmp_path / "lines").write_bytes(content)
+        result = seqlab("score", runs("ngram_lm"), "--tgt", tmp_path / "lines")
+        assert (result.status, result.out.count(b"\n")) == (0, count)
+
+
+def test_json_carries_tokens_and_what_is_unknown(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
+    run = load_language_model(runs("ngram_lm", "words"))
+    result = seqlab("score", runs("ngram_lm", "words"), "--src", files["prompts"], "--tgt", files["one"], "--json")
+    records = [json.loads(line) for line in result.out.decode().removesuffix("\n").split("\n")]
+    for record, score in zip(records, run.score(ONE, PROMPTS), strict=True):
+        assert record["log_prob"] == pytest.approx(score.log_prob)
+        assert record["token_log_probs"] == pytest.approx(score.token_log_probs)
+        assert (record["num_tokens"], record["unknown"]) == (score.num_tokens, score.unknown)
+    assert records[4]["unknown"] == ["blorp"]
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "words"])
+def test_the_likeliest_of_several_lines(seqlab, runs: TinyRuns, files: dict[str, Path], tokenizer: str) -> None:
+    """Whole lines are compared, as continuations may share different numbers of ids with their prompt."""
+    run_dir = runs("transformer_lm", tokenizer)
+    run = load_language_model(run_dir)
+    candidates = ("--tgt", files["one"], files["two"], "--likeliest")
+    for prompts, options in (([""] * len(ONE), ()), (PROMPTS, ("--src", files["prompts"]))):
+        one, two = (
+            [
+                score.log_prob
+                for score in run.score([prompt + line for prompt, line in zip(prompts, lines, strict=True)])
+            ]
+            for lines in (ONE, TWO)
+        )
+        expected = [1 if first >= second else 2 for first, second in zip(one, two, strict=True)]
+        result = seqlab("score", run_dir, *options, *candidates)
+        assert result.out.decode() == "".join(f"{number}\n" for number in expected)
+        as_json = seqlab("score", run_dir, *options, *candidates, "--json").out.decode().splitlines()
+        assert [json.loads(line)["likeliest"] for line in as_json] == expected
+        assert [json.loads(line)["log_probs"][1] for line in as_json] == pytest.approx(two)
+
+
+def test_equal_lines_are_the_first_one_s(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
+    result = seqlab("score", runs("rnn_lm"), "--tgt", files["one"], files["one"], "--likeliest")
+    assert result.out == b"1\n" * len(ONE)
+
+
+def test_what_cannot_be_spelt_has_no_score(seqlab, tmp_path: Path, files: dict[str, Path]) -> None:
+    run_dir = uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
+    plain = seqlab("score", run_dir, "--tgt", files["one"]).out.decode().splitlines()
+    assert [line == "n/a" for line in plain] == [False, False, True, False, True]
+    assert float(plain[3]) == pytest.approx(-math.log(len({w for line in LINES for w in line.split()}) + 2), abs=1e-6)
+    as_json = seqlab("score", run_dir, "--tgt", files["one"], "--json").out.decode().splitlines()
+    assert [json.loads(line)["log_prob"] is None for line in as_json] == [line == "n/a" for line in plain]
+    compared = seqlab("score", run_dir, "--tgt", files["one"], files["two"], "--likeliest").out.decode().splitlines()
+    assert compared == ["1", "1", "n/a", "1", "n/a"]
+
+
+def test_lines_longer_than_the_context_are_scored_and_said(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("a\n" + "die Katze läuft " * 9 + "\n", encoding="utf-8")
+    result = seqlab("score", runs("transformer_lm"), "--tgt", tmp_path / "lines")
+    assert (result.status, result.out.count(b"\n")) == (0, 2)
+    assert "lines longer than the model looks back: 1 of 2" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tgt", "one", "two"], "`--likeliest` and several files after `--tgt` are given together"),
+        (["--tgt", "one", "--likeliest"], "`--likeliest` and several files after `--tgt` are given together"),
+        (["--tgt", "one", "short", "--likeliest"], "one has 5 lines but"),
+        (["--src", "short", "--tgt", "one"], "short has 2 lines but"),
+        (["--tgt", "nowhere"], "nowhere: there is no such file."),
+        (["--tgt", "bad"], "line 2: not UTF-8"),
+        (["--src", "prompts"], "the following arguments are required: --tgt"),
+        (["--tgt", "one", "--engine", "ctranslate2"], "is a language model, for which there is no `--engine`"),
+        (["--tgt", "one", "--quantization", "int8"], "is a language model, for which there is no `--quantization`"),
+        (["--tgt", "one", "--processes", "2"], "is a language model, for which there is no `--processes`"),
+        (["--tgt", "one", "--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
+        (["--tgt", "one", "--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
+    ],
+)
+def test_mistakes(seqlab, runs: TinyRuns, files: dict[str, Path], arguments: list[str], message: str) -> None:
+    folder = files["one"].parent
+    (folder / "short").write_bytes(b"a\nb\n")
+    (folder / "bad").write_bytes(b"a\n\xff\n")
+    names = {path.name for path in folder.iterdir()}
+    result = seqlab("score", runs("lstm_lm"), *(folder / each if each in names else each for each in arguments))
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_what_is_no_run_is_named(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+    result = seqlab("score", tmp_path / "none", "--tgt", files["one"])
+    assert result.err == f"seqlab: error: There is no run folder {tmp_path}/none.\n"

@@ -1,0 +1,124 @@
+"""A translator and a language model over its vocabulary: from the runs to the sums that decide."""
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_language_models import FAMILIES, TinyRuns, random_model, write_language_model
+
+import seqlab
+from seqlab.cli.main import main
+from seqlab.data.batch import collate_text
+from seqlab.data.config import TextConfig
+from seqlab.inference import LanguageModel, Run, load_language_model
+from seqlab.inference.lines import without_control_characters
+from seqlab.models import NgramConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.search.config import SearchConfig
+from seqlab.text import SavedConfig, Tokenizer
+from seqlab.training import train
+
+LINES = ["the dog sees a cat.", "a man rides.", "", "the red horse eats quickly on the street."]
+SEARCH = {"beam_size": 3, "num_hypotheses": 2, "max_length": 9}
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def lm_dir(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
+    """Count an n-gram model with the translator's tokenizer, as a user does."""
+    folder = tmp_path_factory.mktemp("lm")
+    (folder / "text.txt").write_text("".join(f"{line}\n" for line in LINES * 5), encoding="utf-8")
+    data = TextConfig(
+        train=[str(folder / "text.txt")],
+        valid=[str(folder / "text.txt")],
+        tokenizer=SavedConfig(folder=str(run_folder / "tokenizer")),
+    )
+    config = Config(
+        data=data, model=NgramConfig(order=3), training=TrainingConfig(device="cpu", precision="fp32", threads=1)
+    )
+    return train(config, folder / "run")
+
+
+def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], finished: bool, weight: float) -> float:
+    """Add the log-probabilities of ids under both models, each by one forced pass."""
+    eos = [run.tgt_tokenizer.eos_id]
+    length = len(ids) + finished
+    [pair] = run.engine.score([src_ids], [ids])
+    batch = collate_text([[*ids, *eos]], [0], pad_id=run.tgt_tokenizer.pad_id, start_id=lm.start_id)
+    with torch.inference_mode():
+        theirs = lm.members[0].model.score(batch)[0, :length]
+    return sum(pair.token_log_probs[:length]) + weight * float(theirs.sum())
+
+
+@pytest.mark.parametrize("weight", [None, 3.0])
+def test_hypotheses_are_scored_by_both(run_folder: Path, lm_dir: Path, weight: float | None) -> None:
+    run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=weight)
+    lm, rows = load_language_model(lm_dir), run.src_tokenizer.encode(LINES)
+    for src_ids, best in zip(rows, run.engine.decode(rows, SearchConfig(**SEARCH)), strict=True):
+        for hypothesis in best if src_ids else []:
+            expected = sum_of(run, lm, src_ids, hypothesis.ids, hypothesis.finished, weight or 0.1)
+            assert hypothesis.log_prob == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_reads_from_its_own_start(
+    tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, family: str, documents: str
+) -> None:
+    """A weight that leaves the translator no say gives what the language model says by itself."""
+    model = random_model(FAMILIES[family], tokenizer, seed=4)
+    if family == "ngram_lm":
+        model.fit(tokenizer.encode(LINES), "stream" if documents == "continuous" else "lines")
+    lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer, documents=documents)
+    alone = load_language_model(lm_dir).generate([""], search=SearchConfig(beam_size=1, max_length=9))[0][0]
+    fused = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=1e4)
+    text, _ = without_control_characters(alone.text)
+    assert fused.translate(LINES, beam_size=1, max_length=9) == [text, text, "", text]
+
+
+def test_batches_and_processes_change_nothing(run_folder: Path, lm_dir: Path) -> None:
+    run = seqlab.load(run_folder, precision="fp32", lm=lm_dir)
+    expected = run.translate_detailed(LINES, **SEARCH)
+    assert run.translate_detailed(LINES, batch_tokens=1, **SEARCH) == expected
+    shared = seqlab.load(run_folder, precision="fp32", lm=lm_dir, processes=2)
+    assert shared.translate_detailed(LINES, **SEARCH) == expected
+
+
+def test_a_translator_s_own_scores_are_as_without(run_folder: Path, lm_dir: Path) -> None:
+    fused, alone = (seqlab.load(run_folder, precision="fp32", lm=lm) for lm in (lm_dir, None))
+    assert fused.score(LINES, LINES[::-1]) == alone.score(LINES, LINES[::-1])
+
+
+def test_the_command_line(run_folder: Path, lm_dir: Path, monkeypatch: Any, capfdbinary: Any) -> None:
+    options = [str(each) for name, value in SEARCH.items() if name != "num_hypotheses" for each in (f"--{name}", value)]
+    options += ["--precision", "fp32", "--lm", str(lm_dir), "--lm_weight", "9"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in LINES).encode())))
+    assert main(["translate", str(run_folder), *options]) == 0
+    expected = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=9).translate(
+        LINES, beam_size=3, max_length=9
+    )
+    assert capfdbinary.readouterr().out.decode().split("\n")[:-1] == expected
+    assert expected != seqlab.load(run_folder, precision="fp32").translate(LINES, beam_size=3, max_length=9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lm_weight": 0.5}, "`lm_weight` needs a language model"),
+        ({"lm": "LM", "lm_weight": 0.0}, "`weight` must be finite and above 0, but is 0.0"),
+        ({"lm": "LM", "engine": "ctranslate2"}, "`lm` is an option of torch"),
+        ({"lm": "TRANSLATOR"}, "translates: use `seqlab translate` or `seqlab score`"),
+        ({"lm": "OTHER"}, r"have different vocabularies: train the language model with the translator's tokenizer"),
+    ],
+)
+def test_mistakes(
+    run_folder: Path, lm_dir: Path, tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any], message: str
+) -> None:
+    other = TinyRuns(tmp_path_factory.getbasetemp() / "language_models")("ngram_lm")
+    places = {"LM": lm_dir, "TRANSLATOR": run_folder, "OTHER": other}
+    with pytest.raises(ValueError, match=message):
+        seqlab.load(run_folder, **{name: places.get(value, value) for name, value in options.items()})

@@ -1,0 +1,88 @@
+"""Every notebook runs from top to bottom on small settings, its claims hold, and its stored outputs are complete."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pytest
+import torch
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+SMALL: dict[str, dict[str, Any]] = {
+    "why_gates": {"lags": (10, 20), "training_steps": 150},
+    "what_a_perplexity_means": {
+        "max_lines": 1500,
+        "subword_sizes": (500, 1000),
+        "word_sizes": (10, 100),
+        "part_lines": 200,
+    },
+}
+MAX_BYTES = 400_000
+"""Of a notebook with its figures: a repository keeps every version of them."""
+
+
+def code_cells(name: str) -> list[dict[str, Any]]:
+    cells = json.loads((FOLDER / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.fixture
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder for all that a notebook writes; figures are drawn without a screen."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    threads, backend = torch.get_num_threads(), matplotlib.get_backend()
+    matplotlib.use("Agg")
+    with matplotlib.rc_context():
+        yield tmp_path
+    matplotlib.pyplot.close("all")
+    matplotlib.use(backend)
+    torch.set_num_threads(threads)
+
+
+def run(name: str) -> dict[str, Any]:
+    """Execute the cells in one namespace, the small settings in place of those of the cell `parameters`."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for cell in code_cells(name):
+        exec(compile("".join(cell["source"]), f"{name}.ipynb, cell {cell['id']}", "exec"), namespace)
+        if cell["id"] == "parameters":
+            assert SMALL[name].keys() <= namespace.keys()
+            namespace.update(SMALL[name])
+    return namespace
+
+
+def test_all_notebooks_are_run() -> None:
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == SMALL.keys()
+    for name in SMALL:
+        ids = [cell["id"] for cell in code_cells(name)]
+        assert ids[0] == "parameters"
+        assert ids[-1] == "claims"
+
+
+def test_why_gates(working_folder: Path) -> None:
+    found = run("why_gates")
+    assert found["flows"]["LSTM, bias 1"][50] > found["flows"]["RNN, uniform"][50]
+    assert not list(working_folder.iterdir())
+
+
+@pytest.mark.parametrize("is_generated", [True, False], ids=["a generated text", "the text of $SEQLAB_DATA"])
+def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if is_generated:
+        monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    found = run("what_a_perplexity_means")
+    assert found["cheap"]["10"] < found["cheap"]["all"]
+    assert not list(working_folder.iterdir())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_stored_outputs_are_those_of_one_whole_run(name: str) -> None:
+    cells = code_cells(name)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} <= {"stream", "display_data"}
+    assert all(output.get("name", "stdout") == "stdout" for output in outputs)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < MAX_BYTES

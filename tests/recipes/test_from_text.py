@@ -1,0 +1,252 @@
+"""Zero config for a text: what is chosen for which text and family, and what a given field changes."""
+
+import logging
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from reference.tiny_runs import write_text
+
+from seqlab.data.config import TextConfig
+from seqlab.recipes import from_text
+from seqlab.recipes.text_profile import TextProfile, profile_text
+from seqlab.runs.config import Config, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import Override
+from seqlab.runs.validate import ConfigError
+from seqlab.training import train
+
+SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
+FAMILIES = ("transformer_lm", "rnn_lm", "lstm_lm", "gru_lm", "ngram_lm", "transformer_mlm")
+
+
+def sentences(count: int, seed: int = 0, words: int = 5000) -> list[str]:
+    """Write lines of 6 to 14 words, a few of them frequent and most of them rare."""
+    draw = random.Random(seed)
+
+    def word(rank: int) -> str:
+        letters = random.Random(rank)
+        return "".join(letters.choice(SYLLABLES) for _ in range(letters.randint(1, 4)))
+
+    return [" ".join(word(int(words ** draw.random())) for _ in range(draw.randint(6, 14))) for _ in range(count)]
+
+
+def paragraphs(count: int) -> list[str]:
+    lines = sentences(count)
+    return [line for start in range(0, count, 5) for line in (*lines[start : start + 5], "")]
+
+
+def choose(folder: Path, lines: list[str], **given: str) -> Config:
+    """Choose for a text; `model__d_model="64"` gives a field."""
+    corpus: list[Override] = [("data.train", write_text(folder, lines))]
+    return from_text([*corpus, *((key.replace("__", "."), text) for key, text in given.items())])
+
+
+@pytest.fixture
+def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make every text look as if it were many times as long."""
+
+    def by(factor: int) -> None:
+        def enlarged(config: Any) -> TextProfile:
+            found = profile_text(config)
+            return replace(found, lines=factor * found.lines, empty=factor * found.empty, chars=factor * found.chars)
+
+        monkeypatch.setattr(sys.modules[from_text.__module__], "profile_text", enlarged)
+
+    return by
+
+
+def test_sizes_grow_with_the_text_and_regularisation_shrinks(tmp_path: Path, enlarge: Any) -> None:
+    lines, configs = sentences(1000), []
+    factors = (1, 10, 100, 1000, 10_000, 100_000)
+    for factor in factors:
+        enlarge(factor)
+        configs.append(choose(tmp_path, lines, data__tokenizer__kind="sentencepiece_bpe"))
+    growing = {
+        "vocab_size": [config.data.tokenizer.vocab_size for config in configs],
+        "batch_tokens": [config.data.batch_tokens for config in configs],
+        "d_model": [config.model.d_model for config in configs],
+        "layers": [config.model.num_layers for config in configs],
+        "max_steps": [config.training.max_steps for config in configs],
+    }
+    for name, values in growing.items():
+        assert values == sorted(values), name
+        assert values[0] < values[-1], name
+    tokens = [
+        factor / config.training.max_steps / config.data.batch_tokens
+        for factor, config in zip(factors, configs, strict=True)
+    ]
+    assert tokens == sorted(tokens)  # an epoch's share of the run: ever fewer epochs
+    dropouts = [config.model.dropout for config in configs]
+    assert dropouts == sorted(dropouts, reverse=True)
+    assert (dropouts[0], dropouts[-1]) == (0.4, 0.1)
+    fractions = [config.data.valid_fraction for config in configs]
+    assert fractions == sorted(fractions, reverse=True)
+    assert fractions[0] == 0.05
+    assert fractions[-1] < 0.001
+
+
+def test_a_million_characters_get_about_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
+    enlarge(18)
+    config = choose(tmp_path, paragraphs(1000))
+    assert 0.9e6 < 18 * sum(len(line) + 1 for line in paragraphs(1000)) < 1.3e6
+    assert (config.model.d_model, config.model.d_ff, config.model.num_layers, config.model.num_heads) == (
+        256,
+        1024,
+        4,
+        4,
+    )
+    assert (config.model.dropout, config.data.block_length, config.data.batch_tokens) == (0.2, 256, 4096)
+    assert (config.data.documents, config.data.tokenizer.kind) == ("continuous", "characters")
+    assert config.optim.optimizer.lr == pytest.approx(2e-3)
+    assert config.objective.label_smoothing == 0
+
+
+@pytest.mark.parametrize(("empty", "documents"), [(0, "lines"), (3, "lines"), (4, "continuous"), (200, "continuous")])
+def test_empty_lines_decide_what_a_text_is(tmp_path: Path, empty: int, documents: str) -> None:
+    assert choose(tmp_path, [*sentences(396), *[" "] * empty]).data.documents == documents
+
+
+def test_the_size_and_the_words_decide_how_a_text_is_cut(tmp_path: Path, enlarge: Any) -> None:
+    draw = random.Random(0)
+    closed = [" ".join(draw.choices(["one", "two", "three", "<unk>"], k=9)) for _ in range(100)]
+    assert choose(tmp_path / "closed", closed).data.tokenizer.kind == "words"
+    many = [" ".join(f"w{number}" for number in range(first, first + 100)) for first in range(0, 50_100, 100)]
+    assert choose(tmp_path / "many", [*many, *many]).data.tokenizer.kind == "characters"
+    assert choose(tmp_path / "fewer", [*many[:400], *many[:400]]).data.tokenizer.kind == "words"
+    assert choose(tmp_path / "short", sentences(500)).data.tokenizer.kind == "characters"
+    enlarge(100)
+    config = choose(tmp_path / "long", sentences(500))
+    assert config.data.tokenizer.kind == "sentencepiece_bpe"
+    chars = 100 * sum(len(line) + 1 for line in sentences(500))
+    assert config.data.tokenizer.vocab_size == pytest.approx(4 * chars**0.5, rel=0.2)
+    assert choose(tmp_path / "long", closed * 4).data.tokenizer.kind == "words"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("lines", [sentences(300), paragraphs(300)], ids=["lines", "continuous"])
+def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, lines: list[str]) -> None:
+    smaller = {} if family == "ngram_lm" else {"training__max_steps": "2", "training__threads": "1"}
+    if family.startswith("transformer"):
+        smaller["model__d_model"] = "16"
+    elif family != "ngram_lm":
+        smaller["model__hidden_size"] = "16"
+    config = choose(tmp_path, lines, model__family=family, training__device="cpu", **smaller)
+    assert config.model.family == family
+    is_recurrent = family in ("rnn_lm", "lstm_lm", "gru_lm")
+    assert isinstance(config.data, TextConfig)
+    assert (config.data.order == "contiguous") == (is_recurrent and "" in lines)
+    assert (config.data.mask_share > 0) == (family == "transformer_mlm")
+    run_dir = train(config, tmp_path / "run")
+    assert [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
+
+
+@pytest.mark.parametrize(
+    ("given", "followers"),
+    [
+        ({"model__d_model": "256"}, {"model.d_ff": 1024, "model.num_heads": 4, "optim.optimizer.lr": 0.002}),
+        ({"model__d_model": "90"}, {"model.num_heads": 3, "model.d_ff": 360}),
+        ({"model__d_model": "256", "model__d_ff": "300"}, {"model.d_ff": 300}),
+        ({"model__family": "transformer_lm", "model__d_model": "90"}, {"model.num_heads": 3}),
+        ({"model__max_length": "33"}, {"data.block_length": 33, "model.max_length": 33}),
+        ({"data__block_length": "3000"}, {"model.max_length": 3000}),
+        ({"data__documents": "lines"}, {"data.documents": "lines", "data.block_length": 128}),
+        ({"data__packing": "true"}, {"data.documents": "lines", "data.packing": True}),
+        (
+            {"model__family": "gru_lm", "data__vary_block_length": "true"},
+            {"data.documents": "continuous", "data.order": "contiguous", "data.block_length": 128},
+        ),
+        ({"model__family": "lstm_lm", "data__order": "contiguous"}, {"data.documents": "continuous"}),
+        ({"model__family": "lstm_lm", "data__order": "shuffled"}, {"data.order": "shuffled"}),
+        ({"model__family": "lstm_lm", "model__hidden_size": "64"}, {"optim.optimizer.lr": 0.002}),
+        ({"model__family": "ngram_lm"}, {"model.order": 8}),
+        ({"model__family": "ngram_lm", "data__tokenizer__kind": "words"}, {"model.order": 5}),
+        ({"model__family": "ngram_lm", "model__order": "2"}, {"model.order": 2}),
+        ({"data__kind": "text"}, {"data.kind": "text", "data.block_length": 256}),
+        ({"data__tokenizer__kind": "words"}, {"data.tokenizer.kind": "words", "model.dropout": 0.4}),
+        ({"data__tokenizer__vocab_size": "300"}, {"data.tokenizer.kind": "sentencepiece_bpe"}),
+        ({"training__max_steps": "640"}, {"optim.schedule.warmup_steps": 19, "training.valid_every": 40}),
+        ({"optim__optimizer__family": "sgd"}, {"optim.optimizer.lr": 0.1}),
+        ({"optim__schedule__family": "linear"}, {"optim.schedule.family": "linear"}),
+        ({"seed": "7"}, {"seed": 7}),
+    ],
+)
+def test_what_is_given_holds_and_the_rest_follows(
+    tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
+) -> None:
+    config = choose(tmp_path, paragraphs(100), **given)
+    for key, wanted in followers.items():
+        value: Any = to_dict(config)
+        for name in key.split("."):
+            value = value[name]
+        assert value == wanted, key
+
+
+def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = paragraphs(100)
+    config = choose(tmp_path / "a", lines)
+
+    def alike(other: Config) -> bool:
+        return replace(other, data=replace(other.data, train=config.data.train)) == config
+
+    assert alike(choose(tmp_path / "b", lines))  # where the file lies
+    parts = write_text(tmp_path / "c", lines[:40], lines[40:])
+    assert alike(from_text([("data.train", parts)]))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "d").mkdir()
+    datasets.Dataset.from_dict({"text": [f"{line}\n" for line in lines]}).to_parquet(tmp_path / "d" / "train.parquet")
+    assert alike(from_text([("data.train", [f"hub:{tmp_path / 'd'}:train#text"])]))
+
+
+def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> None:
+    small = {"model__d_model": "32", "training__max_steps": "1", "training__threads": "1", "training__device": "cpu"}
+    origin = choose(tmp_path / "origin", paragraphs(60), **small)
+    run_dir = train(origin, tmp_path / "run")
+    tuned = choose(tmp_path / "tuned", sentences(60), init_from=str(run_dir))
+    assert (tuned.model, tuned.data.tokenizer, tuned.data.documents) == (
+        origin.model,
+        origin.data.tokenizer,
+        origin.data.documents,
+    )
+    assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
+    grown = choose(tmp_path / "grown", sentences(60), init_from=str(run_dir), init_parts="matching")
+    assert grown.data.tokenizer == origin.data.tokenizer
+    assert grown.model.d_model == choose(tmp_path / "new", sentences(60)).model.d_model
+
+
+def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="seqlab.recipes"):
+        choose(tmp_path, sentences(50), model__d_model="64")
+    for key in ("data.documents lines", "data.tokenizer.kind", "model.dropout", "training.max_steps"):
+        assert f"  {key}" in caplog.text
+    assert "  model.d_model " not in caplog.text
+    assert all(": " in record.message for record in caplog.records[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model__d_modle": "64"}, "There is no `model.d_modle`; the nearest is `model.d_model`."),
+        ({"model__d_model": "big"}, "`model.d_model` must be"),
+        ({"model__family": "lstm"}, "the nearest is `lstm_lm`"),
+        ({"model__family": "transformer"}, "`model.family: transformer` learns from `data.kind: parallel`"),
+        ({"data__order": "contiguous"}, "`data.order: contiguous` carries a state"),
+        ({"data__train_src": "x"}, "There is no `data.train_src`"),
+    ],
+)
+def test_mistakes_are_found_before_the_text_is_read(tmp_path: Path, given: dict[str, str], message: str) -> None:
+    overrides: list[Override] = [(key.replace("__", "."), text) for key, text in given.items()]
+    with pytest.raises(ConfigError) as raised:
+        from_text([("data.train", str(tmp_path / "missing.txt")), *overrides])
+    assert message in str(raised.value)
+
+
+def test_a_text_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        from_text([("data.train", str(tmp_path / "missing.txt"))])
+    with pytest.raises(ValueError, match=r"text0\.txt: holds no line with a word"):
+        choose(tmp_path, ["", " "])
