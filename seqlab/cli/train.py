@@ -52,8 +52,12 @@ class TrainParser(Parser):
 RECIPE_HELP = (
     "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs, or --data.train a text"
 )
-NEXT = {"parallel": "seqlab translate {} < FILE", "text": "seqlab perplexity {} FILE"}
-"""What a run of each kind of data is used by."""
+NEXT = {
+    "parallel": "seqlab translate {} < FILE",
+    "text": "seqlab perplexity {} FILE",
+    "masked": "seqlab train ... --init_from {} --init_parts matching",
+}
+"""What a run of each kind is used by."""
 SHORT_KEYS = {
     "seed": "seed",
     "init_from": "init_from",
@@ -106,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
         config = world.on_main(lambda: _checked_config(arguments.recipe, overrides, run_dir, overwrite))
         train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
-        logger.info("trained: %s (next: %s)", run_dir, NEXT[config.data.kind].format(run_dir))
+        logger.info("trained: %s (next: %s)", run_dir, NEXT[config.use].format(run_dir))
     return 0
 
 

@@ -99,6 +99,11 @@ class Config:
             object.__setattr__(self, "training", replace(self.training, valid_metric=metric))
         return self
 
+    @property
+    def use(self) -> str:
+        """What a run is for: the kind of its data, or `masked` where it only predicts what is masked."""
+        return "masked" if isinstance(self.model, TransformerMlmConfig) else self.data.kind
+
     def _check_kind(self) -> None:
         """Let the parts that belong to a kind of data say whether they fit it."""
         kind, family = self.data.kind, self.model.family

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import LanguageModel, Model, NgramModel, Transformer, TransformerMlm, TransformerMlmConfig
+from seqlab.models import LanguageModel, Model, NgramModel, Transformer, TransformerMlm
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -94,7 +94,7 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
     description = folder.read_description()
     config = read_config(folder)
-    found = "masked" if isinstance(config.model, TransformerMlmConfig) else config.data.kind
+    found = config.use
     if kind not in (None, found):
         raise ValueError(f"{path} {USES[found]}.")
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)

@@ -119,7 +119,16 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_the_text_as_it_comes(
     seqlab, runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, documents: str
 ) -> None:
-    options = ("generate", runs("ngram_lm", documents=documents), "--prompt", "der", "--seed", "4", "--stop", "blorp")
+    options = (
+        "generate",
+        runs("ngram_lm", documents=documents),
+        "--prompt",
+        "der",
+        "--min_length",
+        "9",
+        "--stop",
+        "blorp",
+    )
     expected = seqlab(*options).out.decode()
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

@@ -25,7 +25,7 @@ import seqlab
 from seqlab.data.batch import prompts
 from seqlab.inference import LanguageModel, load_language_model, text_scorer
 from seqlab.inference.text import Text
-from seqlab.models import NgramConfig
+from seqlab.models import NgramConfig, TransformerMlmConfig
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
@@ -295,3 +295,11 @@ def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
     assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
     with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
         seqlab.load(runs("rnn_lm"), threads=1)
+
+
+def test_a_masked_model_is_no_language_model(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(CharactersConfig(), LINES)
+    config = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
+    path = write_language_model(tmp_path / "run", config, random_model(config, tokenizer), tokenizer, mask_share=0.15)
+    with pytest.raises(ValueError, match="is a masked model"):
+        load_language_model(path)

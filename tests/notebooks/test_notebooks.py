@@ -1,7 +1,6 @@
 """Every notebook runs from top to bottom on small settings, its claims hold, and its stored outputs are complete."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,8 @@ def code_cells(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder for all that a notebook writes; figures are drawn without a screen."""
+    """Work in an empty folder, draw without a screen, and leave no setting behind."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     threads, backend = torch.get_num_threads(), matplotlib.get_backend()
     matplotlib.use("Agg")
     with matplotlib.rc_context():
@@ -74,6 +72,7 @@ def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monke
         monkeypatch.delenv("SEQLAB_DATA", raising=False)
     found = run("what_a_perplexity_means")
     assert found["cheap"]["10"] < found["cheap"]["all"]
+    assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
 

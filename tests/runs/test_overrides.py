@@ -183,7 +183,7 @@ def test_lists_of_several() -> None:
 
 ERRORS = {
     ("optim.optimizer.momentum", "0.9"): (
-        "There is no `optim.optimizer.momentum` with `optim.optimizer.family: adam`; `sgd` has it."
+        "There is no `optim.optimizer.momentum` with `optim.optimizer.family: adam`; `muon` and `sgd` have it."
     ),
     ("optim.schedule.final_ratio", "0.1"): (
         "There is no `optim.schedule.final_ratio` with `optim.schedule.family: inverse_sqrt`; `cosine` and `linear` "
