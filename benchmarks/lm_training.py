@@ -144,12 +144,13 @@ def summarize(case: Case, results: Sequence[LmTrainingResult], prepared: Json, w
 
 
 def profile(cases: Sequence[Case], base: LmTrainingJob, report: Report) -> None:
-    """Note where the time of each system goes that is no variant, with dropout; timed steps are others."""
+    """Note where the time of each system goes that is no variant, with dropout, in a process of its own."""
     for case in cases:
         if case.system.is_variant or case.dropout != DROPOUTS[0]:
             continue
         logger.info("profiling %s, %s, %s", case.family, case.system.name, case.dtype)
-        shares = case.run(replace(base, profiled=PROFILED_STEPS)).shares
-        report.more.setdefault("profiles", []).append({"system": case.system.name, "dtype": case.dtype, **shares})
+        shares = case.run(replace(base, profiled=min(PROFILED_STEPS, base.steps - 1))).shares
+        named = {"model": case.family, "system": case.system.name, "dtype": case.dtype}
+        report.more.setdefault("profiles", []).append({**named, "shares": shares})
         listed = ", ".join(f"{part} {100 * share:.0f}%" for part, share in shares.items())
         report.notes.append(f"time of training {case.family}, {case.system.name}, {case.dtype}: {listed}")

@@ -1,8 +1,8 @@
 """Describe the Penn Treebank as language models read it: Mikolov's version, of 10,000 words.
 
 Marcus, Santorini and Marcinkiewicz 1993, "Building a Large Annotated Corpus of English"; as Mikolov et al. 2010,
-"Recurrent neural network based language model", prepared it: lower case, no punctuation, `N` for numbers and `<unk>` for
-rare words.
+"Recurrent neural network based language model", prepared it: lower case, no punctuation, `N` for numbers and `<unk>`
+for rare words.
 """
 
 from ..description import Corpus, Split, TextFile

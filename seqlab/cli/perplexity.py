@@ -32,7 +32,9 @@ def make_parser() -> Parser:
     add_run_options(parser, precision="fp32")
     parser.add_argument("file", metavar="FILE", help="text to score, plain or .gz (- is standard input)")
     parser.add_argument("--context", metavar="N", help="tokens read at once, or `all` (default: data.block_length)")
-    parser.add_argument("--stride", type=int, metavar="N", help="tokens scored of each window (default: all of them)")
+    parser.add_argument(
+        "--stride", type=int, metavar="N", help="tokens that a window moves on by (default: N of --context)"
+    )
     parser.add_argument("--batch_tokens", type=int, metavar="N", help="tokens computed together: speed, not the answer")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--per_line", action="store_true", help="for each line its nats and its number of tokens")

@@ -89,7 +89,7 @@ class LanguageModel:
 
         Args:
             context: tokens read at once, or `all` for everything before.
-            stride: how many of them are scored; the context unless given, which makes blocks.
+            stride: how many of them are new, and scored; the context unless given, which makes blocks.
 
         Raises:
             ValueError: a model looks back on fewer tokens.

@@ -27,10 +27,11 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Reading:
-    """What each token is predicted from: at most `context` tokens are read at once, and `stride` of them scored.
+    """What each token is predicted from: a window of `context` tokens that moves on by `stride`.
 
-    With a stride as large as the context these are blocks, which know nothing of what stands before but one token. A
-    context of None is everything before, for models that carry a state on.
+    The first window of a text is scored whole, of the others the last `stride` tokens. With a stride as large as the
+    context these are blocks, which know nothing of what stands before but one token. A context of None is everything
+    before, for models that carry a state on.
     """
 
     context: int | None
@@ -50,24 +51,22 @@ class Reading:
             return "each token given everything before it in its text"
         if self.stride == self.context:
             return f"blocks of {self.context} tokens, which know one token of what stands before them"
-        return f"a sliding window of {self.context} tokens, of which the last {self.stride} are scored"
+        return f"a sliding window of {self.context} tokens that moves on by {self.stride}"
 
 
 def reading_of_lines(lengths: Places, limit: int | None) -> Reading:
     """Choose how lines of so many tokens are read: each token given its whole line before it, if models can.
 
-    Where some are longer than the `limit` that models look back on, by a sliding window: each token is given half of
-    that many before it at least, where there are as many. A warning counts these lines.
+    Where a line is longer than the `limit` that models look back on, each of its tokens is given half of that many
+    before it at least. A warning counts such lines.
     """
     if limit is None:
         return Reading(None, 1)
-    longest, too_long = int(lengths.max()), int((lengths > limit).sum())
-    if not too_long:
-        return Reading(longest, longest)
-    reading = Reading(limit, max(1, limit // 2))
-    logger.warning(
-        "lines longer than the model looks back: %d of %d; they are read by %s", too_long, len(lengths), reading
-    )
+    reading, too_long = Reading(limit, max(1, limit // 2)), int((lengths > limit).sum())
+    if too_long:
+        logger.warning(
+            "lines longer than the model looks back: %d of %d; they are read by %s", too_long, len(lengths), reading
+        )
     return reading
 
 
@@ -83,12 +82,12 @@ class Windows:
     @classmethod
     def over(cls, first: Places, last: Places, context: int, stride: int) -> Windows:
         """Cover documents, of which the i-th holds the ids first[i] to last[i]."""
-        counts = -(-(last - first) // stride)
+        counts = 1 + np.maximum(0, -(-(last - first - context) // stride))
         document = np.repeat(np.arange(len(first)), counts)
         number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
-        starts = first[document] + number * stride
-        contexts = np.maximum(first[document], starts + stride - context)
-        return cls(contexts, starts, np.minimum(starts + stride, last[document]), contexts == first[document])
+        contexts = first[document] + number * stride
+        starts = np.where(number == 0, contexts, contexts + context - stride)
+        return cls(contexts, starts, np.minimum(contexts + context, last[document]), number == 0)
 
     def batches(self, batch_tokens: int) -> Iterator[Places]:
         """Yield the windows in groups of one length, so that nothing is padded."""

@@ -38,8 +38,8 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
         rows = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
-            f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}), and the weights "
-            f"from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
+            f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}), and the "
+            f"weights from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
 

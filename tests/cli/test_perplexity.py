@@ -91,8 +91,8 @@ def test_readings_are_chosen_and_said(seqlab, runs: TinyRuns, file: Path) -> Non
     readings = [figures["reading"] for figures in told.values()]
     assert readings == [
         "blocks of 9 tokens, which know one token of what stands before them",
-        "a sliding window of 9 tokens, of which the last 2 are scored",
-        "a sliding window of 12 tokens, of which the last 5 are scored",
+        "a sliding window of 9 tokens that moves on by 2",
+        "a sliding window of 12 tokens that moves on by 5",
         "each token given everything before it in its text",
     ]
     assert len({figures["perplexity"] for figures in told.values()}) == 4

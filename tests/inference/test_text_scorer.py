@@ -63,7 +63,7 @@ def test_each_id_is_scored_once_given_what_its_window_says(
     expected = []
     for start, length in zip(offsets, lengths, strict=False):
         for i in range(length):
-            first = max(0, (i // stride + 1) * stride - context)  # of the window in the document
+            first = max(0, -(-(i + 1 - context) // stride)) * stride  # of the first window that reaches it
             expected.append(-(start + i + (i - first + 1) / 1000))
     assert found == pytest.approx(expected, abs=1e-5)
     assert sum(told) == len(values)
@@ -95,24 +95,26 @@ def test_texts_that_fit_are_scored_together() -> None:
 
 
 def test_the_first_window_begins_with_the_start_and_others_with_the_id_before_them() -> None:
-    windows = Windows.over(np.array([0, 5]), np.array([5, 7]), context=3, stride=2)
+    windows = Windows.over(np.array([0, 6]), np.array([6, 8]), context=3, stride=2)
     first = {
-        int(row): windows.batch(np.array([row]), np.arange(7), START).tgt_in[0, 0].item()
+        int(row): windows.batch(np.array([row]), np.arange(8), START).tgt_in[0, 0].item()
         for row in range(len(windows.starts))
     }
     contexts = dict(enumerate(windows.contexts.tolist()))
-    assert list(contexts.values()) == [0, 1, 3, 5]
-    assert first == {0: START, 1: 0, 2: 2, 3: START}
+    assert list(contexts.values()) == [0, 2, 4, 6]
+    assert windows.starts.tolist() == [0, 3, 5, 6]
+    assert first == {0: START, 1: 1, 2: 3, 3: START}
 
 
 def test_a_reading_says_what_it_is() -> None:
     assert str(Reading(8, 8)) == "blocks of 8 tokens, which know one token of what stands before them"
-    assert str(Reading(8, 3)) == "a sliding window of 8 tokens, of which the last 3 are scored"
+    assert str(Reading(8, 3)) == "a sliding window of 8 tokens that moves on by 3"
     assert str(Reading(None, 1)) == "each token given everything before it in its text"
 
 
-def test_lines_are_read_whole_where_models_can() -> None:
+def test_lines_are_read_whole_where_models_can(caplog: pytest.LogCaptureFixture) -> None:
     assert reading_of_lines(np.array([3, 9, 4]), None) == Reading(None, 1)
-    assert reading_of_lines(np.array([3, 9, 4]), 9) == Reading(9, 9)
+    assert caplog.text == ""
     assert reading_of_lines(np.array([3, 9, 4]), 8) == Reading(8, 4)
+    assert "1 of 3; they are read by a sliding window of 8 tokens that moves on by 4" in caplog.text
     assert reading_of_lines(np.array([3, 9, 4]), 1) == Reading(1, 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from seqlab.data.batch import prompts
 from seqlab.data.config import TextConfig
 from seqlab.durable import write_json
 from seqlab.models import (
@@ -120,3 +121,15 @@ def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *,
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
     spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
     return write_language_model(path, config, build_model(config, trained, trained), trained, spelling, **data)
+
+
+@torch.inference_mode()
+def one_by_one(model: Any, ids: Sequence[int], start_id: int, context: int | None, stride: int = 1) -> list[float]:
+    """Ask a model for each id of a document alone, given what the first window that reaches it has before it."""
+    found = []
+    for i, id_ in enumerate(ids):
+        first = 0 if context is None else max(0, -(-(i + 1 - context) // stride)) * stride
+        read = [*(ids[first - 1 : first] or [start_id]), *ids[first:i]]
+        last_ids, state = model.start(prompts([read]))
+        found.append(float(model.step(last_ids, state).scores[0, id_]))
+    return found

@@ -124,7 +124,7 @@ MODELS: dict[str, tuple[ModelConfig, str, float]] = {
     "transformer_lm": (
         TransformerLmConfig(d_model=DIM, d_ff=32, num_heads=2, num_layers=1, max_length=16),
         "embedding.weight",
-        DIM**-0.5,
+        1 / DIM,
     ),
     "transformer_mlm": (
         TransformerMlmConfig(d_model=DIM, d_ff=32, num_heads=2, num_encoder_layers=1),

@@ -1,0 +1,69 @@
+"""Where the time of an update goes."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from benchmarks.lm_shapes import LmShape
+from benchmarks.workers.lm_profile import PARTS, Profile, part_of, shares
+from benchmarks.workers.plain_gpt import PlainGpt
+from benchmarks.workers.plain_rnn import PlainRnn
+
+
+@dataclass
+class Event:
+    """What is read of an event of torch's profiler."""
+
+    name: str
+    self_cpu_time_total: float
+    cpu_parent: "Event | None" = None
+
+
+def test_time_belongs_to_the_scope_around_it_or_to_the_operator() -> None:
+    attention = Event("_CausalAttention", 1.0)
+    optimizer = Event("Optimizer.step#AdamW.step", 2.0)
+    events = [
+        attention,
+        optimizer,
+        Event("aten::mm", 4.0, Event("aten::matmul", 0.0, attention)),
+        Event("aten::mm", 8.0),
+        Event("aten::add_", 16.0, optimizer),
+        Event("aten::bmm", 32.0),
+        Event("aten::native_dropout", 64.0, Event("aten::dropout", 0.0)),
+        Event("aten::mm", 128.0, Event("aten::lstm", 0.0)),
+    ]
+    seconds = {"products": 8, "attention": 37, "recurrent layers": 128, "optimizer": 18, "rest": 64}
+    assert shares(events) == pytest.approx({part: time / 255 for part, time in seconds.items()})
+    assert shares([]) == {}
+
+
+@pytest.mark.parametrize("family", ["transformer", "lstm", "gru"])
+def test_a_real_update_is_divided_among_the_parts(family: str) -> None:
+    heads = 2 if family == "transformer" else 0
+    shape = LmShape(family, 32, num_layers=2, num_heads=heads, block_length=64, rows=4)  # type: ignore[arg-type]
+    model = PlainGpt(shape, 30) if family == "transformer" else PlainRnn(shape, 30)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(30, (4, 64))
+    with Profile() as profile:
+        profile.begin()
+        logits = model(ids) if family == "transformer" else model(ids, None)[0]
+        logits.sum().backward()
+        optimizer.step()
+    found = profile.shares()
+    assert sum(found.values()) == pytest.approx(1.0)
+    absent = "recurrent layers" if family == "transformer" else "attention"
+    assert set(PARTS) - found.keys() == {absent}
+
+
+def test_nothing_is_watched_before_it_begins() -> None:
+    with Profile() as profile:
+        torch.ones(2).sum()
+    assert profile.shares() == {}
+
+
+def test_a_scope_may_lie_far_above() -> None:
+    event = Event("aten::mul", 1.0)
+    above = Event("autograd::engine::evaluate_function: _CausalAttentionBackward", 1.0)
+    event.cpu_parent = Event("aten::copy_", 1.0, Event("_CausalAttentionBackward", 1.0, above))
+    assert part_of(event) == "attention"

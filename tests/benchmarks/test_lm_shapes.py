@@ -1,0 +1,36 @@
+"""The count of a language model's operations against torch's own counter of what a model executes."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.lm_shapes import GATES, SHAPES, Family, LmShape, forward_flops, training_flops
+from benchmarks.workers.plain_gpt import PlainGpt
+from benchmarks.workers.plain_rnn import PlainCells
+
+VOCAB_SIZE = 50
+GPT = LmShape("transformer", 16, num_layers=3, num_heads=2, block_length=12, rows=2)
+
+
+def test_a_gpt_needs_what_torch_counts_less_the_masked_attention() -> None:
+    model = PlainGpt(GPT, VOCAB_SIZE)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(torch.randint(VOCAB_SIZE, (GPT.rows, 12))).sum().backward()
+    masked = GPT.rows * GPT.num_layers * 2 * GPT.width * (12 * 11 // 2)
+    assert training_flops(GPT, VOCAB_SIZE, [12] * GPT.rows) + 3 * 2 * masked == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("family", list(GATES))
+def test_a_recurrent_model_needs_what_torch_counts_step_by_step(family: Family) -> None:
+    shape = LmShape(family, 16, num_layers=3, num_heads=0, block_length=7, rows=1)
+    model, state = PlainCells(shape, VOCAB_SIZE), None
+    with FlopCounterMode(display=False) as counter:
+        for ids in torch.randint(VOCAB_SIZE, (1, 7)).split(1, dim=1):
+            _, state = model(ids, state)
+    assert forward_flops(shape, VOCAB_SIZE, 7) == counter.get_total_flops()
+
+
+def test_every_shape_has_one_model_of_each_family() -> None:
+    for shapes in SHAPES.values():
+        assert [shape.family for shape in shapes] == ["transformer", "lstm", "gru"]

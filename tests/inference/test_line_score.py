@@ -1,0 +1,82 @@
+"""Scores of lines and of continuations against a plain loop, and what unknown words cost in them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reference.tiny_language_models import FAMILIES, LINES, MAX_LENGTH, TinyRuns, one_by_one, uniform_run
+
+from seqlab.inference import load_language_model
+from seqlab.text import WordsConfig
+
+TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
+"""Among them a line longer than any context, an empty one, and spaces."""
+
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+@every_family
+def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFixture, family: str) -> None:
+    """Also where it is longer than the context: by a window of which half is scored, and this is said."""
+    run = load_language_model(runs(family))
+    limit = MAX_LENGTH if family == "transformer_lm" else None
+    scores = run.score(TEXT)
+    for line, score in zip(TEXT, scores, strict=True):
+        [ids] = run.tokenizer.encode([line])
+        window = None if limit is None or len(ids) < limit else limit
+        expected = one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, window, MAX_LENGTH // 2)
+        assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
+        assert score.log_prob == pytest.approx(sum(expected))
+    assert ("1 of 13; they are read by a sliding window of 16 tokens" in caplog.text) == (limit is not None)
+    assert run.score([]) == []
+
+
+@every_family
+@pytest.mark.parametrize("tokenizer", ["bpe", "characters", "words", "sentencepiece"])
+def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: str, tokenizer: str) -> None:
+    run = load_language_model(runs(family, tokenizer))
+    prompts = ["die Ka", "dog sees", "", "größer"]
+    lines = ["tze", " a the", "naïve", ""]
+    scores = run.score(lines, prompts)
+    for prompt, line, score in zip(prompts, lines, scores, strict=True):
+        [whole], [before] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
+        shared = max(n for n in range(len(before) + 1) if whole[:n] == before[:n])
+        expected = one_by_one(run.members[0].model, [*whole, run.tokenizer.eos_id], run.start_id, None)[shared:]
+        assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
+        spelt = [run.spellings[0].log_prob(item) for item in score.unknown]
+        assert score.log_prob == pytest.approx(sum(expected) + sum(spelt))
+
+
+def test_words_that_begin_in_the_prompt_are_spelt_whole(runs: TinyRuns) -> None:
+    run = load_language_model(runs("ngram_lm", "words"))
+    prompts = ["dog xyz sees qu", "dog xyz sees qu"]
+    goes_on, begins_anew = run.score(["ux a", " dog ux"], prompts)
+    assert (goes_on.unknown, goes_on.num_tokens) == (["quux"], 3)
+    assert (begins_anew.unknown, begins_anew.num_tokens) == (["ux"], 3)
+
+
+def test_an_unknown_word_costs_being_unknown_and_its_spelling(runs: TinyRuns) -> None:
+    run = load_language_model([runs("ngram_lm", "words"), runs("gru_lm", "words", seed=2)])
+    [known, unknown] = run.score(["dog sees a", "dog blorp a"])
+    spellings = [math.exp(spelling.log_prob("blorp")) for spelling in run.spellings]
+    assert len(spellings) == 2
+    assert unknown.unknown == ["blorp"]
+    assert unknown.log_prob == pytest.approx(sum(unknown.token_log_probs) + math.log(np.mean(spellings)))
+    assert (known.unknown, known.log_prob) == ([], pytest.approx(sum(known.token_log_probs)))
+
+
+def test_without_spelling_no_line_with_unknown_words_has_a_figure(tmp_path: Path) -> None:
+    lines = ["a b c", "b a"]
+    run = load_language_model(uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
+    found = run.perplexity(["a b", "a d"])
+    assert [line.log_prob for line in found.lines] == [pytest.approx(-3 * math.log(5)), None]
+    figures = found.likelihood.as_dict()
+    assert [figures[name] for name in ("perplexity", "perplexity_per_word", "bits_per_byte")] == [None] * 3
+    assert [score.log_prob for score in run.score(["d", "c"])] == [None, pytest.approx(-2 * math.log(5))]
+    assert run.perplexity(["a b"]).likelihood.perplexity == pytest.approx(5)
