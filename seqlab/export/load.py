@@ -11,7 +11,7 @@ from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import read_config
+from seqlab.runs.load import read_config, refuse_other_use
 from seqlab.world import usable_cores
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder
         raise FileNotFoundError(f"There is no run folder {run}.")
     source = RunFolder(run)
     source.read_description()
+    refuse_other_use(run, read_config(source), "parallel")
     folder = ExportFolder(default_folder(run, quantization))
     step = choose_step(source, checkpoint)
     wanted = origin(source, step, quantization)

@@ -76,10 +76,16 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
 
 USES = {
     "parallel": "translates: use `seqlab translate` or `seqlab score`",
-    "text": "is a language model: use `seqlab generate` or `seqlab perplexity`",
+    "text": "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`",
     "masked": "is a masked model, which other runs start from: use `seqlab train --init_from`",
 }
 """What a run of each kind of data is for, of text in which tokens are hidden apart."""
+
+
+def refuse_other_use(path: str | Path, config: Config, kind: str) -> None:
+    """Raise ValueError, naming what the run is for, where it did not learn from this kind of data."""
+    if config.use != kind:
+        raise ValueError(f"{path} {USES[config.use]}.")
 
 
 def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None) -> LoadedRun:
@@ -94,9 +100,8 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
     description = folder.read_description()
     config = read_config(folder)
-    found = config.use
-    if kind not in (None, found):
-        raise ValueError(f"{path} {USES[found]}.")
+    if kind is not None:
+        refuse_other_use(path, config, kind)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)

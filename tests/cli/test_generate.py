@@ -182,5 +182,5 @@ def test_what_a_language_model_is_not_for(seqlab, runs: TinyRuns, arguments: lis
     result = seqlab(*(each.replace("RUN", run_dir) for each in arguments), stdin=b"der\n")
     assert (result.status, result.out) == (2, b"")
     assert result.err.splitlines()[-1].startswith(
-        f"seqlab: error: {run_dir} is a language model: use `seqlab generate` or `seqlab perplexity`"
+        f"seqlab: error: {run_dir} is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"
     )

@@ -38,6 +38,15 @@ def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFix
 
 
 @every_family
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_line_depends_on_the_others(runs: TinyRuns, family: str, precision: str) -> None:
+    run = load_language_model(runs(family), precision=precision)
+    scores = run.score(TEXT)
+    assert [run.score([line])[0] for line in TEXT] == scores
+    assert run.score(TEXT[::-1], batch_tokens=1)[::-1] == scores
+
+
+@every_family
 @pytest.mark.parametrize("tokenizer", ["bpe", "characters", "words", "sentencepiece"])
 def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: str, tokenizer: str) -> None:
     run = load_language_model(runs(family, tokenizer))
