@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.parser import Parser
@@ -45,17 +44,6 @@ def add_inference_options(parser: Parser) -> None:
         metavar="N",
         help="padded tokens computed together: speed and memory, with torch never the answer",
     )
-
-
-def is_language_model(run: str) -> bool:
-    """Tell whether a folder is the run of a language model; what is wrong with one that is no run, loading says."""
-    from seqlab.runs.folder import RunFolder
-    from seqlab.runs.load import read_config
-
-    try:
-        return read_config(RunFolder(Path(run))).data.kind == "text"
-    except (OSError, ValueError):
-        return False
 
 
 def load_language_models(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from seqlab.cli.files import output_stream, side_by_side
 from seqlab.cli.inference_options import (
     add_inference_options,
-    is_language_model,
     load_language_models,
     load_named_runs,
 )
@@ -60,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.data.column import in_batches
     from seqlab.data.columns import parse_column
     from seqlab.inference.lines import write_lines
+    from seqlab.runs.use import is_language_model
 
     with joined() as world:
         if arguments.buffer_lines < 1:

@@ -11,7 +11,7 @@ from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import read_config, refuse_other_use
+from seqlab.runs.use import is_language_model, refuse_other_use
 from seqlab.world import usable_cores
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load(
         FileNotFoundError, ValueError: as `load_translator`.
     """
     first = run if isinstance(run, str | Path) else next(iter(run), "")
-    if _kind_of(Path(first)) != "text":
+    if not is_language_model(first):
         return load_translator(run, checkpoint, device, precision, **options)
     from seqlab.inference.language_model import load_language_model
 
@@ -45,14 +45,6 @@ def load(
     if given:
         raise ValueError(f"{first} is a language model, for which there is no `{given[0]}`.")
     return load_language_model(run, checkpoint, device, "fp32" if precision == "auto" else precision)
-
-
-def _kind_of(folder: Path) -> str:
-    """Tell what kind of data a run has learnt from; an exported folder, and what is no run, is for the translator."""
-    try:
-        return read_config(RunFolder(folder)).data.kind
-    except (OSError, ValueError):
-        return "parallel"
 
 
 def load_translator(
@@ -174,7 +166,7 @@ def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder
         raise FileNotFoundError(f"There is no run folder {run}.")
     source = RunFolder(run)
     source.read_description()
-    refuse_other_use(run, read_config(source), "parallel")
+    refuse_other_use(run, "parallel")
     folder = ExportFolder(default_folder(run, quantization))
     step = choose_step(source, checkpoint)
     wanted = origin(source, step, quantization)

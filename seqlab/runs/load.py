@@ -11,6 +11,7 @@ from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.use import refuse_other_use
 from seqlab.runs.validate import build, read_yaml
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
@@ -74,20 +75,6 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
     return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
 
 
-USES = {
-    "parallel": "translates: use `seqlab translate` or `seqlab score`",
-    "text": "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`",
-    "masked": "is a masked model, which other runs start from: use `seqlab train --init_from`",
-}
-"""What a run of each kind of data is for, of text in which tokens are hidden apart."""
-
-
-def refuse_other_use(path: str | Path, config: Config, kind: str) -> None:
-    """Raise ValueError, naming what the run is for, where it did not learn from this kind of data."""
-    if config.use != kind:
-        raise ValueError(f"{path} {USES[config.use]}.")
-
-
 def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None) -> LoadedRun:
     """Load a run's model with the weights of one checkpoint: `best` (in validation), `last` or a step number.
 
@@ -101,7 +88,7 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
     description = folder.read_description()
     config = read_config(folder)
     if kind is not None:
-        refuse_other_use(path, config, kind)
+        refuse_other_use(path, kind)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = build_model(config.model, src_tokenizer, tgt_tokenizer)

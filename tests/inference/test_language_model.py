@@ -216,7 +216,7 @@ def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
     translator = make_run()
     with pytest.raises(ValueError, match="translates: use `seqlab translate` or `seqlab score`"):
         load_language_model(translator)
-    with pytest.raises(ValueError, match="is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"):
+    with pytest.raises(ValueError, match="is a language model: use `seqlab generate`, `seqlab perplexity`"):
         seqlab.load([translator, runs()])
     assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
     with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
