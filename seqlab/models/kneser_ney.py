@@ -182,7 +182,7 @@ def _discounts(counts: Ints, length: int) -> Floats:
         discounts: Floats = j - (j + 1) * n[1] / (n[1] + 2 * n[2]) * n[j + 1] / n[j]
         if (discounts > 0).all():
             return np.concatenate([np.zeros(1), discounts])
-    logger.info(
+    logger.debug(
         "The counts of %d-grams are too few or too regular to estimate discounts from: taking %s.",
         length,
         ", ".join(map(str, FALLBACK_DISCOUNTS[1:])),

@@ -1,6 +1,7 @@
 """A tiny run folder with random weights, and the command line in this process."""
 
 import io
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[b
     def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         status = main([str(argument) for argument in arguments])
+        logging.getLogger().handlers.clear()  # they write to this test's standard error
         captured = capfdbinary.readouterr()
         return Result(status, captured.out, captured.err.decode())
 
