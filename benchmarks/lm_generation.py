@@ -140,6 +140,8 @@ def check_samples(results: dict[Case, list[LmGenerationResult]], workload: str, 
     them may lie apart.
     """
     cases = [case for case in results if case.rows >= MIN_SCORED_ROWS]
+    if not cases:
+        return
     texts = [results[case][0].texts for case in cases]
     scored = run_worker("score_lm", {"workload": workload, "texts": texts, "threads": threads}, threads)["nll"]
     nlls: dict[Case, list[float]] = dict(zip(cases, scored, strict=True))

@@ -14,8 +14,8 @@ from benchmarks.report import Report, Row
 
 logger = logging.getLogger(__name__)
 CHECKED_STEPS = 10
-LOSS_TOLERANCE = 1e-4
-"""Largest relative difference of any of the first losses in fp32: those of ten updates differ by 1e-6 at most here."""
+LOSS_TOLERANCE = 1e-5
+"""Largest relative difference of any of the first losses in fp32; on the CPU that this was written on it was 2e-7."""
 DROPOUTS = (0.2, 0.0)
 KEPT = "malloc keeps pages"
 USUAL = "as people run it"

@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 PARTS = ("products", "attention", "recurrent layers", "optimizer", "rest")
 SCOPES = {
     **dict.fromkeys(("Attention", "attention", "_SplitHeads"), "attention"),
-    **dict.fromkeys(("aten::lstm", "aten::gru", "RnnLayer", "rnn_layer", "_GruLoop"), "recurrent layers"),
+    **dict.fromkeys(("aten::lstm", "aten::gru", "RnnLayer", "rnn_layer", "Loop"), "recurrent layers"),
     "Optimizer.step": "optimizer",
 }
 """Parts of names, and what everything belongs to that happens within an event of such a name."""

@@ -48,10 +48,7 @@ def run(job: Json) -> Json:
     start = load_run(folder / "start")
     _save_weights(start, folder / "weights.safetensors")
     if job["run_steps"]:
-        limits = {"max_steps": job["run_steps"], "save_every": job["run_steps"], "valid_every": job["run_steps"]}
-        longer = lm_config(shape, base / name, RUN_DROPOUT, threads=job["threads"], device="cpu", **limits)
-        train(longer, folder / "run")  # finished already where it is there
-        _save_weights(load_run(folder / "run"), folder / "trained.safetensors")
+        _train_longer(job["run_steps"], shape, base / name, folder, job["threads"])
     tokenizer = start.tgt_tokenizer
     data, optim = text_config(shape, base / name), config.optim
     steps = _first_steps(data, config.seed, start, job["steps"])
@@ -97,6 +94,13 @@ def _write_first(names: Sequence[str], base: Path) -> str:
         return name
     write_text(names[-1], base / names[-1])
     return names[-1]
+
+
+def _train_longer(steps: int, shape: LmShape, text: Path, folder: Path, threads: int) -> None:
+    """Train the run that generates; one that is there goes on to as many updates, or is finished already."""
+    limits = {"max_steps": steps, "save_every": steps, "valid_every": steps}
+    train(lm_config(shape, text, RUN_DROPOUT, threads=threads, device="cpu", **limits), folder / "run")
+    _save_weights(load_run(folder / "run"), folder / "trained.safetensors")
 
 
 def _save_weights(trained: LoadedRun, path: Path) -> None:
