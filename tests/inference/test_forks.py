@@ -119,7 +119,7 @@ KILLED = """
 import os, sys, time
 from seqlab.inference.forks import ROWS_PER_FORK, Forks
 def compute(own, on_rows):
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: the copies share the pipe
     time.sleep(60)
     return own
 Forks(2).spread([1] * 2 * ROWS_PER_FORK, compute)
