@@ -23,7 +23,11 @@ from seqlab.training.resume import Changes, differing_fields
 
 logger = logging.getLogger(__name__)
 
-FREE_MODEL_FIELDS = {"model.dropout", "model.attention_dropout", "model.activation_dropout"}
+FREE_MODEL_FIELDS = {
+    *("model.dropout", "model.attention_dropout", "model.activation_dropout"),
+    *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
+    "model.weight_dropout",
+}
 """Fields of the model that may differ from those of the run that training starts from."""
 MEANING = {
     **{"num_heads": None, "activation": None, "positions": None},

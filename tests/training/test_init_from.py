@@ -3,9 +3,9 @@
 import json
 import logging
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -25,6 +25,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 from seqlab.training import train
+from seqlab.training.origin import FREE_MODEL_FIELDS
 
 from .conftest import Trained, contents, edit_description, train_until
 
@@ -285,3 +286,13 @@ def test_another_family_is_told_of_the_way_to_take_over_what_matches(
 def test_matching_what_is_not_named(corpus: Path) -> None:
     with pytest.raises(ValueError, match=r"`init_parts: matching` .* name it with `init_from`"):
         replace(tiny_config(corpus), init_parts="matching")
+
+
+def test_every_dropout_of_every_family_may_be_another() -> None:
+    dropouts = {
+        f"model.{item.name}"
+        for config in get_args(get_args(ModelConfig)[0])
+        for item in fields(config)
+        if item.name.endswith("dropout")
+    }
+    assert dropouts == FREE_MODEL_FIELDS
