@@ -95,7 +95,7 @@ def test_discounts_are_estimated_and_fall_back(caplog: pytest.LogCaptureFixture)
     reference = KneserNey(rows, 3, 60, SPECIAL_IDS, "lines")
     fell_back = [length for length, found in reference.discounts.items() if found == [*FALLBACK_DISCOUNTS[1:]]]
     assert 0 < len(fell_back) < 3
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="seqlab"):
         levels_of(rows, 3, 60)
     assert [record.getMessage().split()[3] for record in caplog.records if record.name.startswith("seqlab")] == [
         f"{n}-grams" for n in fell_back
