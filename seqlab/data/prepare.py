@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqlab.data.build import DROPPED_FILE, Build
-from seqlab.data.checked import is_untouched, remember_checked
+from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
+from seqlab.data.checked import is_untouched
 from seqlab.data.config import ParallelConfig
 from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedPairs
-from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
+from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.routes import Route, make_routes
 from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
 from seqlab.data.vocabulary import training_corpora
 from seqlab.data.workers import Workers, worker_count
-from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace, workspace_of
-from seqlab.durable import rename, write_json
+from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
+from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
-logger = logging.getLogger(__name__)
-
 CACHE_FORMAT = 1  # raise when the same text would be cached differently
-DESCRIPTION_FILE = "cache.json"
 KEYED_FIELDS = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "test_src", "test_tgt"),
     *("valid_fraction", "valid_max_pairs", "max_length", "max_length_ratio"),
@@ -67,17 +61,12 @@ def prepare(
     """
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
-    try:
-        data = _open(folder, key, content_hashes)
-    except ValueError as reason:
-        logger.info("Encoding the corpora%s.", f": {reason}" if folder.exists() else "")
-        _encode(config, src_tokenizer, tgt_tokenizer, folder, key, on_progress, num_workers)
-        data = _open(folder, key, content_hashes)
-    if not is_untouched(folder):
-        remember_checked(folder)
-    remember_inputs(config.input_specs(), folder)
-    shutil.rmtree(workspace_of(folder), ignore_errors=True)
-    return data
+    return opened_or_made(
+        folder,
+        config.input_specs(),
+        lambda: _open(folder, key, content_hashes),
+        lambda: _encode(config, src_tokenizer, tgt_tokenizer, folder, key, on_progress, num_workers),
+    )
 
 
 def open_prepared(
@@ -108,7 +97,7 @@ def _encode(
         # Built beside its place and renamed: a folder of this name is always whole.
         building = work / f"pairs-{key[:KEY_CHARS]}"
         report = _build(config, encoder, corpora, building, workers, on_progress)
-        write_json(building / DESCRIPTION_FILE, {"key": key, "report": report.to_json()})
+        write_description(building, key, report.to_json())
         shutil.rmtree(folder, ignore_errors=True)
         rename(building, folder)
 
@@ -182,27 +171,8 @@ def _cache_key(config: ParallelConfig, content_hashes: dict[str, str], tokenizer
     return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 
 
-def hash_tokenizer(tokenizer: Tokenizer) -> str:
-    """Tell tokenizers apart by what they save."""
-    digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save(Path(folder))
-        for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
-                content_hash = hashlib.sha256(path.read_bytes()).hexdigest()
-                digest.update(f"{path.relative_to(folder)} {content_hash}\n".encode())
-    return digest.hexdigest()
-
-
 def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-        found = description["key"]
-        report = DataReport.from_json(description["report"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no usable cache: {error}") from error
-    if found != key:
-        raise ValueError(f"{folder} was made from other text, tokenizers or settings")
+    report = DataReport.from_json(read_report(folder, key))
     check = not is_untouched(folder)
     train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
     report = replace(report, dropped_file=str(folder / DROPPED_FILE))  # the folder may have been moved

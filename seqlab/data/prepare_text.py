@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,25 +9,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.checked import is_untouched, remember_checked
+from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
+from seqlab.data.checked import is_untouched
 from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import EncodedText, TextWriter, with_end
-from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
-from seqlab.data.prepare import hash_tokenizer
+from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.rows import Rows
 from seqlab.data.survey import OnProgress, no_progress, occur_in
 from seqlab.data.text_report import CorpusReport, TextReport
 from seqlab.data.text_survey import Fate, Task, TextCorpus, survey_text
 from seqlab.data.workers import Workers, worker_count
-from seqlab.data.workspace import KEY_CHARS, workspace, workspace_of
-from seqlab.durable import rename, write_json
+from seqlab.data.workspace import KEY_CHARS, workspace
+from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
-logger = logging.getLogger(__name__)
-
 CACHE_FORMAT = 1  # raise when the same text would be cached differently
-DESCRIPTION_FILE = "cache.json"
 KEYED_FIELDS = ("train", "valid", "valid_fraction", "documents")
 """Fields of the config that decide what is cached."""
 
@@ -83,17 +78,12 @@ def prepare_text(
     """
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, tokenizer)
-    try:
-        data = _open(folder, key, content_hashes)
-    except ValueError as reason:
-        logger.info("Encoding the text%s.", f": {reason}" if folder.exists() else "")
-        _encode(config, tokenizer, folder, content_hashes, on_progress, num_workers)
-        data = _open(folder, key, content_hashes)
-    if not is_untouched(folder):
-        remember_checked(folder)
-    remember_inputs(config.input_specs(), folder)
-    shutil.rmtree(workspace_of(folder), ignore_errors=True)
-    return data
+    return opened_or_made(
+        folder,
+        config.input_specs(),
+        lambda: _open(folder, key, content_hashes),
+        lambda: _encode(config, tokenizer, folder, content_hashes, on_progress, num_workers),
+    )
 
 
 def open_prepared_text(config: TextConfig, tokenizer: Tokenizer, folder: Path) -> PreparedText:
@@ -120,7 +110,7 @@ def _encode(
         for path, digest in hash_inputs(config.input_specs(), folder).items():
             if digest != content_hashes[path]:
                 raise ValueError(f"{path}: changed while it was being read.")
-        write_json(building / DESCRIPTION_FILE, {"key": key, "report": report.to_json()})
+        write_description(building, key, report.to_json())
         shutil.rmtree(folder, ignore_errors=True)
         rename(building, folder)
 
@@ -180,14 +170,7 @@ def _cache_key(config: TextConfig, content_hashes: dict[str, str], tokenizer: To
 
 
 def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedText:
-    try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
-        found = description["key"]
-        report = TextReport.from_json(description["report"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no usable cache: {error}") from error
-    if found != key:
-        raise ValueError(f"{folder} was made from other text, tokenizers or settings")
+    report = TextReport.from_json(read_report(folder, key))
     check = not is_untouched(folder)
     train, valid = (EncodedText.open(folder / split, check=check) for split in ("train", "valid"))
     return PreparedText(train, valid, report, content_hashes)

@@ -20,7 +20,7 @@ from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.past import Past
-from seqlab.nn.positions import PositionKind
+from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.transformer import DecoderLayer, LayerMemory, NormPlacement, SelfAttentionLayer
 
@@ -81,15 +81,7 @@ class TransformerConfig:
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerConfig":
-        if self.d_model % self.num_heads:
-            raise ValueError(f"`d_model` {self.d_model} must be divisible by `num_heads` {self.num_heads}.")
-        if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"`positions: sinusoidal` needs an even `d_model`, but it is {self.d_model} instead.")
-        if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
-            raise ValueError(
-                f"`positions: rotary` needs an even head size, but `d_model / num_heads` is "
-                f"{self.d_model // self.num_heads} instead."
-            )
+        check_heads(self.d_model, self.num_heads, self.positions)
         sizes = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers")
         for name, least in (*((name, 1) for name in sizes), ("max_length", 2)):
             if getattr(self, name) < least:

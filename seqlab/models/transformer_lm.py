@@ -19,7 +19,7 @@ from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.norms import NormKind, make_norm
 from seqlab.nn.past import Past
-from seqlab.nn.positions import PositionKind
+from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.transformer import SelfAttentionLayer
 
@@ -62,15 +62,7 @@ class TransformerLmConfig:
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerLmConfig":
-        if self.d_model % self.num_heads:
-            raise ValueError(f"`d_model` {self.d_model} must be divisible by `num_heads` {self.num_heads}.")
-        if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"`positions: sinusoidal` needs an even `d_model`, but it is {self.d_model} instead.")
-        if self.positions == "rotary" and (self.d_model // self.num_heads) % 2:
-            raise ValueError(
-                f"`positions: rotary` needs an even head size, but `d_model / num_heads` is "
-                f"{self.d_model // self.num_heads} instead."
-            )
+        check_heads(self.d_model, self.num_heads, self.positions)
         return self
 
     def check_data(self, data: Any) -> None:

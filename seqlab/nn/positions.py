@@ -69,6 +69,20 @@ class LearnedPositions(nn.Module):
         return x + (self.weight[start:end] if places is None else self.weight[places])
 
 
+def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
+    """Raise ValueError where hidden states cannot be split among so many heads, or told their positions so."""
+    if num_heads < 1:
+        raise ValueError(f"`num_heads` must be at least 1, but is {num_heads} instead.")
+    if d_model % num_heads:
+        raise ValueError(f"`d_model` {d_model} must be divisible by `num_heads` {num_heads}.")
+    if positions == "sinusoidal" and d_model % 2:
+        raise ValueError(f"`positions: sinusoidal` needs an even `d_model`, but it is {d_model} instead.")
+    if positions == "rotary" and (d_model // num_heads) % 2:
+        raise ValueError(
+            f"`positions: rotary` needs an even head size, but `d_model / num_heads` is {d_model // num_heads} instead."
+        )
+
+
 def make_positions(kind: PositionKind, d_model: int, max_length: int) -> nn.Module | None:
     """Build what is added to the embeddings; None where positions are rotary, which attention sees to."""
     if kind == "sinusoidal":

@@ -40,6 +40,19 @@ def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, lr: float)
     )
 
 
+def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
+    model = family(
+        hidden_size=512,
+        num_layers=2,
+        embedding_dropout=0.1,
+        input_dropout=0.4,
+        hidden_dropout=0.3,
+        output_dropout=0.4,
+        weight_dropout=0.3,
+    )
+    return _trained(model, lr=2e-3)
+
+
 def multi30k_lm_en(run_dir: Path) -> Config:
     """A decoder-only Transformer."""
     return _trained(
@@ -49,34 +62,12 @@ def multi30k_lm_en(run_dir: Path) -> Config:
 
 def multi30k_lm_en_lstm(run_dir: Path) -> Config:
     """A long short-term memory, regularised as AWD-LSTM."""
-    return _trained(
-        LstmLmConfig(
-            hidden_size=512,
-            num_layers=2,
-            embedding_dropout=0.1,
-            input_dropout=0.4,
-            hidden_dropout=0.3,
-            output_dropout=0.4,
-            weight_dropout=0.3,
-        ),
-        lr=2e-3,
-    )
+    return _recurrent(LstmLmConfig)
 
 
 def multi30k_lm_en_gru(run_dir: Path) -> Config:
     """Gated recurrent units, regularised as AWD-LSTM."""
-    return _trained(
-        GruLmConfig(
-            hidden_size=512,
-            num_layers=2,
-            embedding_dropout=0.1,
-            input_dropout=0.4,
-            hidden_dropout=0.3,
-            output_dropout=0.4,
-            weight_dropout=0.3,
-        ),
-        lr=2e-3,
-    )
+    return _recurrent(GruLmConfig)
 
 
 def multi30k_lm_en_ngram(run_dir: Path) -> Config:

@@ -1,9 +1,11 @@
 """Subwords by sentencepiece: byte-pair encoding and the unigram model, both with byte fallback and with sampling."""
 
 import io
+import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -44,13 +46,14 @@ class SentencePiece:
         try:
             sentencepiece.SentencePieceTrainer.train(
                 # A line with one of these would not be learned from at all; as a byte, each is known anyway.
-                sentence_iterator=(_SKIPPED_BY_TRAINER.sub(" ", _escape(line)) for line in lines),
+                sentence_iterator=(
+                    _SKIPPED_BY_TRAINER.sub(" ", _escape(line)) for line in _drawn(lines, config.max_train_lines)
+                ),
                 model_writer=model,
                 model_type=config.kind.removeprefix("sentencepiece_"),
                 vocab_size=config.vocab_size,
                 hard_vocab_limit=False,
                 character_coverage=config.character_coverage,
-                input_sentence_size=config.max_train_lines,
                 max_sentence_length=_MAX_LINE_BYTES,
                 byte_fallback=True,
                 normalization_rule_name="identity",
@@ -102,6 +105,23 @@ class SentencePiece:
 
     def token(self, index: int) -> str:
         return _unescape(self._processor.id_to_piece(index))
+
+
+def _drawn(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Draw at most so many lines, each as likely as any other, by reservoir sampling (Vitter, 1985).
+
+    The trainer's own draw is another in each process.
+    """
+    rest = iter(lines)
+    sample = list(islice(rest, most))
+    generator = random.Random(0)
+    for seen, line in enumerate(rest, start=most + 1):
+        place = generator.randrange(seen)
+        if place < most:
+            sample[place] = line
+    sample.reverse()
+    while sample:  # each is let go as the trainer copies it
+        yield sample.pop()
 
 
 def _escape(line: str) -> str:

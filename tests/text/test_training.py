@@ -31,6 +31,10 @@ CONFIGS = [
     CharactersConfig(vocab_size=20),
     WordsConfig(vocab_size=20),
 ]
+SAMPLED = [
+    SentencePieceBpeConfig(vocab_size=300, max_train_lines=101),
+    SentencePieceUnigramConfig(vocab_size=300, max_train_lines=101),
+]
 every_kind = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 SUBWORDS = CONFIGS[:3]
 every_subword_kind = pytest.mark.parametrize("config", SUBWORDS, ids=lambda config: config.kind)
@@ -116,11 +120,16 @@ def test_no_room_for_the_characters_names_the_room_needed(config: TokenizerConfi
     assert train_tokenizer(enough, alphabet).vocab_size == 361
 
 
-@pytest.mark.parametrize("config", SUBWORDS[:2], ids=lambda config: config.kind)
-def test_max_train_lines_limits_what_is_learned_from(config: TokenizerConfig) -> None:
-    sampled = TypeAdapter(type(config)).validate_python({"vocab_size": 300, "max_train_lines": 101})
+@pytest.mark.parametrize(("config", "sampled"), zip(SUBWORDS[:2], SAMPLED, strict=True), ids=["bpe", "unigram"])
+def test_max_train_lines_limits_what_is_learned_from(config: TokenizerConfig, sampled: TokenizerConfig) -> None:
     first, second = (train_tokenizer(sampled, (line for line in LINES)) for _ in range(2))
     assert first.encode(LINES) == second.encode(LINES) != train_tokenizer(config, LINES).encode(LINES)
+
+
+def test_a_sample_of_lines_is_the_same_in_another_process(tmp_path: Path) -> None:
+    code = "for config in SAMPLED: print(digest(config, Path(sys.argv[1]) / config.kind))"
+    elsewhere = run_elsewhere(code, str(tmp_path / "elsewhere")).split()
+    assert elsewhere == [digest(config, tmp_path / config.kind) for config in SAMPLED]
 
 
 def test_a_vocabulary_keeps_the_most_frequent() -> None:

@@ -1,0 +1,70 @@
+"""An encoded corpus in a folder: made once, and opened while it was made from what lies here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seqlab.data.checked import is_untouched, remember_checked
+from seqlab.data.inputs import remember_inputs
+from seqlab.data.workspace import workspace_of
+from seqlab.durable import write_json
+from seqlab.text import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+DESCRIPTION_FILE = "cache.json"
+
+
+def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
+    """Open what is in a folder, after making it where it is not whole or was made from other things.
+
+    `opened` raises ValueError where that is so. `specs` are the path specs that it is made from.
+    """
+    try:
+        data = opened()
+    except ValueError as reason:
+        logger.info("Encoding the corpora%s.", f": {reason}" if folder.exists() else "")
+        make()
+        data = opened()
+    if not is_untouched(folder):
+        remember_checked(folder)
+    remember_inputs(specs, folder)
+    shutil.rmtree(workspace_of(folder), ignore_errors=True)
+    return data
+
+
+def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
+    """Note what a cache was made from, and what is known of it."""
+    write_json(folder / DESCRIPTION_FILE, {"key": key, "report": report})
+
+
+def read_report(folder: Path, key: str) -> Any:
+    """Return the report of a cache; raises ValueError where it has none, or was made from other things."""
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        found, report = description["key"], description["report"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no usable cache: {error}") from error
+    if found != key:
+        raise ValueError(f"{folder} was made from other text, tokenizers or settings")
+    return report
+
+
+def hash_tokenizer(tokenizer: Tokenizer) -> str:
+    """Tell tokenizers apart by what they save."""
+    digest = hashlib.sha256()
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                content_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{path.relative_to(folder)} {content_hash}\n".encode())
+    return digest.hexdigest()
