@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from torch import Tensor
 from seqlab.data.batch import Batch, Seq2SeqBatch, TextBatch
 from seqlab.data.step import TrainingStep
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
+from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
 
-BATCHES = "batches"
+BATCHES, CARRY = "batches", "carry"
 BATCH_TYPES: dict[str, type] = {"parallel": Seq2SeqBatch, "text": TextBatch}
 """By the kind of the data."""
 
@@ -24,15 +26,30 @@ class FailedStep(ArithmeticError):
     """Training cannot go on: a step had a gradient that is not finite."""
 
 
+class Failure(NamedTuple):
+    """What replays a failed step; dropout follows from seed, step and rank."""
+
+    weights: dict[str, Tensor]
+    micro_steps: list[Batch]
+    carry: Carry
+    """What the step before it left behind, for `Accumulator.restore_carry`; empty for nothing."""
+
+
 @contextmanager
 def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]:
-    """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and the weights from before it."""
+    """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and what it started from."""
+    carry = run.accumulator.carry
     try:
         yield
     except NonFiniteUpdate as error:
         step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
         micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
-        tensors = {WEIGHTS: run.gathered(run.weights()), BATCHES: _tensors_of(micro_steps)}
+        run.accumulator.carry = carry
+        tensors = {
+            WEIGHTS: run.gathered(run.weights()),
+            BATCHES: _tensors_of(micro_steps),
+            CARRY: run.accumulator.whole_carry(),
+        }
         folder, state = run.folder.path / "failures", {"reason": str(error), "data_kind": run.config.data.kind}
         written = run.machine.world.on_main(lambda: write_checkpoint(folder, step, tensors, state))
         rows = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
@@ -54,8 +71,8 @@ def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:
     return tensors
 
 
-def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Batch]]:
-    """Read a failed step: the weights and the micro-steps that replay it; dropout follows from seed, step and rank."""
+def read_failure(folder: Path) -> Failure:
+    """Read what was written of a failed step."""
     tensors = read_tensors(folder, BATCHES)
     micro_steps: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -66,4 +83,4 @@ def read_failure(folder: Path) -> tuple[dict[str, Tensor], list[Batch]]:
     for _, values in sorted(micro_steps.items()):
         numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}
         batches.append(batch_type(**values | numbers))
-    return read_tensors(folder, WEIGHTS), batches
+    return Failure(read_tensors(folder, WEIGHTS), batches, read_tensors(folder, CARRY))

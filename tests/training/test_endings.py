@@ -297,7 +297,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     step, norm, written = int(found[1]), found[2], Path(found[3])
     assert step == checkpoint_steps(run_dir / "checkpoints")[-1] + 1
     assert checkpoint_steps(run_dir / "failures") == [step]
-    weights, micro_steps = read_failure(written)
+    weights, micro_steps, _ = read_failure(written)
     tokenizers = load_tokenizers(RunFolder(run_dir))
     model = build_model(config.model, *tokenizers).train()
     for name, parameter in model.named_parameters():
