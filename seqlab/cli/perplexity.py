@@ -21,6 +21,7 @@ from seqlab.cli.progress import counting
 
 if TYPE_CHECKING:
     from seqlab.inference import Perplexity
+    from seqlab.inference.text import Text
 
 logger = logging.getLogger(__name__)
 SUMMARY = "measure how likely a text is to language models"
@@ -30,7 +31,9 @@ def make_parser() -> Parser:
     """Name the runs, the text and how it is read."""
     parser = Parser("seqlab perplexity", __doc__)
     add_run_options(parser, precision="fp32")
-    parser.add_argument("file", metavar="FILE", help="text to score, plain or .gz (- is standard input)")
+    parser.add_argument(
+        "file", metavar="FILE", help="text to score: plain, .gz, `table#column` or `hub:NAME:SPLIT#COLUMN` (- is stdin)"
+    )
     parser.add_argument("--context", metavar="N", help="tokens read at once, or `all` (default: data.block_length)")
     parser.add_argument(
         "--stride", type=int, metavar="N", help="tokens that a window moves on by (default: N of --context)"
@@ -46,10 +49,8 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Score the text, then say how it was read and what its figures leave out."""
     from seqlab.inference.lines import write_lines
-    from seqlab.inference.text import Text
 
-    with input_stream(arguments.file) as (stream, name):
-        text = Text.read(stream, name)
+    text = _read(arguments.file)
     model = load_language_models(arguments.runs, arguments)
     context = arguments.context
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
@@ -65,6 +66,18 @@ def run(arguments: argparse.Namespace) -> int:
     with output_stream(arguments.output) as output:
         write_lines(output, _lines(found, arguments))
     return 0
+
+
+def _read(spec: str) -> "Text":
+    """Read a path spec to its end; raises ValueError or OSError naming it."""
+    from seqlab.data.columns import parse_column
+    from seqlab.inference.text import Text
+
+    column = None if spec == "-" else parse_column(spec)
+    if column is not None and column.column is not None:
+        return Text.of_records(column)
+    with input_stream(spec) as (stream, name):
+        return Text.read(stream, name)
 
 
 def _explain(found: "Perplexity") -> None:

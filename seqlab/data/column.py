@@ -68,7 +68,7 @@ class Column(ABC):
         With `split_records` a record of several lines is not one value but several.
         """
         if split_records:
-            return in_batches(chain.from_iterable(map(_lines_of, self.cells())), size)
+            return in_batches(chain.from_iterable(map(lines_of, self.cells())), size)
         return in_batches(self.values(), size)
 
     def line_number(self, index: int) -> int:
@@ -108,7 +108,7 @@ def text_of(record: Any, column: str, where: str) -> str:
     return value
 
 
-def _lines_of(cell: str) -> list[str]:
+def lines_of(cell: str) -> list[str]:
     """Cut at newlines as a file is cut: one at the end begins no line of its own."""
     if "\n" not in cell:
         return [cell]
@@ -116,4 +116,4 @@ def _lines_of(cell: str) -> list[str]:
 
 
 def _without_newlines(cell: str) -> str:
-    return " ".join(_lines_of(cell))
+    return " ".join(lines_of(cell))

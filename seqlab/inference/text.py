@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from seqlab.data.column import Column, lines_of
 from seqlab.data.readers import iter_lines
 from seqlab.inference.lines import refuse_newlines
 
@@ -47,9 +48,24 @@ class Text:
                 yield raw
 
         lines = list(iter_lines(counted(), name))
-        if not lines:
-            raise ValueError(f"{name} is empty: it holds no line to score.")
+        _refuse_empty(lines, name)
         return cls(lines, num_bytes, num_newlines)
+
+    @classmethod
+    def of_records(cls, column: Column) -> Text:
+        """Take the records of a table or a dataset; one that has newlines is several lines.
+
+        Raises:
+            ValueError: there is none, or as in `Column.cells`.
+        """
+        lines = [line for cell in column.cells() for line in lines_of(cell)]
+        _refuse_empty(lines, str(column))
+        return cls.of(lines)
+
+
+def _refuse_empty(lines: Sequence[str], name: str) -> None:
+    if not lines:
+        raise ValueError(f"{name} is empty: it holds no line to score.")
 
 
 def _size(line: str) -> int:

@@ -102,7 +102,11 @@ def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path:
     run_dir = runs("gru_lm")
     expected = json.loads(seqlab("perplexity", run_dir, file, "--json").out)
     (tmp_path / "text.gz").write_bytes(gzip.compress(TEXT.encode()))
-    for arguments in ((tmp_path / "text.gz",), ("-",), (file, "--batch_tokens", "1"), (file, "--threads", "1")):
+    records = [TEXT[:50], *TEXT[50:].splitlines()]  # the first holds several lines and the beginning of one
+    records[0] += records.pop(1)
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"line": record}) + "\n" for record in records))
+    table = f"{tmp_path / 'text.jsonl'}#line"
+    for arguments in ((tmp_path / "text.gz",), ("-",), (table,), (file, "--batch_tokens", "1"), (file, "--threads", "1")):
         found = json.loads(seqlab("perplexity", run_dir, *arguments, "--json", stdin=TEXT.encode()).out)
         assert found.pop("reading") == expected["reading"]
         assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-6)
@@ -123,6 +127,8 @@ def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
     [
         (["RUN"], "the following arguments are required: FILE"),
         (["RUN", "nowhere.txt"], "nowhere.txt: there is no such file."),
+        (["RUN", "text.jsonl"], "text.jsonl: a .jsonl file needs the name of a column"),
+        (["RUN", "hub:x"], "hub:x: a dataset is named as hub:NAME"),
         (["nowhere", "FILE"], "There is no run folder nowhere."),
         (["RUN", "-"], "standard input is empty: it holds no line to score."),
         (["TRANSLATOR", "FILE"], "translates: use `seqlab translate` or `seqlab score`."),
