@@ -205,13 +205,20 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
 
 def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Train the tokenizers from the raw text, or take over those of the run that this one starts from."""
-    if config.init_from is not None:
+    task = TASKS[type(config.data)]
+    if config.init_from is None:
+        _warn_of_small(task.write_tokenizers(config, folder, on_progress), config)
+    else:
         for name in TOKENIZER_FOLDERS:
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
-        return
-    for name, vocab_size in TASKS[type(config.data)].write_tokenizers(config, folder, on_progress).items():
-        wanted = getattr(config.data.tokenizer, "vocab_size", None)
+    task.complete_tokenizers(config, folder)
+
+
+def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
+    """Say which vocabularies, of so many ids, are smaller than was wished for."""
+    wanted = getattr(config.data.tokenizer, "vocab_size", None)
+    for name, vocab_size in sizes.items():
         if wanted is not None and vocab_size < wanted:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted

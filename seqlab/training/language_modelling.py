@@ -16,7 +16,7 @@ from seqlab.data.text_survey import training_lines_of_text
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.spelling import SpellingModel, rare_items
-from seqlab.text import Tokenizer, train_tokenizer
+from seqlab.text import Tokenizer, load_tokenizer, train_tokenizer
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
 from seqlab.training.validation import Validation, inference_model, nll_of
@@ -29,14 +29,18 @@ def _data_config(config: Config) -> TextConfig:
 
 
 def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-    """Learn the vocabulary and, where it leaves something unknown, how that is spelt."""
     data = _data_config(config)
     tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data))
     tokenizer.save(folder.path / "tokenizer")
-    if tokenizer.has_unknown:
-        items = rare_items(training_lines_of_text(data), tokenizer)
-        SpellingModel.learn(items).save(folder.spelling)
     return {"tokenizer": tokenizer.vocab_size}
+
+
+def _write_spelling(config: Config, folder: RunFolder) -> None:
+    """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
+    tokenizer = load_tokenizer(folder.path / "tokenizer")
+    if tokenizer.has_unknown and not folder.spelling.is_dir():
+        items = rare_items(training_lines_of_text(_data_config(config)), tokenizer)
+        SpellingModel.learn(items).save(folder.spelling)
 
 
 def _prepare(
@@ -81,4 +85,4 @@ def _describe(data: PreparedText) -> dict[str, Any]:
     return {}
 
 
-LANGUAGE_MODELLING = Task(_write_tokenizers, _prepare, _steps, _validate, _locate, "rows", _describe)
+LANGUAGE_MODELLING = Task(_write_tokenizers, _write_spelling, _prepare, _steps, _validate, _locate, "rows", _describe)

@@ -106,7 +106,13 @@ def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path:
     records[0] += records.pop(1)
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"line": record}) + "\n" for record in records))
     table = f"{tmp_path / 'text.jsonl'}#line"
-    for arguments in ((tmp_path / "text.gz",), ("-",), (table,), (file, "--batch_tokens", "1"), (file, "--threads", "1")):
+    for arguments in (
+        (tmp_path / "text.gz",),
+        ("-",),
+        (table,),
+        (file, "--batch_tokens", "1"),
+        (file, "--threads", "1"),
+    ):
         found = json.loads(seqlab("perplexity", run_dir, *arguments, "--json", stdin=TEXT.encode()).out)
         assert found.pop("reading") == expected["reading"]
         assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-6)

@@ -19,11 +19,14 @@ from reference.tiny_runs import (
 )
 
 from seqlab.data.config import TextConfig
+from seqlab.inference import load_language_model
 from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
 from seqlab.optim.config import AdamConfig, OptimConfig
 from seqlab.runs.config import Config
-from seqlab.runs.load import load_run
-from seqlab.text import CharactersConfig, SentencePieceBpeConfig
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run, read_config
+from seqlab.runs.spelling import MODEL
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.origin import FREE_MODEL_FIELDS
 
@@ -252,6 +255,20 @@ def test_weights_that_would_not_mean_the_same_are_refused(
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+def test_a_language_model_learns_to_spell_where_its_translator_did_not(corpus: Path, tmp_path: Path) -> None:
+    words = WordsConfig(min_count=3)
+    origin = train(tiny_config(corpus, data={"tokenizer": words, "subword_sampling": 0.0}, max_steps=2), tmp_path / "origin")
+    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, **AS_DECODER)
+    config = text_config(corpus, model, init_from=str(origin), init_parts="matching")
+    run_dir = train(replace(config, data=replace(config.data, tokenizer=words)), tmp_path / "tuned")
+    assert not (origin / "spelling").exists()
+    found = load_language_model(run_dir).perplexity(["blorp"]).likelihood
+    assert found.unknown == 1
+    assert found.nll is not None
+    again = train(replace(read_config(RunFolder(run_dir)), init_from=str(run_dir)), tmp_path / "again")
+    assert (again / "spelling" / MODEL).read_bytes() == (run_dir / "spelling" / MODEL).read_bytes()
 
 
 def test_models_that_compute_with_other_layers_are_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
