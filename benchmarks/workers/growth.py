@@ -17,7 +17,7 @@ from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
 from seqlab.host_memory import prepare_heap
 from seqlab.models import Transformer
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.search.beam import beam_search
@@ -66,7 +66,7 @@ def _training(job: GrowthJob) -> Work:
 def _decoding(job: GrowthJob) -> Work:
     """One batch, translated into as many tokens as its source has."""
     model, batch = _model(job).eval(), _batch(job, with_target=False)
-    cast_products(model, DTYPES[job.dtype])
+    prepare_inference(model, torch.device(job.device), DTYPES[job.dtype])
     config = SearchConfig(beam_size=job.beam_size, min_length_ratio=1.0, max_length_ratio=1.0, max_length_offset=0)
 
     @torch.inference_mode()

@@ -25,7 +25,7 @@ from seqlab.inference.text import Text
 from seqlab.inference.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 from seqlab.inference.torch_engine import refuse_different_vocabularies
 from seqlab.inference.wording import OnText
-from seqlab.nn.precision import cast_products, choose_device, choose_dtype
+from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.runs.spelling import SpellingModel, load_spelling
 from seqlab.search.config import SearchConfig
@@ -65,8 +65,7 @@ class LanguageModel:
         if device.type == "cpu":
             prepare_heap()
         for member in members:
-            cast_products(member.model, dtype)
-            member.model.to(device)
+            prepare_inference(member.model, device, dtype)
         spellings = (load_spelling(member.folder.spelling) for member in members)
         self.spellings: list[SpellingModel] = [each for each in spellings if each is not None]
         self.start_id = start_id(self.data, self.tokenizer)

@@ -16,7 +16,7 @@ from seqlab.inference.forks import Forks, choose_count
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import Stepper
-from seqlab.nn.precision import cast_products, choose_device, choose_dtype
+from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
@@ -44,8 +44,7 @@ class TorchEngine:
         if device.type == "cpu":
             prepare_heap()
         for member in members:
-            cast_products(member.model, dtype)
-            member.model.to(device)
+            prepare_inference(member.model, device, dtype)
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
         self.model: Stepper = first.stepper if len(members) == 1 else Ensemble([member.stepper for member in members])
@@ -62,11 +61,11 @@ class TorchEngine:
                 f"{lm.folder.path} and {self.members[0].folder.path} have different vocabularies: train the language "
                 "model with the translator's tokenizer (`data.tokenizer.kind: saved`)."
             )
-        cast_products(lm.model, dtype)
+        prepare_inference(lm.model, self.device, dtype)
         first = start_id(data, self.tokenizer)
         self.model = Fusion(
             self.model,
-            lm.stepper.to(self.device),
+            lm.stepper,
             weight=weight,
             start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
         )

@@ -2,8 +2,8 @@
 
 On the CPU the rows of the input are padded up to one of a closed list of sizes, for two reasons. First, oneDNN builds
 a kernel for every new shape (about 0.5 ms each), so that batches of ever new sizes would spend more time on building
-kernels than on products. Second, fp32 products of fewer than 16 rows take other code paths: with at least 16 rows, a
-row's result does not depend on the other rows, which is what makes answers independent of the batch.
+kernels than on products. Second, a product of very few rows takes another code path: with at least `MIN_ROWS`, a row's
+result does not depend on the other rows, which is what makes answers independent of the batch.
 """
 
 from typing import Any
@@ -12,13 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MIN_ROWS = 16
+_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+_ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
+_ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu._is_avx512_bf16_supported()
+_PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
+
+MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16
+"""oneDNN takes another path for a single row; MKL, and oneDNN without AVX-512, for fewer than 16."""
 
 
-def padded_rows(rows: int) -> int:
-    """Round up to a multiple of 16, from 128 rows on of 1/8 of the power of two below: 8 sizes an octave."""
-    step = max(MIN_ROWS, 1 << max(0, rows.bit_length() - 4))
-    return max(MIN_ROWS, -(-rows // step) * step)
+def padded_rows(rows: int, least: int = MIN_ROWS) -> int:
+    """Round up: to a power of two below 16 rows, to a multiple of 16, from 128 on of 1/8 of the power of two below."""
+    if rows < 16:
+        return max(least, 1 << (rows - 1).bit_length())
+    step = max(16, 1 << (rows.bit_length() - 4))
+    return -(-rows // step) * step
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
@@ -46,8 +55,15 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool
     return y.relu_() if relu else y
 
 
-_ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu._is_avx512_bf16_supported()
+def pack(weight: Tensor, rows: int) -> Tensor | None:
+    """Lay a weight (N, K) out as oneDNN multiplies about so many rows by it; None where this cannot be done.
+
+    Else it does so at each call, which takes as long as the product with 32 rows.
+    """
+    if _ONEDNN_LINEAR is None or _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES:
+        return None
+    packed: Tensor = _ONEDNN_PACK(weight, rows)
+    return packed
 
 
 def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -112,6 +128,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Linear(nn.Linear):
     """`torch.nn.Linear` through `linear`."""
 
+    packed: Tensor | None = None
+    """The weight as `pack` lays it out, for inference."""
+
+    def pack(self) -> None:
+        """Lay the weight out for inference, as it is now: later changes of it are not seen.
+
+        A row's result stays the same, bit for bit.
+        """
+        self.packed = pack(self.weight.detach(), MIN_ROWS)
+
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features)."""
-        return linear(x, self.weight, self.bias)
+        if self.packed is None or _ONEDNN_LINEAR is None or torch.is_grad_enabled():
+            return linear(x, self.weight, self.bias)
+        y: Tensor = _ONEDNN_LINEAR(with_padded_rows(x, self.weight.dtype), self.packed, self.bias, "none", [], "")
+        return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], self.out_features)

@@ -41,12 +41,17 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return choices[precision]
 
 
-def cast_products(module: nn.Module, dtype: torch.dtype) -> None:
-    """Cast in place, for inference, the weights of all matrix products: linear layers and vocabulary projections.
+def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a module to a device for inference, in place, with the weights of all matrix products in a dtype.
 
-    An embedding that shares its weight with a projection is cast with it. Norms and positions stay in fp32.
+    These are linear layers, whose weights the CPU also gets in the layout that it multiplies by, and vocabulary
+    projections. An embedding that shares its weight with a projection is cast with it; norms and positions stay in
+    fp32.
     """
+    module.to(device)
     for part in module.modules():
         if isinstance(part, Linear | VocabularyProjection):
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
+        if isinstance(part, Linear) and device.type == "cpu":
+            part.pack()

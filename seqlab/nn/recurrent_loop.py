@@ -4,7 +4,7 @@ What one step must compute is small: one product with the recurrent weights, whi
 few calls for all that is element by element. All else is done for the whole sequence at once: the products with the
 input, and the gradients of the weights.
 
-Shapes: T time, B batch (a multiple of 16 rows, see `linear`), I input size, H hidden size, N all gates' sums. Time
+Shapes: T time, B batch (a multiple of 16 rows), I input size, H hidden size, N all gates' sums. Time
 comes first. Products run in the dtype of x and of the weights; states are in fp32 at least.
 """
 
@@ -14,12 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.nn.linear import product
+from seqlab.nn.linear import pack, product
 
 CHUNK_ELEMENTS = 32768
-
-_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if torch.backends.mkldnn.is_available() else None
-_PACKED_DTYPES = (torch.float32, torch.bfloat16) if torch.cpu._is_avx512_bf16_supported() else (torch.float32,)
 
 
 class Weights(NamedTuple):
@@ -36,13 +33,13 @@ class Weights(NamedTuple):
 def repeated_product(weight: Tensor, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Prepare x W^T + added for many x (rows, K) and `added` (rows, N): weight (N, K).
 
-    Else oneDNN packs the weight anew at each call, which takes as long as the product with 32 rows. The operators are
-    private to torch (see `linear.product`).
+    The weight is packed once (see `linear.pack`).
     """
-    if _PACK is None or weight.dtype not in _PACKED_DTYPES:
+    packed = pack(weight, rows)
+    if packed is None:
         transposed = weight.t()
         return lambda x, added: torch.addmm(added, x, transposed)
-    packed, multiply = _PACK(weight, rows), torch.ops.mkldnn._linear_pointwise.binary
+    multiply = torch.ops.mkldnn._linear_pointwise.binary
     return lambda x, added: multiply(x, added, packed, None, "add")
 
 

@@ -44,9 +44,9 @@ def tinyshakespeare(run_dir: Path) -> Config:
         model=TransformerLmConfig(
             d_model=256,
             d_ff=1024,
-            num_layers=4,
+            num_layers=6,
             num_heads=4,
-            dropout=0.25,
+            dropout=0.2,
             norm_kind="layer_norm",
             activation="relu",
             max_length=BLOCK_LENGTH,

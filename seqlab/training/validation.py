@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqlab.data.batch import Batch
 from seqlab.evaluation import nll_per_tgt_token
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import prepare_inference
 from seqlab.runs.build import build_model
 from seqlab.runs.load import copy_weights
 
@@ -41,8 +41,8 @@ def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
     with torch.random.fork_rng(devices=[]):
         model = build_model(run.config.model, run.src_tokenizer, run.tgt_tokenizer).eval()
     copy_weights(model, weights, run.folder.path)
-    cast_products(model, run.machine.dtype)
-    return model.to(run.machine.device)
+    prepare_inference(model, run.machine.device, run.machine.dtype)
+    return model
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ import torch
 
 from seqlab.inference import decode_rows, score_rows
 from seqlab.models import Transformer, TransformerConfig
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import prepare_inference
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
@@ -28,7 +28,7 @@ def build(tokenizer: Tokenizer, dtype: torch.dtype, seed: int = 1, **fields: obj
     size = tokenizer.vocab_size
     config = TransformerConfig(**({"d_model": 128, "d_ff": 256, "num_heads": 4} | fields))
     model = Transformer(config, size, size, tokenizer.bos_id, tokenizer.eos_id).eval()
-    cast_products(model, dtype)
+    prepare_inference(model, torch.device("cpu"), dtype)
     return model
 
 

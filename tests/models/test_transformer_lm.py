@@ -14,7 +14,7 @@ from seqlab.data.batch import IGNORE, TextBatch, collate_text, prompts
 from seqlab.data.packing import packed_batch
 from seqlab.data.pieces import Pieces
 from seqlab.models import TransformerLm, TransformerLmConfig
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import prepare_inference
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 
@@ -171,7 +171,7 @@ def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
 def test_a_row_alone_gives_the_same_bits(name: str, dtype: torch.dtype) -> None:
     """Also where it is padded in the batch; and its steps, with and without a prompt that is read at once."""
     model = build(name)
-    cast_products(model, dtype)
+    prepare_inference(model, torch.device("cpu"), dtype)
     more = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
     rows = [*ROWS, *more]
     whole = model.score(batch_of(rows))

@@ -49,9 +49,24 @@ def test_a_row_does_not_depend_on_the_other_rows(dtype: torch.dtype, inner: int,
 
 def test_padded_sizes_are_few_and_near() -> None:
     sizes = [padded_rows(rows) for rows in range(1, 5000)]
-    assert all(size >= rows and size % 16 == 0 for rows, size in enumerate(sizes, start=1))
+    assert all(size >= rows for rows, size in enumerate(sizes, start=1))
     assert all(size <= max(16, 1.125 * rows + 15) for rows, size in enumerate(sizes, start=1))
     assert len(set(sizes)) < 60
+    assert padded_rows(1) == linear_module.MIN_ROWS
+    assert {padded_rows(rows, least=16) for rows in range(1, 17)} == {16}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("inner", "outer"), [(128, 384), (120, 97), (512, 2048)])
+def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner: int, outer: int) -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(inner, outer, bias=bias).to(dtype), torch.randn(300, inner)
+    with torch.no_grad():
+        whole = layer(x)
+        layer.pack()
+        for rows in (1, 2, 3, 7, 16, 100, 300):
+            assert torch.equal(layer(x[:rows]), whole[:rows])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from seqlab.nn.linear import Linear
-from seqlab.nn.precision import cast_products, choose_device, choose_dtype, supports_bf16
+from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference, supports_bf16
 from seqlab.nn.projection import VocabularyProjection
 
 
@@ -33,7 +33,7 @@ def test_products_are_cast_and_norms_are_not() -> None:
     embedding = nn.Embedding(5, 4)
     embedding.weight = weight
     module = nn.ModuleList([Linear(4, 4), nn.LayerNorm(4), VocabularyProjection(weight), embedding])
-    cast_products(module, torch.bfloat16)
+    prepare_inference(module, torch.device("cpu"), torch.bfloat16)
     dtypes = {name: parameter.dtype for name, parameter in module.named_parameters()}
     assert dtypes == {
         "0.weight": torch.bfloat16,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.nn.dropout import drawing_from
-from seqlab.nn.precision import cast_products
+from seqlab.nn.precision import prepare_inference
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
 KINDS: dict[RecurrentKind, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -103,7 +103,7 @@ def test_neither_padding_nor_other_rows_change_a_bit(
     kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool
 ) -> None:
     stack = build(kind, 24, size, 2, bidirectional=bidirectional).eval()
-    cast_products(stack, dtype)
+    prepare_inference(stack, torch.device("cpu"), dtype)
     x, lengths = torch.randn(70, 11, 24) * 3, torch.randint(1, 12, (70,))
     with torch.inference_mode():
         whole = stack(x, lengths=lengths)
@@ -140,7 +140,7 @@ def test_steps_are_the_forward_pass(kind: RecurrentKind, residual: bool) -> None
 @pytest.mark.parametrize("size", [32, 37])
 def test_a_step_does_not_depend_on_the_other_rows(kind: RecurrentKind, dtype: torch.dtype, size: int) -> None:
     stack = build(kind, 24, size, 2, residual=True).eval()
-    cast_products(stack, dtype)
+    prepare_inference(stack, torch.device("cpu"), dtype)
     x = torch.randn(3, 300, 24) * 3
     with torch.inference_mode():
         state, outputs = stack.initial_state(300), []

@@ -259,7 +259,9 @@ def test_weights_that_would_not_mean_the_same_are_refused(
 
 def test_a_language_model_learns_to_spell_where_its_translator_did_not(corpus: Path, tmp_path: Path) -> None:
     words = WordsConfig(min_count=3)
-    origin = train(tiny_config(corpus, data={"tokenizer": words, "subword_sampling": 0.0}, max_steps=2), tmp_path / "origin")
+    origin = train(
+        tiny_config(corpus, data={"tokenizer": words, "subword_sampling": 0.0}, max_steps=2), tmp_path / "origin"
+    )
     model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, **AS_DECODER)
     config = text_config(corpus, model, init_from=str(origin), init_parts="matching")
     run_dir = train(replace(config, data=replace(config.data, tokenizer=words)), tmp_path / "tuned")
