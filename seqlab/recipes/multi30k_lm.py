@@ -9,7 +9,7 @@ from seqlab.corpora import locate
 from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, OptimConfig
+from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 
@@ -33,10 +33,10 @@ def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, lr: float)
         model=model,
         objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
-            optimizer=AdamWConfig(lr=lr, betas=(0.9, 0.98), weight_decay=0.1),
+            optimizer=MuonConfig(lr=lr, weight_decay=0.1),
             schedule=CosineScheduleConfig(warmup_steps=200, final_ratio=0.02),
         ),
-        training=TrainingConfig(max_steps=6000, log_every=50, save_every=200, valid_every=200),
+        training=TrainingConfig(max_steps=6000, max_minutes=10, log_every=50, save_every=200, valid_every=200),
     )
 
 
@@ -44,19 +44,19 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
     model = family(
         hidden_size=512,
         num_layers=2,
-        embedding_dropout=0.1,
-        input_dropout=0.4,
-        hidden_dropout=0.3,
-        output_dropout=0.4,
-        weight_dropout=0.3,
+        embedding_dropout=0.05,
+        input_dropout=0.2,
+        hidden_dropout=0.15,
+        output_dropout=0.2,
+        weight_dropout=0.15,
     )
-    return _trained(model, lr=2e-3)
+    return _trained(model, lr=1e-2)
 
 
 def multi30k_lm_en(run_dir: Path) -> Config:
     """A decoder-only Transformer."""
     return _trained(
-        TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.4, max_length=128), lr=1e-3
+        TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2, max_length=128), lr=5e-3
     )
 
 
