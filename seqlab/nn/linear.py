@@ -115,12 +115,18 @@ class _RowPaddedLinear(torch.autograd.Function):
         return grad_x, grad_w, grad_b, None
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Compute x W^T + b: x (..., K), weight (M, K), bias (M,) -> (..., M) in `compute_dtype(weight)`."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, packed: Tensor | None = None) -> Tensor:
+    """Compute x W^T + b: x (..., K), weight (M, K), bias (M,) -> (..., M) in `compute_dtype(weight)`.
+
+    Without a gradient the product is with `packed` where it is given: the weight as `pack` lays it out.
+    """
     if x.device.type != "cpu":
         return F.linear(x.to(compute_dtype(weight)), weight, bias)
     dtype = compute_dtype(weight)
     if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
+        if packed is not None and _ONEDNN_LINEAR is not None:
+            y: Tensor = _ONEDNN_LINEAR(with_padded_rows(x, weight.dtype), packed, bias, "none", [], "")
+            return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], weight.shape[0])
         return _on_padded_rows(x, weight, bias, dtype)[0]
     return _RowPaddedLinear.apply(x, weight, bias, dtype)
 
@@ -140,7 +146,4 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features)."""
-        if self.packed is None or _ONEDNN_LINEAR is None or torch.is_grad_enabled():
-            return linear(x, self.weight, self.bias)
-        y: Tensor = _ONEDNN_LINEAR(with_padded_rows(x, self.weight.dtype), self.packed, self.bias, "none", [], "")
-        return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], self.out_features)
+        return linear(x, self.weight, self.bias, self.packed)

@@ -44,14 +44,13 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move a module to a device for inference, in place, with the weights of all matrix products in a dtype.
 
-    These are linear layers, whose weights the CPU also gets in the layout that it multiplies by, and vocabulary
-    projections. An embedding that shares its weight with a projection is cast with it; norms and positions stay in
-    fp32.
+    These are linear layers and vocabulary projections; the CPU gets their weights in the layout that it multiplies by,
+    too. An embedding that shares its weight with a projection is cast with it; norms and positions stay in fp32.
     """
     module.to(device)
     for part in module.modules():
         if isinstance(part, Linear | VocabularyProjection):
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
-        if isinstance(part, Linear) and device.type == "cpu":
-            part.pack()
+            if device.type == "cpu":
+                part.pack()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.linear import compute_dtype, linear, product, with_padded_rows
+from seqlab.nn.linear import MIN_ROWS, compute_dtype, linear, pack, product, with_padded_rows
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
@@ -21,10 +21,15 @@ class VocabularyProjection(nn.Module):
     def __init__(self, weight: nn.Parameter) -> None:
         super().__init__()
         self.weight = weight
+        self.packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Lay the weight out for inference, as it is now; see `Linear.pack`."""
+        self.packed = pack(self.weight.detach(), MIN_ROWS)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> logits (..., V) in fp32."""
-        return linear(hidden, self.weight).float()
+        return linear(hidden, self.weight, packed=self.packed).float()
 
     @torch.no_grad()
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -35,7 +40,7 @@ class VocabularyProjection(nn.Module):
         """
         scores = hidden.new_empty(hidden.size(0), self.weight.size(0), dtype=torch.float32)
         for rows, block in zip(hidden.split(CACHED_ROWS), scores.split(CACHED_ROWS), strict=True):
-            torch.log_softmax(linear(rows, self.weight), dim=-1, dtype=torch.float32, out=block)
+            torch.log_softmax(linear(rows, self.weight, packed=self.packed), dim=-1, dtype=torch.float32, out=block)
         return scores
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,8 @@ def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner
         layer.pack()
         for rows in (1, 2, 3, 7, 16, 100, 300):
             assert torch.equal(layer(x[:rows]), whole[:rows])
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None, "with a gradient the weight itself is read"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

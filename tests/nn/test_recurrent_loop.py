@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.nn import recurrent_loop
+from seqlab.nn import linear, recurrent_loop
 from seqlab.nn.recurrent_gru import gru_loop, steady_sigmoid_
 from seqlab.nn.recurrent_loop import Weights, fast_tanh_, tanh_loop
 from seqlab.nn.recurrent_lstm import lstm_loop
@@ -97,7 +97,7 @@ def test_without_the_private_operators_the_results_are_the_same(
         return [outputs, *torch.autograd.grad(outputs.sum(), inputs)]
 
     fast = outputs_and_gradients()
-    monkeypatch.setattr(recurrent_loop, "_PACK", None)
+    monkeypatch.setattr(linear, "_ONEDNN_PACK", None)
     for found, expected in zip(outputs_and_gradients(), fast, strict=True):
         tolerance = 1e-5 if dtype == torch.float32 else 3e-2
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected.abs().max().item())
