@@ -131,11 +131,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, packed: Tensor
     return _RowPaddedLinear.apply(x, weight, bias, dtype)
 
 
-class Linear(nn.Linear):
-    """`torch.nn.Linear` through `linear`."""
+class PackableWeight(nn.Module):
+    """What multiplies by one weight (M, K), which can be laid out for inference."""
 
+    weight: Tensor
     packed: Tensor | None = None
-    """The weight as `pack` lays it out, for inference."""
+    """The weight as `pack` lays it out."""
 
     def pack(self) -> None:
         """Lay the weight out for inference, as it is now: later changes of it are not seen.
@@ -143,6 +144,14 @@ class Linear(nn.Linear):
         A row's result stays the same, bit for bit.
         """
         self.packed = pack(self.weight.detach(), MIN_ROWS)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what oneDNN has laid out, which cannot be copied: copies multiply by the weight itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "packed"}
+
+
+class Linear(PackableWeight, nn.Linear):
+    """`torch.nn.Linear` through `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) -> (..., out_features)."""

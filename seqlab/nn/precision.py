@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from seqlab.nn.linear import Linear
-from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.linear import PackableWeight
 
 DEVICE_TYPES = ("cpu", "cuda")
 """What is tested; torch knows more, some of which (`meta`) compute nothing."""
@@ -49,7 +48,7 @@ def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtyp
     """
     module.to(device)
     for part in module.modules():
-        if isinstance(part, Linear | VocabularyProjection):
+        if isinstance(part, PackableWeight):
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
             if device.type == "cpu":

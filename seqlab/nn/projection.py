@@ -9,23 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.linear import MIN_ROWS, compute_dtype, linear, pack, product, with_padded_rows
+from seqlab.nn.linear import PackableWeight, compute_dtype, linear, product, with_padded_rows
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
 
 
-class VocabularyProjection(nn.Module):
+class VocabularyProjection(PackableWeight):
     """Map hidden states to logits with a weight (V, D) that may be shared with an embedding."""
 
     def __init__(self, weight: nn.Parameter) -> None:
         super().__init__()
         self.weight = weight
-        self.packed: Tensor | None = None
-
-    def pack(self) -> None:
-        """Lay the weight out for inference, as it is now; see `Linear.pack`."""
-        self.packed = pack(self.weight.detach(), MIN_ROWS)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> logits (..., V) in fp32."""

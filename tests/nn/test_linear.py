@@ -1,5 +1,8 @@
 """The linear layer against torch's, with gradients; rows that do not depend on the others."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -67,6 +70,8 @@ def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner
         layer.pack()
         for rows in (1, 2, 3, 7, 16, 100, 300):
             assert torch.equal(layer(x[:rows]), whole[:rows])
+        assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has the weight itself"
+        assert torch.equal(pickle.loads(pickle.dumps(layer))(x), whole)
     layer(x).sum().backward()
     assert layer.weight.grad is not None, "with a gradient the weight itself is read"
 
