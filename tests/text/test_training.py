@@ -120,7 +120,7 @@ def test_no_room_for_the_characters_names_the_room_needed(config: TokenizerConfi
     assert train_tokenizer(enough, alphabet).vocab_size == 361
 
 
-@pytest.mark.parametrize(("config", "sampled"), zip(SUBWORDS[:2], SAMPLED, strict=True), ids=["bpe", "unigram"])
+@pytest.mark.parametrize(("config", "sampled"), [*zip(SUBWORDS[:2], SAMPLED, strict=True)], ids=["bpe", "unigram"])
 def test_max_train_lines_limits_what_is_learned_from(config: TokenizerConfig, sampled: TokenizerConfig) -> None:
     first, second = (train_tokenizer(sampled, (line for line in LINES)) for _ in range(2))
     assert first.encode(LINES) == second.encode(LINES) != train_tokenizer(config, LINES).encode(LINES)
