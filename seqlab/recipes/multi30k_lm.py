@@ -33,7 +33,7 @@ def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, lr: float)
         model=model,
         objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
-            optimizer=MuonConfig(lr=lr, weight_decay=0.1),
+            optimizer=MuonConfig(lr=lr),
             schedule=CosineScheduleConfig(warmup_steps=200, final_ratio=0.02),
         ),
         training=TrainingConfig(max_steps=6000, max_minutes=10, log_every=50, save_every=200, valid_every=200),

@@ -67,7 +67,7 @@ def _recurrent(run_dir: Path, model: LstmLmConfig | GruLmConfig) -> Config:
         model=model,
         objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
-            optimizer=MuonConfig(lr=1e-2, weight_decay=0.1),
+            optimizer=MuonConfig(lr=1e-2),
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
             max_grad_norm=1.0,
         ),
