@@ -183,6 +183,12 @@ def under_torchrun() -> bool:
     return all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
 
 
+def refuse_ranks(command: str) -> None:
+    """Raise ValueError under torchrun, for a command that does not share its work."""
+    if under_torchrun():
+        raise ValueError(f"`seqlab {command}` works in one process: start it without torchrun.")
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that torchrun started, for as long as this context lasts; alone without it.

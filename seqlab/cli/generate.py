@@ -1,7 +1,8 @@
 """seqlab generate: how a text goes on, by a language model.
 
 Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for with
-it. With --beam_size it searches the likeliest continuations instead, up to the end of the line.
+it. With --beam_size it searches the likeliest continuations instead, up to the end of the line. Blocks of prompts are
+read, continued and written before the next is read.
 
 A model of single lines gives a line for each continuation; continuations of a model of running text, which may hold
 newlines, have a line --- between them.
@@ -9,20 +10,30 @@ newlines, have a line --- between them.
 
 import argparse
 import json
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.cli.files import all_lines, output_stream
+from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_fields, given_fields
+from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
+    from seqlab.inference import Continuation
     from seqlab.search.config import SearchConfig
     from seqlab.search.sampling_config import SamplingConfig
 
+logger = logging.getLogger(__name__)
 SUMMARY = "continue a text with a language model"
+BUFFER_LINES = 1024
 SEPARATOR = "---"
 """Stands between texts that may hold newlines."""
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio")
@@ -42,6 +53,9 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="continuations of each (default: 1)")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end a continuation")
+    parser.add_argument(
+        "--buffer_lines", type=int, metavar="N", help=f"prompts in a block (default: {BUFFER_LINES}; 1 on a terminal)"
+    )
     parser.add_argument("--batch_rows", type=int, default=64, metavar="N", help="continuations computed together")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
@@ -55,28 +69,46 @@ def make_parser() -> Parser:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Continue every prompt; on a terminal a single continuation is shown as it comes."""
-    search = _search(arguments)
-    prompts = _prompts(arguments)
+    """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
+    refuse_ranks("generate")
+    search, given = _search(arguments), _given_prompts(arguments)
     model = load_language_models(arguments.runs, arguments)
-    options = {"num_samples": arguments.num_samples, "stop": arguments.stop, "batch_rows": arguments.batch_rows}
+    generate = partial(
+        model.generate,
+        search=search,
+        num_samples=arguments.num_samples,
+        stop=arguments.stop,
+        batch_rows=arguments.batch_rows,
+    )
     is_live = arguments.output is None and sys.stdout.isatty() and not arguments.json and arguments.beam_size is None
-    if is_live and len(prompts) * arguments.num_samples == 1:
-        print(prompts[0], end="", flush=True)
-        model.generate(prompts, search=search, on_text=lambda text: print(text, end="", flush=True), **options)
+    if is_live and not arguments.prompts and len(given) == arguments.num_samples == 1:
+        print(given[0], end="", flush=True)
+        generate(given, on_text=lambda text: print(text, end="", flush=True))
         print()
         return 0
-    with output_stream(arguments.output) as output:
-        found = model.generate(prompts, search=search, **options)
-        texts = []
-        for prompt, continuations in zip(prompts, found, strict=True):
-            for each in continuations:
-                shown = json.dumps({"prompt": prompt, **asdict(each)}, ensure_ascii=False)
-                texts.append(shown if arguments.json else prompt + each.text)
-        between = "\n" if arguments.json or not model.is_continuous else f"\n{SEPARATOR}\n"
-        output.write((between.join(texts) + "\n").encode("utf-8"))
-        output.flush()
+    between = "" if arguments.json or not model.is_continuous else f"{SEPARATOR}\n"
+    done = replaced = 0
+    with (
+        _prompt_blocks(arguments, given) as (stream, blocks),
+        output_stream(arguments.output) as output,
+        progress_bar(stream, output) as advance,
+    ):
+        for prompts in blocks:
+            found = generate(prompts, first_prompt=done)
+            pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
+            texts = (_as_json(*pair) if arguments.json else pair[0] + pair[1].text for pair in pairs)
+            output.write(((between if done else "") + between.join(f"{text}\n" for text in texts)).encode())
+            output.flush()
+            done += len(prompts)
+            replaced += sum(each.control_characters for _, each in pairs)
+            advance(len(prompts))
+    if replaced:
+        logger.warning("control characters in the continuations: %d became spaces", replaced)
     return 0
+
+
+def _as_json(prompt: str, continuation: "Continuation") -> str:
+    return json.dumps({"prompt": prompt, **asdict(continuation)}, ensure_ascii=False)
 
 
 def _search(arguments: argparse.Namespace) -> "SamplingConfig | SearchConfig":
@@ -97,17 +129,32 @@ def _search(arguments: argparse.Namespace) -> "SamplingConfig | SearchConfig":
     return build(SearchConfig, searching | shared)
 
 
-def _prompts(arguments: argparse.Namespace) -> list[str]:
+def _given_prompts(arguments: argparse.Namespace) -> list[str]:
+    """Give the prompts of the command line, an empty one where it has none and names no file of them."""
     if arguments.prompt and arguments.prompts:
         raise UsageError("give `--prompt` or `--prompts`, not both")
-    if arguments.prompts:
-        prompts = all_lines(arguments.prompts)
-        if not prompts:
-            raise ValueError(f"{arguments.prompts} is empty: it holds no prompt.")
-        return prompts
     prompts = arguments.prompt or [""]
     try:
         "".join(prompts).encode("utf-8")
     except UnicodeEncodeError:  # how Python keeps other bytes of the command line
         raise UsageError("`--prompt` holds bytes that are not UTF-8") from None
     return prompts
+
+
+@contextmanager
+def _prompt_blocks(
+    arguments: argparse.Namespace, given: list[str]
+) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
+    """Give the prompts in blocks, of a file as they are read, and its stream; raises ValueError for an empty file."""
+    from seqlab.inference.lines import line_blocks
+
+    if not arguments.prompts:
+        yield None, iter([given])
+        return
+    with input_stream(arguments.prompts) as (stream, name):
+        default = 1 if stream.isatty() else BUFFER_LINES
+        blocks = line_blocks(stream, name, default if arguments.buffer_lines is None else arguments.buffer_lines)
+        first = next(blocks, None)
+        if first is None:
+            raise ValueError(f"{name} is empty: it holds no prompt.")
+        yield stream, chain([first], blocks)

@@ -18,6 +18,7 @@ from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import counting
+from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.inference import Perplexity
@@ -50,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Score the text, then say how it was read and what its figures leave out."""
     from seqlab.inference.lines import write_lines
 
-    text = _read(arguments.file)
+    refuse_ranks("perplexity")
     model = load_language_models(arguments.runs, arguments)
+    text = _read(arguments.file, split_records=model.is_continuous)
     context = arguments.context
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
     with counting("tokens") as progress:
@@ -68,14 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(spec: str) -> "Text":
+def _read(spec: str, *, split_records: bool) -> "Text":
     """Read a path spec to its end; raises ValueError or OSError naming it."""
     from seqlab.data.columns import parse_column
     from seqlab.inference.text import Text
 
     column = None if spec == "-" else parse_column(spec)
     if column is not None and column.column is not None:
-        return Text.of_records(column)
+        return Text.of_records(column, split_records=split_records)
     with input_stream(spec) as (stream, name):
         return Text.read(stream, name)
 

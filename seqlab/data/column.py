@@ -60,7 +60,7 @@ class Column(ABC):
 
         A newline that ends a record is left out, and one inside it becomes a space. Errors as in `cells`.
         """
-        return map(_without_newlines, self.cells())
+        return map(one_line, self.cells())
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
         """Yield the values, `size` at a time (the last may be fewer); errors as in `cells`.
@@ -115,5 +115,6 @@ def lines_of(cell: str) -> list[str]:
     return [line.removesuffix("\r") for line in cell.removesuffix("\n").split("\n")]
 
 
-def _without_newlines(cell: str) -> str:
+def one_line(cell: str) -> str:
+    """Put the lines of a record one behind the other."""
     return " ".join(lines_of(cell))

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+SPLITS = ("train", "valid")
+
 
 @dataclass(frozen=True)
 class CorpusReport:
@@ -51,5 +53,11 @@ class TextReport:
                 text.append(f"  {corpus.copies:,} dropped that repeat a validation line")
             unknown = corpus.unknown / max(corpus.tokens, 1)
             text.append(f"  {corpus.tokens:,} tokens, ends of line counted, {unknown:.3%} unknown")
+        unknowns = {split: sum(each.unknown for each in self.corpora if each.split == split) for split in SPLITS}
+        if unknowns["valid"] and not unknowns["train"]:
+            text.append(
+                f"valid: {unknowns['valid']:,} tokens are unknown, but in training none is: a model cannot learn where "
+                "to expect one; with a `words` tokenizer set `data.tokenizer.min_count` to 2"
+            )
         text.append(f"valid: of {self.valid_lines:,} lines with words, the training text holds {self.valid_in_train:,}")
         return text

@@ -101,8 +101,8 @@ class TextSampler:
         streams = max(1, min(config.batch_tokens // length, total // length))
         shift = int(rng.integers(min(length, total // streams)))
         borders = shift + np.arange(streams + 1) * ((total - shift) // streams)
-        stream, is_varied = int(borders[1] - borders[0]), config.vary_block_length
-        lengths = varied_lengths(stream, length, rng) if is_varied else blocks_of(stream, length).lengths
+        stream = int(borders[1] - borders[0])
+        lengths = varied_lengths(stream, length, rng) if config.vary_block_length else blocks_of(stream, length).lengths
         offsets = np.cumsum(lengths) - lengths
         for number in range(first, len(lengths)):
             starts, stretch = borders[:-1] + offsets[number], int(lengths[number])
@@ -110,7 +110,7 @@ class TextSampler:
             shares = self._dealt(np.arange(streams), max(length, stretch))
             done = epoch + (number + 1) / len(lengths)
             step = self._step(Position(epoch, 0, number), done, shares, rows, continues=number > 0)
-            yield replace(step, lr_factor=stretch / length) if is_varied else step
+            yield replace(step, lr_factor=stretch / length)  # also where the streams end within a block
 
     def _line_steps(self, epoch: int, first_chunk: int, first_step: int) -> Iterator[TrainingStep[TextBatch]]:
         """Yield lines in chunks that are shuffled, and sorted by length or packed."""

@@ -39,6 +39,8 @@ class Continuation:
     num_tokens: int
     finished: bool
     """Whether the model ended the text, or a stop text did; if not, the maximum length was reached."""
+    control_characters: int
+    """How many of them became spaces in `text`; in running text they stay."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,18 @@ class Generator:
         num_samples: int = 1,
         stop: Sequence[str] = (),
         batch_rows: int = 64,
+        first_prompt: int = 0,
         on_text: OnText | None = None,
     ) -> list[list[Continuation]]:
         """Continue each prompt; see `LanguageModel.generate`."""
         _check_request(prompts, search, num_samples, stop, batch_rows, on_text)
-        rows = [self._encode(prompt, number) for number, prompt in enumerate(prompts, start=1)]
-        jobs = [Job(i, i * SAMPLES + k, ids) for i, ids in enumerate(rows) for k in range(num_samples)]
+        if not self.is_continuous and any("\n" in text for text in stop):
+            raise ValueError(
+                "`stop` holds a newline, but the model has learnt single lines (`data.documents: lines`), each of "
+                "which it ends by itself: leave it out."
+            )
+        rows = [self._encode(prompt, number) for number, prompt in enumerate(prompts, start=first_prompt + 1)]
+        jobs = [Job(i, (first_prompt + i) * SAMPLES + k, ids) for i, ids in enumerate(rows) for k in range(num_samples)]
         min_length = search.min_length if isinstance(search, SamplingConfig) else 0
         wording = Wording(self.tokenizer, stop, min_length, is_continuous=self.is_continuous)
         done = {}
@@ -154,6 +162,7 @@ class Generator:
                     batch,
                     search,
                     row_numbers=[job.number for job in group],
+                    said=batch.tgt_in[:, 1:],
                     banned_ids=self.banned_ids,
                     ends_at_eos=not self.is_continuous,
                     stop=wording.stopper(self._begins_line(group[0])),
@@ -174,7 +183,8 @@ def _continuation(job: Job, hypothesis: Hypothesis, wording: Wording) -> Continu
         text, has_ended = wording.added(job.prompt_ids, hypothesis.ids), True
     else:
         text, has_ended = wording.cut(job.prompt_ids, hypothesis.ids)
-    return Continuation(text, hypothesis.log_prob, hypothesis.num_tokens, has_ended)
+    shown, control_characters = wording.shown(text)
+    return Continuation(shown, hypothesis.log_prob, hypothesis.num_tokens, has_ended, control_characters)
 
 
 def _check_request(

@@ -191,6 +191,7 @@ class LanguageModel:
         stop: Sequence[str] = (),
         search: SamplingConfig | SearchConfig | None = None,
         batch_rows: int = 64,
+        first_prompt: int = 0,
         on_text: OnText | None = None,
     ) -> list[list[Continuation]]:
         """Continue each prompt: `num_samples` random continuations, or with a `SearchConfig` the best hypotheses.
@@ -205,6 +206,7 @@ class LanguageModel:
             stop: texts that end a continuation, which does not hold them, once it has `min_length` ids.
             search: how to sample or search; sampling as it is by default.
             batch_rows: continuations computed together: speed and memory.
+            first_prompt: the number of the first prompt, for those that are a part of more.
             on_text: told of the text of a single continuation as it comes.
 
         Raises:
@@ -224,6 +226,7 @@ class LanguageModel:
             num_samples=num_samples,
             stop=stop,
             batch_rows=batch_rows,
+            first_prompt=first_prompt,
             on_text=on_text,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from seqlab.data.column import Column, lines_of
+from seqlab.data.column import Column, lines_of, one_line
 from seqlab.data.readers import iter_lines
 from seqlab.inference.lines import refuse_newlines
 
@@ -52,15 +52,22 @@ class Text:
         return cls(lines, num_bytes, num_newlines)
 
     @classmethod
-    def of_records(cls, column: Column) -> Text:
-        """Take the records of a table or a dataset; one that has newlines is several lines.
+    def of_records(cls, column: Column, *, split_records: bool) -> Text:
+        """Take the records of a table or a dataset, as training reads them.
+
+        One that has newlines is several lines with `split_records`, which is how a continuous text is read; else it is
+        a single line, with spaces in their place.
 
         Raises:
             ValueError: there is none, or as in `Column.cells`.
         """
-        lines = [line for cell in column.cells() for line in lines_of(cell)]
+        lines: list[str] = []
+        num_bytes = 0
+        for cell in column.cells():
+            num_bytes += _size(cell.removesuffix("\n")) + 1
+            lines += lines_of(cell) if split_records else [one_line(cell)]
         _refuse_empty(lines, str(column))
-        return cls.of(lines)
+        return cls(lines, num_bytes, len(lines))
 
 
 def _refuse_empty(lines: Sequence[str], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from seqlab.inference.lines import without_control_characters
 from seqlab.text import Tokenizer
 
 OnText = Callable[[str], None]
@@ -34,6 +35,13 @@ class Wording:
         text = self.added(prompt, ids)
         place = self._stop_place(prompt, ids) if len(ids) >= self.min_length else -1
         return (text, False) if place < 0 else (text[:place], True)
+
+    def shown(self, text: str) -> tuple[str, int]:
+        """Give a text as it is put out, as long as it was, and how many control characters became spaces.
+
+        What a model of single lines says holds none, so that it is one line to every reader.
+        """
+        return (text, 0) if self.is_continuous else without_control_characters(text)
 
     def stopper(self, begins_line: bool) -> Callable[[list[int]], bool] | None:
         """Make what tells whether the last id of a continuation completes a stop text; None where there is none.
@@ -97,5 +105,5 @@ class Teller:
 
     def _tell(self, text: str) -> None:
         if len(text) > self._told:
-            self._on_text(text[self._told :])
+            self._on_text(self._wording.shown(text[self._told :])[0])
             self._told = len(text)

@@ -13,7 +13,7 @@ D(1), D(2) and D(3 or more). Shapes: P positions of the text, E n-grams of one l
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -22,10 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 logger = logging.getLogger(__name__)
 
 Ints = NDArray[np.int64]
+Places = NDArray[np.int32]
+"""Ids, and indices of n-grams, of which there are as many as positions: half the memory of `Ints`."""
 Floats = NDArray[np.float64]
-Reading = Literal["lines", "stream"]
-"""Where a context ends: `lines`: each document begins with bos and ends with eos, and no context crosses that;
-`stream`: one text begins after an eos, each document of it ends with eos, and contexts go on through them."""
+Borders = Literal["lines", "continuous"]
+"""Where a context ends. `lines`: each document begins with bos and ends with eos, and no context crosses that;
+`continuous`: one text begins after an eos, each document of it ends with eos, and contexts go on through them."""
 FALLBACK_DISCOUNTS = np.array([0.0, 0.5, 1.0, 1.5])
 """Of the counts 0, 1, 2 and more, where the text is too small or too regular to estimate them; KenLM's are the same."""
 
@@ -47,7 +49,7 @@ class _Counts(NamedTuple):
 
     keys: Ints
     """(E,): as in `TrieLevel`."""
-    suffixes: Ints
+    suffixes: Places
     """(E,): the index of each n-gram without its first id in the level before."""
     seen: Ints
     """(E,): how often each was seen."""
@@ -63,7 +65,7 @@ def estimate(
     pad_id: int,
     bos_id: int,
     eos_id: int,
-    reading: Reading = "lines",
+    borders: Borders = "lines",
     min_counts: Sequence[int] = (),
 ) -> list[TrieLevel]:
     """Estimate the probabilities of all n-grams of up to `order` ids: the levels of a trie, shortest n-grams first.
@@ -76,16 +78,16 @@ def estimate(
         order: ids of the longest n-grams.
         vocab_size: V.
         pad_id: an id that stands nowhere in a text.
-        bos_id: what a document begins with when `reading` is `lines`.
+        bos_id: what a document begins with when `borders` is `lines`.
         eos_id: what a document ends with.
-        reading: where contexts end.
+        borders: where contexts end.
         min_counts: n-grams of k ids that were seen less often than `min_counts[k - 1]` are left out and their mass goes
             to the lower order; its last value counts for all longer n-grams, and none is left out where it is empty.
 
     Raises:
-        ValueError: there is no document, or one holds an id that it must not, or there is no such reading.
+        ValueError: there is no document, or one holds an id that it must not, or there are no such borders.
     """
-    ids, history = _join(documents, vocab_size, (pad_id, bos_id, eos_id), reading)
+    ids, history = _join(documents, vocab_size, (pad_id, bos_id, eos_id), borders)
     return _smooth(_count(ids, history, order, vocab_size), vocab_size, [pad_id, bos_id], min_counts)
 
 
@@ -115,60 +117,63 @@ def _smooth(
 
 
 def _join(
-    documents: Iterable[ArrayLike], vocab_size: int, special_ids: tuple[int, int, int], reading: Reading
-) -> tuple[Ints, Ints]:
+    documents: Iterable[ArrayLike], vocab_size: int, special_ids: tuple[int, int, int], borders: Borders
+) -> tuple[Places, Places]:
     """Lay the documents end to end: ids (P,), and at each position how many ids before it are its context (P,).
 
     No context means that the id is not predicted: what the text, or each of its documents, begins with.
     """
-    if reading not in get_args(Reading):
-        raise ValueError(f"`reading` must be `lines` or `stream`, but is `{reading}` instead.")
-    rows = [np.asarray(document, np.int64) for document in documents]
+    if borders not in get_args(Borders):
+        raise ValueError(f"`borders` must be `lines` or `continuous`, but is `{borders}` instead.")
+    rows = [np.asarray(document, np.int32) for document in documents]
     if not rows:
         raise ValueError("`documents` must hold at least one document, but there is none.")
     text, lengths = np.concatenate(rows), np.fromiter(map(len, rows), np.int64, len(rows))
     _, bos_id, eos_id = special_ids
+    if len(text) + 2 * len(rows) > np.iinfo(np.int32).max:
+        raise ValueError(f"`documents` must hold fewer than 2**31 ids, but hold {len(text)}.")
     if len(text) and not 0 <= text.min() <= text.max() < vocab_size:
         raise ValueError(f"ids must be from 0 to {vocab_size - 1}, but are from {text.min()} to {text.max()} instead.")
     for unwanted in np.intersect1d(text, special_ids):
         raise ValueError(f"Documents must not hold pad, bos or eos (ids {special_ids}), but one holds {unwanted}.")
     documents_before = np.repeat(np.arange(len(rows)), lengths)
-    if reading == "lines":
-        ids = np.full(len(text) + 2 * len(rows), eos_id, np.int64)
+    if borders == "lines":
+        ids = np.full(len(text) + 2 * len(rows), eos_id, np.int32)
         ids[np.arange(len(text)) + 2 * documents_before + 1] = text
         starts = np.cumsum(lengths + 2) - (lengths + 2)
         ids[starts] = bos_id
     else:
-        ids = np.full(1 + len(text) + len(rows), eos_id, np.int64)
+        ids = np.full(1 + len(text) + len(rows), eos_id, np.int32)
         ids[np.arange(len(text)) + documents_before + 1] = text
         starts = np.zeros(1, np.int64)
-    return ids, np.arange(len(ids)) - np.repeat(starts, np.diff(starts, append=len(ids)))
+    starts = starts.astype(np.int32)
+    return ids, np.arange(len(ids), dtype=np.int32) - np.repeat(starts, np.diff(starts, append=len(ids)))
 
 
-def _count(ids: Ints, history: Ints, order: int, vocab_size: int) -> list[_Counts]:
-    """Count all n-grams of up to `order` ids; they end where something is predicted.
+def _count(ids: Places, history: Places, order: int, vocab_size: int) -> Iterator[_Counts]:
+    """Count all n-grams of 1, 2, ... `order` ids, one length at a time; they end where something is predicted.
 
     An n-gram of k ids is a key made of its first k - 1 ids, as an index in the level before, and the last one: sorting
     the keys of all positions gives each level, and at each position the index that the next level is made from.
     """
     seen = np.bincount(ids[history > 0], minlength=vocab_size)
-    levels = [_Counts(np.arange(vocab_size), np.zeros(vocab_size, np.int64), seen, seen)]
+    level = _Counts(np.arange(vocab_size), np.zeros(vocab_size, np.int32), seen, seen)
     index = ids  # (P,): of the n-gram that ends at each position, among those of its length
     for length in range(2, order + 1):
         places = np.flatnonzero(history >= length - 1)
-        keys, entries = np.unique(index[places - 1] * vocab_size + ids[places], return_inverse=True)
-        suffixes = np.empty(len(keys), np.int64)
+        keys, entries = np.unique(index[places - 1] * np.int64(vocab_size) + ids[places], return_inverse=True)
+        suffixes = np.empty(len(keys), np.int32)
         suffixes[entries] = index[places]
         # Each n-gram of this length is one id that was seen before its suffix. What begins a document, or the text,
         # has nothing before it: there each occurrence counts.
         first = index[(history == length - 2) & (history > 0)]
-        before = np.bincount(np.concatenate([suffixes, first]), minlength=len(levels[-1].keys))
-        levels[-1] = levels[-1]._replace(adjusted=before)
+        before = np.bincount(np.concatenate([suffixes, first]), minlength=len(level.keys))
+        yield level._replace(adjusted=before)
         seen = np.bincount(entries, minlength=len(keys))
-        levels.append(_Counts(keys, suffixes, seen, seen))
+        level = _Counts(keys, suffixes, seen, seen)
         index = np.zeros_like(ids)
         index[places] = entries
-    return levels
+    yield level
 
 
 def _discounts(counts: Ints, length: int) -> Floats:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.models.interfaces import Step
-from seqlab.models.kneser_ney import Reading, TrieLevel, estimate
+from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
 
 NONE = -1
 """The index of an n-gram that the trie does not hold."""
@@ -114,7 +114,7 @@ class NgramModel(nn.Module):
         log_probs[[pad_id, bos_id]] = -math.inf
         self.set_levels([TrieLevel(np.arange(vocab_size), log_probs, np.zeros(0))])
 
-    def fit(self, documents: Iterable[ArrayLike], reading: Reading = "lines") -> None:
+    def fit(self, documents: Iterable[ArrayLike], borders: Borders = "lines") -> None:
         """Estimate the model from rows of ids without pad, bos and eos; see `estimate`, also for what it raises."""
         self.set_levels(
             estimate(
@@ -124,7 +124,7 @@ class NgramModel(nn.Module):
                 pad_id=self.pad_id,
                 bos_id=self.bos_id,
                 eos_id=self.eos_id,
-                reading=reading,
+                borders=borders,
                 min_counts=self.config.min_counts,
             )
         )

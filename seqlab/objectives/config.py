@@ -12,8 +12,9 @@ class CrossEntropyConfig:
 
     family: Literal["cross_entropy"] = "cross_entropy"
     """Which objective this is."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the target's probability that is spread uniformly over the vocabulary. Left out, it is 0.1 for pairs and
+    0 for text, whose perplexity it would worsen."""
     activation_penalty: Annotated[float, Field(ge=0)] = 0.0
     """Of recurrent models: weight of the mean square of what the last layer gives, after its dropout, at each token
     (the alpha of AWD-LSTM, Merity et al. 2018)."""

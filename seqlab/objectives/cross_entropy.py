@@ -14,7 +14,8 @@ class CrossEntropy:
     """Sum the smoothed cross entropy over target tokens, the end of sentence counted."""
 
     def __init__(self, config: CrossEntropyConfig) -> None:
-        self.config = config
+        """Without a `label_smoothing`, which the config of a run always has, there is none."""
+        self.config, self.label_smoothing = config, config.label_smoothing or 0.0
 
     def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
         """Unit: target tokens. Logs: `nll`, the unsmoothed loss, and `penalty` where there is one."""
@@ -22,7 +23,7 @@ class CrossEntropy:
         output: DecoderOutput = model(batch) if context.carry is None else model(batch, context.carry)
         predicted = batch.tgt_out != IGNORE
         targets = batch.tgt_out[predicted]
-        total, nll = output.projection.cross_entropy(output.hidden[predicted], targets, self.config.label_smoothing)
+        total, nll = output.projection.cross_entropy(output.hidden[predicted], targets, self.label_smoothing)
         logs = {"nll": nll}
         if self.config.activation_penalty or self.config.slowness_penalty:
             penalty = self._penalty(output, predicted)

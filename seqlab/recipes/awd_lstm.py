@@ -79,7 +79,7 @@ def _awd_lstm(
             output_dropout=0.4,
             weight_dropout=0.5,
         ),
-        objective=CrossEntropyConfig(label_smoothing=0.0, activation_penalty=2.0, slowness_penalty=1.0),
+        objective=CrossEntropyConfig(activation_penalty=2.0, slowness_penalty=1.0),
         optim=OptimConfig(
             optimizer=SgdConfig(lr=30.0, momentum=0.0, weight_decay=1.2e-6),
             schedule=ConstantScheduleConfig(),

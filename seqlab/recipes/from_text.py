@@ -120,7 +120,6 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
         model |= {"num_heads": 1, "max_length": 1 << 20}
     if family == "transformer_mlm":
         base["data"]["mask_share"] = 0.15
-    base["objective"] = {"label_smoothing": 0.0}
     base["optim"] = {
         "optimizer": {"family": "adamw", "betas": [0.9, 0.98], "weight_decay": 0.1},
         "schedule": {"family": "cosine", "final_ratio": 0.02},

@@ -51,7 +51,6 @@ def multi30k_mlm(run_dir: Path) -> Config:
             mask_share=0.15,
         ),
         model=TransformerMlmConfig(d_model=128, d_ff=256, num_heads=4),
-        objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(optimizer=AdamConfig(lr=4e-3), schedule=LinearScheduleConfig(warmup_steps=500)),
         training=TrainingConfig(max_steps=6000, log_every=100, save_every=500, valid_every=500),
     )

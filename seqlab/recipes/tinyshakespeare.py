@@ -8,7 +8,6 @@ from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
 from seqlab.durable import rename
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
-from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig
@@ -51,7 +50,6 @@ def tinyshakespeare(run_dir: Path) -> Config:
             activation="relu",
             max_length=BLOCK_LENGTH,
         ),
-        objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
             optimizer=MuonConfig(lr=5e-3, weight_decay=0.1),
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
@@ -65,7 +63,6 @@ def _recurrent(run_dir: Path, model: LstmLmConfig | GruLmConfig) -> Config:
     return Config(
         data=replace(_text(run_dir), order="contiguous", block_length=128),
         model=model,
-        objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
             optimizer=MuonConfig(lr=1e-2),
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),

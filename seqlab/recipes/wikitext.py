@@ -9,7 +9,6 @@ from pathlib import Path
 from seqlab.corpora import path_specs
 from seqlab.data.config import TextConfig
 from seqlab.models import TransformerLmConfig
-from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import WordsConfig
@@ -49,7 +48,6 @@ def wikitext103_transformer(run_dir: Path) -> Config:
             max_length=512,
             activation="relu",
         ),
-        objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
             optimizer=AdamWConfig(lr=5e-4, betas=(0.9, 0.98), weight_decay=0.01),
             schedule=InverseSqrtScheduleConfig(warmup_steps=4000),
@@ -70,7 +68,6 @@ def wikitext2_transformer(run_dir: Path) -> Config:
         model=TransformerLmConfig(
             d_model=256, d_ff=1024, num_heads=4, num_layers=6, dropout=0.4, attention_dropout=0.1, max_length=256
         ),
-        objective=CrossEntropyConfig(label_smoothing=0.0),
         optim=OptimConfig(
             optimizer=AdamWConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),
             schedule=CosineScheduleConfig(warmup_steps=500, final_ratio=0.01),

@@ -26,6 +26,12 @@ from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
+KIND_DEFAULTS: dict[str, dict[str, str | float]] = {
+    "parallel": {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1},
+    "text": {"training.valid_metric": "nll", "objective.label_smoothing": 0.0},
+}
+"""What fields that are left out are for each kind of data."""
+
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class TrainingConfig:
@@ -93,10 +99,12 @@ class Config:
             raise ValueError(
                 f"{' and '.join(chosen)} are two averages of the weights, but one is used: set one of them to 0."
             )
+        for key, value in KIND_DEFAULTS[self.data.kind].items():
+            section, name = key.split(".")
+            values = getattr(self, section)
+            if getattr(values, name) is None:  # the config is frozen from here on
+                object.__setattr__(self, section, replace(values, **{name: value}))
         self._check_kind()
-        metric = DEFAULT_METRICS[self.data.kind]
-        if self.training.valid_metric is None:  # the config is frozen from here on
-            object.__setattr__(self, "training", replace(self.training, valid_metric=metric))
         return self
 
     @property
@@ -114,7 +122,7 @@ class Config:
                 f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
                 f"choose one of {others}."
             )
-        if isinstance(self.data, TextConfig) and self.training.valid_metric not in (None, "nll"):
+        if isinstance(self.data, TextConfig) and self.training.valid_metric != "nll":
             raise ValueError(
                 f"`training.valid_metric: {self.training.valid_metric}` compares with references, which `data.kind: "
                 "text` does not have: leave it out, or set `nll`."
@@ -134,8 +142,8 @@ class Config:
             raise ValueError(
                 f"`objective.family: {self.objective.family}` is for `data.kind: parallel`: choose `cross_entropy`."
             )
-        is_counted = isinstance(self.model, NgramConfig)
-        if is_counted and (self.optim, self.objective) != (OptimConfig(), CrossEntropyConfig()):
+        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=0.0))
+        if isinstance(self.model, NgramConfig) and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
             )
@@ -174,10 +182,6 @@ class Config:
                 "`optim.frozen_vectors` is for embeddings that start from word vectors, but the section `data` names "
                 "none: set it to false."
             )
-
-
-DEFAULT_METRICS: dict[str, Literal["nll", "bleu"]] = {"parallel": "bleu", "text": "nll"}
-"""What validates which kind of data."""
 
 
 _Root = RootModel[Config]

@@ -1,7 +1,8 @@
 """Single fields set by dotted key, as on the command line: `model.d_model` and "512".
 
-The tag of a section (`model.family`) resets that section to the defaults of the family it names; all other fields are
-set after the tags, in whatever order they are given.
+The tag of a section (`model.family`) resets that section to the defaults of the family it names, and that of a model
+which is counted, not optimised, `optim` and `objective` too; all other fields are set after the tags, in whatever order
+they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
+from seqlab.models import NgramConfig
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
@@ -56,9 +58,12 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     if name != tag_name(sections):
         return False
     tag = _single(key, text)
-    chosen_section(sections, {name: tag}, key.removesuffix(name))
+    chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
     section.clear()
     section[name] = tag
+    if issubclass(chosen, NgramConfig):  # counted, not optimised: what another family was optimised by is left out
+        values.pop("optim", None)
+        values.pop("objective", None)
     return True
 
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seqlab.models import NgramConfig
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, choose_step, read_state
-from seqlab.runs.config import DEFAULT_METRICS, Config, to_dict
+from seqlab.runs.config import KIND_DEFAULTS, Config, to_dict
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -31,11 +32,14 @@ class RunSummary:
     parameters: int | None
     changed_fields: dict[str, object]
     """the fields of the config that differ from their defaults, by dotted key"""
-    pairs: dict[str, int]
-    """pairs kept, by split"""
+    kind: str
+    """what it learnt from: `parallel` or `text`"""
+    kept: dict[str, int]
+    """pairs or lines of text that were kept, by split"""
     step: int
     """updates done, as of the last checkpoint"""
-    max_steps: int
+    max_steps: int | None
+    """None where the model is counted, not optimised"""
     minutes: float
     """time spent in training, as of the last checkpoint"""
     machine: dict[str, Any]
@@ -49,15 +53,16 @@ class RunSummary:
 
     def lines(self) -> list[str]:
         """Render for people."""
-        pairs = ", ".join(f"{count:,} {split}" for split, count in self.pairs.items())
+        kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
         machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        steps = f"{self.step:,} of {self.max_steps:,} steps, " if self.max_steps else ""
         facts = {
             "run": self.path,
             "command": self.command,
             "seqlab": self.seqlab_version,
-            "model": self.family + (f", {self.parameters:,} parameters" if self.parameters is not None else ""),
-            "pairs": pairs,
-            "training": f"{self.step:,} of {self.max_steps:,} steps, {self.minutes:.1f} minutes",
+            "model": self.family + (f", {self.parameters:,} parameters" if self.parameters else ""),
+            "pairs" if self.kind == "parallel" else "lines": kept,
+            "training": f"{steps}{self.minutes:.1f} minutes",
             "machine": machine,
             "checkpoints": ", ".join(map(str, self.checkpoints)) or "none yet",
         }
@@ -80,11 +85,11 @@ def summarize(path: str | Path) -> RunSummary:
     steps = checkpoint_steps(folder.checkpoints)
     state = read_state(folder.checkpoints / checkpoint_name(steps[-1])) if steps else {}
     progress = state.get("progress", {})
-    pairs: dict[str, int] = {}
+    kept: dict[str, int] = {}
     for corpus in description.get("data", {}).get("corpora", []):
-        pairs[corpus["split"]] = pairs.get(corpus["split"], 0) + corpus["kept"]
+        kept[corpus["split"]] = kept.get(corpus["split"], 0) + corpus["kept"]
         if corpus["split_off"]:
-            pairs["valid"] = pairs.get("valid", 0) + corpus["split_off"]
+            kept["valid"] = kept.get("valid", 0) + corpus["split_off"]
     return RunSummary(
         path=str(folder.path),
         seqlab_version=description.get("seqlab_version", ""),
@@ -92,9 +97,10 @@ def summarize(path: str | Path) -> RunSummary:
         family=config.model.family,
         parameters=description.get("parameters"),
         changed_fields=changed_fields(config),
-        pairs=pairs,
+        kind=config.data.kind,
+        kept=kept,
         step=progress.get("step", steps[-1] if steps else 0),
-        max_steps=config.training.max_steps,
+        max_steps=None if isinstance(config.model, NgramConfig) else config.training.max_steps,
         minutes=progress.get("minutes", 0.0),
         machine=description.get("machine", {}),
         checkpoints=steps,
@@ -106,7 +112,8 @@ def changed_fields(config: Config) -> dict[str, object]:
     """Return the fields whose value is not the default of their type, by dotted key."""
     values = to_dict(config)
     defaults = {(field.key, field.family): field.default for field in list_fields(Config)}
-    defaults["training.valid_metric", ""] = DEFAULT_METRICS[config.data.kind]
+    by_kind = KIND_DEFAULTS[config.data.kind]
+    defaults |= {key: by_kind[key[0]] for key, default in defaults.items() if default is None and key[0] in by_kind}
     return {
         field.key: field.default
         for field in list_fields(Config, values)

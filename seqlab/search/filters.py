@@ -28,7 +28,7 @@ few rows need it, none after `keep_top_k`."""
 def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor:
     """Apply all that the config asks for, in the order of `transformers`: see the functions below.
 
-    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T) drawn so far.
+    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T) that a row has already.
     """
     if config.repetition_penalty != 1:
         scores = penalise_repeats(scores, ids, config.repetition_penalty)

@@ -117,6 +117,7 @@ def sample(
     config: SamplingConfig,
     *,
     row_numbers: Sequence[int] | None = None,
+    said: Tensor | None = None,
     banned_ids: Sequence[int] = (),
     ends_at_eos: bool = True,
     stop: Callable[[list[int]], bool] | None = None,
@@ -134,6 +135,7 @@ def sample(
         config: what to draw from, the limits and the seed.
         row_numbers: the number of each row, for example in the file that it is from; 0 to B - 1 by default. Rows of the
             same number draw the same random numbers.
+        said: ids (B, T) that count as repeated when they are drawn, as those of a prompt.
         banned_ids: ids that no sample may hold, for example padding.
         ends_at_eos: whether eos ends a sample. If not, it is an id like the others and is kept: in a model of running
             text, where it stands for the end of a line.
@@ -151,7 +153,7 @@ def sample(
     active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step continues
     uniforms = _Uniforms(config.seed, _checked_numbers(row_numbers, len(active)))
     samples = _Samples(len(active))
-    said = last_ids.new_zeros(len(active), 0)  # (N, position)
+    said = last_ids.new_zeros(len(active), 0) if said is None else said  # (N, position)
     for position in range(config.max_length):
         step = stepper.step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)

@@ -29,8 +29,8 @@ class SamplingConfig:
     """Draw from the fewest ids that together have this probability, those first whose information content is closest
     to the expected one; 1 is off."""
     repetition_penalty: float = 1.0
-    """The power that the probability of an id is raised to once it was drawn, before renormalising; 1 is off, 1.2 is
-    usual. The prompt does not count."""
+    """The power that the probability of an id is raised to once it was drawn or read in the prompt, before
+    renormalising; 1 is off, 1.2 is usual."""
     max_length: int = 256
     """Longest sample in ids, eos counted, the prompt not."""
     min_length: int = 0

@@ -21,7 +21,7 @@ def count(run: TrainingRun, model: NgramModel) -> None:
     started = time.monotonic()
     assert isinstance(run.config.data, TextConfig)
     documents = (row[:-1] for row in run.data.train.rows)  # their ends are the model's own business
-    model.fit(documents, "lines" if run.config.data.documents == "lines" else "stream")
+    model.fit(documents, run.config.data.documents)
     for length, level in enumerate(model.trie, start=1):
         logger.info("%d-grams: %s", length, f"{len(level.keys):,}")
     run.progress.step = 1

@@ -1,6 +1,7 @@
 """Language modelling as a task: text without a second side, validated by its likelihood."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
 from seqlab.data.text_survey import training_lines_of_text
+from seqlab.models.spelling import SpellingModel
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.spelling import SpellingModel, rare_items
+from seqlab.runs.spelling import save_spelling
 from seqlab.text import Tokenizer, load_tokenizer, train_tokenizer
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
@@ -40,7 +42,17 @@ def _write_spelling(config: Config, folder: RunFolder) -> None:
     tokenizer = load_tokenizer(folder.path / "tokenizer")
     if tokenizer.has_unknown and not folder.spelling.is_dir():
         items = rare_items(training_lines_of_text(_data_config(config)), tokenizer)
-        SpellingModel.learn(items).save(folder.spelling)
+        save_spelling(SpellingModel.learn(items), folder.spelling)
+
+
+def rare_items(lines: Iterable[str], tokenizer: Tokenizer) -> list[str]:
+    """Choose from the items of a text what spelling is learnt from: the unknown ones and those that occur once."""
+    counts: Counter[str] = Counter()
+    unknown: set[str] = set()
+    for line in lines:
+        counts.update(tokenizer.items(line))
+        unknown.update(tokenizer.unknown_items(line))
+    return sorted(item for item, count in counts.items() if count == 1 or item in unknown) or sorted(counts)
 
 
 def _prepare(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
-from seqlab.models import Model
+from seqlab.models import Model, NgramConfig
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
@@ -131,6 +131,11 @@ def _fit(run: TrainingRun) -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        if isinstance(run.config.model, NgramConfig):
+            raise MemoryError(
+                f"Memory ran out while n-grams were counted: lower `model.order` (now {run.config.model.order}), or "
+                "count less text."
+            ) from error
         raise MemoryError(
             f"Memory ran out in step {run.progress.step + 1}: lower `data.micro_batch_tokens` "
             f"(now {run.config.data.micro_batch_tokens}) or the model's size."

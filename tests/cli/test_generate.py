@@ -41,7 +41,11 @@ def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path
         *("generate", run_dir, "--prompts", "-", "--num_samples", "2", "--seed", "7", *FAST, *one_by_one),
         stdin=prompts_file.read_bytes(),
     )
-    assert again.out == piped.out == result.out
+    in_blocks = seqlab(
+        *("generate", run_dir, "--prompts", prompts_file, "--num_samples", "2", "--seed", "7", *FAST),
+        *("--buffer_lines", "3"),
+    )
+    assert again.out == piped.out == in_blocks.out == result.out
 
 
 def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:
@@ -50,6 +54,25 @@ def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRu
     result = seqlab("generate", run_dir, "--prompt", "der\nKatze", "--num_samples", "3", *FAST)
     texts = [f"der\nKatze{each.text}" for each in found[0]]
     assert result.out.decode() == "\n---\n".join(texts) + "\n"
+
+
+def test_blocks_of_running_text_have_the_same_between_them(seqlab, runs: TinyRuns, prompts_file: Path) -> None:
+    run_dir = runs("ngram_lm", documents="continuous")
+    arguments = ("generate", run_dir, "--prompts", prompts_file, *FAST)
+    blocks = seqlab(*arguments, "--buffer_lines", "1")
+    assert blocks.out == seqlab(*arguments).out
+    assert blocks.out.count(b"---\n") == len(PROMPTS) - 1
+
+
+def test_what_is_done_is_written(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    """Prompts that cannot be read do not take back the text of those before them."""
+    (tmp_path / "prompts.txt").write_bytes(b"der\ndie\n\xff\n")
+    run_dir = runs("gru_lm")
+    result = seqlab("generate", run_dir, "--prompts", tmp_path / "prompts.txt", "--buffer_lines", "1", *FAST)
+    assert result.status == 2
+    assert "line 3" in result.err
+    whole = seqlab("generate", run_dir, "--prompt", "der", "die", *FAST)
+    assert result.out == whole.out
 
 
 def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:

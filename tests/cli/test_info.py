@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from reference.tiny_runs import tiny_text_config
 
 from seqlab.durable import write_json
+from seqlab.models import NgramConfig
+from seqlab.optim.config import OptimConfig
 from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.training import train
 
 CORPORA = [
     {"split": "train", "kept": 900, "split_off": 50},
@@ -49,7 +53,7 @@ def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> No
     (tmp_path / "config.yaml").write_bytes((run_dir / "config.yaml").read_bytes())
     write_json(tmp_path / "run.json", {"format_version": FORMAT_VERSION, "data": {"corpora": CORPORA}})
     summary = json.loads(seqlab("info", tmp_path, "--json").out)
-    assert summary["pairs"] == {"train": 2000, "valid": 60}
+    assert (summary["kind"], summary["kept"]) == ("parallel", {"train": 2000, "valid": 60})
     assert (summary["best"], summary["checkpoints"], summary["step"]) == (None, [], 0)
     assert "none yet" in seqlab("info", tmp_path).out.decode()
 
@@ -69,3 +73,16 @@ def test_folders_that_are_no_runs(seqlab, tmp_path: Path, content: str | None, m
     assert (result.status, result.out) == (2, b"")
     assert message in result.err
     assert result.err.count("\n") == 1
+
+
+def test_language_models(seqlab, tmp_path: Path) -> None:
+    """Lines, not pairs; and neither steps nor parameters of what is counted."""
+    (tmp_path / "text.txt").write_text("one two\nthree four\nfive\nsix\n" * 5)
+    config = tiny_text_config([str(tmp_path / "text.txt")], model=NgramConfig(order=2), optim=OptimConfig())
+    ngram = train(config, tmp_path / "ngram")
+    text = seqlab("info", ngram).out.decode()
+    assert "model        ngram_lm\n" in text
+    assert "lines        15 train, 1 valid" in text
+    assert " steps, " not in text
+    summary = json.loads(seqlab("info", ngram, "--json").out)
+    assert (summary["max_steps"], summary["kind"]) == (None, "text")

@@ -102,10 +102,7 @@ def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path:
     run_dir = runs("gru_lm")
     expected = json.loads(seqlab("perplexity", run_dir, file, "--json").out)
     (tmp_path / "text.gz").write_bytes(gzip.compress(TEXT.encode()))
-    records = [TEXT[:50], *TEXT[50:].splitlines()]  # the first holds several lines and the beginning of one
-    records[0] += records.pop(1)
-    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"line": record}) + "\n" for record in records))
-    table = f"{tmp_path / 'text.jsonl'}#line"
+    table = write_table(tmp_path / "text.jsonl", TEXT.splitlines())
     for arguments in (
         (tmp_path / "text.gz",),
         ("-",),
@@ -119,6 +116,37 @@ def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path:
     result = seqlab("perplexity", run_dir, file, "--output", tmp_path / "figures")
     assert (result.status, result.out) == (0, b"")
     assert (tmp_path / "figures").read_bytes() == seqlab("perplexity", run_dir, file).out
+
+
+def write_table(path: Path, records: list[str]) -> str:
+    path.write_text("".join(json.dumps({"line": record}) + "\n" for record in records))
+    return f"{path}#line"
+
+
+def test_records_are_read_as_in_training(seqlab, runs: TinyRuns, file: Path, tmp_path: Path) -> None:
+    """One of several lines is several lines of a continuous text, and else one line; no byte is lost."""
+    records = ["der die\nKatze\n", "", "a\r\n\r\ndog"]
+    table = write_table(tmp_path / "text.jsonl", records)
+    size = sum(len(record.removesuffix("\n")) + 1 for record in records)
+    for documents, lines in (
+        ("continuous", ["der die", "Katze", "", "a", "", "dog"]),
+        ("lines", ["der die Katze", "", "a  dog"]),
+    ):
+        run_dir = runs("gru_lm", documents=documents)
+        found = json.loads(seqlab("perplexity", run_dir, table, "--json").out)
+        likelihood = load_language_model(run_dir).perplexity(lines).likelihood
+        assert found["nats_per_token"] == pytest.approx(likelihood.nats_per_token)
+        assert (found["tokens"], found["words"]) == (likelihood.tokens, likelihood.words)
+        assert (found["bytes"], found["dropped_bytes"]) == (size, 2)
+
+
+def test_torchrun_is_refused(seqlab, runs: TinyRuns, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    for arguments in (("perplexity", runs("gru_lm"), file), ("generate", runs("gru_lm"))):
+        result = seqlab(*arguments)
+        assert (result.status, result.out) == (2, b"")
+        assert f"`seqlab {arguments[0]}` works in one process: start it without torchrun." in result.err
 
 
 def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:

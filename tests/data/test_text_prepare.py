@@ -126,6 +126,8 @@ def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
         "  4 tokens, ends of line counted, 0.000% unknown",
         "valid: of 2 lines with words, the training text holds 1",
     ]
+    swapped = prepare_text(TextConfig(train=valid, valid=train), tokenizer, tmp_path / "cache").report
+    assert swapped.lines()[-2].startswith("valid: 1 tokens are unknown, but in training none is: a model cannot learn")
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])

@@ -145,7 +145,7 @@ def test_each_stream_goes_on_where_it_ended(
         [number > 0] * len(step.micro_steps) for number, step in enumerate(steps)
     ]
     for step, pieces in zip(steps, rows, strict=True):
-        assert step.lr_factor == (len(pieces[0]) / config.block_length if mode == "varied" else 1.0)
+        assert step.lr_factor == len(pieces[0]) / config.block_length
     places = sorted(place for pieces in rows for piece in pieces for place in piece)
     assert places == list(range(places[0], places[-1] + 1)), "each id once, and the streams border on each other"
     assert places[0] < config.block_length

@@ -1,6 +1,7 @@
 """Continuations of every family: the same text in any company, what ends them, and the searches against brute force."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from seqlab.text import CharactersConfig, train_tokenizer
 
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
+NEWLINE = {"lines": [], "continuous": ["\n"]}
+"""What may be among the stop texts."""
 every_document = pytest.mark.parametrize("documents", ["lines", "continuous"])
 
 
@@ -132,7 +135,7 @@ def test_a_stop_text_cuts_where_it_stands(runs: TinyRuns, documents: str, tokeni
     run = load_language_model(runs("gru_lm", tokenizer, documents))
     config = SamplingConfig(max_length=40, seed=5)
     prompts = PROMPTS * 2
-    stop = ["Ka", "er", " d", "a ", "🙂", "語", ",", "\n", "o"]
+    stop = ["Ka", "er", " d", "a ", "🙂", "語", ",", "o", *NEWLINE[documents]]
     free = run.generate(prompts, search=config)
     found = run.generate(prompts, search=config, stop=stop)
     assert found == run.generate(prompts, search=config, stop=stop, batch_rows=1)
@@ -151,7 +154,7 @@ def test_a_stop_text_cuts_where_it_stands(runs: TinyRuns, documents: str, tokeni
 def test_streaming_tells_the_final_text(runs: TinyRuns, documents: str, tokenizer: str) -> None:
     run = load_language_model(runs("lstm_lm", tokenizer, documents))
     for seed in range(8):
-        for stop in ([], ["er", "läuft", "\n"]):
+        for stop in ([], ["er", "läuft", *NEWLINE[documents]]):
             told: list[str] = []
             config = SamplingConfig(max_length=30, seed=seed, min_length=4)
             [[found]] = run.generate(["die Ka"], search=config, stop=stop, on_text=told.append)
@@ -168,6 +171,42 @@ def test_models_of_running_text_say_lines(runs: TinyRuns) -> None:
     [[first, *_], [second, *_]] = run.generate(["der", "der\n"], num_samples=2, search=SamplingConfig(top_k=1))
     assert first.text.startswith((" ", "\n", ","))
     assert not second.text.startswith(" ")
+
+
+def test_lines_hold_no_control_characters(runs: TinyRuns) -> None:
+    """They become spaces and are counted; in running text they are text like any other."""
+    counts = {}
+    for documents in ("lines", "continuous"):
+        run = load_language_model(runs("gru_lm", "bpe", documents))
+        [found] = run.generate([""], num_samples=200, search=SamplingConfig(max_length=20))
+        controls = [sum(unicodedata.category(c) == "Cc" and c != "\n" for c in each.text) for each in found]
+        counts[documents] = sum(controls), sum(each.control_characters for each in found)
+    assert counts["lines"][0] == 0 < counts["lines"][1]
+    assert counts["continuous"][0] > 0 == counts["continuous"][1]
+
+
+def test_a_newline_cannot_stop_a_line(runs: TinyRuns) -> None:
+    run = load_language_model(runs("gru_lm"))
+    with pytest.raises(ValueError, match="`stop` holds a newline, but the model has learnt single lines"):
+        run.generate(["der"], stop=["a", "e\n"])
+
+
+def test_parts_of_many_prompts_are_as_in_all(runs: TinyRuns) -> None:
+    run = load_language_model(runs("gru_lm"))
+    found = run.generate(PROMPTS, num_samples=2)
+    parts = [run.generate(PROMPTS[i : i + 3], num_samples=2, first_prompt=i) for i in (0, 3, 6)]
+    assert found == [continuations for part in parts for continuations in part]
+
+
+def test_what_a_prompt_holds_counts_as_repeated(runs: TinyRuns) -> None:
+    """Under a penalty that forbids repeats nothing of the prompt comes again."""
+    run = load_language_model(runs("gru_lm", "words"))
+    search = SamplingConfig(repetition_penalty=1e6, max_length=8)
+    [found] = run.generate(["die Katze die Katze"], num_samples=50, search=search)
+    free = run.generate(["die Katze die Katze"], num_samples=50, search=replace(search, repetition_penalty=1.0))[0]
+    assert not any({"die", "Katze"} & set(each.text.split()) for each in found)
+    assert any({"die", "Katze"} & set(each.text.split()) for each in free)
+    assert all(len(set(each.text.split())) == len(each.text.split()) for each in found)
 
 
 def test_models_of_lines_say_one(runs: TinyRuns) -> None:

@@ -149,7 +149,7 @@ def test_what_is_written_reads_back(tmp_path: Path, name: str, order: int) -> No
 
 def test_model_of_a_stream_reads_back(tmp_path: Path) -> None:
     model = NgramModel(NgramConfig(order=3), 7, PAD, BOS, EOS)
-    model.fit([[4, 5], [5, 6, 4]], "stream")
+    model.fit([[4, 5], [5, 6, 4]], "continuous")
     write_arpa(model, [*SPECIAL, "x", "y", "z"], tmp_path / "model.arpa")
     assert_same(read(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
 

@@ -10,11 +10,11 @@ import pytest
 from reference.kneser_ney import KneserNey, Ngram
 
 from seqlab.data.rows import Rows
-from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, Reading, TrieLevel, estimate
+from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, Borders, TrieLevel, estimate
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL_IDS = (PAD, BOS, EOS)
-every_reading = pytest.mark.parametrize("reading", ["lines", "stream"])
+every_borders = pytest.mark.parametrize("borders", ["lines", "continuous"])
 
 
 def corpus(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
@@ -34,7 +34,7 @@ def levels_of(
     documents: Sequence[Sequence[int]],
     order: int,
     vocab_size: int,
-    reading: Reading = "lines",
+    borders: Borders = "lines",
     min_counts: Sequence[int] = (),
 ) -> list[TrieLevel]:
     return estimate(
@@ -44,7 +44,7 @@ def levels_of(
         pad_id=PAD,
         bos_id=BOS,
         eos_id=EOS,
-        reading=reading,
+        borders=borders,
         min_counts=min_counts,
     )
 
@@ -58,17 +58,17 @@ def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]
     return found[1:]
 
 
-@every_reading
+@every_borders
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2), (1, 2)])
 @pytest.mark.parametrize(
     ("seed", "vocab_size", "documents", "order"), [(0, 7, 40, 3), (1, 12, 300, 4), (2, 60, 300, 3), (3, 9, 3, 5)]
 )
 def test_trie_holds_what_the_equations_give(
-    seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], reading: Reading
+    seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], borders: Borders
 ) -> None:
     rows = corpus(seed, vocab_size, documents)
-    reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, reading, min_counts)
-    levels = levels_of(rows, order, vocab_size, reading, min_counts)
+    reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, borders, min_counts)
+    levels = levels_of(rows, order, vocab_size, borders, min_counts)
     spelled = ngrams_of(levels, vocab_size)
     kept = {ngram for ngram in reference.seen if len(ngram) > 1 and reference.is_kept(ngram)}
     assert {ngram for ngrams in spelled[1:] for ngram in ngrams} == kept
@@ -154,12 +154,12 @@ def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> Non
             np.testing.assert_array_equal(one, other)
 
 
-@every_reading
-def test_rows_of_any_integers_give_the_same(reading: Reading) -> None:
+@every_borders
+def test_rows_of_any_integers_give_the_same(borders: Borders) -> None:
     rows = corpus(1, 12, 50)
-    expected = levels_of(rows, 3, 12, reading)
-    assert_equal(expected, levels_of(Rows.from_lists(rows), 3, 12, reading))
-    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, reading))
+    expected = levels_of(rows, 3, 12, borders)
+    assert_equal(expected, levels_of(Rows.from_lists(rows), 3, 12, borders))
+    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, borders))
 
 
 def test_order_of_the_lines_does_not_matter() -> None:
@@ -190,6 +190,6 @@ def test_documents_that_cannot_be(documents: list[list[int]], message: str) -> N
         levels_of(documents, 3, 12)
 
 
-def test_readings_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="must be `lines` or `stream`, but is `pages`"):
+def test_borders_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="must be `lines` or `continuous`, but is `pages`"):
         levels_of([[5]], 3, 12, "pages")  # type: ignore[arg-type]

@@ -14,15 +14,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.models.kneser_ney import Reading
+from seqlab.models.kneser_ney import Borders
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.greedy import greedy_search
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
-READINGS: list[Reading] = ["lines", "stream"]
-every_reading = pytest.mark.parametrize("reading", READINGS)
+BORDERS: list[Borders] = ["lines", "continuous"]
+every_borders = pytest.mark.parametrize("borders", BORDERS)
 every_order = pytest.mark.parametrize("order", [1, 2, 3, 5])
 
 
@@ -32,14 +32,14 @@ def corpus(seed: int = 0, documents: int = 60) -> list[list[int]]:
     return [[draw.choice([UNK, 4, 4, 5, 6, 7]) for _ in range(draw.randrange(8))] for _ in range(documents)]
 
 
-def fitted(order: int, reading: Reading = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
+def fitted(order: int, borders: Borders = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
     model = NgramModel(NgramConfig(order=order, min_counts=min_counts), VOCAB, PAD, BOS, EOS)
-    model.fit(corpus(), reading)
+    model.fit(corpus(), borders)
     return model
 
 
-def reference_of(order: int, reading: Reading = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
-    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), reading, min_counts)
+def reference_of(order: int, borders: Borders = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
+    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), borders, min_counts)
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
@@ -76,13 +76,13 @@ def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[li
     return [[start_id, *(draw.randrange(2, VOCAB) for _ in range(length))] for _ in range(count)]
 
 
-@every_reading
+@every_borders
 @every_order
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2)])
-def test_score_is_steps_is_equations(order: int, reading: Reading, min_counts: tuple[int, ...]) -> None:
+def test_score_is_steps_is_equations(order: int, borders: Borders, min_counts: tuple[int, ...]) -> None:
     min_counts = min_counts[:order]
-    model, reference = fitted(order, reading, min_counts), reference_of(order, reading, min_counts)
-    rows = texts(1, BOS if reading == "lines" else EOS)
+    model, reference = fitted(order, borders, min_counts), reference_of(order, borders, min_counts)
+    rows = texts(1, BOS if borders == "lines" else EOS)
     rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
         [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
     ]  # one begins in the middle
@@ -92,12 +92,12 @@ def test_score_is_steps_is_equations(order: int, reading: Reading, min_counts: t
     assert torch.equal(stepped(model, torch.tensor(rows)), scores.float())
 
 
-@every_reading
+@every_borders
 @every_order
-def test_probabilities_sum_to_one_after_every_context(order: int, reading: Reading) -> None:
-    model = fitted(order, reading)
+def test_probabilities_sum_to_one_after_every_context(order: int, borders: Borders) -> None:
+    model = fitted(order, borders)
     for context in (*corpus()[:10], *(row[1:] for row in texts(2, EOS, 6, 10))):
-        start = [BOS if reading == "lines" else EOS, *context]
+        start = [BOS if borders == "lines" else EOS, *context]
         batch = batch_of([[*start, i] for i in range(VOCAB)])
         last = model.score(batch)[:, -1]
         assert last.dtype == torch.float64
@@ -128,7 +128,7 @@ def test_lines_packed_into_a_row_do_not_see_each_other() -> None:
 
 
 def test_prompts_are_read_as_steps_are() -> None:
-    model = fitted(4, "stream")
+    model = fitted(4, "continuous")
     rows = torch.tensor(texts(4, EOS))
     for length in (1, 2, 3, 6):
         last_ids, state = model.start(prompt(*rows[:, :length].tolist()))

@@ -61,7 +61,7 @@ def test_cross_entropy(model: Transformer, batch: Seq2SeqBatch, label_smoothing:
 def test_cross_entropy_over_more_rows_than_a_block() -> None:
     model, batch = make_model(), make_batch([(5, 40)] * 60)
     assert batch.tgt_out is not None
-    loss = CrossEntropy(CrossEntropyConfig())(model, batch, CONTEXT)
+    loss = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, CONTEXT)
     found = gradients(model, loss.total)
     expected = smoothed(model(batch).logits(), batch.tgt_out, 0.1)
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=0)
@@ -98,14 +98,14 @@ def test_r_drop(batch: Seq2SeqBatch, label_smoothing: float, consistency: float)
 
 
 def test_r_drop_without_dropout_is_twice_the_cross_entropy(model: Transformer, batch: Seq2SeqBatch) -> None:
-    once = CrossEntropy(CrossEntropyConfig())(model, batch, CONTEXT)
+    once = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, CONTEXT)
     twice = RDrop(RDropConfig())(model, batch, CONTEXT)
     torch.testing.assert_close(twice.total, 2 * once.total, rtol=1e-5, atol=0)
     assert float(twice.logs["divergence"]) == pytest.approx(0, abs=1e-6)
     torch.testing.assert_close(twice.total / twice.count, once.total / once.count, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig()), RDrop(RDropConfig())])
+@pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), RDrop(RDropConfig())])
 def test_losses_are_sums(model: Transformer, objective: CrossEntropy | RDrop) -> None:
     """A batch's loss, count and logs are the sums of those of its sentences."""
     lengths = [(3, 7), (5, 2), (6, 6)]

@@ -20,12 +20,13 @@ from seqlab.models import (
     RnnLmConfig,
     TransformerLmConfig,
 )
+from seqlab.models.spelling import SpellingModel
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.runs.load import named_weights
-from seqlab.runs.spelling import SpellingModel, rare_items
+from seqlab.runs.spelling import save_spelling
 from seqlab.text import (
     BpeConfig,
     CharactersConfig,
@@ -35,6 +36,7 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
+from seqlab.training.language_modelling import rare_items
 
 WORDS = ["der", "die", "Katze", "läuft", "über", "Straße", "schön", "größer", "naïve", "café", "日本", "語"]
 WORDS += ["dog", "sees", "a", "the", ",", ".", "-", "🙂"]
@@ -80,7 +82,7 @@ class TinyRuns:
             model = random_model(FAMILIES[family], trained, seed)
             if isinstance(model, NgramModel):
                 lines = LINES[:: 1 + seed % 2]
-                model.fit(trained.encode(lines), "stream" if documents == "continuous" else "lines")
+                model.fit(trained.encode(lines), documents)
             spelling = SpellingModel.learn(rare_items(LINES, trained)) if trained.has_unknown else None
             write_language_model(path, FAMILIES[family], model, trained, spelling, documents=documents)
         return path
@@ -110,7 +112,7 @@ def write_language_model(
     write_config(Config(data=TextConfig(**settings), model=config), path / "config.yaml")
     tokenizer.save(path / "tokenizer")
     if spelling is not None:
-        spelling.save(RunFolder(path).spelling)
+        save_spelling(spelling, RunFolder(path).spelling)
     write_checkpoint(path / "checkpoints", 1, {"model": named_weights(model)}, {"best": [[1.0, 1]]})
     write_json(path / "run.json", {"format_version": FORMAT_VERSION})
     return path

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
+from reference.tiny_runs import (
+    assert_equal_runs,
+    journal_of,
+    tiny_config,
+    tiny_text_config,
+    with_training,
+    write_text,
+)
 
 import seqlab.training.loop
+from seqlab.models import NgramConfig, NgramModel
 from seqlab.objectives import OBJECTIVES, StepContext
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
 from seqlab.optim.schedules import learning_rate
@@ -258,6 +266,16 @@ def test_memory_that_runs_out_says_what_to_lower(
     monkeypatch.setattr(seqlab.training.loop, "update", fail)
     with pytest.raises(MemoryError, match=r"ran out in step 1: lower `data.micro_batch_tokens` \(now 40\)"):
         train(tiny_config(corpus), tmp_path / "run")
+
+
+def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(NgramModel, "fit", fail)
+    config = tiny_text_config(write_text(tmp_path, ["one", "two"]), model=NgramConfig(order=7), optim=OptimConfig())
+    with pytest.raises(MemoryError, match=r"ran out while n-grams were counted: lower `model.order` \(now 7\)"):
+        train(config, tmp_path / "run")
 
 
 def test_other_runtime_errors_are_left_as_they_are(

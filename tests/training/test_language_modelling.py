@@ -19,17 +19,20 @@ from seqlab.cli.main import main
 from seqlab.corpora.number_words.phrases import cardinal
 from seqlab.data.batch import TextBatch
 from seqlab.data.config import ParallelConfig
-from seqlab.models import LstmLmConfig, TransformerConfig, TransformerLm
-from seqlab.objectives import OBJECTIVES, StepContext
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.inference import load_language_model
+from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig, TransformerLm
+from seqlab.objectives import OBJECTIVES, CrossEntropyConfig, RDropConfig, StepContext
+from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, MuonConfig, OptimConfig, SgdConfig
 from seqlab.runs.build import build_model
-from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.text import BpeConfig, CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.failure import read_failure
+from seqlab.training.language_modelling import rare_items
 from seqlab.training.machine import Machine
 from seqlab.training.step import NonFiniteUpdate, update
 
@@ -78,6 +81,27 @@ def nll_by_rows(model: TransformerLm, rows: list[tuple[int, list[int]]]) -> floa
     return total / count
 
 
+MUON = OptimConfig(optimizer=MuonConfig(lr=0.05), schedule=SCHEDULE)
+
+
+def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
+    """What is carried helps: blocks of 8 ids that go on score better than the same blocks apart."""
+    lines = [cardinal(number).en for number in range(200, 230)]
+    valid = write_text(tmp_path, lines, name="valid")
+    data = {"valid": valid, "block_length": 8}
+    config = config_of("streams", texts, 0.0, data=data, optim=MUON, max_steps=120, valid_every=40)
+    run_dir = train(config, tmp_path / "run")
+    found = [line["nll_per_tgt_token"] for line in journal_of(run_dir, ["valid"])]
+    assert found == sorted(found, reverse=True)
+    losses = [line["nll"] for line in journal_of(run_dir, ["train"])]
+    assert losses[-1] < 0.6 * losses[0]
+    run = load_language_model(run_dir)
+    found_again = [run.perplexity(lines, context=context).likelihood for context in (8, "all")]
+    apart, carried = (each.nll / each.tokens for each in found_again if each.nll is not None)
+    assert apart == pytest.approx(found[-1], rel=1e-5)
+    assert carried < 0.95 * apart
+
+
 @of_a_transformer
 def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list[str], tmp_path: Path) -> None:
     lines = [cardinal(number).en for number in range(200, 230)] + [""]
@@ -120,10 +144,16 @@ def test_the_run_folder_says_what_it_learnt_from(texts: list[str], tmp_path: Pat
     assert run.src_tokenizer is run.tgt_tokenizer
 
 
-@every_kind
 @pytest.mark.parametrize("prefetch_steps", [0, 2])
-def test_stopped_and_continued(kind: str, prefetch_steps: int, texts: list[str], tmp_path: Path) -> None:
-    config = config_of(kind, texts, data={"prefetch_steps": prefetch_steps}, max_steps=36)
+@pytest.mark.parametrize(
+    ("kind", "optim"),
+    [*((kind, None) for kind in KINDS), ("continuous", MUON), ("streams", MUON)],
+    ids=[*KINDS, "continuous-muon", "streams-muon"],
+)
+def test_stopped_and_continued(
+    kind: str, optim: OptimConfig | None, prefetch_steps: int, texts: list[str], tmp_path: Path
+) -> None:
+    config = config_of(kind, texts, data={"prefetch_steps": prefetch_steps}, optim=optim, max_steps=36)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
     # Before the first checkpoint, between log lines and checkpoints, at a validation, and in an epoch after the first.
     for step in (2, 7, 16, 31):
@@ -132,6 +162,28 @@ def test_stopped_and_continued(kind: str, prefetch_steps: int, texts: list[str],
     train(config, parts)
     assert_equal_runs(parts, whole)
     assert journal_of(whole, ["train"])[-1]["epoch"] > 1
+
+
+def test_the_average_begins_when_the_loss_stalls(texts: list[str], tmp_path: Path) -> None:
+    """Non-monotonically triggered averaging (Merity et al. 2018), also in a run that is stopped and continued."""
+    optim = OptimConfig(optimizer=SgdConfig(lr=3.0), schedule=ConstantScheduleConfig(), average_trigger=1)
+    config = config_of("streams", texts, optim=optim, max_steps=24, valid_every=1, save_every=1, keep_best=24)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    [begun] = [line["step"] for line in journal_of(whole, ["event"]) if line["event"] == "averaging begins"]
+    nlls = [line["nll_per_tgt_token"] for line in journal_of(whole, ["valid"])]
+    stalls = (n for n in range(2, len(nlls)) if nlls[n] > min(nlls[: n - 1]))
+    assert begun == next(stalls) + 1 < 20
+    checkpoints = RunFolder(whole).checkpoints
+    for step in range(begun + 1, 25):
+        raw = [read_tensors(checkpoints / checkpoint_name(n), WEIGHTS) for n in range(begun + 1, step + 1)]
+        averaged = read_tensors(checkpoints / checkpoint_name(step), AVERAGED)
+        for name, value in averaged.items():
+            mean = torch.stack([weights[name].double() for weights in raw]).mean(0)
+            torch.testing.assert_close(value.double(), mean, rtol=1e-5, atol=1e-6)
+    for step in (begun - 1, begun, begun + 2):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
 
 
 def test_another_way_to_read_the_text_is_another_run(texts: list[str], tmp_path: Path) -> None:
@@ -153,23 +205,25 @@ SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=
 
 
 @pytest.mark.parametrize(
-    ("kind", "parallel", "world_size"),
+    ("kind", "optim", "parallel", "world_size"),
     [
-        ("lines", "ddp", 2),
-        ("packed", "ddp", 2),
-        ("continuous", "ddp", 2),
-        ("continuous", "fsdp", 2),
-        ("streams", "ddp", 2),
-        ("lines", "ddp", 3),
+        ("lines", SGD, "ddp", 2),
+        ("packed", SGD, "ddp", 2),
+        ("continuous", SGD, "ddp", 2),
+        ("continuous", SGD, "fsdp", 2),
+        ("continuous", MUON, "fsdp", 2),
+        ("streams", SGD, "ddp", 2),
+        ("streams", SGD, "fsdp", 2),
+        ("lines", SGD, "ddp", 3),
     ],
 )
 def test_several_ranks_train_like_one(
-    kind: str, parallel: str, world_size: int, texts: list[str], tmp_path: Path
+    kind: str, optim: OptimConfig, parallel: str, world_size: int, texts: list[str], tmp_path: Path
 ) -> None:
     """Three have steps that are too small to share."""
     limits: dict[str, Any] = {"max_steps": 20, "log_every": 1, "save_every": 5, "valid_every": 10}
     sizes = {"batch_tokens": 32, "micro_batch_tokens": 16} if world_size == 3 else {}
-    config = config_of(kind, texts, 0.0, data=sizes, optim=SGD, parallel=parallel, **limits)
+    config = config_of(kind, texts, 0.0, data=sizes, optim=optim, parallel=parallel, **limits)
     assert_like(train_in_ranks(world_size, config, tmp_path / "run"), train(config, tmp_path / "alone"))
 
 
@@ -238,6 +292,16 @@ def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: P
             {"data": replace(config.data, documents="continuous", order="contiguous")},
             "`data.order: contiguous` carries a state .* `model.family: transformer_lm` does not have",
         ),
+        (
+            {"objective": CrossEntropyConfig(slowness_penalty=1.0)},
+            "`objective.slowness_penalty` are for recurrent models, not for `model.family: transformer_lm`",
+        ),
+        ({"objective": RDropConfig()}, "`objective.family: r_drop` is for `data.kind: parallel`"),
+        (
+            {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
+            "`data.packing` needs a model that tells the lines of a row apart",
+        ),
+        ({"model": NgramConfig()}, "`model.family: ngram_lm` is counted, not optimised"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(config, **changes)
@@ -254,3 +318,18 @@ def test_a_language_model_does_not_translate(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"{run_dir} is a language model: use `seqlab generate`" in captured.err
+
+
+def test_spelling_is_learnt_from_what_is_rare() -> None:
+    lines = ["one two two three", "two three four", "  ", "four ", "three"]
+    words = train_tokenizer(WordsConfig(min_count=3), lines)
+    assert rare_items(lines, words) == ["four", "one"]  # twice but unknown, and once
+    every_word = train_tokenizer(WordsConfig(), lines)
+    assert rare_items(lines, every_word) == ["one"]
+    assert rare_items(["one two", "two one"], every_word) == ["one", "two"]  # nothing is rare
+    characters = train_tokenizer(CharactersConfig(), ["abba"])
+    assert rare_items(["aab", "xx"], characters) == ["b", "x"]
+
+
+def test_kinds_that_know_every_text_need_no_spelling() -> None:
+    assert not train_tokenizer(BpeConfig(vocab_size=300), ["Straße", "日本"]).has_unknown

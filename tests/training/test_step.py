@@ -77,7 +77,7 @@ def run(
 ) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
     """Train a model without dropout for 20 steps of 8 pairs; return updates, weights, and weight norms moved."""
     model = make_model()
-    accumulator = Accumulator(model, objective or CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    accumulator = Accumulator(model, objective or CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
     built = build_optimizer(optimizer, accumulator.parameters)
     updates, weights, moves = [], [], []
     rng = np.random.default_rng(3)
@@ -112,7 +112,7 @@ SPLITS: dict[str, Split] = {
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "cross_entropy": CrossEntropy(CrossEntropyConfig()),
+    "cross_entropy": CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)),
     "r_drop": RDrop(RDropConfig()),
 }
 
@@ -181,7 +181,7 @@ def test_a_step_is_that_of_torch_on_one_batch(
 
 def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
     model, batch = make_model(), make_batch([(3, 4)])
-    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
     optimizer = build_optimizer(SgdConfig(lr=123.0, momentum=0), accumulator.parameters)
     before = weights_of(model)
     done = update(accumulator, optimizer, [batch], StepContext(0), 1e-2, None)
@@ -191,7 +191,7 @@ def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
 
 def test_no_gradient_is_left_for_the_next_step() -> None:
     model = make_model()
-    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
     optimizer = build_optimizer(SGD, accumulator.parameters)
     update(accumulator, optimizer, [make_batch([(3, 4)]), make_batch([(2, 5)], 1)], StepContext(0), 0.1, 1.0)
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
@@ -201,7 +201,7 @@ def test_no_gradient_is_left_for_the_next_step() -> None:
 @pytest.mark.parametrize("max_grad_norm", [None, 1.0])
 def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm: float | None) -> None:
     model = make_model()
-    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
     optimizer = build_optimizer(AdamConfig(), accumulator.parameters)
     good = make_batch([(3, 4)])
     update(accumulator, optimizer, [good], StepContext(0), 0.1, max_grad_norm)

@@ -84,7 +84,7 @@ def transformer() -> TransformerLm:
 
 
 def accumulator_of(model: nn.Module, machine: Machine = MACHINE) -> Accumulator:
-    return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig()), machine, 1)
+    return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), machine, 1)
 
 
 def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:

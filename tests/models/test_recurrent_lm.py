@@ -1,0 +1,131 @@
+"""Recurrent language models against torch.nn's layers, and what regularises them against its definition."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.models import GruLmConfig, LstmLmConfig, RnnLmConfig
+from seqlab.models.recurrent_lm import RecurrentLm, RecurrentLmConfig
+from seqlab.nn.dropout import drawing_from
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
+
+VOCAB, EOS = 60, 2
+FAMILIES: dict[str, tuple[RecurrentLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
+    "rnn": (RnnLmConfig(hidden_size=16), nn.RNN),
+    "lstm": (LstmLmConfig(hidden_size=16), nn.LSTM),
+    "gru": (GruLmConfig(hidden_size=16), nn.GRU),
+}
+
+UNDROPPED: dict[str, Any] = dict.fromkeys(
+    ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout"), 0.0
+)
+
+
+def model_of(config: RecurrentLmConfig) -> RecurrentLm:
+    torch.manual_seed(0)
+    return RecurrentLm(config, VOCAB, EOS)
+
+
+def batch_of(lengths: list[int]) -> TextBatch:
+    """Draw rows of ids, padded on the right."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(3, VOCAB, (len(lengths), max(lengths) + 1), generator=generator)
+    tgt_in, tgt_out = ids[:, :-1].clone(), ids[:, 1:].clone()
+    for row, length in enumerate(lengths):
+        tgt_in[row, length:], tgt_out[row, length:] = 0, IGNORE
+    return TextBatch(tgt_in, tgt_out, torch.zeros(len(lengths), dtype=torch.int64), sum(lengths))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_are_those_of_torchs_layers(family: str) -> None:
+    config, library = FAMILIES[family]
+    model, batch = model_of(config).eval(), batch_of([9, 4, 7])
+    twin = library(16, 16, config.num_layers, batch_first=True)
+    for name, parameter in twin.named_parameters():
+        what, of, depth = name.split("_")
+        layer = model.layers.layers[int(depth[1:])][0]  # type: ignore[index]
+        if what == "weight":
+            parameter.data = (layer.from_input if of == "ih" else layer.from_hidden).weight.data
+        else:  # one bias in place of two
+            parameter.data = layer.from_input.bias.data * (of == "ih")
+    with torch.no_grad():
+        hidden, _ = twin(F.embedding(batch.tgt_in, model.weight))
+        log_probs = F.log_softmax(hidden @ model.weight.t(), dim=-1)
+        expected = log_probs.gather(2, batch.tgt_out.clamp_min(0)[..., None])[..., 0]
+        torch.testing.assert_close(model.score(batch), expected.where(batch.tgt_out != IGNORE, 0.0))
+
+
+def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int], alpha: float, beta: float) -> float:
+    """Add up Merity et al. 2017, position by position: alpha times the mean square of what is predicted from, beta
+    times that of each change to it; a row's first position has no change."""
+    total = 0.0
+    for row, length in enumerate(lengths):
+        for t in range(length):
+            total += alpha * float((hidden[row, t] ** 2).mean())
+            if t > 0:
+                total += beta * float(((undropped[row, t] - undropped[row, t - 1]) ** 2).mean())
+    return total
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(2000.0, 0.0), (0.0, 1000.0), (2000.0, 1000.0)])
+@pytest.mark.parametrize("output_dropout", [0.0, 0.5])
+def test_penalties_are_sums_over_what_is_predicted(alpha: float, beta: float, output_dropout: float) -> None:
+    config = LstmLmConfig(hidden_size=16, **{**UNDROPPED, "output_dropout": output_dropout})
+    model, lengths = model_of(config).train(), [9, 1, 7]
+    batch = batch_of(lengths)
+
+    def loss(alpha: float, beta: float) -> tuple[Tensor, dict[str, Tensor]]:
+        objective = CrossEntropy(CrossEntropyConfig(activation_penalty=alpha, slowness_penalty=beta))
+        with drawing_from(torch.Generator().manual_seed(3)):
+            found = objective(model, batch, StepContext(0))
+        return found.total, found.logs
+
+    with drawing_from(torch.Generator().manual_seed(3)):
+        output = model(batch)
+    assert output.undropped is not None
+    assert (output.hidden == 0).any() == (output_dropout > 0)
+    assert not (output.undropped[0] == 0).any()
+    expected = penalty_by_definition(output.hidden.detach(), output.undropped.detach(), lengths, alpha, beta)
+    total, logs = loss(alpha, beta)
+    plain, _ = loss(0.0, 0.0)
+    assert expected > 0
+    assert float(logs["penalty"]) == pytest.approx(expected, rel=1e-5)
+    assert float((total - plain).detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(logs["nll"]) == pytest.approx(float(plain.detach()), rel=1e-5)
+    (grad,) = torch.autograd.grad(total, [model.weight])
+    (without,) = torch.autograd.grad(plain, [model.weight])
+    assert not torch.allclose(grad, without)
+
+
+def test_embedding_dropout_takes_whole_symbols() -> None:
+    """A symbol that is dropped has no gradient from what is read, one that is not has it times 1 / (1 - p)."""
+    config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**UNDROPPED, "embedding_dropout": 0.5})
+    model, batch = model_of(config).train(), batch_of([200])
+    seen = batch.tgt_in.unique()
+    with drawing_from(torch.Generator().manual_seed(3)):
+        (grad,) = torch.autograd.grad(model(batch).hidden.sum(), [model.weight])
+    dropped = (grad[seen] == 0).all(1)
+    assert 0.25 < float(dropped.float().mean()) < 0.75
+    assert bool((grad[seen][~dropped] != 0).any(1).all())
+    kept_only = model_of(replace(config, embedding_dropout=0.0))
+    weight = model.weight.detach().clone()
+    weight[seen[dropped]] = 0
+    weight[seen[~dropped]] *= 2
+    kept_only.weight.data = weight
+    with drawing_from(torch.Generator().manual_seed(3)):
+        torch.testing.assert_close(kept_only(batch).hidden, model(batch).hidden)
+
+
+@pytest.mark.parametrize("dropout", UNDROPPED)
+def test_every_dropout_reaches_the_model_and_only_in_training(dropout: str) -> None:
+    model = model_of(LstmLmConfig(hidden_size=16, **{**UNDROPPED, dropout: 0.5}))
+    batch = batch_of([9, 4])
+    first, second = (model(batch).hidden.detach() for _ in range(2))
+    assert not torch.equal(first, second)
+    model.eval()
+    assert torch.equal(model(batch).hidden, model(batch).hidden)
