@@ -19,7 +19,7 @@ from reference.tiny_runs import (
 )
 
 import seqlab.training.loop
-from seqlab.models import NgramConfig, NgramModel
+from seqlab.models import NgramConfig
 from seqlab.objectives import OBJECTIVES, StepContext
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
 from seqlab.optim.schedules import learning_rate
@@ -272,7 +272,7 @@ def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, mon
     def fail(*arguments: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(NgramModel, "fit", fail)
+    monkeypatch.setattr(seqlab.training.loop, "count", fail)
     config = tiny_text_config(write_text(tmp_path, ["one", "two"]), model=NgramConfig(order=7), optim=OptimConfig())
     with pytest.raises(MemoryError, match=r"ran out while n-grams were counted: lower `model.order` \(now 7\)"):
         train(config, tmp_path / "run")
