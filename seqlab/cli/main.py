@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import seqlab
-from seqlab.cli import evaluate, export, generate, info, perplexity, score, train, translate
+from seqlab.cli import evaluate, export, generate, import_arpa, info, perplexity, score, train, translate
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
@@ -24,6 +24,7 @@ COMMANDS = {
     "perplexity": perplexity,
     "evaluate": evaluate,
     "export": export,
+    "import": import_arpa,
     "info": info,
 }
 

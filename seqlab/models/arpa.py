@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
 LOG10 = math.log(10)
 LOG_ZERO = -99.0
-_SEPARATOR = re.compile(r"[ \t\n\r\v\f]")  # other spaces of Unicode are ordinary characters of a word
-_ESCAPED = re.compile(r"\\u00(20|09|0a|0d|0b|0c)")
+_ESCAPED = re.compile(r"\\u00(20|09|0a|0d|0b|0c|3c|5c)")
+_SEPARATOR = re.compile(
+    rf"[ \t\n\r\v\f]|\\(?={_ESCAPED.pattern[2:]})"
+)  # other spaces of Unicode are ordinary characters
+_RESERVED = re.compile("^<")  # what the names of special ids begin with
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 
@@ -34,7 +37,8 @@ def write_arpa(model: NgramModel, tokens: Sequence[str], path: Path) -> None:
     r"""Write a model as an ARPA file, packed when its name ends in .gz.
 
     `tokens` names each of the V ids. Bos and eos are written as `<s>` and `</s>` whatever their names, pad is not
-    written, and a space within a name is written as `\u0020`, which `read_arpa` and `read_words` know.
+    written, and a space within a name is written as `\u0020`, which `read_arpa` and `read_words` know. So is
+    the `<` of a name that is taken, as `<unk>` in a text that holds it.
 
     Raises:
         ValueError: there are not V names, or one is empty, or two are the same.
@@ -268,17 +272,23 @@ def _written_names(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: 
     """Give each id the word that stands for it in a file; raises ValueError where that is impossible."""
     if len(tokens) != vocab_size:
         raise ValueError(f"`tokens` must name all {vocab_size} ids, but has {len(tokens)} names.")
-    names = [_SEPARATOR.sub(lambda found: f"\\u{ord(found[0]):04x}", token).encode() for token in tokens]
+    names = [_SEPARATOR.sub(_escape, token).encode() for token in tokens]
     names[bos_id], names[eos_id] = BOS, EOS
-    ids: dict[bytes, int] = {}
+    ids: dict[bytes, int] = {BOS: bos_id, EOS: eos_id}
     for i, name in enumerate(names):
         if not name:
             raise ValueError(f"`tokens` must not be empty, but that of id {i} is.")
+        if ids.get(name, i) != i:
+            names[i] = name = _RESERVED.sub(_escape, name.decode()).encode()
         if ids.setdefault(name, i) != i:
             raise ValueError(
                 f"`tokens` must differ, but ids {ids[name]} and {i} are both written `{_shown(name)}`: rename one."
             )
     return names
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _shown(text: bytes) -> str:

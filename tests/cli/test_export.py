@@ -57,7 +57,7 @@ def test_translate_and_score_with_ctranslate2(seqlab: Command, check_file: Path,
 
 def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) -> None:
     for arguments, message in [
-        (["export", run_dir, "--format", "onnx"], "`--format` must be ctranslate2, but is `onnx` instead"),
+        (["export", run_dir, "--format", "onnx"], "`--format` must be one of ctranslate2, arpa, but is `onnx` instead"),
         (["export", run_dir], "--format"),
         (["export", run_dir, "--format", "ctranslate2", "--quantization", "int4"], "but is `int4` instead"),
         (["translate", run_dir, other_run_dir, "--engine", "ctranslate2"], "ensembles need `engine` torch"),

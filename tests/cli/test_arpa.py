@@ -1,0 +1,73 @@
+"""seqlab export --format arpa and seqlab import: there and back, and what is refused."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from reference.tiny_language_models import TinyRuns
+
+from seqlab.runs import RunFolder
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
+
+
+def test_names_that_the_format_reserves(seqlab, tmp_path: Path) -> None:
+    """Penn Treebank holds `<unk>`; a text may also hold what stands for the other special ids."""
+    (tmp_path / "text.txt").write_text("the <unk> sat\nthe </s> <s> <pad> saw \\u003c\nthe <unk> saw\n" * 3)
+    options = ("--data.tokenizer.kind", "words", "--model.family", "ngram_lm", "--data.valid", tmp_path / "text.txt")
+    trained = seqlab("train", "--data.train", tmp_path / "text.txt", *options, "--run_dir", tmp_path / "run")
+    assert trained.status == 0, trained.err
+    exported = seqlab("export", tmp_path / "run", "--format", "arpa", "--out", tmp_path / "lm.arpa")
+    assert (exported.status, exported.out) == (0, f"{tmp_path / 'lm.arpa'}\n".encode())
+    assert seqlab("export", tmp_path / "run", "--format", "arpa").out.decode().endswith("run/export/model.arpa\n")
+    imported = seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "again")
+    assert (imported.status, imported.out) == (0, f"{tmp_path / 'again'}\n".encode())
+    found, expected = (
+        json.loads(seqlab("perplexity", tmp_path / name, tmp_path / "text.txt", "--json").out)
+        for name in ("again", "run")
+    )
+    assert found["nats_per_token"] == pytest.approx(expected["nats_per_token"], rel=1e-6)
+    assert found["unknown"] == 0
+    assert "ngram_lm" in seqlab("info", tmp_path / "again").out.decode()
+
+
+def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    run_dir, other = runs("ngram_lm"), runs("gru_lm")
+    file = tmp_path / "lm.arpa"
+    assert seqlab("export", run_dir, "--format", "arpa", "--out", file).status == 0
+    content = file.read_bytes()
+    (tmp_path / "damaged.arpa").write_bytes(content[:-20])
+    (tmp_path / "damaged.arpa.gz").write_bytes(gzip.compress(content)[:-20])
+    (tmp_path / "folder").mkdir()
+    for arguments, message in [
+        (["export", run_dir, "--format", "arpa", "--out", file], f"{file} is there already: choose another `--out`"),
+        (["export", other, "--format", "arpa"], "holds a `gru_lm`: only what `model.family: ngram_lm` counts"),
+        (["export", run_dir, "--format", "arpa", "--quantization", "int8"], "`--quantization` is for `--format ctran"),
+        (["import", tmp_path / "none.arpa"], f"There is no file {tmp_path / 'none.arpa'}"),
+        (["import", tmp_path / "damaged.arpa"], "damaged.arpa, line"),
+        (["import", tmp_path / "damaged.arpa.gz"], "cannot be unpacked"),
+        (["import", file, "--run_dir", tmp_path / "folder"], "is there already: choose another `--run_dir`"),
+        (["import", file, "--run_dir", run_dir], "is there already: add `--overwrite` to replace it, or choose"),
+    ]:
+        if arguments[0] == "import" and "--run_dir" not in arguments:
+            arguments = [*arguments, "--run_dir", tmp_path / "new"]
+        result = seqlab(*arguments)
+        assert (result.status, result.out) == (2, b""), arguments
+        assert message in result.err
+        assert not (tmp_path / "new").exists()
+    assert file.read_bytes() == content
+    assert not list(tmp_path.glob(".*"))
+    replaced = seqlab("import", file, "--run_dir", tmp_path / "new", "--tokenizer", run_dir)
+    assert replaced.status == 0
+    assert seqlab("import", file, "--run_dir", tmp_path / "new", "--tokenizer", run_dir, "--overwrite").status == 0
+    assert RunFolder(tmp_path / "new").exists()
+
+
+def test_a_model_of_running_text_is_warned_of(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    run_dir = runs("ngram_lm", documents="continuous")
+    result = seqlab("export", run_dir, "--format", "arpa", "--out", tmp_path / "lm.arpa")
+    assert "read its text as one: other programs begin each line at <s>" in result.err
