@@ -9,7 +9,7 @@ Shapes: B rows of ids, T positions, V vocabulary, E n-grams of one length, N row
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.models.family import Family
 from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
 
@@ -27,7 +28,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class NgramConfig:
+class NgramConfig(Family):
     """An n-gram language model."""
 
     family: Literal["ngram_lm"] = "ngram_lm"
@@ -38,10 +39,7 @@ class NgramConfig:
     """How often an n-gram of 1, 2, ... ids must be seen to be kept; the last value counts for all longer ones. Begins
     with 1 and does not decrease: (1, 1, 2) leaves out n-grams of three ids and more that were seen once. Empty: all."""
 
-    data_kind: ClassVar[str] = "text"
-
-    def check_data(self, data: Any) -> None:
-        """Any text will do."""
+    is_counted: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _check(self) -> "NgramConfig":
@@ -105,6 +103,9 @@ class NgramModel(nn.Module):
 
     It has buffers and no parameters. Ids must lie below `vocab_size`; `pad_id` and `bos_id` are never predicted (-inf).
     """
+
+    embeddings: ClassVar[dict[str, str]] = {}
+    """The parameter that the ids of each side are looked up in: there is none."""
 
     def __init__(self, config: NgramConfig, vocab_size: int, pad_id: int, bos_id: int, eos_id: int) -> None:
         super().__init__()

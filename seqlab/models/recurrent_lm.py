@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
+from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
@@ -23,7 +24,7 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
-class _RecurrentLmConfig:
+class _RecurrentLmConfig(Family):
     hidden_size: Annotated[int, Field(ge=1)] = 512
     """Size of the hidden states."""
     embedding_size: Annotated[int, Field(ge=1)] | None = None
@@ -45,7 +46,7 @@ class _RecurrentLmConfig:
     weight_dropout: Probability = 0.0
     """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
 
-    data_kind: ClassVar[str] = "text"
+    is_recurrent: ClassVar[bool] = True
     kind: ClassVar[RecurrentKind]
 
     def check_data(self, data: Any) -> None:
@@ -89,6 +90,9 @@ RecurrentLmConfig = RnnLmConfig | LstmLmConfig | GruLmConfig
 
 class RecurrentLm(nn.Module):
     """A `Stepper`, a `Scorer` and a `CarryingScorer` over text."""
+
+    embeddings: ClassVar[dict[str, str]] = {"tgt": "weight"}
+    """The parameter that the ids of each side are looked up in."""
 
     def __init__(self, config: RecurrentLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()

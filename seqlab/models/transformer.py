@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
@@ -26,7 +27,7 @@ from seqlab.nn.transformer import DecoderLayer, LayerMemory, NormPlacement, Self
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TransformerConfig:
+class TransformerConfig(Family):
     """A Transformer encoder-decoder."""
 
     family: Literal["transformer"] = "transformer"
@@ -196,6 +197,9 @@ class TransformerState:
 
 class Transformer(nn.Module):
     """Encoder and decoder; a `Stepper` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
 
     def __init__(
         self, config: TransformerConfig, src_vocab_size: int, tgt_vocab_size: int, bos_id: int, eos_id: int

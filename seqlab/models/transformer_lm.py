@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
+from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention, pad_positions
@@ -27,7 +28,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TransformerLmConfig:
+class TransformerLmConfig(Family):
     """A decoder-only Transformer; its norms stand before each branch."""
 
     family: Literal["transformer_lm"] = "transformer_lm"
@@ -57,8 +58,6 @@ class TransformerLmConfig:
     """Non-linearity of the feed-forward networks."""
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""
-
-    data_kind: ClassVar[str] = "text"
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerLmConfig":
@@ -98,6 +97,9 @@ class TransformerLmState:
 
 class TransformerLm(nn.Module):
     """A `Stepper` and a `Scorer` over text."""
+
+    embeddings: ClassVar[dict[str, str]] = {"tgt": "embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
 
     def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()

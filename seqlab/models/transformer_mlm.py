@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
+from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.models.transformer import Encoder, TransformerConfig, initialise
 from seqlab.nn.embedding import Embedding
@@ -24,7 +25,7 @@ from seqlab.nn.transformer import NormPlacement
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TransformerMlmConfig:
+class TransformerMlmConfig(Family):
     """A masked Transformer; its fields are those of a translator's encoder, with the same defaults."""
 
     family: Literal["transformer_mlm"] = "transformer_mlm"
@@ -54,7 +55,7 @@ class TransformerMlmConfig:
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""
 
-    data_kind: ClassVar[str] = "text"
+    is_masked: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerMlmConfig":
@@ -77,6 +78,9 @@ class TransformerMlmConfig:
 
 class TransformerMlm(nn.Module):
     """A bidirectional encoder over text; a `Scorer` of what is hidden in a masked batch."""
+
+    embeddings: ClassVar[dict[str, str]] = {"tgt": "encoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
 
     def __init__(self, config: TransformerMlmConfig, vocab_size: int, pad_id: int) -> None:
         super().__init__()

@@ -10,15 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
-from seqlab.models import (
-    GruLmConfig,
-    LstmLmConfig,
-    ModelConfig,
-    NgramConfig,
-    RnnLmConfig,
-    TransformerConfig,
-    TransformerMlmConfig,
-)
+from seqlab.models import ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -110,7 +102,7 @@ class Config:
     @property
     def use(self) -> str:
         """What a run is for: the kind of its data, or `masked` where it only predicts what is masked."""
-        return "masked" if isinstance(self.model, TransformerMlmConfig) else self.data.kind
+        return "masked" if self.model.is_masked else self.data.kind
 
     def _check_kind(self) -> None:
         """Let the parts that belong to a kind of data say whether they fit it."""
@@ -133,7 +125,7 @@ class Config:
         penalised = isinstance(self.objective, CrossEntropyConfig) and (
             self.objective.activation_penalty or self.objective.slowness_penalty
         )
-        if penalised and not isinstance(self.model, RnnLmConfig | LstmLmConfig | GruLmConfig):
+        if penalised and not self.model.is_recurrent:
             raise ValueError(
                 f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
                 f"`model.family: {family}`: set them to 0."
@@ -143,7 +135,7 @@ class Config:
                 f"`objective.family: {self.objective.family}` is for `data.kind: parallel`: choose `cross_entropy`."
             )
         unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=0.0))
-        if isinstance(self.model, NgramConfig) and (self.optim, self.objective) != unused:
+        if self.model.is_counted and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
             )
@@ -151,12 +143,12 @@ class Config:
     def _check_masking(self) -> None:
         """Raise ValueError where the data hides tokens and the model is not one that fills them in, or the reverse."""
         family, share = self.model.family, getattr(self.data, "mask_share", 0.0)
-        if isinstance(self.model, TransformerMlmConfig) and not share:
+        if self.model.is_masked and not share:
             raise ValueError(
                 f"`model.family: {family}` learns to fill in hidden tokens, but `data.mask_share` is 0: set it, for "
                 "example to 0.15."
             )
-        if share and not isinstance(self.model, TransformerMlmConfig):
+        if share and not self.model.is_masked:
             raise ValueError(
                 f"`data.mask_share` ({share}) hides tokens, but `model.family: {family}` predicts every token from "
                 "those before it: set it to 0, or `model.family: transformer_mlm`."
@@ -172,7 +164,7 @@ class Config:
                 f"`init_from` and word vectors ({', '.join(vectors.values())}) both say what the embeddings start "
                 "from: leave one of them out."
             )
-        if isinstance(self.model, NgramConfig) and (vectors or self.init_from is not None):
+        if self.model.is_counted and (vectors or self.init_from is not None):
             raise ValueError(
                 f"`model.family: {self.model.family}` is counted and starts from nothing: leave `init_from` and "
                 "`data.vectors` out (a tokenizer alone is taken over with `data.tokenizer.kind: saved`)."

@@ -12,7 +12,6 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from seqlab.models import NgramConfig
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
@@ -61,7 +60,7 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
     section.clear()
     section[name] = tag
-    if issubclass(chosen, NgramConfig):  # counted, not optimised: what another family was optimised by is left out
+    if getattr(chosen, "is_counted", False):  # what another family was optimised by is left out
         values.pop("optim", None)
         values.pop("objective", None)
     return True

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seqlab.models import NgramConfig
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, choose_step, read_state
 from seqlab.runs.config import KIND_DEFAULTS, Config, to_dict
 from seqlab.runs.fields import list_fields
@@ -100,7 +99,7 @@ def summarize(path: str | Path) -> RunSummary:
         kind=config.data.kind,
         kept=kept,
         step=progress.get("step", steps[-1] if steps else 0),
-        max_steps=None if isinstance(config.model, NgramConfig) else config.training.max_steps,
+        max_steps=None if config.model.is_counted else config.training.max_steps,
         minutes=progress.get("minutes", 0.0),
         machine=description.get("machine", {}),
         checkpoints=steps,

@@ -18,19 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.data.prepare_text import PreparedText
-from seqlab.models import Model, RecurrentLm, Transformer, TransformerLm, TransformerMlm
+from seqlab.models import Model
 from seqlab.runs.config import Config
 from seqlab.text import Tokenizer, WordVectors, read_word_vectors
 
 logger = logging.getLogger(__name__)
 
-EMBEDDINGS: dict[type, dict[str, str]] = {
-    Transformer: {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"},
-    TransformerLm: {"tgt": "embedding.weight"},
-    TransformerMlm: {"tgt": "encoder.embedding.weight"},
-    RecurrentLm: {"tgt": "weight"},
-}
-"""The parameter that a side's ids are looked up in."""
 _COUNTED_TOKENS = 1 << 24  # at a time
 
 
@@ -55,7 +48,7 @@ def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer
     aliases = dict(model.named_parameters(remove_duplicate=False))
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     for side, file in config.data.vector_files().items():
-        weight = aliases[EMBEDDINGS[type(model)][side]]
+        weight = aliases[model.embeddings[side]]
         tokenizer = tokenizers[side == "tgt"]
         names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
         found = _read(file, names, counts, weight, subwords=not tokenizer.has_unknown)

@@ -1,0 +1,19 @@
+"""What the config of a model says of its family besides its fields."""
+
+from typing import Any, ClassVar
+
+
+class Family:
+    """The base of each model's config: other sections of a run's config are checked by it."""
+
+    data_kind: ClassVar[str] = "text"
+    """Which `data.kind` it learns from."""
+    is_counted: ClassVar[bool] = False
+    """Whether it is counted: there is nothing to optimise, and no weight to start from."""
+    is_masked: ClassVar[bool] = False
+    """Whether it fills in hidden tokens; others predict each token from those before it."""
+    is_recurrent: ClassVar[bool] = False
+    """Whether it has what AWD-LSTM's penalties are on: `DecoderOutput.undropped`."""
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes; most learn from all."""
