@@ -118,7 +118,7 @@ def _encode(
 def _build(
     config: TextConfig, tokenizer: Tokenizer, building: Path, workers: Workers, on_progress: OnProgress
 ) -> TextReport:
-    corpora = survey_text(config, workers)
+    corpora = survey_text(config, workers, on_progress)
     size = tokenizer.vocab_size
     writers = {fate: TextWriter(building / fate.name.lower(), size) for fate in (Fate.TRAIN, Fate.VALID)}
     reports, done, total = [], 0, sum(int((corpus.fates <= Fate.VALID).sum()) for corpus in corpora)

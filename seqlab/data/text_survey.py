@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain, compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from seqlab.data.blocks import RawLines
 from seqlab.data.column import Column
 from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
-from seqlab.data.survey import Hashes, distinct, hash_lines
+from seqlab.data.survey import Hashes, OnProgress, distinct, hash_lines, no_progress
 from seqlab.data.workers import Workers
 
 BLOCK_LINES = 10_000
@@ -68,26 +69,29 @@ class TextCorpus:
             raise ValueError(f"{self.column}: changed while it was being read.")
 
 
-def training_lines_of_text(config: TextConfig) -> Iterator[str]:
+def training_lines_of_text(config: TextConfig, on_progress: OnProgress = no_progress) -> Iterator[str]:
     """Yield the lines that a tokenizer may learn from: the training text without what is held out of it.
 
     The text is read once before this returns, so that a corpus that cannot be read is an error here.
     """
-    corpora = [corpus for corpus in survey_text(config, Workers(1)) if corpus.split == "train"]
-    return (
-        line
-        for corpus in corpora
-        for task in corpus.tasks()
-        for line, fate in zip(task.decoded(), task.fates.tolist(), strict=True)
-        if fate == Fate.TRAIN
-    )
+    corpora = [corpus for corpus in survey_text(config, Workers(1), on_progress) if corpus.split == "train"]
+    total = sum(len(corpus.fates) for corpus in corpora)
+
+    def lines() -> Iterator[str]:
+        done = 0
+        for task in chain.from_iterable(corpus.tasks() for corpus in corpora):
+            yield from compress(task.decoded(), (task.fates == Fate.TRAIN).tolist())
+            done += len(task.fates)
+            on_progress("lines learnt from", done, total)
+
+    return lines()
 
 
-def survey_text(config: TextConfig, workers: Workers) -> list[TextCorpus]:
+def survey_text(config: TextConfig, workers: Workers, on_progress: OnProgress = no_progress) -> list[TextCorpus]:
     """Read all corpora once and decide what becomes of each line."""
     is_continuous = config.documents == "continuous"
     train, valid = (
-        [(column, _hash(column, workers, is_continuous)) for column in map(parse_column, specs)]
+        [(column, _hash(column, workers, is_continuous, on_progress)) for column in map(parse_column, specs)]
         for specs in (config.train, config.valid)
     )
     if is_continuous:
@@ -103,8 +107,11 @@ def survey_text(config: TextConfig, workers: Workers) -> list[TextCorpus]:
     return corpora
 
 
-def _hash(column: Column, workers: Workers, split_records: bool) -> Hashes:
-    parts = list(workers.map(_hash_block, column.blocks(BLOCK_LINES, split_records=split_records)))
+def _hash(column: Column, workers: Workers, split_records: bool, on_progress: OnProgress) -> Hashes:
+    parts: list[Hashes] = []
+    for part in workers.map(_hash_block, column.blocks(BLOCK_LINES, split_records=split_records)):
+        parts.append(part)
+        on_progress(f"lines read of {column}", BLOCK_LINES * (len(parts) - 1) + len(part), None)
     if not parts:
         raise ValueError(f"{column}: is empty, it holds no line.")
     return np.concatenate(parts)

@@ -49,7 +49,9 @@ MAX_CHARS = 1_500_000
 MAX_VALID_TOKENS = 250_000
 """Tokens that are held out at most."""
 MICRO_BATCH_TOKENS = 4096
-RECURRENT_LR = 2e-3
+ADAM_LR = {"d_model": LR_BY_WIDTH, "hidden_size": 1.0}, 4e-3
+MUON_LR = {"d_model": 1.28, "hidden_size": 5.12}, 2e-2
+"""Peak learning rate times the width, and the highest; by Muon's the recipes of tinyshakespeare have 5e-3 and 1e-2."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.documents")
 """What a run that starts from another's weights has to share with it."""
 
@@ -118,12 +120,11 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
         return base
     if family in ("transformer_lm", "transformer_mlm"):
         model |= {"num_heads": 1, "max_length": 1 << 20}
+    optimizer: dict[str, Any] = {"family": "muon", "weight_decay": 0.1 if family == "transformer_lm" else 0.0}
     if family == "transformer_mlm":
         base["data"]["mask_share"] = 0.15
-    base["optim"] = {
-        "optimizer": {"family": "adamw", "betas": [0.9, 0.98], "weight_decay": 0.1},
-        "schedule": {"family": "cosine", "final_ratio": 0.02},
-    }
+        optimizer = {"family": "adamw", "betas": [0.9, 0.98], "weight_decay": 0.1}
+    base["optim"] = {"optimizer": optimizer, "schedule": {"family": "cosine", "final_ratio": 0.02}}
     return base
 
 
@@ -225,10 +226,13 @@ def _choose_steps(choices: Choices, tokens: Tokens) -> None:
         max(1, rounded(epochs * tokens.count / min(batch, tokens.count))),  # a step holds the text once at most
         f"{epochs:.0f} times through {tokens.count:,.0f} tokens by {batch} in a step{start}",
     )
-    if choices.get("optim.optimizer.family") != "sgd":
+    family = choices.get("optim.optimizer.family")
+    if family != "sgd":
         is_transformer = choices.get("model.family") in ("transformer_lm", "transformer_mlm")
-        lr = LR_BY_WIDTH / choices.get("model.d_model") if is_transformer else RECURRENT_LR
-        reason = f"d_model is {choices.get('model.d_model')}" if is_transformer else "usual for recurrent models"
-        choices.set("optim.optimizer.lr", float(f"{lr / (4 if fine_tuning else 1):.2g}"), reason + start)
+        size = "d_model" if is_transformer else "hidden_size"
+        by_width, most = MUON_LR if family == "muon" else ADAM_LR
+        lr = min(most, by_width[size] / choices.get(f"model.{size}")) / (4 if fine_tuning else 1)
+        reason = f"of {family}, and {size} is {choices.get(f'model.{size}')}{start}"
+        choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     choices.set("optim.schedule.warmup_steps", min(2000, rounded(0.03 * steps)), f"{steps:,} steps in all")
     choose_intervals(choices, steps)

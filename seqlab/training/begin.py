@@ -212,7 +212,7 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
         for name in TOKENIZER_FOLDERS:
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
-    task.complete_tokenizers(config, folder)
+    task.complete_tokenizers(config, folder, on_progress)
 
 
 def _warn_of_small(sizes: dict[str, int], config: Config) -> None:

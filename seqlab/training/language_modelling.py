@@ -32,16 +32,16 @@ def _data_config(config: Config) -> TextConfig:
 
 def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
     data = _data_config(config)
-    tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data))
+    tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data, on_progress))
     tokenizer.save(folder.path / "tokenizer")
     return {"tokenizer": tokenizer.vocab_size}
 
 
-def _write_spelling(config: Config, folder: RunFolder) -> None:
+def _write_spelling(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
     tokenizer = load_tokenizer(folder.path / "tokenizer")
     if tokenizer.has_unknown and not folder.spelling.is_dir():
-        items = rare_items(training_lines_of_text(_data_config(config)), tokenizer)
+        items = rare_items(training_lines_of_text(_data_config(config), on_progress), tokenizer)
         save_spelling(SpellingModel.learn(items), folder.spelling)
 
 

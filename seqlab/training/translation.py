@@ -45,7 +45,7 @@ def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress
     return sizes
 
 
-def _complete_tokenizers(config: Config, folder: RunFolder) -> None:
+def _complete_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     pass  # a translator asks nothing of what it does not know
 
 

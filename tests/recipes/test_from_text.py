@@ -12,6 +12,7 @@ import pytest
 from reference.tiny_runs import write_text
 
 from seqlab.data.config import TextConfig
+from seqlab.optim.config import MuonConfig
 from seqlab.recipes import from_text
 from seqlab.recipes.text_profile import TextProfile, profile_text
 from seqlab.runs.config import Config, to_dict
@@ -102,7 +103,8 @@ def test_a_million_characters_get_about_the_tuned_recipe(tmp_path: Path, enlarge
     )
     assert (config.model.dropout, config.data.block_length, config.data.batch_tokens) == (0.2, 256, 4096)
     assert (config.data.documents, config.data.tokenizer.kind) == ("continuous", "characters")
-    assert config.optim.optimizer.lr == pytest.approx(2e-3)
+    assert isinstance(config.optim.optimizer, MuonConfig)
+    assert config.optim.optimizer.lr == pytest.approx(5e-3)
     assert config.objective.label_smoothing == 0
 
 
@@ -148,7 +150,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
 @pytest.mark.parametrize(
     ("given", "followers"),
     [
-        ({"model__d_model": "256"}, {"model.d_ff": 1024, "model.num_heads": 4, "optim.optimizer.lr": 0.002}),
+        ({"model__d_model": "256"}, {"model.d_ff": 1024, "model.num_heads": 4, "optim.optimizer.lr": 0.005}),
         ({"model__d_model": "90"}, {"model.num_heads": 3, "model.d_ff": 360}),
         ({"model__d_model": "256", "model__d_ff": "300"}, {"model.d_ff": 300}),
         ({"model__family": "transformer_lm", "model__d_model": "90"}, {"model.num_heads": 3}),
@@ -162,7 +164,13 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ),
         ({"model__family": "lstm_lm", "data__order": "contiguous"}, {"data.documents": "continuous"}),
         ({"model__family": "lstm_lm", "data__order": "shuffled"}, {"data.order": "shuffled"}),
-        ({"model__family": "lstm_lm", "model__hidden_size": "64"}, {"optim.optimizer.lr": 0.002}),
+        (
+            {"model__family": "lstm_lm", "model__hidden_size": "1024"},
+            {"optim.optimizer.lr": 0.005, "optim.optimizer.weight_decay": 0.0},
+        ),
+        ({"model__family": "lstm_lm", "model__hidden_size": "64"}, {"optim.optimizer.lr": 0.02}),
+        ({"model__family": "transformer_mlm"}, {"optim.optimizer.family": "adamw"}),
+        ({"optim__optimizer__family": "adamw", "model__d_model": "256"}, {"optim.optimizer.lr": 0.002}),
         ({"model__family": "ngram_lm"}, {"model.order": 8}),
         ({"model__family": "ngram_lm", "data__tokenizer__kind": "words"}, {"model.order": 5}),
         ({"model__family": "ngram_lm", "model__order": "2"}, {"model.order": 2}),
