@@ -102,7 +102,7 @@ class LanguageModel:
                     )
             if stride is not None:
                 raise ValueError("`stride` is for a `context` of so many tokens, not for `all`.")
-            return Reading(None, 1)
+            return Reading(None, 1, not self.is_continuous)
         if isinstance(context, str):
             raise ValueError(f"`context` must be a number of tokens or `all`, but is `{context}` instead.")
         size = min(_text_config(member).block_length for member in self.members) if context is None else context
@@ -110,7 +110,7 @@ class LanguageModel:
             limit = member.context_limit
             if limit is not None and size > limit:
                 raise ValueError(f"{member.folder.path} looks back on {limit} tokens, but `context` is {size}.")
-        return Reading(size, size if stride is None else stride)
+        return Reading(size, size if stride is None else stride, not self.is_continuous)
 
     def perplexity(
         self,

@@ -36,6 +36,8 @@ class Reading:
 
     context: int | None
     stride: int
+    by_line: bool = False
+    """Whether each line is a text: only for messages."""
 
     def __post_init__(self) -> None:
         if self.context is not None:
@@ -48,7 +50,10 @@ class Reading:
 
     def __str__(self) -> str:
         if self.context is None:
-            return "each token given everything before it in its text"
+            return f"each token given everything before it in its {'line' if self.by_line else 'text'}"
+        if self.by_line:
+            longer = f"blocks of {self.context}" if self.stride == self.context else f"steps of {self.stride}"
+            return f"each line by itself; one of more than {self.context} tokens in {longer}"
         if self.stride == self.context:
             return f"blocks of {self.context} tokens, which know one token of what stands before them"
         return f"a sliding window of {self.context} tokens that moves on by {self.stride}"

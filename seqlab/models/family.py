@@ -15,5 +15,10 @@ class Family:
     is_recurrent: ClassVar[bool] = False
     """Whether it has what AWD-LSTM's penalties are on: `DecoderOutput.undropped`."""
 
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has; 0 where there are no embeddings."""
+        return 0
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes; most learn from all."""

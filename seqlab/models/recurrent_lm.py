@@ -49,6 +49,11 @@ class _RecurrentLmConfig(Family):
     is_recurrent: ClassVar[bool] = True
     kind: ClassVar[RecurrentKind]
 
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.embedding_size or self.hidden_size
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
         if data.packing:
@@ -97,7 +102,7 @@ class RecurrentLm(nn.Module):
     def __init__(self, config: RecurrentLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
-        size = config.embedding_size or config.hidden_size
+        size = config.embedding_dim
         weight = nn.Parameter(torch.empty(vocab_size, size).uniform_(-0.1, 0.1))
         self.weight = weight
         self.embedding_dropout = EmbeddingDropout(config.embedding_dropout, vocab_size)

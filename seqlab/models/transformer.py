@@ -62,6 +62,11 @@ class TransformerConfig(Family):
 
     data_kind: ClassVar[str] = "parallel"
 
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
         if self.tied_embeddings == "all" and not data.joint_vocabulary:

@@ -59,6 +59,11 @@ class TransformerLmConfig(Family):
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""
 
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
     @model_validator(mode="after")
     def _check(self) -> "TransformerLmConfig":
         check_heads(self.d_model, self.num_heads, self.positions)

@@ -57,6 +57,11 @@ class TransformerMlmConfig(Family):
 
     is_masked: ClassVar[bool] = True
 
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
     @model_validator(mode="after")
     def _check(self) -> "TransformerMlmConfig":
         self.translator()

@@ -16,7 +16,7 @@ from seqlab.text.config import (
 from seqlab.text.normalization import normalize
 from seqlab.text.tokenizer import FlatIds, Tokenizer
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
-from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors
+from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors, size_of_vectors
 
 __all__ = [
     "BpeConfig",
@@ -34,6 +34,7 @@ __all__ = [
     "lookup_name",
     "normalize",
     "read_word_vectors",
+    "size_of_vectors",
     "tokenizer_sha256",
     "train_tokenizer",
 ]

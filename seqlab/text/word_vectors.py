@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +144,12 @@ def read_word_vectors(
     return WordVectors(tuple(found), vectors, coverage, kept.num_undecodable)
 
 
+def size_of_vectors(path: Path) -> int:
+    """Tell by the first line of a file how many values each of its vectors has; errors as in `read_word_vectors`."""
+    with _opened(path) as stream:
+        return _read_head(stream, str(path)).dim
+
+
 def _spellings(name: str) -> tuple[bytes, bytes]:
     """Return a name as it is and in lower case, in UTF-8 (half a surrogate pair becomes what no file holds)."""
     exact, lower = name.encode("utf-8", "surrogatepass"), name.lower().encode("utf-8", "surrogatepass")
@@ -173,8 +179,16 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise ValueError(f"{path}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
-def _read(stream: BinaryIO, name: str, kept: _Kept) -> int:
-    """Take the wanted words out of a file of any format; return the number of values that each has."""
+class _Head(NamedTuple):
+    """The first line of a file."""
+
+    line: bytes  # without a byte order mark
+    size: int  # in bytes, the mark counted
+    count: int | None  # of words, where it is promised
+    dim: int
+
+
+def _read_head(stream: BinaryIO, name: str) -> _Head:
     first = stream.readline(_BLOCK)
     if not first:
         raise ValueError(f"{name}: is empty, but must hold word vectors.")
@@ -187,18 +201,26 @@ def _read(stream: BinaryIO, name: str, kept: _Kept) -> int:
                 f"{name}, line 1: must be `count dim` or a word and its values, but is {_shown(line)} instead. A file "
                 "that is packed must be so by gzip and have a name in .gz."
             )
-        _read_text(chain([line], stream), 1, dim, name, kept)
-        return dim
+        return _Head(line, len(first), None, dim)
     count, dim = int(header[1]), int(header[2])
     if not count or not dim:
         raise ValueError(f"{name}, line 1: promises {count} words of {dim} values, but must promise at least 1 of 1.")
+    return _Head(line, len(first), count, dim)
+
+
+def _read(stream: BinaryIO, name: str, kept: _Kept) -> int:
+    """Take the wanted words out of a file of any format; return the number of values that each has."""
+    line, size, count, dim = _read_head(stream, name)
+    if count is None:
+        _read_text(chain([line], stream), 1, dim, name, kept)
+        return dim
     head = stream.read(_BLOCK)
     if _is_text(head, dim):
         num_lines = _read_text(chain(io.BytesIO(head + stream.readline()), stream), 2, dim, name, kept)
         if num_lines != count:
             raise ValueError(f"{name}: line 1 promises {count} words, but {num_lines} follow it. The file is damaged.")
     else:
-        _read_binary(head, stream, count, dim, len(first), name, kept)
+        _read_binary(head, stream, count, dim, size, name, kept)
     return dim
 
 

@@ -45,7 +45,7 @@ from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
-from seqlab.training.word_vectors import start_from_vectors
+from seqlab.training.word_vectors import check_vectors, start_from_vectors
 from seqlab.world import World, joined
 
 logger = logging.getLogger(__name__)
@@ -117,6 +117,7 @@ def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress
         check_content(folder, hash_inputs(files, folder.cache))
     elif config.init_from is not None:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
+    check_vectors(config)
     if overwrite:
         set_aside(folder)
     if changes is None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from seqlab.data.prepare_text import PreparedText
 from seqlab.models import Model
 from seqlab.runs.config import Config
-from seqlab.text import Tokenizer, WordVectors, read_word_vectors
+from seqlab.text import Tokenizer, WordVectors, read_word_vectors, size_of_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +37,24 @@ class VectorStart:
     """By side, what run.json notes."""
 
 
+def check_vectors(config: Config) -> None:
+    """Raise ValueError where a file of word vectors has another size than the embeddings; errors as below besides."""
+    size = config.model.embedding_dim
+    for file in config.data.vector_files().values():
+        dim = size_of_vectors(Path(file).expanduser())
+        if dim != size:
+            raise ValueError(
+                f"{file} holds vectors of {dim} values, but the embeddings have {size}: choose other vectors, or set "
+                "the model's size to theirs."
+            )
+
+
 def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any) -> VectorStart:
     """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file is damaged, has no vector for any token, or vectors of another size than the embeddings.
+        ValueError: a file is damaged or has no vector for any token.
     """
     start = VectorStart()
     aliases = dict(model.named_parameters(remove_duplicate=False))
@@ -51,7 +63,7 @@ def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer
         weight = aliases[model.embeddings[side]]
         tokenizer = tokenizers[side == "tgt"]
         names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
-        found = _read(file, names, counts, weight, subwords=not tokenizer.has_unknown)
+        found = _read(file, names, counts, subwords=not tokenizer.has_unknown)
         rows = _write(weight, names, found)
         logger.info("%s: %s", file, found.coverage)
         start.notes[side] = {
@@ -70,18 +82,12 @@ def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer
     return start
 
 
-def _read(file: str, names: list[str], counts: NDArray[np.int64], weight: Tensor, *, subwords: bool) -> WordVectors:
-    """Read the vectors of a vocabulary, whose tokens are counted; check that they fit the embeddings."""
+def _read(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:
+    """Read the vectors of a vocabulary, whose tokens are counted."""
     wanted: dict[str, int] = {}
     for name, count in zip(names, counts.tolist(), strict=True):
         wanted[name] = wanted.get(name, 0) + count
     found = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
-    dim = found.vectors.shape[1]
-    if dim != weight.size(1):
-        raise ValueError(
-            f"{file} holds vectors of {dim} values, but the embeddings have {weight.size(1)}: choose other vectors, or "
-            "set the model's size to theirs."
-        )
     if not found.vectors.any():
         raise ValueError(f"{file} has no vector other than zeros for any of the {len(wanted):,} tokens.")
     return found

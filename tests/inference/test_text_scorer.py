@@ -110,6 +110,9 @@ def test_a_reading_says_what_it_is() -> None:
     assert str(Reading(8, 8)) == "blocks of 8 tokens, which know one token of what stands before them"
     assert str(Reading(8, 3)) == "a sliding window of 8 tokens that moves on by 3"
     assert str(Reading(None, 1)) == "each token given everything before it in its text"
+    assert str(Reading(None, 1, by_line=True)) == "each token given everything before it in its line"
+    assert str(Reading(8, 8, by_line=True)) == "each line by itself; one of more than 8 tokens in blocks of 8"
+    assert str(Reading(8, 3, by_line=True)) == "each line by itself; one of more than 8 tokens in steps of 3"
 
 
 def test_lines_are_read_whole_where_models_can(caplog: pytest.LogCaptureFixture) -> None:

@@ -291,9 +291,10 @@ def test_vectors_that_do_not_fit_are_refused(
     config = text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "en.vec"))
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
+    assert (tmp_path / "run").exists() == (dim == DIM), "the size is known before anything is prepared"
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        train(text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "nowhere")), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+        train(text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "nowhere")), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_configs_that_say_two_things(corpus: Path) -> None:
