@@ -184,7 +184,7 @@ class _Head(NamedTuple):
 
     line: bytes  # without a byte order mark
     size: int  # in bytes, the mark counted
-    count: int | None  # of words, where it is promised
+    num_words: int | None  # where it is promised
     dim: int
 
 
