@@ -24,8 +24,8 @@ class Task:
     write_tokenizers: Callable[[Config, RunFolder, OnProgress], dict[str, int]]
     """(config, folder, on_progress) -> learns the tokenizers and writes them: their vocabularies' sizes by name"""
     complete_tokenizers: Callable[[Config, RunFolder, OnProgress], None]
-    """(config, folder, on_progress) -> adds what goes with the tokenizers and is not there yet, learnt or taken over from
-    another run"""
+    """(config, folder, on_progress) -> adds what goes with the tokenizers, whether they were learnt or taken over from
+    another run, and is not there"""
     prepare: Callable[[Config, tuple[Tokenizer, Tokenizer], Path, OnProgress | None], Any]
     """(config, tokenizers, cache, on_progress) -> the prepared data, with its `report` and the `content_hashes` of its
     files; without `on_progress` open what is there"""
