@@ -72,7 +72,7 @@ def test_each_family_reads_from_its_own_start(
     """A weight that leaves the translator no say gives what the language model says by itself."""
     model = random_model(FAMILIES[family], tokenizer, seed=4)
     if family == "ngram_lm":
-        model.fit(tokenizer.encode(LINES), "stream" if documents == "continuous" else "lines")
+        model.fit(tokenizer.encode(LINES), documents)
     lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer, documents=documents)
     alone = load_language_model(lm_dir).generate([""], search=SearchConfig(beam_size=1, max_length=9))[0][0]
     fused = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=1e4)

@@ -211,7 +211,6 @@ SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=
         ("packed", SGD, "ddp", 2),
         ("continuous", SGD, "ddp", 2),
         ("continuous", SGD, "fsdp", 2),
-        ("continuous", MUON, "fsdp", 2),
         ("streams", SGD, "ddp", 2),
         ("streams", SGD, "fsdp", 2),
         ("lines", SGD, "ddp", 3),

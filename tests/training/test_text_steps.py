@@ -21,10 +21,12 @@ from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.optim.config import SgdConfig
+from seqlab.optim.config import MuonConfig, SgdConfig
+from seqlab.optim.muon import hidden_matrices
 from seqlab.optim.optimizers import build_optimizer
-from seqlab.training.accumulator import Accumulator, Carry
+from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.machine import Machine
+from seqlab.training.parallel import divided, parallelised, whole
 from seqlab.training.step import Update, update
 from seqlab.world import joined
 
@@ -203,6 +205,33 @@ def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[A
         accumulator.restore_carry({name: torch.from_numpy(value) for name, value in before.items()})
         steps = steps_of(after, world.rank, world.world_size, **STREAMS)[:count]
         return [{name: value.numpy() for name, value in carry.items()} for carry in carried(steps, accumulator)]
+
+
+def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
+    """Give the weights of a model after three steps by gradients that are the same whoever asks."""
+    with joined() as world:
+        model = transformer()
+        machine = replace(MACHINE, world=world, is_sharded=is_sharded)
+        module = parallelised(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)
+        parameters = list(module.parameters())
+        optimizer = build_optimizer(MuonConfig(lr=0.1), parameters, hidden=hidden_matrices(model))
+        for step in range(3):
+            drawn = torch.Generator().manual_seed(step)
+            grads = {str(i): torch.randn(p.shape, generator=drawn) for i, p in enumerate(parameters)}
+            parts = divided(grads, {str(i): p for i, p in enumerate(parameters)})
+            for i, parameter in enumerate(parameters):
+                parameter.grad = parts[str(i)]
+            optimizer.step()
+        return [whole(parameter).detach().numpy() for parameter in parameters]
+
+
+def test_muon_moves_divided_weights_as_whole_ones() -> None:
+    """Up to the bf16 that it makes updates orthogonal in: parts that were so by themselves would be far off."""
+    start = [parameter.detach().numpy() for parameter in transformer().parameters()]
+    expected, found = moved_by_muon(False), in_ranks(2, moved_by_muon, True)
+    for first, one, two, wanted in zip(start, *found, expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert np.linalg.norm(one - wanted) < 0.1 * np.linalg.norm(wanted - first)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 1), (1, 6)])

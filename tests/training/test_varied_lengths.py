@@ -52,7 +52,10 @@ def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
     )
     found.clear()
     train(replace(config, data=replace(config.data, vary_block_length=False)), tmp_path / "even")
-    assert [lr for _, lr in found] == scheduled
+    assert {length for length, _ in found} > {14}, "where the streams end, a block is cut short"
+    assert [lr for _, lr in found] == pytest.approx(
+        [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("prefetch_steps", [0, 3])

@@ -285,16 +285,22 @@ def test_ranks_keep_the_same_rows(
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(
-    corpus: Path, tmp_path: Path, words: list[str], dim: int, scale: float, message: str
+    corpus: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    words: list[str],
+    dim: int,
+    scale: float,
+    message: str,
 ) -> None:
     write_vectors(tmp_path / "en.vec", words, dim, scale)
     config = text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "en.vec"))
-    with pytest.raises(ValueError, match=message):
+    with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
-    assert (tmp_path / "run").exists() == (dim == DIM), "the size is known before anything is prepared"
+    assert ("Encoding" in caplog.text) == (dim == DIM), "the size is known before anything is prepared"
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        train(text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "nowhere")), tmp_path / "other")
-    assert not (tmp_path / "other").exists()
+        train(text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "nowhere")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_configs_that_say_two_things(corpus: Path) -> None:
