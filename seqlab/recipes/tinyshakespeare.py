@@ -58,7 +58,7 @@ def tinyshakespeare(run_dir: Path) -> Config:
     )
 
 
-def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
+def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig], optimizer: MuonConfig) -> Config:
     """Read the text as 32 streams, with a state that goes on from step to step.
 
     A run of a few minutes wants less dropout: 0 of the input, 0.1 between layers and of the output, 0 of the weights.
@@ -74,7 +74,7 @@ def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig]) ->
             weight_dropout=0.3,
         ),
         optim=OptimConfig(
-            optimizer=MuonConfig(lr=1e-2),
+            optimizer=optimizer,
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
             max_grad_norm=1.0,
         ),
@@ -84,12 +84,12 @@ def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig]) ->
 
 def tinyshakespeare_lstm(run_dir: Path) -> Config:
     """A long short-term memory."""
-    return _recurrent(run_dir, LstmLmConfig)
+    return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3))
 
 
 def tinyshakespeare_gru(run_dir: Path) -> Config:
     """Gated recurrent units."""
-    return _recurrent(run_dir, GruLmConfig)
+    return _recurrent(run_dir, GruLmConfig, MuonConfig(lr=1e-2, weight_decay=0.1))
 
 
 def tinyshakespeare_ngram(run_dir: Path) -> Config:

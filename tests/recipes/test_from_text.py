@@ -166,7 +166,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ({"model__family": "lstm_lm", "data__order": "shuffled"}, {"data.order": "shuffled"}),
         (
             {"model__family": "lstm_lm", "model__hidden_size": "1024"},
-            {"optim.optimizer.lr": 0.005, "optim.optimizer.weight_decay": 0.0},
+            {"optim.optimizer.lr": 0.005, "optim.optimizer.weight_decay": 0.1},
         ),
         ({"model__family": "lstm_lm", "model__hidden_size": "64"}, {"optim.optimizer.lr": 0.02}),
         ({"model__family": "transformer_mlm"}, {"optim.optimizer.family": "adamw"}),
