@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from seqlab.nn.linear import Linear
-from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference, supports_bf16
+from seqlab.nn.precision import choose_device, choose_dtype, multiplies_bf16_faster, prepare_inference, supports_bf16
 from seqlab.nn.projection import VocabularyProjection
 
 
@@ -16,6 +16,15 @@ def test_choices() -> None:
     assert choose_dtype("fp32", cpu) == torch.float32
     assert choose_dtype("bf16", cpu) == torch.bfloat16
     assert (choose_dtype("auto", cpu) == torch.bfloat16) == supports_bf16(cpu)
+
+
+def test_bf16_is_chosen_where_its_products_are_the_faster_ones() -> None:
+    zen = {"cpu_name": "AMD EPYC", "avx512_bf16": True}
+    cooper_lake = {"cpu_name": "Intel Xeon", "avx512_bf16": True}
+    sapphire_rapids = cooper_lake | {"avx512_fp16": True, "amx_bf16": True}
+    assert all(multiplies_bf16_faster(cpu) for cpu in (zen, cooper_lake, sapphire_rapids, zen | {"avx512_fp16": True}))
+    without_tiles = sapphire_rapids | {"amx_bf16": False}
+    assert not any(multiplies_bf16_faster(cpu) for cpu in (without_tiles, {"cpu_name": "Apple M1"}))
 
 
 def test_wrong_choices_are_named() -> None:
