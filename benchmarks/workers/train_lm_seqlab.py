@@ -57,7 +57,7 @@ def run(job: Json) -> Json:
 def _profiled(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
     """Do the same updates without what stands around them."""
     machine, origin = set_up(config.training), load_run(workload / "start")
-    model = build_model(config.model, origin.src_tokenizer, origin.tgt_tokenizer).train()
+    model = build_model(config.model.resolve(config.data), origin.src_tokenizer, origin.tgt_tokenizer).train()
     model.load_state_dict(origin.model.state_dict())
     accumulator = Accumulator(model, OBJECTIVES[type(config.objective)](config.objective), machine, config.seed)
     optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)

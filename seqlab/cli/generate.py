@@ -5,11 +5,10 @@ it. With --beam_size it searches the likeliest continuations instead, up to the 
 read, continued and written before the next is read.
 
 A model of single lines gives a line for each continuation; continuations of a model of running text, which may hold
-newlines, have a line --- between them.
+newlines, have a line --- between them. Several for each line of a file need --json.
 """
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
+from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_fields, given_fields
@@ -72,6 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
     refuse_ranks("generate")
     search, given = _search(arguments), _given_prompts(arguments)
+    several = max(arguments.num_samples, getattr(search, "num_hypotheses", 1)) > 1
+    if several and arguments.prompts and not arguments.json:
+        raise UsageError("more than one continuation for each line of `--prompts` needs --json")
     model = load_language_models(arguments.runs, arguments)
     generate = partial(
         model.generate,
@@ -108,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _as_json(prompt: str, continuation: "Continuation") -> str:
-    return json.dumps({"prompt": prompt, **asdict(continuation)}, ensure_ascii=False)
+    return json_line({"prompt": prompt, **asdict(continuation)})
 
 
 def _search(arguments: argparse.Namespace) -> "SamplingConfig | SearchConfig":

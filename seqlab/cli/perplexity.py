@@ -9,13 +9,13 @@ is told on standard error.
 """
 
 import argparse
-import json
 import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
+from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import counting
 from seqlab.world import refuse_ranks
@@ -101,8 +101,8 @@ def _lines(found: "Perplexity", arguments: argparse.Namespace) -> list[str]:
     """Write the figures of the whole text, or of each line."""
     if not arguments.per_line:
         figures = {**found.likelihood.as_dict(), "reading": str(found.reading)}
-        return [json.dumps(figures)] if arguments.json else found.likelihood.lines()
+        return [json_line(figures)] if arguments.json else found.likelihood.lines()
     if arguments.json:
-        return [json.dumps(asdict(line), ensure_ascii=False) for line in found.lines]
+        return [json_line(asdict(line)) for line in found.lines]
     nats = ("n/a" if line.log_prob is None else f"{-line.log_prob:.6f}" for line in found.lines)
     return [f"{each}\t{line.num_tokens}" for each, line in zip(nats, found.lines, strict=True)]

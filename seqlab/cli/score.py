@@ -7,7 +7,7 @@ With several files of targets, --likeliest tells for each line in which of them 
 """
 
 import argparse
-import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,6 +19,7 @@ from seqlab.cli.inference_options import (
     load_language_models,
     load_named_runs,
 )
+from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.world import OnRows, World, joined
@@ -136,10 +137,11 @@ def _shown(scores: "Sequence[LineScore | PairScore]", arguments: argparse.Namesp
     """Write what belongs to one line: its score, or which of several targets is the likeliest."""
     log_probs = [score.log_prob for score in scores]
     if not arguments.likeliest:
-        return json.dumps(asdict(scores[0]), ensure_ascii=False) if arguments.json else _or_na(log_probs[0], ".6f")
+        return json_line(asdict(scores[0])) if arguments.json else _or_na(log_probs[0], ".6f")
     known = [log_prob for log_prob in log_probs if log_prob is not None]
-    likeliest = log_probs.index(max(known)) + 1 if len(known) == len(log_probs) else None
-    return json.dumps({"likeliest": likeliest, "log_probs": log_probs}) if arguments.json else _or_na(likeliest, "d")
+    is_decided = len(known) == len(log_probs) and max(known) > -math.inf
+    likeliest = log_probs.index(max(known)) + 1 if is_decided else None
+    return json_line({"likeliest": likeliest, "log_probs": log_probs}) if arguments.json else _or_na(likeliest, "d")
 
 
 def _or_na(value: float | None, style: str) -> str:

@@ -5,7 +5,6 @@ translated and written before the next is read.
 """
 
 import argparse
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
+from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_search_options, search_values
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def as_json(translation: "Translation") -> str:
     """Write a translation as one line of JSON."""
-    return json.dumps(asdict(translation), ensure_ascii=False)
+    return json_line(asdict(translation))
 
 
 class Prefixes:

@@ -20,8 +20,8 @@ HASHES_FILE = "inputs.json"
 _HASHES = TypeAdapter(Hashes)
 
 
-def hash_inputs(specs: Sequence[str], cache: Path) -> dict[str, str]:
-    """Give the SHA-256 of each source of some path specs, by the path of a file or the spec of a dataset.
+def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
+    """Give the SHA-256 of each source of some columns, by the path of a file or the spec of a dataset.
 
     A source that `cache` remembers and that is untouched is not read.
 
@@ -50,13 +50,13 @@ def key_of(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _sources(specs: Sequence[str]) -> list[Column]:
+def _sources(specs: Sequence[str | Column]) -> list[Column]:
     """Return one column of each source."""
-    columns = map(parse_column, specs)
+    columns = (parse_column(spec) if isinstance(spec, str) else spec for spec in specs)
     return list({column.source: column for column in columns}.values())
 
 
-def _hashes_of(specs: Sequence[str], cache: Path) -> Hashes:
+def _hashes_of(specs: Sequence[str | Column], cache: Path) -> Hashes:
     known = _read_hashes(cache)
     hashes: Hashes = {}
     for source in _sources(specs):

@@ -41,6 +41,8 @@ class Continuation:
     """Whether the model ended the text, or a stop text did; if not, the maximum length was reached."""
     control_characters: int
     """How many of them became spaces in `text`; in running text they stay."""
+    truncated: bool
+    """Whether the prompt is longer than the model looks back, so that its first tokens were not read."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Generator:
         ids = []
         for row in self.tokenizer.encode(lines):
             ids += [self.tokenizer.eos_id, *row]
-        if self.limit is not None and len(ids) > self.limit + 1:
+        if self._is_too_long(ids):
             logger.warning(
                 "prompt %d has %d tokens, but the model looks back on %d: the first ones are not read",
                 number,
@@ -170,21 +172,24 @@ class Generator:
                 )
                 found = [[each] for each in samples]
         continuations = [
-            [_continuation(job, each, wording) for each in hypotheses]
+            [self._continuation(job, each, wording) for each in hypotheses]
             for job, hypotheses in zip(group, found, strict=True)
         ]
         if told is not None:
             told.finish(continuations[0][0].text)
         return continuations
 
+    def _continuation(self, job: Job, hypothesis: Hypothesis, wording: Wording) -> Continuation:
+        if hypothesis.finished:
+            text, has_ended = wording.added(job.prompt_ids, hypothesis.ids), True
+        else:
+            text, has_ended = wording.cut(job.prompt_ids, hypothesis.ids)
+        shown, control_characters = wording.shown(text)
+        truncated = self._is_too_long(job.ids)
+        return Continuation(shown, hypothesis.log_prob, hypothesis.num_tokens, has_ended, control_characters, truncated)
 
-def _continuation(job: Job, hypothesis: Hypothesis, wording: Wording) -> Continuation:
-    if hypothesis.finished:
-        text, has_ended = wording.added(job.prompt_ids, hypothesis.ids), True
-    else:
-        text, has_ended = wording.cut(job.prompt_ids, hypothesis.ids)
-    shown, control_characters = wording.shown(text)
-    return Continuation(shown, hypothesis.log_prob, hypothesis.num_tokens, has_ended, control_characters)
+    def _is_too_long(self, ids: Sequence[int]) -> bool:
+        return self.limit is not None and len(ids) > self.limit + 1
 
 
 def _check_request(

@@ -1,9 +1,10 @@
 """Architectures: a batch in, outputs out. One file holds one architecture; all families are named here, once."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
+from seqlab.models.family import Family
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
@@ -20,10 +21,14 @@ ModelConfig = Annotated[
     | TransformerMlmConfig,
     Field(discriminator="family"),
 ]
+FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
+"""The config of each family by its name."""
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
 Model = Transformer | TransformerMlm | LanguageModel
 
 __all__ = [
+    "FAMILIES",
+    "Family",
     "GruLmConfig",
     "LanguageModel",
     "LstmLmConfig",

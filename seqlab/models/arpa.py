@@ -71,8 +71,9 @@ def read_arpa(path: Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eo
     """Read an ARPA file (packed when its name ends in .gz) as a model over the ids that `tokens` names.
 
     Ids are found by name, bos and eos as `<s>` and `</s>`. N-grams with words that have no id are left out, so that
-    what they had is nobody's. An id whose name is not in the file has the probability of `<unk>` there, and 0 where
-    there is none; bos and pad always have 0. How many there are of both kinds is logged as a warning.
+    what they had is nobody's. Ids whose names are not in the file share the probability of `<unk>` there with the id of
+    that name, so that all still sum to one, and have 0 where there is none; bos and pad always have 0. How many there
+    are of both kinds is logged as a warning.
 
     Raises:
         ValueError: the file is damaged (it names file and line), has no `</s>`, or `tokens` are as in `write_arpa`.
@@ -212,10 +213,13 @@ def _read_unigrams(
         logger.warning(text, reader.path, len(unknown), len(found), _examples(unknown))
     missing = [name for name, i in ids.items() if name not in found and i != bos_id]
     if missing:
-        text = "%s lacks %d of the %d words of the vocabulary, they score like its `<unk>`: %s"
+        text = "%s lacks %d of the %d words of the vocabulary, they share the probability of its `<unk>`: %s"
         logger.warning(text, reader.path, len(missing), len(ids), _examples(missing))
-    unseen = found.get(UNK, _Entry(-math.inf, [], 0.0))._replace(backoff=0.0)
-    entries = [found.get(name, unseen) for name in names]
+    unseen = found.get(UNK, _Entry(-math.inf, [], 0.0))
+    sharers = max(1, len(missing) + (UNK in ids))
+    shared = unseen._replace(log_prob=unseen.log_prob - math.log(sharers))
+    others = shared._replace(backoff=0.0)
+    entries = [shared if name == UNK else found.get(name, others) for name in names]
     log_probs = np.array([entry.log_prob for entry in entries])
     log_probs[[pad_id, bos_id]] = -math.inf
     backoffs = np.array([entry.backoff for entry in entries])

@@ -1,6 +1,6 @@
 """What the config of a model says of its family besides its fields."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class Family:
@@ -19,6 +19,10 @@ class Family:
     def embedding_dim(self) -> int:
         """Values that each embedding has; 0 where there are no embeddings."""
         return 0
+
+    def resolve(self, data: Any) -> Self:
+        """Return it as it is built: with what it leaves to the data section filled in; most leave nothing."""
+        return self
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes; most learn from all."""

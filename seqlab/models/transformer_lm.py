@@ -4,6 +4,7 @@ Shapes: B rows of text, T positions, D d_model, N = B * K rows while decoding.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
@@ -51,9 +52,9 @@ class TransformerLmConfig(Family):
     """Layer norm, or RMSNorm, which neither centres nor shifts."""
     positions: PositionKind = "rotary"
     """How positions are encoded."""
-    max_length: Annotated[int, Field(ge=2)] = 1024
-    """Tokens that the model looks back on at most, at least as many as `data.block_length`: what generates more looks
-    back on the last half of them anew."""
+    max_length: Annotated[int, Field(ge=2)] | None = None
+    """Tokens that the model looks back on at most: what generates more looks back on the last half of them anew. null
+    takes `data.block_length`; what is more than that was never trained to be looked back on."""
     activation: Activation = "gelu"
     """Non-linearity of the feed-forward networks."""
     tied_embeddings: bool = True
@@ -69,11 +70,21 @@ class TransformerLmConfig(Family):
         check_heads(self.d_model, self.num_heads, self.positions)
         return self
 
+    def resolve(self, data: Any) -> "TransformerLmConfig":
+        """Return it with `max_length` filled in."""
+        return self if self.max_length is not None else replace(self, max_length=data.block_length)
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
+        assert self.max_length is not None, "checked as it is built"
         if data.block_length > self.max_length:
             raise ValueError(
                 f"`data.block_length` ({data.block_length}) must be at most `model.max_length` ({self.max_length})."
+            )
+        if self.positions == "learned" and self.max_length != data.block_length:
+            raise ValueError(
+                f"`model.positions: learned` learns nothing about places past `data.block_length` "
+                f"({data.block_length}): leave `model.max_length` ({self.max_length}) out, or set them equal."
             )
         if data.order == "contiguous":
             raise ValueError(
@@ -108,14 +119,17 @@ class TransformerLm(nn.Module):
 
     def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
+        if config.max_length is None:
+            raise ValueError("`max_length` is null: give a number, or `resolve` the config with a section `data`.")
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
+        self.max_length = config.max_length
         # Where the output shares it, a larger one would begin by predicting that each id comes again.
         std = 1 / config.d_model if config.tied_embeddings else config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         out_weight = weight
         if not config.tied_embeddings:
             out_weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
-        self.embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
+        self.embedding = Embedding(weight, config.positions, self.max_length, config.dropout)
         self.layers = nn.ModuleList(_layer(config) for _ in range(config.num_layers))
         self.norm = make_norm(config.norm_kind, config.d_model)
         self.projection = VocabularyProjection(out_weight)
@@ -141,13 +155,13 @@ class TransformerLm(nn.Module):
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, TransformerLmState]:
         """Read prompts of one length: the first step reads their last ids. There is no source to attend to."""
-        ids = batch.tgt_in[:, max(0, batch.tgt_in.size(1) - self.config.max_length) :]
+        ids = batch.tgt_in[:, max(0, batch.tgt_in.size(1) - self.max_length) :]
         return ids[:, -1], self._read(ids[:, :-1])
 
     def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
         """Read one id per row (N,) and score the next."""
-        if state.past.length == self.config.max_length:
-            state = self._read(state.ids[:, -(self.config.max_length // 2) :])
+        if state.past.length == self.max_length:
+            state = self._read(state.ids[:, -(self.max_length // 2) :])
         past = state.past
         x = self.embedding(last_ids[:, None], past.length)
         x = x.view(past.sentences, -1, x.size(2))  # (B, K, D)

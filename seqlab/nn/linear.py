@@ -15,7 +15,7 @@ from torch import Tensor, nn
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
 _ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
-_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu._is_avx512_bf16_supported()
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)
 _PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
 
 MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16

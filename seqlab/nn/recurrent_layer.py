@@ -26,7 +26,7 @@ from seqlab.nn.recurrent_gru import gru_loop
 from seqlab.nn.recurrent_loop import Weights, tanh_loop
 from seqlab.nn.recurrent_lstm import lstm_loop
 
-_HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+_HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 LOOP_SIZE = 512
 """In bf16, the written-out loop of an LSTM at least so wide trains faster than oneDNN's: 1.1 times at 512, 1.3 times at

@@ -5,8 +5,9 @@ paper's where a recipe says so; the figures are those that its README gives with
 recipes here: they are published settings, not measured results.
 
 A run differs from the published ones in that each epoch begins at another place of the text, in that the output has no
-bias and a layer one instead of two, and in validation, which reads blocks that know nothing of what stands before them:
-`seqlab perplexity --context all` carries the state through a text, as the published figures do.
+bias and a layer one instead of two, in how the weights start (`nn/recurrent_layer.py`), and in validation, which reads
+blocks that know nothing of what stands before them: `seqlab perplexity --context all` carries the state through a text,
+as the published figures do.
 """
 
 from collections.abc import Mapping

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
-from seqlab.models import NgramConfig, TransformerLmConfig, TransformerMlmConfig
+from seqlab.models import FAMILIES, Family
 from seqlab.recipes.choices import Choices, choose_intervals, power_of_two, rounded, take_over, within
 from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
 from seqlab.recipes.profile import covered_characters
@@ -91,20 +92,22 @@ def from_text(overrides: Sequence[Override]) -> Config:
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = choices.config().data
     assert isinstance(data, TextConfig)
-    found = profile_text(data)
+    found = profile_text(data, split_records=True)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     _choose_text(choices, found)
+    if choices.get("data.documents") == "lines" and any(parse_column(spec).kind != "text" for spec in data.train):
+        found = profile_text(data, split_records=False)  # a record of several lines is one text
     tokens = _measure(choices, found)
     _choose_data(choices, tokens)
     model = choices.config().model
-    if isinstance(model, NgramConfig):
+    if model.is_counted:
         order = 8 if choices.get("data.tokenizer.kind") == "characters" else 5
         choices.set("model.order", order, f"of {choices.get('data.tokenizer.kind')}")
         return choices.config()
-    if isinstance(model, TransformerLmConfig | TransformerMlmConfig):
-        _choose_transformer(choices, tokens)
-    else:
+    if model.is_recurrent:
         _choose_recurrent(choices, tokens)
+    else:
+        _choose_transformer(choices, tokens)
     _choose_steps(choices, tokens)
     return choices.config()
 
@@ -114,14 +117,19 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     family = given.get("model.family", "transformer_lm")
     model: dict[str, Any] = {"family": family}
     base: dict[str, Any] = {"data": {"kind": "text", "block_length": 2}, "model": model}
+    longest = given.get("model.max_length", "")
+    if longest.isdigit():  # learned positions have to be as many
+        base["data"]["block_length"] = int(longest)
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
-    if family == "ngram_lm":
+    config = FAMILIES.get(family, Family)  # an unknown one is named when the base is built
+    if config.is_counted:
         return base
-    if family in ("transformer_lm", "transformer_mlm"):
-        model |= {"num_heads": 1, "max_length": 1 << 20}
+    if not config.is_recurrent:
+        model["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
-    if family == "transformer_mlm":
+    if config.is_masked:
+        model["max_length"] = 1 << 20
         base["data"]["mask_share"] = 0.15
         optimizer = {"family": "adamw", "betas": [0.9, 0.98]}
     base["optim"] = {
@@ -171,7 +179,7 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
     if not choices.get("data.valid"):
         share = float(f"{min(0.05, MAX_VALID_TOKENS / tokens.count):.2g}")
         choices.set("data.valid_fraction", share, f"no validation text is given, and {tokens}")
-    is_recurrent = choices.get("model.family") in ("rnn_lm", "lstm_lm", "gru_lm")
+    is_recurrent = choices.config().model.is_recurrent
     if choices.get("data.documents") == "lines":
         usual = int(np.quantile(tokens.line_lengths, 0.999, method="lower"))
         length, reason = (
@@ -182,8 +190,9 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
         length, reason = (128 if is_recurrent else 256), "what is usual for a text that goes on"
         if is_recurrent:
             choices.set("data.order", "contiguous", "a recurrent model remembers what it has read")
-    if choices.is_given("model.max_length") and choices.get("model.max_length") < length:
-        length, reason = choices.get("model.max_length"), "the model looks back on no more"
+    longest = choices.get("model.max_length") if choices.is_given("model.max_length") else None
+    if longest is not None and longest < length:
+        length, reason = longest, "the model looks back on no more"
     choices.set("data.block_length", length, reason)
     batch = power_of_two(4096 * tokens.scale ** (1 / 3), 1024, 65_536, round)
     choices.set("data.batch_tokens", batch, str(tokens))
@@ -198,12 +207,13 @@ def _choose_transformer(choices: Choices, tokens: Tokens) -> None:
     # Rotary positions turn pairs of a head's values.
     heads = [count for count in range(1, max(4, d_model // 64) + 1) if d_model % (2 * count) == 0]
     choices.set("model.num_heads", max(heads, default=1), width)
-    is_masked = choices.get("model.family") == "transformer_mlm"
+    is_masked = choices.config().model.is_masked
     layers = within(4 + (d_model - 256) // 64, 4, 12)
     choices.set("model.num_encoder_layers" if is_masked else "model.num_layers", layers, width)
     choices.set("model.dropout", _dropout(choices, tokens), str(tokens))
-    length = choices.get("data.block_length")
-    choices.set("model.max_length", max(length, 512), f"training has blocks of {length} tokens")
+    if is_masked:
+        length = choices.get("data.block_length")
+        choices.set("model.max_length", max(length, 512), f"training has blocks of {length} tokens")
 
 
 def _choose_recurrent(choices: Choices, tokens: Tokens) -> None:
@@ -231,8 +241,7 @@ def _choose_steps(choices: Choices, tokens: Tokens) -> None:
     )
     family = choices.get("optim.optimizer.family")
     if family != "sgd":
-        is_transformer = choices.get("model.family") in ("transformer_lm", "transformer_mlm")
-        size = "d_model" if is_transformer else "hidden_size"
+        size = "hidden_size" if choices.config().model.is_recurrent else "d_model"
         by_width, most = MUON_LR if family == "muon" else ADAM_LR
         lr = min(most, by_width[size] / choices.get(f"model.{size}")) / (4 if fine_tuning else 1)
         reason = f"of {family}, and {size} is {choices.get(f'model.{size}')}{start}"

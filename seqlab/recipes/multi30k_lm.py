@@ -54,9 +54,7 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
 
 def multi30k_lm_en(run_dir: Path) -> Config:
     """A decoder-only Transformer."""
-    return _trained(
-        TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2, max_length=128), lr=5e-3
-    )
+    return _trained(TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2), lr=5e-3)
 
 
 def multi30k_lm_en_lstm(run_dir: Path) -> Config:

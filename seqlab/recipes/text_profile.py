@@ -37,8 +37,10 @@ class TextProfile:
         return sum(count == 1 for count in words.values()) / words.total()
 
 
-def profile_text(config: TextConfig) -> TextProfile:
+def profile_text(config: TextConfig, *, split_records: bool) -> TextProfile:
     """Read the training corpora once, holding no more of them than a fixed random sample.
+
+    With `split_records` a record of a table that has newlines is several lines, else one.
 
     Raises:
         FileNotFoundError: a corpus is missing.
@@ -47,7 +49,9 @@ def profile_text(config: TextConfig) -> TextProfile:
     draw = random.Random(0)
     sample: list[str] = []
     lines = filled = chars = 0
-    blocks = chain.from_iterable(parse_column(spec).blocks(BLOCK_LINES, split_records=True) for spec in config.train)
+    blocks = chain.from_iterable(
+        parse_column(spec).blocks(BLOCK_LINES, split_records=split_records) for spec in config.train
+    )
     for line in chain.from_iterable(_decoded(block) for block in blocks):
         lines, chars = lines + 1, chars + len(line) + 1
         if not line.strip():

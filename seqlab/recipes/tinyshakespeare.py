@@ -48,7 +48,6 @@ def tinyshakespeare(run_dir: Path) -> Config:
             dropout=0.2,
             norm_kind="layer_norm",
             activation="relu",
-            max_length=BLOCK_LENGTH,
         ),
         optim=OptimConfig(
             optimizer=MuonConfig(lr=5e-3, weight_decay=0.1),
@@ -69,8 +68,8 @@ def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig], op
             hidden_size=512,
             num_layers=2,
             input_dropout=0.1,
-            hidden_dropout=0.4,
-            output_dropout=0.4,
+            hidden_dropout=0.25,
+            output_dropout=0.25,
             weight_dropout=0.3,
         ),
         optim=OptimConfig(
@@ -78,7 +77,7 @@ def _recurrent(run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig], op
             schedule=CosineScheduleConfig(warmup_steps=100, final_ratio=0.02),
             max_grad_norm=1.0,
         ),
-        training=TrainingConfig(max_steps=10_000, max_minutes=55, log_every=50, save_every=250, valid_every=250),
+        training=TrainingConfig(max_steps=20_000, max_minutes=55, log_every=50, save_every=250, valid_every=250),
     )
 
 

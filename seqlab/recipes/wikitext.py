@@ -45,7 +45,6 @@ def wikitext103_transformer(run_dir: Path) -> Config:
             dropout=0.1,
             norm_kind="layer_norm",
             positions="sinusoidal",
-            max_length=512,
             activation="relu",
         ),
         optim=OptimConfig(
@@ -66,7 +65,7 @@ def wikitext2_transformer(run_dir: Path) -> Config:
     return Config(
         data=_text("wikitext2", 256, batch_tokens=8192, micro_batch_tokens=2048),
         model=TransformerLmConfig(
-            d_model=256, d_ff=1024, num_heads=4, num_layers=6, dropout=0.4, attention_dropout=0.1, max_length=256
+            d_model=256, d_ff=1024, num_heads=4, num_layers=6, dropout=0.4, attention_dropout=0.1
         ),
         optim=OptimConfig(
             optimizer=AdamWConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, TextConfig
 from seqlab.durable import write_bytes
-from seqlab.models import ModelConfig, TransformerConfig
+from seqlab.models import FAMILIES, ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -108,8 +108,7 @@ class Config:
         """Let the parts that belong to a kind of data say whether they fit it."""
         kind, family = self.data.kind, self.model.family
         if self.model.data_kind != kind:
-            union, *_ = get_args(ModelConfig)
-            others = ", ".join(each.family for each in get_args(union) if each.data_kind == kind)
+            others = ", ".join(name for name, config in FAMILIES.items() if config.data_kind == kind)
             raise ValueError(
                 f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
                 f"choose one of {others}."
@@ -119,7 +118,7 @@ class Config:
                 f"`training.valid_metric: {self.training.valid_metric}` compares with references, which `data.kind: "
                 "text` does not have: leave it out, or set `nll`."
             )
-        self.model.check_data(self.data)
+        self.model.resolve(self.data).check_data(self.data)
         self._check_masking()
         self._check_start()
         penalised = isinstance(self.objective, CrossEntropyConfig) and (
@@ -196,10 +195,10 @@ RESUMABLE_FIELDS = frozenset(
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
 
-PATH_FIELDS = frozenset(
-    f"data.{split}{side}" for split in ("train", "valid", "test", "vectors") for side in ("", "_src", "_tgt")
-)
-"""Fields that name files: what counts when a run is continued is their content."""
+PATH_FIELDS = frozenset(f"data.{split}{side}" for split in ("train", "valid", "test") for side in ("", "_src", "_tgt"))
+"""Fields that name corpora by path specs: what counts when a run is continued is their content, and the column."""
+VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt"})
+"""Fields that name files of word vectors, which have no columns."""
 
 
 def to_dict(config: Config) -> dict[str, object]:

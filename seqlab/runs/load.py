@@ -38,7 +38,7 @@ class LoadedRun:
     @property
     def context_limit(self) -> int | None:
         """Tokens that a language model looks back on at most; None where it remembers all that it has read."""
-        limit: int | None = getattr(self.config.model, "max_length", None)
+        limit: int | None = getattr(self.config.model.resolve(self.config.data), "max_length", None)
         return limit
 
     @property
@@ -91,7 +91,7 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
         refuse_other_use(path, kind)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
-    model = build_model(config.model, src_tokenizer, tgt_tokenizer)
+    model = build_model(config.model.resolve(config.data), src_tokenizer, tgt_tokenizer)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
     longest = description.get("longest_src_tokens")
     return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, longest)

@@ -20,6 +20,7 @@ from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
+from seqlab.training.word_vectors import vector_columns
 from seqlab.world import World
 
 logger = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
 
     `start` is what it notes of where the weights started.
     """
-    vectors = hash_inputs(list(run.config.data.vector_files().values()), run.folder.cache)
+    vectors = hash_inputs(vector_columns(run.config), run.folder.cache)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "seqlab_version": seqlab.__version__,

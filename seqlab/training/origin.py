@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models import Model, Transformer, TransformerLm
+from seqlab.models import Model, RecurrentLm, Transformer, TransformerLm
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
@@ -48,6 +48,9 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     if config.init_parts == "matching":
         _check_matching(config, old, changes, origin)
         return
+    lengths = [getattr(each.model.resolve(each.data), "max_length", None) for each in (old, config)]
+    if getattr(config.model, "positions", None) == "learned":  # left to the blocks it may differ unseen
+        changes = {**changes, "model.max_length": (lengths[0], lengths[1])}
     fixed = ("model.", "data.tokenizer.", "data.joint_vocabulary")
     listed = _listed({key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}, fixed, origin)
     if listed:
@@ -124,6 +127,10 @@ def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
     theirs = origin.state_dict()  # with tied weights under all of their names
     if isinstance(origin, TransformerLm) and isinstance(model, Transformer):
         theirs = {name if name.startswith("projection.") else f"decoder.{name}": w for name, w in theirs.items()}
+    elif isinstance(origin, Transformer) and isinstance(model, TransformerLm):
+        theirs = {name.removeprefix("decoder."): w for name, w in theirs.items()}
+    elif isinstance(origin, RecurrentLm) and origin.config.family != model.config.family:
+        theirs = {name: w for name, w in theirs.items() if not name.startswith("layers.")}  # of other gates
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.data.columns import parse_column
 from seqlab.runs.checkpoint import checkpoint_steps
-from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, Config, to_dict
+from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.training.machine import fingerprint
@@ -52,6 +52,8 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
 
 def _may_change(key: str, old: Any, new: Any) -> bool:
     """Tell whether a field is free to differ: of a path, the folder and the name, but not the column."""
+    if key in VECTOR_FIELDS:
+        return (old is None) == (new is None)
     return key in RESUMABLE_FIELDS or (key in PATH_FIELDS and _columns(old) == _columns(new))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.models import Model, NgramConfig
@@ -45,7 +46,7 @@ from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
-from seqlab.training.word_vectors import check_vectors, start_from_vectors
+from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
 from seqlab.world import World, joined
 
 logger = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress
     changes = None
     if folder.exists() and not overwrite:
         changes = check_resumable(folder, config)
-        files = [*config.data.input_specs(), *config.data.vector_files().values()]
-        check_content(folder, hash_inputs(files, folder.cache))
+        specs: list[str | Column] = [*config.data.input_specs(), *vector_columns(config)]
+        check_content(folder, hash_inputs(specs, folder.cache))
     elif config.init_from is not None:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
     check_vectors(config)
@@ -152,7 +153,7 @@ def _assemble(
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
     torch.manual_seed(config.seed)
-    model = build_model(config.model, *tokenizers)
+    model = build_model(config.model.resolve(config.data), *tokenizers)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = OBJECTIVES[type(config.objective)](config.objective)
     accumulator = Accumulator(model, objective, machine, config.seed, frozen)

@@ -39,7 +39,7 @@ def validate(run: "TrainingRun", weights: dict[str, Tensor]) -> Validation:
 def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):
-        model = build_model(run.config.model, run.src_tokenizer, run.tgt_tokenizer).eval()
+        model = build_model(run.config.model.resolve(run.config.data), run.src_tokenizer, run.tgt_tokenizer).eval()
     copy_weights(model, weights, run.folder.path)
     prepare_inference(model, run.machine.device, run.machine.dtype)
     return model

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.data.columns import FileColumn
 from seqlab.data.prepare_text import PreparedText
 from seqlab.models import Model
 from seqlab.runs.config import Config
@@ -49,6 +50,11 @@ def check_vectors(config: Config) -> None:
             )
 
 
+def vector_columns(config: Config) -> list[FileColumn]:
+    """Name the files of word vectors as what they are whatever their names end in: no tables."""
+    return [FileColumn(Path(file).expanduser()) for file in config.data.vector_files().values()]
+
+
 def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any) -> VectorStart:
     """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.
 
@@ -66,6 +72,8 @@ def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer
         found = _read(file, names, counts, subwords=not tokenizer.has_unknown)
         rows = _write(weight, names, found)
         logger.info("%s: %s", file, found.coverage)
+        if found.num_undecodable:
+            logger.warning("%s: %d names are not UTF-8 and were left out", file, found.num_undecodable)
         start.notes[side] = {
             "file": file,
             "found": found.coverage.num_found,

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reference.tiny_language_models import TinyRuns
@@ -33,6 +35,35 @@ def test_names_that_the_format_reserves(seqlab, tmp_path: Path) -> None:
     assert found["nats_per_token"] == pytest.approx(expected["nats_per_token"], rel=1e-6)
     assert found["unknown"] == 0
     assert "ngram_lm" in seqlab("info", tmp_path / "again").out.decode()
+
+
+def test_what_is_impossible_is_null_in_json(seqlab, tmp_path: Path) -> None:
+    """A file without `<unk>` gives other words no probability, and JSON has no infinity."""
+    (tmp_path / "lm.arpa").write_text("\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-0.3 </s>\n-0.3 dog\n\n\\end\\\n")
+    seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
+    (tmp_path / "dog").write_text("dog\ncat\n")
+    (tmp_path / "cat").write_text("cat\ncat\n")
+    # What is unknown is n/a besides, for want of a spelling; so a word that is known and impossible is needed.
+    (tmp_path / "other.txt").write_text("cat dog\n" * 3)
+    options = ("--data.tokenizer.kind", "words", "--model.family", "ngram_lm", "--data.valid", tmp_path / "other.txt")
+    seqlab("train", "--data.train", tmp_path / "other.txt", *options, "--run_dir", tmp_path / "words")
+    run_dir = tmp_path / "over_words"
+    seqlab("import", tmp_path / "lm.arpa", "--run_dir", run_dir, "--tokenizer", tmp_path / "words")
+
+    def strictly(text: bytes) -> list[Any]:
+        def refuse(name: str) -> None:
+            raise AssertionError(name)
+
+        return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+
+    known, impossible = strictly(seqlab("score", run_dir, "--tgt", tmp_path / "dog", "--json").out)
+    assert known["log_prob"] == pytest.approx(-0.6 * math.log(10), rel=1e-6)
+    assert (impossible["log_prob"], impossible["token_log_probs"][0], impossible["unknown"]) == (None, None, [])
+    per_line = seqlab("perplexity", run_dir, tmp_path / "dog", "--per_line", "--json").out
+    assert [line["log_prob"] for line in strictly(per_line)] == [known["log_prob"], None]
+    both = ("score", run_dir, "--tgt", tmp_path / "cat", tmp_path / "dog", "--likeliest")
+    assert [line["likeliest"] for line in strictly(seqlab(*both, "--json").out)] == [2, None]
+    assert seqlab(*both).out == b"2\nn/a\n"
 
 
 def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:

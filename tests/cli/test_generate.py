@@ -32,20 +32,19 @@ def prompts_file(tmp_path: Path) -> Path:
 def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path, family: str) -> None:
     run_dir = runs(family)
     found = load_language_model(run_dir).generate(PROMPTS, num_samples=2, search=SamplingConfig(max_length=12, seed=7))
-    result = seqlab("generate", run_dir, "--prompts", prompts_file, "--num_samples", "2", "--seed", "7", *FAST)
+    result = seqlab("generate", run_dir, "--prompt", *PROMPTS, "--num_samples", "2", "--seed", "7", *FAST)
     texts = [prompt + each.text for prompt, continuations in zip(PROMPTS, found, strict=True) for each in continuations]
     assert (result.status, result.out.decode()) == (0, "".join(f"{text}\n" for text in texts))
-    again = seqlab("generate", run_dir, "--prompt", *PROMPTS, "--num_samples", "2", "--seed", "7", *FAST)
+    options = ("--num_samples", "2", "--seed", "7", "--json", *FAST)
+    again = seqlab("generate", run_dir, "--prompts", prompts_file, *options)
+    assert [record["prompt"] + record["text"] for record in map(json.loads, again.out.splitlines())] == texts
     one_by_one = ("--batch_rows", "1", "--threads", "1")
     piped = seqlab(
-        *("generate", run_dir, "--prompts", "-", "--num_samples", "2", "--seed", "7", *FAST, *one_by_one),
+        *("generate", run_dir, "--prompts", "-", *options, *one_by_one),
         stdin=prompts_file.read_bytes(),
     )
-    in_blocks = seqlab(
-        *("generate", run_dir, "--prompts", prompts_file, "--num_samples", "2", "--seed", "7", *FAST),
-        *("--buffer_lines", "3"),
-    )
-    assert again.out == piped.out == in_blocks.out == result.out
+    in_blocks = seqlab("generate", run_dir, "--prompts", prompts_file, *options, "--buffer_lines", "3")
+    assert again.out == piped.out == in_blocks.out
 
 
 def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:

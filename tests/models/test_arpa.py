@@ -207,19 +207,32 @@ def test_file_in_the_manner_of_srilm(tmp_path: Path) -> None:
 
 
 def test_vocabulary_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Known words score as in the file, others as its unknown word; both are reported."""
+    """Known words score as in the file, others share its unknown word's probability; both are reported."""
     words = ["dog", "the", "cat", "saw", "zebra", "yak"]  # neither `sat` nor `a`
     path = written(tmp_path, KENLM)
     with caplog.at_level(logging.WARNING):
         model = read(path, words)
     unknown, missing = (record.getMessage() for record in caplog.records)
     assert unknown.endswith("2 of its 9 words are not in the vocabulary, n-grams with them are left out: sat, a")
-    assert missing.endswith("lacks 2 of the 9 words of the vocabulary, they score like its `<unk>`: zebra, yak")
+    assert missing.endswith(
+        "lacks 2 of the 9 words of the vocabulary, they share the probability of its `<unk>`: zebra, yak"
+    )
     whole = read(path, KENLM_WORDS)
-    for text in ("<s> the cat saw", "<s> the dog", "the the", "saw the dog </s>", "the <unk> dog", "the <unk>"):
+    for text in ("<s> the cat saw", "<s> the dog", "the the", "saw the dog </s>"):
         assert log10_prob(model, words, text) == log10_prob(whole, KENLM_WORDS, text)
-    assert log10_prob(model, words, "<s> the zebra") == log10_prob(whole, KENLM_WORDS, "<s> the <unk>")
+    third = log10_prob(whole, KENLM_WORDS, "<s> the <unk>") - math.log10(3)
+    for word in ("zebra", "yak", "<unk>"):
+        assert log10_prob(model, words, f"<s> the {word}") == pytest.approx(third, abs=1e-6)
     assert log10_prob(model, words, "yak dog") == log10_prob(whole, KENLM_WORDS, "<unk> dog")
+
+
+def test_words_that_the_file_lacks_take_nothing_from_the_others(tmp_path: Path) -> None:
+    """Each context's probabilities sum to one, however many they are."""
+    words = [*KENLM_WORDS, *(f"new{i}" for i in range(50))]
+    model = read(written(tmp_path, KENLM), words)
+    names = ["</s>", "<unk>", *words]
+    for context in ("<s>", "<s> the", "the cat", "dog", "new7", "<unk>"):
+        assert sum(10 ** log10_prob(model, words, f"{context} {name}") for name in names) == pytest.approx(1, abs=1e-5)
 
 
 def test_without_an_unknown_word_others_are_impossible(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ VOCAB, EOS = 40, 2
 
 def build(**fields: Any) -> TransformerLm:
     torch.manual_seed(0)
-    sizes = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_layers": 3}
+    sizes = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_layers": 3, "max_length": 64}
     return TransformerLm(TransformerLmConfig(**sizes | fields), VOCAB, EOS)
 
 
@@ -50,6 +50,18 @@ def test_data_that_the_model_cannot_learn_from_is_refused() -> None:
     contiguous = TextConfig(train=["a"], block_length=64, documents="continuous", order="contiguous")
     with pytest.raises(ValueError, match=r"`data.order: contiguous` .* set `data.order: shuffled`"):
         config.check_data(contiguous)
+
+
+def test_what_it_looks_back_on_is_what_it_is_trained_to() -> None:
+    data = TextConfig(train=["a"], block_length=96)
+    assert TransformerLmConfig().resolve(data).max_length == 96
+    assert TransformerLmConfig(max_length=128).resolve(data).max_length == 128
+    with pytest.raises(ValueError, match="`max_length` is null: give a number, or `resolve` the config"):
+        TransformerLm(TransformerLmConfig(), VOCAB, EOS)
+    # Rotary positions may be read further at one's own risk, learned ones would be random.
+    TransformerLmConfig(max_length=128).check_data(data)
+    with pytest.raises(ValueError, match=r"learns nothing about places past `data.block_length` \(96\)"):
+        TransformerLmConfig(positions="learned", max_length=128).check_data(data)
 
 
 def test_every_field_is_documented() -> None:

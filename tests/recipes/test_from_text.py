@@ -1,5 +1,6 @@
 """Zero config for a text: what is chosen for which text and family, and what a given field changes."""
 
+import json
 import logging
 import random
 import sys
@@ -19,6 +20,7 @@ from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
+from seqlab.text import train_tokenizer
 from seqlab.training import train
 
 SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
@@ -52,8 +54,8 @@ def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make every text look as if it were many times as long."""
 
     def by(factor: int) -> None:
-        def enlarged(config: Any) -> TextProfile:
-            found = profile_text(config)
+        def enlarged(config: Any, **options: Any) -> TextProfile:
+            found = profile_text(config, **options)
             return replace(found, lines=factor * found.lines, empty=factor * found.empty, chars=factor * found.chars)
 
         monkeypatch.setattr(sys.modules[from_text.__module__], "profile_text", enlarged)
@@ -155,7 +157,8 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ({"model__d_model": "256", "model__d_ff": "300"}, {"model.d_ff": 300}),
         ({"model__family": "transformer_lm", "model__d_model": "90"}, {"model.num_heads": 3}),
         ({"model__max_length": "33"}, {"data.block_length": 33, "model.max_length": 33}),
-        ({"data__block_length": "3000"}, {"model.max_length": 3000}),
+        ({"data__block_length": "3000"}, {"model.max_length": None}),
+        ({"model__positions": "learned", "model__max_length": "33"}, {"data.block_length": 33}),
         ({"data__documents": "lines"}, {"data.documents": "lines", "data.block_length": 128}),
         ({"data__packing": "true"}, {"data.documents": "lines", "data.packing": True}),
         (
@@ -208,6 +211,15 @@ def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "d").mkdir()
     datasets.Dataset.from_dict({"text": [f"{line}\n" for line in lines]}).to_parquet(tmp_path / "d" / "train.parquet")
     assert alike(from_text([("data.train", [f"hub:{tmp_path / 'd'}:train#text"])]))
+
+
+def test_a_record_of_several_lines_is_one_text(tmp_path: Path) -> None:
+    records = ["\n".join(sentences(12)) for _ in range(40)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": record}) + "\n" for record in records))
+    config = from_text([("data.train", [f"{tmp_path / 'train.jsonl'}#text"])])
+    assert config.data.documents == "lines"
+    tokenizer = train_tokenizer(config.data.tokenizer, records)
+    assert max(len(ids) for ids in tokenizer.encode(records)) <= config.data.block_length <= 512
 
 
 def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_the_transformers_are_as_large_as_they_say(
     name: str, words: int, millions: int, look_alikes: Path, tmp_path: Path
 ) -> None:
     recipe = RECIPES[f"{name}_transformer"]
-    model = recipe(tmp_path).model
+    config = recipe(tmp_path)
+    model = config.model.resolve(config.data)
     assert isinstance(model, TransformerLmConfig)
     with torch.device("meta"):
         built = TransformerLm(model, words + 4, eos_id=2)

@@ -20,7 +20,14 @@ from reference.tiny_runs import (
 
 from seqlab.data.config import TextConfig
 from seqlab.inference import load_language_model
-from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
+from seqlab.models import (
+    LstmLmConfig,
+    ModelConfig,
+    NgramConfig,
+    RnnLmConfig,
+    TransformerLmConfig,
+    TransformerMlmConfig,
+)
 from seqlab.optim.config import AdamConfig, OptimConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -207,6 +214,38 @@ def test_a_translator_begins_with_a_language_model_as_its_decoder(corpus: Path, 
     equal = equal_names(found, theirs, "decoder.") | equal_names(found, theirs)
     assert equal == {f"decoder.{name}" for name in theirs if name != "projection.weight"} | {"projection.weight"}
     assert not any(name.startswith(("encoder.", "decoder.layers.1.")) or "cross_attention" in name for name in equal)
+
+
+def test_a_language_model_begins_with_the_decoder_of_a_translator(corpus: Path, tmp_path: Path) -> None:
+    own = {"tied_embeddings": "none", "num_decoder_layers": 2}
+    origin = train(tiny_config(corpus, model=own, max_steps=2), tmp_path / "origin")
+    model = TransformerLmConfig(**SIZES, num_layers=2, tied_embeddings=False, **AS_DECODER)
+    config = text_config(corpus, model, init_from=str(origin), init_parts="matching")
+    theirs, found = weights_of(origin), begun(config, tmp_path / "tuned")
+    for name, value in found.items():
+        assert value.equal(theirs[name if name == "projection.weight" else f"decoder.{name}"]), name
+
+
+def test_gates_of_one_kind_are_none_of_another(corpus: Path, tmp_path: Path) -> None:
+    """Four gates of 8 values have the shapes of one of 32."""
+    origin = train(text_config(corpus, LstmLmConfig(hidden_size=8, embedding_size=16)), tmp_path / "origin")
+    config = text_config(
+        corpus, RnnLmConfig(hidden_size=32, embedding_size=16), init_from=str(origin), init_parts="matching"
+    )
+    found, theirs = begun(config, tmp_path / "tuned"), weights_of(origin)
+    same_shape = {name: value for name, value in found.items() if value.shape == theirs[name].shape}
+    assert any(name.startswith("layers.") for name in same_shape)
+    assert equal_names(same_shape, theirs) == {name for name in found if not name.startswith("layers.")}
+
+
+def test_learned_positions_are_as_many_as_those_they_begin_with(corpus: Path, tmp_path: Path) -> None:
+    model = TransformerLmConfig(**SIZES, num_layers=1, positions="learned")
+    origin = train(text_config(corpus, model), tmp_path / "origin")
+    config = text_config(corpus, model, init_from=str(origin))
+    longer = replace(config, data=replace(config.data, block_length=2 * config.data.block_length))
+    with pytest.raises(ValueError, match=r"`model\.max_length` is \d+, but \d+ in .*origin"):
+        train(longer, tmp_path / "longer")
+    begun(config, tmp_path / "same")
 
 
 def test_a_deeper_model_begins_with_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
     ConstantScheduleConfig,
+    MuonConfig,
     OptimConfig,
     OptimizerConfig,
     RAdamConfig,
@@ -177,11 +178,22 @@ def test_coverage_is_logged_and_noted(
     assert f"{src_vectors[0]}: vectors for {len(covered)} of {len(counts)} tokens" in caplog.text
 
 
+def test_a_file_that_is_named_like_a_table_is_none(
+    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]
+) -> None:
+    named = Path(src_vectors[0]).rename(tmp_path / "vectors.tsv")
+    config = text_config(corpus, MODELS["transformer_lm"][0], str(named))
+    train_until(config, tmp_path / "run", 3)
+    moved = named.rename(tmp_path / "moved.csv")
+    train(replace(config, data=replace(config.data, vectors=str(moved))), tmp_path / "run")
+
+
 OPTIMIZERS: dict[str, OptimizerConfig] = {
     "sgd": SgdConfig(lr=0.1, weight_decay=0.1),
     "adam": AdamConfig(lr=3e-3, weight_decay=0.1),
     "adamw": AdamWConfig(lr=3e-3, weight_decay=0.1),
     "radam": RAdamConfig(lr=3e-3, weight_decay=0.1),
+    "muon": MuonConfig(lr=3e-3, weight_decay=0.1),
 }
 
 
