@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 FREE_MODEL_FIELDS = {
     *("model.dropout", "model.attention_dropout", "model.activation_dropout"),
     *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
-    "model.weight_dropout",
+    *("model.weight_dropout", "model.max_length"),
 }
-"""Fields of the model that may differ from those of the run that training starts from."""
+"""Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
+learned."""
 MEANING = {
     **{"num_heads": None, "activation": None, "positions": None},
     **{"norm": "pre", "norm_kind": "layer_norm", "residual": False},
@@ -48,11 +49,11 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     if config.init_parts == "matching":
         _check_matching(config, old, changes, origin)
         return
-    lengths = [getattr(each.model.resolve(each.data), "max_length", None) for each in (old, config)]
-    if getattr(config.model, "positions", None) == "learned":  # left to the blocks it may differ unseen
-        changes = {**changes, "model.max_length": (lengths[0], lengths[1])}
-    fixed = ("model.", "data.tokenizer.", "data.joint_vocabulary")
-    listed = _listed({key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}, fixed, origin)
+    changes = {key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}
+    if getattr(config.model, "positions", None) == "learned":
+        old_length, length = (getattr(each.model.resolve(each.data), "max_length", None) for each in (old, config))
+        changes["model.max_length"] = old_length, length
+    listed = _listed(changes, ("model.", "data.tokenizer.", "data.joint_vocabulary"), origin)
     if listed:
         raise ValueError(
             f"With `init_from` the model and the vocabulary are those of its run: {listed}. Give the same values, "

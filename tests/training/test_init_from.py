@@ -238,14 +238,20 @@ def test_gates_of_one_kind_are_none_of_another(corpus: Path, tmp_path: Path) -> 
     assert equal_names(same_shape, theirs) == {name for name in found if not name.startswith("layers.")}
 
 
-def test_learned_positions_are_as_many_as_those_they_begin_with(corpus: Path, tmp_path: Path) -> None:
-    model = TransformerLmConfig(**SIZES, num_layers=1, positions="learned")
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_learned_positions_are_as_many_as_those_they_begin_with(corpus: Path, tmp_path: Path, positions: Any) -> None:
+    model = TransformerLmConfig(**SIZES, num_layers=1, positions=positions)
     origin = train(text_config(corpus, model), tmp_path / "origin")
     config = text_config(corpus, model, init_from=str(origin))
-    longer = replace(config, data=replace(config.data, block_length=2 * config.data.block_length))
+    begun(config, tmp_path / "same")
+    length = 2 * config.data.block_length
+    longer = replace(config, data=replace(config.data, block_length=length))
+    if positions == "rotary":
+        begun(longer, tmp_path / "longer")
+        assert load_run(tmp_path / "longer").context_limit == length
+        return
     with pytest.raises(ValueError, match=r"`model\.max_length` is \d+, but \d+ in .*origin"):
         train(longer, tmp_path / "longer")
-    begun(config, tmp_path / "same")
 
 
 def test_a_deeper_model_begins_with_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:
@@ -353,4 +359,4 @@ def test_every_dropout_of_every_family_may_be_another() -> None:
         for item in fields(config)
         if item.name.endswith("dropout")
     }
-    assert dropouts == FREE_MODEL_FIELDS
+    assert dropouts == FREE_MODEL_FIELDS - {"model.max_length"}
