@@ -185,14 +185,19 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
+    from seqlab.runs.config import Config
+    from seqlab.runs.fields import list_fields
     from seqlab.runs.folder import default_run_dir
     from seqlab.runs.overrides import parse
+    from seqlab.runs.validate import unknown_key
 
     given = dict(overrides)
     try:
         names = [[*parse("data.train", given[key], list[str]), ""][0] for key in _training_keys(overrides)]
     except KeyError as missing:
         for key, values in overrides:
+            if key not in {field.key for field in list_fields(Config)}:
+                raise unknown_key(Config, {}, key) from None
             if len(values) > 1 and not isinstance(values, str) and not _is_list(key):
                 raise UsageError(
                     f"`--{key}` takes one value, but is given {' '.join(values)}: a recipe or config file goes first, "

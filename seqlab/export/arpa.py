@@ -21,6 +21,8 @@ from seqlab.text import SavedConfig, Tokenizer, WordsConfig, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
+SUBWORD_SHARE = 0.05
+"""Words that begin with `▁` from which on they are taken for subwords; of subwords a third or more do."""
 TOLERANCE = 1e-6
 """Largest difference in nats of what is written and read back: a file has nine digits."""
 
@@ -87,9 +89,17 @@ def import_arpa(
         raise FileExistsError(f"{final} is there already: {advice}choose another `--run_dir`.")
     if tokenizer_of is None:
         settings: WordsConfig | SavedConfig = WordsConfig(normalization="none")
-        tokenizer = train_tokenizer(settings, read_words(file))
+        words = read_words(file)
+        if " " in words or sum(word.startswith("▁") for word in words) > SUBWORD_SHARE * len(words):
+            raise ValueError(
+                f"{file} is a model of characters or subwords, as it has a space or `▁` for one among its words: name "
+                "a run that has the same ones with `--tokenizer`."
+            )
+        tokenizer = train_tokenizer(settings, words)
     else:
         folder = RunFolder(Path(tokenizer_of))
+        if not folder.exists():
+            raise FileNotFoundError(f"There is no run {tokenizer_of}, which is to name the words of {file}.")
         settings, (_, tokenizer) = SavedConfig(folder=str(folder.tokenizer("tgt"))), load_tokenizers(folder)
     model = _read(file, names_of(tokenizer), tokenizer)
     data = TextConfig(train=[str(file)], documents="lines", tokenizer=settings)

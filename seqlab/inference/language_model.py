@@ -138,7 +138,7 @@ class LanguageModel:
         likelihood = TextLikelihood(
             nll=math.fsum(nlls) if len(nlls) == len(lines) else None,
             tokens=sum(line.num_tokens for line in lines),
-            words=sum(len(line.split()) + 1 for line in text.lines),
+            words=text.num_lines + sum(len(line.split()) for line in text.lines),
             bytes=text.num_bytes,
             unknown=sum(len(line.unknown) for line in lines),
             dropped_bytes=text.dropped_bytes(self.tokenizer.normalize),

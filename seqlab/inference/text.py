@@ -18,6 +18,8 @@ class Text:
     num_bytes: int
     """Of the original, ends of line counted where it has them."""
     num_newlines: int
+    num_lines: int
+    """Of the original: a record that is one of `lines` may have several."""
 
     def dropped_bytes(self, normalize: Callable[[str], str]) -> int:
         """Count the bytes that reading leaves out, or that a line is shorter by when it is normalised."""
@@ -29,7 +31,7 @@ class Text:
     def of(cls, lines: Sequence[str]) -> Text:
         """Take lines that each end with a newline; raises ValueError where one holds a newline."""
         refuse_newlines(lines, "lines")
-        return cls(lines, sum(_size(line) + 1 for line in lines), len(lines))
+        return cls(lines, sum(_size(line) + 1 for line in lines), len(lines), len(lines))
 
     @classmethod
     def read(cls, stream: Iterable[bytes], name: str) -> Text:
@@ -49,7 +51,7 @@ class Text:
 
         lines = list(iter_lines(counted(), name))
         _refuse_empty(lines, name)
-        return cls(lines, num_bytes, num_newlines)
+        return cls(lines, num_bytes, num_newlines, len(lines))
 
     @classmethod
     def of_records(cls, column: Column, *, split_records: bool) -> Text:
@@ -62,12 +64,13 @@ class Text:
             ValueError: there is none, or as in `Column.cells`.
         """
         lines: list[str] = []
-        num_bytes = 0
+        num_bytes = num_lines = 0
         for cell in column.cells():
-            num_bytes += _size(cell.removesuffix("\n")) + 1
-            lines += lines_of(cell) if split_records else [one_line(cell)]
+            own = lines_of(cell)
+            num_bytes, num_lines = num_bytes + _size(cell.removesuffix("\n")) + 1, num_lines + len(own)
+            lines += own if split_records else [one_line(cell)]
         _refuse_empty(lines, str(column))
-        return cls(lines, num_bytes, len(lines))
+        return cls(lines, num_bytes, len(lines), num_lines)
 
 
 def _refuse_empty(lines: Sequence[str], name: str) -> None:

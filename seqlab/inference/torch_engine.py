@@ -119,9 +119,10 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
     first = members[0]
     for member in members[1:]:
         for side in ("src", "tgt"):
+            name = f" {side}" if first.config.data.kind == "parallel" else ""
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
-                    f"{first.folder.path} and {member.folder.path} have different {side} vocabularies: the runs of an "
+                    f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: the runs of an "
                     "ensemble must share their tokenizers (train the second with `--init_from`, or with the first's: "
                     "`data.tokenizer.kind: saved`)."
                 )

@@ -208,6 +208,8 @@ def _read_unigrams(
         raise reader.error(f"expected `{_shown(EOS)}` among the words before this")
     ids = {name: i for i, name in enumerate(names) if i != pad_id}
     unknown = [word for word in found if word not in ids and word != UNK]
+    if len(unknown) == len(found.keys() - {BOS, EOS, UNK}) > 0:
+        raise reader.error(f"none of the words before this is in the vocabulary: {_examples(unknown)}")
     if unknown:
         text = "%s: %d of its %d words are not in the vocabulary, n-grams with them are left out: %s"
         logger.warning(text, reader.path, len(unknown), len(found), _examples(unknown))

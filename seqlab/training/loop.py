@@ -68,6 +68,7 @@ def fit(run: TrainingRun) -> None:
             if validated:
                 run.save(averaged)
                 if _is_finished(run):
+                    _say_if_early(run)
                     return
             elif stop is not None:
                 run.save(run.inference_weights())
@@ -136,6 +137,18 @@ def _is_finished(run: TrainingRun) -> bool:
     if training.max_minutes is not None and progress.minutes >= training.max_minutes:
         return True
     return training.patience is not None and progress.validations_since_best >= training.patience
+
+
+def _say_if_early(run: TrainingRun) -> None:
+    """Log what ended a run before its last step."""
+    training, progress = run.config.training, run.progress
+    if progress.step >= training.max_steps:
+        return
+    steps = f"{progress.step:,} of {training.max_steps:,} steps"
+    if training.max_minutes is not None and progress.minutes >= training.max_minutes:
+        logger.info("%s in the %g minutes of `training.max_minutes`.", steps, training.max_minutes)
+    else:
+        logger.info("%s: %d validations in a row brought nothing better.", steps, progress.validations_since_best)
 
 
 def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:

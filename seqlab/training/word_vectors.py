@@ -40,13 +40,13 @@ class VectorStart:
 
 def check_vectors(config: Config) -> None:
     """Raise ValueError where a file of word vectors has another size than the embeddings; errors as below besides."""
-    size = config.model.embedding_dim
+    size, field_name = config.model.embedding_dim, "embedding_size" if config.model.is_recurrent else "d_model"
     for file in config.data.vector_files().values():
         dim = size_of_vectors(Path(file).expanduser())
         if dim != size:
             raise ValueError(
                 f"{file} holds vectors of {dim} values, but the embeddings have {size}: choose other vectors, or set "
-                "the model's size to theirs."
+                f"`model.{field_name}` to theirs."
             )
 
 

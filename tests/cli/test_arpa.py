@@ -11,6 +11,8 @@ from reference.tiny_language_models import TinyRuns
 
 from seqlab.runs import RunFolder
 
+ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-0.3 </s>\n-0.3 dog\n\n\\end\\\n"
+
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
@@ -39,7 +41,7 @@ def test_names_that_the_format_reserves(seqlab, tmp_path: Path) -> None:
 
 def test_what_is_impossible_is_null_in_json(seqlab, tmp_path: Path) -> None:
     """A file without `<unk>` gives other words no probability, and JSON has no infinity."""
-    (tmp_path / "lm.arpa").write_text("\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-0.3 </s>\n-0.3 dog\n\n\\end\\\n")
+    (tmp_path / "lm.arpa").write_text(ARPA)
     seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
     (tmp_path / "dog").write_text("dog\ncat\n")
     (tmp_path / "cat").write_text("cat\ncat\n")
@@ -74,13 +76,20 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "damaged.arpa").write_bytes(content[:-20])
     (tmp_path / "damaged.arpa.gz").write_bytes(gzip.compress(content)[:-20])
     (tmp_path / "folder").mkdir()
+    (tmp_path / "words.arpa").write_text(ARPA)
     for arguments, message in [
         (["export", run_dir, "--format", "arpa", "--out", file], f"{file} is there already: choose another `--out`"),
         (["export", other, "--format", "arpa"], "holds a `gru_lm`: only what `model.family: ngram_lm` counts"),
         (["export", run_dir, "--format", "arpa", "--quantization", "int8"], "`--quantization` is for `--format ctran"),
         (["import", tmp_path / "none.arpa"], f"There is no file {tmp_path / 'none.arpa'}"),
-        (["import", tmp_path / "damaged.arpa"], "damaged.arpa, line"),
-        (["import", tmp_path / "damaged.arpa.gz"], "cannot be unpacked"),
+        (["import", tmp_path / "damaged.arpa", "--tokenizer", run_dir], "damaged.arpa, line"),
+        (["import", tmp_path / "damaged.arpa.gz", "--tokenizer", run_dir], "cannot be unpacked"),
+        (["import", file], "has a space or `▁` for one among its words: name a run that has the same"),
+        (["import", file, "--tokenizer", tmp_path / "folder"], f"There is no run {tmp_path / 'folder'}, which is to"),
+        (
+            ["import", tmp_path / "words.arpa", "--tokenizer", run_dir],
+            "none of the words before this is in the",
+        ),
         (["import", file, "--run_dir", tmp_path / "folder"], "is there already: choose another `--run_dir`"),
         (["import", file, "--run_dir", run_dir], "is there already: add `--overwrite` to replace it, or choose"),
     ]:

@@ -136,7 +136,8 @@ def test_records_are_read_as_in_training(seqlab, runs: TinyRuns, file: Path, tmp
         found = json.loads(seqlab("perplexity", run_dir, table, "--json").out)
         likelihood = load_language_model(run_dir).perplexity(lines).likelihood
         assert found["nats_per_token"] == pytest.approx(likelihood.nats_per_token)
-        assert (found["tokens"], found["words"]) == (likelihood.tokens, likelihood.words)
+        assert found["tokens"] == likelihood.tokens
+        assert found["words"] == 5 + 6  # of the original, ends of line counted: the same for every model
         assert (found["bytes"], found["dropped_bytes"]) == (size, 2)
 
 

@@ -136,6 +136,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
     ("arguments", "message"),
     [
         ("", "name a recipe, a config file, or a corpus"),
+        ("--data.trian text.txt", "There is no `data.trian`; the nearest is `data.train"),
         ("--data.train_src a.en", "'data.train_tgt' is missing"),
         ("--data.kind text", "or a text by --data.train: 'data.train' is missing"),
         ("--data.train none.txt", "none.txt: there is no such file."),

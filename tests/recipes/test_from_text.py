@@ -169,7 +169,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ({"model__family": "lstm_lm", "data__order": "shuffled"}, {"data.order": "shuffled"}),
         (
             {"model__family": "lstm_lm", "model__hidden_size": "1024"},
-            {"optim.optimizer.lr": 0.005, "optim.optimizer.weight_decay": 0.1},
+            {"optim.optimizer.lr": 0.005, "optim.optimizer.weight_decay": 0.3},
         ),
         ({"model__family": "lstm_lm", "model__hidden_size": "64"}, {"optim.optimizer.lr": 0.02}),
         ({"model__family": "transformer_mlm"}, {"optim.optimizer.family": "adamw"}),
@@ -224,6 +224,8 @@ def test_a_record_of_several_lines_is_one_text(tmp_path: Path) -> None:
 
 def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> None:
     small = {"model__d_model": "32", "training__max_steps": "1", "training__threads": "1", "training__device": "cpu"}
+    small_gru = {"model__family": "gru_lm", "model__hidden_size": "16", **small}
+    del small_gru["model__d_model"]
     origin = choose(tmp_path / "origin", paragraphs(60), **small)
     run_dir = train(origin, tmp_path / "run")
     tuned = choose(tmp_path / "tuned", sentences(60), init_from=str(run_dir))
@@ -233,6 +235,8 @@ def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> N
         origin.data.documents,
     )
     assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
+    recurrent = train(choose(tmp_path / "gru", paragraphs(60), **small_gru), tmp_path / "gru_run")
+    assert choose(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.hidden_size == 16
     grown = choose(tmp_path / "grown", sentences(60), init_from=str(run_dir), init_parts="matching")
     assert grown.data.tokenizer == origin.data.tokenizer
     assert grown.model.d_model == choose(tmp_path / "new", sentences(60)).model.d_model
