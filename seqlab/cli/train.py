@@ -195,8 +195,9 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     try:
         names = [[*parse("data.train", given[key], list[str]), ""][0] for key in _training_keys(overrides)]
     except KeyError as missing:
+        known = {field.key for field in list_fields(Config)}
         for key, values in overrides:
-            if key not in {field.key for field in list_fields(Config)}:
+            if key not in known:
                 raise unknown_key(Config, {}, key) from None
             if len(values) > 1 and not isinstance(values, str) and not _is_list(key):
                 raise UsageError(

@@ -185,7 +185,8 @@ def test_a_file_that_is_named_like_a_table_is_none(
     config = text_config(corpus, MODELS["transformer_lm"][0], str(named))
     train_until(config, tmp_path / "run", 3)
     moved = named.rename(tmp_path / "moved.csv")
-    train(replace(config, data=replace(config.data, vectors=str(moved))), tmp_path / "run")
+    run_dir = train(replace(config, data=replace(config.data, vectors=str(moved))), tmp_path / "run")
+    assert load_run(run_dir, "last").step == config.training.max_steps
 
 
 OPTIMIZERS: dict[str, OptimizerConfig] = {
