@@ -27,19 +27,19 @@ def _text() -> TextConfig:
     )
 
 
-def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, lr: float) -> Config:
+def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, optimizer: MuonConfig) -> Config:
     return Config(
         data=_text(),
         model=model,
         optim=OptimConfig(
-            optimizer=MuonConfig(lr=lr),
+            optimizer=optimizer,
             schedule=CosineScheduleConfig(warmup_steps=200, final_ratio=0.02),
         ),
         training=TrainingConfig(max_steps=6000, max_minutes=10, log_every=50, save_every=200, valid_every=200),
     )
 
 
-def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
+def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig], lr: float) -> Config:
     model = family(
         hidden_size=512,
         num_layers=2,
@@ -49,22 +49,23 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig]) -> Config:
         output_dropout=0.2,
         weight_dropout=0.15,
     )
-    return _trained(model, lr=1e-2)
+    return _trained(model, MuonConfig(lr=lr, weight_decay=0.3))
 
 
 def multi30k_lm_en(run_dir: Path) -> Config:
     """A decoder-only Transformer."""
-    return _trained(TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2), lr=5e-3)
+    model = TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2)
+    return _trained(model, MuonConfig(lr=5e-3, weight_decay=0.1))
 
 
 def multi30k_lm_en_lstm(run_dir: Path) -> Config:
     """A long short-term memory with the dropouts of AWD-LSTM."""
-    return _recurrent(LstmLmConfig)
+    return _recurrent(LstmLmConfig, lr=2e-2)
 
 
 def multi30k_lm_en_gru(run_dir: Path) -> Config:
     """Gated recurrent units with the dropouts of AWD-LSTM."""
-    return _recurrent(GruLmConfig)
+    return _recurrent(GruLmConfig, lr=1e-2)
 
 
 def multi30k_lm_en_ngram(run_dir: Path) -> Config:
