@@ -168,8 +168,8 @@ class TextConfig:
     """How text becomes ids."""
 
     block_length: Annotated[int, Field(ge=2)] = 256
-    """Tokens that are seen together: a longer line, and a continuous text, is cut into blocks of this many. With
-    `order: contiguous` the time steps that gradients flow back through."""
+    """Tokens that are seen together: a longer line, and a continuous text, is cut into blocks of this many, a shorter
+    text is one shorter block. With `order: contiguous` the time steps that gradients flow back through."""
 
     order: Literal["shuffled", "contiguous"] = "shuffled"
     """How a continuous text is read: blocks in random order, or in the order of the text, as many at a time as fit into
