@@ -20,6 +20,7 @@ from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.linear import pad_rows
 from seqlab.nn.past import Past
 from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
@@ -164,16 +165,13 @@ class Decoder(nn.Module):
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
-        past = state.past
-        x = self.embedding(last_ids[:, None], past.length)
-        x = x.view(past.sentences, -1, x.size(2))  # (B, K, D)
-        bias = past.append_entries(x.device)
+        reading = state.past.begin_step(last_ids.device)
+        x = pad_rows(self.embedding(last_ids[:, None], reading.position)[:, 0])
         attention = None
-        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, past.caches, strict=True)):
+        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
             need_weights = state.attention_size > 0 and i == len(self.layers) - 1
-            x, attention = cast(DecoderLayer, layer).step(x, memory, bias, cache, past.length, need_weights)
-        past.length += 1
-        hidden = self.norm(x).flatten(0, 1)
+            x, attention = cast(DecoderLayer, layer).step(x, memory, cache, reading, need_weights)
+        hidden = self.norm(x)[: reading.rows]
         return hidden, None if attention is None else attention.flatten(0, 1)[:, : state.attention_size]
 
 

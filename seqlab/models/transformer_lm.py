@@ -19,6 +19,7 @@ from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention, pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.linear import pad_rows
 from seqlab.nn.norms import NormKind, make_norm
 from seqlab.nn.past import Past
 from seqlab.nn.positions import PositionKind, check_heads
@@ -162,15 +163,12 @@ class TransformerLm(nn.Module):
         """Read one id per row (N,) and score the next."""
         if state.past.length == self.max_length:
             state = self._read(state.ids[:, -(self.max_length // 2) :])
-        past = state.past
-        x = self.embedding(last_ids[:, None], past.length)
-        x = x.view(past.sentences, -1, x.size(2))  # (B, K, D)
-        bias = past.append_entries(x.device)
-        for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), past.caches, strict=True):
-            x = layer.step(x, bias, cache, past.length)
-        past.length += 1
+        reading = state.past.begin_step(last_ids.device)
+        x = pad_rows(self.embedding(last_ids[:, None], reading.position)[:, 0])
+        for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
+            x = layer.step(x, cache, reading)
         state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
-        return Step(self.projection.log_probs(self.norm(x).flatten(0, 1)), state, None)
+        return Step(self.projection.log_probs(self.norm(x)[: reading.rows]), state, None)
 
     def _read(self, ids: Tensor) -> TransformerLmState:
         """Read ids (B, T) at once, T of 0 counted, and remember them."""

@@ -1,7 +1,9 @@
 """Multi-head attention, its cache, and the choice of the kernel that computes it.
 
-Shapes: B batch, T queries, S keys, H heads, E = head_dim.
+Shapes: B batch, T queries, S keys, H heads, E = head_dim; while decoding as in `Reading`.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +12,11 @@ from torch import Tensor, nn
 from seqlab.nn import explicit_attention as explicit
 from seqlab.nn import masks
 from seqlab.nn.causal_attention import MIN_LENGTH, causal_attention
-from seqlab.nn.linear import Linear
+from seqlab.nn.linear import Linear, pad_rows
 from seqlab.nn.positions import RotaryPositions
 
 STEPS_AHEAD = 16
-"""Decoding steps that a cache grows by."""
+"""Decoding steps that a cache grows by at least."""
 
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
@@ -35,58 +37,73 @@ def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
     return x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a step of decoding reads: the next symbol of K hypotheses of each of B sentences, all at one position.
+
+    Their hidden states are N = B * K rows, with rows behind them that only pad (see `linear.pad_rows`): (P, D).
+    """
+
+    position: int
+    sentences: int
+    """B."""
+    rows: int
+    """N."""
+    bias: Tensor | None
+    """(B, 1, K, L): which of the cache's L entries, those of this step counted, a hypothesis goes back to; None: all.
+    """
+
+    def heads(self, x: Tensor, parts: int, num_heads: int) -> Tensor:
+        """(P, parts * D) -> (parts, B, H, K, E), without a gradient; in fp32 on the CPU, for `explicit_attention`."""
+        heads = x[: self.rows].view(self.sentences, -1, parts, num_heads, x.size(1) // (parts * num_heads))
+        heads = heads.permute(2, 0, 3, 1, 4)
+        return explicit.contiguous_fp32(heads) if x.device.type == "cpu" else heads
+
+
 class KeyValueCache:
-    """Keys and values of all that was read so far, (B, H, capacity, E), written in place (under inference_mode).
+    """Keys and values of all that was read so far, (2, B, H, capacity, E), written in place (under inference_mode).
 
     The hypotheses of a sentence share a row: each step appends one entry for each of them, and which entries are a
     hypothesis's own past is for a mask to say. So nothing is copied when a search reorders hypotheses.
     """
 
     def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
+        self.entries: Tensor | None = None
         self.length = 0
 
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add entries (B, H, K, E) and return all keys and values so far (B, H, length, E)."""
-        start, end = self.length, self.length + key.size(2)
-        if self.keys is None or self.values is None:
-            self.keys, self.values = (_enlarged(part[:, :, :0], key.size(2)) for part in (key, value))
-        elif end > self.keys.size(2):
-            self.keys = _enlarged(self.keys, key.size(2))
-            self.values = _enlarged(self.values, key.size(2))
-        self.keys[:, :, start:end] = key
-        self.values[:, :, start:end] = value
+    def append(self, entries: Tensor) -> Tensor:
+        """Add keys and values (2, B, H, K, E) and return all so far (2, B, H, length, E)."""
+        start, end = self.length, self.length + entries.size(3)
+        if self.entries is None:
+            self.entries = _enlarged(entries[:, :, :, :0], entries.size(3))
+        elif end > self.entries.size(3):
+            self.entries = _enlarged(self.entries[:, :, :, :start], entries.size(3))
+        self.entries[:, :, :, start:end] = entries
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        return self.entries[:, :, :, :end]
 
     def select(self, rows: Tensor) -> None:
         """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
-        if self.keys is not None and self.values is not None:
-            self.keys = _selected(self.keys, rows, self.length)
-            self.values = _selected(self.values, rows, self.length)
+        if self.entries is not None:
+            parts, _, *rest = self.entries.shape
+            selected = self.entries.new_empty(parts, rows.numel(), *rest)
+            torch.index_select(self.entries[:, :, :, : self.length], 1, rows, out=selected[:, :, :, : self.length])
+            self.entries = selected
 
     def fork(self) -> "KeyValueCache":
         """Copy, so that changes to one leave the other alone."""
         copy = KeyValueCache()
-        copy.keys = None if self.keys is None else self.keys.clone()
-        copy.values = None if self.values is None else self.values.clone()
+        copy.entries = None if self.entries is None else self.entries.clone()
         copy.length = self.length
         return copy
 
 
 def _enlarged(entries: Tensor, per_step: int) -> Tensor:
-    """Copy entries (B, H, L, E) to memory for `STEPS_AHEAD` more steps; twice as many would be half of them unused."""
-    batch, heads, length, head_dim = entries.shape
-    larger = entries.new_empty(batch, heads, length + STEPS_AHEAD * per_step, head_dim)
-    larger[:, :, :length] = entries
+    """Copy entries (2, B, H, L, E) to memory for as many again, and for `STEPS_AHEAD` more steps at least."""
+    *sizes, length, head_dim = entries.shape
+    larger = entries.new_empty(*sizes, length + max(STEPS_AHEAD * per_step, length), head_dim)
+    larger[:, :, :, :length] = entries
     return larger
-
-
-def _selected(entries: Tensor, rows: Tensor, length: int) -> Tensor:
-    selected = entries.new_empty(rows.numel(), *entries.shape[1:])
-    torch.index_select(entries[:, :, :length], 0, rows, out=selected[:, :, :length])
-    return selected
 
 
 class SelfAttention(nn.Module):
@@ -115,7 +132,7 @@ class SelfAttention(nn.Module):
         if self.rotary is not None:
             query, key = self.rotary(query), self.rotary(key)
         if cache is not None:
-            cache.append(key, value)
+            cache.append(torch.stack((key, value)))
         dropout_p = self.dropout if self.training else 0.0
         merged, _ = attend(query, key, value, bias, is_causal, dropout_p, projected.dtype)
         return self.project_out(merged)
@@ -125,18 +142,15 @@ class SelfAttention(nn.Module):
         is_long = projected.size(1) >= MIN_LENGTH and projected.dtype == torch.bfloat16
         return is_long and projected.device.type == "cpu" and torch.is_grad_enabled() and self.dropout == 0
 
-    def step(self, x: Tensor, bias: Tensor | None, cache: KeyValueCache, position: int) -> Tensor:
-        """Read the next symbol of K hypotheses of each sentence: x (B, K, D) -> (B, K, D).
-
-        `bias` (B, 1, K, L) tells which of the cache's L entries, those of this step counted, a hypothesis goes back to.
-        """
+    def step(self, x: Tensor, cache: KeyValueCache, reading: Reading) -> Tensor:
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D)."""
         projected = self.project_in(x)
-        query, key, value = split_heads(projected, 3, self.num_heads)
+        heads = reading.heads(projected, 3, self.num_heads)
         if self.rotary is not None:
-            query, key = (self.rotary(part[..., None, :], position).squeeze(-2) for part in (query, key))
-        key, value = cache.append(key, value)
-        merged, _ = attend(query, key, value, bias, False, 0.0, projected.dtype)
-        return self.project_out(merged)
+            self.rotary.rotate_at_(reading.position, heads[:2])
+        key, value = cache.append(heads[1:])
+        merged, _ = attend(heads[0], key, value, reading.bias, False, 0.0, projected.dtype)
+        return self.project_out(pad_rows(merged.flatten(0, 1)))
 
 
 class CrossAttention(nn.Module):
@@ -165,6 +179,15 @@ class CrossAttention(nn.Module):
         merged, weights = attend(query, key, value, bias, False, dropout_p, projected.dtype, need_weights)
         return self.project_out(merged), None if weights is None else weights.mean(1)
 
+    def step(
+        self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, reading: Reading, need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Do what `forward` does for one symbol of each hypothesis: x (P, D) -> (P, D), weights (B, K, S)."""
+        projected = self.project_query(x)
+        (query,) = reading.heads(projected, 1, self.num_heads)
+        merged, weights = attend(query, key, value, bias, False, 0.0, projected.dtype, need_weights)
+        return self.project_out(pad_rows(merged.flatten(0, 1))), None if weights is None else weights.mean(1)
+
 
 def attend(
     query: Tensor,
@@ -188,5 +211,7 @@ def attend(
         return fused.transpose(1, 2).flatten(2).to(dtype), None
     if is_causal:
         bias = masks.additive(masks.causal(query.size(2), query.device))
-    merged, weights = explicit.explicit_attention(query.float(), key.float(), value.float(), bias, dropout_p, dtype)
+    if query.dtype != torch.float32:
+        query, key, value = query.float(), key.float(), value.float()
+    merged, weights = explicit.explicit_attention(query, key, value, bias, dropout_p, dtype)
     return merged, weights if need_weights else None

@@ -49,10 +49,10 @@ def _future(part: _Part, device: torch.device) -> Tensor:
 
 
 def _rotated(heads: Tensor, table: Tensor | None, sign: int) -> Tensor:
-    """Turn queries or keys (B, T, H, E) by the angles of a table (2, T, E / 2), or back: fp32, not a copy."""
+    """Turn queries or keys (B, T, H, E) by the angles of a table (2, T, E), or back: fp32, not a copy."""
     if table is None:
         return heads
-    cos, sin = table[:, :, None]  # (T, 1, E / 2)
+    cos, sin = table[:, :, None, table.size(2) // 2 :]  # (T, 1, E / 2)
     first, second = heads.chunk(2, dim=-1)
     turned = heads.new_empty(heads.shape, dtype=torch.float32)
     left, right = turned.chunk(2, dim=-1)
@@ -122,7 +122,7 @@ class _CausalAttention(torch.autograd.Function):
 def causal_attention(projected: Tensor, num_heads: int, table: Tensor | None) -> Tensor:
     """Attend from each position to itself and those before it: (B, T, 3 * D) -> (B, T, D), both in bf16.
 
-    `table`: cosines and sines (2, T, E / 2) that queries and keys are rotated by, None for none (`RotaryPositions`).
+    `table`: cosines and sines (2, T, E) that queries and keys are rotated by, None for none (`RotaryPositions`).
     """
     merged: Tensor = _CausalAttention.apply(projected, num_heads, table)
     return merged

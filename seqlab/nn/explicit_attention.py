@@ -19,14 +19,19 @@ MIN_SOFTMAX_WIDTH = 16
 """A softmax over fewer keys leaves torch's vector code: 350 us instead of 45 for 48,000 scores of 12 keys each."""
 
 
+def contiguous_fp32(x: Tensor) -> Tensor:
+    """Convert; `to` alone leaves fp32 as it is, so that products would see other strides in a batch of one."""
+    return x.contiguous() if x.dtype == torch.float32 else x.to(torch.float32, memory_format=torch.contiguous_format)
+
+
 def _split(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-    heads = x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4)
-    # `to` leaves a tensor that has the dtype as it is, so that products would see other strides in a batch of one.
-    return heads.to(torch.float32, memory_format=torch.contiguous_format).contiguous().unbind(0)
+    return contiguous_fp32(x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4)).unbind(0)
 
 
 def _merge(heads: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """(B * H, T, E) -> (B, T, D) in `dtype`, where `shape` is (B, H, T, E)."""
+    if shape[2] == 1:
+        return heads.view(shape[0], 1, -1).to(dtype)
     return heads.view(shape).transpose(1, 2).to(dtype, memory_format=torch.contiguous_format).flatten(2)
 
 
@@ -128,13 +133,15 @@ def explicit_attention(
     `bias` broadcasts to (B, H, T, S) and is added to the scores. Returns the merged heads (B, T, D) in `dtype` and the
     weights (B, H, T, S), from before dropout; both are differentiable.
     """
-    with torch.autocast(query.device.type, enabled=False):
-        if not torch.is_grad_enabled() and dropout_p == 0:
-            if query.size(0) * query.size(1) == 1:  # a lone product takes another path in torch, with other last bits
-                query, key, value = (part.expand(2, -1, -1, -1).contiguous() for part in (query, key, value))
-                merged, weights = explicit_attention(query, key, value, bias, dropout_p, dtype)
-                return merged[:1], weights[:1]
-            weights = _weights(query, key, bias)
-            return _merge(weights.flatten(0, 1) @ value.flatten(0, 1), query.shape, dtype), weights
+    if torch.is_autocast_enabled(query.device.type):
+        with torch.autocast(query.device.type, enabled=False):
+            return explicit_attention(query, key, value, bias, dropout_p, dtype)
+    if torch.is_grad_enabled() or dropout_p > 0:
         merged, weights = _ExplicitAttention.apply(query, key, value, bias, dropout_p, dtype)
-    return merged, weights
+        return merged, weights
+    if query.size(0) * query.size(1) == 1:  # a lone product takes another path in torch, with other last bits
+        query, key, value = (part.expand(2, -1, -1, -1).contiguous() for part in (query, key, value))
+        merged, weights = explicit_attention(query, key, value, bias, dropout_p, dtype)
+        return merged[:1], weights[:1]
+    weights = _weights(query, key, bias)
+    return _merge(torch.bmm(weights.flatten(0, 1), value.flatten(0, 1)), query.shape, dtype), weights

@@ -31,7 +31,7 @@ class _ReluFeedForward(torch.autograd.Function):
         ctx: Any, x: Tensor, w_in: Tensor, b_in: Tensor, w_out: Tensor, b_out: Tensor, dtype: torch.dtype
     ) -> Tensor:
         rows, w_in_cast, w_out_cast = with_padded_rows(x, dtype), w_in.to(dtype), w_out.to(dtype)
-        hidden = product(rows, w_in_cast, b_in.to(dtype), relu=True)
+        hidden = product(rows, w_in_cast, b_in.to(dtype), "relu")
         y = product(hidden, w_out_cast, b_out.to(dtype))
         ctx.save_for_backward(rows, hidden, w_in_cast, w_out_cast)
         ctx.x_dtype, ctx.w_dtype = x.dtype, w_in.dtype
@@ -70,12 +70,9 @@ class FeedForward(nn.Module):
             parameters = (self.expand.weight, self.expand.bias, self.contract.weight, self.contract.bias)
             y: Tensor = _ReluFeedForward.apply(x, *parameters, compute_dtype(self.expand.weight))
             return y
-        hidden = self.expand(x)
-        if self.activation == "relu":
-            hidden = F.relu(hidden)
-        elif self.activation == "gelu":
-            hidden = F.gelu(hidden)
-        else:
-            gate, value = hidden.chunk(2, dim=-1)
+        if self.activation == "swiglu":
+            gate, value = self.expand(x).chunk(2, dim=-1)
             hidden = (F.silu(gate) if self.training else silu(gate)) * value
-        return self.contract(self.dropout(hidden))
+        else:
+            hidden = self.expand(x, self.activation)
+        return self.contract(self.dropout(hidden) if drops else hidden)

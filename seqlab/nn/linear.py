@@ -6,7 +6,7 @@ kernels than on products. Second, a product of very few rows takes another code 
 result does not depend on the other rows, which is what makes answers independent of the batch.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,11 @@ _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ON
 _ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
 _ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)
 _PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
+
+Elementwise = Literal["none", "relu", "gelu"]
+"""What may follow a product, by oneDNN's names."""
+_EXACT = "none"
+"""oneDNN's name for the gelu that is not the one by tanh."""
 
 MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16
 """oneDNN takes another path for a single row; MKL, and oneDNN without AVX-512, for fewer than 16."""
@@ -38,10 +43,8 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
-    """Compute x W^T + b for x (M, K) and weight (N, K) of one dtype, either of which may be a transposed view.
-
-    `relu` sets what is negative to 0.
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: Elementwise = "none") -> Tensor:
+    """Compute x W^T + b, activated, for x (M, K) and weight (N, K) of one dtype, either of which may be transposed.
 
     On the CPU oneDNN's own operator is private to torch, so `F.linear` must do where a version lacks it. In fp32 it
     takes half the time of `F.linear`, which goes to MKL; in bf16 it adds the bias as it writes, where `F.linear` fills
@@ -49,10 +52,15 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool
     """
     is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
     if is_faster and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
-        y: Tensor = _ONEDNN_LINEAR(x, weight, bias, "relu" if relu else "none", [], "")
+        y: Tensor = _ONEDNN_LINEAR(x, weight, bias, activation, [], _EXACT)
         return y
-    y = x @ weight.t() if bias is None else F.linear(x, weight, bias)
-    return y.relu_() if relu else y
+    return _activated(x @ weight.t() if bias is None else F.linear(x, weight, bias), activation)
+
+
+def _activated(x: Tensor, activation: Elementwise) -> Tensor:
+    if activation == "none":
+        return x
+    return F.relu(x) if activation == "relu" else F.gelu(x)
 
 
 def pack(weight: Tensor, rows: int) -> Tensor | None:
@@ -79,12 +87,24 @@ def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
     return padded
 
 
+def pad_rows(x: Tensor) -> Tensor:
+    """Append rows to x (N, K) so that products on the CPU take it as it is; what they hold has no meaning.
+
+    A step of decoding pads its rows once for all layers.
+    """
+    rows = x.size(0)
+    missing = padded_rows(rows) - rows if x.device.type == "cpu" else 0
+    if missing == 0:
+        return x
+    return torch.cat((x, x)) if missing == rows else F.pad(x, (0, 0, 0, missing))
+
+
 def _on_padded_rows(
-    x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+    x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, activation: Elementwise = "none"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Give x W^T + b, and the two factors as they were multiplied."""
+    """Give x W^T + b, activated, and the two factors as they were multiplied."""
     rows, w = with_padded_rows(x, dtype), weight.to(dtype)
-    y = product(rows, w, None if bias is None else bias.to(dtype))
+    y = product(rows, w, None if bias is None else bias.to(dtype), activation)
     return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], weight.shape[0]), rows, w
 
 
@@ -115,20 +135,36 @@ class _RowPaddedLinear(torch.autograd.Function):
         return grad_x, grad_w, grad_b, None
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, packed: Tensor | None = None) -> Tensor:
-    """Compute x W^T + b: x (..., K), weight (M, K), bias (M,) -> (..., M) in `compute_dtype(weight)`.
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    packed: Tensor | None = None,
+    activation: Elementwise = "none",
+) -> Tensor:
+    """Compute x W^T + b: x (..., K), weight (M, K), bias (M,) -> (..., M) in `compute_dtype(weight)`, activated.
 
     Without a gradient the product is with `packed` where it is given: the weight as `pack` lays it out.
     """
     if x.device.type != "cpu":
-        return F.linear(x.to(compute_dtype(weight)), weight, bias)
-    dtype = compute_dtype(weight)
+        return _activated(F.linear(x.to(compute_dtype(weight)), weight, bias), activation)
     if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
-        if packed is not None and _ONEDNN_LINEAR is not None:
-            y: Tensor = _ONEDNN_LINEAR(with_padded_rows(x, weight.dtype), packed, bias, "none", [], "")
-            return y[: x.numel() // x.shape[-1]].view(*x.shape[:-1], weight.shape[0])
-        return _on_padded_rows(x, weight, bias, dtype)[0]
-    return _RowPaddedLinear.apply(x, weight, bias, dtype)
+        if packed is not None:
+            return _packed_product(x, packed, bias, weight.dtype, activation)
+        return _on_padded_rows(x, weight, bias, compute_dtype(weight), activation)[0]
+    return _activated(_RowPaddedLinear.apply(x, weight, bias, compute_dtype(weight)), activation)
+
+
+def _packed_product(
+    x: Tensor, packed: Tensor, bias: Tensor | None, dtype: torch.dtype, activation: Elementwise
+) -> Tensor:
+    """Compute x W^T + b for x (..., K) and a weight of `dtype` as `pack` lays it out."""
+    assert _ONEDNN_LINEAR is not None, "`pack` has laid the weight out for it"
+    rows = x.shape[:-1].numel()
+    is_padded = padded_rows(rows) == rows
+    read = x if is_padded else pad_rows(x.reshape(rows, -1))
+    y: Tensor = _ONEDNN_LINEAR(read.to(dtype), packed, bias, activation, [], _EXACT)
+    return y if is_padded else y[:rows].view(*x.shape[:-1], -1)
 
 
 class PackableWeight(nn.Module):
@@ -153,6 +189,6 @@ class PackableWeight(nn.Module):
 class Linear(PackableWeight, nn.Linear):
     """`torch.nn.Linear` through `linear`."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, activation: Elementwise = "none") -> Tensor:
         """x (..., in_features) -> (..., out_features)."""
-        return linear(x, self.weight, self.bias, self.packed)
+        return linear(x, self.weight, self.bias, self.packed, activation)

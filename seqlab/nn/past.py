@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqlab.nn import masks
-from seqlab.nn.attention import KeyValueCache
+from seqlab.nn.attention import KeyValueCache, Reading
 
 
 class Past:
@@ -23,16 +23,17 @@ class Past:
         self.own: Tensor | None = None
         """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
 
-    def append_entries(self, device: torch.device) -> Tensor | None:
-        """Add the entries of the next step and give the attention bias (B, 1, K, L), None where all may be seen."""
-        beam = self.rows // self.sentences
-        if self.own is None and beam == 1:
-            return None
-        if self.own is None:
+    def begin_step(self, device: torch.device) -> Reading:
+        """Count the next step and the entries that it will append to the caches."""
+        position, beam, bias = self.length, self.rows // self.sentences, None
+        if self.own is None and beam > 1:
             self.own = torch.ones(self.rows, self.caches[0].length, dtype=torch.bool, device=device)
-        new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
-        self.own = torch.cat([self.own, new], dim=1)
-        return masks.additive(self.own.view(self.sentences, 1, beam, -1))
+        if self.own is not None:
+            new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
+            self.own = torch.cat([self.own, new], dim=1)
+            bias = masks.additive(self.own.view(self.sentences, 1, beam, -1))
+        self.length += 1
+        return Reading(position, self.sentences, self.rows, bias)
 
     def select(self, rows: Tensor) -> Tensor | None:
         """Keep, reorder or repeat rows (N',); caches are copied only where a sentence leaves.

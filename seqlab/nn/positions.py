@@ -104,13 +104,17 @@ class RotaryPositions(nn.Module):
         self.table: Tensor
 
     def _table(self, length: int) -> Tensor:
-        """Tabulate the cosines and sines of at least `length` positions in blocks: (2, length, head_dim / 2)."""
+        """Tabulate at least `length` positions in blocks: see `angles`."""
         rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.inverse_wavelengths.device)
         angles = [block[:, None] * self.inverse_wavelengths for block in rows.split(BLOCK)]
-        return torch.cat([torch.stack([block.cos(), block.sin()]) for block in angles], dim=1)
+        cos, sin = (torch.cat([function(block) for block in angles]) for function in (torch.cos, torch.sin))
+        return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)])
 
     def angles(self, start: int, end: int) -> Tensor:
-        """Give the cosines and sines of positions start ... end - 1: (2, end - start, head_dim / 2)."""
+        """Give the cosines and sines of positions start ... end - 1: (2, end - start, head_dim).
+
+        Both halves hold the same angles; the sines of the first are negative.
+        """
         if end > self.table.size(1):
             with torch.inference_mode(False):  # a table that decoding made has to serve training too
                 self.table = self._table(2 * end)
@@ -119,5 +123,14 @@ class RotaryPositions(nn.Module):
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (..., T, head_dim) holds positions start ... start + T - 1; lengths of vectors stay."""
         cos, sin = self.angles(start, start + x.size(-2)).to(x.dtype)
-        first, second = x.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+        return x * cos + _halves_swapped(x) * sin
+
+    def rotate_at_(self, position: int, x: Tensor) -> None:
+        """Rotate x (..., head_dim), all at one position, in place."""
+        cos, sin = self.angles(position, position + 1).to(x.dtype)
+        swapped = _halves_swapped(x)
+        x.mul_(cos).add_(swapped.mul_(sin))
+
+
+def _halves_swapped(x: Tensor) -> Tensor:
+    return x.roll(x.size(-1) // 2, -1)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn.linear import padded_rows
+from seqlab.nn.linear import pad_rows, padded_rows
 from seqlab.nn.locked_dropout import LockedDropout
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.recurrent_layer import GruLayer, LstmLayer, RecurrentLayer, TanhLayer
@@ -122,12 +122,13 @@ class Recurrent(nn.Module):
         """
         if self.num_directions == 2:
             raise ValueError("A bidirectional stack has no `step`: it reads a sequence from its end, too.")
-        after = []
+        rows, after, x = len(x), [], pad_rows(x)
         for depth, (layer,) in enumerate(self._stack()):
-            hidden, cell = layer.step(x, *_part(state, depth))
-            after.append((hidden, cell))
+            before, cell_before = _part(state, depth)
+            hidden, cell = layer.step(x, pad_rows(before), None if cell_before is None else pad_rows(cell_before))
+            after.append((hidden[:rows], None if cell is None else cell[:rows]))
             x = self._connected(depth, x, hidden)
-        return x, _state(after)
+        return x[:rows], _state(after)
 
     def _stack(self) -> Iterator[list[RecurrentLayer]]:
         """Give the layers from the first to the last, those of both directions together."""

@@ -38,7 +38,7 @@ SHUT = 100.0
 
 def _sigmoid(x: Tensor) -> Tensor:
     """Without a gradient, so that no element depends on where in the batch it stands (see `feed_forward.silu`)."""
-    return torch.sigmoid(x) if torch.is_grad_enabled() else 1 / (1 + torch.exp(-x))
+    return torch.sigmoid(x) if torch.is_grad_enabled() else torch.neg(x).exp_().add_(1).reciprocal_()
 
 
 class RecurrentLayer(nn.Module):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention
+from seqlab.nn.attention import CrossAttention, KeyValueCache, Reading, SelfAttention
 from seqlab.nn.dropout import dropout_add
 from seqlab.nn.feed_forward import FeedForward
 from seqlab.nn.norms import NormKind, make_norm
@@ -55,9 +55,9 @@ class SelfAttentionLayer(nn.Module):
         x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal, cache))
         return self.feed_forward_residual(x, self.feed_forward)
 
-    def step(self, x: Tensor, bias: Tensor | None, cache: KeyValueCache, position: int) -> Tensor:
-        """Read the next symbol of K hypotheses of each sentence, x (B, K, D); see `SelfAttention.step`."""
-        x = self.attention_residual(x, lambda y: self.attention.step(y, bias, cache, position))
+    def step(self, x: Tensor, cache: KeyValueCache, reading: Reading) -> Tensor:
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `Reading`."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, reading))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
@@ -91,28 +91,28 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S)."""
         x = self.attention_residual(x, lambda y: self.attention(y, is_causal=True))
-        return self._after_self_attention(x, memory, need_weights)
+        return self._after_self_attention(
+            x, lambda y: self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)
+        )
 
     def step(
-        self,
-        x: Tensor,
-        memory: LayerMemory,
-        bias: Tensor | None,
-        cache: KeyValueCache,
-        position: int,
-        need_weights: bool = False,
+        self, x: Tensor, memory: LayerMemory, cache: KeyValueCache, reading: Reading, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Read the next symbol of K hypotheses of each sentence, x (B, K, D); see `SelfAttention.step`."""
-        x = self.attention_residual(x, lambda y: self.attention.step(y, bias, cache, position))
-        return self._after_self_attention(x, memory, need_weights)
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `Reading`, and weights (B, K, S)."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, reading))
+        return self._after_self_attention(
+            x, lambda y: self.cross_attention.step(y, memory.key, memory.value, memory.bias, reading, need_weights)
+        )
 
-    def _after_self_attention(self, x: Tensor, memory: LayerMemory, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def _after_self_attention(
+        self, x: Tensor, attend_to_memory: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    ) -> tuple[Tensor, Tensor | None]:
         weights = None
 
-        def attend_to_memory(y: Tensor) -> Tensor:
+        def attend(y: Tensor) -> Tensor:
             nonlocal weights
-            out, weights = self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)
+            out, weights = attend_to_memory(y)
             return out
 
-        x = self.cross_attention_residual(x, attend_to_memory)
+        x = self.cross_attention_residual(x, attend)
         return self.feed_forward_residual(x, self.feed_forward), weights

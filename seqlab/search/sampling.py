@@ -158,13 +158,14 @@ def sample(
         step = stepper.step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)
         best = scores.amax(dim=1)
-        refuse_nan(best, position)
-        scores[best == NEVER] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
+        places = [place for place, value in enumerate(best.tolist()) if value > NEVER]
+        if len(places) < len(active):
+            refuse_nan(best, position)
+            scores[best == NEVER] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
         last_ids = draw_ids(apply_filters(scores, said, config), torch.from_numpy(uniforms.draw(active)))
         ids, log_probs = last_ids.tolist(), scores.gather(1, last_ids[:, None])[:, 0].tolist()
         if step.attention is not None:
             samples.append_attention(active, step.attention)
-        places = (best > NEVER).nonzero()[:, 0].tolist()
         rows, ids, log_probs = ([values[place] for place in places] for values in (active, ids, log_probs))
         samples.append(rows, ids, log_probs)
         if on_step is not None:

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, KeyValueCache, SelfAttention, attend, pad_positions
+from seqlab.nn.attention import CrossAttention, KeyValueCache, Reading, SelfAttention, attend, pad_positions
 from seqlab.nn.explicit_attention import explicit_attention, split_heads
+from seqlab.nn.linear import pad_rows
 
 D_MODEL, HEADS = 24, 3
 
@@ -98,14 +99,14 @@ def test_one_position_at_a_time_with_a_cache_is_the_whole_sequence(rotary: bool)
     torch.manual_seed(0)
     own, x = SelfAttention(D_MODEL, HEADS, rotary=rotary), torch.randn(2, 40, D_MODEL)
     cache = KeyValueCache()
-    steps = [own.step(x[:, t : t + 1], None, cache, t) for t in range(40)]
-    torch.testing.assert_close(torch.cat(steps, dim=1), own(x, is_causal=True), rtol=1e-5, atol=1e-5)
+    with torch.inference_mode():
+        steps = [own.step(pad_rows(x[:, t]), cache, Reading(t, 2, 2, None))[:2] for t in range(40)]
+    torch.testing.assert_close(torch.stack(steps, dim=1), own(x, is_causal=True).detach(), rtol=1e-5, atol=1e-5)
 
 
-def contents(cache: KeyValueCache) -> tuple[Tensor, Tensor]:
-    assert cache.keys is not None
-    assert cache.values is not None
-    return cache.keys[:, :, : cache.length], cache.values[:, :, : cache.length]
+def contents(cache: KeyValueCache) -> Tensor:
+    assert cache.entries is not None
+    return cache.entries[:, :, :, : cache.length]
 
 
 def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_holds() -> None:
@@ -113,7 +114,7 @@ def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_hold
     cache, expected = KeyValueCache(), torch.randn(3, 2, 0, 4)
     for step in range(40):
         key = torch.randn(expected.size(0), 2, 1, 4)
-        cache.append(key, -key)
+        cache.append(torch.stack((key, -key)))
         expected = torch.cat([expected, key], dim=2)
         rows = torch.randint(0, expected.size(0), (int(torch.randint(1, 9, ())),))
         kept = cache.fork()
@@ -121,8 +122,7 @@ def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_hold
         cache.select(rows)
         expected = expected[rows]
         for fork, content in ((kept, before), (cache, expected)):
-            assert torch.equal(contents(fork)[0], content), step
-            assert torch.equal(contents(fork)[1], -content), step
+            assert torch.equal(contents(fork), torch.stack((content, -content))), step
 
 
 @pytest.mark.parametrize("head_dim", [4, 8, 16, 20, 32, 64])

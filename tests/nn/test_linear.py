@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from seqlab.nn import linear as linear_module
-from seqlab.nn.linear import Linear, linear, padded_rows
+from seqlab.nn.linear import Elementwise, Linear, linear, pad_rows, padded_rows
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (16,), (4, 33)])
@@ -66,14 +68,37 @@ def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner
     torch.manual_seed(0)
     layer, x = Linear(inner, outer, bias=bias).to(dtype), torch.randn(300, inner)
     with torch.no_grad():
-        whole = layer(x)
+        whole, activated = layer(x), layer(x[:100], "relu")
         layer.pack()
         for rows in (1, 2, 3, 7, 16, 100, 300):
             assert torch.equal(layer(x[:rows]), whole[:rows])
+        assert torch.equal(layer(x[:100].view(20, 5, inner), "relu"), activated.view(20, 5, outer))
         assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has the weight itself"
         assert torch.equal(pickle.loads(pickle.dumps(layer))(x), whole)
     layer(x).sum().backward()
     assert layer.weight.grad is not None, "with a gradient the weight itself is read"
+
+
+@pytest.mark.parametrize(("activation", "formula"), [("relu", F.relu), ("gelu", F.gelu)])
+def test_what_follows_a_product(activation: Elementwise, formula: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(24, 40), 3 * torch.randn(50, 24)
+    expected = formula(F.linear(x, layer.weight, layer.bias))
+    torch.testing.assert_close(layer(x, activation), expected)
+    with torch.no_grad():
+        whole = layer(x, activation)
+        torch.testing.assert_close(whole, expected)
+        layer.pack()
+        for rows in (1, 2, 3, 16, 50):
+            assert torch.equal(layer(x[:rows], activation), whole[:rows])
+
+
+def test_rows_are_padded_once_for_many_products() -> None:
+    torch.manual_seed(0)
+    for rows in (1, 2, 3, 16, 20):
+        x = torch.randn(rows, 5)
+        assert torch.equal(pad_rows(x)[:rows], x)
+        assert len(pad_rows(x)) == padded_rows(rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -32,6 +32,30 @@ def test_values_are_those_of_the_equation(kind: NormKind, scale: float) -> None:
     torch.testing.assert_close(norm(x), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_of_the_root_mean_square_are_those_of_the_equation() -> None:
+    torch.manual_seed(0)
+    norm = make_norm("rms_norm", 7).double()
+    x, weight = torch.randn(2, 3, 7, dtype=torch.float64) + 0.5, torch.randn(7, dtype=torch.float64)
+
+    def normalise(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torch.func.functional_call(norm, {"weight": weight}, (x,))
+        return found
+
+    assert torch.autograd.gradcheck(normalise, (x.requires_grad_(), weight.requires_grad_()))
+    with torch.no_grad():
+        assert torch.equal(normalise(x, weight), normalise(x.clone().requires_grad_(), weight))
+
+
+def test_a_row_does_not_depend_on_the_others() -> None:
+    torch.manual_seed(0)
+    for width in (4, 20, 120, 256):
+        norm, x = make_norm("rms_norm", width), torch.randn(130, width)
+        with torch.inference_mode():
+            whole = norm(x)
+            for start, end in ((0, 1), (5, 7), (60, 77), (129, 130)):
+                assert torch.equal(norm(x[start:end].clone()), whole[start:end]), (width, start)
+
+
 def test_what_is_learnt_and_what_changes_nothing() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)

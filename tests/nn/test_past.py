@@ -23,21 +23,19 @@ class Reader:
         """Read `length` ids at once into empty caches, as a prompt is read."""
         entries = self._entries(self.past.sentences * length).view(self.past.sentences, 1, length, 1)
         for number, cache in enumerate(self.past.caches):
-            cache.append(entries + number / 2, -entries)
+            cache.append(torch.stack((entries + number / 2, -entries)))
         self.past.length = length
         self.histories = [history.int().tolist() for history in entries.view(-1, length)]
 
     def read(self) -> None:
         """Read an id in each row, and compare what each may see with what it has read."""
         sentences, rows = self.past.sentences, self.past.rows
-        bias = self.past.append_entries(torch.device("cpu"))
-        entries = self._entries(rows)
+        reading = self.past.begin_step(torch.device("cpu"))
+        assert (reading.position, reading.sentences, reading.rows) == (len(self.histories[0]), sentences, rows)
+        bias, entries = reading.bias, self._entries(rows).view(sentences, 1, -1, 1)
         for number, cache in enumerate(self.past.caches):
-            keys, values = cache.append(
-                entries.view(sentences, 1, -1, 1) + number / 2, -entries.view(sentences, 1, -1, 1)
-            )
-        self.past.length += 1
-        for history, entry in zip(self.histories, entries.int().tolist(), strict=True):
+            keys, values = cache.append(torch.stack((entries + number / 2, -entries)))
+        for history, entry in zip(self.histories, entries.flatten().int().tolist(), strict=True):
             history.append(entry)
         shape = (sentences, 1, rows // sentences, keys.size(2))
         bias = torch.zeros(shape) if bias is None else bias
@@ -111,13 +109,13 @@ def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> Non
 
 def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
     past = Past(1, 3)
-    assert past.append_entries(torch.device("cpu")) is None
-    past.caches[0].append(torch.ones(3, 1, 1, 2), torch.ones(3, 1, 1, 2))
-    keys = past.caches[0].keys
+    assert past.begin_step(torch.device("cpu")).bias is None
+    past.caches[0].append(torch.ones(2, 3, 1, 1, 2))
+    entries = past.caches[0].entries
     assert past.select(torch.arange(3)) is None
     assert past.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
-    assert past.caches[0].keys is keys, "hypotheses of a sentence share what it has read"
-    bias = past.append_entries(torch.device("cpu"))
+    assert past.caches[0].entries is entries, "hypotheses of a sentence share what it has read"
+    bias = past.begin_step(torch.device("cpu")).bias
     assert bias is not None
     never = float("-inf")
     assert bias[:, 0].tolist() == [[[0, 0, never], [0, never, 0]]] * 3

@@ -34,6 +34,20 @@ def test_rotation_keeps_lengths_and_depends_on_distance_alone() -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
 
 
+def test_a_rotation_is_a_product_with_a_complex_number() -> None:
+    torch.manual_seed(0)
+    x, wavelengths = torch.randn(2, 9, 16), 10000.0 ** (torch.arange(0, 16, 2) / 16)
+    angles = torch.arange(4, 13)[:, None] / wavelengths
+    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
+    expected = torch.cat([turned.real, turned.imag], dim=-1)
+    rotary = RotaryPositions(16)
+    torch.testing.assert_close(rotary(x, 4), expected)
+    for position in (4, 12):
+        alone = x[:, position - 4].clone()
+        rotary.rotate_at_(position, alone)
+        assert torch.equal(alone, rotary(x, 4)[:, position - 4])
+
+
 @pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
 def test_a_table_does_not_depend_on_which_lengths_came_first(kind: type) -> None:
     x = torch.randn(1, 1, 700, 12) if kind is RotaryPositions else torch.randn(1, 700, 12)
