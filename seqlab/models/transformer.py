@@ -165,13 +165,13 @@ class Decoder(nn.Module):
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
-        reading = state.past.begin_step(last_ids.device)
-        x = pad_rows(self.embedding(last_ids[:, None], reading.position)[:, 0])
+        at = state.past.begin_step(last_ids.device)
+        x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
         attention = None
         for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
             need_weights = state.attention_size > 0 and i == len(self.layers) - 1
-            x, attention = cast(DecoderLayer, layer).step(x, memory, cache, reading, need_weights)
-        hidden = self.norm(x)[: reading.rows]
+            x, attention = cast(DecoderLayer, layer).step(x, memory, cache, at, need_weights)
+        hidden = self.norm(x)[: at.rows]
         return hidden, None if attention is None else attention.flatten(0, 1)[:, : state.attention_size]
 
 

@@ -163,12 +163,12 @@ class TransformerLm(nn.Module):
         """Read one id per row (N,) and score the next."""
         if state.past.length == self.max_length:
             state = self._read(state.ids[:, -(self.max_length // 2) :])
-        reading = state.past.begin_step(last_ids.device)
-        x = pad_rows(self.embedding(last_ids[:, None], reading.position)[:, 0])
+        at = state.past.begin_step(last_ids.device)
+        x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
-            x = layer.step(x, cache, reading)
+            x = layer.step(x, cache, at)
         state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
-        return Step(self.projection.log_probs(self.norm(x)[: reading.rows]), state, None)
+        return Step(self.projection.log_probs(self.norm(x)[: at.rows]), state, None)
 
     def _read(self, ids: Tensor) -> TransformerLmState:
         """Read ids (B, T) at once, T of 0 counted, and remember them."""

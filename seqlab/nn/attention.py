@@ -1,6 +1,6 @@
 """Multi-head attention, its cache, and the choice of the kernel that computes it.
 
-Shapes: B batch, T queries, S keys, H heads, E = head_dim; while decoding as in `Reading`.
+Shapes: B batch, T queries, S keys, H heads, E = head_dim; while decoding as in `DecodingStep`.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from seqlab.nn.causal_attention import MIN_LENGTH, causal_attention
 from seqlab.nn.linear import Linear, pad_rows
 from seqlab.nn.positions import RotaryPositions
 
-STEPS_AHEAD = 16
-"""Decoding steps that a cache grows by at least."""
+MIN_ROOM = 16
+"""Entries that a cache has room for at least when it grows, to twice what it holds if that is more."""
 
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
@@ -34,11 +34,11 @@ def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
     """(B, T, parts * D) -> `parts` tensors (B, H, T, E); in fp32 on the CPU, for `explicit_attention`."""
     if x.device.type == "cpu":
         return explicit.split_heads(x, parts, num_heads)
-    return x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    return explicit.by_head(x, parts, num_heads).unbind(0)
 
 
 @dataclass(frozen=True)
-class Reading:
+class DecodingStep:
     """What a step of decoding reads: the next symbol of K hypotheses of each of B sentences, all at one position.
 
     Their hidden states are N = B * K rows, with rows behind them that only pad (see `linear.pad_rows`): (P, D).
@@ -55,8 +55,7 @@ class Reading:
 
     def heads(self, x: Tensor, parts: int, num_heads: int) -> Tensor:
         """(P, parts * D) -> (parts, B, H, K, E), without a gradient; in fp32 on the CPU, for `explicit_attention`."""
-        heads = x[: self.rows].view(self.sentences, -1, parts, num_heads, x.size(1) // (parts * num_heads))
-        heads = heads.permute(2, 0, 3, 1, 4)
+        heads = explicit.by_head(x[: self.rows].view(self.sentences, -1, x.size(1)), parts, num_heads)
         return explicit.contiguous_fp32(heads) if x.device.type == "cpu" else heads
 
 
@@ -74,10 +73,8 @@ class KeyValueCache:
     def append(self, entries: Tensor) -> Tensor:
         """Add keys and values (2, B, H, K, E) and return all so far (2, B, H, length, E)."""
         start, end = self.length, self.length + entries.size(3)
-        if self.entries is None:
-            self.entries = _enlarged(entries[:, :, :, :0], entries.size(3))
-        elif end > self.entries.size(3):
-            self.entries = _enlarged(self.entries[:, :, :, :start], entries.size(3))
+        if self.entries is None or end > self.entries.size(3):
+            self.entries = self._copied(entries, end + max(MIN_ROOM, start))
         self.entries[:, :, :, start:end] = entries
         self.length = end
         return self.entries[:, :, :, :end]
@@ -93,17 +90,17 @@ class KeyValueCache:
     def fork(self) -> "KeyValueCache":
         """Copy, so that changes to one leave the other alone."""
         copy = KeyValueCache()
-        copy.entries = None if self.entries is None else self.entries.clone()
-        copy.length = self.length
+        if self.entries is not None:
+            copy.entries, copy.length = self._copied(self.entries, self.entries.size(3)), self.length
         return copy
 
-
-def _enlarged(entries: Tensor, per_step: int) -> Tensor:
-    """Copy entries (2, B, H, L, E) to memory for as many again, and for `STEPS_AHEAD` more steps at least."""
-    *sizes, length, head_dim = entries.shape
-    larger = entries.new_empty(*sizes, length + max(STEPS_AHEAD * per_step, length), head_dim)
-    larger[:, :, :, :length] = entries
-    return larger
+    def _copied(self, like: Tensor, capacity: int) -> Tensor:
+        """Copy the positions in use to new memory for `capacity` of them, of the other sizes of `like`."""
+        parts, batch, heads, _, head_dim = like.shape
+        copy = like.new_empty(parts, batch, heads, capacity, head_dim)
+        if self.entries is not None:
+            copy[:, :, :, : self.length] = self.entries[:, :, :, : self.length]
+        return copy
 
 
 class SelfAttention(nn.Module):
@@ -142,14 +139,14 @@ class SelfAttention(nn.Module):
         is_long = projected.size(1) >= MIN_LENGTH and projected.dtype == torch.bfloat16
         return is_long and projected.device.type == "cpu" and torch.is_grad_enabled() and self.dropout == 0
 
-    def step(self, x: Tensor, cache: KeyValueCache, reading: Reading) -> Tensor:
+    def step(self, x: Tensor, cache: KeyValueCache, at: DecodingStep) -> Tensor:
         """Read the next symbol of each hypothesis: x (P, D) -> (P, D)."""
         projected = self.project_in(x)
-        heads = reading.heads(projected, 3, self.num_heads)
+        heads = at.heads(projected, 3, self.num_heads)
         if self.rotary is not None:
-            self.rotary.rotate_at_(reading.position, heads[:2])
+            self.rotary.rotate_at_(at.position, heads[:2])
         key, value = cache.append(heads[1:])
-        merged, _ = attend(heads[0], key, value, reading.bias, False, 0.0, projected.dtype)
+        merged, _ = attend(heads[0], key, value, at.bias, False, 0.0, projected.dtype)
         return self.project_out(pad_rows(merged.flatten(0, 1)))
 
 
@@ -180,11 +177,11 @@ class CrossAttention(nn.Module):
         return self.project_out(merged), None if weights is None else weights.mean(1)
 
     def step(
-        self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, reading: Reading, need_weights: bool = False
+        self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, at: DecodingStep, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Do what `forward` does for one symbol of each hypothesis: x (P, D) -> (P, D), weights (B, K, S)."""
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D) and, where asked for, the weights (B, K, S)."""
         projected = self.project_query(x)
-        (query,) = reading.heads(projected, 1, self.num_heads)
+        (query,) = at.heads(projected, 1, self.num_heads)
         merged, weights = attend(query, key, value, bias, False, 0.0, projected.dtype, need_weights)
         return self.project_out(pad_rows(merged.flatten(0, 1))), None if weights is None else weights.mean(1)
 

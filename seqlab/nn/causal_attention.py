@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 MIN_LENGTH = 64
 """Positions from which this is faster than `explicit_attention`."""
@@ -94,6 +95,7 @@ class _CausalAttention(torch.autograd.Function):
         return merged.reshape(batch, length, -1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *saved = ctx.saved_tensors
         batch, length, _, num_heads, head_dim = ctx.shape

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
@@ -90,7 +91,7 @@ def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
 def pad_rows(x: Tensor) -> Tensor:
     """Append rows to x (N, K) so that products on the CPU take it as it is; what they hold has no meaning.
 
-    A step of decoding pads its rows once for all layers.
+    So a step of decoding pads once for all layers. A lone row is repeated, which takes one call.
     """
     rows = x.size(0)
     missing = padded_rows(rows) - rows if x.device.type == "cpu" else 0
@@ -120,6 +121,7 @@ class _RowPaddedLinear(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, w = ctx.saved_tensors
         (grad,) = grads
@@ -162,9 +164,9 @@ def _packed_product(
     assert _ONEDNN_LINEAR is not None, "`pack` has laid the weight out for it"
     rows = x.shape[:-1].numel()
     is_padded = padded_rows(rows) == rows
-    read = x if is_padded else pad_rows(x.reshape(rows, -1))
-    y: Tensor = _ONEDNN_LINEAR(read.to(dtype), packed, bias, activation, [], _EXACT)
-    return y if is_padded else y[:rows].view(*x.shape[:-1], -1)
+    read = x.to(dtype) if is_padded else with_padded_rows(x, dtype)
+    y: Tensor = _ONEDNN_LINEAR(read, packed, bias, activation, [], _EXACT)
+    return y if is_padded else y[:rows].view(*x.shape[:-1], y.size(1))
 
 
 class PackableWeight(nn.Module):

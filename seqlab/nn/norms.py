@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 NormKind = Literal["layer_norm", "rms_norm"]
 
@@ -22,14 +23,15 @@ class _RmsNorm(torch.autograd.Function):
         return (x * scale).mul_(weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, scale = ctx.saved_tensors
         grad = grads[0].contiguous()
         grad_x, grad_weight, _ = torch.ops.aten.native_layer_norm_backward(
             grad, x, weight.shape, torch.zeros_like(scale), scale, weight, None, [True, True, False]
         )
-        centred = torch.mv(grad.flatten(0, -2), weight).view_as(scale)
-        return grad_x.add_(centred.mul_(scale).div_(x.size(-1))), grad_weight, None
+        taken_by_centring = (grad * weight).mean(dim=-1, keepdim=True).mul_(scale)
+        return grad_x.add_(taken_by_centring), grad_weight, None
 
 
 def _inverse_rms(x: Tensor, eps: float) -> Tensor:
@@ -44,7 +46,7 @@ class RmsNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (..., D)."""
         assert self.eps is not None
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or x.dtype != self.weight.dtype:
             return super().forward(x)
         if not torch.is_grad_enabled():
             return (x * _inverse_rms(x, self.eps)).mul_(self.weight)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from seqlab.nn import masks
-from seqlab.nn.attention import KeyValueCache, Reading
+from seqlab.nn.attention import DecodingStep, KeyValueCache
 
 
 class Past:
@@ -23,7 +23,7 @@ class Past:
         self.own: Tensor | None = None
         """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
 
-    def begin_step(self, device: torch.device) -> Reading:
+    def begin_step(self, device: torch.device) -> DecodingStep:
         """Count the next step and the entries that it will append to the caches."""
         position, beam, bias = self.length, self.rows // self.sentences, None
         if self.own is None and beam > 1:
@@ -33,7 +33,7 @@ class Past:
             self.own = torch.cat([self.own, new], dim=1)
             bias = masks.additive(self.own.view(self.sentences, 1, beam, -1))
         self.length += 1
-        return Reading(position, self.sentences, self.rows, bias)
+        return DecodingStep(position, self.sentences, self.rows, bias)
 
     def select(self, rows: Tensor) -> Tensor | None:
         """Keep, reorder or repeat rows (N',); caches are copied only where a sentence leaves.

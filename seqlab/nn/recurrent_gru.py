@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqlab.nn.recurrent_loop import (
     Weights,
@@ -123,6 +124,7 @@ class _GruLoop(torch.autograd.Function):
         return passed.read[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         weights, passed = Weights(*saved[:3]), _Passed(*saved[3:])

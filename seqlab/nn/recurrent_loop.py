@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqlab.nn.linear import pack, product
 
@@ -85,6 +86,7 @@ class _TanhLoop(torch.autograd.Function):
         return hidden[1:]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_in, w_hidden, hidden = ctx.saved_tensors
         slopes = torch.addcmul(hidden.new_ones(()), hidden[1:], hidden[1:], value=-1)

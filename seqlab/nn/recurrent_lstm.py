@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqlab.nn.recurrent_loop import (
     Weights,
@@ -124,6 +125,7 @@ class _LstmLoop(torch.autograd.Function):
         return passed.read[1:], passed.cells[-1].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         weights, passed = Weights(*saved[:3]), _Passed(*saved[3:])

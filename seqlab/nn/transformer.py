@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from seqlab.nn.attention import CrossAttention, KeyValueCache, Reading, SelfAttention
+from seqlab.nn.attention import CrossAttention, DecodingStep, KeyValueCache, SelfAttention
 from seqlab.nn.dropout import dropout_add
 from seqlab.nn.feed_forward import FeedForward
 from seqlab.nn.norms import NormKind, make_norm
@@ -24,7 +24,7 @@ class Residual(nn.Module):
         self.dropout = dropout
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
-        """x (B, T, D) -> (B, T, D)."""
+        """x (..., D) -> (..., D)."""
         p = self.dropout if self.training else 0.0
         if self.placement == "pre":
             return dropout_add(x, sublayer(self.norm(x)), p)
@@ -55,9 +55,9 @@ class SelfAttentionLayer(nn.Module):
         x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal, cache))
         return self.feed_forward_residual(x, self.feed_forward)
 
-    def step(self, x: Tensor, cache: KeyValueCache, reading: Reading) -> Tensor:
-        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `Reading`."""
-        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, reading))
+    def step(self, x: Tensor, cache: KeyValueCache, at: DecodingStep) -> Tensor:
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `DecodingStep`."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
@@ -96,12 +96,12 @@ class DecoderLayer(nn.Module):
         )
 
     def step(
-        self, x: Tensor, memory: LayerMemory, cache: KeyValueCache, reading: Reading, need_weights: bool = False
+        self, x: Tensor, memory: LayerMemory, cache: KeyValueCache, at: DecodingStep, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `Reading`, and weights (B, K, S)."""
-        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, reading))
+        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `DecodingStep`, and weights (B, K, S)."""
+        x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
         return self._after_self_attention(
-            x, lambda y: self.cross_attention.step(y, memory.key, memory.value, memory.bias, reading, need_weights)
+            x, lambda y: self.cross_attention.step(y, memory.key, memory.value, memory.bias, at, need_weights)
         )
 
     def _after_self_attention(

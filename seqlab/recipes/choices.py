@@ -11,6 +11,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import build
+from seqlab.text import size_of_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,16 @@ def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequenc
         if name in source:  # a text has no sides that could share a vocabulary
             target[name] = source[name]
     return settled
+
+
+def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
+    """Return the size that given word vectors ask for, and the reason; None where there are none.
+
+    Raises FileNotFoundError or ValueError where their file cannot be read.
+    """
+    for file in choices.config().data.vector_files().values():
+        return size_of_vectors(Path(file).expanduser()), f"that of the vectors of {file}"
+    return None
 
 
 def choose_intervals(choices: Choices, steps: int) -> None:

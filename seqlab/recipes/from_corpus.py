@@ -33,7 +33,15 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.config import ParallelConfig
-from seqlab.recipes.choices import Choices, choose_intervals, power_of_two, rounded, take_over, within
+from seqlab.recipes.choices import (
+    Choices,
+    choose_intervals,
+    power_of_two,
+    rounded,
+    size_of_given_vectors,
+    take_over,
+    within,
+)
 from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -176,7 +184,8 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
 def _choose_model(choices: Choices, tokens: Tokens) -> None:
     """Choose the sizes of a Transformer; its width decides the rest."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
-    d_model = choices.set("model.d_model", within(64 * round(2 * tokens.scale**0.25), 128, 512), size)
+    by_corpus = within(64 * round(2 * tokens.scale**0.25), 128, 512), size
+    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or by_corpus))
     width = f"d_model is {d_model}"
     choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
     heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)

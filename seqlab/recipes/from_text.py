@@ -23,7 +23,15 @@ import numpy as np
 from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
 from seqlab.models import FAMILIES, Family
-from seqlab.recipes.choices import Choices, choose_intervals, power_of_two, rounded, take_over, within
+from seqlab.recipes.choices import (
+    Choices,
+    choose_intervals,
+    power_of_two,
+    rounded,
+    size_of_given_vectors,
+    take_over,
+    within,
+)
 from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
 from seqlab.recipes.profile import covered_characters
 from seqlab.recipes.text_profile import TextProfile, profile_text
@@ -204,7 +212,8 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
 
 def _choose_transformer(choices: Choices, tokens: Tokens) -> None:
     """Choose the sizes of a Transformer; its width decides the rest."""
-    d_model = choices.set("model.d_model", within(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens))
+    by_text = within(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
+    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or by_text))
     width = f"d_model is {d_model}"
     choices.set("model.d_ff", 4 * d_model, width)
     # Rotary positions turn pairs of a head's values.
@@ -222,6 +231,9 @@ def _choose_transformer(choices: Choices, tokens: Tokens) -> None:
 def _choose_recurrent(choices: Choices, tokens: Tokens) -> None:
     """Choose the size of a recurrent model, and its dropouts."""
     choices.set("model.hidden_size", within(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
+    by_vectors = size_of_given_vectors(choices)
+    if by_vectors is not None:
+        choices.set("model.embedding_size", *by_vectors)
     for place in ("input", "hidden", "output"):
         choices.set(f"model.{place}_dropout", _dropout(choices, tokens), str(tokens))
 

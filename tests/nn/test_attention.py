@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, KeyValueCache, Reading, SelfAttention, attend, pad_positions
+from seqlab.nn.attention import CrossAttention, DecodingStep, KeyValueCache, SelfAttention, attend, pad_positions
 from seqlab.nn.explicit_attention import explicit_attention, split_heads
 from seqlab.nn.linear import pad_rows
 
@@ -100,7 +100,7 @@ def test_one_position_at_a_time_with_a_cache_is_the_whole_sequence(rotary: bool)
     own, x = SelfAttention(D_MODEL, HEADS, rotary=rotary), torch.randn(2, 40, D_MODEL)
     cache = KeyValueCache()
     with torch.inference_mode():
-        steps = [own.step(pad_rows(x[:, t]), cache, Reading(t, 2, 2, None))[:2] for t in range(40)]
+        steps = [own.step(pad_rows(x[:, t]), cache, DecodingStep(t, 2, 2, None))[:2] for t in range(40)]
     torch.testing.assert_close(torch.stack(steps, dim=1), own(x, is_causal=True).detach(), rtol=1e-5, atol=1e-5)
 
 
@@ -123,6 +123,36 @@ def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_hold
         expected = expected[rows]
         for fork, content in ((kept, before), (cache, expected)):
             assert torch.equal(contents(fork), torch.stack((content, -content))), step
+
+
+def test_a_cache_has_room_for_little_more_than_it_holds() -> None:
+    cache, copies, at = KeyValueCache(), 0, None
+    for length in [100] + [1] * 900:
+        cache.append(torch.zeros(2, 3, 2, length, 4))
+        assert cache.entries is not None
+        assert cache.entries.size(3) <= 2 * cache.length + 16
+        copies, at = copies + (cache.entries is not at), cache.entries
+    assert copies <= 1 + 4, "it grows by what it holds, not step by step"
+    assert contents(cache).shape == (2, 3, 2, 1000, 4)
+
+
+def test_one_query_without_a_bias_is_attention_as_ever() -> None:
+    torch.manual_seed(0)
+    for length in (1, 3, 16, 40):
+        query, key, value = torch.randn(5, 4, 1, 8), torch.randn(5, 4, 64, 8), torch.randn(5, 4, 64, 8)
+        key, value = key[:, :, :length], value[:, :, :length]
+        with torch.inference_mode():
+            merged, weights = explicit_attention(query, key, value, None, 0.0, torch.float32)
+            alone = [
+                explicit_attention(query[row], key[row], value[row], None, 0.0, torch.float32)
+                for row in ([0], [3], [1, 4])
+            ]
+        expected = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        torch.testing.assert_close(merged, expected, rtol=1e-5, atol=1e-5)
+        scores = query @ key.transpose(2, 3) * 8**-0.5
+        torch.testing.assert_close(weights, scores.softmax(dim=-1), rtol=1e-5, atol=1e-5)
+        for rows, (found, _) in zip(([0], [3], [1, 4]), alone, strict=True):
+            assert torch.equal(found, merged[rows]), length
 
 
 @pytest.mark.parametrize("head_dim", [4, 8, 16, 20, 32, 64])

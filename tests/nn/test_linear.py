@@ -93,12 +93,33 @@ def test_what_follows_a_product(activation: Elementwise, formula: Callable[[Tens
             assert torch.equal(layer(x[:rows], activation), whole[:rows])
 
 
-def test_rows_are_padded_once_for_many_products() -> None:
+def test_padded_rows_are_read_as_they_are() -> None:
     torch.manual_seed(0)
-    for rows in (1, 2, 3, 16, 20):
-        x = torch.randn(rows, 5)
-        assert torch.equal(pad_rows(x)[:rows], x)
-        assert len(pad_rows(x)) == padded_rows(rows)
+    layer = Linear(5, 6)
+    with torch.no_grad():
+        whole = layer(torch.ones(20, 5))
+        for rows in (1, 2, 3, 16, 20):
+            padded = pad_rows(torch.ones(rows, 5))
+            assert pad_rows(padded) is padded
+            assert linear_module.with_padded_rows(padded, torch.float32).data_ptr() == padded.data_ptr()
+            assert torch.equal(layer(padded)[:rows], whole[:rows])
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_no_row_at_all(packed: bool) -> None:
+    layer = Linear(8, 6)
+    if packed:
+        layer.pack()
+    with torch.no_grad():
+        assert layer(torch.zeros(0, 8)).shape == (0, 6)
+        assert layer(torch.zeros(2, 0, 8)).shape == (2, 0, 6)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    layer, x = Linear(4, 3), torch.randn(5, 4, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

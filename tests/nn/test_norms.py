@@ -46,14 +46,30 @@ def test_gradients_of_the_root_mean_square_are_those_of_the_equation() -> None:
         assert torch.equal(normalise(x, weight), normalise(x.clone().requires_grad_(), weight))
 
 
+def test_gradients_of_the_root_mean_square_are_those_of_torch_whatever_the_strides() -> None:
+    torch.manual_seed(0)
+    own, torchs = make_norm("rms_norm", 12), nn.RMSNorm(12, eps=EPS["rms_norm"])
+    base = torch.randn(3, 8, 12)
+    for x in (base, base[:, :5], base.transpose(0, 1), base[0], base[0, 0]):
+        results = []
+        for norm in (own, torchs):
+            leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+            norm.zero_grad()
+            (norm(leaf).transpose(0, -1) * torch.arange(12.0).view(-1, *[1] * (x.dim() - 1))).sum().backward()
+            results.append((leaf.grad, norm.weight.grad))
+        torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+
+
 def test_a_row_does_not_depend_on_the_others() -> None:
     torch.manual_seed(0)
     for width in (4, 20, 120, 256):
-        norm, x = make_norm("rms_norm", width), torch.randn(130, width)
+        norm, x = make_norm("rms_norm", width), torch.randn(130, 3, width)
         with torch.inference_mode():
             whole = norm(x)
+            assert torch.equal(norm(x[:, :2]), whole[:, :2])
             for start, end in ((0, 1), (5, 7), (60, 77), (129, 130)):
                 assert torch.equal(norm(x[start:end].clone()), whole[start:end]), (width, start)
+                assert torch.equal(norm(x[start:end, 0].clone()), whole[start:end, 0]), (width, start)
 
 
 def test_what_is_learnt_and_what_changes_nothing() -> None:

@@ -30,9 +30,9 @@ class Reader:
     def read(self) -> None:
         """Read an id in each row, and compare what each may see with what it has read."""
         sentences, rows = self.past.sentences, self.past.rows
-        reading = self.past.begin_step(torch.device("cpu"))
-        assert (reading.position, reading.sentences, reading.rows) == (len(self.histories[0]), sentences, rows)
-        bias, entries = reading.bias, self._entries(rows).view(sentences, 1, -1, 1)
+        at = self.past.begin_step(torch.device("cpu"))
+        assert (at.position, at.sentences, at.rows) == (len(self.histories[0]), sentences, rows)
+        bias, entries = at.bias, self._entries(rows).view(sentences, 1, -1, 1)
         for number, cache in enumerate(self.past.caches):
             keys, values = cache.append(torch.stack((entries + number / 2, -entries)))
         for history, entry in zip(self.histories, entries.flatten().int().tolist(), strict=True):

@@ -13,6 +13,7 @@ import pytest
 from seqlab.data.prepare import prepare
 from seqlab.data.vocabulary import training_lines
 from seqlab.durable import write_json
+from seqlab.models import TransformerConfig
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
 from seqlab.runs.build import build_model
@@ -194,6 +195,14 @@ def test_another_tokenizer_gets_a_vocabulary_of_the_same_order(tmp_path: Path, k
     assert other.kind == kind
     assert usual is not None
     assert other.vocab_size == pytest.approx(usual, rel=0.1)
+
+
+def test_word_vectors_decide_the_width(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text(f"haus {' '.join(['0.5', '-1'] * 50)}\n", encoding="utf-8")
+    config = choose(tmp_path, sentences(200), data__vectors_tgt=str(vectors))
+    assert isinstance(config.model, TransformerConfig)
+    assert (config.model.d_model, config.model.num_heads) == (100, 4)
 
 
 def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> None:

@@ -197,6 +197,18 @@ def test_what_is_given_holds_and_the_rest_follows(
         assert value == wanted, key
 
 
+@pytest.mark.parametrize(("family", "field"), [("transformer_lm", "d_model"), ("gru_lm", "embedding_size")])
+def test_word_vectors_decide_the_size_of_the_embeddings(tmp_path: Path, family: str, field: str) -> None:
+    lines = ["the old man", "the sea"] * 300
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("".join(f"{word} {' '.join(['0.5', '-1'] * 22)}\n" for word in ("the", "old", "sea")))
+    given = {"model__family": family, "data__vectors": str(vectors), "training__max_steps": "2"}
+    config = choose(tmp_path, lines, **given)
+    assert getattr(config.model, field) == 44
+    train(config, tmp_path / "run")  # every other size fits to it
+    assert getattr(choose(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
+
+
 def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paragraphs(100)
     config = choose(tmp_path / "a", lines)
