@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from seqlab.nn.first_order import first_order
 
 MIN_LENGTH = 64
 """Positions from which this is faster than `explicit_attention`."""
@@ -95,7 +96,7 @@ class _CausalAttention(torch.autograd.Function):
         return merged.reshape(batch, length, -1)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *saved = ctx.saved_tensors
         batch, length, _, num_heads, head_dim = ctx.shape

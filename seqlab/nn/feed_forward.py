@@ -5,9 +5,9 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from seqlab.nn.dropout import Dropout
+from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import Linear, compute_dtype, product, with_padded_rows
 
 Activation = Literal["relu", "gelu", "swiglu"]
@@ -39,7 +39,7 @@ class _ReluFeedForward(torch.autograd.Function):
         return y[: x.numel() // x.shape[-1]].view(x.shape)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, hidden, w_in, w_out = ctx.saved_tensors
         (grad,) = grads

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from seqlab.nn.first_order import first_order
 
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
@@ -91,7 +92,8 @@ def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
 def pad_rows(x: Tensor) -> Tensor:
     """Append rows to x (N, K) so that products on the CPU take it as it is; what they hold has no meaning.
 
-    So a step of decoding pads once for all layers. A lone row is repeated, which takes one call.
+    So a step of decoding pads once for all layers. Where as many rows are missing as there are, as for a lone row, they
+    are repeated, which takes one call.
     """
     rows = x.size(0)
     missing = padded_rows(rows) - rows if x.device.type == "cpu" else 0
@@ -121,7 +123,7 @@ class _RowPaddedLinear(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, w = ctx.saved_tensors
         (grad,) = grads

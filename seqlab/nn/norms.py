@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from seqlab.nn.first_order import first_order
 
 NormKind = Literal["layer_norm", "rms_norm"]
 
@@ -23,7 +24,7 @@ class _RmsNorm(torch.autograd.Function):
         return (x * scale).mul_(weight)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, scale = ctx.saved_tensors
         grad = grads[0].contiguous()

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import PackableWeight, compute_dtype, linear, product, with_padded_rows
 
 BLOCK_ROWS = 1024
@@ -122,7 +122,7 @@ class _BlockwiseLoss(torch.autograd.Function):
         return total, nll, divergence
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes

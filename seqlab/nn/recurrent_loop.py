@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import pack, product
 
 CHUNK_ELEMENTS = 32768
@@ -86,7 +86,7 @@ class _TanhLoop(torch.autograd.Function):
         return hidden[1:]
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_in, w_hidden, hidden = ctx.saved_tensors
         slopes = torch.addcmul(hidden.new_ones(()), hidden[1:], hidden[1:], value=-1)

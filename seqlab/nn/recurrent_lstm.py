@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from seqlab.nn.first_order import first_order
 from seqlab.nn.recurrent_loop import (
     Weights,
     accumulated,
@@ -125,7 +125,7 @@ class _LstmLoop(torch.autograd.Function):
         return passed.read[1:], passed.cells[-1].clone()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
         weights, passed = Weights(*saved[:3]), _Passed(*saved[3:])

@@ -97,11 +97,17 @@ def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequenc
 def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
     """Return the size that given word vectors ask for, and the reason; None where there are none.
 
-    Raises FileNotFoundError or ValueError where their file cannot be read.
+    Raises FileNotFoundError or ValueError where a file cannot be read, or holds vectors that the model cannot take.
     """
-    for file in choices.config().data.vector_files().values():
-        return size_of_vectors(Path(file).expanduser()), f"that of the vectors of {file}"
-    return None
+    config, found = choices.config(), None
+    for file in config.data.vector_files().values():
+        size = size_of_vectors(Path(file).expanduser())
+        if not config.model.is_recurrent and size % 2:
+            raise ValueError(
+                f"{file} holds vectors of {size} values, but a Transformer's positions need an even number."
+            )
+        found = found or (size, f"that of the vectors of {file}")
+    return found
 
 
 def choose_intervals(choices: Choices, steps: int) -> None:

@@ -59,6 +59,7 @@ EPOCHS = 75
 """Times through a corpus of that size; times fewer, the larger."""
 LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+MAX_LR = 4e-3
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
 MICRO_BATCH_TOKENS = 2400
@@ -217,7 +218,7 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
         f"{epochs:.0f} times through {tokens.tgt:,.0f} target tokens by {batch} in a step{start}",
     )
     if choices.get("optim.optimizer.family") != "sgd":
-        lr = LR_BY_WIDTH / d_model * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
+        lr = min(MAX_LR, LR_BY_WIDTH / d_model) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
         reason = f"d_model is {d_model} and a step has {batch} target tokens{start}"
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     progress = f"{steps:,} steps in all"

@@ -32,7 +32,7 @@ from seqlab.recipes.choices import (
     take_over,
     within,
 )
-from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
+from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_LR, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
 from seqlab.recipes.profile import covered_characters
 from seqlab.recipes.text_profile import TextProfile, profile_text
 from seqlab.runs.config import Config
@@ -58,7 +58,7 @@ MAX_CHARS = 1_500_000
 MAX_VALID_TOKENS = 250_000
 """Tokens that are held out at most."""
 MICRO_BATCH_TOKENS = 4096
-ADAM_LR = {"d_model": LR_BY_WIDTH, "hidden_size": 1.0}, 4e-3
+ADAM_LR = {"d_model": LR_BY_WIDTH, "hidden_size": 1.0}, MAX_LR
 MUON_LR = {"d_model": 1.28, "hidden_size": 5.12}, 2e-2
 """Peak learning rate times the width, and the highest; by Muon's tinyshakespeare has 5e-3, its GRU 1e-2."""
 RECURRENT_DECAY = 0.3

@@ -136,23 +136,22 @@ def test_a_cache_has_room_for_little_more_than_it_holds() -> None:
     assert contents(cache).shape == (2, 3, 2, 1000, 4)
 
 
-def test_one_query_without_a_bias_is_attention_as_ever() -> None:
+@pytest.mark.parametrize(
+    ("heads", "head_dim", "length"), [(4, 8, 1), (4, 8, 3), (4, 8, 16), (2, 20, 40), (1, 64, 1000)]
+)
+def test_one_query_without_a_bias_is_attention_as_ever(heads: int, head_dim: int, length: int) -> None:
     torch.manual_seed(0)
-    for length in (1, 3, 16, 40):
-        query, key, value = torch.randn(5, 4, 1, 8), torch.randn(5, 4, 64, 8), torch.randn(5, 4, 64, 8)
-        key, value = key[:, :, :length], value[:, :, :length]
-        with torch.inference_mode():
-            merged, weights = explicit_attention(query, key, value, None, 0.0, torch.float32)
-            alone = [
-                explicit_attention(query[row], key[row], value[row], None, 0.0, torch.float32)
-                for row in ([0], [3], [1, 4])
-            ]
-        expected = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        torch.testing.assert_close(merged, expected, rtol=1e-5, atol=1e-5)
-        scores = query @ key.transpose(2, 3) * 8**-0.5
-        torch.testing.assert_close(weights, scores.softmax(dim=-1), rtol=1e-5, atol=1e-5)
-        for rows, (found, _) in zip(([0], [3], [1, 4]), alone, strict=True):
-            assert torch.equal(found, merged[rows]), length
+    query, key, value = (torch.randn(64, heads, size, head_dim) for size in (1, length + 9, length + 9))
+    key, value = key[:, :, :length], value[:, :, :length]  # as a cache gives them
+    with torch.inference_mode():
+        merged, weights = explicit_attention(query, key, value, None, 0.0, torch.float32)
+        for rows in ([], [0], [63], [1, 4], [7, 8, 9]):
+            found, _ = explicit_attention(query[rows], key[rows], value[rows], None, 0.0, torch.float32)
+            assert torch.equal(found, merged[rows]), rows
+    expected = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(merged, expected, rtol=1e-5, atol=1e-5)
+    scores = query @ key.transpose(2, 3) * head_dim**-0.5
+    torch.testing.assert_close(weights, scores.softmax(dim=-1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("head_dim", [4, 8, 16, 20, 32, 64])

@@ -1,9 +1,11 @@
 """Norms against numpy, from their equations."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.nn.norms import NormKind, make_norm
 
@@ -37,8 +39,8 @@ def test_gradients_of_the_root_mean_square_are_those_of_the_equation() -> None:
     norm = make_norm("rms_norm", 7).double()
     x, weight = torch.randn(2, 3, 7, dtype=torch.float64) + 0.5, torch.randn(7, dtype=torch.float64)
 
-    def normalise(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.func.functional_call(norm, {"weight": weight}, (x,))
+    def normalise(x: Tensor, weight: Tensor) -> Tensor:
+        found: Tensor = torch.func.functional_call(norm, {"weight": weight}, (x,))
         return found
 
     assert torch.autograd.gradcheck(normalise, (x.requires_grad_(), weight.requires_grad_()))
@@ -50,14 +52,23 @@ def test_gradients_of_the_root_mean_square_are_those_of_torch_whatever_the_strid
     torch.manual_seed(0)
     own, torchs = make_norm("rms_norm", 12), nn.RMSNorm(12, eps=EPS["rms_norm"])
     base = torch.randn(3, 8, 12)
-    for x in (base, base[:, :5], base.transpose(0, 1), base[0], base[0, 0]):
+    cuts: list[Callable[[Tensor], Tensor]] = [
+        lambda x: x,
+        lambda x: x[:, :5],
+        lambda x: x.transpose(0, 1),
+        lambda x: x[0],
+        lambda x: x[0, 0],
+        lambda x: x.bfloat16(),
+    ]
+    for number, cut in enumerate(cuts):
         results = []
         for norm in (own, torchs):
-            leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+            leaf = base.clone().requires_grad_()
             norm.zero_grad()
-            (norm(leaf).transpose(0, -1) * torch.arange(12.0).view(-1, *[1] * (x.dim() - 1))).sum().backward()
-            results.append((leaf.grad, norm.weight.grad))
-        torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
+            y = norm(cut(leaf)).transpose(0, -1)
+            (y * torch.arange(12.0).view(-1, *[1] * (y.dim() - 1))).sum().backward()
+            results.append((y.detach(), leaf.grad, norm.weight.grad))
+        torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5, msg=str(number))
 
 
 def test_a_row_does_not_depend_on_the_others() -> None:

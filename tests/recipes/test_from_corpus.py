@@ -203,6 +203,7 @@ def test_word_vectors_decide_the_width(tmp_path: Path) -> None:
     config = choose(tmp_path, sentences(200), data__vectors_tgt=str(vectors))
     assert isinstance(config.model, TransformerConfig)
     assert (config.model.d_model, config.model.num_heads) == (100, 4)
+    assert config.optim.optimizer.lr <= 4e-3
 
 
 def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> None:

@@ -209,6 +209,16 @@ def test_word_vectors_decide_the_size_of_the_embeddings(tmp_path: Path, family: 
     assert getattr(choose(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
 
 
+def test_word_vectors_that_no_transformer_takes(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("the 1 2 3\n")
+    with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 3 values, .* even number"):
+        choose(tmp_path, paragraphs(20), data__vectors=str(vectors))
+    assert (
+        choose(tmp_path, paragraphs(20), data__vectors=str(vectors), model__family="lstm_lm").model.embedding_size == 3
+    )
+
+
 def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paragraphs(100)
     config = choose(tmp_path / "a", lines)
