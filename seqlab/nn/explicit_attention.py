@@ -20,6 +20,11 @@ MIN_SOFTMAX_WIDTH = 16
 """A softmax over fewer keys leaves torch's vector code: 350 us instead of 45 for 48,000 scores of 12 keys each."""
 
 
+WHOLE_VECTORS = 4
+"""MKL's products depend on where in memory a row begins, which a head's place in the batch decides, unless a head has a
+multiple of so many values."""
+
+
 def contiguous_fp32(x: Tensor) -> Tensor:
     """Convert; `to` alone leaves fp32 as it is, so that products would see other strides in a batch of one."""
     return x.contiguous() if x.dtype == torch.float32 else x.to(torch.float32, memory_format=torch.contiguous_format)
@@ -157,10 +162,24 @@ def explicit_attention(
         query, key, value = (part.expand(2, -1, -1, -1).contiguous() for part in (query, key, value))
         merged, weights = explicit_attention(query, key, value, bias, dropout_p, dtype)
         return merged[:1], weights[:1]
+    missing = -query.size(-1) % WHOLE_VECTORS
+    if missing:
+        return _in_whole_vectors(query, key, value, bias, dtype, missing)
     if query.size(2) == 1 and bias is None:
         return _attend_from_one(query, key, value, dtype)
     weights = _weights(query, key, bias)
     return _merge(torch.bmm(weights.flatten(0, 1), value.flatten(0, 1)), query.shape, dtype), weights
+
+
+def _in_whole_vectors(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dtype: torch.dtype, missing: int
+) -> tuple[Tensor, Tensor]:
+    """Do what `explicit_attention` does without a gradient, with zeros appended to every head."""
+    head_dim = query.size(-1)
+    scaled = query * (1 + missing / head_dim) ** 0.5  # as the scores are divided by the root of the larger size
+    query, key, value = (F.pad(part, (0, missing)) for part in (scaled, key, value))
+    merged, weights = explicit_attention(query, key, value, bias, 0.0, dtype)
+    return merged.unflatten(2, (query.size(1), -1))[..., :head_dim].flatten(2), weights
 
 
 def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -99,15 +99,23 @@ def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
 
     Raises FileNotFoundError or ValueError where a file cannot be read, or holds vectors that the model cannot take.
     """
-    config, found = choices.config(), None
-    for file in config.data.vector_files().values():
-        size = size_of_vectors(Path(file).expanduser())
-        if not config.model.is_recurrent and size % 2:
-            raise ValueError(
-                f"{file} holds vectors of {size} values, but a Transformer's positions need an even number."
-            )
-        found = found or (size, f"that of the vectors of {file}")
-    return found
+    config = choices.config()
+    files = list(config.data.vector_files().values())
+    sizes = [size_of_vectors(Path(file).expanduser()) for file in files]
+    if not sizes:
+        return None
+    if len({*sizes}) > 1:
+        raise ValueError(
+            f"{files[0]} holds vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have one "
+            "width: choose files of one size, or leave one out."
+        )
+    positions = getattr(config.model, "positions", "learned")
+    if sizes[0] % 2 and positions != "learned":
+        raise ValueError(
+            f"{files[0]} holds vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even number: "
+            "choose other vectors, or set it to `learned`."
+        )
+    return sizes[0], f"that of the vectors of {files[0]}"
 
 
 def choose_intervals(choices: Choices, steps: int) -> None:

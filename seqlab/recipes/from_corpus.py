@@ -199,9 +199,10 @@ def _choose_model(choices: Choices, tokens: Tokens) -> None:
     choices.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
     joint = choices.get("data.joint_vocabulary")
     vocabulary = "one vocabulary" if joint else "two vocabularies"
-    choices.set(
-        "model.tied_embeddings", "all" if joint else "decoder", f"there {'is' if joint else 'are'} {vocabulary}"
-    )
+    tied, reason = ("all" if joint else "decoder"), f"there {'is' if joint else 'are'} {vocabulary}"
+    if len(choices.config().data.vector_files()) > 1:
+        tied, reason = "decoder", "each side starts from vectors of its own"
+    choices.set("model.tied_embeddings", tied, reason)
     limit = choices.get("data.max_length")
     choices.set("model.max_length", max(512, limit), f"training has lines of up to {limit} tokens")
 

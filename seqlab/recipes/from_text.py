@@ -4,9 +4,10 @@ Sizes are powers of one number, the tokens of the text, and are anchored at tiny
 where a Transformer of 4 layers and `d_model` 256 with dropout 0.2 does well in steps of 4,096 tokens.
 
 - A text with a line in a hundred empty, as between paragraphs, is continuous; otherwise each line is a text of its own.
-- Words are learnt where a new one is rare, fewer than one in a thousand by the estimate of Good (1953), and there are
-  not too many: generated text, and corpora whose rare words were replaced. Otherwise characters are, up to 1.5 million
-  of them, and subwords of a longer text, as many as `from_corpus` has for one side.
+- Words are learnt where word vectors are given, and where a new word is rare, fewer than one in a thousand by the
+  estimate of Good (1953), and there are not too many: generated text, and corpora whose rare words were replaced.
+  Otherwise characters are, up to 1.5 million of them, and subwords of a longer text, as many as `from_corpus` has for
+  one side.
 
 References: Good 1953, The Population Frequencies of Species and the Estimation of Population Parameters (Biometrika).
 """
@@ -166,6 +167,8 @@ def _choose_text(choices: Choices, found: TextProfile) -> None:
         kind, reason = "characters", f"{new}, and {found.chars:,} characters are few to learn subwords from"
     else:
         kind, reason = "sentencepiece_bpe", f"{new}, and there are {found.chars:,} characters"
+    if choices.config().data.vector_files():
+        kind, reason = "words", "the vectors that it starts from are of words"
     kind = choices.set_kind("data.tokenizer.kind", kind, reason)
     if kind in ("sentencepiece_bpe", "sentencepiece_unigram", "bpe"):
         coverage = choices.get("data.tokenizer.character_coverage") if kind != "bpe" else 0.0

@@ -137,7 +137,8 @@ def test_a_cache_has_room_for_little_more_than_it_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heads", "head_dim", "length"), [(4, 8, 1), (4, 8, 3), (4, 8, 16), (2, 20, 40), (1, 64, 1000)]
+    ("heads", "head_dim", "length"),
+    [(4, 8, 1), (4, 8, 3), (4, 8, 16), (2, 20, 40), (1, 64, 1000), (3, 22, 33), (1, 15, 64)],
 )
 def test_one_query_without_a_bias_is_attention_as_ever(heads: int, head_dim: int, length: int) -> None:
     torch.manual_seed(0)
@@ -154,7 +155,7 @@ def test_one_query_without_a_bias_is_attention_as_ever(heads: int, head_dim: int
     torch.testing.assert_close(weights, scores.softmax(dim=-1), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("head_dim", [4, 8, 16, 20, 32, 64])
+@pytest.mark.parametrize("head_dim", [4, 8, 15, 16, 20, 22, 32, 64])
 @pytest.mark.parametrize("queries", [1, 2, 5, None])
 def test_padding_and_neighbours_change_no_bit(head_dim: int, queries: int | None) -> None:
     """`queries` None: as many as keys, as in an encoder."""

@@ -204,6 +204,13 @@ def test_word_vectors_decide_the_width(tmp_path: Path) -> None:
     assert isinstance(config.model, TransformerConfig)
     assert (config.model.d_model, config.model.num_heads) == (100, 4)
     assert config.optim.optimizer.lr <= 4e-3
+    both = choose(tmp_path, sentences(200), data__vectors_src=str(vectors), data__vectors_tgt=str(vectors))
+    assert isinstance(both.model, TransformerConfig)
+    assert both.model.tied_embeddings == "decoder"
+    other = tmp_path / "other.txt"
+    other.write_text("haus 1 2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 100 values and .*other\.txt of 2"):
+        choose(tmp_path, sentences(200), data__vectors_src=str(vectors), data__vectors_tgt=str(other))
 
 
 def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> None:

@@ -214,9 +214,10 @@ def test_word_vectors_that_no_transformer_takes(tmp_path: Path) -> None:
     vectors.write_text("the 1 2 3\n")
     with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 3 values, .* even number"):
         choose(tmp_path, paragraphs(20), data__vectors=str(vectors))
-    assert (
-        choose(tmp_path, paragraphs(20), data__vectors=str(vectors), model__family="lstm_lm").model.embedding_size == 3
-    )
+    for given in ({"model__family": "lstm_lm"}, {"model__positions": "learned"}):
+        config = choose(tmp_path, paragraphs(20), data__vectors=str(vectors), **given)
+        assert config.model.embedding_dim == 3
+        assert config.data.tokenizer.kind == "words"
 
 
 def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
