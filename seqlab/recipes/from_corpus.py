@@ -60,6 +60,7 @@ EPOCHS = 75
 LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 MAX_LR = 4e-3
+"""The highest rate of Adam, whatever the width: word vectors may be narrow."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
 MICRO_BATCH_TOKENS = 2400
