@@ -55,8 +55,9 @@ class DecodingStep:
 
     def heads(self, x: Tensor, parts: int, num_heads: int) -> Tensor:
         """(P, parts * D) -> (parts, B, H, K, E), without a gradient; in fp32 on the CPU, for `explicit_attention`."""
-        heads = explicit.by_head(x[: self.rows].view(self.sentences, -1, x.size(1)), parts, num_heads)
-        return explicit.contiguous_fp32(heads) if x.device.type == "cpu" else heads
+        shape = (self.sentences, self.rows // self.sentences, parts, num_heads, -1)
+        heads = x[: self.rows].view(shape).permute(2, 0, 3, 1, 4)
+        return explicit.contiguous_fp32(heads) if x.is_cpu else heads
 
 
 class KeyValueCache:
@@ -75,9 +76,9 @@ class KeyValueCache:
         start, end = self.length, self.length + entries.size(3)
         if self.entries is None or end > self.entries.size(3):
             self.entries = self._copied(entries, end + max(MIN_ROOM, start))
-        self.entries[:, :, :, start:end] = entries
+        self.entries.narrow(3, start, end - start).copy_(entries)  # by an index it would take twice as long
         self.length = end
-        return self.entries[:, :, :, :end]
+        return self.entries.narrow(3, 0, end)
 
     def select(self, rows: Tensor) -> None:
         """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
@@ -145,7 +146,7 @@ class SelfAttention(nn.Module):
         heads = at.heads(projected, 3, self.num_heads)
         if self.rotary is not None:
             self.rotary.rotate_at_(at.position, heads[:2])
-        key, value = cache.append(heads[1:])
+        key, value = cache.append(heads[1:]).unbind(0)
         merged, _ = attend(heads[0], key, value, at.bias, False, 0.0, projected.dtype)
         return self.project_out(pad_rows(merged.flatten(0, 1)))
 

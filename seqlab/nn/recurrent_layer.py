@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn.dropout import Dropout
-from seqlab.nn.linear import Linear, compute_dtype
+from seqlab.nn.linear import Linear, Packable, PackedWeight, compute_dtype
 from seqlab.nn.recurrent_gru import gru_loop
 from seqlab.nn.recurrent_loop import Weights, tanh_loop
 from seqlab.nn.recurrent_lstm import lstm_loop
@@ -84,13 +84,31 @@ class RecurrentLayer(nn.Module):
         """Read one position of each row: x (N, I) -> hidden state and cell (N, H) after it, in fp32 at least."""
         raise NotImplementedError
 
-    def _sums(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _addends(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Give the two parts of all gates' sums, from the input and from the hidden state: (N, gates * H)."""
         from_input, from_hidden = self.from_input(x), self.from_hidden(hidden)
         return from_input.to(hidden.dtype), from_hidden.to(hidden.dtype)
 
 
-class TanhLayer(RecurrentLayer):
+class _SummingLayer(RecurrentLayer, Packable):
+    """A layer whose gates read nothing but the sum of both products, which are one where the weights are packed."""
+
+    def pack(self) -> None:
+        """Lay both matrices out side by side, and no longer each of them."""
+        weight = torch.cat((self.from_input.weight, self.from_hidden.weight), dim=1)
+        self.packed = PackedWeight.of(weight, self.from_input.bias)
+        if self.packed is not None:
+            self.from_input.packed = self.from_hidden.packed = None
+
+    def _sums(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Give all gates' sums for a step: x (N, I), hidden (N, H) -> (N, gates * H) in its dtype."""
+        if self.packed is not None and x.is_cpu and not torch.is_grad_enabled():
+            return self.packed.multiply(torch.cat((x, hidden), dim=1)).to(hidden.dtype)
+        from_input, from_hidden = self._addends(x, hidden)
+        return from_input + from_hidden
+
+
+class TanhLayer(_SummingLayer):
     """h' = tanh(W x + b + U h) (Elman 1990)."""
 
     num_gates = 1
@@ -103,8 +121,7 @@ class TanhLayer(RecurrentLayer):
         return self._by_library(x, weights, hidden), None
 
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
-        from_input, from_hidden = self._sums(x, hidden)
-        return torch.tanh(from_input + from_hidden), None
+        return torch.tanh(self._sums(x, hidden)), None
 
     def _by_library(self, x: Tensor, weights: Weights, hidden: Tensor) -> Tensor:
         outputs: Tensor = _call(torch.rnn_tanh, x, hidden[None].to(x.dtype), weights, torch.zeros_like(weights.bias))[0]
@@ -129,7 +146,7 @@ class GruLayer(RecurrentLayer):
 
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
         split = (2 * self.hidden_size, self.hidden_size)
-        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._sums(x, hidden))
+        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._addends(x, hidden))
         reset, update = _sigmoid(gates + gates_too).chunk(2, dim=-1)
         candidate = torch.tanh(candidate + reset * (from_hidden + self.candidate_bias))
         return torch.lerp(candidate, hidden, update), None
@@ -140,7 +157,7 @@ class GruLayer(RecurrentLayer):
         return outputs
 
 
-class LstmLayer(RecurrentLayer):
+class LstmLayer(_SummingLayer):
     """The LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
         i, f, o = sigmoid(W x + b + U h)    g = tanh(W_g x + b_g + U_g h)    c' = f * c + i * g    h' = o * tanh(c')
@@ -173,11 +190,10 @@ class LstmLayer(RecurrentLayer):
 
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
         assert cell is not None, "the state of an LSTM has a cell"
-        from_input, from_hidden = self._sums(x, hidden)
-        sums = from_input + from_hidden
-        sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)
+        sums = self._sums(x, hidden)
+        sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)  # as tanh(x) is 2 sigmoid(2 x) - 1
         write, forget, candidate, read = _sigmoid(sums).chunk(4, dim=-1)
-        cell = forget * cell + write * (2 * candidate - 1)  # tanh(x) = 2 sigmoid(2 x) - 1, all gates in one call
+        cell = torch.addcmul(forget * cell - write, write, candidate, value=2)
         return read * torch.tanh(cell), cell
 
     def _holding_column(self, like: Tensor) -> Tensor:

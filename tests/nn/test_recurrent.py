@@ -1,5 +1,6 @@
 """The recurrent stack against torch.nn, row by row, step by step, and what must not matter."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -133,6 +134,20 @@ def test_steps_are_the_forward_pass(kind: RecurrentKind, residual: bool) -> None
         torch.testing.assert_close(output, expected[:, t], rtol=0, atol=1e-5)
     for name, tensor in state.tensors().items():
         torch.testing.assert_close(tensor, last.tensors()[name], rtol=0, atol=1e-5)
+
+
+@every_kind
+def test_steps_of_packed_weights_are_those_of_the_weights(kind: RecurrentKind) -> None:
+    stack = build(kind, 6, 8, 2, last_size=5).eval()
+    packed = copy.deepcopy(stack)
+    prepare_inference(packed, torch.device("cpu"), torch.float32)
+    state = packed_state = stack.initial_state(3)
+    with torch.inference_mode():
+        for position in torch.randn(5, 3, 6):
+            output, state = stack.step(position, state)
+            packed_output, packed_state = packed.step(position, packed_state)
+            torch.testing.assert_close(packed_output, output)
+    torch.testing.assert_close(packed_state.tensors(), state.tensors())
 
 
 @every_kind
