@@ -21,6 +21,7 @@ from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.linear import pad_rows
+from seqlab.nn.norms import make_norm
 from seqlab.nn.past import Past
 from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
@@ -112,7 +113,7 @@ class Encoder(nn.Module):
             )
             for _ in range(config.num_encoder_layers)
         )
-        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
@@ -146,7 +147,7 @@ class Decoder(nn.Module):
             )
             for _ in range(config.num_decoder_layers)
         )
-        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
     def memories(self, memory: Tensor, bias: Tensor) -> list[LayerMemory]:
         """Project the memory (B, S, D) once for each layer."""

@@ -168,7 +168,7 @@ class TransformerLm(nn.Module):
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
             x = layer.step(x, cache, at)
         state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
-        return Step(self.projection.log_probs(self.norm(x), at.rows), state, None)
+        return Step(self.projection.log_probs(self.norm(x)[: at.rows]), state, None)
 
     def _read(self, ids: Tensor) -> TransformerLmState:
         """Read ids (B, T) at once, T of 0 counted, and remember them."""

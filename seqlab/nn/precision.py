@@ -62,16 +62,21 @@ def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtyp
     These are linear layers and vocabulary projections; the CPU gets their weights in the layout that it multiplies by,
     too. An embedding that shares its weight with a projection is cast with it; norms and positions stay in fp32.
 
-    Parameters and parts stand as plain attributes from then on: through torch's `__getattr__` a step of decoding looks
-    up about a hundred, which took 5% of its time.
+    Call it again when a weight was changed: what multiplies by it does not see that by itself.
     """
     module.to(device)
-    parts = list(module.modules())
-    for part in parts:
-        vars(part).update(part._parameters | part._modules)
+    for part in module.modules():
         if isinstance(part, PackableLinear):
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
-    for part in reversed(parts):  # what consists of others may lay them out anew as one
-        if isinstance(part, Packable) and device.type == "cpu":
-            part.pack()
+    if device.type == "cpu":
+        _pack(module)
+
+
+def _pack(module: nn.Module) -> None:
+    """Pack what can be packed, from the whole to its parts: what has packed itself has packed its parts."""
+    if isinstance(module, Packable):
+        module.pack()
+        return
+    for part in module.children():
+        _pack(part)

@@ -84,8 +84,8 @@ class RecurrentLayer(nn.Module):
         """Read one position of each row: x (N, I) -> hidden state and cell (N, H) after it, in fp32 at least."""
         raise NotImplementedError
 
-    def _addends(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the two parts of all gates' sums, from the input and from the hidden state: (N, gates * H)."""
+    def _products(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what all gates' sums consist of, from the input and from the hidden state: (N, gates * H)."""
         from_input, from_hidden = self.from_input(x), self.from_hidden(hidden)
         return from_input.to(hidden.dtype), from_hidden.to(hidden.dtype)
 
@@ -94,17 +94,15 @@ class _SummingLayer(RecurrentLayer, Packable):
     """A layer whose gates read nothing but the sum of both products, which are one where the weights are packed."""
 
     def pack(self) -> None:
-        """Lay both matrices out side by side, and no longer each of them."""
+        """Lay both matrices out side by side for `step`, whose sums are then rounded once, not twice."""
         weight = torch.cat((self.from_input.weight, self.from_hidden.weight), dim=1)
         self.packed = PackedWeight.of(weight, self.from_input.bias)
-        if self.packed is not None:
-            self.from_input.packed = self.from_hidden.packed = None
 
     def _sums(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Give all gates' sums for a step: x (N, I), hidden (N, H) -> (N, gates * H) in its dtype."""
         if self.packed is not None and x.is_cpu and not torch.is_grad_enabled():
             return self.packed.multiply(torch.cat((x, hidden), dim=1)).to(hidden.dtype)
-        from_input, from_hidden = self._addends(x, hidden)
+        from_input, from_hidden = self._products(x, hidden)
         return from_input + from_hidden
 
 
@@ -146,7 +144,7 @@ class GruLayer(RecurrentLayer):
 
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
         split = (2 * self.hidden_size, self.hidden_size)
-        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._addends(x, hidden))
+        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._products(x, hidden))
         reset, update = _sigmoid(gates + gates_too).chunk(2, dim=-1)
         candidate = torch.tanh(candidate + reset * (from_hidden + self.candidate_bias))
         return torch.lerp(candidate, hidden, update), None
@@ -191,9 +189,9 @@ class LstmLayer(_SummingLayer):
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
         assert cell is not None, "the state of an LSTM has a cell"
         sums = self._sums(x, hidden)
-        sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)  # as tanh(x) is 2 sigmoid(2 x) - 1
+        sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)  # as tanh(x) is 2 s - 1, s = sigmoid(2 x)
         write, forget, candidate, read = _sigmoid(sums).chunk(4, dim=-1)
-        cell = torch.addcmul(forget * cell - write, write, candidate, value=2)
+        cell = torch.addcmul(forget * cell - write, write, candidate, value=2)  # f c + i (2 s - 1)
         return read * torch.tanh(cell), cell
 
     def _holding_column(self, like: Tensor) -> Tensor:

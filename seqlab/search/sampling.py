@@ -173,9 +173,7 @@ def sample(
         places = [place for place in places if not rules.ends(samples.ids[active[place]])]
         if not places:
             break
-        state = step.state
-        if config.repetition_penalty != 1:
-            said = torch.cat([said, last_ids[:, None]], dim=1)
+        said, state = torch.cat([said, last_ids[:, None]], dim=1), step.state
         if len(places) < len(active):
             kept = torch.tensor(places, device=last_ids.device)
             active = [active[place] for place in places]
