@@ -7,7 +7,6 @@ from benchmarks.records import Json
 from benchmarks.workers.generation_loop import Generate, measure
 from seqlab import load
 from seqlab.inference.language_model import LanguageModel
-from seqlab.search.sampling_config import SamplingConfig
 
 
 def run(job: Json) -> Json:
@@ -20,8 +19,10 @@ def _load(job: LmGenerationJob) -> Generate:
     assert isinstance(trained, LanguageModel)
 
     def generate(rows: int, length: int) -> list[str]:
-        search = SamplingConfig(max_length=length, seed=job.seed, top_k=1 if job.greedy else 0)
-        (found,) = trained.generate([""], num_samples=rows, search=search, batch_rows=rows)
+        top_k = 1 if job.greedy else 0
+        (found,) = trained.generate(
+            [""], num_samples=rows, batch_rows=rows, max_length=length, seed=job.seed, top_k=top_k
+        )
         return [each.text for each in found]
 
     return generate

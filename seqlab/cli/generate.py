@@ -14,9 +14,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
@@ -28,8 +27,6 @@ from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.inference import Continuation
-    from seqlab.search.config import SearchConfig
-    from seqlab.search.sampling_config import SamplingConfig
 
 logger = logging.getLogger(__name__)
 SUMMARY = "continue a text with a language model"
@@ -72,21 +69,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
     refuse_ranks("generate")
     search, given = _search(arguments), _given_prompts(arguments)
-    several = max(arguments.num_samples, getattr(search, "num_hypotheses", 1)) > 1
+    several = max(arguments.num_samples, int(search.get("num_hypotheses", 1))) > 1
     if several and arguments.prompts and not arguments.json:
         raise UsageError("more than one continuation for each line of `--prompts` needs --json")
     model = load_language_models(arguments.runs, arguments)
-    generate = partial(
-        model.generate,
-        search=search,
-        num_samples=arguments.num_samples,
-        stop=arguments.stop,
-        batch_rows=arguments.batch_rows,
-    )
+    options: dict[str, Any] = {
+        "num_samples": arguments.num_samples,
+        "stop": arguments.stop,
+        "batch_rows": arguments.batch_rows,
+    }
     is_live = arguments.output is None and sys.stdout.isatty() and not arguments.json and arguments.beam_size is None
     if is_live and not arguments.prompts and len(given) == arguments.num_samples == 1:
         print(given[0], end="", flush=True)
-        generate(given, on_text=lambda text: print(text, end="", flush=True))
+        model.generate(given, **options, **search, on_text=lambda text: print(text, end="", flush=True))
         print()
         return 0
     between = "" if arguments.json or not model.is_continuous else f"{SEPARATOR}\n"
@@ -97,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress_bar(stream, output) as advance,
     ):
         for prompts in blocks:
-            found = generate(prompts, first_prompt=done)
+            found = model.generate(prompts, **options, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
             texts = (_as_json(*pair) if arguments.json else pair[0] + pair[1].text for pair in pairs)
             output.write(((between if done else "") + between.join(f"{text}\n" for text in texts)).encode())
@@ -114,22 +109,15 @@ def _as_json(prompt: str, continuation: "Continuation") -> str:
     return json_line({"prompt": prompt, **asdict(continuation)})
 
 
-def _search(arguments: argparse.Namespace) -> "SamplingConfig | SearchConfig":
-    from seqlab.runs.validate import build
+def _search(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Give the fields of sampling or search that the command line names, checked before a model is loaded."""
+    from seqlab.inference.generator import choose_search
     from seqlab.search.config import SearchConfig
     from seqlab.search.sampling_config import SamplingConfig
 
-    sampling = given_fields(arguments, SamplingConfig)
-    searching = {name: value for name, value in given_fields(arguments, SearchConfig).items() if name not in sampling}
-    if not searching:
-        return build(SamplingConfig, sampling)
-    if "beam_size" not in searching:
-        raise UsageError(f"`--{next(iter(searching))}` is for beam search: give `--beam_size` too")
-    shared = {name: value for name, value in sampling.items() if name in SearchConfig.__pydantic_fields__}  # type: ignore[attr-defined]
-    other = [name for name in sampling if name not in shared]
-    if other:
-        raise UsageError(f"`--{other[0]}` is for sampling, but `--beam_size` searches: leave one of them out")
-    return build(SearchConfig, searching | shared)
+    fields = given_fields(arguments, SamplingConfig) | given_fields(arguments, SearchConfig)
+    choose_search(fields)
+    return fields
 
 
 def _given_prompts(arguments: argparse.Namespace) -> list[str]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from seqlab.data.batch import prompts as prompt_batch
 from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.lines import refuse_other_types
 from seqlab.inference.wording import OnText, Teller, Wording
 from seqlab.models.interfaces import Stepper
+from seqlab.runs.fields import fields_of
+from seqlab.runs.validate import ConfigError, build
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
@@ -59,6 +63,20 @@ class Job:
     @property
     def prompt_ids(self) -> list[int]:
         return self.ids[1:]
+
+
+def choose_search(fields: Mapping[str, Any]) -> SamplingConfig | SearchConfig:
+    """Build what generates: sampling, or the search that `beam_size` asks for; raises ConfigError for other fields."""
+    searches = "beam_size" in fields
+    for name in fields:
+        can_sample, can_search = (name in fields_of(config) for config in (SamplingConfig, SearchConfig))
+        if searches and can_sample and not can_search:
+            raise ConfigError(name, f"`{name}` is for sampling, but `beam_size` searches: leave one of them out.")
+        if not searches and can_search and not can_sample:
+            raise ConfigError(name, f"`{name}` is for beam search: give `beam_size` too.")
+    if searches:
+        return build(SearchConfig, dict(fields))
+    return build(SamplingConfig, dict(fields))
 
 
 class Generator:
@@ -202,8 +220,7 @@ def _check_request(
 ) -> None:
     """Raise ValueError for what cannot be generated."""
     for name, texts in (("prompts", prompts), ("stop", stop)):
-        if isinstance(texts, str):
-            raise ValueError(f"`{name}` must be a list of texts, but is one string: put it into a list.")
+        refuse_other_types(texts, name)
     for name, value in (("num_samples", num_samples), ("batch_rows", batch_rows)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, but is {value} instead.")

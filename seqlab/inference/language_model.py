@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from seqlab.data.rows import Rows
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.host_memory import prepare_heap
-from seqlab.inference.generator import Continuation, Generator
+from seqlab.inference.generator import Continuation, Generator, choose_search
 from seqlab.inference.line_score import LineScore, added_items, line_score
 from seqlab.inference.lines import refuse_newlines
 from seqlab.inference.text import Text
@@ -28,8 +30,6 @@ from seqlab.inference.wording import OnText
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.runs.spelling import SpellingModel, load_spelling
-from seqlab.search.config import SearchConfig
-from seqlab.search.sampling_config import SamplingConfig
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class LanguageModel:
 
     def perplexity(
         self,
-        text: Text | Sequence[str],
+        text: Text | str | Sequence[str],
         *,
         context: int | str | None = None,
         stride: int | None = None,
@@ -123,10 +123,15 @@ class LanguageModel:
     ) -> Perplexity:
         """Measure how likely a text is; `reading` explains the arguments. Each line gets a score of its own.
 
+        One string is a whole text, as a file would hold it; in a list, each is a line.
+
         Raises:
             ValueError: the text is empty, or what `reading` raises.
         """
-        text = text if isinstance(text, Text) else Text.of(text)
+        if isinstance(text, str):
+            text = Text.read(io.BytesIO(text.encode("utf-8", "surrogatepass")), "text")
+        elif not isinstance(text, Text):
+            text = Text.of(text)
         if not text.lines:
             raise ValueError("The text is empty: it holds no line to score.")
         reading = self.reading(context, stride)
@@ -189,12 +194,12 @@ class LanguageModel:
         *,
         num_samples: int = 1,
         stop: Sequence[str] = (),
-        search: SamplingConfig | SearchConfig | None = None,
         batch_rows: int = 64,
         first_prompt: int = 0,
         on_text: OnText | None = None,
+        **search: Any,
     ) -> list[list[Continuation]]:
-        """Continue each prompt: `num_samples` random continuations, or with a `SearchConfig` the best hypotheses.
+        """Continue each prompt: `num_samples` random continuations, or with `beam_size` the best hypotheses.
 
         A sample depends on the seed, on the number of its prompt and on its own number among the prompt's samples: not
         on what else is generated, nor on `batch_rows`.
@@ -204,10 +209,11 @@ class LanguageModel:
                 back the last tokens are read, with a warning.
             num_samples: random continuations of each prompt.
             stop: texts that end a continuation, which does not hold them, once it has `min_length` ids.
-            search: how to sample or search; sampling as it is by default.
             batch_rows: continuations computed together: speed and memory.
             first_prompt: the number of the first prompt, for those that are a part of more.
             on_text: told of the text of a single continuation as it comes.
+            search: fields of `SamplingConfig`: temperature, top_k, max_length, seed, ...; or, with beam_size, those of
+                `SearchConfig`.
 
         Raises:
             ValueError: an argument is impossible, or a prompt holds a newline and the model has learnt single lines.
@@ -222,7 +228,7 @@ class LanguageModel:
         )
         return generator.generate(
             prompts,
-            search or SamplingConfig(),
+            choose_search(search),
             num_samples=num_samples,
             stop=stop,
             batch_rows=batch_rows,

@@ -35,10 +35,18 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
     stream.flush()
 
 
+def refuse_other_types(texts: Sequence[str], name: str) -> None:
+    """Raise ValueError for anything but a list of strings, such as one bare string."""
+    if isinstance(texts, str | bytes):
+        raise ValueError(f"`{name}` must be a list of texts, but is one string: put it into a list.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"`{name}` must hold strings, but entry {i} is {text!r:.80}.")
+
+
 def refuse_newlines(lines: Sequence[str], name: str) -> None:
-    """Raise ValueError where a line holds a newline: it would be two lines in the output; or for one bare string."""
-    if isinstance(lines, str):
-        raise ValueError(f"`{name}` must be a list of lines, but is one string: put it into a list.")
+    """Raise ValueError where a line holds a newline: it would be two lines in the output; or for what is no lines."""
+    refuse_other_types(lines, name)
     for i, line in enumerate(lines):
         if "\n" in line:
             raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")

@@ -7,7 +7,6 @@ of them has to be spelt out too: with `<unk>` for nothing a model would look the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,8 @@ PAD_ID, BOS_ID, EOS_ID = range(3)
 NUM_SPECIAL = 3
 ORDER = 6
 """Bytes of the longest n-grams."""
+MAX_KNOWN = 1 << 16
+"""Spellings that are remembered, as unknown items come again."""
 
 
 class SpellingModel:
@@ -28,7 +29,7 @@ class SpellingModel:
     def __init__(self) -> None:
         config = NgramConfig(order=ORDER)
         self._model = NgramModel(config, NUM_SPECIAL + 256, pad_id=PAD_ID, bos_id=BOS_ID, eos_id=EOS_ID)
-        self._log_prob = lru_cache(maxsize=1 << 16)(self._compute)
+        self._known: dict[str, float] = {}
 
     @classmethod
     def learn(cls, items: Iterable[str]) -> SpellingModel:
@@ -50,11 +51,13 @@ class SpellingModel:
 
     def log_prob(self, item: str) -> float:
         """Return the log-probability of a spelling, its end counted, in nats."""
-        return self._log_prob(item)
-
-    def _compute(self, item: str) -> float:
-        row = np.append(_ids(item), EOS_ID)
-        return float(self._model.score(collate_text([row], [0], pad_id=PAD_ID, start_id=BOS_ID)).sum())
+        if item not in self._known:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            row = np.append(_ids(item), EOS_ID)
+            scores = self._model.score(collate_text([row], [0], pad_id=PAD_ID, start_id=BOS_ID))
+            self._known[item] = float(scores.sum())
+        return self._known[item]
 
 
 def _ids(item: str) -> NDArray[np.int64]:

@@ -84,8 +84,8 @@ def _recurrent(
 
 
 def tinyshakespeare_lstm(run_dir: Path) -> Config:
-    """A long short-term memory."""
-    return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.3)
+    """A long short-term memory; with a weight dropout of 0.3 its gradients exploded in bf16 within 150 steps."""
+    return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
 
 
 def tinyshakespeare_gru(run_dir: Path) -> Config:

@@ -11,6 +11,7 @@ USES = {
     "masked": "is a masked model, which other runs start from: use `seqlab train --init_from`",
 }
 """What a run of each kind of data is for, of text in which tokens are hidden apart."""
+NAMES = {"parallel": "a translator", "text": "a language model"}
 
 
 def use_of(folder: RunFolder) -> str:
@@ -28,7 +29,7 @@ def refuse_other_use(path: str | Path, kind: str) -> None:
     """Raise ValueError, naming what the run is for, where it did not learn from this kind of data."""
     found = use_of(RunFolder(Path(path)))
     if found != kind and found in USES:
-        raise ValueError(f"{path} {USES[found]}.")
+        raise ValueError(f"{path} {USES[found]}. What is needed here is {NAMES[kind]}.")
 
 
 def is_language_model(path: str | Path) -> bool:

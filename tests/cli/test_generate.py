@@ -10,8 +10,6 @@ from reference.tiny_language_models import FAMILIES, TinyRuns
 
 from seqlab.cli.main import main
 from seqlab.inference import load_language_model
-from seqlab.search.config import SearchConfig
-from seqlab.search.sampling_config import SamplingConfig
 
 PROMPTS = ["der", "", "die Katze", "日本"]
 FAST = ("--max_length", "12", "--precision", "fp32")
@@ -31,7 +29,7 @@ def prompts_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path, family: str) -> None:
     run_dir = runs(family)
-    found = load_language_model(run_dir).generate(PROMPTS, num_samples=2, search=SamplingConfig(max_length=12, seed=7))
+    found = load_language_model(run_dir).generate(PROMPTS, num_samples=2, max_length=12, seed=7)
     result = seqlab("generate", run_dir, "--prompt", *PROMPTS, "--num_samples", "2", "--seed", "7", *FAST)
     texts = [prompt + each.text for prompt, continuations in zip(PROMPTS, found, strict=True) for each in continuations]
     assert (result.status, result.out.decode()) == (0, "".join(f"{text}\n" for text in texts))
@@ -49,7 +47,7 @@ def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path
 
 def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
-    found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, search=SamplingConfig(max_length=12))
+    found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, max_length=12)
     result = seqlab("generate", run_dir, "--prompt", "der\nKatze", "--num_samples", "3", *FAST)
     texts = [f"der\nKatze{each.text}" for each in found[0]]
     assert result.out.decode() == "\n---\n".join(texts) + "\n"
@@ -81,9 +79,7 @@ def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     assert (result.status, result.out, result.err) == (0, b"", "")
     records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").removesuffix("\n").split("\n")]
     assert [record.pop("prompt") for record in records] == ["der", "der", "größer\n", "größer\n"]
-    found = load_language_model(run_dir).generate(
-        ["der", "größer\n"], num_samples=2, stop=["e", "\n"], search=SamplingConfig(max_length=12)
-    )
+    found = load_language_model(run_dir).generate(["der", "größer\n"], num_samples=2, stop=["e", "\n"], max_length=12)
     expected = [each for continuations in found for each in continuations]
     assert [record["text"] for record in records] == [each.text for each in expected]
     assert [record["finished"] for record in records] == [each.finished for each in expected]
@@ -94,23 +90,23 @@ def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "config"),
     [
-        (("--temperature", "0.5"), SamplingConfig(temperature=0.5, max_length=12)),
-        (("--top_k", "3", "--top_p", "0.8"), SamplingConfig(top_k=3, top_p=0.8, max_length=12)),
-        (("--min_p", "0.1"), SamplingConfig(min_p=0.1, max_length=12)),
-        (("--typical_p", "0.6"), SamplingConfig(typical_p=0.6, max_length=12)),
-        (("--repetition_penalty", "1.3"), SamplingConfig(repetition_penalty=1.3, max_length=12)),
-        (("--min_length", "10"), SamplingConfig(min_length=10, max_length=12)),
-        (("--beam_size", "4"), SearchConfig(beam_size=4, max_length=12)),
+        (("--temperature", "0.5"), {"temperature": 0.5, "max_length": 12}),
+        (("--top_k", "3", "--top_p", "0.8"), {"top_k": 3, "top_p": 0.8, "max_length": 12}),
+        (("--min_p", "0.1"), {"min_p": 0.1, "max_length": 12}),
+        (("--typical_p", "0.6"), {"typical_p": 0.6, "max_length": 12}),
+        (("--repetition_penalty", "1.3"), {"repetition_penalty": 1.3, "max_length": 12}),
+        (("--min_length", "10"), {"min_length": 10, "max_length": 12}),
+        (("--beam_size", "4"), {"beam_size": 4, "max_length": 12}),
         (
             ("--beam_size", "4", "--num_hypotheses", "2", "--length_alpha", "0"),
-            SearchConfig(beam_size=4, num_hypotheses=2, length_alpha=0, max_length=12),
+            {"beam_size": 4, "num_hypotheses": 2, "length_alpha": 0, "max_length": 12},
         ),
     ],
 )
 def test_every_way_to_choose(seqlab, runs: TinyRuns, options: tuple[str, ...], config) -> None:
     run_dir = runs("rnn_lm")
     result = seqlab("generate", run_dir, "--prompt", "der", "die", *options, *FAST)
-    found = load_language_model(run_dir).generate(["der", "die"], search=config)
+    found = load_language_model(run_dir).generate(["der", "die"], **config)
     texts = [prompt + each.text for prompt, some in zip(["der", "die"], found, strict=True) for each in some]
     assert result.out.decode() == "".join(f"{text}\n" for text in texts)
 
@@ -118,7 +114,7 @@ def test_every_way_to_choose(seqlab, runs: TinyRuns, options: tuple[str, ...], c
 def test_an_ensemble(seqlab, runs: TinyRuns) -> None:
     one, two = runs("ngram_lm"), runs("lstm_lm")
     both = seqlab("generate", one, two, "--top_k", "1", *FAST)
-    expected = load_language_model([one, two]).generate(search=SamplingConfig(top_k=1, max_length=12))
+    expected = load_language_model([one, two]).generate(top_k=1, max_length=12)
     assert both.out.decode() == expected[0][0].text + "\n"
 
 
@@ -173,8 +169,8 @@ def test_a_terminal_shows_the_text_as_it_comes(
         (["RUN", "--temperature", "warm"], "`temperature` must be a valid number, but is 'warm' instead."),
         (["RUN", "--stop", ""], "`stop` must hold texts of at least one character, but one is empty."),
         (["RUN", "--seed", "-1"], "`seed` must be from 0 to"),
-        (["RUN", "--no_repeat_ngram_size", "2"], "`--no_repeat_ngram_size` is for beam search: give `--beam_size` too"),
-        (["RUN", "--beam_size", "2", "--top_k", "3"], "`--top_k` is for sampling, but `--beam_size` searches"),
+        (["RUN", "--no_repeat_ngram_size", "2"], "`no_repeat_ngram_size` is for beam search: give `beam_size` too"),
+        (["RUN", "--beam_size", "2", "--top_k", "3"], "`top_k` is for sampling, but `beam_size` searches"),
         (["RUN", "--beam_size", "2", "--num_samples", "2"], "a beam search has `num_hypotheses`"),
         (["RUN", "--max_length_ratio", "2"], "there is no option `--max_length_ratio`; the nearest is"),
         (["TRANSLATOR"], "translates: use `seqlab translate` or `seqlab score`."),

@@ -74,7 +74,7 @@ def test_each_family_reads_from_its_own_start(
     if family == "ngram_lm":
         model.fit(tokenizer.encode(LINES), documents)
     lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer, documents=documents)
-    alone = load_language_model(lm_dir).generate([""], search=SearchConfig(beam_size=1, max_length=9))[0][0]
+    alone = load_language_model(lm_dir).generate([""], beam_size=1, max_length=9)[0][0]
     fused = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=1e4)
     text, _ = without_control_characters(alone.text)
     assert fused.translate(LINES, beam_size=1, max_length=9) == [text, text, "", text]

@@ -15,7 +15,6 @@ from reference.tiny_language_models import FAMILIES, MAX_LENGTH, TinyRuns, rando
 from seqlab.data.batch import prompts as prompt_batch
 from seqlab.inference import Continuation, LanguageModel, load_language_model
 from seqlab.search.config import SearchConfig
-from seqlab.search.sampling_config import SamplingConfig
 from seqlab.text import CharactersConfig, train_tokenizer
 
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]
@@ -50,25 +49,23 @@ def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
 @every_document
 def test_the_same_seed_says_the_same_in_any_company(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
-    config = SamplingConfig(seed=3, max_length=24, top_p=0.97)
-    whole = run.generate(PROMPTS, num_samples=3, search=config)
+    config: dict[str, Any] = {"seed": 3, "max_length": 24, "top_p": 0.97}
+    whole = run.generate(PROMPTS, num_samples=3, **config)
     for batch_rows in (1, 4):
-        assert run.generate(PROMPTS, num_samples=3, search=config, batch_rows=batch_rows) == whole
-    assert [each[:1] for each in whole] == run.generate(PROMPTS, search=config)
-    assert whole[:2] == run.generate(PROMPTS[:2], num_samples=3, search=config)
+        assert run.generate(PROMPTS, num_samples=3, **config, batch_rows=batch_rows) == whole
+    assert [each[:1] for each in whole] == run.generate(PROMPTS, **config)
+    assert whole[:2] == run.generate(PROMPTS[:2], num_samples=3, **config)
     texts = [each.text for continuations in whole for each in continuations]
     assert len(set(texts)) > len(texts) // 2  # prompts and samples draw numbers of their own
-    assert texts != [
-        each.text for c in run.generate(PROMPTS, num_samples=3, search=replace(config, seed=4)) for each in c
-    ]
+    assert texts != [each.text for c in run.generate(PROMPTS, num_samples=3, **(config | {"seed": 4})) for each in c]
 
 
 @every_family
 def test_nor_does_the_company_matter_in_bf16(runs: TinyRuns, family: str) -> None:
     run = load_language_model(runs(family), precision="bf16")
-    config = SamplingConfig(max_length=12, min_p=0.02)
-    whole = run.generate(PROMPTS, num_samples=2, search=config)
-    assert run.generate(PROMPTS, num_samples=2, search=config, batch_rows=1) == whole
+    config: dict[str, Any] = {"max_length": 12, "min_p": 0.02}
+    whole = run.generate(PROMPTS, num_samples=2, **config)
+    assert run.generate(PROMPTS, num_samples=2, **config, batch_rows=1) == whole
 
 
 @every_family
@@ -76,9 +73,9 @@ def test_nor_does_the_company_matter_in_bf16(runs: TinyRuns, family: str) -> Non
 def test_what_is_said_is_what_was_scored(runs: TinyRuns, family: str, documents: str) -> None:
     """The log-probability of a continuation is that of its ids, one by one, after those of its prompt."""
     run = load_language_model(runs(family, "characters", documents))
-    config = SamplingConfig(max_length=8, seed=2)
+    config: dict[str, Any] = {"max_length": 8, "seed": 2}
     prompts = [prompt for prompt in PROMPTS if len(prompt) + 8 <= MAX_LENGTH]
-    for prompt, [found] in zip(prompts, run.generate(prompts, search=config), strict=True):
+    for prompt, [found] in zip(prompts, run.generate(prompts, **config), strict=True):
         lines = (prompt + found.text).split("\n")
         rows = [[*ids, run.tokenizer.eos_id] for ids in run.tokenizer.encode(lines)]
         ids = [each for row in rows for each in row]
@@ -92,8 +89,8 @@ def test_what_is_said_is_what_was_scored(runs: TinyRuns, family: str, documents:
 @every_document
 def test_the_best_id_at_each_step_is_greedy_search(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
-    sampled = run.generate(PROMPTS, search=SamplingConfig(top_k=1, max_length=10))
-    searched = run.generate(PROMPTS, search=SearchConfig(beam_size=1, max_length=10))
+    sampled = run.generate(PROMPTS, top_k=1, max_length=10)
+    searched = run.generate(PROMPTS, beam_size=1, max_length=10)
     for [one], [other] in zip(sampled, searched, strict=True):
         if documents == "lines":
             assert near(one, other)
@@ -113,7 +110,7 @@ def test_beam_search_finds_what_trying_everything_finds(tmp_path: Path, families
             model.fit(tokenizer.encode(lines))
         paths.append(write_language_model(tmp_path / family, FAMILIES[family], model, tokenizer))
     run = load_language_model(paths)
-    config = SearchConfig(beam_size=200, num_hypotheses=4, max_length=5, early_stopping=False)
+    config: dict[str, Any] = {"beam_size": 200, "num_hypotheses": 4, "max_length": 5, "early_stopping": False}
     for prompt in ("", "ab"):
         [before] = tokenizer.encode([prompt])
 
@@ -121,8 +118,8 @@ def test_beam_search_finds_what_trying_everything_finds(tmp_path: Path, families
             return next_scores(run, [*before, *history]).tolist()
 
         banned = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.unk_id)
-        expected = best(all_sequences(table, tokenizer.eos_id, config, 1, 5, banned_ids=banned), 4)
-        [found] = run.generate([prompt], search=config)
+        expected = best(all_sequences(table, tokenizer.eos_id, SearchConfig(**config), 1, 5, banned_ids=banned), 4)
+        [found] = run.generate([prompt], **config)
         assert [each.text for each in found] == tokenizer.decode([each.ids for each in expected])
         assert [each.log_prob for each in found] == pytest.approx([each.log_prob for each in expected], rel=1e-4)
         assert [each.finished for each in found] == [each.finished for each in expected]
@@ -133,12 +130,12 @@ def test_beam_search_finds_what_trying_everything_finds(tmp_path: Path, families
 def test_a_stop_text_cuts_where_it_stands(runs: TinyRuns, documents: str, tokenizer: str) -> None:
     """The text without stop texts says where: in it, wherever its ids divide it, and in any batch."""
     run = load_language_model(runs("gru_lm", tokenizer, documents))
-    config = SamplingConfig(max_length=40, seed=5)
+    config: dict[str, Any] = {"max_length": 40, "seed": 5}
     prompts = PROMPTS * 2
     stop = ["Ka", "er", " d", "a ", "🙂", "語", ",", "o", *NEWLINE[documents]]
-    free = run.generate(prompts, search=config)
-    found = run.generate(prompts, search=config, stop=stop)
-    assert found == run.generate(prompts, search=config, stop=stop, batch_rows=1)
+    free = run.generate(prompts, **config)
+    found = run.generate(prompts, **config, stop=stop)
+    assert found == run.generate(prompts, **config, stop=stop, batch_rows=1)
     cuts = 0
     for [whole], [cut] in zip(free, found, strict=True):
         places = [whole.text.find(each) for each in stop if each in whole.text]
@@ -156,19 +153,19 @@ def test_streaming_tells_the_final_text(runs: TinyRuns, documents: str, tokenize
     for seed in range(8):
         for stop in ([], ["er", "läuft", *NEWLINE[documents]]):
             told: list[str] = []
-            config = SamplingConfig(max_length=30, seed=seed, min_length=4)
-            [[found]] = run.generate(["die Ka"], search=config, stop=stop, on_text=told.append)
+            config: dict[str, Any] = {"max_length": 30, "seed": seed, "min_length": 4}
+            [[found]] = run.generate(["die Ka"], **config, stop=stop, on_text=told.append)
             assert "".join(told) == found.text
-            assert [[found]] == run.generate(["die Ka"], search=config, stop=stop)
+            assert [[found]] == run.generate(["die Ka"], **config, stop=stop)
 
 
 def test_models_of_running_text_say_lines(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", documents="continuous"))
-    [continuations] = run.generate(["der die\nKatze"], num_samples=20, search=SamplingConfig(max_length=40))
+    [continuations] = run.generate(["der die\nKatze"], num_samples=20, max_length=40)
     assert any("\n" in each.text for each in continuations)
     assert not any(each.finished for each in continuations)
     assert all(each.num_tokens == 40 for each in continuations)
-    [[first, *_], [second, *_]] = run.generate(["der", "der\n"], num_samples=2, search=SamplingConfig(top_k=1))
+    [[first, *_], [second, *_]] = run.generate(["der", "der\n"], num_samples=2, top_k=1)
     assert first.text.startswith((" ", "\n", ","))
     assert not second.text.startswith(" ")
 
@@ -178,7 +175,7 @@ def test_lines_hold_no_control_characters(runs: TinyRuns) -> None:
     counts = {}
     for documents in ("lines", "continuous"):
         run = load_language_model(runs("gru_lm", "bpe", documents))
-        [found] = run.generate([""], num_samples=200, search=SamplingConfig(max_length=20))
+        [found] = run.generate([""], num_samples=200, max_length=20)
         controls = [sum(unicodedata.category(c) == "Cc" and c != "\n" for c in each.text) for each in found]
         counts[documents] = sum(controls), sum(each.control_characters for each in found)
     assert counts["lines"][0] == 0 < counts["lines"][1]
@@ -201,9 +198,9 @@ def test_parts_of_many_prompts_are_as_in_all(runs: TinyRuns) -> None:
 def test_what_a_prompt_holds_counts_as_repeated(runs: TinyRuns) -> None:
     """Under a penalty that forbids repeats nothing of the prompt comes again."""
     run = load_language_model(runs("gru_lm", "words"))
-    search = SamplingConfig(repetition_penalty=1e6, max_length=8)
-    [found] = run.generate(["die Katze die Katze"], num_samples=50, search=search)
-    free = run.generate(["die Katze die Katze"], num_samples=50, search=replace(search, repetition_penalty=1.0))[0]
+    search: dict[str, Any] = {"repetition_penalty": 1e6, "max_length": 8}
+    [found] = run.generate(["die Katze die Katze"], num_samples=50, **search)
+    free = run.generate(["die Katze die Katze"], num_samples=50, **(search | {"repetition_penalty": 1.0}))[0]
     assert not any({"die", "Katze"} & set(each.text.split()) for each in found)
     assert any({"die", "Katze"} & set(each.text.split()) for each in free)
     assert all(len(set(each.text.split())) == len(each.text.split()) for each in found)
@@ -211,7 +208,7 @@ def test_what_a_prompt_holds_counts_as_repeated(runs: TinyRuns) -> None:
 
 def test_models_of_lines_say_one(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm"))
-    found = run.generate(["", "der"], num_samples=50, search=SamplingConfig(max_length=60))
+    found = run.generate(["", "der"], num_samples=50, max_length=60)
     assert all("\n" not in each.text for continuations in found for each in continuations)
     assert all(each.finished for continuations in found for each in continuations if each.num_tokens < 60)
 
@@ -222,10 +219,10 @@ def test_of_a_long_prompt_the_last_tokens_are_read(
 ) -> None:
     run = load_language_model(runs("transformer_lm", "characters", documents))
     ending = "läuft über Straße"[-MAX_LENGTH:]
-    config = SamplingConfig(top_k=1, max_length=6)
-    [[at_limit]] = run.generate([ending], search=config)
+    config: dict[str, Any] = {"top_k": 1, "max_length": 6}
+    [[at_limit]] = run.generate([ending], **config)
     assert caplog.text == ""
-    [[one], [other]] = run.generate([f"a {ending}", f"der die Katze {ending}"], search=config)
+    [[one], [other]] = run.generate([f"a {ending}", f"der die Katze {ending}"], **config)
     assert "prompt 1 has 18 tokens, but the model looks back on 16: the first ones are not read" in caplog.text
     assert "prompt 2 has 30 tokens" in caplog.text
     assert near(one, other)
@@ -235,18 +232,18 @@ def test_of_a_long_prompt_the_last_tokens_are_read(
 
 def test_recurrent_models_read_long_prompts_whole(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("lstm_lm", "characters"))
-    config = SamplingConfig(top_k=1, max_length=6)
-    [[one], [other]] = run.generate(["die Katze sees a dog", "der Katze sees a dog"], search=config)
+    config: dict[str, Any] = {"top_k": 1, "max_length": 6}
+    [[one], [other]] = run.generate(["die Katze sees a dog", "der Katze sees a dog"], **config)
     assert caplog.text == ""
     assert one.log_prob != other.log_prob
 
 
 def test_unknown_text_in_a_prompt_is_said(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("ngram_lm", "characters"))
-    [[found]] = run.generate(["der Ω漢"], search=SamplingConfig(max_length=4))
+    [[found]] = run.generate(["der Ω漢"], max_length=4)
     assert "prompt 1 has what the vocabulary lacks, it is read as unknown: 'Ω', '漢'" in caplog.text
     assert "<unk>" not in found.text
-    load_language_model(runs("ngram_lm", "bpe")).generate(["der Ω漢"], search=SamplingConfig(max_length=4))
+    load_language_model(runs("ngram_lm", "bpe")).generate(["der Ω漢"], max_length=4)
     assert caplog.text.count("unknown") == 1
 
 
@@ -254,15 +251,19 @@ def test_unknown_text_in_a_prompt_is_said(runs: TinyRuns, caplog: pytest.LogCapt
     ("options", "message"),
     [
         ({"prompts": "der"}, "`prompts` must be a list of texts, but is one string"),
+        ({"prompts": ["a", 3]}, "`prompts` must hold strings, but entry 1 is 3"),
+        ({"temprature": 2}, "There is no `temprature`; the nearest is `temperature`"),
+        ({"beam_size": 2, "top_k": 3}, "`top_k` is for sampling, but `beam_size` searches"),
+        ({"length_alpha": 1}, "`length_alpha` is for beam search: give `beam_size` too"),
         ({"prompts": ["a", "der\ndie"]}, "Prompt 2 holds a newline, but the model has learnt single lines"),
         ({"stop": "der"}, "`stop` must be a list of texts, but is one string"),
         ({"stop": ["a", ""]}, "`stop` must hold texts of at least one character, but one is empty"),
         ({"num_samples": 0}, "`num_samples` must be at least 1, but is 0"),
         ({"batch_rows": 0}, "`batch_rows` must be at least 1, but is 0"),
-        ({"num_samples": 2, "search": SearchConfig()}, "a beam search has `num_hypotheses`"),
-        ({"stop": ["a"], "search": SearchConfig()}, "`stop` and `on_text` are for sampling"),
+        ({"num_samples": 2, "beam_size": 5}, "a beam search has `num_hypotheses`"),
+        ({"stop": ["a"], "beam_size": 5}, "`stop` and `on_text` are for sampling"),
         ({"num_samples": 2, "on_text": print}, "`on_text` is told of one continuation, but 2 are asked for"),
-        ({"search": SearchConfig(min_length_ratio=0.5)}, "`min_length_ratio` is 0.5, but the batch has no"),
+        ({"beam_size": 5, "min_length_ratio": 0.5}, "`min_length_ratio` is 0.5, but the batch has no"),
     ],
 )
 def test_what_cannot_be_generated_is_named(runs: TinyRuns, options: dict[str, Any], message: str) -> None:

@@ -1,7 +1,10 @@
 """Scores of texts and lines against a plain loop that gives a model each context by itself."""
 
+import copy
 import math
+import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -187,16 +190,33 @@ def test_bad_input_is_named(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     for call, message in (
         (lambda: run.perplexity([]), "The text is empty"),
-        (lambda: run.perplexity("a text"), "`lines` must be a list of lines"),
+        (lambda: run.perplexity(""), "text is empty: it holds no line"),
+        (lambda: run.perplexity(["a", None]), "`lines` must hold strings, but entry 1 is None"),
         (lambda: run.perplexity(["a\nb"]), "entry 0 holds a newline"),
         (lambda: run.perplexity(["a"], context="all", stride=2), "`stride` is for a `context` of so many tokens"),
         (lambda: run.score(["a"], ["b", "c"]), r"`prompts` must have one entry per line \(1\), but has 2"),
         (lambda: run.score(["a"], ["b\nc"]), "`prompts` must hold single lines"),
-        (lambda: run.score("ab"), "`lines` must be a list of lines"),
+        (lambda: run.score("ab"), "`lines` must be a list of texts"),
         (lambda: Text.read([], "empty.txt"), "empty.txt is empty: it holds no line to score"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_one_string_is_a_whole_text(runs: TinyRuns) -> None:
+    run = load_language_model(runs("lstm_lm"))
+    whole = run.perplexity("die Katze\n\nsees a dog")
+    lines = run.perplexity(["die Katze", "", "sees a dog"])
+    assert whole.likelihood == replace(lines.likelihood, bytes=lines.likelihood.bytes - 1)
+    assert whole.lines == lines.lines
+
+
+def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
+    text = ["grün ü", "rot"]
+    run = load_language_model(uniform_run(tmp_path / "run", text[:1], WordsConfig(), spells=True))
+    expected = run.perplexity(text)
+    for copied in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert copied.perplexity(text).likelihood == expected.likelihood
 
 
 def test_members_that_do_not_fit_are_refused(runs: TinyRuns) -> None:

@@ -80,9 +80,9 @@ def test_a_line_beyond_what_training_had_is_cut_too(make_run: Callable[..., Path
 
 
 def test_one_string_is_not_a_list_of_lines(run: Run) -> None:
-    with pytest.raises(ValueError, match="`lines` must be a list of lines"):
+    with pytest.raises(ValueError, match="`lines` must be a list of texts"):
         run.translate("a dog")
-    with pytest.raises(ValueError, match="must be a list of lines"):
+    with pytest.raises(ValueError, match="must be a list of texts"):
         run.score("ab", "cd")
 
 
