@@ -30,10 +30,13 @@ class Wording:
         """Give what ids add to the text of a prompt; both without the id that a text begins with."""
         return self._text([*prompt, *ids])[len(self._text(prompt)) :]
 
-    def cut(self, prompt: Sequence[int], ids: Sequence[int]) -> tuple[str, bool]:
-        """Give what ids add to a prompt, up to the stop text that the last of them completes; and whether one does."""
+    def cut(self, prompt: Sequence[int], ids: Sequence[int], before: int = 0) -> tuple[str, bool]:
+        """Give what ids add to a prompt, up to the stop text that the last of them completes; and whether one does.
+
+        `before` counts ids of the continuation that are in the prompt, or in lines that are left out before it.
+        """
         text = self.added(prompt, ids)
-        place = self._stop_place(prompt, ids) if len(ids) >= self.min_length else -1
+        place = self._stop_place(prompt, ids) if before + len(ids) >= self.min_length else -1
         return (text, False) if place < 0 else (text[:place], True)
 
     def shown(self, text: str) -> tuple[str, int]:
@@ -60,6 +63,11 @@ class Wording:
         sizes = range(min(len(text), self.longest_stop), 0, -1)
         return next((n for n in sizes if any(each.startswith(text[-n:]) and len(each) > n for each in self.stop)), 0)
 
+    def whole_lines(self, ids: Sequence[int]) -> int:
+        """Count the ids up to the last end of line, which the text behind it does not depend on; 0 for none."""
+        ends = (i for i in range(len(ids), 0, -1) if ids[i - 1] == self.tokenizer.eos_id)
+        return next(ends, 0) if self.is_continuous else 0
+
     def _stop_place(self, prompt: Sequence[int], ids: Sequence[int]) -> int:
         """Find where the stop text begins that the last id completes; -1 where it completes none."""
         text = self.added(prompt, ids)
@@ -83,27 +91,42 @@ class Wording:
 
 
 class Teller:
-    """Tell of a text as it grows: only what no later id can change."""
+    """Tell of a text as it grows: only what no later id can change.
+
+    Lines that are told whole are forgotten, so that an id takes no more time in a text of many lines than of few.
+    """
 
     def __init__(self, wording: Wording, prompt: Sequence[int], on_text: OnText) -> None:
-        self._wording, self._prompt, self._on_text = wording, list(prompt), on_text
-        self._ids: list[int] = []
-        self._told = 0
+        self._wording, self._on_text = wording, on_text
+        self._prompt = list(prompt)[wording.whole_lines(prompt) :]
+        self._ids: list[int] = []  # behind the lines that are forgotten
+        self._told = 0  # characters of them
+        self._forgotten_ids = self._forgotten = 0
 
     def on_step(self, rows: list[int], ids: list[int]) -> None:
         """Hear of the ids that were drawn; the single row has one at each step."""
         self._ids += ids
-        text, has_ended = self._wording.cut(self._prompt, self._ids)
+        text, has_ended = self._wording.cut(self._prompt, self._ids, self._forgotten_ids)
         if not has_ended:
             text = text.rstrip(UNSETTLED)
             text = text[: len(text) - self._wording.could_stop(text)]
         self._tell(text)
+        self._forget()
 
     def finish(self, text: str) -> None:
         """Tell the rest of the whole text."""
-        self._tell(text)
+        self._tell(text[self._forgotten :])
 
     def _tell(self, text: str) -> None:
         if len(text) > self._told:
             self._on_text(self._wording.shown(text[self._told :])[0])
             self._told = len(text)
+
+    def _forget(self) -> None:
+        count = self._wording.whole_lines(self._ids)
+        size = len(self._wording.added(self._prompt, self._ids[:count])) if count else 0
+        if 0 < size <= self._told:
+            self._prompt, self._ids = [], self._ids[count:]
+            self._told -= size
+            self._forgotten_ids += count
+            self._forgotten += size

@@ -22,8 +22,8 @@ def tokenizer_of(kind: str) -> Tokenizer:
 
 def random_ids(tokenizer: Tokenizer, draw: random.Random, is_continuous: bool) -> list[int]:
     """Draw ids of any kind, many of them bytes that make no character, or parts of one."""
-    first = tokenizer.eos_id if is_continuous else tokenizer.unk_id + 1
-    ids = [draw.randrange(first, tokenizer.vocab_size) for _ in range(draw.randint(0, 12))]
+    ids = [draw.randrange(tokenizer.unk_id + 1, tokenizer.vocab_size) for _ in range(draw.randint(0, 12))]
+    ids = [tokenizer.eos_id if is_continuous and draw.random() < 0.2 else each for each in ids]
     return [each for each in ids if each != tokenizer.unk_id] + tokenizer.encode(["größer 日本 🙂 \x10 ▁"])[0]
 
 
@@ -69,6 +69,27 @@ def test_what_is_told_is_the_text_and_nothing_twice(kind: str, is_continuous: bo
         found = [text.find(each) for each in stop if each in text]
         assert (final, has_ended) == ((text[: min(found)], True) if found else (text, False))
         assert all(told)
+
+
+def test_telling_decodes_the_line_that_grows_and_not_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, decoded = tokenizer_of("characters"), 0
+    decode = tokenizer.decode
+
+    def counted(_: Tokenizer, rows: Sequence[Sequence[int]]) -> list[str]:
+        nonlocal decoded
+        decoded = max(decoded, sum(map(len, rows)))
+        return decode(rows)
+
+    monkeypatch.setattr(type(tokenizer), "decode", counted)
+    told: list[str] = []
+    [line] = tokenizer.encode(["die Katze"])
+    lines = [*line, tokenizer.eos_id] * 20
+    teller = Teller(Wording(tokenizer, ["Hund"], 0, is_continuous=True), lines, told.append)
+    for each in lines:
+        teller.on_step([0], [each])
+    teller.finish("die Katze\n" * 20)
+    assert "".join(told) == "die Katze\n" * 20
+    assert decoded <= 2 * len("die Katze\n")
 
 
 @every_tokenizer
