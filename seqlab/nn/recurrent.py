@@ -95,7 +95,7 @@ class Recurrent(nn.Module):
         ValueError for shapes that do not fit.
         """
         batch, steps = self._checked_shape(x, state, lengths)
-        rows = padded_rows(batch, least=16) if x.device.type == "cpu" else batch
+        rows = padded_rows(batch) if x.device.type == "cpu" else batch
         ends = _Ends(lengths, steps, rows)
         before = _with_rows(self.initial_state(batch) if state is None else state, rows)
         after: list[tuple[Tensor, Tensor | None]] = []

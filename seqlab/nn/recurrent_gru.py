@@ -5,7 +5,7 @@ which resets what comes out of the recurrent product, so that one product does f
 
     r, z = sigmoid(W x + b + U h)        n = tanh(W_n x + b_n + r * (U_n h + c_n))        h' = n + z * (h - n)
 
-Shapes: T time, B batch (a multiple of 16 rows), I input size, H hidden size. Time comes first; gates come as r, z, n.
+Shapes: T time, B batch (a size of `padded_rows`), I input size, H hidden size. Time comes first; gates come as r, z, n.
 """
 
 from typing import Any, NamedTuple

@@ -66,7 +66,7 @@ class RecurrentLayer(nn.Module):
         """Read x (T, B, I) from the state hidden, cell (B, H): give all hidden states (T, B, H) and the last cell.
 
         The last cell is that of each row's last real position, where `is_padding` (T, B) is True after it. On the CPU
-        B is a multiple of 16.
+        B is one of the sizes of `padded_rows`.
         """
         dtype = compute_dtype(self.from_hidden.weight)
         w_hidden = self.weight_dropout(self.from_hidden.weight)

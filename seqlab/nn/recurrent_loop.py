@@ -4,7 +4,7 @@ What one step must compute is small: one product with the recurrent weights, whi
 few calls for all that is element by element. All else is done for the whole sequence at once: the products with the
 input, and the gradients of the weights.
 
-Shapes: T time, B batch (a multiple of 16 rows), I input size, H hidden size, N all gates' sums. Time
+Shapes: T time, B batch (a size of `padded_rows`), I input size, H hidden size, N all gates' sums. Time
 comes first. Products run in the dtype of x and of the weights; states are in fp32 at least.
 """
 

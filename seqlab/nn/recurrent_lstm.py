@@ -5,7 +5,7 @@ weights at every step, and what it adds to no longer fits into the cache.
 
     i, f, o = sigmoid(W x + b + U h)    g = tanh(W_g x + b_g + U_g h)    c' = f * c + i * g    h' = o * tanh(c')
 
-Shapes: T time, B batch (a multiple of 16 rows), I input size, H hidden size. Time comes first; the gates' order is i,
+Shapes: T time, B batch (a size of `padded_rows`), I input size, H hidden size. Time comes first; the gates are i,
 f, g, o.
 """
 

@@ -78,10 +78,12 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
 
 
 def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
+    """List what differs; of a section of another kind or family only what the origin has, as the rest goes with it."""
+    of_other_kind = tuple(prefix for prefix in prefixes if changes.keys() & {f"{prefix}kind", f"{prefix}family"})
     return "; ".join(
         f"`{key}` is {new!r}, but {old!r} in {origin.path}"
         for key, (old, new) in changes.items()
-        if key.startswith(prefixes) and old != new
+        if key.startswith(prefixes) and old != new and not (old is None and key.startswith(of_other_kind))
     )
 
 
