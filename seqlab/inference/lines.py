@@ -36,9 +36,11 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
 
 
 def refuse_other_types(texts: Sequence[str], name: str) -> None:
-    """Raise ValueError for anything but a list of strings, such as one bare string."""
+    """Raise ValueError for anything but a list of strings, such as one bare string, or what can be read only once."""
     if isinstance(texts, str | bytes):
         raise ValueError(f"`{name}` must be a list of texts, but is one string: put it into a list.")
+    if isinstance(texts, Iterator):
+        raise ValueError(f"`{name}` must be a list of texts, but is an iterator: make a list of it.")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(f"`{name}` must hold strings, but entry {i} is {text!r:.80}.")

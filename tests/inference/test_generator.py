@@ -251,6 +251,7 @@ def test_unknown_text_in_a_prompt_is_said(runs: TinyRuns, caplog: pytest.LogCapt
     ("options", "message"),
     [
         ({"prompts": "der"}, "`prompts` must be a list of texts, but is one string"),
+        ({"prompts": iter(["a", "b"])}, "`prompts` must be a list of texts, but is an iterator"),
         ({"prompts": ["a", 3]}, "`prompts` must hold strings, but entry 1 is 3"),
         ({"temprature": 2}, "There is no `temprature`; the nearest is `temperature`"),
         ({"beam_size": 2, "top_k": 3}, "`top_k` is for sampling, but `beam_size` searches"),
