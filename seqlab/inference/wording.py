@@ -33,7 +33,7 @@ class Wording:
     def cut(self, prompt: Sequence[int], ids: Sequence[int], before: int = 0) -> tuple[str, bool]:
         """Give what ids add to a prompt, up to the stop text that the last of them completes; and whether one does.
 
-        `before` counts ids of the continuation that are in the prompt, or in lines that are left out before it.
+        `before`: how many ids of the continuation are left out in front of them, as those of lines that were told.
         """
         text = self.added(prompt, ids)
         place = self._stop_place(prompt, ids) if before + len(ids) >= self.min_length else -1
