@@ -8,6 +8,8 @@ environment variable `SEQLAB_DATA`.
 from pathlib import Path
 
 from .description import Corpus, Split, TextFile
+from .g2p2021 import CORPUS as G2P2021
+from .inflection2017 import CORPUS as INFLECTION2017
 from .location import Splits, locate_files, specs_of
 from .multi30k import CORPUS as MULTI30K
 from .number_words import CORPUS as NUMBER_WORDS
@@ -16,7 +18,17 @@ from .tinyshakespeare import CORPUS as TINYSHAKESPEARE
 from .wikitext import WIKITEXT2, WIKITEXT103
 
 CORPORA: dict[str, Corpus] = {
-    corpus.name: corpus for corpus in (MULTI30K, NUMBER_WORDS, PTB, TINYSHAKESPEARE, WIKITEXT2, WIKITEXT103)
+    corpus.name: corpus
+    for corpus in (
+        G2P2021,
+        INFLECTION2017,
+        MULTI30K,
+        NUMBER_WORDS,
+        PTB,
+        TINYSHAKESPEARE,
+        WIKITEXT2,
+        WIKITEXT103,
+    )
 }
 
 

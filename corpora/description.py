@@ -17,9 +17,10 @@ class TextFile:
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a corpus: parallel files of equal length, one for each column."""
+    """One part of a corpus: a file for each column."""
 
-    num_lines: int
+    num_lines: int | Mapping[str, int]
+    """of parallel files, which are equally long; by column where each is a corpus of its own"""
     files: Mapping[str, TextFile]
     """column -> file"""
     hub: Mapping[str, str] = field(default_factory=dict)

@@ -33,7 +33,7 @@ SUMMARY = "continue a text with a language model"
 BUFFER_LINES = 1024
 SEPARATOR = "---"
 """Stands between texts that may hold newlines."""
-NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio")
+NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
 """Fields of a search that are relative to a source, which a prompt is not."""
 
 

@@ -52,15 +52,19 @@ def load_language_models(
     """Load language models; raises ValueError as `load_language_model` does."""
     from seqlab.inference.language_model import load_language_model
 
-    threads = world.threads() if arguments.threads is None else arguments.threads
+    set_threads(world.threads() if arguments.threads is None else arguments.threads)
+    device = world.device_name(arguments.device)
+    return load_language_model(runs, arguments.checkpoint, device, precision or arguments.precision)
+
+
+def set_threads(threads: int | None) -> None:
+    """Compute with so many threads, None leaves them as they are; raises ValueError for fewer than one."""
     if threads is not None:
         import torch
 
         if threads < 1:
             raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
         torch.set_num_threads(threads)
-    device = world.device_name(arguments.device)
-    return load_language_model(runs, arguments.checkpoint, device, precision or arguments.precision)
 
 
 def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **fusion: Any) -> "Run":

@@ -10,7 +10,20 @@ import sys
 from collections.abc import Sequence
 
 import seqlab
-from seqlab.cli import evaluate, export, generate, import_arpa, info, perplexity, score, train, translate
+from seqlab.cli import (
+    evaluate,
+    export,
+    exposure,
+    generate,
+    import_arpa,
+    info,
+    perplexity,
+    plot,
+    score,
+    search_errors,
+    train,
+    translate,
+)
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
@@ -23,6 +36,9 @@ COMMANDS = {
     "generate": generate,
     "perplexity": perplexity,
     "evaluate": evaluate,
+    "exposure": exposure,
+    "search-errors": search_errors,
+    "plot": plot,
     "export": export,
     "import": import_arpa,
     "info": info,
@@ -66,7 +82,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _without_command(argv: Sequence[str]) -> int:
-    summaries = "\n".join(f"  {name:<12}{command.SUMMARY}" for name, command in COMMANDS.items())
+    summaries = "\n".join(f"  {name:<15}{command.SUMMARY}" for name, command in COMMANDS.items())
     parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=f"commands:\n{summaries}")
     parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
     parser.add_argument("command", metavar="COMMAND", help="one of those below; each has its own --help")

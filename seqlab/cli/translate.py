@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.files import input_stream, output_stream
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
@@ -38,6 +38,11 @@ def make_parser() -> Parser:
     parser.add_argument("--prefix", metavar="FILE", help="for each line, what its translations must begin with")
     parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
     parser.add_argument("--lm_weight", type=float, metavar="W", help="of its log-probabilities (default: 0.1)")
+    parser.add_argument(
+        "--alignment",
+        metavar="FILE",
+        help="where to write what each translation attended to, one JSON object a line; `seqlab plot` draws it",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line: all hypotheses and their scores")
     parser.add_argument(
         "--buffer_lines", type=int, metavar="N", help=f"lines in a block (default: {BUFFER_LINES}; 1 on a terminal)"
@@ -51,7 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.lines import line_blocks, write_lines
 
     with joined() as world:
+        if arguments.alignment is not None and arguments.alignment in ("-", arguments.output):
+            raise UsageError(f"--alignment needs a file of its own, but is {arguments.alignment}")
         options = {**search_values(arguments), "need_scores": arguments.json}
+        if arguments.alignment is not None:
+            options["need_attention"] = True
         if options["num_hypotheses"] > 1 and not arguments.json:
             raise UsageError("more than one hypothesis per line needs --json")
         if arguments.batch_tokens is not None:
@@ -59,7 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
         trained = load_named_runs(arguments, world, lm=arguments.lm, lm_weight=arguments.lm_weight)
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None
-        with input_stream(arguments.input) as (stream, name), output_stream(arguments.output) as output:
+            arguments.alignment = os.devnull
+        with (
+            input_stream(arguments.input) as (stream, name),
+            output_stream(arguments.alignment or os.devnull) as alignment,
+            output_stream(arguments.output) as output,
+        ):
             buffer_lines = arguments.buffer_lines
             if buffer_lines is None:
                 buffer_lines = 1 if stream.isatty() else BUFFER_LINES
@@ -72,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
                     )
                     first_line += len(lines)
                     write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
+                    write_lines(alignment, (json_line({"pieces": alignments_of(t)}) for t in translations))
                     replaced += sum(translation.control_characters for translation in translations)
             prefixes.check_end()
         if replaced:
@@ -80,8 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def as_json(translation: "Translation") -> str:
-    """Write a translation as one line of JSON."""
-    return json_line(asdict(translation))
+    """Write a translation as one line of JSON; what it attended to has a file of its own."""
+    return json_line({name: value for name, value in asdict(translation).items() if name != "alignments"})
+
+
+def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
+    """Give what each piece of a line attended to; nothing for an empty line, and where nobody asked."""
+    return [asdict(each) for each in translation.alignments or []]
 
 
 class Prefixes:

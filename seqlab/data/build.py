@@ -51,7 +51,7 @@ class Build:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._encoder, self._routes = folder, encoder, routes
         self._pairs = self._saved_pairs = 0 if state is None else state.pairs
-        sizes = encoder.src_tokenizer.vocab_size, encoder.tgt_tokenizer.vocab_size
+        sizes = encoder.vocab_sizes
         train, valid = (state.train, state.valid) if state else (None, None)
         self.log = DropLog(folder / DROPPED_FILE, state.log if state else None)
         self._writers = {

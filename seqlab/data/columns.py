@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.data.blocks import RawLines, read_blocks
-from seqlab.data.column import Column, Stamp, text_of
+from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import read_lines, require_file
 
@@ -158,12 +158,33 @@ class FileColumn(Column):
             raise ValueError(f"{self.path}: cannot be read as .{self.kind} ({error}).") from error
 
 
+@dataclass(frozen=True)
+class JoinedColumns(FileColumn):
+    """Several columns of the records of one table, with tabs between: the inputs of an example.
+
+    `column` names them with `+` between.
+    """
+
+    @property
+    def has_header(self) -> bool:
+        return self._parts[0].has_header
+
+    @property
+    def _parts(self) -> list[FileColumn]:
+        return [FileColumn(self.path, name) for name in str(self.column).split("+")]
+
+    def cells(self) -> Iterator[str]:
+        """Yield the joined cells; errors as in `FileColumn`."""
+        for cells in zip(*(part.cells() for part in self._parts), strict=True):
+            yield "\t".join(one_line(cell).replace("\t", " ") for cell in cells)
+
+
 def parse_column(spec: str) -> Column:
     """Read a path spec.
 
     - `file`: a text, plain or .gz.
     - `file#column`: of .tsv, .jsonl, .csv (these also .gz), .json, .parquet and .arrow. A file whose name really
-      contains the `#` is taken as it is.
+      contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record with tabs between.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
@@ -183,9 +204,10 @@ def parse_column(spec: str) -> Column:
     if _table_kind(path) is None:
         kinds = ", ".join(f".{kind}" for kind in TABLE_KINDS)
         raise ValueError(f"{spec}: only {kinds} files have columns, and there is no file of this whole name.")
-    if not column:
+    names = column.split("+")
+    if not all(names):
         raise ValueError(f"{spec}: the column after '#' is empty.")
-    return FileColumn(path, column)
+    return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.text import SavedConfig, SentencePieceBpeConfig, SentencePieceUnigramConfig, TokenizerConfig
+from seqlab.text import (
+    SameConfig,
+    SavedConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    TargetTokenizerConfig,
+    TokenizerConfig,
+)
+
+SAMPLING_KINDS = SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
+"""Tokenizers that draw among several segmentations of a line, or may."""
 
 
 def _as_list(value: Any) -> Any:
@@ -66,8 +76,16 @@ class ParallelConfig:
     tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
     """How text becomes ids."""
 
+    tokenizer_tgt: TargetTokenizerConfig = Field(default_factory=SameConfig)
+    """How the target becomes ids where it is another kind of text than the source, as sounds are from letters; with
+    `joint_vocabulary: false`."""
+
     joint_vocabulary: bool = True
     """Whether source and target share one tokenizer, trained on both."""
+
+    copy_unknown: bool = False
+    """Whether the words of a source that the vocabulary lacks get ids of their own, which a model that copies
+    (`model.copying`) can put into the target; for a joint vocabulary of words or characters."""
 
     subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Strength of the random segmentations seen in training, anew in every epoch; 0 is off. BPE dropout is usually
@@ -93,6 +111,11 @@ class ParallelConfig:
 
     prefetch_steps: Annotated[int, Field(ge=0)] = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
+
+    @property
+    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
+        """How source and target become ids."""
+        return self.tokenizer, self.tokenizer if isinstance(self.tokenizer_tgt, SameConfig) else self.tokenizer_tgt
 
     def train_specs(self) -> list[str]:
         """Return the path specs of the training corpora."""
@@ -130,13 +153,24 @@ class ParallelConfig:
         if (self.valid_src is None) != (self.valid_tgt is None):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
-        if self.subword_sampling > 0 and not isinstance(
-            self.tokenizer, SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
-        ):
+        if self.joint_vocabulary and not isinstance(self.tokenizer_tgt, SameConfig):
             raise ValueError(
-                f"`subword_sampling` must be 0 for a `{self.tokenizer.kind}` tokenizer, which always cuts a line in "
-                f"the same way, but is {self.subword_sampling} instead."
+                "`tokenizer_tgt` is for a target with a vocabulary of its own, but with `joint_vocabulary: true` both "
+                "sides share one: set `joint_vocabulary: false`."
             )
+        if self.copy_unknown and not self.joint_vocabulary:
+            raise ValueError("`copy_unknown` is for one vocabulary of both sides: set `joint_vocabulary: true`.")
+        if self.copy_unknown and self.tokenizer.kind not in ("words", "characters", "saved"):
+            raise ValueError(
+                f"`copy_unknown` is for text in which words can be unknown, but a `{self.tokenizer.kind}` tokenizer "
+                "knows every text: leave it out."
+            )
+        for each in self.tokenizers:
+            if self.subword_sampling > 0 and not isinstance(each, SAMPLING_KINDS):
+                raise ValueError(
+                    f"`subword_sampling` must be 0 for a `{each.kind}` tokenizer, which always cuts a line in the same "
+                    f"way, but is {self.subword_sampling} instead."
+                )
         return self
 
 

@@ -13,7 +13,7 @@ from seqlab.data.parallel import PairBlock
 from seqlab.data.report import DroppedPair, SideCounts
 from seqlab.data.rows import Rows
 from seqlab.data.survey import char_lengths, ratio_outliers
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, encode_unknown, unknown_of
 
 Fates = NDArray[np.uint8]
 
@@ -67,6 +67,24 @@ class Encoder:
     tgt_tokenizer: Tokenizer
     max_length: int  # tokens
     max_length_ratio: float
+    copy_unknown: bool = False
+
+    def encode(self, src: list[str], tgt: list[str]) -> tuple[Rows, Rows]:
+        """Give the ids of both sides."""
+        if not self.copy_unknown:
+            return Rows.from_flat(*self.src_tokenizer.encode_flat(src)), Rows.from_flat(
+                *self.tgt_tokenizer.encode_flat(tgt)
+            )
+        unknown = unknown_of(self.src_tokenizer, src)
+        sides = ((self.src_tokenizer, src), (self.tgt_tokenizer, tgt))
+        rows = [Rows.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
+        return rows[0], rows[1]
+
+    @property
+    def vocab_sizes(self) -> tuple[int, int]:
+        """How many ids either side may have, those of unknown words counted."""
+        more = self.max_length if self.copy_unknown else 0
+        return self.src_tokenizer.vocab_size + more, self.tgt_tokenizer.vocab_size + more
 
     def __call__(self, task: Task) -> EncodedBlock:
         lines = task.block.lines()
@@ -76,10 +94,7 @@ class Encoder:
             outliers = ratio_outliers(src_chars, tgt_chars, task.chars_ratio, self.max_length_ratio)
             fates[outliers & (fates <= Fate.VALID)] = Fate.LENGTH_RATIO
         candidates = np.flatnonzero(fates <= Fate.VALID)
-        src, tgt = (
-            Rows.from_flat(*tokenizer.encode_flat([side[place] for place in candidates]))
-            for tokenizer, side in zip((self.src_tokenizer, self.tgt_tokenizer), lines, strict=True)
-        )
+        src, tgt = self.encode(*([side[place] for place in candidates] for side in lines))
         lengths = np.zeros((len(fates), 2), np.int64)
         lengths[candidates] = np.stack([src.lengths, tgt.lengths], 1)
         # Where normalisation removes all that a line has, it is empty too.
@@ -110,4 +125,5 @@ class Encoder:
 
 
 def _count(rows: Rows, tokenizer: Tokenizer) -> SideCounts:
-    return SideCounts(len(rows.values), int((rows.values == tokenizer.unk_id).sum()))
+    is_unknown = (rows.values == tokenizer.unk_id) | (rows.values >= tokenizer.vocab_size)
+    return SideCounts(len(rows.values), int(is_unknown.sum()))

@@ -91,7 +91,7 @@ def _encode(
     on_progress: OnProgress,
     num_workers: int | None,
 ) -> None:
-    encoder = Encoder(src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio)
+    encoder = Encoder(src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio, config.copy_unknown)
     corpora = _Corpora.of(config)
     with workspace(folder) as work, Workers(num_workers or corpora.worker_count()) as workers:
         # Built beside its place and renamed: a folder of this name is always whole.
@@ -168,6 +168,8 @@ def _cache_key(config: ParallelConfig, content_hashes: dict[str, str], tokenizer
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
         "with_text": config.subword_sampling > 0,
     }
+    if config.copy_unknown:  # what was cached before there was such a field keeps its key
+        settings["copy_unknown"] = True
     return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 
 

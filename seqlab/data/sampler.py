@@ -55,10 +55,10 @@ class Sampler:
         self._seed = seed
         self._tokenizers = (src_tokenizer, tgt_tokenizer)
         if config.subword_sampling > 0:
-            for tokenizer in self._tokenizers:
+            for tokenizer, settings in zip(self._tokenizers, config.tokenizers, strict=True):
                 if not tokenizer.can_sample:
                     raise ValueError(
-                        f"`subword_sampling` must be 0 for a `{config.tokenizer.kind}` tokenizer, which always cuts a "
+                        f"`subword_sampling` must be 0 for a `{settings.kind}` tokenizer, which always cuts a "
                         f"line in the same way, but is {config.subword_sampling} instead."
                     )
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:

@@ -70,9 +70,9 @@ def learn_tokenizer(
     Raises:
         FileNotFoundError, ValueError: as `prepare`, and as `train_tokenizer`.
     """
-    corpora = training_corpora(config)
+    corpora, settings = training_corpora(config), config.tokenizers[side == "tgt"]
     made_from = [
-        *(FORMAT, side, _CONFIG.dump_python(config.tokenizer, mode="json"), [corpus_key(each) for each in corpora]),
+        *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),
         *(config.valid_src is None, config.valid_fraction, config.valid_max_pairs),
     ]
     columns = [side for corpus in corpora for side in corpus.sides]
@@ -85,6 +85,6 @@ def learn_tokenizer(
         lines = training_lines(
             config, side, lambda corpus: kept_survey(corpus, folder, workers, on_progress), on_progress
         )
-        tokenizer = train_tokenizer(config.tokenizer, lines)
+        tokenizer = train_tokenizer(settings, lines)
         tokenizer.save(place)
         return tokenizer

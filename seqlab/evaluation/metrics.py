@@ -2,11 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 
+from .edits import cer, wer
 from .exact_match import exact_match
 from .score import LineStatistics, Metric, Score, check_counts
 from .translation import bleu, chrf, ter
 
-METRICS: dict[str, Metric] = {"bleu": bleu, "chrf": chrf, "ter": ter, "exact_match": exact_match}
+METRICS: dict[str, Metric] = {
+    "bleu": bleu,
+    "chrf": chrf,
+    "ter": ter,
+    "wer": wer,
+    "cer": cer,
+    "exact_match": exact_match,
+}
 
 
 def evaluate(

@@ -64,6 +64,11 @@ def export_run(
     final = default_folder(Path(run), quantization) if out is None else Path(out)
     refuse_occupied(final, overwrite)
     member = load_run(run, checkpoint, kind="parallel")
+    if not isinstance(member.model, Transformer):
+        raise ValueError(
+            f"{run} is of `model.family: {member.config.model.family}`, but CTranslate2 has Transformers only: "
+            "`seqlab translate` runs it as it is."
+        )
     src_rows, tgt_rows = check_rows(member, check)
     with building(final) as folder:
         save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
@@ -92,7 +97,7 @@ def convert(
     """Write CTranslate2's files into a folder, and compare what they compute with the run in fp32."""
     from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
 
-    assert isinstance(member.model, Transformer), "other models are not loaded for export"
+    assert isinstance(member.model, Transformer), "others are refused before"
     # A copy, as CTranslate2 quantises weights in place.
     specification = make_specification(copy.deepcopy(member.model), member.src_tokenizer, member.tgt_tokenizer)
     specification.validate()

@@ -61,13 +61,16 @@ class CTranslate2Engine:
         need_scores: bool = True,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
+        need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Search as the `Engine` protocol says.
 
         Raises:
-            ValueError: the config asks for something that CTranslate2 has not.
+            ValueError: the config asks for something that CTranslate2 has not, or attention is asked for.
         """
         refuse_search(config)
+        if need_attention:
+            raise ValueError("Attention is not read from CTranslate2: translate without `--engine ctranslate2`.")
         forced = prefixes or [()] * len(src_rows)
         tokens = BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
         submitted = (
@@ -94,7 +97,7 @@ class CTranslate2Engine:
     ) -> list[Any]:
         """Hand a batch over to the next free thread; limits count eos, CTranslate2's shortest length does not."""
         shortest, longest = limits
-        banned = (self.tokenizer.pad_id, self.tokenizer.bos_id)
+        banned = (self.tokenizer.pad_id, self.tokenizer.bos_id, *self.tokenizer.tag_ids)
         answers = self.translator.translate_batch(
             _named(src_rows, self._src_names),
             _named(prefixes, self._tgt_names) if any(prefixes) else None,
@@ -213,6 +216,11 @@ def refuse_search(config: SearchConfig) -> None:
         raise ValueError(
             f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "
             "`plain`, or translate without `--engine ctranslate2`."
+        )
+    if config.coverage_penalty:
+        raise ValueError(
+            f"`coverage_penalty: {config.coverage_penalty}` is not computed with CTranslate2: leave it out, or "
+            "translate without `--engine ctranslate2`."
         )
     if not config.early_stopping and config.beam_size > 1:
         raise ValueError(

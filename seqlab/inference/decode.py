@@ -48,6 +48,7 @@ def decode_rows(
     batch_tokens: int = BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
+    need_attention: bool = False,
 ) -> list[list[Hypothesis]]:
     """Search the best hypotheses of each row, best first, in the order of the rows.
 
@@ -58,15 +59,16 @@ def decode_rows(
         model: a `Stepper` on `device`.
         src_rows: source ids without special ids.
         config: how to search.
-        tokenizer: names the special ids; hypotheses never hold `pad_id` and `bos_id`.
+        tokenizer: names the special ids; hypotheses never hold `pad_id`, `bos_id` and tags.
         prefixes: ids that the hypotheses of each row must begin with.
         batch_tokens: padded source tokens (eos counted) times `beam_size` that are searched together.
         device: where the model is.
         progress: called after each batch with its number of rows.
+        need_attention: whether hypotheses come with what they attended to.
     """
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     filled = [i for i, row in enumerate(src_rows) if len(row)]
-    banned = (tokenizer.pad_id, tokenizer.bos_id)
+    banned = (tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids)
     src_tokens = -(-batch_tokens // config.beam_size)
     with evaluation_mode(model):
         for places in length_batches([len(src_rows[i]) + 1 for i in filled], src_tokens):
@@ -80,7 +82,9 @@ def decode_rows(
                 eos_id=tokenizer.eos_id,
             ).to(device)
             forced = None if prefixes is None else [prefixes[i] for i in indices]
-            hypotheses = beam_search(model, batch, config, prefixes=forced, banned_ids=banned)
+            hypotheses = beam_search(
+                model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention
+            )
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -96,12 +100,14 @@ def decode_text(
     config: SearchConfig,
     tokenizer: Tokenizer,
     *,
+    unknown: Sequence[Sequence[str]] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     device: torch.device | str = "cpu",
 ) -> list[str]:
     """Give the text of the best hypothesis of each row: what validation compares with the references.
 
-    `tokenizer` is the target side's; the other arguments are those of `decode_rows`.
+    `tokenizer` is the target side's; `unknown`: for each row the words that the ids from the size of the vocabulary on
+    stand for. The other arguments are those of `decode_rows`.
     """
     found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device)
-    return tokenizer.decode([best[0].ids for best in found])
+    return tokenizer.decode([best[0].ids for best in found], unknown)

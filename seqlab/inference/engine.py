@@ -33,6 +33,7 @@ class Engine(Protocol):
         need_scores: bool = True,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
+        need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Search the best hypotheses of each row, best first; an empty row gives the empty hypothesis.
 
@@ -44,6 +45,7 @@ class Engine(Protocol):
             batch_tokens: padded source tokens (eos counted) times `beam_size` that are searched together; None takes
                 what is fast.
             progress: called after each batch with its number of rows.
+            need_attention: whether hypotheses come with what they attended to; raises ValueError where there is none.
         """
         ...
 

@@ -8,6 +8,7 @@ operation. Threads of Python would wait for its lock instead (1.02 times).
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Iterable, Sequence
@@ -125,7 +126,8 @@ def _serve(compute: Compute[T], rows: list[int], sender: Connection, parent: int
         message: Any = compute(rows, sender.send)
     except Exception as error:
         message = Carried.from_error(error)
-    sender.send(message)
+    # By value: the pipe's own way hands tensors over as files of this process, which ends now.
+    sender.send_bytes(pickle.dumps(message))
 
 
 def _in_order(forks: Iterable[_Fork], on_rows: OnRows | None) -> list[Any]:

@@ -9,7 +9,7 @@ from seqlab.inference.shared_engine import SharedEngine, Spreader
 from seqlab.inference.translator import Translation, Translator
 from seqlab.runs.validate import build
 from seqlab.search.config import SearchConfig
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 
 
@@ -24,12 +24,18 @@ class Run:
         *,
         max_src_tokens: int,
         max_length: int,
+        copies_unknown: bool = False,
     ) -> None:
         """Put an engine between tokenizers; the limits are those of `Translator`."""
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.translator = Translator(
-            engine, src_tokenizer, tgt_tokenizer, max_src_tokens=max_src_tokens, max_length=max_length
+            engine,
+            src_tokenizer,
+            tgt_tokenizer,
+            max_src_tokens=max_src_tokens,
+            max_length=max_length,
+            copies_unknown=copies_unknown,
         )
 
     def shared(self, spreader: Spreader) -> "Run":
@@ -40,6 +46,7 @@ class Run:
             self.tgt_tokenizer,
             max_src_tokens=self.translator.max_src_tokens,
             max_length=self.translator.max_length,
+            copies_unknown=self.translator.copies_unknown,
         )
 
     def translate(self, lines: Sequence[str], **options: Any) -> list[str]:
@@ -52,6 +59,7 @@ class Run:
         *,
         prefixes: Sequence[str] | None = None,
         need_scores: bool = True,
+        need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
         first_line: int = 1,
@@ -63,6 +71,7 @@ class Run:
             lines: text without newlines.
             prefixes: for each line the text that its translations must begin with.
             need_scores: whether the scores will be looked at: if not, an engine may leave them rough.
+            need_attention: whether to return what the best translations attended to (`Translation.alignments`).
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
             first_line: the number of the first line in its file, for messages.
@@ -74,6 +83,7 @@ class Run:
             config,
             prefixes=prefixes,
             need_scores=need_scores,
+            need_attention=need_attention,
             batch_tokens=batch_tokens,
             progress=progress,
             first_line=first_line,
@@ -101,6 +111,13 @@ class Run:
             ValueError: the sides have different numbers of lines, a line holds a newline or has more tokens than the
                 model's `max_length`.
         """
+        src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, first_line)
+        return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
+
+    def encode_pairs(
+        self, src_lines: Sequence[str], tgt_lines: Sequence[str], first_line: int = 1
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Give the ids of both sides; arguments and errors as those of `score`."""
         if len(src_lines) != len(tgt_lines):
             raise ValueError(
                 f"`src_lines` and `tgt_lines` must have the same number of lines, but have {len(src_lines)} and "
@@ -108,7 +125,10 @@ class Run:
             )
         refuse_newlines(src_lines, "src_lines")
         refuse_newlines(tgt_lines, "tgt_lines")
-        src_rows, tgt_rows = self.src_tokenizer.encode(src_lines), self.tgt_tokenizer.encode(tgt_lines)
+        copies = self.translator.copies_unknown
+        unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
+        src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
+        tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
         longest = self.translator.max_length
         for number, rows in enumerate(zip(src_rows, tgt_rows, strict=True), start=first_line):
             for side, row in zip(("source", "target"), rows, strict=True):
@@ -117,4 +137,4 @@ class Run:
                         f"The {side} line {number} has {len(row) + 1:,} tokens, but the model takes {longest:,}: leave "
                         "the pair out."
                     )
-        return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
+        return src_rows, tgt_rows

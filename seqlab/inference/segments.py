@@ -17,9 +17,11 @@ class Piece:
     ids: list[int]
     joint: str
     """What stands between this piece's translation and the next one's: a space, or nothing where none was cut."""
+    unknown: Sequence[str] = ()
+    """The words of its line that the ids from the size of the vocabulary on stand for."""
 
 
-def cut(line: str, ids: list[int], limit: int, encode: Encode) -> list[Piece]:
+def cut(line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence[str] = ()) -> list[Piece]:
     """Cut a line of more than `limit` ids into pieces of at most `limit`; a shorter line is one piece.
 
     A blank line is one piece without ids, whatever the tokenizer makes of spaces.
@@ -29,14 +31,14 @@ def cut(line: str, ids: list[int], limit: int, encode: Encode) -> list[Piece]:
     if not line.strip():
         return [Piece([], "")]
     if len(ids) <= limit:
-        return [Piece(ids, "")]
+        return [Piece(ids, "", unknown)]
     pieces = []
     rest = line.strip()
     while rest:
         end, piece_ids = _first_piece(rest, limit, encode)
         has_space = end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace())
         if piece_ids:
-            pieces.append(Piece(piece_ids, " " if has_space else ""))
+            pieces.append(Piece(piece_ids, " " if has_space else "", unknown))
         rest = rest[end:]
     return pieces
 

@@ -56,6 +56,11 @@ class TorchEngine:
             ValueError: it has another vocabulary than the translations, or the weight is not above 0.
         """
         data = lm.config.data
+        if copies_unknown(self.members):
+            raise ValueError(
+                f"{self.members[0].folder.path} copies words that the vocabulary lacks (`data.copy_unknown`), of which "
+                "a language model knows nothing: leave it out."
+            )
         if not isinstance(data, TextConfig) or _vocabulary(lm.tgt_tokenizer) != _vocabulary(self.tokenizer):
             raise ValueError(
                 f"{lm.folder.path} and {self.members[0].folder.path} have different vocabularies: train the language "
@@ -79,6 +84,7 @@ class TorchEngine:
         need_scores: bool = True,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
+        need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Search as `decode_rows` does, whose scores are always exact."""
         return decode_rows(
@@ -90,6 +96,7 @@ class TorchEngine:
             batch_tokens=BATCH_TOKENS if batch_tokens is None else batch_tokens,
             device=self.device,
             progress=progress,
+            need_attention=need_attention,
         )
 
     def score(
@@ -177,8 +184,17 @@ def load(
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(longest_source, members)),
         max_length=min(member.max_length for member in members),
+        copies_unknown=copies_unknown(members),
     )
     return trained.shared(forks) if forks.count > 1 else trained
+
+
+def copies_unknown(members: Sequence[LoadedRun]) -> bool:
+    """Tell whether all models were trained on ids for unknown words; raises ValueError where only some were."""
+    found = {getattr(member.config.data, "copy_unknown", False) for member in members}
+    if len(found) > 1:
+        raise ValueError("The models of an ensemble must all be trained with `data.copy_unknown`, or none of them.")
+    return found.pop()
 
 
 def longest_source(member: LoadedRun) -> int:

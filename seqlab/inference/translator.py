@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from seqlab.inference.alignment import Alignment, align
 from seqlab.inference.engine import Engine
 from seqlab.inference.lines import refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
-from seqlab.text import Tokenizer
+from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class Translation:
     """How many pieces were translated: 0 for an empty line, 1 unless `truncated`."""
     control_characters: int
     """Control characters of the hypotheses that were replaced by spaces."""
+    alignments: list[Alignment] | None = None
+    """What the best hypothesis attended to, for each piece that was translated; None where it was not asked for."""
 
     @property
     def text(self) -> str:
@@ -68,11 +71,13 @@ class Translator:
         *,
         max_src_tokens: int,
         max_length: int,
+        copies_unknown: bool = False,
     ) -> None:
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.max_src_tokens = max_src_tokens  # longer lines are cut
         self.max_length = max_length  # of a hypothesis, eos counted
+        self.copies_unknown = copies_unknown  # words that the vocabulary lacks have ids of their own
 
     def translate(
         self,
@@ -81,6 +86,7 @@ class Translator:
         *,
         prefixes: Sequence[str] | None = None,
         need_scores: bool = True,
+        need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
         first_line: int = 1,
@@ -92,6 +98,7 @@ class Translator:
             config: how to search.
             prefixes: for each line the text that its translations must begin with; may be empty.
             need_scores: whether the scores will be looked at: if not, an engine may leave them rough.
+            need_attention: whether to return what the best hypotheses attended to.
             batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.
             first_line: the number of the first line in its file, for messages.
@@ -100,6 +107,12 @@ class Translator:
             ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
+        if self.src_tokenizer.tag_ids:
+            for number, line in enumerate(lines, start=first_line):
+                for tag in self.src_tokenizer.unknown_tags(line):
+                    _log.warning(
+                        "line %d has the tag %r, which training did not have: it is read as unknown", number, tag
+                    )
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
@@ -108,24 +121,46 @@ class Translator:
             limited,
             prefixes=None if prefixes is None else self._forced(prefixes, pieces, limited, first_line),
             need_scores=need_scores,
+            need_attention=need_attention,
             batch_tokens=batch_tokens,
             progress=progress,
         )
-        texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best])
+        unknown = None
+        if self.copies_unknown:
+            unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
+        texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown)
         remaining, decoded = iter(texts), iter(found)
         translations = []
         for number, parts in enumerate(pieces, start=first_line):
             bests = [next(decoded) for _ in parts]
             part_texts = [[next(remaining) for _ in best] for best in bests]
-            translations.append(_joined(parts, bests, part_texts, config))
+            translations.append(_joined(parts, bests, part_texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
                 _log.warning("line %d is too long for the model: translated in %d pieces", number, len(parts))
         return translations
 
+    def _aligned(
+        self, parts: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
+    ) -> list[Alignment] | None:
+        if not need_attention:
+            return None
+        tokenizers = self.src_tokenizer, self.tgt_tokenizer
+        pairs = zip(parts, bests, strict=True)
+        return [align(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
+
     def _pieces(self, lines: Sequence[str]) -> list[list[Piece]]:
-        encode = self.src_tokenizer.encode
-        rows = encode(lines)
-        return [cut(line, ids, self.max_src_tokens, encode) for line, ids in zip(lines, rows, strict=True)]
+        unknown = unknown_of(self.src_tokenizer, lines) if self.copies_unknown else [[] for _ in lines]
+        rows = encode_unknown(self.src_tokenizer, lines, unknown)
+        return [self._cut(*each) for each in zip(lines, rows, unknown, strict=True)]
+
+    def _cut(self, line: str, ids: list[int], unknown: list[str]) -> list[Piece]:
+        """Cut a line that is too long; every piece has the line's tags, and knows its unknown words."""
+        text, tab, tags = line.partition(TAB) if len(self.src_tokenizer.tag_ids) else (line, "", "")
+
+        def encode(parts: Sequence[str]) -> list[list[int]]:
+            return encode_unknown(self.src_tokenizer, [part + tab + tags for part in parts], [unknown] * len(parts))
+
+        return cut(text, ids, self.max_src_tokens, encode, unknown)
 
     def _forced(
         self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]], config: SearchConfig, first_line: int
@@ -152,7 +187,11 @@ class Translator:
 
 
 def _joined(
-    pieces: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], texts: Sequence[Sequence[str]], config: SearchConfig
+    pieces: Sequence[Piece],
+    bests: Sequence[Sequence[Hypothesis]],
+    texts: Sequence[Sequence[str]],
+    config: SearchConfig,
+    alignments: list[Alignment] | None,
 ) -> Translation:
     """Join the i-th hypotheses of all pieces of a line; where a piece has fewer, its last one stands in."""
     hypotheses, replaced = [], 0
@@ -166,4 +205,4 @@ def _joined(
         score = chosen[0].score if len(chosen) == 1 else log_prob / length_penalty(num_tokens, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
     is_empty = not any(piece.ids for piece in pieces)
-    return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced)
+    return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from seqlab.models.family import Family
 from seqlab.models.ngram import NgramConfig, NgramModel
+from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
 from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
@@ -13,6 +14,9 @@ from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
 
 ModelConfig = Annotated[
     TransformerConfig
+    | RnnConfig
+    | LstmConfig
+    | GruConfig
     | TransformerLmConfig
     | RnnLmConfig
     | LstmLmConfig
@@ -24,19 +28,25 @@ ModelConfig = Annotated[
 FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
 """The config of each family by its name."""
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
-Model = Transformer | TransformerMlm | LanguageModel
+TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig
+Translator = Transformer | RecurrentTranslator
+Model = Translator | TransformerMlm | LanguageModel
 
 __all__ = [
     "FAMILIES",
     "Family",
+    "GruConfig",
     "GruLmConfig",
     "LanguageModel",
+    "LstmConfig",
     "LstmLmConfig",
     "Model",
     "ModelConfig",
     "NgramConfig",
     "NgramModel",
     "RecurrentLm",
+    "RecurrentTranslator",
+    "RnnConfig",
     "RnnLmConfig",
     "Transformer",
     "TransformerConfig",
@@ -44,4 +54,6 @@ __all__ = [
     "TransformerLmConfig",
     "TransformerMlm",
     "TransformerMlmConfig",
+    "Translator",
+    "TranslatorConfig",
 ]

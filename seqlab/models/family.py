@@ -14,6 +14,8 @@ class Family:
     """Whether it fills in hidden tokens; others predict each token from those before it."""
     is_recurrent: ClassVar[bool] = False
     """Whether it has what AWD-LSTM's penalties are on: `DecoderOutput.undropped`."""
+    embedding_field: ClassVar[str] = "d_model"
+    """The field that sets the size of the embeddings."""
 
     @property
     def embedding_dim(self) -> int:

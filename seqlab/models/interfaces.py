@@ -10,6 +10,21 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
+from seqlab.nn.copying import Pointer
+from seqlab.nn.input_mixing import InputMixing, Mixture
+
+__all__ = [
+    "SCORED_ROWS",
+    "CarryingScorer",
+    "DecoderOutput",
+    "InputMixing",
+    "Mixture",
+    "Projection",
+    "Scorer",
+    "State",
+    "Step",
+    "Stepper",
+]
 
 
 class Projection(Protocol):
@@ -21,6 +36,10 @@ class Projection(Protocol):
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """hidden (R, D), targets (R,) -> the sums of the smoothed loss and of the detached nll, in nats."""
+        ...
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (R, D), targets (R,) -> log-probabilities of the targets and means over all ids (R,)."""
         ...
 
     def consistent_cross_entropy(
@@ -48,19 +67,44 @@ class DecoderOutput(NamedTuple):
     """What the model remembers behind the last position, detached and rows first, for a batch that goes on there."""
     undropped: Tensor | None = None
     """(B, T, D): the hidden states before their dropout, from models that have them penalised."""
+    attention: Tensor | None = None
+    """(B, T, S): weights over the source positions, where they were asked for."""
+    src_places: Tensor | None = None
+    """(B, S): where each of these stands, from 0 to 1; -1 for what stands nowhere. It is there with the attention."""
+    pointer: Pointer | None = None
+    """What is copied from the source, by models that copy: then probabilities are a mixture of both."""
 
     def logits(self) -> Tensor:
         """(B, T, V) in fp32: all of them at once, for small batches and for losses that need them."""
         return self.projection(self.hidden)
 
+    def cross_entropy(self, tgt_out: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        """tgt_out (B, T) -> the sums of the smoothed loss and of the detached nll, in nats.
+
+        Of a mixture only the part that is predicted from the vocabulary is smoothed: copying knows no other words.
+        """
+        predicted = tgt_out != IGNORE
+        rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
+        if self.pointer is None:
+            return self.projection.cross_entropy(rows, targets, label_smoothing)
+        log_probs, means = self.projection.target_log_probs(rows, self.pointer.readable(targets))
+        nll = -self.pointer.of(predicted).mixed(log_probs, targets).sum()
+        return (1 - label_smoothing) * nll - label_smoothing * means.sum(), nll.detach()
+
+    @torch.no_grad()
     def scores(self, tgt_out: Tensor) -> Tensor:
         """tgt_out (B, T) -> its log-probabilities in nats (B, T), 0 where nothing is predicted; without a gradient."""
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
-        blocks = zip(rows.split(SCORED_ROWS), targets.split(SCORED_ROWS), strict=True)
-        picked = [self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks]
         scores = rows.new_zeros(tgt_out.shape, dtype=torch.float32)
-        return scores.masked_scatter(predicted, torch.cat(picked)) if len(picked) else scores
+        if not len(rows):
+            return scores
+        known = targets if self.pointer is None else self.pointer.readable(targets)
+        blocks = zip(rows.split(SCORED_ROWS), known.split(SCORED_ROWS), strict=True)
+        picked = torch.cat([self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks])
+        if self.pointer is not None:
+            picked = self.pointer.of(predicted).mixed(picked, targets)
+        return scores.masked_scatter(predicted, picked)
 
 
 class Step(NamedTuple):

@@ -47,6 +47,7 @@ class _RecurrentLmConfig(Family):
     """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
 
     is_recurrent: ClassVar[bool] = True
+    embedding_field: ClassVar[str] = "embedding_size"
     kind: ClassVar[RecurrentKind]
 
     @property

@@ -9,17 +9,22 @@ from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
 from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
 from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
+from seqlab.nn.copying import UNREAD, Copying, Source
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.input_mixing import InputMixing
 from seqlab.nn.linear import pad_rows
 from seqlab.nn.norms import make_norm
 from seqlab.nn.past import Past
@@ -59,8 +64,14 @@ class TransformerConfig(Family):
     `positions: learned` also in training."""
     activation: Activation = "relu"
     """Non-linearity of the feed-forward networks."""
-    tied_embeddings: Literal["all", "decoder", "none"] = "all"
+    tied_embeddings: EmbeddingTying = "all"
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    tags: TagUse = "symbols"
+    """What becomes of tags in the source, where the tokenizer has them: read as symbols behind it, or the sum of their
+    embeddings is added to that of each symbol."""
+    copying: bool = False
+    """Whether the decoder also points at symbols of the source to be copied (See et al. 2017), by the mean attention of
+    its last layer; with one vocabulary."""
 
     data_kind: ClassVar[str] = "parallel"
 
@@ -71,16 +82,9 @@ class TransformerConfig(Family):
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
-        if self.tied_embeddings == "all" and not data.joint_vocabulary:
-            raise ValueError(
-                "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: "
-                "false` their ids mean different things: set `model.tied_embeddings` to `decoder` or `none`."
-            )
-        if self.tied_embeddings == "all" and len(data.vector_files()) == 2:
-            raise ValueError(
-                "`model.tied_embeddings: all` gives both sides the same vectors, which cannot start from both "
-                "`data.vectors_src` and `data.vectors_tgt`: name one of them, or set `model.tied_embeddings: decoder`."
-            )
+        check_tying(self.tied_embeddings, data)
+        check_copying(self.copying, data)
+        check_tags(self.tags, data)
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above "
@@ -103,9 +107,13 @@ class TransformerConfig(Family):
 class Encoder(nn.Module):
     """Source ids to memory."""
 
-    def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
+    def __init__(
+        self, config: TransformerConfig, embedding: Embedding, eos_id: int = -1, tag_ids: range = range(0)
+    ) -> None:
+        """`tag_ids`: of the source, if it has tags; `eos_id` is only read where they are summed."""
         super().__init__()
         self.embedding = embedding
+        self.tags = SourceTags(config.tags, tag_ids, eos_id)
         self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
             SelfAttentionLayer(
@@ -120,7 +128,10 @@ class Encoder(nn.Module):
 
         S' is S in training; otherwise see `pad_positions`.
         """
-        x = self.embedding(src)
+        added = None
+        if self.tags.are_summed:
+            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
+        x = self.embedding(src) if added is None else self.embedding(src) + added
         if not self.training:
             x = pad_positions(x, self.head_dim)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
@@ -155,14 +166,17 @@ class Decoder(nn.Module):
         pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
         return [LayerMemory(key, value, bias) for key, value in pairs]
 
-    def forward(self, tgt_in: Tensor, memories: list[LayerMemory]) -> Tensor:
-        """tgt_in (B, T) -> hidden (B, T, D)."""
-        x = self.embedding(tgt_in)
+    def forward(
+        self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Looked up ids (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
+        x, attention = self.embedding.placed(vectors), None
+        length, last = vectors.size(1), len(memories) - 1
         if not self.training:
             x = pad_positions(x, self.head_dim)
-        for layer, memory in zip(self.layers, memories, strict=True):
-            x, _ = layer(x, memory)
-        return self.norm(x[:, : tgt_in.size(1)])
+        for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
+            x, attention = layer(x, memory, need_weights and i == last)
+        return self.norm(x[:, :length]), None if attention is None else attention[:, :length]
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
@@ -170,19 +184,28 @@ class Decoder(nn.Module):
         x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
         attention = None
         for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
-            need_weights = state.attention_size > 0 and i == len(self.layers) - 1
+            need_weights = state.needs_weights and i == len(self.layers) - 1
             x, attention = cast(DecoderLayer, layer).step(x, memory, cache, at, need_weights)
         hidden = self.norm(x)[: at.rows]
-        return hidden, None if attention is None else attention.flatten(0, 1)[:, : state.attention_size]
+        return hidden, None if attention is None else attention.flatten(0, 1)
 
 
 class TransformerState:
     """Keys and values of the memory and of the past, one row per sentence."""
 
-    def __init__(self, memories: list[LayerMemory], attention_size: int) -> None:
+    def __init__(
+        self, memories: list[LayerMemory], source: Source | None, positions: Positions | None, attention_size: int
+    ) -> None:
         self.memories = memories
         self.past = Past(len(memories), memories[0].key.size(0))
+        self.source = source  # what can be copied, by models that copy
+        self.positions = positions  # where the memory stands in the source, if not where it seems to
         self.attention_size = attention_size  # source positions whose weights were asked for, 0 for none
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether anyone looks at the attention of a step."""
+        return self.attention_size > 0 or self.source is not None
 
     def select(self, rows: Tensor) -> "TransformerState":
         """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
@@ -190,6 +213,8 @@ class TransformerState:
         if kept is not None:
             for i, memory in enumerate(self.memories):  # one after the other, as in the past
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
+            self.source = None if self.source is None else self.source.select(kept)
+            self.positions = None if self.positions is None else self.positions.select(kept)
         return self
 
     def fork(self) -> "TransformerState":
@@ -206,36 +231,67 @@ class Transformer(nn.Module):
     """The parameter that the ids of each side are looked up in."""
 
     def __init__(
-        self, config: TransformerConfig, src_vocab_size: int, tgt_vocab_size: int, bos_id: int, eos_id: int
+        self,
+        config: TransformerConfig,
+        src_vocab_size: int,
+        tgt_vocab_size: int,
+        bos_id: int,
+        eos_id: int,
+        unk_id: int = UNREAD,
+        tag_ids: range = range(0),
     ) -> None:
+        """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
         super().__init__()
-        if config.tied_embeddings == "all" and src_vocab_size != tgt_vocab_size:
-            raise ValueError(
-                f"`model.tied_embeddings: all` needs one vocabulary for both sides, but they have {src_vocab_size} and "
-                f"{tgt_vocab_size} entries: set `data.joint_vocabulary: true` or `model.tied_embeddings: decoder`."
-            )
         self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
-        std = config.d_model**-0.5
-        tgt_weight = nn.Parameter(torch.empty(tgt_vocab_size, config.d_model).normal_(std=std))
-        src_weight = out_weight = tgt_weight
-        if config.tied_embeddings != "all":
-            src_weight = nn.Parameter(torch.empty(src_vocab_size, config.d_model).normal_(std=std))
-        if config.tied_embeddings == "none":
-            out_weight = nn.Parameter(torch.empty(tgt_vocab_size, config.d_model).normal_(std=std))
+        weights = make_embeddings(
+            config.tied_embeddings,
+            src_vocab_size,
+            tgt_vocab_size,
+            lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
+        )
         embed = partial(Embedding, positions=config.positions, max_length=config.max_length, dropout=config.dropout)
-        self.encoder = Encoder(config, embed(src_weight))
-        self.decoder = Decoder(config, embed(tgt_weight))
-        self.projection = VocabularyProjection(out_weight)
+        self.encoder = Encoder(config, embed(weights.src), eos_id, tag_ids)
+        self.decoder = Decoder(config, embed(weights.tgt))
+        self.projection = VocabularyProjection(weights.out)
+        self.copying = Copying(config.d_model, tgt_vocab_size, unk_id, tag_ids) if config.copying else None
         self.apply(initialise)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and project its memory for every decoder layer."""
-        return self.decoder.memories(*self.encoder(batch.src, batch.src_lengths))
+        return self.decoder.memories(*self.encoder(self._readable(batch.src), batch.src_lengths))
 
-    def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
-        """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
+    def forward(
+        self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
+    ) -> DecoderOutput:
+        """Run one teacher-forced pass: hidden states (B, T, D), what maps them to the vocabulary, perhaps attention.
+
+        With `mixing` the pass reads predictions of another one before it in the place of some references.
+        """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
-        return DecoderOutput(self.decoder(batch.tgt_in, self.encode(batch)), self.projection)
+        need_attention |= self.copying is not None
+        memories, vectors = self.encode(batch), self.decoder.embedding.looked_up(self._readable(batch.tgt_in))
+        if mixing is not None:
+            vectors = self._mixed(vectors, memories, mixing)
+        hidden, attention = self.decoder(vectors, memories, need_attention)
+        if attention is not None:
+            positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
+            attention = attention[..., : batch.src.size(1)] if positions is None else positions.attention(attention)
+        pointer = None
+        if self.copying is not None and attention is not None:
+            pointer = self.copying(hidden, attention, batch.src)
+        src_places = None
+        if attention is not None:
+            src_places = self.encoder.tags.places(batch.src, batch.src_lengths)
+        return DecoderOutput(hidden, self.projection, None, None, attention, src_places, pointer)
+
+    def _mixed(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
+        """Put what a pass over the references (B, T, D) predicts into the place of some."""
+        with torch.no_grad():
+            hidden, _ = self.decoder(vectors[:, :-1], memories)
+            logits = self.projection(hidden)
+        embedding = self.decoder.embedding
+        predicted = mixing.embed(logits.flatten(0, 1), embedding.weight).view_as(hidden) * embedding.scale
+        return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
@@ -244,13 +300,26 @@ class Transformer(nn.Module):
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
-        state = TransformerState(self.encode(batch), batch.src.size(1) if need_attention else 0)
+        source = None if self.copying is None else self.copying.source(batch.src)
+        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
+        state = TransformerState(self.encode(batch), source, positions, batch.src.size(1) if need_attention else 0)
         return batch.src.new_full((batch.src.size(0),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
-        hidden, attention = self.decoder.step(last_ids, state)
-        return Step(self.projection.log_probs(hidden), state, attention)
+        hidden, attention = self.decoder.step(self._readable(last_ids), state)
+        if attention is not None and state.positions is not None:
+            by_sentence = attention.unflatten(0, (len(state.memories[0].key), -1))
+            attention = state.positions.attention(by_sentence).flatten(0, 1)
+        scores = self.projection.log_probs(hidden)
+        if self.copying is not None and attention is not None and state.source is not None:
+            scores = self.copying.scores(scores, hidden, attention, state.source)
+        if attention is not None:
+            attention = attention[:, : state.attention_size] if state.attention_size else None
+        return Step(scores, state, attention)
+
+    def _readable(self, ids: Tensor) -> Tensor:
+        return ids if self.copying is None else self.copying.readable(ids)
 
 
 def _self_attention(config: TransformerConfig) -> SelfAttention:

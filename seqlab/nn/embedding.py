@@ -17,7 +17,14 @@ class Embedding(nn.Module):
         self.positions = make_positions(positions, weight.size(1), max_length)
         self.dropout = Dropout(dropout)
 
+    def looked_up(self, ids: Tensor) -> Tensor:
+        """Give the scaled vectors alone: ids (...) -> (..., D) in fp32."""
+        return F.embedding(ids, self.weight).float() * self.scale
+
     def forward(self, ids: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
         """ids (B, T) at positions start ..., or at `places` (B, T) -> (B, T, D)."""
-        x = F.embedding(ids, self.weight).float() * self.scale
+        return self.placed(self.looked_up(ids), start, places)
+
+    def placed(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
+        """Add positions to scaled vectors x (B, T, D), and drop some of their elements."""
         return self.dropout(x if self.positions is None else self.positions(x, start, places))

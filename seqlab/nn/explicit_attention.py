@@ -123,15 +123,22 @@ def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
         beta=0 if bias is None else 1,
         alpha=query.size(-1) ** -0.5,
     )
-    return _softmax(scores)
+    return softmax(scores)
 
 
-def _softmax(scores: Tensor) -> Tensor:
+def softmax(scores: Tensor) -> Tensor:
     """Normalise scores (..., S)."""
     missing = MIN_SOFTMAX_WIDTH - scores.size(-1)
     if missing <= 0:
         return torch.softmax(scores, dim=-1)
     return torch.softmax(F.pad(scores, (0, missing), value=float("-inf")), dim=-1)[..., :-missing].contiguous()
+
+
+def batched_product(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply a (B, T, K) by b (B, K, S): (B, T, S). Without a gradient, other rows change nothing."""
+    if len(a) == 1 and not torch.is_grad_enabled():  # a lone product takes another path in torch, with other last bits
+        return torch.bmm(a.expand(2, -1, -1), b.expand(2, -1, -1))[:1]
+    return torch.bmm(a, b)
 
 
 def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
@@ -190,6 +197,6 @@ def _attend_from_one(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dty
     """
     batch, heads, keys, head_dim = key.shape
     scaled = (query * head_dim**-0.5).flatten(0, 1).transpose(1, 2)  # viewed as a column, MKL takes 6 times as long
-    weights = _softmax(torch.bmm(key.flatten(0, 1), scaled).view(batch, heads, keys))
+    weights = softmax(torch.bmm(key.flatten(0, 1), scaled).view(batch, heads, keys))
     merged = (value * weights.unsqueeze(3)).sum(dim=2).view(batch, 1, heads * head_dim)
     return merged.to(dtype), weights.unsqueeze(2)

@@ -9,6 +9,19 @@ from seqlab.nn import masks
 from seqlab.nn.attention import DecodingStep, KeyValueCache
 
 
+def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | None:
+    """Tell which sentences (B',) rows (N',) int64 keep, of N that belong to B sentences in turn, equally many each.
+
+    None where they are those from before. Where rows are unevenly shared, each gets a copy of its sentence.
+    """
+    sentence_of_row = torch.div(rows, rows_before // sentences, rounding_mode="floor")
+    kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
+    if not bool((counts == counts[:1]).all()):
+        kept = sentence_of_row
+    stays = kept.numel() == sentences and torch.equal(kept, torch.arange(sentences, device=kept.device))
+    return None if stays else kept
+
+
 class Past:
     """The caches of all layers for N rows: hypotheses of a sentence share one, and a mask says which past is whose."""
 
@@ -40,14 +53,11 @@ class Past:
 
         Returns which sentences (B',) are now there, None where they are those from before.
         """
-        sentence_of_row = torch.div(rows, self.rows // self.sentences, rounding_mode="floor")
-        kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
-        if not bool((counts == counts[:1]).all()):
-            kept = sentence_of_row  # rows are unevenly shared: each gets a past of its own
+        kept = kept_sentences(rows, self.rows, self.sentences)
         if self.own is not None:
             self.own = self.own[rows]
         self.rows = rows.numel()
-        if kept.numel() == self.sentences and torch.equal(kept, torch.arange(self.sentences, device=kept.device)):
+        if kept is None:
             return None
         self.sentences = kept.numel()
         for cache in self.caches:  # one after the other, so that one copy's memory serves the next

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import PackableLinear, compute_dtype, product, with_padded_rows
@@ -46,6 +47,21 @@ class VocabularyProjection(PackableLinear):
         """
         total, nll, _ = self._loss(hidden[None], targets, label_smoothing, 0.0)
         return total, nll
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (R, D), targets (R,) -> log-probabilities of the targets and means over all ids (R,), in fp32.
+
+        With a gradient for each of them, for losses that are no plain sum: the logits of a block are computed again in
+        the backward pass.
+        """
+        blocks = zip(hidden.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
+        found = [checkpoint(self._log_probs_of, rows, ids, use_reentrant=False) for rows, ids in blocks]
+        of_targets, means = zip(*found, strict=True)
+        return torch.cat(of_targets), torch.cat(means)
+
+    def _log_probs_of(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = torch.log_softmax(self(hidden), dim=-1)
+        return log_probs.gather(1, targets[:, None])[:, 0], log_probs.mean(1)
 
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float

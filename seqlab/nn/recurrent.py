@@ -3,7 +3,7 @@
 Shapes: B batch, T time, N rows while decoding, I input size, H the size of a layer, D the size of the output.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -120,8 +120,7 @@ class Recurrent(nn.Module):
 
         Raises ValueError for a bidirectional stack.
         """
-        if self.num_directions == 2:
-            raise ValueError("A bidirectional stack has no `step`: it reads a sequence from its end, too.")
+        self._refuse_steps_back()
         rows, after, x = len(x), [], pad_rows(x)
         for depth, (layer,) in enumerate(self._stack()):
             before, cell_before = _part(state, depth)
@@ -129,6 +128,30 @@ class Recurrent(nn.Module):
             after.append((hidden[:rows], None if cell is None else cell[:rows]))
             x = self._connected(depth, x, hidden)
         return x[:rows], _state(after)
+
+    def looped(self, rows: int) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
+        """Give what does as `step`, for a loop of steps of so many rows with a gradient through all.
+
+        Dropout is that between layers and of the weights, one mask for all steps. Raises ValueError as `step` does.
+        """
+        self._refuse_steps_back()
+        ones = next(self.parameters()).new_ones(1, rows, 1)
+        masks = [self.hidden_dropout(ones.expand(1, rows, size))[0] for size in self.sizes[:-1]]
+        steps = [layer.looped() for (layer,) in self._stack()]
+
+        def step(x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+            after = []
+            for depth, read in enumerate(steps):
+                entering = x * masks[depth - 1] if depth > 0 and self.training else x
+                after.append(read(entering, *_part(state, depth)))
+                x = self._connected(depth, x, after[-1][0])
+            return x, _state(after)
+
+        return step
+
+    def _refuse_steps_back(self) -> None:
+        if self.num_directions == 2:
+            raise ValueError("A bidirectional stack has no `step`: it reads a sequence from its end, too.")
 
     def _stack(self) -> Iterator[list[RecurrentLayer]]:
         """Give the layers from the first to the last, those of both directions together."""

@@ -20,13 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqlab.nn.deferred import Deferred
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.linear import Linear, Packable, PackedWeight, compute_dtype
 from seqlab.nn.recurrent_gru import gru_loop
 from seqlab.nn.recurrent_loop import Weights, tanh_loop
-from seqlab.nn.recurrent_lstm import lstm_loop
+from seqlab.nn.recurrent_lstm import lstm_cell, lstm_loop
 
 _HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16", False)
+
+StepFunction = Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""x (N, I), hidden state and cell (N, H) -> both after it."""
 
 LOOP_SIZE = 512
 """In bf16, the written-out loop of an LSTM at least so wide trains faster than oneDNN's: 1.1 times at 512, 1.3 times at
@@ -84,6 +88,10 @@ class RecurrentLayer(nn.Module):
         """Read one position of each row: x (N, I) -> hidden state and cell (N, H) after it, in fp32 at least."""
         raise NotImplementedError
 
+    def looped(self) -> StepFunction:
+        """Give what does as `step`, for a loop of steps with a gradient through all; the weights are dropped once."""
+        raise NotImplementedError
+
     def _products(self, x: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Give what all gates' sums consist of, from the input and from the hidden state: (N, gates * H)."""
         from_input, from_hidden = self.from_input(x), self.from_hidden(hidden)
@@ -97,6 +105,23 @@ class _SummingLayer(RecurrentLayer, Packable):
         """Lay both matrices out side by side for `step`, whose sums are then rounded once, not twice."""
         weight = torch.cat((self.from_input.weight, self.from_hidden.weight), dim=1)
         self.packed = PackedWeight.of(weight, self.from_input.bias)
+
+    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self._activated(self._sums(x, hidden), cell)
+
+    def looped(self) -> StepFunction:
+        recurrent = self.weight_dropout(self.from_hidden.weight)
+        weight = torch.cat((self.from_input.weight, recurrent), dim=1)
+        multiply = Deferred(weight, self.from_input.bias, compute_dtype(weight))
+
+        def step(x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            return self._activated(multiply(torch.cat((x, hidden), dim=1)).to(hidden.dtype), cell)
+
+        return step
+
+    def _activated(self, sums: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Give hidden state and cell (N, H) from all gates' sums (N, gates * H), which it may write into."""
+        raise NotImplementedError
 
     def _sums(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Give all gates' sums for a step: x (N, I), hidden (N, H) -> (N, gates * H) in its dtype."""
@@ -118,8 +143,8 @@ class TanhLayer(_SummingLayer):
             return tanh_loop(x, weights, hidden), None
         return self._by_library(x, weights, hidden), None
 
-    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
-        return torch.tanh(self._sums(x, hidden)), None
+    def _activated(self, sums: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
+        return torch.tanh(sums), None
 
     def _by_library(self, x: Tensor, weights: Weights, hidden: Tensor) -> Tensor:
         outputs: Tensor = _call(torch.rnn_tanh, x, hidden[None].to(x.dtype), weights, torch.zeros_like(weights.bias))[0]
@@ -143,11 +168,25 @@ class GruLayer(RecurrentLayer):
         return self._by_library(x, weights, hidden), None
 
     def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self._activated(*self._products(x, hidden), hidden), None
+
+    def looped(self) -> StepFunction:
+        dtype = compute_dtype(self.from_input.weight)
+        read = Deferred(self.from_input.weight, self.from_input.bias, dtype)
+        recur = Deferred(self.weight_dropout(self.from_hidden.weight), None, dtype)
+
+        def step(x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
+            return self._activated(read(x).to(hidden.dtype), recur(hidden).to(hidden.dtype), hidden), None
+
+        return step
+
+    def _activated(self, from_input: Tensor, from_hidden: Tensor, hidden: Tensor) -> Tensor:
+        """Give the hidden state (N, H) from both products (N, 3H) and the one before."""
         split = (2 * self.hidden_size, self.hidden_size)
-        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in self._products(x, hidden))
+        (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in (from_input, from_hidden))
         reset, update = _sigmoid(gates + gates_too).chunk(2, dim=-1)
         candidate = torch.tanh(candidate + reset * (from_hidden + self.candidate_bias))
-        return torch.lerp(candidate, hidden, update), None
+        return torch.lerp(candidate, hidden, update)
 
     def _by_library(self, x: Tensor, weights: Weights, hidden: Tensor) -> Tensor:
         candidate_bias = F.pad(self.candidate_bias.to(x.dtype), (2 * self.hidden_size, 0))
@@ -186,9 +225,10 @@ class LstmLayer(_SummingLayer):
         outputs, _, last_cell = _call(torch.lstm, x, state, weights, torch.zeros_like(weights.bias))
         return outputs, last_cell[0].to(cell.dtype)
 
-    def step(self, x: Tensor, hidden: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _activated(self, sums: Tensor, cell: Tensor | None) -> tuple[Tensor, Tensor | None]:
         assert cell is not None, "the state of an LSTM has a cell"
-        sums = self._sums(x, hidden)
+        if torch.is_grad_enabled():
+            return lstm_cell(sums, cell)
         sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)  # as tanh(x) is 2 s - 1, s = sigmoid(2 x)
         write, forget, candidate, read = _sigmoid(sums).chunk(4, dim=-1)
         cell = torch.addcmul(forget * cell - write, write, candidate, value=2)  # f c + i (2 s - 1)

@@ -76,7 +76,7 @@ class _Factors(NamedTuple):
 
 
 def _factors(sums: Tensor, before: Tensor, after: Tensor) -> _Factors:
-    """Differentiate some steps: sums (steps, B, 4H), cells before and after them (steps, B, H)."""
+    """Differentiate some steps: sums (..., B, 4H), cells before and after them (..., B, H)."""
     gates = sums.to(after.dtype, copy=True)
     i, f, g, o = gates.chunk(4, dim=-1)
     _activate_(gates, g)
@@ -88,7 +88,7 @@ def _factors(sums: Tensor, before: Tensor, after: Tensor) -> _Factors:
     torch.addcmul(one, g, g, value=-1, out=to_g).mul_(i)
     to_o.mul_(squashed)
     to_cell = torch.addcmul(one, squashed, squashed, value=-1).mul_(o)
-    from_cell = to_sums.unflatten(-1, (4, -1))[:, :, :3]
+    from_cell = to_sums.unflatten(-1, (4, -1))[..., :3, :]
     return _Factors(to_sums, from_cell, to_o, to_cell, f)
 
 
@@ -138,4 +138,31 @@ class _LstmLoop(torch.autograd.Function):
 def lstm_loop(x: Tensor, weights: Weights, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Run an LSTM: x (T, B, I), hidden and cell (B, H) in fp32 at least -> (T, B, H) in the dtype of x, last cell."""
     outputs: tuple[Tensor, Tensor] = _LstmLoop.apply(x, *weights, hidden, cell)
+    return outputs
+
+
+class _LstmCell(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        gates = sums.clone()
+        i, f, g, o = gates.chunk(4, dim=1)
+        _activate_(gates, g)
+        after = torch.mul(f, cell).addcmul_(i, g)
+        ctx.save_for_backward(sums, cell, after)
+        return fast_tanh_(after.clone()).mul_(o), after
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        sums, before, after = ctx.saved_tensors
+        to_sums, from_cell, from_hidden, to_cell, to_cell_before = _factors(sums, before, after)
+        grad_cell = torch.addcmul(grads[1], grads[0], to_cell)
+        from_cell.mul_(grad_cell[:, None])
+        from_hidden.mul_(grads[0])
+        return to_sums, grad_cell.mul_(to_cell_before)
+
+
+def lstm_cell(sums: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """Do one step with a gradient: all gates' sums (B, 4H), cell (B, H) -> hidden state and cell (B, H)."""
+    outputs: tuple[Tensor, Tensor] = _LstmCell.apply(sums, cell)
     return outputs

@@ -1,11 +1,12 @@
 """What is optimised: (model, batch, context) to a `Loss`. All families of objectives are named here, once."""
 
-from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, RDropConfig
+from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, RDropConfig, ScheduledSamplingConfig
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.objectives.loss import Loss, Objective, StepContext
 from seqlab.objectives.r_drop import RDrop
+from seqlab.objectives.scheduled_sampling import ScheduledSampling
 
-OBJECTIVES = {CrossEntropyConfig: CrossEntropy, RDropConfig: RDrop}
+OBJECTIVES = {CrossEntropyConfig: CrossEntropy, RDropConfig: RDrop, ScheduledSamplingConfig: ScheduledSampling}
 
 __all__ = [
     "OBJECTIVES",
@@ -16,5 +17,7 @@ __all__ = [
     "ObjectiveConfig",
     "RDrop",
     "RDropConfig",
+    "ScheduledSampling",
+    "ScheduledSamplingConfig",
     "StepContext",
 ]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.models.interfaces import Mixture
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class CrossEntropyConfig:
@@ -21,6 +23,11 @@ class CrossEntropyConfig:
     slowness_penalty: Annotated[float, Field(ge=0)] = 0.0
     """Of recurrent models: weight of the mean square of how much that changes from one token to the next, before its
     dropout (the beta of AWD-LSTM)."""
+    guided_attention: Annotated[float, Field(ge=0)] = 0.0
+    """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
+    et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
+    guided_width: Annotated[float, Field(gt=0)] = 0.2
+    """How far from the diagonal attention may be at little cost, as a share of the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -35,4 +42,26 @@ class RDropConfig:
     """Weight of the divergence between the two predictions, the paper's alpha."""
 
 
-ObjectiveConfig = Annotated[CrossEntropyConfig | RDropConfig, Field(discriminator="family")]
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class ScheduledSamplingConfig:
+    """Cross entropy where the decoder reads its own predictions more and more often (Bengio et al. 2015)."""
+
+    family: Literal["scheduled_sampling"] = "scheduled_sampling"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    decay: Literal["linear", "exponential", "inverse_sigmoid"] = "inverse_sigmoid"
+    """How the share of reference inputs falls with the step i and k `decay_steps`: 1 - i / k, exp(-i / k), or
+    k / (k + exp(i / k)), which is one half after k ln k steps."""
+    decay_steps: Annotated[float, Field(gt=0)] = 1000.0
+    """How slowly it falls."""
+    least_reference: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share that it does not fall below."""
+    mixture: Mixture = "argmax"
+    """What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols, by
+    their probabilities."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
+
+
+ObjectiveConfig = Annotated[CrossEntropyConfig | RDropConfig | ScheduledSamplingConfig, Field(discriminator="family")]

@@ -7,6 +7,7 @@ from torch import Tensor
 from seqlab.data.batch import IGNORE, Batch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.config import CrossEntropyConfig
+from seqlab.objectives.guided_attention import diagonal_cost
 from seqlab.objectives.loss import Loss, StepContext
 
 
@@ -18,17 +19,35 @@ class CrossEntropy:
         self.config, self.label_smoothing = config, config.label_smoothing or 0.0
 
     def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
-        """Unit: target tokens. Logs: `nll`, the unsmoothed loss, and `penalty` where there is one."""
+        """Unit: target tokens. Logs: `nll`, the unsmoothed loss; where they are asked for `penalty`, and `strayed`, how
+        far attention is from the diagonal."""
         assert batch.tgt_out is not None, "cross entropy needs a target"
-        output: DecoderOutput = model(batch) if context.carry is None else model(batch, context.carry)
+        output = self._output(model, batch, context)
         predicted = batch.tgt_out != IGNORE
-        targets = batch.tgt_out[predicted]
-        total, nll = output.projection.cross_entropy(output.hidden[predicted], targets, self.label_smoothing)
+        total, nll = output.cross_entropy(batch.tgt_out, self.label_smoothing)
         logs = {"nll": nll}
         if self.config.activation_penalty or self.config.slowness_penalty:
             penalty = self._penalty(output, predicted)
             total, logs["penalty"] = total + penalty, penalty.detach()
-        return Loss(total, total.new_tensor(targets.numel()), logs, output.carry)
+        if self.config.guided_attention:
+            strayed = self._strayed(output, batch)
+            total, logs["strayed"] = total + self.config.guided_attention * strayed, strayed.detach()
+        return Loss(total, total.new_tensor(int(predicted.sum())), logs, output.carry)
+
+    def _output(self, model: Any, batch: Batch, context: StepContext) -> DecoderOutput:
+        """Run a teacher-forced pass, with its attention where that is guided."""
+        if self.config.guided_attention:
+            output: DecoderOutput = model(batch, need_attention=True)
+        else:
+            output = model(batch) if context.carry is None else model(batch, context.carry)
+        return output
+
+    def _strayed(self, output: DecoderOutput, batch: Batch) -> Tensor:
+        """Sum over the tokens how far their attention is from the diagonal."""
+        assert output.attention is not None, "it was asked for"
+        assert output.src_places is not None, "it comes with the attention"
+        assert batch.tgt_out is not None, "cross entropy needs a target"
+        return diagonal_cost(output.attention, output.src_places, batch.tgt_out, self.config.guided_width)
 
     def _penalty(self, output: DecoderOutput, predicted: Tensor) -> Tensor:
         """Sum over the tokens (B, T) that are predicted what activation regularisation costs (Merity et al. 2017)."""

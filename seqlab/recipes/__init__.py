@@ -10,7 +10,9 @@ from pathlib import Path
 from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
 from seqlab.recipes.from_corpus import from_corpus
 from seqlab.recipes.from_text import from_text
-from seqlab.recipes.multi30k import multi30k_en_de, multi30k_mlm
+from seqlab.recipes.g2p import G2P_RECIPES
+from seqlab.recipes.inflection import INFLECTION_RECIPES
+from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_rnn, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
 from seqlab.recipes.number_words import number_words
 from seqlab.recipes.tinyshakespeare import (
@@ -27,7 +29,10 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
     for recipe in (
         number_words,
         multi30k_en_de,
+        multi30k_en_de_rnn,
         multi30k_mlm,
+        *G2P_RECIPES,
+        *INFLECTION_RECIPES,
         multi30k_lm_en,
         multi30k_lm_en_lstm,
         multi30k_lm_en_gru,
@@ -43,4 +48,4 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
     )
 }
 
-__all__ = ["RECIPES", "from_corpus", "from_text", *RECIPES]
+__all__ = ["RECIPES", "from_corpus", "from_text", *(name for name in RECIPES if name in globals())]

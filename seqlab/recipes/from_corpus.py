@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.config import ParallelConfig
+from seqlab.models import FAMILIES
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
@@ -57,11 +58,17 @@ SHARED_ALPHABET = 0.5
 """Share of characters in common from which the sides share a vocabulary: German and English have 0.75."""
 EPOCHS = 75
 """Times through a corpus of that size; times fewer, the larger."""
+RECURRENT_EPOCHS = 30
+"""The same for recurrent models, which learn faster."""
 LR_BY_WIDTH = 0.5
 """Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+RECURRENT_LR_BY_WIDTH = 1.0
+"""The same times `hidden_size` for recurrent models."""
+RECURRENT_WIDTH = 4
+"""Their `hidden_size` by a Transformer's `d_model`."""
 MAX_LR = 4e-3
 """The highest rate of Adam, whatever the width: word vectors may be narrow."""
-SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.joint_vocabulary")
+SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
@@ -102,10 +109,13 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     base: dict[str, Any] = {
         "data": {"kind": "parallel"},
         "optim": {"schedule": {"family": "linear"}},
-        "model": {"family": "transformer", "num_heads": 1, "tied_embeddings": "none"},
+        "model": {"family": "transformer", "num_heads": 1},
     }
+    if any(key.startswith("data.tokenizer_tgt.") for key, _ in overrides):
+        base["data"]["joint_vocabulary"] = False
     settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
-    choices = Choices(override(base, overrides), [*(key for key, _ in overrides), *settled])
+    given = [*(key for key, _ in overrides), *settled]
+    choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
     data = choices.config().data
     assert isinstance(data, ParallelConfig)
     found = profile(data)
@@ -121,14 +131,17 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     return choices.config()
 
 
+def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
+    """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
+    family = next((text for key, text in reversed(overrides) if key == "model.family"), "transformer")
+    translates = isinstance(family, str) and family in FAMILIES and FAMILIES[family].data_kind == "parallel"
+    is_given = "model" in given or "model.tied_embeddings" in given
+    return [("model.tied_embeddings", "none")] if translates and not is_given else []
+
+
 def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
     """Choose how the text is cut, and return tokenizers of that kind that learnt from the sample."""
-    joint = choices.set(
-        "data.joint_vocabulary",
-        found.overlap >= SHARED_ALPHABET and found.src.is_symbols == found.tgt.is_symbols,
-        f"the sides have {found.overlap:.0%} of their characters in common"
-        + (" but only one spells them apart" if found.src.is_symbols != found.tgt.is_symbols else ""),
-    )
+    joint = choices.set("data.joint_vocabulary", *_shares_vocabulary(choices, found))
     sides = [found.src, found.tgt]
     kind = choices.get("data.tokenizer.kind")
     if kind in ("sentencepiece_bpe", "sentencepiece_unigram", "bpe"):
@@ -139,11 +152,23 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
     if choices.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
-    config = choices.config().data.tokenizer
+    data = choices.config().data
+    assert isinstance(data, ParallelConfig)
     if joint:
-        tokenizer = train_tokenizer(config, (line for side in sides for line in side.lines))
+        tokenizer = train_tokenizer(data.tokenizer, (line for side in sides for line in side.lines))
         return tokenizer, tokenizer
-    return train_tokenizer(config, found.src.lines), train_tokenizer(config, found.tgt.lines)
+    src, tgt = data.tokenizers
+    return train_tokenizer(src, found.src.lines), train_tokenizer(tgt, found.tgt.lines)
+
+
+def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, str]:
+    """Tell whether one vocabulary is for both sides, and why."""
+    if choices.get("data.tokenizer_tgt.kind") != "same":
+        return False, "the target has a tokenizer of its own"
+    in_common = f"the sides have {found.overlap:.0%} of their characters in common"
+    if found.src.is_symbols != found.tgt.is_symbols:
+        return False, f"{in_common} but only one spells them apart"
+    return found.overlap >= SHARED_ALPHABET, in_common
 
 
 def _pieces(found: CorpusProfile, joint: bool) -> tuple[int, str]:
@@ -184,17 +209,13 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
 
 
 def _choose_model(choices: Choices, tokens: Tokens) -> None:
-    """Choose the sizes of a Transformer; its width decides the rest."""
+    """Choose the sizes of a model, regularise it by the size of the corpus, and tie what can be tied."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
-    by_corpus = within(64 * round(2 * tokens.scale**0.25), 128, 512), size
-    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or by_corpus))
-    width = f"d_model is {d_model}"
-    choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
-    heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
-    choices.set("model.num_heads", heads, width)
-    layers = within(4 + (d_model - 256) // 128, 4, 6)
-    choices.set("model.num_encoder_layers", layers, width)
-    choices.set("model.num_decoder_layers", layers, width)
+    width = 64 * round(2 * tokens.scale**0.25)
+    if choices.config().model.is_recurrent:
+        _choose_recurrent(choices, within(RECURRENT_WIDTH * width, 256, 1024), size)
+    else:
+        _choose_transformer(choices, within(width, 128, 512), size)
     # From 0.3 at ten Multi30ks down to 0.1 at three hundred.
     dropout = 0.3 - 0.2 * math.log(max(tokens.scale, 10) / 10) / math.log(30)
     choices.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
@@ -208,11 +229,35 @@ def _choose_model(choices: Choices, tokens: Tokens) -> None:
     choices.set("model.max_length", max(512, limit), f"training has lines of up to {limit} tokens")
 
 
+def _choose_recurrent(choices: Choices, by_corpus: int, size: str) -> None:
+    """Choose the sizes of a recurrent translator."""
+    hidden_size = choices.set("model.hidden_size", by_corpus, size)
+    half = hidden_size // 2, f"hidden_size is {hidden_size}"
+    choices.set("model.embedding_size", *(size_of_given_vectors(choices) or half))
+    layers = 1 if hidden_size < 1024 else 2
+    choices.set("model.num_encoder_layers", layers, half[1])
+    choices.set("model.num_decoder_layers", layers, half[1])
+
+
+def _choose_transformer(choices: Choices, by_corpus: int, size: str) -> None:
+    """Choose the sizes of a Transformer; its width decides the rest."""
+    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or (by_corpus, size)))
+    width = f"d_model is {d_model}"
+    choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
+    heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
+    choices.set("model.num_heads", heads, width)
+    layers = within(4 + (d_model - 256) // 128, 4, 6)
+    choices.set("model.num_encoder_layers", layers, width)
+    choices.set("model.num_decoder_layers", layers, width)
+
+
 def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> None:
     """Choose the rate and the steps, and what follows from the number of steps."""
-    batch, d_model = choices.get("data.batch_tokens"), choices.get("model.d_model")
+    batch, is_recurrent = choices.get("data.batch_tokens"), choices.config().model.is_recurrent
+    width_name, rate = ("hidden_size", RECURRENT_LR_BY_WIDTH) if is_recurrent else ("d_model", LR_BY_WIDTH)
+    width = choices.get(f"model.{width_name}")
     fine_tuning = choices.get("init_from") is not None
-    epochs = EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
+    epochs = (RECURRENT_EPOCHS if is_recurrent else EPOCHS) * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
     start = ", a quarter as the weights are trained already" if fine_tuning else ""
     steps = choices.set(
         "training.max_steps",
@@ -220,8 +265,8 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
         f"{epochs:.0f} times through {tokens.tgt:,.0f} target tokens by {batch} in a step{start}",
     )
     if choices.get("optim.optimizer.family") != "sgd":
-        lr = min(MAX_LR, LR_BY_WIDTH / d_model) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
-        reason = f"d_model is {d_model} and a step has {batch} target tokens{start}"
+        lr = min(MAX_LR, rate / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
+        reason = f"{width_name} is {width} and a step has {batch} target tokens{start}"
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     progress = f"{steps:,} steps in all"
     choices.set("optim.schedule.warmup_steps", min(4000, rounded(0.06 * steps)), progress)

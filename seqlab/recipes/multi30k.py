@@ -4,28 +4,32 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.data.config import ParallelConfig, TextConfig
-from seqlab.models import TransformerConfig, TransformerMlmConfig
+from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
+def _pairs() -> ParallelConfig:
+    splits = locate("multi30k")
+    return ParallelConfig(
+        train_src=[str(splits["train"]["en"])],
+        train_tgt=[str(splits["train"]["de"])],
+        valid_src=str(splits["valid"]["en"]),
+        valid_tgt=str(splits["valid"]["de"]),
+        test_src=[str(splits["test"]["en"])],
+        test_tgt=[str(splits["test"]["de"])],
+        tokenizer=SentencePieceBpeConfig(vocab_size=8000),
+        batch_tokens=2048,
+        micro_batch_tokens=2400,  # one micro-step a step
+    )
+
+
 def multi30k_en_de(run_dir: Path) -> Config:
     """English to German, a small Transformer: the best size for this corpus (Wu et al. 2021)."""
-    splits = locate("multi30k")
     return Config(
-        data=ParallelConfig(
-            train_src=[str(splits["train"]["en"])],
-            train_tgt=[str(splits["train"]["de"])],
-            valid_src=str(splits["valid"]["en"]),
-            valid_tgt=str(splits["valid"]["de"]),
-            test_src=[str(splits["test"]["en"])],
-            test_tgt=[str(splits["test"]["de"])],
-            tokenizer=SentencePieceBpeConfig(vocab_size=8000),
-            batch_tokens=2048,
-            micro_batch_tokens=2400,  # one micro-step a step
-        ),
+        data=_pairs(),
         model=TransformerConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=OptimConfig(
@@ -34,6 +38,21 @@ def multi30k_en_de(run_dir: Path) -> Config:
             average_last=10,
         ),
         training=TrainingConfig(max_steps=15_000, log_every=100, save_every=250, valid_every=1000),
+    )
+
+
+def multi30k_en_de_rnn(run_dir: Path) -> Config:
+    """English to German, a bidirectional LSTM and a decoder that attends to it (Luong et al. 2015)."""
+    return Config(
+        data=_pairs(),
+        model=LstmConfig(hidden_size=512, embedding_size=256, dropout=0.3),
+        objective=CrossEntropyConfig(label_smoothing=0.1),
+        optim=OptimConfig(
+            optimizer=AdamConfig(lr=2e-3),
+            schedule=LinearScheduleConfig(warmup_steps=500),
+            average_last=10,
+        ),
+        training=TrainingConfig(max_steps=6000, log_every=100, save_every=250, valid_every=1000),
     )
 
 

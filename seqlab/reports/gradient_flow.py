@@ -1,20 +1,16 @@
-"""The figure of how gradients vanish or explode over time lags: what `seqlab.nn.gradient_flow` measures, drawn.
-
-matplotlib is an extra: it is loaded when a figure is asked for.
-"""
+"""The figure of how gradients vanish or explode over time lags: what `seqlab.nn.gradient_flow` measures, drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from seqlab.reports.figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-DPI = 100
-"""Of a PNG; the figure is 6.4 inches wide."""
 
 
 def draw_gradient_flow(axes: Axes, norms: Mapping[str, Sequence[float]]) -> None:
@@ -50,20 +46,4 @@ def save_gradient_flow(path: str | Path, norms: Mapping[str, Sequence[float]]) -
     Raises:
         ValueError: the path has another ending, matplotlib is not installed, or what `draw_gradient_flow` raises.
     """
-    path = Path(path)
-    if path.suffix not in (".png", ".svg"):
-        raise ValueError(f"`path` must end in .png or .svg, but is {path} instead.")
-    figure = _require_figure()(figsize=(6.4, 4.0), layout="constrained")
-    draw_gradient_flow(figure.subplots(), norms)
-    figure.savefig(path, dpi=DPI)
-
-
-def _require_figure() -> Any:
-    """Import matplotlib's class of figures; raises ValueError naming the extra where it is not installed."""
-    try:
-        from matplotlib import figure
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ValueError("matplotlib is missing, which needs an extra: pip install 'seqlab[reports]'.") from None
-    return figure.Figure
+    save_figure(path, (6.4, 4.0), lambda axes: draw_gradient_flow(axes, norms))

@@ -1,11 +1,15 @@
 """Configs to objects."""
 
 from seqlab.models import (
+    GruConfig,
+    LstmConfig,
     Model,
     ModelConfig,
     NgramConfig,
     NgramModel,
     RecurrentLm,
+    RecurrentTranslator,
+    RnnConfig,
     Transformer,
     TransformerConfig,
     TransformerLm,
@@ -19,14 +23,11 @@ from seqlab.text import Tokenizer
 def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Model:
     """Build a model with random weights for two vocabularies, which are one where the data has one side."""
     vocab_size, bos_id, eos_id = tgt_tokenizer.vocab_size, tgt_tokenizer.bos_id, tgt_tokenizer.eos_id
+    unk_id, tags = tgt_tokenizer.unk_id, src_tokenizer.tag_ids
     if isinstance(config, TransformerConfig):
-        return Transformer(
-            config,
-            src_vocab_size=src_tokenizer.vocab_size,
-            tgt_vocab_size=vocab_size,
-            bos_id=bos_id,
-            eos_id=eos_id,
-        )
+        return Transformer(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
+    if isinstance(config, RnnConfig | LstmConfig | GruConfig):
+        return RecurrentTranslator(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
     if isinstance(config, NgramConfig):
         return NgramModel(config, vocab_size, pad_id=tgt_tokenizer.pad_id, bos_id=bos_id, eos_id=eos_id)
     if isinstance(config, TransformerLmConfig):

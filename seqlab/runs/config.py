@@ -8,7 +8,7 @@ import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import DataConfig, TextConfig
+from seqlab.data.config import DataConfig, ParallelConfig, TextConfig
 from seqlab.durable import write_bytes
 from seqlab.models import FAMILIES, ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
@@ -129,6 +129,21 @@ class Config:
                 f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
                 f"`model.family: {family}`: set them to 0."
             )
+        guided = isinstance(self.objective, CrossEntropyConfig) and self.objective.guided_attention
+        if guided and not isinstance(self.data, ParallelConfig):
+            raise ValueError(
+                f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
+                f"{family}`: set it to 0."
+            )
+        if getattr(self.data, "copy_unknown", False) and not getattr(self.model, "copying", False):
+            raise ValueError(
+                "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
+            )
+        if getattr(self.model, "copying", False) and not isinstance(self.objective, CrossEntropyConfig):
+            raise ValueError(
+                f"`objective.family: {self.objective.family}` looks at predictions of the vocabulary alone: with "
+                "`model.copying` choose `cross_entropy`."
+            )
         if isinstance(self.data, TextConfig) and not isinstance(self.objective, CrossEntropyConfig):
             raise ValueError(
                 f"`objective.family: {self.objective.family}` is for `data.kind: parallel`: choose `cross_entropy`."
@@ -191,6 +206,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.parallel",
         "data.prefetch_steps",
         "data.tokenizer.folder",
+        "data.tokenizer_tgt.folder",
     }
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""

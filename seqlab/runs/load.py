@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import LanguageModel, Model, NgramModel, Transformer, TransformerMlm
+from seqlab.models import LanguageModel, Model, NgramModel, TransformerMlm, Translator
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -30,7 +30,7 @@ class LoadedRun:
     """Of the lines it was trained on; None where that was not noted."""
 
     @property
-    def stepper(self) -> Transformer | LanguageModel:
+    def stepper(self) -> Translator | LanguageModel:
         """The model as one that predicts from left to right; masked models are not loaded where one is needed."""
         assert not isinstance(self.model, TransformerMlm), "load the run by its `kind`"
         return self.model

@@ -8,11 +8,11 @@ one row per sentence). Rows that stand for no hypothesis, where there are fewer 
 **Stopping.** A sentence leaves when `beam_size` of its hypotheses have finished, as in most toolkits. Without
 `early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no hypothesis that
 continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the lengths that are
-still allowed. With either setting a sentence leaves as soon as this bound of its best row is not above the score of its
-`num_hypotheses`-th best finished hypothesis; then no later step can change the result (an equal score found later would
-lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it leaves
-at its maximum length. If fewer than `num_hypotheses` are finished then, the best unfinished ones are returned behind
-them.
+still allowed; a coverage penalty, which is at most 0, only lowers it. With either setting a sentence leaves as soon as
+this bound of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis; then no later
+step can change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069),
+whose rule this is for bounded lengths. At the latest it leaves at its maximum length. If fewer than `num_hypotheses`
+are finished then, the best unfinished ones are returned behind them.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from torch import Tensor
 from seqlab.models.interfaces import State, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
+from seqlab.search.coverage import Coverage
 from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
@@ -45,6 +46,8 @@ class _Beam:
     """(N,)"""
     ids: Tensor
     """(N, t) all ids so far, kept only for the no-repeat constraint; (N, 0) otherwise."""
+    coverage: Coverage | None = None
+    """What was attended to, kept only for the coverage penalty."""
 
     def sentences(self) -> Tensor:
         """Give the sentence of each row: (N,)."""
@@ -85,15 +88,17 @@ def beam_search(
             stepper, batch, config, prefixes=prefixes, banned_ids=banned_ids, need_attention=need_attention
         )
         return [[hypothesis] for hypothesis in found]
-    last_ids, state = stepper.start(batch, need_attention)
+    last_ids, state = stepper.start(batch, need_attention or config.coverage_penalty > 0)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
     pool = Pool(len(last_ids), config.num_hypotheses, last_ids.device)
     history = History()
     beam = _first_beam(last_ids)
     for position in range(rules.most_steps):
         step = stepper.step(beam.last_ids, state)
-        if step.attention is not None:
+        if step.attention is not None and need_attention:
             history.attention.append(step.attention)
+        if config.coverage_penalty > 0:
+            beam.coverage = _covered(beam.coverage, step.attention, config.coverage_penalty)
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
         refuse_nan(candidates.log_probs, position)
@@ -129,7 +134,7 @@ def _collect_finished(
     ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)
     if ended.any():
         best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEVER))
-        pool.add_finished(beam.active, _endings(best, rules, length, finished=True))
+        pool.add_finished(beam.active, _endings(best, beam, rules, length, finished=True))
 
 
 def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidates:
@@ -152,7 +157,11 @@ def _collect_unfinished(
 ) -> None:
     """Fill the pools of the sentences that leave: from the live candidates, else from the rows of this step."""
     length = history.num_steps + 1
-    pool.fill(beam.active[done], _endings(live, rules, length, finished=False).of(done))
+    endings = _endings(live, beam, rules, length, finished=False)
+    best_first = endings.scores.sort(
+        dim=1, descending=True, stable=True
+    ).indices  # with a coverage penalty they are not
+    pool.fill(beam.active[done], endings.pick(best_first).of(done))
     if length > 1:
         shape = beam.log_probs.shape
         rows = Candidates(
@@ -165,7 +174,7 @@ def _collect_unfinished(
         nothing = torch.zeros_like(beam.log_probs)
         rows = Candidates(beam.log_probs, nothing.long(), nothing.long(), nothing)
     empty = done & pool.is_empty()[beam.active]
-    pool.fill(beam.active[empty], _endings(rows, rules, length - 1, finished=False).of(empty))
+    pool.fill(beam.active[empty], _endings(rows, None, rules, length - 1, finished=False).of(empty))
 
 
 def _advance(
@@ -179,13 +188,25 @@ def _advance(
     stays = len(parents) == len(beam.last_ids) and torch.equal(
         parents, torch.arange(len(parents), device=parents.device)
     )
-    return _Beam(beam.active[goes_on], live.log_probs, ids, all_ids), state if stays else state.select(parents)
+    coverage = None if beam.coverage is None else beam.coverage.select(parents)
+    beam = _Beam(beam.active[goes_on], live.log_probs, ids, all_ids, coverage)
+    return beam, state if stays else state.select(parents)
 
 
-def _endings(candidates: Candidates, rules: Rules, length: int, *, finished: bool) -> Endings:
-    """Describe candidates of `length` ids as hypotheses that end here."""
+def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float) -> Coverage:
+    """Add what a step has attended to (N, S); raises ValueError where there is nothing to attend to."""
+    if attention is None:
+        raise ValueError("`coverage_penalty` is for models that attend to a source: leave it out.")
+    return Coverage.begin(attention, beta) if coverage is None else coverage.add(attention)
+
+
+def _endings(candidates: Candidates, beam: _Beam | None, rules: Rules, length: int, *, finished: bool) -> Endings:
+    """Describe candidates of `length` ids, which continue rows of the beam, as hypotheses that end here."""
+    scores = candidates.log_probs / rules.penalties[length]
+    if beam is not None and beam.coverage is not None:
+        scores = scores + beam.coverage.penalties(beam.sentences())[candidates.parents]
     return Endings(
-        scores=candidates.log_probs / rules.penalties[length],
+        scores=scores,
         log_probs=candidates.log_probs,
         lengths=torch.full_like(candidates.ids, length),
         parents=candidates.parents,

@@ -24,6 +24,9 @@ class SearchConfig:
     """What a log-probability is divided by: len^alpha (plain) or ((5 + len) / 6)^alpha (gnmt, arXiv:1609.08144)."""
     length_alpha: float = 1.0
     """The exponent alpha: 0 compares log-probabilities, 1 in the plain formula their mean; higher means longer."""
+    coverage_penalty: float = 0.0
+    """Of beam search with models that attend to a source: weight of what a hypothesis leaves out of it, the beta of
+    GNMT's coverage penalty, which is added to its score; 0.2 is usual."""
     max_length_ratio: float = 2.0
     """Longest hypothesis, in ids per id of the source. The search runs longer before it may stop if this is higher."""
     max_length_offset: int = 10
@@ -53,7 +56,7 @@ class SearchConfig:
             )
         if not -10 <= self.length_alpha <= 10:
             raise ValueError(f"`length_alpha` must be between -10 and 10, but is {self.length_alpha} instead.")
-        for name in ("max_length_ratio", "min_length_ratio"):
+        for name in ("max_length_ratio", "min_length_ratio", "coverage_penalty"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be finite and at least 0, but is {value} instead.")

@@ -14,7 +14,7 @@ class Hypothesis:
     ids: list[int]
     """The ids without eos; a forced prefix is included."""
     score: float
-    """`log_prob` after the length penalty: higher is better."""
+    """`log_prob` after the length penalty, and in a beam with the coverage penalty: higher is better."""
     log_prob: float
     """The sum of the step scores of its tokens, in nats."""
     finished: bool

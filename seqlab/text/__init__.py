@@ -7,29 +7,37 @@ kind promises about Unicode and whitespace is written in `seqlab.text.normalizat
 from seqlab.text.config import (
     BpeConfig,
     CharactersConfig,
+    SameConfig,
     SavedConfig,
     SentencePieceBpeConfig,
     SentencePieceUnigramConfig,
+    TargetTokenizerConfig,
     TokenizerConfig,
     WordsConfig,
 )
 from seqlab.text.normalization import normalize
 from seqlab.text.tokenizer import FlatIds, Tokenizer
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
+from seqlab.text.unknown import encode_unknown, unknown_of
+from seqlab.text.vocabulary import TAB
 from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors, size_of_vectors
 
 __all__ = [
+    "TAB",
     "BpeConfig",
     "CharactersConfig",
     "Coverage",
     "FlatIds",
+    "SameConfig",
     "SavedConfig",
     "SentencePieceBpeConfig",
     "SentencePieceUnigramConfig",
+    "TargetTokenizerConfig",
     "Tokenizer",
     "TokenizerConfig",
     "WordVectors",
     "WordsConfig",
+    "encode_unknown",
     "load_tokenizer",
     "lookup_name",
     "normalize",
@@ -37,4 +45,5 @@ __all__ = [
     "size_of_vectors",
     "tokenizer_sha256",
     "train_tokenizer",
+    "unknown_of",
 ]

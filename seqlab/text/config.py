@@ -13,7 +13,8 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)
 class _SharedConfig:
     normalization: NormalizationForm = "nfc"
-    """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms) or `none`."""
+    """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
+    characters of their own, and so are the letters of a Hangul syllable) or `none`."""
 
 
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)
@@ -69,6 +70,10 @@ class _VocabularyConfig(_SharedConfig):
     min_count: Annotated[int, Field(ge=1)] = 1
     """Occurrences below which an item becomes `unk_id`."""
 
+    tags: bool = False
+    """Whether a line may have tags behind a tab, with `;` between, as in `walk<tab>V;PST`. Each is one id, which no
+    other text has, and all tags of the text get one; they come behind the ids of the line itself."""
+
 
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)
 class CharactersConfig(_VocabularyConfig):
@@ -99,6 +104,26 @@ class SavedConfig:
 
 TokenizerConfig = Annotated[
     SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig | SavedConfig,
+    Field(discriminator="kind"),
+]
+
+
+@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
+class SameConfig:
+    """The settings of the source's tokenizer."""
+
+    kind: Literal["same"] = "same"
+    """Which tokenizer this is."""
+
+
+TargetTokenizerConfig = Annotated[
+    SameConfig
+    | SentencePieceBpeConfig
+    | SentencePieceUnigramConfig
+    | BpeConfig
+    | CharactersConfig
+    | WordsConfig
+    | SavedConfig,
     Field(discriminator="kind"),
 ]
 LearntConfig = SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig

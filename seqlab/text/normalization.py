@@ -5,6 +5,8 @@
      becomes `é`); nothing looks different.
    - `nfkc`: also compatibility forms, so that `ﬁ` becomes `fi`, `²` becomes `2`, full-width letters become ASCII and a
      no-break space becomes a space. Not reversible.
+   - `nfd`: canonically equal strings become equal, and characters are taken apart: `é` into `e` and its accent, a
+     Hangul syllable into its letters. As models of spelling want it; what is decoded is put together again.
    - `none`: every code point stays.
 2. Halves of surrogate pairs, which no file in UTF-8 can hold: two that belong together become their character, one
    alone becomes U+FFFD.
@@ -18,7 +20,7 @@ import re
 import unicodedata
 from typing import Literal
 
-NormalizationForm = Literal["nfc", "nfkc", "none"]
+NormalizationForm = Literal["nfc", "nfkc", "nfd", "none"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -36,3 +38,5 @@ def normalize(line: str, form: NormalizationForm) -> str:
             return unicodedata.normalize("NFC", line)
         case "nfkc":
             return unicodedata.normalize("NFKC", line)
+        case "nfd":
+            return unicodedata.normalize("NFD", line)

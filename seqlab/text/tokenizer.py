@@ -51,6 +51,11 @@ class Tokenizer(Protocol):
         """Whether `encode` may give `unk_id`."""
         ...
 
+    @property
+    def tag_ids(self) -> range:
+        """The ids of tags, behind those of all symbols; in most kinds there are none."""
+        ...
+
     def normalize(self, line: str) -> str:
         """Return the line as it is after `encode` and `decode`."""
         ...
@@ -86,9 +91,14 @@ class Tokenizer(Protocol):
         """Return what `encode` gives `unk_id` for, in order; the kinds that know every text return nothing."""
         ...
 
-    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def unknown_tags(self, line: str) -> list[str]:
+        """Return the tags of a line that the vocabulary lacks, in order: they are read as one that stands for all."""
+        ...
+
+    def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         """Return each row's text without pad, bos and eos; raise ValueError for an id that does not exist.
 
+        `unknown`: for each row the items that the ids from `vocab_size` on stand for (see `seqlab.text.unknown`).
         `unk_id` gives `"<unk>"` in the kinds `characters` and `words`. The others know every text and leave it out.
         """
         ...

@@ -26,7 +26,7 @@ from seqlab.text.config import (
 from seqlab.text.normalization import normalize
 from seqlab.text.sentence_piece import SentencePiece
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
-from seqlab.text.vocabulary import Vocabulary
+from seqlab.text.vocabulary import TAB, Vocabulary, is_tag
 from seqlab.text.words import unpacked
 
 DESCRIPTION = "tokenizer.json"
@@ -74,17 +74,30 @@ class TrainedTokenizer:
     def has_unknown(self) -> bool:
         return self.segmenter.has_unknown
 
+    @property
+    def tag_ids(self) -> range:
+        count = self.segmenter.num_tags if isinstance(self.segmenter, Vocabulary) else 0
+        return range(self.vocab_size - count, self.vocab_size)
+
     def normalize(self, line: str) -> str:
-        return _normalize(line, self.config)
+        return self._composed(_normalize(line, self.config))
 
     def items(self, line: str) -> list[str]:
         assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has items"
-        return self.segmenter.items(self.normalize(line))
+        return self.segmenter.items(_normalize(line, self.config))
 
     def unknown_items(self, line: str) -> list[str]:
         if not isinstance(self.segmenter, Vocabulary):
             return []
-        return [item for item in self.items(line) if not self.segmenter.knows(item)]
+        unknown = [item for item in self.items(line) if not self.segmenter.knows(item)]
+        return [item for item in unknown if not is_tag(item)] if self.tag_ids else unknown
+
+    def unknown_tags(self, line: str) -> list[str]:
+        if not self.tag_ids:
+            return []
+        assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has tags"
+        items = self.segmenter.items(_normalize(line, self.config))
+        return [item[1:] for item in items if is_tag(item) and not self.segmenter.knows(item)]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         return [unpacked(row) for row in self._rows(lines)]
@@ -96,7 +109,7 @@ class TrainedTokenizer:
         return FlatIds(ids, lengths // ids.itemsize)
 
     def _rows(self, lines: Sequence[str]) -> list[bytes]:
-        return self.segmenter.encode([self.normalize(line) for line in lines])
+        return self.segmenter.encode([_normalize(line, self.config) for line in lines])
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         if not 0 <= strength < 1:
@@ -108,13 +121,16 @@ class TrainedTokenizer:
                 f"A tokenizer of kind `{self.config.kind}` segments each line in one way: `strength` must be 0, but is "
                 f"{strength} instead. The kinds that sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
             )
-        return self.segmenter.sample([self.normalize(line) for line in lines], seed=seed, strength=strength)
+        return self.segmenter.sample([_normalize(line, self.config) for line in lines], seed=seed, strength=strength)
 
-    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         first = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
-        for row in rows:
-            self._check(row)
-        return self.segmenter.decode([[int(index) for index in row if index >= first] for row in rows])
+        for i, row in enumerate(rows):
+            self._check(row, 0 if unknown is None else len(unknown[i]))
+        kept = [[int(index) for index in row if index >= first] for row in rows]
+        if unknown is None or not isinstance(self.segmenter, Vocabulary):
+            return [self._composed(line) for line in self.segmenter.decode(kept)]
+        return [self._composed(line) for line in self.segmenter.decode(kept, unknown)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         self._check(ids)
@@ -138,9 +154,13 @@ class TrainedTokenizer:
         """Travel to another process as what `save` writes."""
         return _rebuild, (self.config, self.segmenter.to_bytes())
 
-    def _check(self, ids: Sequence[int]) -> None:
+    def _composed(self, line: str) -> str:
+        """Put together again what `nfd` has taken apart."""
+        return normalize(line, "nfc") if self.config.normalization == "nfd" else line
+
+    def _check(self, ids: Sequence[int], more: int = 0) -> None:
         for bound in (min(ids, default=0), max(ids, default=0)):
-            if not 0 <= bound < self.vocab_size:
+            if not 0 <= bound < self.vocab_size + more:
                 raise ValueError(f"Token ids must be from 0 to {self.vocab_size - 1}, but one is {bound} instead.")
 
 
@@ -195,6 +215,11 @@ def tokenizer_sha256(folder: Path) -> str:
 
 def _normalize(line: str, config: LearntConfig) -> str:
     line = normalize(line, config.normalization)
+    if isinstance(config, CharactersConfig | WordsConfig) and config.tags:
+        text, _, tags = line.partition(TAB)
+        tags = ";".join(filter(None, map(str.strip, tags.split(";"))))
+        text = " ".join(text.split()) if isinstance(config, WordsConfig) else text
+        return f"{text}{TAB}{tags}" if tags and text else text
     return " ".join(line.split()) if isinstance(config, WordsConfig) else line
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
+from seqlab.data.config import ParallelConfig
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
@@ -218,8 +219,11 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
 
 def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
     """Say which vocabularies, of so many ids, are smaller than was wished for."""
-    wanted = getattr(config.data.tokenizer, "vocab_size", None)
     for name, vocab_size in sizes.items():
+        settings = config.data.tokenizer
+        if name == "tgt_tokenizer" and isinstance(config.data, ParallelConfig):
+            settings = config.data.tokenizers[1]
+        wanted = getattr(settings, "vocab_size", None)
         if wanted is not None and vocab_size < wanted:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models import Model, RecurrentLm, Transformer, TransformerLm
+from seqlab.models import Model, RecurrentLm, RecurrentTranslator, Transformer, TransformerLm
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
@@ -30,9 +30,10 @@ FREE_MODEL_FIELDS = {
 }
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
+TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
 MEANING = {
     **{"num_heads": None, "activation": None, "positions": None},
-    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False},
+    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
 }
 """Fields that no shape shows, but that decide what weights compute, with their values in families without the field."""
 
@@ -53,7 +54,7 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     if getattr(config.model, "positions", None) == "learned":
         old_length, length = (getattr(each.model.resolve(each.data), "max_length", None) for each in (old, config))
         changes["model.max_length"] = old_length, length
-    listed = _listed(changes, ("model.", "data.tokenizer.", "data.joint_vocabulary"), origin)
+    listed = _listed(changes, ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary"), origin)
     if listed:
         raise ValueError(
             f"With `init_from` the model and the vocabulary are those of its run: {listed}. Give the same values, "
@@ -62,11 +63,16 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
 
 
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
-    listed = _listed(changes, ("data.tokenizer.",), origin)
+    if config.data.kind != old.data.kind:  # a text has no target with a tokenizer of its own
+        changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
+    listed = _listed(changes, TOKENIZER_SECTIONS, origin)
     if listed:
         raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
     values = [{key: getattr(each.model, key, value) for key, value in MEANING.items()} for each in (old, config)]
-    listed = _listed({f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}, ("model.",), origin)
+    pairs = {f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}
+    if hasattr(config.model, "attention") and hasattr(old.model, "attention"):
+        pairs["model.attention"] = old.model.attention, config.model.attention
+    listed = _listed(pairs, ("model.",), origin)
     if listed:
         raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
     needed = ["tokenizer"] if getattr(config.data, "joint_vocabulary", True) else ["src_tokenizer", "tgt_tokenizer"]
@@ -132,14 +138,26 @@ def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
         theirs = {name if name.startswith("projection.") else f"decoder.{name}": w for name, w in theirs.items()}
     elif isinstance(origin, Transformer) and isinstance(model, TransformerLm):
         theirs = {name.removeprefix("decoder."): w for name, w in theirs.items()}
-    elif isinstance(origin, RecurrentLm) and origin.config.family != model.config.family:
-        theirs = {name: w for name, w in theirs.items() if not name.startswith("layers.")}  # of other gates
+    elif isinstance(origin, RecurrentLm) and isinstance(model, RecurrentTranslator):
+        theirs = {_in_translator(name): weight for name, weight in theirs.items()}
+    elif isinstance(origin, RecurrentTranslator) and isinstance(model, RecurrentLm):
+        own_names = {_in_translator(name): name for name in model.state_dict()}
+        theirs = {own_names[name]: weight for name, weight in theirs.items() if name in own_names}
+    if getattr(origin.config, "kind", "") != getattr(model.config, "kind", ""):  # gates of another kind
+        theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if name in theirs and theirs[name].shape == parameter.shape:
             found.setdefault(first_names[id(parameter)], theirs[name])
     return found
+
+
+def _in_translator(name: str) -> str:
+    """Name a recurrent language model's parameter as that of a translator's decoder."""
+    if name == "weight":
+        return "decoder.embedding.weight"
+    return f"decoder.{name}" if name.startswith("layers.") else name
 
 
 def _parts(names: Iterable[str]) -> list[str]:

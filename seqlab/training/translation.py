@@ -15,10 +15,10 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
-from seqlab.models import TransformerConfig
+from seqlab.models import TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, unknown_of
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
 from seqlab.training.validation import Validation, inference_model, nll_of
@@ -78,11 +78,18 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
     nll = nll_of(run, model, batches)
     src_rows = [valid.src[index] for index in range(len(valid))]
-    assert isinstance(run.config.model, TransformerConfig)
+    assert isinstance(run.config.model, TranslatorConfig)
     search = run.config.training.valid_search.limited_to(run.config.model.max_length)
 
+    unknown = None
+    if _data_config(run.config).copy_unknown:
+        assert valid.src_text is not None, "validation pairs are cached with their text"
+        unknown = unknown_of(run.src_tokenizer, valid.src_text.texts())
+
     def decode(own: list[int], on_rows: OnRows | None) -> list[str]:
-        return decode_text(model, [src_rows[i] for i in own], search, run.tgt_tokenizer, device=run.machine.device)
+        rows, device = [src_rows[i] for i in own], run.machine.device
+        of_rows = None if unknown is None else [unknown[i] for i in own]
+        return decode_text(model, rows, search, run.tgt_tokenizer, unknown=of_rows, device=device)
 
     hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
     assert valid.tgt_text is not None, "validation pairs are cached with their text"

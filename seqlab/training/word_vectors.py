@@ -40,7 +40,7 @@ class VectorStart:
 
 def check_vectors(config: Config) -> None:
     """Raise ValueError where a file of word vectors has another size than the embeddings; errors as below besides."""
-    size, field_name = config.model.embedding_dim, "embedding_size" if config.model.is_recurrent else "d_model"
+    size, field_name = config.model.embedding_dim, config.model.embedding_field
     for file in config.data.vector_files().values():
         dim = size_of_vectors(Path(file).expanduser())
         if dim != size:

@@ -13,7 +13,7 @@ import torch
 from seqlab.cli.main import main
 from seqlab.data.config import ParallelConfig
 from seqlab.durable import write_json
-from seqlab.models import TransformerConfig
+from seqlab.models import LstmConfig, TransformerConfig, TranslatorConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
@@ -49,7 +49,7 @@ def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[b
     return run
 
 
-def write_run(path: Path, seed: int = 1, model: TransformerConfig | None = None) -> Path:
+def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) -> Path:
     """Write a run folder as training does, with random weights at two steps; step 10 was the best."""
     folder = RunFolder(path)
     path.mkdir()
@@ -90,3 +90,9 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a second one with the same vocabulary."""
     return write_run(tmp_path_factory.mktemp("runs") / "other", seed=2)
+
+
+@pytest.fixture(scope="session")
+def recurrent_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give one of a recurrent model that copies, with the same vocabulary."""
+    return write_run(tmp_path_factory.mktemp("runs") / "recurrent", model=LstmConfig(hidden_size=16, copying=True))

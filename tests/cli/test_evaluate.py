@@ -85,7 +85,10 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         ([files["hyp"], "--ref", tmp_path / "short"], "5 hypotheses and 1 references"),
         ([files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"], "5 hypotheses and 1 baseline lines"),
         ([files["hyp"], "--ref", tmp_path / "none"], "none: there is no such file."),
-        ([files["hyp"], "--ref", files["ref"], "--metrics", "blue"], "must be one of bleu, chrf, ter, exact_match"),
+        (
+            [files["hyp"], "--ref", files["ref"], "--metrics", "blue"],
+            "must be one of bleu, chrf, ter, wer, cer, exact_match",
+        ),
         (["-", "--ref", "-"], "standard input (`-`) can be read only once"),
         (["-", "--ref", files["ref"], "--baseline", "-"], "standard input (`-`) can be read only once"),
         ([files["hyp"]], "the following arguments are required: --ref"),

@@ -95,6 +95,87 @@ def test_json_carries_everything(seqlab, run_dir: Path) -> None:
         assert len(ranks) == 3 or not line.strip("\ufeff ")
 
 
+def test_a_recurrent_run_and_an_ensemble_of_families(seqlab, run_dir: Path, recurrent_run_dir: Path) -> None:
+    alone = seqlab("translate", recurrent_run_dir, "--beam_size", "3", "--max_length", "12", stdin=encoded(LINES))
+    small = seqlab(
+        *("translate", recurrent_run_dir, "--beam_size", "3", "--max_length", "12", "--batch_tokens", "1"),
+        stdin=encoded(LINES),
+    )
+    assert alone.status == 0
+    assert alone.out.count(b"\n") == len(LINES)
+    assert small.out == alone.out
+    both = seqlab("translate", run_dir, recurrent_run_dir, *FAST, stdin=encoded(LINES))
+    assert both.status == 0
+    assert both.out.count(b"\n") == len(LINES)
+
+
+@pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
+@pytest.mark.parametrize("beam_size", ["1", "3"])
+def test_alignments_are_distributions_over_the_source(
+    seqlab, name: str, beam_size: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run = request.getfixturevalue(name)
+    options = ("--beam_size", beam_size, "--max_length", "12")
+    plain = seqlab("translate", run, *options, stdin=encoded(LINES))
+    aligned = seqlab("translate", run, *options, "--alignment", tmp_path / "a.jsonl", stdin=encoded(LINES))
+    assert aligned.out == plain.out
+    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").split("\n")[:-1]]
+    assert len(records) == len(LINES)
+    for record, line in zip(records, LINES, strict=True):
+        assert len(record["pieces"]) >= (1 if line.strip("\ufeff ") else 0)
+        for piece in record["pieces"]:
+            assert piece["src"][-1] == "</s>"
+            assert len(piece["weights"]) == len(piece["tgt"])
+            for row in piece["weights"]:
+                assert len(row) == len(piece["src"])
+                assert sum(row) == pytest.approx(1, abs=1e-2)
+    assert [len(record["pieces"]) > 1 for record in records] == [len(line) > 31 for line in LINES]
+    assert seqlab("plot", tmp_path / "a.jsonl", "--out", tmp_path / "a.png").status == 0
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_alignments_come_from_several_processes_too(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    text = encoded([f"abc {number}" for number in range(240)])
+    for count in ("1", "2"):
+        path = tmp_path / count
+        seqlab(
+            "translate",
+            run_dir,
+            *FAST,
+            "--processes",
+            count,
+            "--alignment",
+            path,
+            "--output",
+            f"{path}.out",
+            stdin=text,
+        )
+    assert (tmp_path / "2").read_bytes() == (tmp_path / "1").read_bytes()
+    assert (tmp_path / "2").read_bytes().count(b"\n") == 240
+
+
+def test_an_alignment_needs_a_file_of_its_own(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    for options in (["--alignment", "-"], ["--alignment", tmp_path / "o", "--output", tmp_path / "o"]):
+        result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
+        assert (result.status, "--alignment needs a file of its own" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--line", "4"], "a.jsonl has no line 4."),
+        (["--line", "0"], "`--line` must be at least 1, but is 0 instead."),
+        (["--line", "2"], "line 2: has 0 translated pieces, so there is no piece 1."),
+        (["--line", "3"], "line 3: is not what `seqlab translate --alignment` writes."),
+    ],
+)
+def test_what_cannot_be_plotted_is_named(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"pieces": [{"src": [], "tgt": [], "weights": []}]}\n{"pieces": []}\n[]\n')
+    result = seqlab("plot", tmp_path / "a.jsonl", "--out", tmp_path / "a.png", *options)
+    assert result.status == 2
+    assert message in result.err
+
+
 def test_several_hypotheses_need_json(seqlab, run_dir: Path) -> None:
     result = seqlab("translate", run_dir, "--num_hypotheses", "2", stdin=b"abc\n")
     assert (result.status, result.out) == (2, b"")

@@ -42,6 +42,19 @@ def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
         read(f"{bare}#2")
 
 
+def test_several_columns_are_joined_by_tabs(tmp_path: Path) -> None:
+    (tmp_path / "words.tsv").write_text("lemma\tform\ttags\ngo\twent\tV;PST\nox\toxen\tN;PL\n")
+    (tmp_path / "words.jsonl").write_text('{"lemma": "go", "of": {"tags": "V\\nPST"}}\n')
+    assert list(parse_column(f"{tmp_path}/words.tsv#lemma+tags").values()) == ["go\tV;PST", "ox\tN;PL"]
+    assert list(parse_column(f"{tmp_path}/words.tsv#2+0").values())[1] == "V;PST\tgo"
+    assert parse_column(f"{tmp_path}/words.tsv#lemma+tags").line_number(0) == 2
+    assert list(parse_column(f"{tmp_path}/words.jsonl#lemma+of.tags").values()) == ["go\tV PST"]
+    with pytest.raises(ValueError, match=r"words\.tsv, line 1: column 3 is missing, the line has 3"):
+        list(parse_column(f"{tmp_path}/words.tsv#0+3").values())
+    with pytest.raises(ValueError, match="the column after '#' is empty"):
+        parse_column(f"{tmp_path}/words.tsv#0+")
+
+
 def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     records = [{"id": 1, "pair": {"de": src, "en": tgt}, "with.dot": src} for src, tgt in PAIRS]

@@ -27,6 +27,11 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
         ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
         ({"max_lenght": 3}, "max_lenght"),
         ({"subword_sampling": 1.0}, "less than 1"),
+        ({"tokenizer_tgt": {"kind": "words"}}, "set `joint_vocabulary: false`"),
+        (
+            {"tokenizer_tgt": {"kind": "words"}, "joint_vocabulary": False, "subword_sampling": 0.1},
+            "`subword_sampling` must be 0 for a `words` tokenizer",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -393,3 +393,27 @@ def test_characters_and_their_overlap() -> None:
 def test_choices_survive_a_config_file(tmp_path: Path) -> None:
     config = choose(tmp_path, sentences(50))
     assert json.loads(json.dumps(to_dict(config))) == to_dict(config)
+
+
+@pytest.mark.parametrize("family", ["rnn", "lstm", "gru"])
+def test_a_recurrent_translator_is_sized_too(family: str, tmp_path: Path) -> None:
+    config = choose(tmp_path, sentences(400), model__family=family)
+    assert config.model.family == family
+    assert config.model.tied_embeddings == "all"
+    assert config.model.hidden_size % 8 == 0
+    assert config.model.embedding_size == config.model.hidden_size // 2
+    apart = choose(tmp_path, sentences(400), model__family=family, data__joint_vocabulary="false")
+    assert apart.model.tied_embeddings == "decoder"
+    given = choose(
+        tmp_path, sentences(400), model__family=family, model__hidden_size="64", model__tied_embeddings="none"
+    )
+    assert (given.model.hidden_size, given.model.embedding_size) == (64, 32)
+    assert given.model.tied_embeddings == "none"
+
+
+def test_a_target_with_a_tokenizer_of_its_own_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
+    given = {"data__tokenizer__kind": "characters", "data__tokenizer_tgt__kind": "words"}
+    config = choose(tmp_path, sentences(400), **given)
+    assert not config.data.joint_vocabulary
+    assert config.data.tokenizers[1].kind == "words"
+    assert config.model.tied_embeddings == "decoder"

@@ -279,7 +279,8 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
     [
         ({"model__d_modle": "64"}, "There is no `model.d_modle`; the nearest is `model.d_model`."),
         ({"model__d_model": "big"}, "`model.d_model` must be"),
-        ({"model__family": "lstm"}, "the nearest is `lstm_lm`"),
+        ({"model__family": "lstm_ml"}, "the nearest is `lstm_lm`"),
+        ({"model__family": "lstm"}, "choose one of transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm"),
         ({"model__family": "transformer"}, "`model.family: transformer` learns from `data.kind: parallel`"),
         ({"data__order": "contiguous"}, "`data.order: contiguous` carries a state"),
         ({"data__train_src": "x"}, "There is no `data.train_src`"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.data.columns import parse_column
 from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerMlmConfig
 from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
@@ -74,6 +75,23 @@ def test_the_encoder_of_multi30k_mlm_is_that_of_multi30k_en_de(tmp_path: Path) -
     assert isinstance(translator.data, ParallelConfig)
     assert {*masked.data.train_specs()} == {*translator.data.train_src, *translator.data.train_tgt}
     assert not {*masked.data.input_specs()} & {*translator.data.test_src, *translator.data.test_tgt}
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith(("g2p_", "inflection_"))])
+def test_recipes_of_words_read_columns_that_are_there(name: str, tmp_path: Path) -> None:
+    try:
+        config = RECIPES[name](tmp_path / "run")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    write_config(config, tmp_path / "config.yaml")
+    assert config_from_yaml(tmp_path / "config.yaml") == config
+    pairs = [("train", config.data.train_src[0], config.data.train_tgt[0])]
+    pairs.append(("valid", config.data.valid_src, config.data.valid_tgt))
+    for split, src, tgt in pairs:
+        lines = [list(parse_column(spec).values()) for spec in (src, tgt)]
+        assert len(lines[0]) == len(lines[1]) >= (8000 if split == "train" else 1000)
+        assert all(("\t" in line) == name.startswith("inflection_") for line in lines[0])
+    assert not {*config.data.test_src} & {*config.data.train_src, config.data.valid_src}
 
 
 @pytest.mark.parametrize(("name", "recipe"), RECIPES.items())

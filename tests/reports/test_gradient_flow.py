@@ -14,7 +14,8 @@ from matplotlib.image import imread
 
 from seqlab.nn.gradient_flow import gradient_norms, jacobian_norms
 from seqlab.nn.recurrent import Recurrent
-from seqlab.reports.gradient_flow import DPI, draw_gradient_flow, save_gradient_flow
+from seqlab.reports.figures import DPI
+from seqlab.reports.gradient_flow import draw_gradient_flow, save_gradient_flow
 
 RATES = {"vanishes": 0.5, "explodes": 1.5}
 NORMS = {name: [rate**lag for lag in range(40)] for name, rate in RATES.items()}

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from seqlab.models import (
+    GruConfig,
     GruLmConfig,
+    LstmConfig,
     LstmLmConfig,
     NgramConfig,
+    RnnConfig,
     RnnLmConfig,
     TransformerConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
 )
-from seqlab.objectives.config import CrossEntropyConfig, RDropConfig
+from seqlab.objectives.config import CrossEntropyConfig, RDropConfig, ScheduledSamplingConfig
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -35,6 +38,7 @@ from seqlab.runs.validate import ConfigError
 from seqlab.text import (
     BpeConfig,
     CharactersConfig,
+    SameConfig,
     SavedConfig,
     SentencePieceBpeConfig,
     SentencePieceUnigramConfig,
@@ -43,11 +47,18 @@ from seqlab.text import (
 
 CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
 TEXT: dict[str, Any] = {"data": {"kind": "text", "train": ["a.txt"]}, "model": {"family": "transformer_lm"}}
+APART: dict[str, Any] = {
+    "data": {**CORPUS["data"], "joint_vocabulary": False},
+    "model": {"family": "transformer", "tied_embeddings": "none"},
+}
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {
         "transformer": TransformerConfig(),
+        "rnn": RnnConfig(),
+        "lstm": LstmConfig(),
+        "gru": GruConfig(),
         "transformer_lm": TransformerLmConfig(),
         "rnn_lm": RnnLmConfig(),
         "lstm_lm": LstmLmConfig(),
@@ -55,7 +66,11 @@ FAMILIES: dict[str, dict[str, object]] = {
         "ngram_lm": NgramConfig(),
         "transformer_mlm": TransformerMlmConfig(),
     },
-    "objective.family": {"cross_entropy": CrossEntropyConfig(), "r_drop": RDropConfig()},
+    "objective.family": {
+        "cross_entropy": CrossEntropyConfig(),
+        "r_drop": RDropConfig(),
+        "scheduled_sampling": ScheduledSamplingConfig(),
+    },
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
         "adam": AdamConfig(),
@@ -77,6 +92,15 @@ FAMILIES: dict[str, dict[str, object]] = {
         "words": WordsConfig(),
         "saved": SavedConfig(),
     },
+    "data.tokenizer_tgt.kind": {
+        "same": SameConfig(),
+        "sentencepiece_bpe": SentencePieceBpeConfig(),
+        "sentencepiece_unigram": SentencePieceUnigramConfig(),
+        "bpe": BpeConfig(),
+        "characters": CharactersConfig(),
+        "words": WordsConfig(),
+        "saved": SavedConfig(),
+    },
 }
 EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
 
@@ -85,6 +109,8 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
     if tag == "transformer_mlm":
         return MASKED
+    if key == "data.tokenizer_tgt.kind":
+        return APART
     return TEXT if key == "model.family" and tag.endswith("_lm") else CORPUS
 
 
@@ -92,7 +118,7 @@ def section_of(config: Config, key: str) -> object:
     """Return the section that a key is in."""
     section: object = config
     for part in key.split(".")[:-1]:
-        section = getattr(section, part)
+        section = getattr(section, part, None)  # a text has no target
     return section
 
 
@@ -207,7 +233,7 @@ ERRORS = {
         "`adam`)."
     ),
     ("model.family", "transformer_ml"): (
-        "`model.family` must be one of transformer, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
+        "`model.family` must be one of transformer, rnn, lstm, gru, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
         "transformer_mlm, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",

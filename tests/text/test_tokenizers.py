@@ -167,12 +167,21 @@ def test_lines_do_not_depend_on_their_batch(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("form", "expected"), [("none", "ﬁ e\u0301"), ("nfc", "ﬁ \u00e9"), ("nfkc", "fi \u00e9")])
+@pytest.mark.parametrize(
+    ("form", "expected"), [("none", "ﬁ e\u0301"), ("nfc", "ﬁ \u00e9"), ("nfkc", "fi \u00e9"), ("nfd", "ﬁ \u00e9")]
+)
 def test_normalization_forms(kind: str, form: str, expected: str) -> None:
     settings = {"kind": KINDS[kind].kind, "normalization": form}
     config = TypeAdapter(TokenizerConfig).validate_python(settings)
     tokenizer = train_tokenizer(config, ["ﬁ e\u0301 fi \u00e9"] * 3)
     assert tokenizer.decode(tokenizer.encode(["ﬁ e\u0301"])) == [expected]
+
+
+def test_nfd_takes_characters_apart_and_puts_them_together_again() -> None:
+    tokenizer = train_tokenizer(CharactersConfig(normalization="nfd"), ["한국 schön"])
+    (ids,) = tokenizer.encode(["한 ö"])
+    assert len(ids) == 3 + 1 + 2
+    assert tokenizer.decode([ids]) == ["한 ö"] == [tokenizer.normalize("한 ö")]
 
 
 def test_config_is_a_union_by_kind() -> None:

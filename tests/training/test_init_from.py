@@ -21,6 +21,7 @@ from reference.tiny_runs import (
 from seqlab.data.config import TextConfig
 from seqlab.inference import load_language_model
 from seqlab.models import (
+    LstmConfig,
     LstmLmConfig,
     ModelConfig,
     NgramConfig,
@@ -224,6 +225,27 @@ def test_a_language_model_begins_with_the_decoder_of_a_translator(corpus: Path, 
     theirs, found = weights_of(origin), begun(config, tmp_path / "tuned")
     for name, value in found.items():
         assert value.equal(theirs[name if name == "projection.weight" else f"decoder.{name}"]), name
+
+
+def test_recurrent_language_models_and_translators_begin_with_each_other(corpus: Path, tmp_path: Path) -> None:
+    lm = LstmLmConfig(hidden_size=16, num_layers=1)
+    own = LstmConfig(hidden_size=16, input_feeding=False, attention="additive")
+    language_model = train(text_config(corpus, lm), tmp_path / "lm")
+    translator = replace(tiny_config(corpus, init_from=str(language_model)), model=own, init_parts="matching")
+    found, theirs = begun(translator, tmp_path / "translator"), weights_of(language_model)
+    for name, value in theirs.items():
+        in_translator = {"weight": "decoder.embedding.weight", "projection.weight": "projection.weight"}
+        assert found[in_translator.get(name, f"decoder.{name}")].equal(value), name
+    config = text_config(corpus, lm, init_from=str(tmp_path / "translator"), init_parts="matching")
+    for name, value in begun(config, tmp_path / "again").items():
+        assert value.equal(theirs[name]), name
+
+
+def test_another_attention_means_something_else(corpus: Path, tmp_path: Path) -> None:
+    origin = train(replace(tiny_config(corpus, max_steps=2), model=LstmConfig(hidden_size=16)), tmp_path / "origin")
+    config = replace(tiny_config(corpus, init_from=str(origin)), init_parts="matching")
+    with pytest.raises(ValueError, match=r"`model\.attention` is 'additive', but 'general'"):
+        train(replace(config, model=LstmConfig(hidden_size=16, attention="additive")), tmp_path / "tuned")
 
 
 def test_gates_of_one_kind_are_none_of_another(corpus: Path, tmp_path: Path) -> None:

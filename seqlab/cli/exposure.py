@@ -1,0 +1,104 @@
+"""seqlab exposure: how well a translator predicts behind what it has said itself, and behind the truth.
+
+For each position of the target: how often the likeliest next token is one that should come there, and the probability
+of all that should, behind the beginning of the reference (true) and behind what the model itself has said, greedily
+(own). What should come next is what leaves the fewest edits to the reference. The difference of the two is exposure
+bias: what a model loses because training only ever showed it true prefixes. A model that goes on behind the end of the
+reference makes more predictions than there are true prefixes, all of which count.
+"""
+
+import argparse
+import json
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from seqlab.cli.files import side_by_side
+from seqlab.cli.inference_options import add_run_options, set_threads
+from seqlab.cli.parser import Parser
+from seqlab.cli.progress import counting
+from seqlab.world import refuse_ranks
+
+if TYPE_CHECKING:
+    from seqlab.inference.exposure import Exposure, Quality
+
+SUMMARY = "measure exposure bias"
+
+
+def make_parser() -> Parser:
+    """Name the run and the pairs."""
+    parser = Parser("seqlab exposure", __doc__)
+    add_run_options(parser, precision="auto")
+    parser.add_argument("--src", required=True, metavar="FILE", help="sources: FILE or FILE#COLUMN")
+    parser.add_argument("--tgt", required=True, metavar="FILE", help="references: FILE or FILE#COLUMN")
+    parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens computed together")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print a line for each position."""
+    refuse_ranks("exposure")
+    from seqlab.data.columns import parse_column
+    from seqlab.inference.exposure import exposure_of
+    from seqlab.inference.torch_engine import load
+
+    rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
+    if not rows:
+        raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
+    set_threads(arguments.threads)
+    trained = load(
+        arguments.runs, checkpoint=arguments.checkpoint, device=arguments.device, precision=arguments.precision
+    )
+    options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
+    src_lines, tgt_lines = zip(*rows, strict=True)
+    with counting("pairs", len(rows)) as advance:
+        found = exposure_of(trained, src_lines, tgt_lines, progress=advance, **options)
+    print(json.dumps(as_dict(found)) if arguments.json else "\n".join(lines_of(found)))
+    return 0
+
+
+def as_dict(found: "Exposure") -> dict[str, Any]:
+    """Give all figures by name."""
+    from seqlab.inference.exposure import Quality, total
+
+    def figures(quality: "Quality") -> dict[str, Any]:
+        return {
+            "predictions": quality.count,
+            "accuracy": quality.accuracy,
+            "probability": quality.mean_probability,
+        }
+
+    true, own = total(found.true), total(found.own)
+    assert true.accuracy is not None
+    assert own.accuracy is not None
+    return {
+        "true": figures(true),
+        "own": figures(own),
+        "after_error": figures(found.after_error),
+        "exposure_bias": true.accuracy - own.accuracy,
+        "positions": [
+            {"position": position, "true": figures(behind_truth), "own": figures(behind_own)}
+            for position, (behind_truth, behind_own) in enumerate(
+                zip_longest(found.true, found.own, fillvalue=Quality())
+            )
+        ],
+    }
+
+
+def lines_of(found: "Exposure") -> list[str]:
+    """Write a table: a line for each position, then all of them, then what follows an error."""
+    figures = as_dict(found)
+    lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}"]
+    for each in figures["positions"]:
+        lines.append(f"{each['position']:<12}{_shown(each['true'])}{_shown(each['own'])}")
+    lines.append(f"{'all':<12}{_shown(figures['true'])}{_shown(figures['own'])}")
+    lines.append(f"{'after error':<12}{'':>28}{_shown(figures['after_error'])}")
+    lines.append(f"exposure bias: {100 * figures['exposure_bias']:.2f} of 100 predictions")
+    return lines
+
+
+def _shown(figures: dict[str, Any]) -> str:
+    if figures["accuracy"] is None:
+        return f"{0:>10,}{'n/a':>9}{'n/a':>9}"
+    return f"{figures['predictions']:>10,}{100 * figures['accuracy']:>8.2f}%{figures['probability']:>9.4f}"

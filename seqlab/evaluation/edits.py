@@ -1,0 +1,100 @@
+"""Word and character error rate: how many edits make a hypothesis its reference (Levenshtein 1966).
+
+Tokens are what stands between whitespace: the words of speech, or the sounds of a pronunciation, whose rate is the
+phone error rate.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .score import LineStatistics, Score
+
+
+class Edits(NamedTuple):
+    """What turns a reference into a hypothesis at the least cost, each edit costing 1."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    length: int
+    """Tokens of the reference."""
+
+    @property
+    def total(self) -> int:
+        """All edits."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Edits for each token of the reference, which counts as one token where it is empty."""
+        return self.total / max(1, self.length)
+
+
+def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
+    """Align two sequences; where several alignments cost the least, substitutions come before deletions."""
+    costs = _costs(reference, hypothesis)
+    i, j = len(reference), len(hypothesis)
+    substitutions = deletions = insertions = 0
+    while i or j:
+        if i and j and costs[i, j] == costs[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
+            substitutions += reference[i - 1] != hypothesis[j - 1]
+            i, j = i - 1, j - 1
+        elif i and costs[i, j] == costs[i - 1, j] + 1:
+            deletions, i = deletions + 1, i - 1
+        else:
+            insertions, j = insertions + 1, j - 1
+    return Edits(substitutions, deletions, insertions, len(reference))
+
+
+def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
+    """Give the edit distance of every pair of beginnings: (len(reference) + 1, len(hypothesis) + 1)."""
+    places = np.arange(len(hypothesis) + 1)
+    costs = np.empty((len(reference) + 1, len(places)), dtype=np.int64)
+    costs[0] = places
+    tokens = np.array(list(hypothesis), dtype=object)
+    for i, token in enumerate(reference, start=1):
+        row = costs[i]
+        row[:] = costs[i - 1] + 1
+        np.minimum(row[1:], costs[i - 1, :-1] + (tokens != token), out=row[1:])
+        row[:] = np.minimum.accumulate(row - places) + places  # insertions
+    return costs
+
+
+def wer(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """WER in percent, lower is better: edits for each token of the references, tokens divided by whitespace.
+
+    Of several references the one that takes the fewest edits counts. Nothing is normalised.
+    """
+    return _error_rate("wer", str.split, "token", hypotheses, references)
+
+
+def cer(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+    """CER in percent, lower is better: as WER over Unicode characters, spaces counted."""
+    return _error_rate("cer", list, "character", hypotheses, references)
+
+
+def _error_rate(
+    name: str,
+    split: Callable[[str], list[str]],
+    unit: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+) -> LineStatistics:
+    rows = np.array(
+        [
+            min(
+                (count_edits(split(line), split(hypothesis)) for line in of_line),
+                key=lambda edits: (edits.total, edits.rate),
+            )
+            for hypothesis, *of_line in zip(hypotheses, *references, strict=True)
+        ]
+    )
+    signature = f"nrefs:{len(references)}|case:mixed|unit:{unit}|norm:none"
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        edits = Edits(*summed.tolist())
+        return Score(name, 100 * edits.rate, signature, False, edits._asdict())
+
+    return LineStatistics(rows, score_of_sum)

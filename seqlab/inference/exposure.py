@@ -1,0 +1,205 @@
+"""Exposure bias, measured: how well a model predicts behind what it has said itself, and behind the truth.
+
+A model that was only ever told true prefixes may go astray behind its own mistakes (Ranzato et al. 2016). Behind both
+kinds of prefixes, its next token is compared with the tokens that should come there (`seqlab.inference.oracle`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.inference.batches import length_batches
+from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.oracle import Oracle
+from seqlab.inference.run import Run
+from seqlab.inference.torch_engine import TorchEngine
+from seqlab.models.interfaces import Stepper
+from seqlab.search.config import SearchConfig
+from seqlab.search.length import length_limits
+from seqlab.text import Tokenizer
+from seqlab.world import OnRows
+
+BATCH_TOKENS = 4096
+"""Padded source tokens that are read together."""
+
+
+@dataclass
+class Quality:
+    """How good some predictions are."""
+
+    count: int = 0
+    right: int = 0
+    """Where the likeliest token is one that should come next."""
+    probability: float = 0.0
+    """Summed over the predictions: of all tokens that should come next."""
+
+    def add(self, is_right: bool, probability: float) -> None:
+        """Count a prediction."""
+        self.count, self.right = self.count + 1, self.right + is_right
+        self.probability += probability
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right predictions; None without any."""
+        return self.right / self.count if self.count else None
+
+    @property
+    def mean_probability(self) -> float | None:
+        """The mean probability of what should come next; None without any prediction."""
+        return self.probability / self.count if self.count else None
+
+
+@dataclass
+class Exposure:
+    """Predictions behind true prefixes and behind the model's own, position by position."""
+
+    true: list[Quality] = field(default_factory=list)
+    """By the length of the prefix, from 0."""
+    own: list[Quality] = field(default_factory=list)
+    after_error: Quality = field(default_factory=Quality)
+    """Of the model's own prefixes those that are not how the reference begins."""
+
+    def add(self, kind: list[Quality], position: int, is_right: bool, probability: float) -> None:
+        """Count a prediction of one kind."""
+        while len(kind) <= position:
+            kind.append(Quality())
+        kind[position].add(is_right, probability)
+
+
+def exposure_of(
+    run: Run,
+    src_lines: Sequence[str],
+    tgt_lines: Sequence[str],
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: OnRows | None = None,
+) -> Exposure:
+    """Measure a run that `load` gave; pairs with an empty side are left out.
+
+    Raises:
+        ValueError: another engine than torch computes for the run; there is no pair; errors of `Run.encode_pairs`.
+    """
+    engine = run.engine
+    if not isinstance(engine, TorchEngine):
+        raise ValueError("Exposure is measured step by step: load the run with the torch engine and one process.")
+    rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
+    if not rows:
+        raise ValueError("There is no pair to measure on: one side of each is empty.")
+    src_rows, tgt_rows = map(list, zip(*rows, strict=True))
+    config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
+    return measure_exposure(
+        engine.model,
+        src_rows,
+        tgt_rows,
+        engine.tokenizer,
+        config,
+        batch_tokens=batch_tokens,
+        device=engine.device,
+        progress=progress,
+    )
+
+
+def total(qualities: Sequence[Quality]) -> Quality:
+    """Put the predictions at all positions together."""
+    return Quality(
+        sum(each.count for each in qualities),
+        sum(each.right for each in qualities),
+        sum(each.probability for each in qualities),
+    )
+
+
+@torch.inference_mode()
+def measure_exposure(
+    model: Stepper,
+    src_rows: Sequence[Sequence[int]],
+    tgt_rows: Sequence[Sequence[int]],
+    tokenizer: Tokenizer,
+    config: SearchConfig,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    device: torch.device | str = "cpu",
+    progress: OnRows | None = None,
+) -> Exposure:
+    """Let a model read each target, and what it says itself greedily, and judge every next token.
+
+    Args:
+        model: a `Stepper` on `device`.
+        src_rows: source ids without special ids.
+        tgt_rows: target ids without special ids, as many.
+        tokenizer: the target's, names the special ids.
+        config: how long the model's own targets may become.
+        batch_tokens: padded source tokens that are read together.
+        device: where the model is.
+        progress: called after each batch with its number of pairs.
+    """
+    found, banned = Exposure(), [tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids]
+    with evaluation_mode(model):
+        for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
+            batch = collate(
+                [src_rows[i] for i in indices],
+                [tgt_rows[i] for i in indices],
+                indices,
+                pad_id=tokenizer.pad_id,
+                bos_id=tokenizer.bos_id,
+                eos_id=tokenizer.eos_id,
+            ).to(device)
+            _read_truth(model, batch, banned, found)
+            oracles = [Oracle.begin([*tgt_rows[i], tokenizer.eos_id]) for i in indices]
+            _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
+            _read_own(model, batch, banned, oracles, limits, found)
+            if progress is not None:
+                progress(len(indices))
+    return found
+
+
+def _read_truth(model: Stepper, batch: Seq2SeqBatch, banned: Sequence[int], found: Exposure) -> None:
+    """Judge the predictions behind the beginnings of the targets."""
+    assert batch.tgt_out is not None, "pairs have targets"
+    last_ids, state = model.start(batch)
+    for position, wanted in enumerate(batch.tgt_out.unbind(1)):
+        step = model.step(last_ids, state)
+        probs, said = _predictions(step.scores, banned)
+        last_ids, state = wanted.clamp_min(0), step.state
+        given = probs.gather(1, last_ids[:, None])[:, 0].tolist()
+        for target, word, probability in zip(wanted.tolist(), said.tolist(), given, strict=True):
+            if target != IGNORE:
+                found.add(found.true, position, word == target, probability)
+
+
+def _read_own(
+    model: Stepper,
+    batch: Seq2SeqBatch,
+    banned: Sequence[int],
+    oracles: list[Oracle],
+    limits: Sequence[int],
+    found: Exposure,
+) -> None:
+    """Judge the predictions behind what the model has said greedily, up to its eos or the limit (eos counted)."""
+    last_ids, state = model.start(batch)
+    speaking = set(range(len(oracles)))
+    for position in range(max(limits)):
+        step = model.step(last_ids, state)
+        probs, last_ids = _predictions(step.scores, banned)
+        state, words = step.state, last_ids.tolist()
+        for row in sorted(speaking):
+            best = oracles[row].best()
+            is_right, probability = words[row] in best, float(probs[row, sorted(best)].sum())
+            found.add(found.own, position, is_right, probability)
+            if oracles[row].has_error:
+                found.after_error.add(is_right, probability)
+            if words[row] == model.eos_id or position + 1 >= limits[row]:
+                speaking.remove(row)
+            else:
+                oracles[row] = oracles[row].read(words[row])
+        if not speaking:
+            break
+
+
+def _predictions(scores: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Give all probabilities (N, W) and the likeliest ids (N,), without those that are never said."""
+    probs = scores.float().exp()
+    probs[:, list(banned)] = 0.0
+    return probs, probs.argmax(1)

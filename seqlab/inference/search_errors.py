@@ -1,0 +1,174 @@
+"""Whose fault a wrong answer is: the search's, which missed something likelier, or the model's, which prefers it.
+
+A search error: the reference has a higher score than the answer. A model error: the answer is not the reference, and
+has the higher score. By beam size, and under exact search, which makes no search errors (Stahlberg & Byrne 2019,
+D19-1331).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from seqlab.data.batch import collate
+from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.run import Run
+from seqlab.inference.torch_engine import TorchEngine
+from seqlab.search.config import SearchConfig
+from seqlab.search.exact import MAX_STEPS, exact_search
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.length import length_limits, length_penalty
+from seqlab.world import OnRows
+
+TOLERANCE = 1e-4
+"""Scores that are nearer are equal: a reference is scored in one pass, a hypothesis step by step."""
+
+
+@dataclass(frozen=True)
+class SearchErrors:
+    """How the answers of one search compare with the references."""
+
+    beam_size: int | None
+    """None for exact search."""
+    right: int
+    """Answers that are the reference."""
+    search_errors: int
+    model_errors: int
+    beaten: int
+    """Answers that exact search beats, where it was run and complete."""
+    unknown: int = 0
+    """Sentences on which exact search was not complete; they are counted nowhere else."""
+    out_of_reach: int = 0
+    """References that are longer than the search may go, as its limits say; they are counted nowhere else."""
+
+
+def search_errors(
+    run: Run,
+    src_lines: Sequence[str],
+    tgt_lines: Sequence[str],
+    beam_sizes: Sequence[int],
+    config: SearchConfig,
+    *,
+    exact: bool = False,
+    max_steps: int = MAX_STEPS,
+    progress: OnRows | None = None,
+) -> list[SearchErrors]:
+    """Search each line with several beams, and perhaps exactly; pairs with an empty side are left out.
+
+    Args:
+        run: what `load` gave, with the torch engine and one process.
+        src_lines: text without newlines.
+        tgt_lines: as many references.
+        beam_sizes: of the searches to compare.
+        config: everything else of these searches, their length penalty among it.
+        exact: whether to search exactly too, from the best answer of the beams on: for short outputs.
+        max_steps: steps of the model for a sentence's exact search at most.
+        progress: called with how many sentences a search has done.
+
+    Raises:
+        ValueError: another engine; no pair; a coverage penalty, which a reference has no score with; errors of
+            `Run.encode_pairs`.
+    """
+    engine = run.engine
+    if not isinstance(engine, TorchEngine):
+        raise ValueError("Search errors are measured step by step: load the run with the torch engine and one process.")
+    if config.coverage_penalty:
+        raise ValueError("`coverage_penalty` must be 0 where search errors are counted: references have none.")
+    rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
+    if not rows:
+        raise ValueError("There is no pair to measure on: one side of each is empty.")
+    src_rows, tgt_rows = map(list, zip(*rows, strict=True))
+    config = config.limited_to(run.translator.max_length)
+    references = _reference_scores(engine, src_rows, tgt_rows, config)
+    answers = {
+        size: [
+            best[0]
+            for best in engine.decode(src_rows, replace(config, beam_size=size, num_hypotheses=1), progress=progress)
+        ]
+        for size in beam_sizes
+    }
+    _, limits = length_limits([len(row) + 1 for row in src_rows], len(src_rows), config)
+    wanted = [
+        _Wanted(list(row), score, len(row) + 1 <= limit)
+        for row, score, limit in zip(tgt_rows, references, limits, strict=True)
+    ]
+    if not exact:
+        return [_compared(size, found, wanted, None) for size, found in answers.items()]
+    best = _exact(engine, src_rows, config, list(answers.values()), max_steps, progress)
+    compared = [_compared(size, found, wanted, best) for size, found in answers.items()]
+    return [*compared, _compared(None, best, wanted, best)]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A reference."""
+
+    ids: list[int]
+    score: float
+    is_in_reach: bool
+    """Whether it is no longer than the search may go."""
+
+
+def _reference_scores(
+    engine: TorchEngine, src_rows: Sequence[Sequence[int]], tgt_rows: Sequence[Sequence[int]], config: SearchConfig
+) -> list[float]:
+    """Score the references as a search does."""
+    scores = engine.score(src_rows, tgt_rows)
+    return [each.log_prob / length_penalty(each.num_tokens, config) for each in scores]
+
+
+def _exact(
+    engine: TorchEngine,
+    src_rows: Sequence[Sequence[int]],
+    config: SearchConfig,
+    answers: Sequence[Sequence[Hypothesis]],
+    max_steps: int,
+    progress: OnRows | None,
+) -> list[Hypothesis | None]:
+    """Give the best hypothesis of each row; None where the search was not complete."""
+    tokenizer = engine.tokenizer
+    found: list[Hypothesis | None] = [None] * len(src_rows)
+    banned = (tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids)
+    with evaluation_mode(engine.model), torch.inference_mode():
+        for i in range(len(src_rows)):
+            finished = [each[i] for each in answers if each[i].finished]
+            start = max(finished, key=lambda each: each.score, default=None)
+            batch = collate(
+                [src_rows[i]],
+                None,
+                [i],
+                pad_id=tokenizer.pad_id,
+                bos_id=tokenizer.bos_id,
+                eos_id=tokenizer.eos_id,
+            ).to(engine.device)
+            least = None if start is None else [start.score]
+            (exact,) = exact_search(
+                engine.model, batch, config, least_scores=least, banned_ids=banned, max_steps=max_steps
+            )
+            if exact.is_complete:
+                found[i] = exact.best or start
+            if progress is not None:
+                progress(1)
+    return found
+
+
+def _compared(
+    beam_size: int | None,
+    found: Sequence[Hypothesis | None],
+    wanted: Sequence[_Wanted],
+    best: Sequence[Hypothesis | None] | None,
+) -> SearchErrors:
+    right = search = model = beaten = unknown = out_of_reach = 0
+    for i, (answer, reference) in enumerate(zip(found, wanted, strict=True)):
+        if answer is None or not reference.is_in_reach:
+            unknown, out_of_reach = unknown + reference.is_in_reach, out_of_reach + (not reference.is_in_reach)
+            continue
+        if answer.finished and answer.ids == reference.ids:
+            right += 1
+        elif reference.score > answer.score + TOLERANCE:
+            search += 1
+        else:
+            model += 1
+        rival = None if best is None else best[i]
+        beaten += rival is not None and rival.score > answer.score + TOLERANCE
+    return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach)

@@ -1,0 +1,396 @@
+"""Recurrent translators: an encoder of tanh RNNs, LSTMs or GRUs and a decoder that attends to it.
+
+The decoder reads a symbol, then attends to the memory with its new state, and predicts from both (Luong et al. 2015,
+D15-1166), whichever way they are compared. Both of its parts, state and attention, see what was attended to one step
+before where its input is fed (`input_feeding`).
+
+Shapes: B sentences, S source positions, T target positions, E embedding size, H hidden size, N = B * K rows while
+decoding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
+from seqlab.models.family import Family
+from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
+from seqlab.nn.bridge import Bridge, BridgeKind
+from seqlab.nn.copying import UNREAD, Copying, Source
+from seqlab.nn.deferred import Deferred
+from seqlab.nn.input_mixing import InputMixing, OwnInputs
+from seqlab.nn.linear import Linear, compute_dtype
+from seqlab.nn.locked_dropout import EmbeddingDropout, LockedDropout
+from seqlab.nn.memory_attention import AttentionKind, Memory, MemoryAttention
+from seqlab.nn.past import kept_sentences
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.recurrent import Recurrent, RecurrentKind
+from seqlab.nn.recurrent_state import RecurrentState
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1)]
+_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class _RecurrentConfig(Family):
+    hidden_size: Size = 512
+    """Size of the decoder's states and of what the encoder gives, of which each direction has one half."""
+    embedding_size: Size | None = None
+    """Size of the embeddings, and of what the decoder predicts from; null takes `hidden_size`."""
+    num_encoder_layers: Size = 1
+    """Layers of the encoder."""
+    num_decoder_layers: Size = 1
+    """Layers of the decoder."""
+    bidirectional: bool = True
+    """Whether the encoder also reads from the end, half of its states for each direction."""
+    residual: bool = False
+    """Whether each layer after the first adds its input to its output, where both are equally wide."""
+    attention: AttentionKind = "general"
+    """How the decoder's state is compared with the encoder's: `additive` (Bahdanau et al. 2015), `dot` or `general`
+    (Luong et al. 2015). Where the input is not fed, `additive` holds a vector for each pair of positions at once."""
+    input_feeding: bool = True
+    """Whether each step also reads what the step before it predicted from, so that it knows what was attended to. Steps
+    then follow one another in training too, which takes longer."""
+    bridge: BridgeKind = "linear"
+    """What the decoder starts from: a projection of the encoder's last states, these states themselves, or zeros."""
+    tied_embeddings: EmbeddingTying = "all"
+    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    dropout: Probability = 0.2
+    """Probability of dropping a feature of the embeddings, between layers and of what the decoder predicts from,
+    throughout a sentence."""
+    embedding_dropout: Probability = 0.0
+    """Probability of dropping all occurrences of a symbol in a micro-step, on either side."""
+    weight_dropout: Probability = 0.0
+    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    tags: TagUse = "symbols"
+    """What becomes of tags in the source, where the tokenizer has them: read as symbols behind it, or the sum of their
+    embeddings is added to that of each symbol."""
+    copying: bool = False
+    """Whether the decoder also points at symbols of the source to be copied (See et al. 2017); with one vocabulary."""
+    max_length: Annotated[int, Field(ge=2)] = 512
+    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
+
+    data_kind: ClassVar[str] = "parallel"
+    is_recurrent: ClassVar[bool] = True
+    embedding_field: ClassVar[str] = "embedding_size"
+    kind: ClassVar[RecurrentKind]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.embedding_size or self.hidden_size
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        check_tying(self.tied_embeddings, data)
+        check_copying(self.copying, data)
+        check_tags(self.tags, data)
+
+    @model_validator(mode="after")
+    def _check(self) -> "_RecurrentConfig":
+        if self.hidden_size % 8:
+            raise ValueError(f"`hidden_size` must be a multiple of 8, but is {self.hidden_size} instead.")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class RnnConfig(_RecurrentConfig):
+    """A translator of tanh RNNs (Elman 1990)."""
+
+    family: Literal["rnn"] = "rnn"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "rnn"
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class LstmConfig(_RecurrentConfig):
+    """A translator of LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014)."""
+
+    family: Literal["lstm"] = "lstm"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "lstm"
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class GruConfig(_RecurrentConfig):
+    """A translator of gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015)."""
+
+    family: Literal["gru"] = "gru"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "gru"
+
+
+RecurrentConfig = RnnConfig | LstmConfig | GruConfig
+
+
+class _Embedding(nn.Module):
+    """Look symbols up, in fp32, and drop some of them, or of their features."""
+
+    def __init__(self, weight: nn.Parameter, config: RecurrentConfig) -> None:
+        super().__init__()
+        self.weight = weight
+        self.symbol_dropout = EmbeddingDropout(config.embedding_dropout, len(weight))
+        self.dropout = LockedDropout(config.dropout)
+
+    def looked_up(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> (B, T, E), of which some symbols are dropped."""
+        return self.symbol_dropout(F.embedding(ids, self.weight).float(), ids)
+
+    def features(self, rows: int) -> Tensor:
+        """Draw which features stay, and how much they are scaled: (rows, 1, E)."""
+        return self.dropout(self.weight.new_ones(rows, 1, self.weight.size(1)))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids (B, T) -> (B, T, E)."""
+        return self.dropout(self.looked_up(ids))
+
+
+class Encoder(nn.Module):
+    """Source ids to memory."""
+
+    def __init__(self, config: RecurrentConfig, weight: nn.Parameter, eos_id: int, tag_ids: range) -> None:
+        super().__init__()
+        self.embedding = _Embedding(weight, config)
+        self.tags = SourceTags(config.tags, tag_ids, eos_id)
+        self.layers = Recurrent(
+            config.kind,
+            config.embedding_dim,
+            config.hidden_size // (2 if config.bidirectional else 1),
+            config.num_encoder_layers,
+            bidirectional=config.bidirectional,
+            residual=config.residual,
+            hidden_dropout=config.dropout,
+            output_dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
+        )
+
+    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, RecurrentState]:
+        """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,) and each layer's last state (B, H)."""
+        added = None
+        if self.tags.are_summed:
+            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
+        x = self.embedding(src)
+        read = self.layers(x if added is None else x + added, lengths=src_lengths)
+        return read.output, src_lengths, _joined_directions(read.state, self.layers.num_directions)
+
+
+def _joined_directions(state: RecurrentState, num_directions: int) -> RecurrentState:
+    """Put the two halves (B, H / 2) of each layer's state beside each other."""
+
+    def joined(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        starts = range(0, len(parts), num_directions)
+        return tuple(torch.cat(parts[start : start + num_directions], dim=1) for start in starts)
+
+    return RecurrentState(joined(state.hidden), joined(state.cell))
+
+
+class Decoder(nn.Module):
+    """Target ids and memory to what is predicted from, the attentional vectors of Luong et al."""
+
+    def __init__(self, config: RecurrentConfig, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.embedding = _Embedding(weight, config)
+        self.input_feeding = config.input_feeding
+        size = config.embedding_dim
+        self.layers = Recurrent(
+            config.kind,
+            2 * size if config.input_feeding else size,
+            config.hidden_size,
+            config.num_decoder_layers,
+            residual=config.residual,
+            hidden_dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
+        )
+        self.attention = MemoryAttention(config.attention, config.hidden_size)
+        self.combine = Linear(2 * config.hidden_size, size)
+        nn.init.xavier_uniform_(self.combine.weight)
+        nn.init.zeros_(self.combine.bias)
+
+    def forward(
+        self, tgt_in: Tensor, memory: Memory, start: RecurrentState, own: OwnInputs | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """tgt_in (B, T) -> attentional vectors (B, T, E) and weights over the memory (B, T, S).
+
+        `own`: what is read in the place of some of `tgt_in`.
+        """
+        features = self.embedding.features(len(tgt_in))
+        x = self.embedding.looked_up(tgt_in) * features
+        if not self.training:  # so many queries that what one finds does not depend on how many they are
+            x = F.pad(x, (0, 0, 0, -x.size(1) % 16))
+        if self.input_feeding or own is not None:
+            vectors, weights = self._stepwise(x, memory, start, own and replace(own, features=features[:, 0]))
+        else:
+            vectors, weights = self._attend(self.layers(x, start).output, memory)
+        length = tgt_in.size(1)
+        return vectors[:, :length], weights[:, :length]
+
+    def _attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """hidden (B, T, H) -> attentional vectors (B, T, E) and weights (B, T, S)."""
+        found, weights = self.attention(hidden, memory)
+        return torch.tanh(self.combine(torch.cat((hidden.float(), found), dim=-1)).float()), weights
+
+    def _stepwise(
+        self, x: Tensor, memory: Memory, state: RecurrentState, own: OwnInputs | None
+    ) -> tuple[Tensor, Tensor]:
+        """Read embeddings x (B, T, E) one after the other, each perhaps with the attentional vector from before it."""
+        read, attend, combine = self._parts(len(x), memory)
+        vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
+        for position, embedded in enumerate(x.unbind(1)):
+            if own is not None and 0 < position < own.mixing.is_reference.size(1):
+                embedded = own.mixed(embedded, vector, self.embedding.weight, position)
+            hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
+            found, weights_here = attend(hidden[:, None])
+            vector = torch.tanh(combine(torch.cat((hidden, found[:, 0]), dim=1)).float())
+            vectors.append(vector)
+            weights.append(weights_here)
+        return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
+
+    def _parts(self, rows: int, memory: Memory) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+        """Give what a step consists of; with a gradient, in a form whose weights' gradients wait for the last step."""
+        if not torch.is_grad_enabled():
+            return self.layers.step, lambda query: self.attention(query, memory), self.combine
+        dtype = compute_dtype(self.combine.weight)
+        combine = Deferred(self.combine.weight, self.combine.bias, dtype)
+        return self.layers.looped(rows), self.attention.looped(memory), combine
+
+    def step(self, last_ids: Tensor, state: "DecoderState") -> tuple[Tensor, Tensor]:
+        """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""
+        x = self.embedding(last_ids[:, None])[:, 0]
+        x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
+        hidden, state.recurrent = self.layers.step(x, state.recurrent)
+        vectors, weights = self._attend(hidden.unflatten(0, (len(state.memory.keys), -1)), state.memory)
+        vectors = vectors.flatten(0, 1)
+        if state.vector is not None:
+            state.vector = vectors
+        return vectors, weights.flatten(0, 1)
+
+
+@plain_dataclass
+class DecoderState:
+    """What the decoder remembers of N rows, hypotheses of B sentences in turn, equally many each."""
+
+    recurrent: RecurrentState
+    vector: Tensor | None
+    """(N, E), the last attentional vectors where the input is fed."""
+    memory: Memory
+    """One for each sentence."""
+    source: Source | None
+    """What can be copied, by models that copy."""
+    positions: Positions | None
+    """Where the memory stands in the source, if not where it seems to."""
+    attention_size: int
+    """Source positions whose weights were asked for, 0 for none."""
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""
+        kept = kept_sentences(rows, len(self.recurrent.hidden[0]), len(self.memory.keys))
+        self.recurrent = self.recurrent.select(rows)
+        if self.vector is not None:
+            self.vector = self.vector.index_select(0, rows)
+        if kept is not None:
+            self.memory = self.memory.select(kept)
+            self.source = None if self.source is None else self.source.select(kept)
+            self.positions = None if self.positions is None else self.positions.select(kept)
+        return self
+
+    def fork(self) -> "DecoderState":
+        """Copy what a step replaces; tensors are never written to and are shared."""
+        return replace(self)
+
+
+class RecurrentTranslator(nn.Module):
+    """Encoder, bridge and decoder; a `Stepper` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
+
+    def __init__(
+        self,
+        config: RecurrentConfig,
+        src_vocab_size: int,
+        tgt_vocab_size: int,
+        bos_id: int,
+        eos_id: int,
+        unk_id: int = UNREAD,
+        tag_ids: range = range(0),
+    ) -> None:
+        """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
+        super().__init__()
+        self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
+        weights = make_embeddings(
+            config.tied_embeddings,
+            src_vocab_size,
+            tgt_vocab_size,
+            lambda rows: torch.empty(rows, config.embedding_dim).uniform_(-0.1, 0.1),
+        )
+        self.encoder = Encoder(config, weights.src, eos_id, tag_ids)
+        self.bridge = Bridge(
+            config.bridge, config.kind, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
+        )
+        self.decoder = Decoder(config, weights.tgt)
+        self.output_dropout = LockedDropout(config.dropout)
+        self.projection = VocabularyProjection(weights.out)
+        self.copying = Copying(config.embedding_dim, tgt_vocab_size, unk_id, tag_ids) if config.copying else None
+
+    def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
+        """Give what the decoder attends to, and the state that it starts from."""
+        memory, lengths, last = self.encoder(self._readable(batch.src), batch.src_lengths)
+        return self.decoder.attention.prepare(memory, lengths), self.bridge(last)
+
+    def forward(
+        self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
+    ) -> DecoderOutput:
+        """Run one teacher-forced pass: what is predicted from (B, T, E), what maps it to the vocabulary, attention.
+
+        The attention is there whether it is needed or not. With `mixing` the decoder reads what it has just predicted
+        in the place of some references.
+        """
+        assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
+        own = None if mixing is None else OwnInputs(mixing, self.projection)
+        vectors, attention = self.decoder(self._readable(batch.tgt_in), *self.encode(batch), own)
+        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
+        attention = attention[..., : batch.src.size(1)] if positions is None else positions.attention(attention)
+        hidden = self.output_dropout(vectors)
+        pointer = None if self.copying is None else self.copying(hidden, attention, batch.src)
+        src_places = self.encoder.tags.places(batch.src, batch.src_lengths)
+        return DecoderOutput(hidden, self.projection, None, vectors, attention, src_places, pointer)
+
+    def score(self, batch: Seq2SeqBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
+        assert batch.tgt_out is not None, "scoring needs a target"
+        return self(batch).scores(batch.tgt_out)
+
+    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, DecoderState]:
+        """Encode the source; the first step reads bos."""
+        memory, recurrent = self.encode(batch)
+        rows, size = len(batch), self.config.embedding_dim
+        vector = memory.values.new_zeros(rows, size) if self.config.input_feeding else None
+        source = None if self.copying is None else self.copying.source(batch.src)
+        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
+        size = batch.src.size(1) if need_attention else 0
+        state = DecoderState(recurrent, vector, memory, source, positions, size)
+        return batch.src.new_full((rows,), self.bos_id), state
+
+    def step(self, last_ids: Tensor, state: DecoderState) -> Step:
+        """Read one id per row (N,) and score the next."""
+        vectors, weights = self.decoder.step(self._readable(last_ids), state)
+        if state.positions is not None:
+            by_sentence = weights.unflatten(0, (len(state.memory.keys), -1))
+            weights = state.positions.attention(by_sentence).flatten(0, 1)
+        scores = self.projection.log_probs(vectors)
+        if self.copying is not None and state.source is not None:
+            scores = self.copying.scores(scores, vectors, weights, state.source)
+        return Step(scores, state, weights[:, : state.attention_size] if state.attention_size else None)
+
+    def _readable(self, ids: Tensor) -> Tensor:
+        return ids if self.copying is None else self.copying.readable(ids)

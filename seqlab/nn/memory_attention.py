@@ -1,0 +1,99 @@
+"""How a recurrent decoder looks at the encoder's memory: additive, dot-product and general attention.
+
+    additive: v . tanh(W_q q + W_m m)    (Bahdanau et al. 2015, arXiv:1409.0473)
+    dot: q . m    general: q . (W m)     (Luong et al. 2015, D15-1166)
+
+Scores and means are in fp32. Without a gradient, on the CPU, what a query finds depends neither on how far the memory
+is padded nor on the other sentences, bit for bit, where there is a multiple of 16 positions.
+
+Shapes: B sentences, T queries (positions of a target, or hypotheses while decoding), S positions of the memory, D size.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seqlab.nn import masks
+from seqlab.nn.attention import pad_positions
+from seqlab.nn.deferred import Deferred
+from seqlab.nn.explicit_attention import batched_product, softmax
+from seqlab.nn.linear import Linear, compute_dtype
+
+AttentionKind = Literal["additive", "dot", "general"]
+
+
+class Memory(NamedTuple):
+    """What a decoder attends to, made ready once for all its steps."""
+
+    keys: Tensor
+    """(B, S, D), what the queries are compared with."""
+    values: Tensor
+    """(B, S, D), what is averaged."""
+    bias: Tensor
+    """(B, 1, S), added to the scores: -inf at padding."""
+
+    def select(self, sentences: Tensor) -> "Memory":
+        """Keep, reorder and repeat sentences (B',) int64."""
+        return Memory(*(part.index_select(0, sentences) for part in self))
+
+
+class MemoryAttention(nn.Module):
+    """Attend to a memory of the queries' size with one head."""
+
+    def __init__(self, kind: AttentionKind, size: int) -> None:
+        super().__init__()
+        self.kind, self.size = kind, size
+        self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=kind == "additive")
+        self.project_query = Linear(size, size, bias=False) if kind == "additive" else nn.Identity()
+        if kind == "additive":
+            self.direction = nn.Parameter(torch.empty(size).uniform_(-(size**-0.5), size**-0.5))
+        for part in self.children():
+            if isinstance(part, Linear):
+                nn.init.xavier_uniform_(part.weight)
+
+    def prepare(self, memory: Tensor, lengths: Tensor) -> Memory:
+        """memory (B, S, D), lengths (B,) -> what queries are compared with; padded to 16 positions in evaluation."""
+        if not self.training:
+            memory = pad_positions(memory, self.size)
+        bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]
+        return Memory(self.project_memory(memory).float(), memory.float(), bias)
+
+    def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """query (B, T, D) -> the means of the values (B, T, D) and the weights (B, T, S), both in fp32."""
+        query = self.project_query(query).float()
+        with torch.autocast(query.device.type, enabled=False):
+            if self.kind == "additive":
+                scores = self._compared(query, memory.keys)
+            else:
+                scores = batched_product(query, memory.keys.transpose(1, 2))
+            weights = softmax(scores + memory.bias)
+            return batched_product(weights, memory.values), weights
+
+    def looped(self, memory: Memory) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Give what does as `forward`, for a loop of single queries (B, 1, D) with a gradient through all."""
+        average = Deferred(memory.values.transpose(1, 2))
+        project = None
+        if isinstance(self.project_query, Linear):
+            weight = self.project_query.weight
+            project = Deferred(weight, None, compute_dtype(weight))
+        keys = Deferred(memory.keys)
+
+        def compare(query: Tensor) -> Tensor:
+            if project is None:
+                return keys(query)
+            return self._compared(project(query[:, 0])[:, None].float(), memory.keys)
+
+        def attend(query: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.autocast(query.device.type, enabled=False):
+                weights = softmax(compare(query.float()) + memory.bias)
+                return average(weights), weights
+
+        return attend
+
+    def _compared(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Give the additive scores of queries (B, T, D) and keys (B, S, D), both projected: (B, T, S)."""
+        squashed = torch.tanh(query[:, :, None] + keys[:, None])  # (B, T, S, D)
+        return F.linear(squashed, self.direction) if torch.is_grad_enabled() else (squashed * self.direction).sum(-1)

@@ -1,0 +1,41 @@
+"""What a translation leaves out of its source: the coverage penalty (Wu et al. 2016, arXiv:1609.08144, section 7).
+
+    beta * sum over the source positions s of log(min(attention that s was given in all steps, 1))
+
+Shapes: N rows, B sentences, S source positions.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+LEAST = 1e-9
+"""Attention below this counts as this much."""
+
+
+class Coverage(NamedTuple):
+    """How much attention each source position was given so far."""
+
+    attention: Tensor
+    """(N, S)"""
+    counts: Tensor
+    """(B, S) bool, False at padding and where no step attends to, such as tags that are no symbols."""
+    beta: float
+
+    @classmethod
+    def begin(cls, attention: Tensor, beta: float) -> "Coverage":
+        """Begin with what the first step attends to, one row for each sentence: (B, S)."""
+        return cls(attention, attention > 0, beta)
+
+    def add(self, attention: Tensor) -> "Coverage":
+        """Add what a step has attended to (N, S)."""
+        return self._replace(attention=self.attention + attention)
+
+    def select(self, rows: Tensor) -> "Coverage":
+        """Keep, reorder and repeat rows (N',) int64."""
+        return self._replace(attention=self.attention.index_select(0, rows))
+
+    def penalties(self, sentences: Tensor) -> Tensor:
+        """Give the penalty of each row, of the sentences (N,): (N,), at most 0; padding changes no last bit."""
+        logs = self.attention.clamp(LEAST, 1.0).log().masked_fill(~self.counts[sentences], 0.0)
+        return self.beta * logs.cumsum(1)[:, -1]

@@ -1,0 +1,36 @@
+"""seqlab exposure with a model of random weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
+def test_a_line_for_each_position_and_the_same_in_json(
+    seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run = request.getfixturevalue(name)
+    (tmp_path / "src").write_text("abc def\n\nz\n")
+    (tmp_path / "tgt").write_text("klm\nno\nx.yz\n")
+    options = ("exposure", run, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
+    table = seqlab(*options)
+    assert table.status == 0
+    figures = json.loads(seqlab(*options, "--json").out)
+    assert figures["true"]["predictions"] == 4 + 5  # the pair with an empty side is left out
+    assert figures["exposure_bias"] == figures["true"]["accuracy"] - figures["own"]["accuracy"]
+    lines = table.out.decode().splitlines()
+    assert len(lines) == 1 + len(figures["positions"]) + 3
+    assert figures["positions"][0]["true"]["predictions"] == figures["positions"][0]["own"]["predictions"] == 2
+
+
+def test_what_cannot_be_measured_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "one").write_text("a\n")
+    (tmp_path / "blank").write_text("\n")
+    result = seqlab("exposure", run_dir, "--src", tmp_path / "empty", "--tgt", tmp_path / "empty")
+    assert (result.status, "is empty: there is nothing to measure on" in result.err) == (2, True)
+    result = seqlab("exposure", run_dir, "--src", tmp_path / "one", "--tgt", tmp_path / "empty")
+    assert (result.status, "must have the same number of lines" in result.err) == (2, True)
+    result = seqlab("exposure", run_dir, "--src", tmp_path / "one", "--tgt", tmp_path / "blank")
+    assert (result.status, "There is no pair to measure on" in result.err) == (2, True)

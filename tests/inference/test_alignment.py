@@ -1,0 +1,21 @@
+"""What translations attend to, from Python: one weight for each pair of symbols."""
+
+import pytest
+import torch
+
+from seqlab.inference.alignment import align
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.text import WordsConfig, train_tokenizer
+
+
+def test_symbols_have_their_names_and_ends_are_counted() -> None:
+    tokenizer = train_tokenizer(WordsConfig(), ["the house is old"])
+    src, tgt = tokenizer.encode(["old house", "is"])
+    weights = torch.tensor([[0.5, 0.25, 0.2, 0.05, 0.0], [0.0, 0.1, 0.12341, 0.77659, 0.0]])
+    hypothesis = Hypothesis([*tgt], 0.0, 0.0, True, [], weights)
+    found = align([*src, tokenizer.vocab_size], hypothesis, (tokenizer, tokenizer), ["Xerxes"])
+    assert found.src == ["old", "house", "Xerxes", "</s>"]
+    assert found.tgt == ["is", "</s>"]
+    assert found.weights == [[0.5, 0.25, 0.2, 0.05], [0.0, 0.1, 0.1234, 0.7766]]
+    with pytest.raises(ValueError, match="attends to nothing"):
+        align(src, Hypothesis([*tgt], 0.0, 0.0, True, []), (tokenizer, tokenizer), [])

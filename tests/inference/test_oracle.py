@@ -1,0 +1,48 @@
+"""The oracle against its definition: edit distances of whole sequences, tried one by one."""
+
+import random
+from itertools import product
+
+from seqlab.evaluation.edits import count_edits
+from seqlab.inference.oracle import Oracle
+
+EOS = 9
+
+
+def distance(a: list[int], b: list[int]) -> int:
+    return count_edits([str(each) for each in a], [str(each) for each in b]).total
+
+
+def best_by_definition(prefix: list[int], reference: list[int]) -> set[int]:
+    """Try all continuations of up to three tokens: which first tokens can lead to the fewest edits?"""
+    fewest, best = 10**9, set()
+    for length in range(len(reference) + 1):
+        for rest in product(range(3), repeat=length):
+            edits = distance([*prefix, *rest], reference)
+            first = rest[0] if rest else EOS
+            if edits < fewest:
+                fewest, best = edits, {first}
+            elif edits == fewest:
+                best.add(first)
+    return best
+
+
+def test_best_tokens_are_those_that_leave_the_fewest_edits() -> None:
+    draw = random.Random(0)
+    for _ in range(60):
+        reference = draw.choices(range(3), k=draw.randint(0, 4))
+        prefix = draw.choices(range(3), k=draw.randint(0, 4))
+        oracle = Oracle.begin([*reference, EOS])
+        for token in prefix:
+            oracle = oracle.read(token)
+        assert oracle.best() == best_by_definition(prefix, reference)
+        assert oracle.has_error == (prefix != reference[: len(prefix)])
+
+
+def test_behind_the_truth_only_the_next_token_is_right() -> None:
+    reference = [1, 1, 2, 1, EOS]
+    oracle = Oracle.begin(reference)
+    for token in reference[:-1]:
+        assert oracle.best() == {token}
+        oracle = oracle.read(token)
+    assert oracle.best() == {EOS}

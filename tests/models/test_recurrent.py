@@ -1,0 +1,163 @@
+"""Recurrent translators against their equations, written out for one sentence at a time over torch.nn's cells."""
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, BOS, EOS, RECURRENT, VOCAB, batch_of, build
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE
+from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
+from seqlab.nn.recurrent_layer import GruLayer, RecurrentLayer
+
+CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
+every_variant = pytest.mark.parametrize("name", RECURRENT)
+
+
+def cell_of(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
+    """Give torch's cell with the weights of a layer, so that gradients reach them."""
+    cell = CELLS[kind](layer.from_input.in_features, layer.hidden_size)
+    second = torch.zeros(layer.num_gates * layer.hidden_size)
+    if isinstance(layer, GruLayer):
+        second = torch.cat((second[: 2 * layer.hidden_size], layer.candidate_bias))
+    weights = {
+        "weight_ih": layer.from_input.weight,
+        "weight_hh": layer.from_hidden.weight,
+        "bias_ih": layer.from_input.bias,
+        "bias_hh": second,
+    }
+    for name, weight in weights.items():
+        delattr(cell, name)
+        setattr(cell, name, weight)
+    return cell
+
+
+State = tuple[Tensor, Tensor | None]
+
+
+def read(cell: nn.RNNCellBase, x: Tensor, state: State) -> State:
+    """Read one vector."""
+    hidden, memory = state
+    if memory is None:
+        return cell(x[None], hidden[None])[0], None
+    hidden, memory = cell(x[None], (hidden[None], memory[None]))
+    return hidden[0], memory[0]
+
+
+def zeros(model: RecurrentTranslator, size: int) -> State:
+    return torch.zeros(size), torch.zeros(size) if model.config.kind == "lstm" else None
+
+
+def encoded(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[State]]:
+    """Give the memory (S, H) of one source, and the last state of each layer."""
+    stack = model.encoder.layers
+    sequence, ends = list(model.encoder.embedding.weight[torch.tensor(ids)]), []
+    for depth, directions in enumerate(stack.layers):
+        outputs, finals = [], []
+        for direction, layer in enumerate(directions):
+            cell, state, found = cell_of(stack.kind, layer), zeros(model, layer.hidden_size), []
+            for x in reversed(sequence) if direction else sequence:
+                state = read(cell, x, state)
+                found.append(state[0])
+            outputs.append(found[::-1] if direction else found)
+            finals.append(state)
+        joined = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
+        adds = stack.residual and depth > 0 and len(joined[0]) == len(sequence[0])
+        sequence = [a + b for a, b in zip(sequence, joined, strict=True)] if adds else joined
+        memory = None if finals[0][1] is None else torch.cat([m for _, m in finals])
+        ends.append((torch.cat([h for h, _ in finals]), memory))
+    return torch.stack(sequence), ends
+
+
+def bridged(model: RecurrentTranslator, ends: list[State]) -> list[State]:
+    """Turn the encoder's last states into the decoder's first ones."""
+    config, bridge = model.config, model.bridge
+    states = []
+    for depth in range(config.num_decoder_layers):
+        hidden, memory = ends[max(0, depth + config.num_encoder_layers - config.num_decoder_layers)]
+        if config.bridge == "zero":
+            hidden, memory = zeros(model, config.hidden_size)
+        if config.bridge == "linear":
+            hidden = torch.tanh(bridge.projections["hidden"][depth](hidden[None])[0])
+            memory = None if memory is None else bridge.projections["cell"][depth](memory[None])[0]
+        states.append((hidden, memory))
+    return states
+
+
+def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator) -> Tensor:
+    """Compare a state of the decoder with one position of the memory."""
+    attention = model.decoder.attention
+    if attention.kind == "dot":
+        return query @ key
+    if attention.kind == "general":
+        return query @ (attention.project_memory.weight @ key)
+    squashed = torch.tanh(
+        attention.project_query.weight @ query + attention.project_memory.weight @ key + attention.project_memory.bias
+    )
+    return attention.direction @ squashed
+
+
+def vectors_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: list[int]) -> Tensor:
+    """Give the attentional vectors (T, E) of one pair."""
+    memory, ends = encoded(model, src)
+    states, decoder = bridged(model, ends), model.decoder
+    cells = [cell_of(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
+    vector, vectors = torch.zeros(model.config.embedding_dim), []
+    for symbol in tgt_in:
+        x = decoder.embedding.weight[symbol]
+        x = torch.cat((x, vector)) if model.config.input_feeding else x
+        for depth, cell in enumerate(cells):
+            states[depth] = read(cell, x, states[depth])
+            adds = decoder.layers.residual and depth > 0 and len(x) == len(states[depth][0])
+            x = x + states[depth][0] if adds else states[depth][0]
+        scores = torch.stack([score_by_definition(x, key, model) for key in memory])
+        found = torch.softmax(scores, dim=0) @ memory
+        vector = torch.tanh(decoder.combine.weight @ torch.cat((x, found)) + decoder.combine.bias)
+        vectors.append(vector)
+    return torch.stack(vectors)
+
+
+@every_variant
+@pytest.mark.parametrize("training", [True, False])
+def test_vectors_and_gradients_are_those_of_the_equations(name: str, training: bool) -> None:
+    config = RECURRENT[name]
+    model = build(type(config)(**{**vars(config), "dropout": 0.0})).train(training)
+    batch = batch_of(ALL)
+    found = model(batch).hidden
+    expected = [
+        vectors_by_definition(model, batch.src[i, : batch.src_lengths[i]].tolist(), row[: (out != IGNORE).sum()])
+        for i, (row, out) in enumerate(zip(batch.tgt_in.tolist(), batch.tgt_out, strict=True))
+    ]
+    real = batch.tgt_out != IGNORE
+    torch.testing.assert_close(found[real], torch.cat(expected), rtol=1e-4, atol=1e-5)
+    direction = torch.randn_like(found[real])
+    named = {n: p for n, p in model.named_parameters() if not n.startswith("projection")}
+    mine = torch.autograd.grad((found[real] * direction).sum(), list(named.values()), allow_unused=True)
+    theirs = torch.autograd.grad((torch.cat(expected) * direction).sum(), list(named.values()), allow_unused=True)
+    for parameter, a, b in zip(named, mine, theirs, strict=True):
+        assert (a is None) == (b is None), parameter
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=lambda text, p=parameter: f"{p}: {text}")
+
+
+def test_embeddings_are_tied_as_the_config_says() -> None:
+    for tied, count in (("all", 1), ("decoder", 2), ("none", 3)):
+        model = build(GruConfig(hidden_size=8, tied_embeddings=tied))
+        weights = {id(w) for w in (model.encoder.embedding.weight, model.decoder.embedding.weight)}
+        assert len({*weights, id(model.projection.weight)}) == count
+    with pytest.raises(ValueError, match="needs one vocabulary for both sides, but they have 40 and 41"):
+        RecurrentTranslator(GruConfig(hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
+
+
+def test_parameters_are_as_many_as_the_gates_say() -> None:
+    def recurrent(config: RnnConfig | LstmConfig | GruConfig) -> int:
+        layers = (build(config).encoder.layers, build(config).decoder.layers)
+        return sum(p.numel() for part in layers for n, p in part.named_parameters() if "candidate" not in n)
+
+    plain = recurrent(RnnConfig(hidden_size=16))
+    assert recurrent(LstmConfig(hidden_size=16)) == 4 * plain
+    assert recurrent(GruConfig(hidden_size=16)) == 3 * plain
+
+
+def test_impossible_configs_are_refused() -> None:
+    with pytest.raises(ValueError, match="`hidden_size` must be a multiple of 8, but is 20 instead"):
+        LstmConfig(hidden_size=20)

@@ -1,0 +1,102 @@
+"""Tags that are added to all symbols: what the encoder reads, and where its memory stands in the source."""
+
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.data.config import ParallelConfig
+from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig, Translator
+from seqlab.models.source import SourceTags
+from seqlab.runs.config import Config
+
+TAGS = range(36, 40)
+SRC = [[5, 6, 7, 36, 39], [8, 9, 10, 11, 12], [17, 37], [18, 19, 20, 21, 38, 36, 37]]
+COUNTS = [2, 0, 1, 3]
+SUM = SourceTags("sum", TAGS, EOS)
+SIZES = {"d_model": 32, "d_ff": 48, "num_heads": 4}
+MODELS = {
+    "transformer": TransformerConfig(**SIZES, tags="sum", copying=True),  # type: ignore[arg-type]
+    "lstm": LstmConfig(hidden_size=16, tags="sum", copying=True),
+}
+
+
+def batch_of(rows: list[int]) -> Seq2SeqBatch:
+    src, tgt = [SRC[i] for i in rows], [TGT[i] for i in rows]
+    return collate(src, tgt, rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+
+
+ALL = list(range(len(SRC)))
+
+
+def build(name: str) -> Translator:
+    torch.manual_seed(0)
+    family: Any = Transformer if name == "transformer" else RecurrentTranslator
+    model: Translator = family(MODELS[name], VOCAB, VOCAB, BOS, EOS, UNK, TAGS).eval()
+    return model
+
+
+def test_tags_are_taken_out_and_summed() -> None:
+    batch, table = batch_of(ALL), torch.randn(VOCAB, 3)
+    src, lengths, added = SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])
+    for i, (row, count) in enumerate(zip(SRC, COUNTS, strict=True)):
+        symbols = row[: len(row) - count]
+        assert src[i, : lengths[i]].tolist() == [*symbols, EOS]
+        expected = torch.zeros(3) + sum(table[tag] for tag in row[len(symbols) :])
+        torch.testing.assert_close(added[i, 0], expected)
+
+
+def test_places_run_from_the_first_symbol_to_eos() -> None:
+    batch = batch_of([0, 2])
+    third = 1 / 3
+    expected = torch.tensor([[0, third, 2 * third, -1, -1, 1], [0, -1, 1, -1, -1, -1]])
+    torch.testing.assert_close(SUM.places(batch.src, batch.src_lengths), expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_attention_is_to_symbols_and_eos_where_they_stand(name: str) -> None:
+    model, batch = build(name), batch_of(ALL)
+    output = model(batch, need_attention=True)
+    last_ids, state = model.start(batch, need_attention=True)
+    step = model.step(last_ids, state)
+    torch.testing.assert_close(step.attention, output.attention[:, 0], rtol=1e-4, atol=1e-5)
+    symbols = SUM.places(batch.src, batch.src_lengths) >= 0
+    assert bool((output.attention.masked_select(~symbols[:, None]) == 0).all())
+    assert bool((output.attention.masked_select(symbols[:, None]) > 0).all())
+    torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:2]))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_steps_are_the_pass_and_a_sentence_alone_gives_the_same_bits(name: str) -> None:
+    model, batch = build(name), batch_of(ALL)
+    whole = model.score(batch)
+    last_ids, state = model.start(batch)
+    for t in range(batch.tgt_out.size(1)):
+        step = model.step(last_ids, state)
+        last_ids, state = batch.tgt_out[:, t].clamp_min(0), step.state
+        real = batch.tgt_out[:, t] != IGNORE
+        picked = step.scores.gather(1, last_ids[:, None])[:, 0]
+        torch.testing.assert_close(picked[real], whole[real, t], rtol=0, atol=1e-4)
+    for i in ALL:
+        assert torch.equal(model.score(batch_of([i]))[0], whole[i, : len(TGT[i]) + 1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_the_order_of_tags_does_not_matter_and_tags_do(name: str) -> None:
+    model, scores = build(name), []
+    for tags in ([36, 39], [39, 36], [36, 38]):
+        batch = collate([[5, 6, 7, *tags]], [TGT[0]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+        scores.append(model.score(batch))
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(scores[0], scores[2], rtol=1e-3)
+
+
+def test_a_sum_needs_tags() -> None:
+    data = ParallelConfig(train_src=["a"], train_tgt=["b"])
+    with pytest.raises(ValueError, match=r"`model\.tags: sum` is for sources with tags"):
+        Config(data=data, model=TransformerConfig(tags="sum"))

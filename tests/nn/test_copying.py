@@ -1,0 +1,104 @@
+"""The pointer-generator against its definition, written out word by word."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqlab.nn.copying import NOTHING, Copying, Pointer
+
+SRC = torch.tensor([[4, 5, 4, NOTHING], [6, 9, NOTHING, NOTHING]])
+WORDS = 8
+
+
+def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give gates (2, 3), attention (2, 3, 4) and the vocabulary's log-probabilities (2, 3, 8)."""
+    torch.manual_seed(0)
+    gate, attention = torch.randn(2, 3), torch.rand(2, 3, 4)
+    attention = attention.masked_fill((torch.arange(4) > 1) & torch.tensor([[[False]], [[True]]]), 0.0)
+    return gate, attention / attention.sum(-1, keepdim=True), torch.randn(2, 3, WORDS).log_softmax(-1)
+
+
+def by_definition(gate: float, attention: list[float], src: list[int], log_prob: float, word: int) -> float:
+    g = 1 / (1 + math.exp(-gate))
+    share = sum(a for a, each in zip(attention, src, strict=True) if each == word)
+    total = g * math.exp(log_prob) + (1 - g) * share
+    return math.log(total) if total else -math.inf
+
+
+def copying_of(size: int) -> Copying:
+    torch.manual_seed(1)
+    return Copying(size, WORDS, unk_id=3)
+
+
+def test_probabilities_are_those_of_the_definition() -> None:
+    _, attention, log_probs = example()
+    hidden = torch.randn(2, 3, 5)
+    copying = copying_of(5)
+    gate = (hidden @ copying.weight[0] + copying.bias).detach()
+    src = SRC.masked_fill(SRC == NOTHING, 3)
+    source = copying.source(src)
+    found = copying.scores(log_probs.flatten(0, 1), hidden.flatten(0, 1), attention.flatten(0, 1), source)
+    assert found.shape == (6, WORDS + 2)
+    pointer = copying(hidden, attention, src).of(torch.ones(2, 3, dtype=torch.bool))
+    for word in range(WORDS + 2):
+        known = log_probs[..., min(word, WORDS - 1)]
+        mixed = pointer.mixed(known.flatten(), torch.full((6,), word)).view(2, 3).detach()
+        for b in range(2):
+            for t in range(3):
+                log_prob = float(known[b, t]) if word < WORDS else -math.inf
+                a = attention[b, t].tolist()
+                expected = by_definition(float(gate[b, t]), a, SRC[b].tolist(), log_prob, word)
+                assert float(found.view(2, 3, -1)[b, t, word]) == pytest.approx(expected, abs=1e-5)
+                if expected > -60:
+                    assert float(mixed[b, t]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_cannot_be_copied_is_all_that_is_lost() -> None:
+    _, attention, log_probs = example()
+    copying, hidden = copying_of(5), torch.randn(2, 5)
+    source = copying.source(SRC.masked_fill(SRC == NOTHING, 3))
+    scores = copying.scores(log_probs[:, 0], hidden, attention[:, 0], source)
+    gate = hidden @ copying.weight[0] + copying.bias
+    lost = (attention[:, 0] * (SRC == NOTHING)).sum(-1) * torch.sigmoid(-gate)
+    torch.testing.assert_close(scores.exp().sum(-1), 1 - lost)
+
+
+@pytest.mark.parametrize("word", [7, WORDS + 1])
+def test_a_word_that_is_not_in_the_source_has_a_gradient(word: int) -> None:
+    gate, attention, log_probs = (each.requires_grad_() for each in example())
+    pointer = Pointer(gate, attention, SRC, WORDS).of(torch.ones(2, 3, dtype=torch.bool))
+    mixed = pointer.mixed(log_probs[..., 7].flatten(), torch.full((6,), word))
+    for gradient in torch.autograd.grad(mixed.sum(), [gate, attention, log_probs]):
+        assert bool(gradient.isfinite().all())
+
+
+def test_the_gate_is_in_fp32_under_autocast() -> None:
+    copying, hidden, attention = copying_of(5), torch.randn(2, 3, 5), torch.full((2, 3, 4), 0.25)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = copying(hidden, attention, SRC).gate
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, hidden @ copying.weight[0] + copying.bias)
+
+
+def test_tags_are_not_copied() -> None:
+    torch.manual_seed(1)
+    copying = Copying(5, WORDS, unk_id=3, tag_ids=range(5, 7))
+    assert copying.source(SRC.masked_fill(SRC == NOTHING, 3)).src_ids.tolist() == [[4, -1, 4, -1], [-1, 9, -1, -1]]
+
+
+def test_unknown_words_are_read_as_unknown() -> None:
+    assert copying_of(5).readable(torch.tensor([1, 7, 8, 12])).tolist() == [1, 7, 3, 3]
+
+
+@pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
+def test_padding_changes_no_bit(length: int) -> None:
+    torch.manual_seed(length)
+    src = torch.randint(4, 6, (40, length))
+    attention = torch.rand(40, length).softmax(-1)
+    gate, log_probs, targets = torch.randn(40), torch.randn(40), torch.full((40,), 5)
+    alone = Pointer(gate, attention, src, WORDS).mixed(log_probs, targets)
+    for more in (1, 5, 20):
+        padded = Pointer(gate, F.pad(attention, (0, more)), F.pad(src, (0, more)), WORDS)
+        assert torch.equal(padded.mixed(log_probs, targets), alone)

@@ -1,0 +1,114 @@
+"""Scheduled sampling against its definition: what is read is what the model would have said."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, batch_of, build
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models import Translator
+from seqlab.nn.input_mixing import InputMixing
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext
+from seqlab.objectives.scheduled_sampling import reference_share
+
+ALWAYS = {"decay": "linear", "decay_steps": 1, "label_smoothing": 0.0}
+"""From step 1 on, predictions alone are read."""
+LATER = StepContext(step=1)
+VARIANTS = {name: (TRANSFORMERS | RECURRENT | COPYING)[name] for name in ("pre", "lstm", "lstm, not fed", "gru")}
+
+
+def nll_of(model: Translator, batch: Seq2SeqBatch) -> float:
+    return -float(model.score(batch).sum())
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "lstm, copying"])
+def test_before_it_begins_it_is_cross_entropy(name: str) -> None:
+    model, batch = build((VARIANTS | COPYING)[name]), batch_of(ALL)
+    context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
+    found = ScheduledSampling(ScheduledSamplingConfig(**{**ALWAYS, "label_smoothing": 0.1}))(model, batch, context)
+    expected = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, context)
+    torch.testing.assert_close(found.total, expected.total, rtol=1e-5, atol=1e-4)
+    assert float(found.logs["predicted_inputs"]) == 0
+    assert float(found.count) == float(expected.count)
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm, not fed", "gru"])
+def test_a_recurrent_decoder_reads_what_it_has_just_said(name: str) -> None:
+    model, batch = build(VARIANTS[name]), batch_of(ALL)
+    last_ids, state = model.start(batch)
+    expected = 0.0
+    with torch.inference_mode():
+        for t in range(batch.tgt_out.size(1)):
+            step = model.step(last_ids, state)
+            last_ids, state = step.scores.argmax(1), step.state
+            real = batch.tgt_out[:, t] != IGNORE
+            expected -= float(step.scores.gather(1, batch.tgt_out[:, t : t + 1].clamp_min(0))[real].sum())
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, batch, LATER)
+    assert float(found.logs["nll"]) == pytest.approx(expected, rel=1e-4)
+    predicted = (batch.tgt_out != IGNORE)[:, 1:].sum()
+    assert float(found.logs["predicted_inputs"]) == float(predicted)
+
+
+def test_a_transformer_reads_what_a_first_pass_says() -> None:
+    model, batch = build(VARIANTS["pre"]), batch_of(ALL)
+    with torch.no_grad():
+        said = model(batch).logits().argmax(-1)
+    tgt_in = torch.cat((batch.tgt_in[:, :1], said[:, :-1]), dim=1)
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, batch, LATER)
+    with torch.no_grad():
+        assert float(found.logs["nll"]) == pytest.approx(nll_of(model, replace(batch, tgt_in=tgt_in)), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("mixture", ["argmax", "sampled", "soft"])
+def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
+    model, batch = build(VARIANTS[name]).train(), batch_of(ALL)
+    context = StepContext(step=1, generator=torch.Generator().manual_seed(0))
+    config = ScheduledSamplingConfig(**{**ALWAYS, "least_reference": 0.5, "mixture": mixture})  # type: ignore[arg-type]
+    loss = ScheduledSampling(config)(model, batch, context)
+    assert 0 < float(loss.logs["predicted_inputs"]) < float(loss.count)
+    for gradient in torch.autograd.grad(loss.total, list(model.parameters())):
+        assert bool(gradient.isfinite().all())
+        assert bool(gradient.any())
+
+
+def mixing_of(mixture: str, temperature: float = 1.0) -> InputMixing:
+    generator = torch.Generator().manual_seed(0)
+    return InputMixing(torch.ones(1, 1, dtype=torch.bool), mixture, temperature, generator)  # type: ignore[arg-type]
+
+
+def test_symbols_are_drawn_by_their_probabilities() -> None:
+    logits, weight = torch.tensor([1.0, 0.0, -1.0, 2.0]), torch.eye(4)
+    count = 20_000
+    drawn = mixing_of("sampled", temperature=2.0).embed(logits.expand(count, -1), weight).mean(0)
+    expected = torch.softmax(logits / 2, dim=0)
+    error = (expected * (1 - expected) / count).sqrt()
+    assert bool(((drawn - expected).abs() < 5 * error).all())
+    torch.testing.assert_close(mixing_of("soft", temperature=2.0).embed(logits[None], weight)[0], expected)
+    assert mixing_of("argmax").embed(logits[None], weight)[0].tolist() == [0, 0, 0, 1]
+
+
+def test_the_first_input_is_always_the_reference() -> None:
+    mixing = InputMixing.draw(torch.zeros(50, 40), 0.25, "argmax", 1.0, torch.Generator().manual_seed(0))
+    assert bool(mixing.is_reference[:, 0].all())
+    share = mixing.is_reference[:, 1:].float().mean()
+    assert abs(float(share) - 0.25) < 5 * math.sqrt(0.25 * 0.75 / (50 * 39))
+
+
+@pytest.mark.parametrize(
+    ("decay", "step", "share"),
+    [
+        ("linear", 0, 1.0),
+        ("linear", 25, 0.75),
+        ("linear", 1000, 0.1),
+        ("exponential", 100, math.exp(-1)),
+        ("inverse_sigmoid", 100 * math.log(100), 0.5),
+        ("inverse_sigmoid", 0, 100 / 101),
+        ("inverse_sigmoid", 10**9, 0.1),
+    ],
+)
+def test_shares_are_those_of_the_formulas(decay: str, step: int, share: float) -> None:
+    config = ScheduledSamplingConfig(decay=decay, decay_steps=100, least_reference=0.1)  # type: ignore[arg-type]
+    assert reference_share(config, step) == pytest.approx(share)

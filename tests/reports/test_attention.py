@@ -1,0 +1,31 @@
+"""The figure of attention: what is drawn is what was given."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from seqlab.reports.attention import draw_attention, save_attention
+
+SRC, TGT = ["ein", "Haus", "</s>"], ["a", "house"]
+WEIGHTS = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]
+
+
+def test_rows_are_the_translation_and_columns_the_source() -> None:
+    axes = Figure().subplots()
+    draw_attention(axes, SRC, TGT, WEIGHTS)
+    (image,) = axes.images
+    assert image.get_array().tolist() == WEIGHTS
+    assert [label.get_text() for label in axes.get_xticklabels()] == SRC
+    assert [label.get_text() for label in axes.get_yticklabels()] == TGT
+
+
+def test_a_figure_is_written(tmp_path: Path) -> None:
+    save_attention(tmp_path / "a.png", SRC, TGT, WEIGHTS)
+    assert imread(tmp_path / "a.png").std() > 0
+    save_attention(tmp_path / "a.svg", SRC, TGT, WEIGHTS)
+    with pytest.raises(ValueError, match=r"must end in \.png or \.svg"):
+        save_attention(tmp_path / "a.gif", SRC, TGT, WEIGHTS)
+    with pytest.raises(ValueError, match="`weights` must be 2 x 3, as the symbols are, but are 2 x 2 instead"):
+        save_attention(tmp_path / "b.png", SRC, TGT, [[1.0, 0.0], [0.0, 1.0]])

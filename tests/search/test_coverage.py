@@ -1,0 +1,97 @@
+"""The coverage penalty against its formula, from the attention that the hypotheses come with."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, batch_of, build
+from torch import Tensor
+
+from seqlab.data.batch import collate
+from seqlab.models.interfaces import Step
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.coverage import Coverage
+from seqlab.search.hypothesis import Hypothesis
+
+MODELS = {"transformer": TRANSFORMERS["pre"], "lstm": RECURRENT["lstm"], "copying": COPYING["lstm, copying"]}
+BETA = 0.4
+
+
+def score_by_definition(hypothesis: Hypothesis, src_length: int) -> float:
+    assert hypothesis.attention is not None
+    given = hypothesis.attention.sum(0)[:src_length].tolist()
+    penalty = sum(math.log(min(each, 1.0)) for each in given)
+    return hypothesis.log_prob / hypothesis.num_tokens + BETA * penalty
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_are_those_of_the_formula(name: str) -> None:
+    model, batch = build(MODELS[name]), batch_of(ALL, with_target=False)
+    config = SearchConfig(beam_size=4, num_hypotheses=4, coverage_penalty=BETA)
+    for i, found in enumerate(beam_search(model, batch, config, need_attention=True)):
+        scores = [hypothesis.score for hypothesis in found]
+        expected = [score_by_definition(hypothesis, int(batch.src_lengths[i])) for hypothesis in found]
+        torch.testing.assert_close(torch.tensor(scores), torch.tensor(expected), rtol=1e-4, atol=1e-4)
+        finished = [hypothesis.score for hypothesis in found if hypothesis.finished]
+        assert finished == sorted(finished, reverse=True)
+
+
+class Wandering:
+    """Predicts 1 with 0.6 or 2 with 0.4, then the end; only behind a 2 it looks at the second source position."""
+
+    vocab_size, eos_id = 3, 0
+
+    def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, "Wandering"]:
+        return torch.tensor([0]), self
+
+    def step(self, last_ids: Tensor, state: "Wandering") -> Step:
+        began, ended = torch.tensor([0.0, 0.6, 0.4]).log(), torch.tensor([1.0, 0.0, 0.0]).log()
+        scores = torch.stack([began if index == 0 else ended for index in last_ids.tolist()])
+        return Step(scores, self, torch.tensor([[0.99, 0.01], [0.01, 0.99]])[(last_ids == 2).long()])
+
+    def select(self, rows: Tensor) -> "Wandering":
+        return self
+
+    def fork(self) -> "Wandering":
+        return self
+
+
+@pytest.mark.parametrize(("beta", "best"), [(0.0, 1), (0.2, 2)])
+def test_what_leaves_less_out_wins(beta: float, best: int) -> None:
+    batch = collate([[5]], None, [0], pad_id=0, bos_id=1, eos_id=2)
+    config = SearchConfig(beam_size=2, num_hypotheses=2, coverage_penalty=beta)
+    (found,) = beam_search(Wandering(), batch, config)
+    assert [hypothesis.ids for hypothesis in found] == [[best], [3 - best]]
+
+
+def test_a_sentence_alone_is_found_the_same() -> None:
+    model, config = build(MODELS["lstm"]), SearchConfig(beam_size=4, coverage_penalty=BETA)
+    together = beam_search(model, batch_of(ALL, with_target=False), config)
+    for i in ALL:
+        (alone,) = beam_search(model, batch_of([i], with_target=False), config)
+        assert alone == together[i]
+
+
+@pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
+def test_padding_changes_no_bit(length: int) -> None:
+    torch.manual_seed(length)
+    attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
+    alone = Coverage.begin(attention, BETA).penalties(rows)
+    for more in (1, 5, 20):
+        padded = torch.nn.functional.pad(attention, (0, more))
+        assert torch.equal(Coverage.begin(padded, BETA).penalties(rows), alone)
+
+
+class Blind(Wandering):
+    """The same without a source to look at."""
+
+    def step(self, last_ids: Tensor, state: Wandering) -> Step:
+        return super().step(last_ids, state)._replace(attention=None)
+
+
+def test_a_model_without_a_source_is_refused() -> None:
+    batch = collate([[5]], None, [0], pad_id=0, bos_id=1, eos_id=2)
+    with pytest.raises(ValueError, match="`coverage_penalty` is for models that attend to a source"):
+        beam_search(Blind(), batch, SearchConfig(beam_size=2, coverage_penalty=0.1))
