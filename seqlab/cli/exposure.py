@@ -12,8 +12,7 @@ import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import side_by_side
-from seqlab.cli.inference_options import add_run_options, set_threads
+from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import counting
 from seqlab.world import refuse_ranks
@@ -27,32 +26,20 @@ SUMMARY = "measure exposure bias"
 def make_parser() -> Parser:
     """Name the run and the pairs."""
     parser = Parser("seqlab exposure", __doc__)
-    add_run_options(parser, precision="auto")
-    parser.add_argument("--src", required=True, metavar="FILE", help="sources: FILE or FILE#COLUMN")
-    parser.add_argument("--tgt", required=True, metavar="FILE", help="references: FILE or FILE#COLUMN")
+    add_pair_options(parser, precision="auto")
     parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens computed together")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print a line for each position."""
-    refuse_ranks("exposure")
-    from seqlab.data.columns import parse_column
     from seqlab.inference.exposure import exposure_of
-    from seqlab.inference.torch_engine import load
 
-    rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
-    if not rows:
-        raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
-    set_threads(arguments.threads)
-    trained = load(
-        arguments.runs, checkpoint=arguments.checkpoint, device=arguments.device, precision=arguments.precision
-    )
+    refuse_ranks("exposure")
+    src_lines, tgt_lines = read_pairs(arguments)
+    trained = load_one_process(arguments)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
-    src_lines, tgt_lines = zip(*rows, strict=True)
-    with counting("pairs", len(rows)) as advance:
+    with counting("pairs", len(src_lines)) as advance:
         found = exposure_of(trained, src_lines, tgt_lines, progress=advance, **options)
     print(json.dumps(as_dict(found)) if arguments.json else "\n".join(lines_of(found)))
     return 0

@@ -10,8 +10,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from seqlab.cli.files import side_by_side
-from seqlab.cli.inference_options import add_run_options, set_threads
+from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import counting
 from seqlab.world import refuse_ranks
@@ -26,42 +25,30 @@ BEAM_SIZES = [1, 2, 5, 10]
 def make_parser() -> Parser:
     """Name the run, the pairs and the searches."""
     parser = Parser("seqlab search-errors", __doc__)
-    add_run_options(parser, precision="fp32")
-    parser.add_argument("--src", required=True, metavar="FILE", help="sources: FILE or FILE#COLUMN")
-    parser.add_argument("--tgt", required=True, metavar="FILE", help="references: FILE or FILE#COLUMN")
+    add_pair_options(parser, precision="fp32")
     parser.add_argument("--beam_sizes", type=int, nargs="+", default=BEAM_SIZES, metavar="K", help="default: 1 2 5 10")
     parser.add_argument("--length_alpha", type=float, default=1.0, metavar="A", help="as of translate (default: 1)")
     parser.add_argument("--exact", action="store_true", help="also search exactly: for short outputs")
     parser.add_argument("--max_steps", type=int, metavar="N", help="steps for a sentence's exact search (10,000)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print a line for each search."""
-    refuse_ranks("search-errors")
-    from seqlab.data.columns import parse_column
     from seqlab.inference.search_errors import search_errors
-    from seqlab.inference.torch_engine import load
     from seqlab.runs.validate import build
     from seqlab.search.config import SearchConfig
 
+    refuse_ranks("search-errors")
     config = build(SearchConfig, {"length_alpha": arguments.length_alpha, "early_stopping": False})
     for size in arguments.beam_sizes:
         build(SearchConfig, {"beam_size": size})
     if arguments.max_steps is not None and arguments.max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1, but is {arguments.max_steps} instead.")
-    rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
-    if not rows:
-        raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
-    set_threads(arguments.threads)
-    trained = load(
-        arguments.runs, checkpoint=arguments.checkpoint, device=arguments.device, precision=arguments.precision
-    )
-    src_lines, tgt_lines = zip(*rows, strict=True)
+    src_lines, tgt_lines = read_pairs(arguments)
+    trained = load_one_process(arguments)
     options = {} if arguments.max_steps is None else {"max_steps": arguments.max_steps}
-    with counting("sentences", (len(arguments.beam_sizes) + arguments.exact) * len(rows)) as advance:
+    with counting("sentences", (len(arguments.beam_sizes) + arguments.exact) * len(src_lines)) as advance:
         found = search_errors(
             trained,
             src_lines,

@@ -1,0 +1,66 @@
+"""What the recipes for single words have in common: small models, many short steps, how many words are right."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from seqlab.data.config import ParallelConfig
+from seqlab.models import TranslatorConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+
+
+@dataclass(frozen=True)
+class WordModel:
+    """A model that a task is learnt with."""
+
+    ending: str
+    """Of the recipe's name."""
+    config: TranslatorConfig
+    lr: float
+    what: str
+    """What it is, for the recipe's description."""
+
+
+def word_recipes(
+    task: str,
+    languages: Iterable[tuple[str, str]],
+    models: Iterable[WordModel],
+    data: Callable[[str], ParallelConfig],
+) -> list[Callable[[Path], Config]]:
+    """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
+
+    Args:
+        task: the beginning of the names.
+        languages: the language's code, and what the recipe does with it.
+        models: what learns.
+        data: the corpus of a language, by its code.
+    """
+    languages = list(languages)
+    return [
+        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code))
+        for model in models
+        for code, what in languages
+    ]
+
+
+def _recipe(name: str, text: str, model: WordModel, data: Callable[[], ParallelConfig]) -> Callable[[Path], Config]:
+    def recipe(run_dir: Path) -> Config:
+        return Config(
+            data=data(),
+            model=model.config,
+            objective=CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0),
+            optim=OptimConfig(
+                optimizer=AdamConfig(lr=model.lr),
+                schedule=LinearScheduleConfig(warmup_steps=400),
+                average_last=5,
+            ),
+            training=TrainingConfig(
+                max_steps=6000, log_every=100, save_every=250, valid_every=500, valid_metric="exact_match"
+            ),
+        )
+
+    recipe.__name__, recipe.__doc__ = name, text
+    return recipe
