@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.tiny_corpora import SYLLABLES, choose, sentences, write_pairs
 
 from seqlab.data.prepare import prepare
 from seqlab.data.vocabulary import training_lines
@@ -17,38 +18,11 @@ from seqlab.models import TransformerConfig
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
 from seqlab.runs.build import build_model
-from seqlab.runs.config import Config, to_dict, write_config
+from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import FORMAT_VERSION, RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
 from seqlab.text import train_tokenizer
-
-SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
-Pairs = list[tuple[str, str]]
-
-
-def sentences(count: int, seed: int = 0) -> Pairs:
-    """Write sentences of 6 to 14 words, a few of them frequent, in two languages with the same letters."""
-    draw = random.Random(seed)
-
-    def word(rank: int, language: int) -> str:
-        letters = random.Random(2 * rank + language)
-        return "".join(letters.choice(SYLLABLES) for _ in range(letters.randint(1, 4)))
-
-    ranks = [[int(5000 ** draw.random()) for _ in range(draw.randint(6, 14))] for _ in range(count)]
-    return [tuple(" ".join(word(rank, side) for rank in line) for side in (0, 1)) for line in ranks]  # type: ignore[misc]
-
-
-def write_pairs(folder: Path, pairs: Pairs) -> list[Override]:
-    folder.mkdir(parents=True, exist_ok=True)
-    for side, name in ((0, "src"), (1, "tgt")):
-        (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
-    return [("data.train_src", str(folder / "src")), ("data.train_tgt", [str(folder / "tgt")])]
-
-
-def choose(folder: Path, pairs: Pairs, **given: str) -> Config:
-    """Choose for some pairs; `model__d_model="64"` gives a field."""
-    return from_corpus([*write_pairs(folder, pairs), *((key.replace("__", "."), text) for key, text in given.items())])
 
 
 @pytest.fixture
@@ -393,27 +367,3 @@ def test_characters_and_their_overlap() -> None:
 def test_choices_survive_a_config_file(tmp_path: Path) -> None:
     config = choose(tmp_path, sentences(50))
     assert json.loads(json.dumps(to_dict(config))) == to_dict(config)
-
-
-@pytest.mark.parametrize("family", ["rnn", "lstm", "gru"])
-def test_a_recurrent_translator_is_sized_too(family: str, tmp_path: Path) -> None:
-    config = choose(tmp_path, sentences(400), model__family=family)
-    assert config.model.family == family
-    assert config.model.tied_embeddings == "all"
-    assert config.model.hidden_size % 8 == 0
-    assert config.model.embedding_size == config.model.hidden_size // 2
-    apart = choose(tmp_path, sentences(400), model__family=family, data__joint_vocabulary="false")
-    assert apart.model.tied_embeddings == "decoder"
-    given = choose(
-        tmp_path, sentences(400), model__family=family, model__hidden_size="64", model__tied_embeddings="none"
-    )
-    assert (given.model.hidden_size, given.model.embedding_size) == (64, 32)
-    assert given.model.tied_embeddings == "none"
-
-
-def test_a_target_with_a_tokenizer_of_its_own_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
-    given = {"data__tokenizer__kind": "characters", "data__tokenizer_tgt__kind": "words"}
-    config = choose(tmp_path, sentences(400), **given)
-    assert not config.data.joint_vocabulary
-    assert config.data.tokenizers[1].kind == "words"
-    assert config.model.tied_embeddings == "decoder"

@@ -1,0 +1,35 @@
+"""Pairs of sentences in two made-up languages, and what zero config chooses for them."""
+
+import random
+from pathlib import Path
+
+from seqlab.recipes import from_corpus
+from seqlab.runs.config import Config
+from seqlab.runs.overrides import Override
+
+SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
+Pairs = list[tuple[str, str]]
+
+
+def sentences(count: int, seed: int = 0) -> Pairs:
+    """Write sentences of 6 to 14 words, a few of them frequent, in two languages with the same letters."""
+    draw = random.Random(seed)
+
+    def word(rank: int, language: int) -> str:
+        letters = random.Random(2 * rank + language)
+        return "".join(letters.choice(SYLLABLES) for _ in range(letters.randint(1, 4)))
+
+    ranks = [[int(5000 ** draw.random()) for _ in range(draw.randint(6, 14))] for _ in range(count)]
+    return [tuple(" ".join(word(rank, side) for rank in line) for side in (0, 1)) for line in ranks]  # type: ignore[misc]
+
+
+def write_pairs(folder: Path, pairs: Pairs) -> list[Override]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for side, name in ((0, "src"), (1, "tgt")):
+        (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
+    return [("data.train_src", str(folder / "src")), ("data.train_tgt", [str(folder / "tgt")])]
+
+
+def choose(folder: Path, pairs: Pairs, **given: str) -> Config:
+    """Choose for some pairs; `model__d_model="64"` gives a field."""
+    return from_corpus([*write_pairs(folder, pairs), *((key.replace("__", "."), text) for key, text in given.items())])
