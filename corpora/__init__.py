@@ -14,7 +14,10 @@ from .location import Splits, locate_files, specs_of
 from .multi30k import CORPUS as MULTI30K
 from .number_words import CORPUS as NUMBER_WORDS
 from .ptb import CORPUS as PTB
+from .sst2 import CORPUS as SST2
 from .tinyshakespeare import CORPUS as TINYSHAKESPEARE
+from .trec import CORPUS as TREC
+from .ud_ewt import CORPUS as UD_EWT
 from .wikitext import WIKITEXT2, WIKITEXT103
 
 CORPORA: dict[str, Corpus] = {
@@ -25,7 +28,10 @@ CORPORA: dict[str, Corpus] = {
         MULTI30K,
         NUMBER_WORDS,
         PTB,
+        SST2,
         TINYSHAKESPEARE,
+        TREC,
+        UD_EWT,
         WIKITEXT2,
         WIKITEXT103,
     )

@@ -20,13 +20,18 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--metrics", nargs="+", default=["bleu"], metavar="NAME", help=f"any of {', '.join(METRICS)} (default: bleu)"
     )
+    parser.add_argument(
+        "--confusion",
+        action="store_true",
+        help="of labels also precision, recall and F1 of each, and which are confused",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, values unrounded")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files and print one line per metric; with a baseline three."""
-    from seqlab.evaluation import compare, evaluate
+    from seqlab.evaluation import compare, confusion, evaluate
     from seqlab.evaluation.metrics import check_names
 
     metrics = check_names(arguments.metrics)
@@ -44,5 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
         for name, comparison in compare(hypotheses, all_lines(arguments.baseline), references, metrics).items():
             lines += comparison.as_lines()
             results[name] = comparison.as_dict()
+    if arguments.confusion:
+        if len(references) > 1:
+            raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")
+        table = confusion(hypotheses, references[0])
+        lines += table.lines()
+        results["confusion"] = table.as_dict()
     print(json.dumps(results) if arguments.json else "\n".join(lines))
     return 0

@@ -17,6 +17,7 @@ from seqlab.cli import (
     generate,
     import_arpa,
     info,
+    label,
     perplexity,
     plot,
     score,
@@ -32,6 +33,7 @@ from seqlab.world import rank_before_meeting
 COMMANDS = {
     "train": train,
     "translate": translate,
+    "label": label,
     "score": score,
     "generate": generate,
     "perplexity": perplexity,

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.data.column import in_batches
     from seqlab.data.columns import parse_column
     from seqlab.inference.lines import write_lines
-    from seqlab.runs.use import is_language_model
+    from seqlab.runs.use import is_for
 
     with joined() as world:
         if arguments.buffer_lines < 1:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.likeliest != (len(arguments.tgt) > 1):
             raise UsageError("`--likeliest` and several files after `--tgt` are given together, or neither is")
         files = [parse_column(spec) for spec in ([arguments.src] if arguments.src else []) + arguments.tgt]
-        score = (_language_model if is_language_model(arguments.runs[0]) else _translator)(arguments, world)
+        score = (_language_model if is_for(arguments.runs[0], "text") else _translator)(arguments, world)
         blocks = in_batches(side_by_side(files), arguments.buffer_lines)
         with (
             output_stream(arguments.output if world.is_main else os.devnull) as output,

@@ -50,10 +50,12 @@ class TrainParser(Parser):
 
 
 RECIPE_HELP = (
-    "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs, or --data.train a text"
+    "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs (with --data.kind "
+    "labelled: of lines and labels), or --data.train a text"
 )
 NEXT = {
     "parallel": "seqlab translate {} < FILE",
+    "labelled": "seqlab label {} < FILE",
     "text": "seqlab perplexity {} FILE",
     "masked": "seqlab train ... --init_from {} --init_parts matching",
 }
@@ -131,11 +133,11 @@ def make_config(
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
-        from seqlab.recipes import from_corpus, from_text
+        from seqlab.recipes import from_corpus, from_labels, from_text
 
         if RunFolder(run_dir).exists() and not overwrite:
             return _chosen_before(run_dir, overrides)
-        return (from_text if _is_text(overrides) else from_corpus)(overrides)
+        return {"text": from_text, "labelled": from_labels, "parallel": from_corpus}[_kind(overrides)](overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
 
@@ -170,15 +172,18 @@ def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":
     return override(config, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
-def _is_text(overrides: Sequence["Override"]) -> bool:
-    """Tell whether what is trained without a recipe is a text rather than pairs."""
+def _kind(overrides: Sequence["Override"]) -> str:
+    """Tell what is trained on without a recipe: a text, lines with labels, or pairs."""
     given = dict(overrides)
-    return "data.train" in given or given.get("data.kind") in ("text", ["text"])
+    named = [given.get("data.kind", "")] if isinstance(given.get("data.kind", ""), str) else given["data.kind"]
+    if "data.train" in given or "text" in named:
+        return "text"
+    return "labelled" if "data.labels_of" in given or "labelled" in named else "parallel"
 
 
 def _training_keys(overrides: Sequence["Override"]) -> tuple[str, ...]:
     """Return the fields that have to name what is trained on without a recipe."""
-    return ("data.train",) if _is_text(overrides) else ("data.train_src", "data.train_tgt")
+    return ("data.train",) if _kind(overrides) == "text" else ("data.train_src", "data.train_tgt")
 
 
 def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:

@@ -104,6 +104,36 @@ class TextBatch:
         )
 
 
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Lines of text and their labels, padded on the right."""
+
+    src: Tensor  # (B, S) int64, padded with pad_id; no special id is added
+    src_lengths: Tensor  # (B,) int64
+    spelling: Tensor | None  # (W, C) int16: how each word is spelt, row after row (see `spell`); W words in all
+    tgt_out: Tensor | None  # (B, S) or (B, 1) int64: labels by number, of words or of lines; IGNORE where there is none
+    indices: Tensor  # (B,) int64: which line of the corpus
+    num_tgt_tokens: int  # labels
+
+    continues: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return self.src.size(0)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
+        """Copy all tensors to `device`; the same batch when they are there already."""
+        if self.src.device == torch.device(device):
+            return self
+        return replace(
+            self,
+            src=self.src.to(device, non_blocking=non_blocking),
+            src_lengths=self.src_lengths.to(device, non_blocking=non_blocking),
+            spelling=None if self.spelling is None else self.spelling.to(device, non_blocking=non_blocking),
+            tgt_out=None if self.tgt_out is None else self.tgt_out.to(device, non_blocking=non_blocking),
+            indices=self.indices.to(device, non_blocking=non_blocking),
+        )
+
+
 def idle(batch: BatchType) -> BatchType:
     """Keep the shape of a batch, but predict nothing: for a rank that has less to do than the others."""
     assert batch.tgt_out is not None
@@ -160,6 +190,57 @@ def collate(
         num_tgt_tokens = int(tgt_lengths.sum())
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return Seq2SeqBatch(src, torch.from_numpy(src_lengths), tgt_in, tgt_out, row_indices, num_tgt_tokens)
+
+
+def collate_labelled(
+    src_rows: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike] | None,
+    texts: Sequence[NDArray[np.uint8]] | None,
+    indices: Iterable[int],
+    *,
+    pad_id: int,
+) -> LabelledBatch:
+    """Pad lines and their labels, which are numbers, into one batch.
+
+    `texts`: the lines in UTF-8 with one space between words, where the model reads how words are spelt.
+    """
+    if not len(src_rows):
+        raise ValueError("A batch needs at least one line, but `src_rows` is empty.")
+    src, src_lengths = _pad(_flat(src_rows), pad_id)
+    spelling = None if texts is None else torch.from_numpy(spell(texts))
+    if spelling is not None and len(spelling) != src_lengths.sum():
+        raise ValueError(f"A batch of {src_lengths.sum()} words must come with the spelling of {len(spelling)} words.")
+    tgt_out, count = None, 0
+    if labels is not None:
+        flat = _flat(labels)
+        tgt_out, count = _pad(flat, IGNORE)[0], int((flat[0] != IGNORE).sum())
+    row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
+    return LabelledBatch(src, torch.from_numpy(src_lengths), spelling, tgt_out, row_indices, count)
+
+
+LONGEST_SPELLING = 32
+"""Bytes of a word that are read: of a longer one the first and the last."""
+SPELLING_SIZE = 256 + 3
+WORD_START, WORD_END, FIRST_BYTE = 1, 2, 3
+"""How a spelling begins and ends, and how byte 0 is written; 0 is padding."""
+
+
+def spell(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
+    """Give the UTF-8 bytes of each word, padded on the right: lines of words with one space between -> (W, C)."""
+    space = np.array([ord(" ")], np.uint8)
+    flat = np.concatenate([part for text in texts if len(text) for part in (text, space)] or [space[:0]])
+    ends = np.flatnonzero(flat == ord(" "))
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    lengths = np.minimum(ends - starts, LONGEST_SPELLING)
+    places = np.arange(int(lengths.max(initial=0)))
+    front = places < LONGEST_SPELLING // 2
+    where = np.where(front, starts[:, None] + places, ends[:, None] - lengths[:, None] + places)
+    is_text = places < lengths[:, None]
+    spelling = np.zeros((len(ends), len(places) + 2), np.int16)
+    spelling[:, 0] = WORD_START
+    spelling[:, 1:-1] = np.where(is_text, flat[np.where(is_text, where, 0)].astype(np.int16) + FIRST_BYTE, 0)
+    spelling[np.arange(len(ends)), lengths + 1] = WORD_END
+    return spelling
 
 
 def _flat(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -13,12 +13,13 @@ from typing import Any
 
 from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
+from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import read_lines, require_file
 
 MAX_CELL_CHARS = 1 << 24
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
-TABLE_KINDS = ("tsv", "jsonl", "csv", "json", "parquet", "arrow")
+TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class FileColumn(Column):
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def line_number(self, index: int) -> int:
-        """Return the line of example `index`, or its record in .json, .parquet and .arrow files; both count from 1.
+        """Return the line of example `index`, or its record in .json, .parquet and .arrow files, or its sentence in a
+        .conllu file; all count from 1.
 
         In a .csv file with newlines inside cells the line is later than this.
         """
@@ -85,6 +87,8 @@ class FileColumn(Column):
             return self._jsonl_values(self.column)
         if self.kind == "csv":
             return self._csv_values(self.column)
+        if self.kind == "conllu":
+            return self._conllu_values(self.column)
         return self._dataset_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
@@ -144,6 +148,11 @@ class FileColumn(Column):
         except csv.Error as error:
             raise ValueError(f"{self.path}, line {rows.line_num}: not CSV ({error}).") from None
 
+    def _conllu_values(self, column: str) -> Iterator[str]:
+        number = column_number(column, str(self.path))
+        for sentence in read_sentences(read_lines(self.path), str(self.path)):
+            yield " ".join(sentence.column(number))
+
     def _dataset_values(self, column: str) -> Iterator[str]:
         for number, record in enumerate(self._dataset_records(), start=1):
             yield text_of(record, column, f"{self.path}, record {number}")
@@ -183,8 +192,9 @@ def parse_column(spec: str) -> Column:
     """Read a path spec.
 
     - `file`: a text, plain or .gz.
-    - `file#column`: of .tsv, .jsonl, .csv (these also .gz), .json, .parquet and .arrow. A file whose name really
-      contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record with tabs between.
+    - `file#column`: of .tsv, .jsonl, .csv, .conllu (these also .gz), .json, .parquet and .arrow. A file whose name
+      really contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record, with tabs between.
+      In a .conllu file a record is a sentence: `form`, `upos`, ... are what its words have there, with spaces between.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
@@ -196,7 +206,7 @@ def parse_column(spec: str) -> Column:
     if path.exists() or "#" not in path.name:
         kind = _table_kind(path)
         if kind is not None:
-            example = "0" if kind == "tsv" else "text"
+            example = {"tsv": "0", "conllu": "form"}.get(kind, "text")
             raise ValueError(f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.")
         return FileColumn(path)
     file, _, column = spec.rpartition("#")
@@ -227,6 +237,6 @@ def _hash_file(path: Path, stamp: Stamp) -> str:
 def _table_kind(path: Path) -> str | None:
     name = path.name.lower()
     unpacked = name.removesuffix(".gz")
-    if unpacked.endswith((".tsv", ".jsonl", ".csv")):
+    if unpacked.endswith((".tsv", ".jsonl", ".csv", ".conllu")):
         return unpacked.rpartition(".")[2]
     return name.rpartition(".")[2] if name.endswith((".json", ".parquet", ".arrow")) else None

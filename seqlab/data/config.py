@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -14,6 +15,7 @@ from seqlab.text import (
     SentencePieceUnigramConfig,
     TargetTokenizerConfig,
     TokenizerConfig,
+    WordsConfig,
 )
 
 SAMPLING_KINDS = SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
@@ -29,19 +31,19 @@ PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class ParallelConfig:
-    """Pairs of lines: the source and the target of a translation."""
+class _PairsConfig:
+    """Corpora of two sides, line by line: what all kinds of them have in common."""
 
-    kind: Literal["parallel"] = "parallel"
+    kind: Literal["parallel", "labelled"]
     """What the corpora hold."""
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
-    .parquet, .arrow), or a column of a dataset that `datasets` loads by its name on the Hugging Face hub or by the path
-    of a folder, `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`. Several corpora are a list."""
+    .parquet, .arrow, .conllu), or a column of a dataset that `datasets` loads by its name on the Hugging Face hub or by
+    the path of a folder, `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`. Several corpora are a list."""
 
     train_tgt: Annotated[PathSpecs, Field(min_length=1)]
-    """Target sides of the training corpora, in the same order."""
+    """Target sides of the training corpora, in the same order: translations, or labels."""
 
     train_weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=list)
     """How many times each pair of a corpus is seen per epoch: 2.5 is twice, and a third time for a new random half in
@@ -55,6 +57,10 @@ class ParallelConfig:
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the different training sources that is split off for validation where there is no validation set."""
+
+    valid_fold: Annotated[int, Field(ge=1)] = 1
+    """Which of the parts of this size, from 1: with a `valid_fraction` of 0.1 the folds 1 to 10 are a cross-validation
+    of ten runs, in which each source is validated on once."""
 
     valid_max_pairs: Annotated[int, Field(ge=1)] = 1000
     """Pairs split off for validation at most."""
@@ -70,52 +76,17 @@ class ParallelConfig:
     """File of word vectors that the source embeddings start from, as word2vec or GloVe write it, text or binary, plain
     or .gz; they are scaled to the size of the random start, which tokens without a vector keep."""
 
-    vectors_tgt: str | None = None
-    """File of word vectors that the target embeddings start from."""
-
     tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
     """How text becomes ids."""
 
-    tokenizer_tgt: TargetTokenizerConfig = Field(default_factory=SameConfig)
-    """How the target becomes ids where it is another kind of text than the source, as sounds are from letters; with
-    `joint_vocabulary: false`."""
-
-    joint_vocabulary: bool = True
-    """Whether source and target share one tokenizer, trained on both."""
-
-    copy_unknown: bool = False
-    """Whether the words of a source that the vocabulary lacks get ids of their own, which a model that copies
-    (`model.copying`) can put into the target; for a joint vocabulary of words or characters."""
-
-    subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Strength of the random segmentations seen in training, anew in every epoch; 0 is off. BPE dropout is usually
-    0.1, unigram sampling 0.8."""
-
     max_length: Annotated[int, Field(ge=1)] = 256
     """Tokens of the longest side that is kept, without the end of sentence."""
-
-    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
-    """A pair is dropped when its ratio of target to source characters is this many times above or below the corpus's
-    own (10 characters are added to both sides, so that short sentences may differ)."""
-
-    batch_tokens: Annotated[int, Field(ge=1)] = 4096
-    """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
-
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
-    """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
-    steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
-    over all weights and gradients), the update only as far as it decides which pairs go together."""
 
     chunk_pairs: Annotated[int, Field(ge=1)] = 131_072
     """Pairs shuffled, sorted by length and cut into steps together: memory grows with it."""
 
     prefetch_steps: Annotated[int, Field(ge=0)] = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
-
-    @property
-    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How source and target become ids."""
-        return self.tokenizer, self.tokenizer if isinstance(self.tokenizer_tgt, SameConfig) else self.tokenizer_tgt
 
     def train_specs(self) -> list[str]:
         """Return the path specs of the training corpora."""
@@ -130,13 +101,8 @@ class ParallelConfig:
         valid = [spec for spec in (self.valid_src, self.valid_tgt) if spec is not None]
         return [*self.train_src, *self.train_tgt, *self.test_src, *self.test_tgt, *valid]
 
-    def vector_files(self) -> dict[str, str]:
-        """Return the files of word vectors by side."""
-        files = {"src": self.vectors_src, "tgt": self.vectors_tgt}
-        return {side: file for side, file in files.items() if file is not None}
-
     @model_validator(mode="after")
-    def _check(self) -> ParallelConfig:
+    def _check_corpora(self) -> Self:
         for split in ("train", "test"):
             src, tgt = getattr(self, f"{split}_src"), getattr(self, f"{split}_tgt")
             if len(src) != len(tgt):
@@ -153,6 +119,70 @@ class ParallelConfig:
         if (self.valid_src is None) != (self.valid_tgt is None):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
+        if self.valid_fold > 1 and self.valid_src is not None:
+            raise ValueError("`valid_fold` splits a validation set off, but `valid_src` names one: leave it out.")
+        if self.valid_fold > math.floor(1 / self.valid_fraction + 1e-9):
+            raise ValueError(
+                f"`valid_fold` ({self.valid_fold}) must be one of the parts that `valid_fraction` "
+                f"({self.valid_fraction}) makes: at most {math.floor(1 / self.valid_fraction + 1e-9)}."
+            )
+        return self
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+class ParallelConfig(_PairsConfig):
+    """Pairs of lines: the source and the target of a translation."""
+
+    kind: Literal["parallel"] = "parallel"
+    """What the corpora hold."""
+
+    vectors_tgt: str | None = None
+    """File of word vectors that the target embeddings start from."""
+
+    tokenizer_tgt: TargetTokenizerConfig = Field(default_factory=SameConfig)
+    """How the target becomes ids where it is another kind of text than the source, as sounds are from letters; with
+    `joint_vocabulary: false`."""
+
+    joint_vocabulary: bool = True
+    """Whether source and target share one tokenizer, trained on both."""
+
+    copy_unknown: bool = False
+    """Whether the words of a source that the vocabulary lacks get ids of their own, which a model that copies
+    (`model.copying`) can put into the target; for a joint vocabulary of words or characters."""
+
+    subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Strength of the random segmentations seen in training, anew in every epoch; 0 is off. BPE dropout is usually
+    0.1, unigram sampling 0.8."""
+
+    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
+    """A pair is dropped when its ratio of target to source characters is this many times above or below the corpus's
+    own (10 characters are added to both sides, so that short sentences may differ)."""
+
+    batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
+
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
+    steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
+    over all weights and gradients), the update only as far as it decides which pairs go together."""
+
+    @property
+    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
+        """How source and target become ids."""
+        return self.tokenizer, self.tokenizer if isinstance(self.tokenizer_tgt, SameConfig) else self.tokenizer_tgt
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether training reads the text itself, and not only its ids."""
+        return self.subword_sampling > 0
+
+    def vector_files(self) -> dict[str, str]:
+        """Return the files of word vectors by side."""
+        files = {"src": self.vectors_src, "tgt": self.vectors_tgt}
+        return {side: file for side, file in files.items() if file is not None}
+
+    @model_validator(mode="after")
+    def _check(self) -> ParallelConfig:
         if self.joint_vocabulary and not isinstance(self.tokenizer_tgt, SameConfig):
             raise ValueError(
                 "`tokenizer_tgt` is for a target with a vocabulary of its own, but with `joint_vocabulary: true` both "
@@ -171,6 +201,58 @@ class ParallelConfig:
                     f"`subword_sampling` must be 0 for a `{each.kind}` tokenizer, which always cuts a line in the same "
                     f"way, but is {self.subword_sampling} instead."
                 )
+        return self
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+class LabelledConfig(_PairsConfig):
+    """Lines of text with their labels, which have no spaces in them."""
+
+    kind: Literal["labelled"] = "labelled"
+    """What the corpora hold."""
+
+    labels_of: Literal["lines", "words"] = "lines"
+    """What has a label: a line as a whole (classification), or each of its words, which spaces divide as they do the
+    labels (tagging)."""
+
+    tokenizer: TokenizerConfig = Field(default_factory=WordsConfig)
+    """How text becomes ids; for labels of words one of kind `words`."""
+
+    batch_tokens: Annotated[int, Field(ge=1)] = 1024
+    """Source tokens per step, over all ranks: the average, as steps are whole lines."""
+
+    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    """Padded source tokens per micro-step at most; a longer line is a micro-step of its own."""
+
+    joint_vocabulary: ClassVar[bool] = False
+    copy_unknown: ClassVar[bool] = False
+    subword_sampling: ClassVar[float] = 0.0
+    max_length_ratio: ClassVar[float] = math.inf
+    needs_text: ClassVar[bool] = True
+
+    @property
+    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
+        """How text and labels become ids."""
+        return self.tokenizer, WordsConfig(normalization="none")
+
+    def vector_files(self) -> dict[str, str]:
+        """Return the files of word vectors by side."""
+        return {} if self.vectors_src is None else {"src": self.vectors_src}
+
+    @model_validator(mode="after")
+    def _check(self) -> LabelledConfig:
+        if self.labels_of == "words" and self.tokenizer.kind not in ("words", "saved"):
+            raise ValueError(
+                f"`labels_of: words` needs a tokenizer of kind `words`, but that of `data.tokenizer` is "
+                f"`{self.tokenizer.kind}`."
+            )
+        if self.labels_of == "words" and getattr(self.tokenizer, "normalization", "none") == "nfkc":
+            raise ValueError(
+                "`labels_of: words` needs words to stay as they are, but `tokenizer.normalization: nfkc` divides some "
+                "of them (the acute accent becomes a space and a mark): choose another."
+            )
+        if getattr(self.tokenizer, "tags", False):
+            raise ValueError("`tokenizer.tags` is for text that is to become another text: leave it out.")
         return self
 
 
@@ -274,4 +356,6 @@ class TextConfig:
         return self
 
 
-DataConfig = Annotated[ParallelConfig | TextConfig, Field(discriminator="kind")]
+PairsConfig = ParallelConfig | LabelledConfig
+"""Kinds of corpora with two sides."""
+DataConfig = Annotated[ParallelConfig | LabelledConfig | TextConfig, Field(discriminator="kind")]

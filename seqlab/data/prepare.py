@@ -9,10 +9,11 @@ from pathlib import Path
 from seqlab.data.build import DROPPED_FILE, Build
 from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
 from seqlab.data.checked import is_untouched
-from seqlab.data.config import ParallelConfig
+from seqlab.data.config import LabelledConfig, PairsConfig
 from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.inputs import hash_inputs, key_of
+from seqlab.data.labels import LabelEncoder
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.routes import Route, make_routes
@@ -42,7 +43,7 @@ class PreparedData:
 
 
 def prepare(
-    config: ParallelConfig,
+    config: PairsConfig,
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
     folder: Path,
@@ -70,7 +71,7 @@ def prepare(
 
 
 def open_prepared(
-    config: ParallelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path
+    config: PairsConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path
 ) -> PreparedData:
     """Open what another process has prepared, and write nothing: others may be reading it too.
 
@@ -83,7 +84,7 @@ def open_prepared(
 
 
 def _encode(
-    config: ParallelConfig,
+    config: PairsConfig,
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
     folder: Path,
@@ -91,7 +92,7 @@ def _encode(
     on_progress: OnProgress,
     num_workers: int | None,
 ) -> None:
-    encoder = Encoder(src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio, config.copy_unknown)
+    encoder = _encoder(config, src_tokenizer, tgt_tokenizer)
     corpora = _Corpora.of(config)
     with workspace(folder) as work, Workers(num_workers or corpora.worker_count()) as workers:
         # Built beside its place and renamed: a folder of this name is always whole.
@@ -102,6 +103,13 @@ def _encode(
         rename(building, folder)
 
 
+def _encoder(config: PairsConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Encoder:
+    common = (src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio, config.copy_unknown)
+    if isinstance(config, LabelledConfig):
+        return LabelEncoder(*common, labels_of=config.labels_of)
+    return Encoder(*common)
+
+
 @dataclass(frozen=True)
 class _Corpora:
     train: list[ParallelCorpus]
@@ -109,7 +117,7 @@ class _Corpora:
     test: list[ParallelCorpus]
 
     @classmethod
-    def of(cls, config: ParallelConfig) -> _Corpora:
+    def of(cls, config: PairsConfig) -> _Corpora:
         valid = []
         if config.valid_src is not None and config.valid_tgt is not None:
             valid = [ParallelCorpus.from_specs(config.valid_src, config.valid_tgt)]
@@ -121,7 +129,7 @@ class _Corpora:
 
 
 def _build(
-    config: ParallelConfig,
+    config: PairsConfig,
     encoder: Encoder,
     corpora: _Corpora,
     building: Path,
@@ -133,7 +141,7 @@ def _build(
         for each in (corpora.train, corpora.valid, corpora.test)
     )
     routes = make_routes(config, train, valid)
-    build = Build.begin_or_resume(building, encoder, routes, train_text=config.subword_sampling > 0)
+    build = Build.begin_or_resume(building, encoder, routes, train_text=config.needs_text)
     build.run(workers, on_progress)
     _refuse_empty(routes, build)
     masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
@@ -161,15 +169,19 @@ def _overlaps(routes: list[Route], test: list[Survey]) -> list[Overlap]:
     return overlaps + [measure_overlap("test", each, train) for each in test]
 
 
-def _cache_key(config: ParallelConfig, content_hashes: dict[str, str], tokenizers: tuple[Tokenizer, Tokenizer]) -> str:
+def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: tuple[Tokenizer, Tokenizer]) -> str:
     settings = {
         "format": CACHE_FORMAT,
         "content": content_hashes,
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
-        "with_text": config.subword_sampling > 0,
+        "with_text": config.needs_text,
     }
     if config.copy_unknown:  # what was cached before there was such a field keeps its key
         settings["copy_unknown"] = True
+    if config.valid_fold > 1:
+        settings["valid_fold"] = config.valid_fold
+    if isinstance(config, LabelledConfig):
+        settings["labels_of"] = config.labels_of
     return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 
 

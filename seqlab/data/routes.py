@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqlab.data.config import ParallelConfig
+from seqlab.data.config import PairsConfig
 from seqlab.data.encode import Fate, Fates, Task
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.report import CorpusReport, SideCounts
@@ -73,7 +73,7 @@ class Route:
         )
 
 
-def make_routes(config: ParallelConfig, train: list[Survey], valid: list[Survey]) -> list[Route]:
+def make_routes(config: PairsConfig, train: list[Survey], valid: list[Survey]) -> list[Route]:
     """Decide by the surveys; without a validation corpus, a part of the training corpora is held out."""
     routes = []
     if valid:
@@ -81,7 +81,7 @@ def make_routes(config: ParallelConfig, train: list[Survey], valid: list[Survey]
             fates = np.where(each.empty, Fate.EMPTY, Fate.TRAIN).astype(np.uint8)
             routes.append(Route("train", each, fates, (Fate.TRAIN,)))
     else:
-        split = ValidationSplit.choose(train, config.valid_fraction, config.valid_max_pairs)
+        split = ValidationSplit.choose(train, config.valid_fraction, config.valid_max_pairs, config.valid_fold)
         for each, first in zip(train, split.first_of_each(train), strict=True):
             fates = np.where(split.holds(each.src_hashes), Fate.VALID_SOURCE, Fate.TRAIN).astype(np.uint8)
             fates[first] = Fate.VALID

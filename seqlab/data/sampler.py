@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.batch import Seq2SeqBatch, collate, idle
-from seqlab.data.config import ParallelConfig
+from seqlab.data.batch import Batch, Seq2SeqBatch, collate, idle
+from seqlab.data.config import PairsConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
@@ -19,9 +21,13 @@ from seqlab.data.share import share
 from seqlab.data.step import Position, TrainingStep
 from seqlab.text import Tokenizer
 
+B = TypeVar("B", bound=Batch)
+
 
 @dataclass(frozen=True)
-class _Chunk:
+class Chunk:
+    """Pairs that are cut into steps together."""
+
     indices: NDArray[np.int64]  # of the corpus
     src: Rows
     tgt: Rows
@@ -30,7 +36,7 @@ class _Chunk:
     steps: list[list[Indices]]  # indices into the above
 
 
-class Sampler:
+class PairsSampler(ABC, Generic[B]):
     """Yield training steps for ever, epoch after epoch.
 
     What a step holds is a pure function of (pairs, config, seed, position): nothing is carried from one chunk to the
@@ -41,7 +47,7 @@ class Sampler:
     def __init__(
         self,
         pairs: EncodedPairs,
-        config: ParallelConfig,
+        config: PairsConfig,
         seed: int,
         src_tokenizer: Tokenizer,
         tgt_tokenizer: Tokenizer,
@@ -49,13 +55,13 @@ class Sampler:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self._pairs = pairs
+        self.pairs = pairs
         self._rank, self._world_size = rank, world_size
         self._config = config
         self._seed = seed
-        self._tokenizers = (src_tokenizer, tgt_tokenizer)
+        self.tokenizers = (src_tokenizer, tgt_tokenizer)
         if config.subword_sampling > 0:
-            for tokenizer, settings in zip(self._tokenizers, config.tokenizers, strict=True):
+            for tokenizer, settings in zip(self.tokenizers, config.tokenizers, strict=True):
                 if not tokenizer.can_sample:
                     raise ValueError(
                         f"`subword_sampling` must be 0 for a `{settings.kind}` tokenizer, which always cuts a "
@@ -64,13 +70,13 @@ class Sampler:
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
             raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
 
-    def steps(self, after: Position | None = None) -> Iterator[TrainingStep[Seq2SeqBatch]]:
+    def steps(self, after: Position | None = None) -> Iterator[TrainingStep[B]]:
         """Yield the steps that follow a position, from the very first when None is given."""
         epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
         while True:
             config = self._config
             rng = generator(self._seed, epoch)
-            chunks = epoch_chunks(self._pairs.spans, config.train_weights, config.chunk_pairs, rng)
+            chunks = epoch_chunks(self.pairs.spans, config.train_weights, config.chunk_pairs, rng)
             for number in range(first_chunk, len(chunks)):
                 chunk = self._plan(epoch, number, chunks[number])
                 for step in range(first_step, len(chunk.steps)):
@@ -79,14 +85,14 @@ class Sampler:
                 first_step = 0
             epoch, first_chunk, first_step = epoch + 1, 0, 0
 
-    def _plan(self, epoch: int, number: int, blocks: Blocks) -> _Chunk:
+    def _plan(self, epoch: int, number: int, blocks: Blocks) -> Chunk:
         rng = generator(self._seed, epoch, number)
         indices = blocks.draw(rng)
-        src, tgt = self._pairs.src.take(indices), self._pairs.tgt.take(indices)
+        src, tgt = self.pairs.src.take(indices), self.pairs.tgt.take(indices)
         if self._config.subword_sampling > 0:
-            src = self._sample(0, src, self._pairs.src_text, indices, draw_seed(self._seed, epoch, number, 0))
-            tgt = self._sample(1, tgt, self._pairs.tgt_text, indices, draw_seed(self._seed, epoch, number, 1))
-        src_lengths, tgt_lengths = src.lengths + 1, tgt.lengths + 1
+            src = self._sample(0, src, self.pairs.src_text, indices, draw_seed(self._seed, epoch, number, 0))
+            tgt = self._sample(1, tgt, self.pairs.tgt_text, indices, draw_seed(self._seed, epoch, number, 1))
+        src_lengths, tgt_lengths = self._lengths(src, tgt)
         steps = plan_chunk(
             src_lengths,
             tgt_lengths,
@@ -94,9 +100,9 @@ class Sampler:
             batch_tokens=self._config.batch_tokens,
             micro_batch_tokens=self._config.micro_batch_tokens,
         )
-        return _Chunk(indices, src, tgt, src_lengths, tgt_lengths, steps)
+        return Chunk(indices, src, tgt, src_lengths, tgt_lengths, steps)
 
-    def _step(self, chunk: _Chunk, position: Position, epoch: float) -> TrainingStep[Seq2SeqBatch]:
+    def _step(self, chunk: Chunk, position: Position, epoch: float) -> TrainingStep[B]:
         """Collate this rank's part of a step."""
         micro_steps = chunk.steps[position.step]
         shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
@@ -120,13 +126,28 @@ class Sampler:
         if text is None:
             raise ValueError("`subword_sampling` needs the raw text, but the corpus was prepared without it.")
         strength = self._config.subword_sampling
-        sampled = self._tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
+        sampled = self.tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
         # A segmentation that is longer than the model can take gives way to the one that was checked.
         limit = self._config.max_length
         return Rows.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
 
-    def _collate(self, chunk: _Chunk, rows: Indices) -> Seq2SeqBatch:
-        tokenizer = self._tokenizers[1]
+    @abstractmethod
+    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+        """Return the tokens of both sides as a batch counts them."""
+
+    @abstractmethod
+    def _collate(self, chunk: Chunk, rows: Indices) -> B:
+        """Make a batch of some rows of a chunk."""
+
+
+class Sampler(PairsSampler[Seq2SeqBatch]):
+    """Steps of translation: what they hold is counted in target tokens."""
+
+    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+        return src.lengths + 1, tgt.lengths + 1
+
+    def _collate(self, chunk: Chunk, rows: Indices) -> Seq2SeqBatch:
+        tokenizer = self.tokenizers[1]
         return collate(
             [chunk.src[row] for row in rows],
             [chunk.tgt[row] for row in rows],

@@ -160,17 +160,18 @@ def duplicates(surveys: Sequence[Survey]) -> list[Mask]:
 
 @dataclass(frozen=True)
 class ValidationSplit:
-    """Which pairs are held out: those whose source hash is small, so that it depends on the text alone.
+    """Which pairs are held out: those whose source hash is in a range, so that it depends on the text alone.
 
     All pairs of such a source leave the training set, so neither a duplicate nor another translation of a validation
     source is trained on; the first of them is validated on.
     """
 
-    threshold: np.uint64
+    above: np.uint64
+    last: np.uint64
 
     @classmethod
-    def choose(cls, surveys: Sequence[Survey], fraction: float, max_pairs: int) -> ValidationSplit:
-        """Hold out a fraction of the different sources, `max_pairs` at most.
+    def choose(cls, surveys: Sequence[Survey], fraction: float, max_pairs: int, fold: int = 1) -> ValidationSplit:
+        """Hold out a fraction of the different sources, `max_pairs` at most: of the parts of this size the `fold`-th.
 
         Raises:
             ValueError: there are not two different sources.
@@ -182,12 +183,13 @@ class ValidationSplit:
                 f"{names}: a validation set cannot be split off {len(sources)} different source lines; give "
                 "`valid_src` and `valid_tgt`, or more text."
             )
-        size = min(max(1, round(fraction * len(sources))), max_pairs, len(sources) - 1)
-        return cls(sources[size - 1])
+        start = min(round((fold - 1) * fraction * len(sources)), len(sources) - 1)
+        size = min(max(1, round(fold * fraction * len(sources)) - start), max_pairs, len(sources) - 1)
+        return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
 
     def holds(self, src_hashes: Hashes) -> Mask:
         """Return which of some source lines are held out."""
-        return np.asarray((src_hashes <= self.threshold) & (src_hashes != 0))
+        return np.asarray((src_hashes > self.above) & (src_hashes <= self.last))
 
     def first_of_each(self, surveys: Sequence[Survey]) -> list[Mask]:
         """Return, for each corpus, which pairs are the first whole one of a held-out source."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from seqlab.data.config import ParallelConfig
+from seqlab.data.config import PairsConfig
 from seqlab.data.inputs import corpus_key, key_of
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.survey import OnProgress, Survey, ValidationSplit, no_progress, survey
@@ -24,12 +24,12 @@ FORMAT = 1  # raise when the same text would be learnt from differently
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
-def training_corpora(config: ParallelConfig) -> list[ParallelCorpus]:
+def training_corpora(config: PairsConfig) -> list[ParallelCorpus]:
     return [ParallelCorpus.from_specs(src, tgt) for src, tgt in zip(config.train_src, config.train_tgt, strict=True)]
 
 
 def training_lines(
-    config: ParallelConfig,
+    config: PairsConfig,
     side: Side = "both",
     surveyor: Callable[[ParallelCorpus], Survey] = survey,
     on_progress: OnProgress = no_progress,
@@ -42,7 +42,7 @@ def training_lines(
     surveys = [surveyor(corpus) for corpus in training_corpora(config)]
     split = None
     if config.valid_src is None:
-        split = ValidationSplit.choose(surveys, config.valid_fraction, config.valid_max_pairs)
+        split = ValidationSplit.choose(surveys, config.valid_fraction, config.valid_max_pairs, config.valid_fold)
     total = sum(map(len, surveys))
 
     def lines() -> Iterator[str]:
@@ -62,9 +62,7 @@ def training_lines(
     return lines()
 
 
-def learn_tokenizer(
-    config: ParallelConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress
-) -> Tokenizer:
+def learn_tokenizer(config: PairsConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
     """Train a tokenizer on the training text, or load what a set-up that was killed before `cache` was made learnt.
 
     Raises:
@@ -75,6 +73,8 @@ def learn_tokenizer(
         *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),
         *(config.valid_src is None, config.valid_fraction, config.valid_max_pairs),
     ]
+    if config.valid_fold > 1:  # what was learnt before there was such a field keeps its key
+        made_from.append(config.valid_fold)
     columns = [side for corpus in corpora for side in corpus.sides]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:
         place = folder / "tokenizers" / key_of(made_from)[:KEY_CHARS]

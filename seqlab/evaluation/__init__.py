@@ -5,6 +5,7 @@ one list for each reference file, so that several references per line are severa
 """
 
 from .bootstrap import Comparison, compare
+from .labels import Confusion, confusion
 from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
 from .metrics import METRICS, evaluate
 from .score import LineStatistics, Metric, Score
@@ -12,10 +13,12 @@ from .score import LineStatistics, Metric, Score
 __all__ = [
     "METRICS",
     "Comparison",
+    "Confusion",
     "LineStatistics",
     "Metric",
     "Score",
     "compare",
+    "confusion",
     "evaluate",
     "nll_per_tgt_token",
     "perplexity_per_tgt_token",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from .edits import cer, wer
 from .exact_match import exact_match
+from .labels import accuracy, macro_f1
 from .score import LineStatistics, Metric, Score, check_counts
 from .translation import bleu, chrf, ter
 
@@ -14,6 +15,8 @@ METRICS: dict[str, Metric] = {
     "wer": wer,
     "cer": cer,
     "exact_match": exact_match,
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
 }
 
 

@@ -11,10 +11,11 @@ from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.use import is_language_model, refuse_other_use
+from seqlab.runs.use import is_for, refuse_other_use
 from seqlab.world import usable_cores
 
 if TYPE_CHECKING:
+    from seqlab.inference.labeller import Labeller
     from seqlab.inference.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
@@ -28,22 +29,27 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     **options: Any,
-) -> "Run | LanguageModel":
-    """Load a trained run: a translator, see `load_translator` for all arguments, or a language model.
+) -> "Run | LanguageModel | Labeller":
+    """Load a trained run: a translator, see `load_translator` for all arguments, a labeller or a language model.
 
-    A language model computes in fp32 unless `precision` says otherwise, and takes no further `options`.
+    A language model computes in fp32 unless `precision` says otherwise; neither it nor a labeller has `options`.
 
     Raises:
         FileNotFoundError, ValueError: as `load_translator`.
     """
     first = run if isinstance(run, str | Path) else next(iter(run), "")
-    if not is_language_model(first):
+    labels = is_for(first, "labelled")
+    if not labels and not is_for(first, "text"):
         return load_translator(run, checkpoint, device, precision, **options)
-    from seqlab.inference.language_model import load_language_model
-
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ValueError(f"{first} is a language model, for which there is no `{given[0]}`.")
+        raise ValueError(f"{first} does not translate: for such a run there is no `{given[0]}`.")
+    if labels:
+        from seqlab.inference.labeller import load_labeller
+
+        return load_labeller(run, checkpoint, device, precision)
+    from seqlab.inference.language_model import load_language_model
+
     return load_language_model(run, checkpoint, device, "fp32" if precision == "auto" else precision)
 
 

@@ -1,6 +1,8 @@
-"""Text in, text out: a translator translates lines and scores pairs, a language model scores text and continues it.
+"""Text in, text out: a translator translates lines and scores pairs, a labeller labels lines or their words, a language
+model scores text and continues it.
 
-`load(run)` gives a `Run`, `load_language_model(run)` a `LanguageModel`. Training validates with `decode_rows` and
+`load(run)` gives a `Run`, `load_labeller(run)` a `Labeller`, `load_language_model(run)` a
+`LanguageModel`. Training validates with `decode_rows` and
 `decode_text`, the functions that a `Run` uses.
 
 A name is imported when it is asked for: what translates with another engine than torch loads no torch.
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from seqlab.inference.decode import BATCH_TOKENS, decode_rows, decode_text
     from seqlab.inference.engine import Engine, PairScore
     from seqlab.inference.generator import Continuation
+    from seqlab.inference.labeller import Labeller, Labelling, load_labeller
     from seqlab.inference.language_model import LanguageModel, Perplexity, load_language_model
     from seqlab.inference.line_score import LineScore
     from seqlab.inference.run import Run
@@ -25,6 +28,8 @@ __all__ = [
     "BATCH_TOKENS",
     "Continuation",
     "Engine",
+    "Labeller",
+    "Labelling",
     "LanguageModel",
     "LineScore",
     "PairScore",
@@ -37,6 +42,7 @@ __all__ = [
     "decode_rows",
     "decode_text",
     "load",
+    "load_labeller",
     "load_language_model",
     "score_rows",
 ]
@@ -47,6 +53,8 @@ __getattr__ = late_names(
         "BATCH_TOKENS": "decode",
         "Continuation": "generator",
         "Engine": "engine",
+        "Labeller": "labeller",
+        "Labelling": "labeller",
         "LanguageModel": "language_model",
         "LineScore": "line_score",
         "PairScore": "engine",
@@ -59,6 +67,7 @@ __getattr__ = late_names(
         "decode_rows": "decode",
         "decode_text": "decode",
         "load": "torch_engine",
+        "load_labeller": "labeller",
         "load_language_model": "language_model",
         "score_rows": "scorer",
     },

@@ -5,10 +5,18 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from seqlab.models.family import Family
+from seqlab.models.labelling import Labeller
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
+from seqlab.models.recurrent_labeller import (
+    GruLabellerConfig,
+    LstmLabellerConfig,
+    RecurrentLabeller,
+    RnnLabellerConfig,
+)
 from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
+from seqlab.models.transformer_labeller import TransformerLabeller, TransformerLabellerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
 
@@ -22,7 +30,11 @@ ModelConfig = Annotated[
     | LstmLmConfig
     | GruLmConfig
     | NgramConfig
-    | TransformerMlmConfig,
+    | TransformerMlmConfig
+    | RnnLabellerConfig
+    | LstmLabellerConfig
+    | GruLabellerConfig
+    | TransformerLabellerConfig,
     Field(discriminator="family"),
 ]
 FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
@@ -30,26 +42,33 @@ FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_arg
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
 TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig
 Translator = Transformer | RecurrentTranslator
-Model = Translator | TransformerMlm | LanguageModel
+Model = Translator | TransformerMlm | LanguageModel | RecurrentLabeller | TransformerLabeller
 
 __all__ = [
     "FAMILIES",
     "Family",
     "GruConfig",
+    "GruLabellerConfig",
     "GruLmConfig",
+    "Labeller",
     "LanguageModel",
     "LstmConfig",
+    "LstmLabellerConfig",
     "LstmLmConfig",
     "Model",
     "ModelConfig",
     "NgramConfig",
     "NgramModel",
+    "RecurrentLabeller",
     "RecurrentLm",
     "RecurrentTranslator",
     "RnnConfig",
+    "RnnLabellerConfig",
     "RnnLmConfig",
     "Transformer",
     "TransformerConfig",
+    "TransformerLabeller",
+    "TransformerLabellerConfig",
     "TransformerLm",
     "TransformerLmConfig",
     "TransformerMlm",

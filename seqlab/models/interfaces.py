@@ -18,6 +18,7 @@ __all__ = [
     "CarryingScorer",
     "DecoderOutput",
     "InputMixing",
+    "Labeller",
     "Mixture",
     "Projection",
     "Scorer",
@@ -161,6 +162,16 @@ class CarryingScorer(Protocol):
 
     def score_on(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T) log-probabilities in nats of rows that go on where those before them ended, and what is carried on."""
+        ...
+
+
+class Labeller(Protocol):
+    """A model that gives each line of a batch a label, or each of its words."""
+
+    labels_lines: bool
+
+    def label(self, batch: Any) -> Tensor:
+        """Log-probabilities in nats of all labels, of lines (B, L), or of words row after row (W, L)."""
         ...
 
 

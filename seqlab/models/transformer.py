@@ -123,12 +123,12 @@ class Encoder(nn.Module):
         )
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
-    def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
 
-        S' is S in training; otherwise see `pad_positions`.
+        S' is S in training; otherwise see `pad_positions`. `added`: what is added to the embeddings (B, S, D), from
+        models that know more of their symbols; their source has no tags.
         """
-        added = None
         if self.tags.are_summed:
             src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added

@@ -1,15 +1,17 @@
 """R-Drop: two passes with different dropout should agree (Liang et al. 2021, arXiv:2106.14448)."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.config import RDropConfig
 from seqlab.objectives.loss import Loss, StepContext
+
+Rows = TypeVar("Rows", Seq2SeqBatch, LabelledBatch)
 
 
 class RDrop:
@@ -18,7 +20,7 @@ class RDrop:
     def __init__(self, config: RDropConfig) -> None:
         self.config = config
 
-    def __call__(self, model: Any, batch: Seq2SeqBatch, context: StepContext) -> Loss:
+    def __call__(self, model: Any, batch: Rows, context: StepContext) -> Loss:
         """Unit: predictions, two for each target token. Logs: `nll`, `divergence`."""
         assert batch.tgt_out is not None, "R-Drop needs a target"
         output: DecoderOutput = model(twice(batch))
@@ -31,8 +33,8 @@ class RDrop:
         return Loss(total, total.new_tensor(2 * targets.numel()), {"nll": nll, "divergence": divergence})
 
 
-def twice(batch: Seq2SeqBatch) -> Seq2SeqBatch:
+def twice(batch: Rows) -> Rows:
     """Put a batch behind itself: (B, ...) -> (2B, ...)."""
     tensors = {item.name: getattr(batch, item.name) for item in fields(batch)}
     doubled = {name: torch.cat([x, x]) for name, x in tensors.items() if isinstance(x, Tensor)}
-    return Seq2SeqBatch(**{**tensors, **doubled, "num_tgt_tokens": 2 * batch.num_tgt_tokens})
+    return type(batch)(**{**tensors, **doubled, "num_tgt_tokens": 2 * batch.num_tgt_tokens})

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
 from seqlab.recipes.from_corpus import from_corpus
+from seqlab.recipes.from_labels import from_labels
 from seqlab.recipes.from_text import from_text
 from seqlab.recipes.g2p import G2P_RECIPES
 from seqlab.recipes.inflection import INFLECTION_RECIPES
+from seqlab.recipes.labelling import LABELLING_RECIPES
 from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_rnn, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
 from seqlab.recipes.number_words import number_words
@@ -33,6 +35,7 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
         multi30k_mlm,
         *G2P_RECIPES,
         *INFLECTION_RECIPES,
+        *LABELLING_RECIPES,
         multi30k_lm_en,
         multi30k_lm_en_lstm,
         multi30k_lm_en_gru,
@@ -48,4 +51,4 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
     )
 }
 
-__all__ = ["RECIPES", "from_corpus", "from_text", *(name for name in RECIPES if name in globals())]
+__all__ = ["RECIPES", "from_corpus", "from_labels", "from_text", *(name for name in RECIPES if name in globals())]

@@ -2,22 +2,28 @@
 
 from seqlab.models import (
     GruConfig,
+    GruLabellerConfig,
     LstmConfig,
+    LstmLabellerConfig,
     Model,
     ModelConfig,
     NgramConfig,
     NgramModel,
+    RecurrentLabeller,
     RecurrentLm,
     RecurrentTranslator,
     RnnConfig,
+    RnnLabellerConfig,
     Transformer,
     TransformerConfig,
+    TransformerLabeller,
+    TransformerLabellerConfig,
     TransformerLm,
     TransformerLmConfig,
     TransformerMlm,
     TransformerMlmConfig,
 )
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, num_labels
 
 
 def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Model:
@@ -34,4 +40,8 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
         return TransformerLm(config, vocab_size, eos_id)
     if isinstance(config, TransformerMlmConfig):
         return TransformerMlm(config, vocab_size, pad_id=tgt_tokenizer.pad_id)
+    if isinstance(config, TransformerLabellerConfig):
+        return TransformerLabeller(config, src_tokenizer.vocab_size, unk_id, num_labels(tgt_tokenizer))
+    if isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig):
+        return RecurrentLabeller(config, src_tokenizer.vocab_size, unk_id, num_labels(tgt_tokenizer))
     return RecurrentLm(config, vocab_size, eos_id)

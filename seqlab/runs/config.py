@@ -8,7 +8,7 @@ import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import DataConfig, ParallelConfig, TextConfig
+from seqlab.data.config import DataConfig, ParallelConfig
 from seqlab.durable import write_bytes
 from seqlab.models import FAMILIES, ModelConfig, TransformerConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
@@ -20,9 +20,22 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 KIND_DEFAULTS: dict[str, dict[str, str | float]] = {
     "parallel": {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1},
+    "labelled": {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1},
     "text": {"training.valid_metric": "nll", "objective.label_smoothing": 0.0},
 }
 """What fields that are left out are for each kind of data."""
+VALID_METRICS: dict[str, tuple[str, ...]] = {
+    "parallel": ("nll", "bleu", "chrf", "exact_match"),
+    "labelled": ("nll", "accuracy", "macro_f1"),
+    "text": ("nll",),
+}
+"""What a checkpoint can be judged by for each kind of data."""
+OBJECTIVE_FAMILIES: dict[str, tuple[str, ...]] = {
+    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling"),
+    "labelled": ("cross_entropy", "r_drop"),
+    "text": ("cross_entropy",),
+}
+"""What can be optimised on each kind of data."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -41,9 +54,9 @@ class TrainingConfig:
     """Steps between two checkpoints."""
     valid_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations; also at the end."""
-    valid_metric: Literal["nll", "bleu", "chrf", "exact_match"] | None = None
-    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), or of pairs a metric of
-    what is decoded. Left out, it is `bleu` for pairs and `nll` for text."""
+    valid_metric: Literal["nll", "bleu", "chrf", "exact_match", "accuracy", "macro_f1"] | None = None
+    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), a metric of what is
+    decoded for pairs, or of the labels that are given. Left out, it is `bleu`, `accuracy` and for text `nll`."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
     """How the sources of validation pairs are decoded."""
     keep_best: Annotated[int, Field(ge=1)] = 1
@@ -113,11 +126,12 @@ class Config:
                 f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
                 f"choose one of {others}."
             )
-        if isinstance(self.data, TextConfig) and self.training.valid_metric != "nll":
-            raise ValueError(
-                f"`training.valid_metric: {self.training.valid_metric}` compares with references, which `data.kind: "
-                "text` does not have: leave it out, or set `nll`."
-            )
+        for name, value, fitting in (
+            ("training.valid_metric", self.training.valid_metric, VALID_METRICS[kind]),
+            ("objective.family", self.objective.family, OBJECTIVE_FAMILIES[kind]),
+        ):
+            if value not in fitting:
+                raise ValueError(f"`{name}: {value}` does not fit `data.kind: {kind}`: choose {' or '.join(fitting)}.")
         self.model.resolve(self.data).check_data(self.data)
         self._check_masking()
         self._check_start()
@@ -143,10 +157,6 @@ class Config:
             raise ValueError(
                 f"`objective.family: {self.objective.family}` looks at predictions of the vocabulary alone: with "
                 "`model.copying` choose `cross_entropy`."
-            )
-        if isinstance(self.data, TextConfig) and not isinstance(self.objective, CrossEntropyConfig):
-            raise ValueError(
-                f"`objective.family: {self.objective.family}` is for `data.kind: parallel`: choose `cross_entropy`."
             )
         unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=0.0))
         if self.model.is_counted and (self.optim, self.objective) != unused:

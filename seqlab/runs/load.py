@@ -6,7 +6,15 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqlab.models import LanguageModel, Model, NgramModel, TransformerMlm, Translator
+from seqlab.models import (
+    LanguageModel,
+    Model,
+    NgramModel,
+    RecurrentLabeller,
+    TransformerLabeller,
+    TransformerMlm,
+    Translator,
+)
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -31,8 +39,10 @@ class LoadedRun:
 
     @property
     def stepper(self) -> Translator | LanguageModel:
-        """The model as one that predicts from left to right; masked models are not loaded where one is needed."""
-        assert not isinstance(self.model, TransformerMlm), "load the run by its `kind`"
+        """The model as one that predicts from left to right; others are not loaded where one is needed."""
+        assert not isinstance(self.model, TransformerMlm | RecurrentLabeller | TransformerLabeller), (
+            "load the run by its `kind`"
+        )
         return self.model
 
     @property

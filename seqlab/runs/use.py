@@ -7,11 +7,12 @@ from seqlab.runs.validate import read_yaml
 
 USES = {
     "parallel": "translates: use `seqlab translate` or `seqlab score`",
+    "labelled": "labels: use `seqlab label`",
     "text": "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`",
     "masked": "is a masked model, which other runs start from: use `seqlab train --init_from`",
 }
 """What a run of each kind of data is for, of text in which tokens are hidden apart."""
-NAMES = {"parallel": "a translator", "text": "a language model"}
+NAMES = {"parallel": "a translator", "labelled": "a labeller", "text": "a language model"}
 
 
 def use_of(folder: RunFolder) -> str:
@@ -32,9 +33,9 @@ def refuse_other_use(path: str | Path, kind: str) -> None:
         raise ValueError(f"{path} {USES[found]}. What is needed here is {NAMES[kind]}.")
 
 
-def is_language_model(path: str | Path) -> bool:
-    """Tell whether a folder is the run of a language model; what is wrong with one that is no run, loading says."""
+def is_for(path: str | Path, use: str) -> bool:
+    """Tell whether a folder is a run of this use; what is wrong with one that is no run, loading says."""
     try:
-        return use_of(RunFolder(Path(path))) == "text"
+        return use_of(RunFolder(Path(path))) == use
     except (OSError, ValueError):
         return False

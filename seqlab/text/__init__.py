@@ -15,6 +15,7 @@ from seqlab.text.config import (
     TokenizerConfig,
     WordsConfig,
 )
+from seqlab.text.labels import FIRST_LABEL_ID, label_names, num_labels
 from seqlab.text.normalization import normalize
 from seqlab.text.tokenizer import FlatIds, Tokenizer
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
@@ -23,6 +24,7 @@ from seqlab.text.vocabulary import TAB
 from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors, size_of_vectors
 
 __all__ = [
+    "FIRST_LABEL_ID",
     "TAB",
     "BpeConfig",
     "CharactersConfig",
@@ -38,9 +40,11 @@ __all__ = [
     "WordVectors",
     "WordsConfig",
     "encode_unknown",
+    "label_names",
     "load_tokenizer",
     "lookup_name",
     "normalize",
+    "num_labels",
     "read_word_vectors",
     "size_of_vectors",
     "tokenizer_sha256",

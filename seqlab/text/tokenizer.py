@@ -52,6 +52,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def has_words(self) -> bool:
+        """Whether each id is a word, and spaces are all that is between words."""
+        ...
+
+    @property
     def tag_ids(self) -> range:
         """The ids of tags, behind those of all symbols; in most kinds there are none."""
         ...

@@ -75,6 +75,10 @@ class TrainedTokenizer:
         return self.segmenter.has_unknown
 
     @property
+    def has_words(self) -> bool:
+        return isinstance(self.config, WordsConfig) and not self.config.tags
+
+    @property
     def tag_ids(self) -> range:
         count = self.segmenter.num_tags if isinstance(self.segmenter, Vocabulary) else 0
         return range(self.vocab_size - count, self.vocab_size)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch, Seq2SeqBatch, TextBatch
+from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, TextBatch
 from seqlab.data.step import TrainingStep
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
 from seqlab.training.accumulator import Carry
@@ -18,7 +18,7 @@ from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
 
 BATCHES, CARRY = "batches", "carry"
-BATCH_TYPES: dict[str, type] = {"parallel": Seq2SeqBatch, "text": TextBatch}
+BATCH_TYPES: dict[str, type] = {"parallel": Seq2SeqBatch, "labelled": LabelledBatch, "text": TextBatch}
 """By the kind of the data."""
 
 

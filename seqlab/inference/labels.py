@@ -1,0 +1,26 @@
+"""What models say about the labels of a batch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import LabelledBatch
+from seqlab.models.interfaces import Labeller
+
+
+def scores_by_line(models: Sequence[Labeller], batch: LabelledBatch) -> list[Tensor]:
+    """Give the log-probabilities of all labels for each line: of each of its words (S, L), or of itself (1, L).
+
+    Those of several models are of the mean of their probabilities.
+    """
+    scores = torch.stack([model.label(batch) for model in models])
+    mean = scores[0] if len(models) == 1 else scores.logsumexp(0) - torch.tensor(float(len(models))).log()
+    sizes = [1] * len(batch) if models[0].labels_lines else batch.src_lengths.tolist()
+    return list(mean.cpu().split(sizes))
+
+
+def best_labels(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> list[str]:
+    """Give each line its labels as one line of text; `names`: the labels by number."""
+    scores = scores_by_line([model], batch)
+    return [" ".join(names[number] for number in line.argmax(1).tolist()) for line in scores]

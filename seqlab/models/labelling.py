@@ -1,0 +1,142 @@
+"""What all models that label have in common: which words they read, and what they predict labels from.
+
+Shapes: B lines, S words of a line, W words in all, D size of what the encoder gives, L labels.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
+from seqlab.models.family import Family
+from seqlab.models.interfaces import DecoderOutput
+from seqlab.nn.dropout import Dropout
+from seqlab.nn.locked_dropout import LockedDropout
+from seqlab.nn.masks import padding_mask
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.word_spelling import WordSpelling
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Pooling = Literal["mean", "max"]
+LABELLER_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class LabellerConfig(Family):
+    """The fields that all families of labellers have."""
+
+    spelling_size: Annotated[int, Field(ge=0)] = 0
+    """Filters over the bytes that a word is spelt with, which say what an unknown word is; 0 reads words alone. For a
+    tokenizer of kind `words`."""
+    unknown_share: Probability = 0.0
+    """Probability of reading a word as unknown in training, so that the model learns what to do without it."""
+    pooling: Pooling | None = None
+    """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
+    of each feature (`max`), which null takes."""
+    output_dropout: Probability = 0.3
+    """Probability of dropping a feature of what labels are predicted from."""
+
+    data_kind: ClassVar[str] = "labelled"
+
+    def resolve(self, data: Any) -> Self:
+        """Return it with the pooling that labels of lines need, and labels of words must not have."""
+        return replace(self, pooling=None if data.labels_of == "words" else self.pooling or "max")
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        if self.spelling_size and data.tokenizer.kind not in ("words", "saved"):
+            raise ValueError(
+                f"`model.spelling_size` reads how words are spelt, but `data.tokenizer.kind: {data.tokenizer.kind}` "
+                "knows no words: set one of them differently."
+            )
+
+
+class WordReader(nn.Module):
+    """What is read of the words of a batch besides what the encoder looks up."""
+
+    def __init__(self, config: LabellerConfig, unk_id: int, dropout: float) -> None:
+        super().__init__()
+        self.unk_id, self.unknown = unk_id, Dropout(config.unknown_share)
+        size = config.spelling_size
+        self.spelling = WordSpelling(SPELLING_SIZE, size, dropout=dropout) if size else None
+
+    def words(self, src: Tensor) -> Tensor:
+        """src (B, S) -> the same with some of them unknown in training."""
+        if not self.training or self.unknown.p == 0:
+            return src
+        is_unknown = self.unknown(torch.ones(src.shape, device=src.device)) == 0
+        return src.masked_fill(is_unknown, self.unk_id)
+
+    def spelt(self, batch: LabelledBatch) -> Tensor | None:
+        """Give vectors (B, S, F) of how the words are spelt, 0 at padding; None for a model that does not read it."""
+        if self.spelling is None:
+            return None
+        assert batch.spelling is not None, "a tokenizer of words comes with their spelling"
+        found = self.spelling(batch.spelling)  # (W, F)
+        is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
+        return found.new_zeros(*batch.src.shape, found.size(1)).masked_scatter(is_word[..., None], found)
+
+
+class LabelHead(nn.Module):
+    """Labels of words or of lines."""
+
+    def __init__(self, config: LabellerConfig, size: int, num_labels: int) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        self.dropout = LockedDropout(config.output_dropout)
+        self.projection = VocabularyProjection(nn.Parameter(torch.empty(num_labels, size).normal_(std=size**-0.5)))
+
+    def forward(self, memory: Tensor, lengths: Tensor) -> DecoderOutput:
+        """memory (B, S, D), lengths (B,) -> what the labels are predicted from, (B, S, D) or (B, 1, D)."""
+        if self.pooling is not None:
+            memory = pooled(memory.float(), lengths, self.pooling)[:, None]
+        return DecoderOutput(self.dropout(memory), self.projection)
+
+
+def pooled(memory: Tensor, lengths: Tensor, pooling: Pooling) -> Tensor:
+    """Make one vector of each row: (B, S, D) -> (B, D). Padding changes nothing, bit for bit."""
+    is_padding = padding_mask(lengths, memory.size(1))
+    if pooling == "max":
+        return memory.masked_fill(is_padding[..., None], float("-inf")).amax(1)
+    rows = torch.arange(len(memory), device=memory.device)[:, None].expand_as(is_padding)[~is_padding]
+    sums = memory.new_zeros(len(memory), memory.size(2)).index_add(0, rows, memory[~is_padding])
+    return sums / lengths[:, None]
+
+
+class Labeller(nn.Module):
+    """What every family adds its encoder to: a `Labeller` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
+    head: LabelHead
+
+    @property
+    def labels_lines(self) -> bool:
+        """Whether lines have labels, and not words."""
+        return self.head.pooling is not None
+
+    def encode(self, batch: LabelledBatch) -> Tensor:
+        """Read a batch: (B, S, D)."""
+        raise NotImplementedError
+
+    def forward(self, batch: LabelledBatch) -> DecoderOutput:
+        """Give what the labels are predicted from, and what maps it to them."""
+        output: DecoderOutput = self.head(self.encode(batch), batch.src_lengths)
+        return output
+
+    def score(self, batch: LabelledBatch) -> Tensor:
+        """(B, S) or (B, 1): log-probabilities in nats of the labels, 0 where there is none."""
+        assert batch.tgt_out is not None, "scoring needs labels"
+        return self(batch).scores(batch.tgt_out)
+
+    @torch.no_grad()
+    def label(self, batch: LabelledBatch) -> Tensor:
+        """Give log-probabilities in nats of all labels, of words (W, L) row after row, or of lines (B, L)."""
+        output = self(batch)
+        is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
+        hidden = output.hidden[:, 0] if self.labels_lines else output.hidden[is_word]
+        return self.head.projection.log_probs(hidden)

@@ -1,0 +1,112 @@
+"""Recurrent networks that label words or lines: bidirectional tanh RNNs, LSTMs or GRUs with a head.
+
+Shapes: B lines, S words, E embedding size, F filters, H hidden size.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import LabelledBatch
+from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, Labeller, LabellerConfig, Probability, WordReader
+from seqlab.nn.locked_dropout import EmbeddingDropout
+from seqlab.nn.recurrent import Recurrent, RecurrentKind
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class _RecurrentLabellerConfig(LabellerConfig):
+    hidden_size: Annotated[int, Field(ge=2, multiple_of=2)] = 256
+    """Size of what a layer gives, of which each direction has one half."""
+    embedding_size: Annotated[int, Field(ge=1)] = 128
+    """Size of the embeddings of words."""
+    num_layers: Annotated[int, Field(ge=1)] = 1
+    """Layers."""
+    embedding_dropout: Probability = 0.0
+    """Probability of dropping all occurrences of a word in a micro-step."""
+    dropout: Probability = 0.3
+    """Probability of dropping a feature of what is read, and between layers, throughout a line."""
+    weight_dropout: Probability = 0.0
+    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+
+    embedding_field: ClassVar[str] = "embedding_size"
+    kind: ClassVar[RecurrentKind]
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.embedding_size
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class RnnLabellerConfig(_RecurrentLabellerConfig):
+    """A labeller of tanh RNNs (Elman 1990)."""
+
+    family: Literal["rnn_labeller"] = "rnn_labeller"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "rnn"
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class LstmLabellerConfig(_RecurrentLabellerConfig):
+    """A labeller of LSTMs (Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005)."""
+
+    family: Literal["lstm_labeller"] = "lstm_labeller"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "lstm"
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class GruLabellerConfig(_RecurrentLabellerConfig):
+    """A labeller of gated recurrent units (Cho et al. 2014)."""
+
+    family: Literal["gru_labeller"] = "gru_labeller"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "gru"
+
+
+RecurrentLabellerConfig = RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig
+
+
+class _Encoder(nn.Module):
+    """Words, perhaps with what their spelling says, to what both directions know at each of them."""
+
+    def __init__(self, config: RecurrentLabellerConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, config.embedding_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.embedding_dropout = EmbeddingDropout(config.embedding_dropout, vocab_size)
+        self.layers = Recurrent(
+            config.kind,
+            config.embedding_size + config.spelling_size,
+            config.hidden_size // 2,
+            config.num_layers,
+            bidirectional=True,
+            input_dropout=config.dropout,
+            hidden_dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
+        )
+
+    def forward(self, src: Tensor, src_lengths: Tensor, spelt: Tensor | None) -> Tensor:
+        """src (B, S), spelt (B, S, F) -> (B, S, H)."""
+        x = self.embedding_dropout(F.embedding(src, self.embedding.weight).float(), src)
+        x = x if spelt is None else torch.cat((x, spelt), dim=-1)
+        return self.layers(x, lengths=src_lengths).output
+
+
+class RecurrentLabeller(Labeller):
+    """A `Labeller` and a `Scorer`."""
+
+    def __init__(self, config: RecurrentLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = _Encoder(config, vocab_size)
+        self.reader = WordReader(config, unk_id, config.dropout)
+        self.head = LabelHead(config, config.hidden_size, num_labels)
+
+    def encode(self, batch: LabelledBatch) -> Tensor:
+        """Read a batch: (B, S, H)."""
+        return self.encoder(self.reader.words(batch.src), batch.src_lengths, self.reader.spelt(batch))

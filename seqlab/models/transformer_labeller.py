@@ -1,0 +1,94 @@
+"""A Transformer that labels words or lines: the encoder of a translator with a head.
+
+Its encoder has the names of a masked model's, `encoder.*`: it can start from one (`init_parts: matching`).
+
+Shapes: B lines, S words, D d_model.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import LabelledBatch
+from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, Labeller, LabellerConfig, WordReader
+from seqlab.models.transformer import Encoder, TransformerConfig, initialise
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.linear import Linear
+from seqlab.nn.positions import PositionKind
+from seqlab.nn.transformer import NormPlacement
+
+
+@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+class TransformerLabellerConfig(LabellerConfig):
+    """A Transformer encoder that labels."""
+
+    family: Literal["transformer_labeller"] = "transformer_labeller"
+    """Which architecture this is."""
+    d_model: int = 128
+    """Size of every hidden state."""
+    d_ff: int = 512
+    """Size of the hidden layer of the feed-forward networks."""
+    num_heads: int = 4
+    """Attention heads; `d_model` must be divisible by it."""
+    num_encoder_layers: int = 2
+    """Layers."""
+    dropout: float = 0.3
+    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    attention_dropout: float = 0.0
+    """Probability of dropping an attention weight."""
+    norm: NormPlacement = "pre"
+    """Layer norm before each branch (`pre`) or after each sum (`post`)."""
+    positions: PositionKind = "sinusoidal"
+    """How positions are encoded."""
+    max_length: int = 512
+    """Longest line in tokens that inference reads at once: longer ones are cut."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
+    @model_validator(mode="after")
+    def _check(self) -> "TransformerLabellerConfig":
+        self.translator()
+        return self
+
+    def translator(self) -> TransformerConfig:
+        """Return the config of a translator with this encoder; raises ValueError where there is none such."""
+        names = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "dropout", "attention_dropout", "norm")
+        fields = {name: getattr(self, name) for name in (*names, "positions", "max_length")}
+        return TransformerConfig(**fields)
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        super().check_data(data)
+        if self.positions == "learned" and data.max_length > self.max_length:
+            raise ValueError(
+                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) of at least "
+                f"`data.max_length` ({data.max_length})."
+            )
+
+
+class TransformerLabeller(Labeller):
+    """A `Labeller` and a `Scorer`."""
+
+    def __init__(self, config: TransformerLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
+        super().__init__()
+        self.config = config
+        weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=config.d_model**-0.5))
+        embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
+        self.encoder = Encoder(config.translator(), embedding)
+        self.reader = WordReader(config, unk_id, config.dropout)
+        self.to_model = Linear(config.spelling_size, config.d_model) if config.spelling_size else None
+        self.head = LabelHead(config, config.d_model, num_labels)
+        self.encoder.apply(initialise)
+
+    def encode(self, batch: LabelledBatch) -> Tensor:
+        """Read a batch: (B, S, D)."""
+        spelt = self.reader.spelt(batch)
+        added = None if self.to_model is None else self.to_model(spelt).float()
+        memory, _ = self.encoder(self.reader.words(batch.src), batch.src_lengths, added)
+        return memory[:, : batch.src.size(1)]

@@ -1,0 +1,150 @@
+"""Labels: parts of speech of words (Nivre et al. 2020), sentiment (Socher et al. 2013) and types of questions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from seqlab.corpora import locate
+from seqlab.corpora.first_word import write_table
+from seqlab.corpora.ud_ewt import write_share
+from seqlab.data.config import LabelledConfig, TextConfig
+from seqlab.models import LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.objectives import CrossEntropyConfig
+from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.recipes.generated import generated
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import WordsConfig
+
+TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1)
+
+
+def _tagged(train: Path | str) -> LabelledConfig:
+    valid = locate("ud_ewt")["valid"]["sentences"]
+    return LabelledConfig(
+        train_src=[f"{train}#form"],
+        train_tgt=[f"{train}#upos"],
+        valid_src=f"{valid}#form",
+        valid_tgt=f"{valid}#upos",
+        labels_of="words",
+    )
+
+
+def _training(max_steps: int) -> TrainingConfig:
+    return TrainingConfig(max_steps=max_steps, log_every=100, save_every=250, valid_every=250)
+
+
+def _optim(lr: float) -> OptimConfig:
+    return OptimConfig(optimizer=AdamConfig(lr=lr), schedule=LinearScheduleConfig(warmup_steps=200), average_last=5)
+
+
+def pos_tagging(run_dir: Path) -> Config:
+    """Parts of speech of English words: a bidirectional LSTM over words and how they are spelt."""
+    return Config(
+        data=_tagged(locate("ud_ewt")["train"]["sentences"]),
+        model=LstmLabellerConfig(
+            hidden_size=512, embedding_size=128, num_layers=2, spelling_size=128, unknown_share=0.1, dropout=0.4
+        ),
+        objective=CrossEntropyConfig(label_smoothing=0.1),
+        optim=_optim(2e-3),
+        training=_training(4000),
+    )
+
+
+def pos_tagging_transformer(run_dir: Path) -> Config:
+    """Parts of speech of English words: a Transformer over words and how they are spelt."""
+    return replace(pos_tagging(run_dir), model=TRANSFORMER, optim=_optim(1e-3))
+
+
+def pos_tagging_tenth(run_dir: Path) -> Config:
+    """The Transformer with the labels of each tenth sentence, which may start from `ewt_mlm` with matching weights."""
+
+    def write(folder: Path) -> None:
+        write_share(locate("ud_ewt")["train"]["sentences"], folder / "train.conllu", every=10)
+
+    data = _tagged(generated(run_dir, write) / "train.conllu")
+    return replace(pos_tagging_transformer(run_dir), data=data, training=_training(2000))
+
+
+def ewt_mlm(run_dir: Path) -> Config:
+    """A masked model of the sentences of the treebank, without their labels."""
+    splits = locate("ud_ewt")
+    return Config(
+        data=TextConfig(
+            train=[f"{splits['train']['sentences']}#form"],
+            valid=[f"{splits['valid']['sentences']}#form"],
+            tokenizer=WordsConfig(),
+            mask_share=0.15,
+        ),
+        model=TransformerMlmConfig(d_model=TRANSFORMER.d_model, d_ff=TRANSFORMER.d_ff, num_encoder_layers=2),
+        optim=_optim(2e-3),
+        training=_training(4000),
+    )
+
+
+def _lines(run_dir: Path, corpus: str) -> LabelledConfig:
+    """Write what begins with its label as tables, and say how they are read; a set without others is split by folds."""
+    splits = locate(corpus)
+
+    def write(folder: Path) -> None:
+        for split, columns in splits.items():
+            write_table(columns["labelled"], folder / f"{split}.tsv")
+
+    folder = generated(run_dir, write)
+
+    def specs(split: str, column: int) -> list[str]:
+        return [f"{folder / split}.tsv#{column}"] if split in splits else []
+
+    return LabelledConfig(
+        train_src=specs("train", 1) + specs("all", 1),
+        train_tgt=specs("train", 0) + specs("all", 0),
+        valid_src=next(iter(specs("valid", 1)), None),
+        valid_tgt=next(iter(specs("valid", 0)), None),
+        valid_fraction=0.1,
+        test_src=specs("test", 1),
+        test_tgt=specs("test", 0),
+        labels_of="lines",
+    )
+
+
+def _line_labeller(run_dir: Path, corpus: str, model: LstmLabellerConfig | TransformerLabellerConfig) -> Config:
+    return Config(
+        data=_lines(run_dir, corpus),
+        model=model,
+        objective=CrossEntropyConfig(label_smoothing=0.1),
+        optim=_optim(1e-3),
+        training=_training(1500),
+    )
+
+
+LINE_LSTM = LstmLabellerConfig(hidden_size=256, embedding_size=128, spelling_size=64, unknown_share=0.1, dropout=0.5)
+
+
+def sst2(run_dir: Path) -> Config:
+    """Praise or blame in sentences of film reviews: a bidirectional LSTM."""
+    return _line_labeller(run_dir, "sst2", replace(LINE_LSTM, output_dropout=0.5))
+
+
+def sst2_transformer(run_dir: Path) -> Config:
+    """Praise or blame in sentences of film reviews: a Transformer."""
+    return _line_labeller(run_dir, "sst2", replace(TRANSFORMER, output_dropout=0.5))
+
+
+def trec(run_dir: Path) -> Config:
+    """What questions ask for: a bidirectional LSTM; `--data.valid_fold` says which tenth is validated on."""
+    return _line_labeller(run_dir, "trec", LINE_LSTM)
+
+
+def trec_transformer(run_dir: Path) -> Config:
+    """What questions ask for: a Transformer; `--data.valid_fold` says which tenth is validated on."""
+    return _line_labeller(run_dir, "trec", TRANSFORMER)
+
+
+LABELLING_RECIPES = (
+    pos_tagging,
+    pos_tagging_transformer,
+    pos_tagging_tenth,
+    ewt_mlm,
+    sst2,
+    sst2_transformer,
+    trec,
+    trec_transformer,
+)

@@ -1,0 +1,144 @@
+"""Labelling as a task: lines with labels of their own or of their words, validated by how many are right."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import Batch
+from seqlab.data.config import LabelledConfig
+from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.evaluation import evaluate
+from seqlab.inference.labels import best_labels
+from seqlab.runs.config import VALID_METRICS, Config
+from seqlab.runs.folder import RunFolder
+from seqlab.text import Tokenizer, label_names
+from seqlab.training.state import TrainingRun
+from seqlab.training.task import Task
+from seqlab.training.validation import Validation, inference_model, nll_of
+from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 3
+"""Lines named of those that have the same fault."""
+
+
+def _data_config(config: Config) -> LabelledConfig:
+    assert isinstance(config.data, LabelledConfig)
+    return config.data
+
+
+def _write_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
+
+
+def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgress) -> int:
+    tokenizer = learn_tokenizer(_data_config(config), side, folder.cache, on_progress)
+    tokenizer.save(folder.path / f"{side}_tokenizer")
+    return tokenizer.vocab_size
+
+
+def _complete_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    """Take the tokenizer of a text over as that of the source; labels are new unless the whole model is taken over."""
+    joint = folder.path / "tokenizer"
+    if joint.is_dir():
+        joint.rename(folder.path / "src_tokenizer")
+        shutil.rmtree(folder.spelling, ignore_errors=True)  # of what a language model does not know
+    if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
+        _learn("tgt", config, folder, on_progress)
+
+
+def _prepare(
+    config: Config, tokenizers: tuple[Tokenizer, Tokenizer], cache: Path, on_progress: OnProgress | None
+) -> PreparedData:
+    data = _data_config(config)
+    needs_words = {
+        "data.labels_of: words": data.labels_of == "words",
+        "model.spelling_size": getattr(config.model, "spelling_size", 0) > 0,
+    }
+    for name, needed in needs_words.items():
+        if needed and not tokenizers[0].has_words:
+            raise ValueError(f"`{name}` needs a tokenizer of kind `words`, but the one that was taken over is none.")
+    if on_progress is None:
+        return open_prepared(data, *tokenizers, cache)
+    prepared = prepare(data, *tokenizers, cache, on_progress)
+    _warn_of_new_labels(prepared, tokenizers[1])
+    return prepared
+
+
+def _warn_of_new_labels(data: PreparedData, tokenizer: Tokenizer) -> None:
+    """Name the labels of the validation set that training does not have: none of them is ever given."""
+    valid = data.valid
+    assert valid.tgt_text is not None, "validation pairs are cached with their text"
+    found: dict[str, list[str]] = {}
+    for index in range(len(valid)):
+        if tokenizer.unk_id in valid.tgt[index]:
+            text = valid.tgt_text[index].tobytes().decode("utf-8")
+            for label in dict.fromkeys(tokenizer.unknown_items(text)):
+                found.setdefault(label, []).append(valid.locate(index))
+    for label, places in found.items():
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        logger.warning(
+            "The label %r is not in the training data, so it counts as wrong wherever it stands: %s%s.",
+            label,
+            "; ".join(places[:SHOWN]),
+            more,
+        )
+
+
+def _steps(
+    data: PreparedData, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
+) -> Iterator[TrainingStep[Batch]]:
+    sampler = LabelledSampler(
+        data.train,
+        _data_config(config),
+        config.seed,
+        *tokenizers,
+        rank=world.rank,
+        world_size=world.world_size,
+    )
+    return sampler.steps(after)
+
+
+def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
+    """Score the labels of the validation set, and give it labels."""
+    model, valid = inference_model(run, weights), run.data.valid
+    tokenizers = run.src_tokenizer, run.tgt_tokenizer
+    budget = run.config.data.micro_batch_tokens
+    nll = nll_of(run, model, ordered_labelled_batches(valid, budget, tokenizers))
+    batches = list(ordered_labelled_batches(valid, budget, tokenizers))
+    names = label_names(run.tgt_tokenizer)
+
+    def label(own: list[int], on_rows: OnRows | None) -> list[list[str]]:
+        with torch.inference_mode():
+            return [best_labels(model, batches[i].to(run.machine.device), names) for i in own]
+
+    found = run.machine.world.spread([batch.src.numel() for batch in batches], label)
+    hypotheses = [""] * len(valid)
+    for batch, lines in zip(batches, found, strict=True):
+        for index, line in zip(batch.indices.tolist(), lines, strict=True):
+            hypotheses[index] = line
+    assert valid.tgt_text is not None, "validation pairs are cached with their text"
+    metrics = [name for name in VALID_METRICS["labelled"] if name != "nll"]
+    scores = evaluate(hypotheses, [valid.tgt_text.texts()], metrics)
+    return Validation({name: score.value for name, score in scores.items()}, nll, "nll_per_label")
+
+
+def _locate(data: PreparedData, index: int) -> str:
+    return data.train.locate(index)
+
+
+def _describe(data: PreparedData) -> dict[str, Any]:
+    return {"longest_src_tokens": int(data.train.src.lengths.max())}
+
+
+LABELLING = Task(_write_tokenizers, _complete_tokenizers, _prepare, _steps, _validate, _locate, "lines", _describe)

@@ -1,0 +1,67 @@
+"""CoNLL-U: what is a word, what its columns hold, and that what is written differs in one column only."""
+
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.columns import parse_column
+from seqlab.data.conllu import column_number, read_sentences
+
+TEXT = """# text = vámonos al mar
+1-2	vámonos	_	_	_	_	_	_	_	_
+1	vamos	ir	VERB	_	_	0	root	_	_
+2	nos	nosotros	PRON	_	_	1	obj	_	_
+2.1	[nothing]	_	_	_	_	_	_	_	_
+3	100 000	100000	NUM	_	_	1	obl	_	_
+
+# only a comment
+
+1	end	end	NOUN
+"""
+
+
+def test_ranges_and_empty_nodes_are_no_words(tmp_path: Path) -> None:
+    (tmp_path / "a.conllu").write_text(TEXT, encoding="utf-8")
+    form = parse_column(f"{tmp_path}/a.conllu#form")
+    assert list(form.values()) == ["vamos nos 100_000", "", "end"]
+    assert list(parse_column(f"{tmp_path}/a.conllu#UPOS").values()) == ["VERB PRON NUM", "", "NOUN"]
+
+
+def test_only_the_column_of_words_changes() -> None:
+    lines = TEXT.splitlines()
+    written = []
+    for sentence in read_sentences(lines, "a"):
+        written += [*sentence.with_column(column_number("upos", "a"), ["X"] * len(sentence.words)), ""]
+    assert len(written) == len(lines) + 1  # the last sentence is ended too
+    for before, after in zip(lines, written, strict=False):
+        fields = before.split("\t")
+        if fields[0].isdigit():
+            fields[3] = "X"
+        assert after == "\t".join(fields)
+
+
+def test_columns_that_are_missing_are_filled_in() -> None:
+    (sentence,) = read_sentences(["1\tword"], "a")
+    assert sentence.with_column(column_number("xpos", "a"), ["NN"]) == ["1\tword\t_\t_\tNN"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1\tone\n\nword two\n", r"a\.conllu, line 3: is no line of CoNLL-U: it has 1 columns"),
+        ("1\tone\n2\t \n", r"a\.conllu, line 2: `form` is empty"),
+        ("1\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.conllu").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        list(parse_column(f"{tmp_path}/a.conllu#form").values())
+
+
+def test_a_column_that_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\tzwei\n")
+    with pytest.raises(ValueError, match=r"line 1: has 2 columns, so `upos` is missing"):
+        list(parse_column(f"{tmp_path}/a.conllu#upos").values())
+    with pytest.raises(ValueError, match=r"has no column 'pos': those of CoNLL-U are id, form"):
+        list(parse_column(f"{tmp_path}/a.conllu#pos").values())

@@ -1,0 +1,153 @@
+"""Lines with labels: what a batch of them holds, what is refused, and folds that are a cross-validation."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.data.batch import FIRST_BYTE, IGNORE, LONGEST_SPELLING, WORD_END, WORD_START, collate_labelled, spell
+from seqlab.data.config import LabelledConfig
+from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.vocabulary import training_lines
+from seqlab.text import Tokenizer, label_names, train_tokenizer
+
+WORDS = ["the", "dog", "barks", "loudly", "größe", "日本語", "a" * 50]
+
+
+def as_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def spelt(word: str) -> list[int]:
+    """Spell one word without numpy."""
+    data = word.encode()
+    if len(data) > LONGEST_SPELLING:
+        data = data[: LONGEST_SPELLING // 2] + data[-LONGEST_SPELLING // 2 :]
+    return [WORD_START, *(FIRST_BYTE + byte for byte in data), WORD_END]
+
+
+def test_words_are_spelt_in_bytes() -> None:
+    lines = ["the größe", "日本語", "", "x" * 40 + "y" * 40 + " a"]
+    spelling = spell([as_bytes(line) for line in lines])
+    expected = [spelt(word) for line in lines for word in line.split()]
+    assert [[symbol for symbol in row if symbol] for row in spelling.tolist()] == expected
+    assert all(not any(row[len(word) :]) for row, word in zip(spelling.tolist(), expected, strict=True))
+    assert spell([as_bytes("")]).shape == (0, 2)
+
+
+def test_a_batch_is_padded_on_the_right_and_counts_its_labels() -> None:
+    texts = [as_bytes("the dog"), as_bytes("dog")]
+    batch = collate_labelled([[5, 6], [6]], [[0, IGNORE], [1]], texts, [3, 4], pad_id=0)
+    assert batch.src.tolist() == [[5, 6], [6, 0]]
+    assert batch.tgt_out is not None
+    assert batch.tgt_out.tolist() == [[0, IGNORE], [1, IGNORE]]
+    assert batch.num_tgt_tokens == 2
+    assert batch.spelling is not None
+    assert len(batch.spelling) == 3
+    with pytest.raises(ValueError, match="2 words must come with the spelling of 1"):
+        collate_labelled([[5, 6]], None, [as_bytes("thedog")], [0], pad_id=0)
+
+
+def write(path: Path, lines: list[str]) -> str:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return str(path)
+
+
+def prepared(config: LabelledConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
+    src, tgt = config.tokenizers
+    tokenizers = (
+        train_tokenizer(src, training_lines(config, "src")),
+        train_tokenizer(tgt, training_lines(config, "tgt")),
+    )
+    return prepare(config, *tokenizers, folder / "cache"), tokenizers
+
+
+def corpus(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabelledConfig:
+    values = {"train_src": [write(tmp_path / "src", lines)], "train_tgt": [write(tmp_path / "tgt", labels)], **fields}
+    return LabelledConfig(**values)  # type: ignore[arg-type]
+
+
+def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(WORDS, size=rng.integers(1, 9))) for _ in range(80)]
+    labels = [" ".join(f"L{len(word)}" for word in line.split()) for line in lines]
+    config = corpus(tmp_path, lines, labels, labels_of="words", batch_tokens=40, micro_batch_tokens=30)
+    data, tokenizers = prepared(config, tmp_path)
+    names, seen = label_names(tokenizers[1]), []
+    for step in LabelledSampler(data.train, config, 1, *tokenizers).steps():
+        if step.position.epoch > 0:
+            break
+        for batch in step.micro_steps:
+            assert batch.tgt_out is not None
+            assert batch.spelling is not None
+            is_word = torch.arange(batch.src.size(1)) < batch.src_lengths[:, None]
+            words = tokenizers[0].decode([[i] for i in batch.src[is_word].tolist()])
+            assert [f"L{len(word)}" for word in words] == [names[i] for i in batch.tgt_out[is_word].tolist()]
+            assert [[s for s in row if s] for row in batch.spelling.tolist()] == [spelt(word) for word in words]
+            assert (batch.tgt_out[~is_word] == IGNORE).all()
+            seen += batch.indices.tolist()
+    assert sorted(seen) == list(range(len(data.train)))
+    valid = [i for batch in ordered_labelled_batches(data.valid, 30, tokenizers) for i in batch.indices.tolist()]
+    assert sorted(valid) == list(range(len(data.valid)))
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels", "of", "message"),
+    [
+        (["a b", "c d e"], ["X Y", "X Y"], "words", r"src and \S+tgt, line 2: has 3 words but 2 labels"),
+        (["a b", "c d e"], ["X", "X Y"], "lines", r"src and \S+tgt, line 2: has 2 labels \(X Y\), but with `data"),
+        (["a b", "c"], ["X"], "lines", r"src has 2 lines but \S+tgt has 1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(
+    tmp_path: Path, lines: list[str], labels: list[str], of: str, message: str
+) -> None:
+    config = corpus(
+        tmp_path, lines, labels, labels_of=of, valid_src=str(tmp_path / "src"), valid_tgt=str(tmp_path / "tgt")
+    )
+    with pytest.raises(ValueError, match=message):
+        prepared(config, tmp_path)
+
+
+def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_validation(tmp_path: Path) -> None:
+    valid = {"valid_src": write(tmp_path / "vs", ["a b", "c d"]), "valid_tgt": write(tmp_path / "vt", ["X Y", "Z Y"])}
+    config = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y X"], labels_of="words", **valid)
+    data, tokenizers = prepared(config, tmp_path)
+    (batch,) = ordered_labelled_batches(data.valid, 100, tokenizers)
+    assert batch.tgt_out is not None
+    by_line = dict(zip(batch.indices.tolist(), batch.tgt_out.tolist(), strict=True))
+    assert by_line[1][0] == IGNORE
+    assert by_line[0][1] == by_line[1][1]
+    assert batch.num_tgt_tokens == 3
+    other = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y NEW"], labels_of="words", **valid)
+    with pytest.raises(ValueError, match=r"line 2: has the label 'NEW', which the vocabulary of labels does not have"):
+        prepare(other, *tokenizers, tmp_path / "other")
+
+
+def test_folds_validate_each_source_once(tmp_path: Path) -> None:
+    lines = [f"line {i % 97}" for i in range(120)]  # some sources twice
+    texts, found = {}, []
+    for fold in range(1, 6):
+        config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold)
+        data, _ = prepared(config, tmp_path / str(fold))
+        texts[fold] = [lines[number - 1] for number in data.valid.lines.tolist()]
+        train = {lines[number - 1] for number in data.train.lines.tolist()}
+        assert not train & set(texts[fold])
+        assert train | set(texts[fold]) == set(lines)
+        found += texts[fold]
+    assert sorted(found) == sorted(set(lines))
+    with pytest.raises(ValueError, match=re.escape("`valid_fold` (6) must be one of the parts")):
+        corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=6)
+
+
+def test_settings_that_divide_words_are_refused(tmp_path: Path) -> None:
+    for fields, message in (
+        ({"tokenizer": {"kind": "characters"}}, "needs a tokenizer of kind `words`"),
+        ({"tokenizer": {"kind": "words", "normalization": "nfkc"}}, "nfkc` divides some"),
+        ({"tokenizer": {"kind": "words", "tags": True}}, "leave it out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            corpus(tmp_path, ["a"], ["X"], labels_of="words", **fields)

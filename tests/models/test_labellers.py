@@ -1,0 +1,120 @@
+"""Models that label: other lines and padding change nothing, and what they are made of is what it should be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.data.batch import LabelledBatch, collate_labelled
+from seqlab.data.config import LabelledConfig
+from seqlab.models import (
+    GruLabellerConfig,
+    LstmLabellerConfig,
+    RecurrentLabeller,
+    RnnLabellerConfig,
+    TransformerLabeller,
+    TransformerLabellerConfig,
+    TransformerMlm,
+    TransformerMlmConfig,
+)
+from seqlab.models.labelling import LabellerConfig, pooled
+from seqlab.nn.precision import prepare_inference
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
+from seqlab.training.origin import matching_weights
+
+VOCABULARY = ["a", "dog", "barks", "größe", "internationalization"]
+UNK, LABELS = 3, 5
+CONFIGS = {
+    "rnn": RnnLabellerConfig(hidden_size=32, embedding_size=16, spelling_size=8),
+    "lstm": LstmLabellerConfig(hidden_size=32, embedding_size=16, num_layers=2, spelling_size=8),
+    "gru": GruLabellerConfig(hidden_size=32, embedding_size=16),
+    "transformer": TransformerLabellerConfig(d_model=32, d_ff=64, spelling_size=8),
+    "transformer without spelling": TransformerLabellerConfig(d_model=32, d_ff=64),
+}
+DATA = {"train_src": ["x"], "train_tgt": ["y"]}
+
+
+def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | TransformerLabeller:
+    torch.manual_seed(1)
+    config = config.resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
+    size = 4 + len(VOCABULARY)
+    if isinstance(config, TransformerLabellerConfig):
+        return TransformerLabeller(config, size, UNK, LABELS)
+    assert isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig)
+    return RecurrentLabeller(config, size, UNK, LABELS)
+
+
+def make_batch(lengths: list[int], seed: int = 0, rows: list[int] | None = None) -> LabelledBatch:
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(0, len(VOCABULARY), size=length) for length in lengths]
+    kept = range(len(ids)) if rows is None else rows
+    texts = [np.frombuffer(" ".join(VOCABULARY[i] for i in ids[k]).encode(), np.uint8) for k in kept]
+    return collate_labelled([ids[k] + 4 for k in kept], None, texts, kept, pad_id=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("pooling", "labels_of"), [(None, "words"), ("mean", "lines"), ("max", "lines")])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_line_is_labelled_alike_in_every_batch(name: str, pooling: str, labels_of: str, dtype: torch.dtype) -> None:
+    model = build(replace(CONFIGS[name], pooling=pooling), labels_of).eval()  # type: ignore[arg-type]
+    prepare_inference(model, torch.device("cpu"), dtype)
+    lengths = [1, 17, 4, 30, 9, 2, 25]
+    with torch.inference_mode():
+        together = model.label(make_batch(lengths))
+        sizes = lengths if labels_of == "words" else [1] * len(lengths)
+        for row, expected in enumerate(together.split(sizes)):
+            assert torch.equal(model.label(make_batch(lengths, rows=[row])), expected)
+            pair = model.label(make_batch(lengths, rows=[row, (row + 3) % 7]))
+            assert torch.equal(pair[: sizes[row]], expected)
+    torch.testing.assert_close(together.exp().sum(1), torch.ones(len(together)), rtol=1e-4, atol=1e-4)
+
+
+def test_pooling_is_that_of_numpy() -> None:
+    torch.manual_seed(0)
+    memory, lengths = torch.randn(3, 6, 4), torch.tensor([6, 1, 3])
+    for pooling, function in (("mean", np.mean), ("max", np.max)):
+        expected = [function(row[:length].numpy(), axis=0) for row, length in zip(memory, lengths, strict=True)]
+        np.testing.assert_allclose(pooled(memory, lengths, pooling), expected, rtol=1e-5)  # type: ignore[arg-type]
+
+
+def test_pooling_null_takes_the_largest_and_words_take_none() -> None:
+    for labels_of, expected in (("lines", "max"), ("words", None)):
+        config = CONFIGS["lstm"].resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
+        assert config.pooling == expected
+
+
+def test_words_are_read_as_unknown_in_training_only() -> None:
+    model = build(replace(CONFIGS["lstm"], unknown_share=0.5), "words")
+    src = torch.full((50, 40), 6)
+    share = (model.train().reader.words(src) == UNK).float().mean()
+    assert 0.45 < share < 0.55
+    assert torch.equal(model.eval().reader.words(src), src)
+
+
+def test_spelling_tells_unknown_words_apart() -> None:
+    model = build(CONFIGS["lstm"], "words").eval()
+    texts = [np.frombuffer(word.encode(), np.uint8) for word in ("bark", "barking")]
+    found = model.label(collate_labelled([[UNK], [UNK]], None, texts, [0, 1], pad_id=0))
+    assert not torch.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig()), RDrop(RDropConfig())])
+@pytest.mark.parametrize("labels_of", ["words", "lines"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: CrossEntropy) -> None:
+    model = build(replace(CONFIGS[name], unknown_share=0.3), labels_of).train()
+    batch = make_batch([3, 8, 5])
+    shape = batch.src.shape if labels_of == "words" else (3, 1)
+    batch = replace(batch, tgt_out=torch.randint(LABELS, shape), num_tgt_tokens=int(np.prod(shape)))
+    objective(model, batch, StepContext(0)).total.backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+def test_the_encoder_of_a_masked_model_is_taken_over() -> None:
+    model = build(CONFIGS["transformer"], "words")
+    origin = TransformerMlm(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), 4 + len(VOCABULARY), 0)
+    found = matching_weights(model, origin)
+    assert set(found) == {name for name, _ in model.named_parameters() if name.startswith("encoder.")}
