@@ -5,14 +5,16 @@ the sentence's pool of finished hypotheses; the best K that do not end are the r
 hypothesis takes no row away, and every active sentence has exactly K contiguous rows after the first step (which reads
 one row per sentence). Rows that stand for no hypothesis, where there are fewer than K, have log-probability -inf.
 
-**Stopping.** A sentence leaves when `beam_size` of its hypotheses have finished, as in most toolkits. Without
-`early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no hypothesis that
-continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the lengths that are
-still allowed; a coverage penalty, which is at most 0, only lowers it. With either setting a sentence leaves as soon as
-this bound of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis; then no later
-step can change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069),
-whose rule this is for bounded lengths. At the latest it leaves at its maximum length. If fewer than `num_hypotheses`
-are finished then, the best unfinished ones are returned behind them.
+**Stopping.** A sentence leaves when `beam_size` of its hypotheses have finished and none that goes on has a better
+score already than the best of them. (Most toolkits do not ask for the second: where a model is sure of each symbol, as
+models of words' letters are, a beam's other rows end at once in hypotheses of no worth, which then cut the right one
+off.) Without `early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no
+hypothesis that continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the
+lengths that are still allowed; a coverage penalty, which is at most 0, only lowers it. With either setting a sentence
+leaves as soon as this bound of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis;
+then no later step can change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017
+(arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it leaves at its maximum length. If fewer than
+`num_hypotheses` are finished then, the best unfinished ones are returned behind them.
 """
 
 from collections.abc import Sequence
@@ -106,7 +108,7 @@ def beam_search(
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)
         if config.early_stopping:
-            done |= pool.num_finished[beam.active] >= config.beam_size
+            done |= _is_enough(pool, live, beam, rules, position + 1, config.beam_size)
         if done.any():
             _collect_unfinished(pool, live, beam, rules, done, history)
             if done.all():
@@ -150,6 +152,12 @@ def _is_done(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: in
     # Without a live row the bound is -inf, which is not above the -inf of a pool that is not full.
     can_improve = bound > pool.worst_scores()[beam.active]
     return ~can_improve | (length >= rules.longest[beam.active])
+
+
+def _is_enough(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: int, beam_size: int) -> Tensor:
+    """Apply the early stopping rule after a step to hypotheses of `length` ids: (A,) bool."""
+    is_worse = live.log_probs[:, 0] / rules.penalties[length] <= pool.best_scores()[beam.active]
+    return (pool.num_finished[beam.active] >= beam_size) & is_worse
 
 
 def _collect_unfinished(

@@ -36,8 +36,8 @@ class SearchConfig:
     min_length_ratio: float = 0.0
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
     early_stopping: bool = True
-    """Let a sentence leave the search as soon as `beam_size` hypotheses have finished, as most toolkits do. Without it
-    the search goes on until nothing better can be found: 1.3 to 1.5 times the time, for the same BLEU on Multi30k."""
+    """Let a sentence leave the search when `beam_size` hypotheses have finished and none that goes on is better so far.
+    Without it the search goes on until nothing better can be found."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
 

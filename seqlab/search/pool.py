@@ -31,6 +31,10 @@ class Pool:
         """Give the score to beat for each sentence: (B,), -inf while there is a free place."""
         return self.endings.scores[:, -1]
 
+    def best_scores(self) -> Tensor:
+        """Give the best score of each sentence: (B,), -inf where there is none."""
+        return self.endings.scores[:, 0]
+
     def is_empty(self) -> Tensor:
         """Tell which sentences have no hypothesis at all: (B,)."""
         return self.endings.log_probs[:, 0] == NEVER
