@@ -5,6 +5,7 @@ Its encoder has the names of a masked model's, `encoder.*`: it can start from on
 Shapes: B lines, S words, D d_model.
 """
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from seqlab.data.batch import LabelledBatch
 from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, Labeller, LabellerConfig, WordReader
 from seqlab.models.transformer import Encoder, TransformerConfig, initialise
 from seqlab.nn.embedding import Embedding
+from seqlab.nn.feed_forward import Activation
 from seqlab.nn.linear import Linear
 from seqlab.nn.positions import PositionKind
 from seqlab.nn.transformer import NormPlacement
@@ -39,12 +41,16 @@ class TransformerLabellerConfig(LabellerConfig):
     """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
     attention_dropout: float = 0.0
     """Probability of dropping an attention weight."""
+    activation_dropout: float = 0.0
+    """Probability of dropping an element of the feed-forward hidden layer."""
     norm: NormPlacement = "pre"
     """Layer norm before each branch (`pre`) or after each sum (`post`)."""
     positions: PositionKind = "sinusoidal"
     """How positions are encoded."""
     max_length: int = 512
     """Longest line in tokens that inference reads at once: longer ones are cut."""
+    activation: Activation = "relu"
+    """Non-linearity of the feed-forward networks."""
 
     @property
     def embedding_dim(self) -> int:
@@ -58,9 +64,8 @@ class TransformerLabellerConfig(LabellerConfig):
 
     def translator(self) -> TransformerConfig:
         """Return the config of a translator with this encoder; raises ValueError where there is none such."""
-        names = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "dropout", "attention_dropout", "norm")
-        fields = {name: getattr(self, name) for name in (*names, "positions", "max_length")}
-        return TransformerConfig(**fields)
+        own = {"family", "spelling_size", "unknown_share", "pooling", "output_dropout"}
+        return TransformerConfig(**{name: value for name, value in asdict(self).items() if name not in own})
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

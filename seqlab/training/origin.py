@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FREE_MODEL_FIELDS = {
     *("model.dropout", "model.attention_dropout", "model.activation_dropout"),
     *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
-    *("model.weight_dropout", "model.max_length"),
+    *("model.weight_dropout", "model.unknown_share", "model.max_length"),
 }
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
@@ -76,6 +76,8 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
     if listed:
         raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
     needed = ["tokenizer"] if getattr(config.data, "joint_vocabulary", True) else ["src_tokenizer", "tgt_tokenizer"]
+    if config.data.kind == "labelled":  # labels have a vocabulary of their own
+        needed = ["tokenizer" if old.data.kind == "text" else "src_tokenizer"]
     if not all((origin.path / name).is_dir() for name in needed):
         raise ValueError(
             f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: both runs must have one "

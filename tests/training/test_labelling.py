@@ -1,0 +1,118 @@
+"""Training on labels: resumed as any run, started from a masked model, and told what validation has that it lacks."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reference.tiny_runs import assert_equal_runs, journal_of
+
+from seqlab import load
+from seqlab.data.config import LabelledConfig, TextConfig
+from seqlab.inference import Labeller
+from seqlab.models import GruLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.runs.load import load_run
+from seqlab.text import WordsConfig
+from seqlab.training import train
+
+from .conftest import train_until
+
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven"]
+
+
+def write_corpus(folder: Path, count: int = 90, seed: int = 0) -> Path:
+    """Write lines of number words, and for each word whether it is odd."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [rng.integers(0, len(NUMBERS), size=rng.integers(1, 7)) for _ in range(count)]
+    (folder / "src").write_text("".join(" ".join(NUMBERS[i] for i in row) + "\n" for row in rows))
+    (folder / "tgt").write_text("".join(" ".join("ODD" if i % 2 == 0 else "EVEN" for i in row) + "\n" for row in rows))
+    return folder
+
+
+def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
+    data = LabelledConfig(
+        train_src=[str(folder / "src")],
+        train_tgt=[str(folder / "tgt")],
+        labels_of="words",
+        batch_tokens=40,
+        micro_batch_tokens=30,
+    )
+    training = TrainingConfig(max_steps=8, save_every=2, valid_every=4, log_every=2, device="cpu", threads=1)
+    model = (
+        GruLabellerConfig(hidden_size=16, embedding_size=8, spelling_size=8, unknown_share=0.2)
+        if model is None
+        else model
+    )
+    return Config(data=data, model=model, training=training, **fields)
+
+
+@pytest.mark.parametrize("family", ["gru", "transformer"])
+def test_stopped_and_continued_ends_like_one_that_was_not(tmp_path: Path, family: str) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    model = TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, unknown_share=0.2) if family != "gru" else None
+    config = labelled_config(corpus, model)
+    whole = train(config, tmp_path / "whole")
+    train_until(config, tmp_path / "parts", 3)
+    assert_equal_runs(train(config, tmp_path / "parts"), whole)
+    last = [entry for entry in journal_of(whole) if entry["kind"] == "valid"][-1]
+    assert {"nll_per_label", "accuracy", "macro_f1"} <= last.keys()
+
+
+def test_validation_counts_what_the_labeller_gives(tmp_path: Path) -> None:
+    corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 40, seed=1)
+    config = labelled_config(corpus)
+    data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=str(valid / "tgt"))
+    run = train(replace(config, data=data), tmp_path / "run")
+    labeller = load(run, precision="fp32")
+    assert isinstance(labeller, Labeller)
+    pairs = list(zip((valid / "src").read_text().split("\n"), (valid / "tgt").read_text().split("\n"), strict=True))
+    given = labeller.label([src for src, _ in pairs])
+    right = [
+        x == y
+        for line, (_, tgt) in zip(given, pairs, strict=True)
+        for x, y in zip(line.split(), tgt.split(), strict=True)
+    ]
+    best = max(entry["accuracy"] for entry in journal_of(run) if entry["kind"] == "valid")
+    assert 100 * np.mean(right) == pytest.approx(best, abs=2.0)  # trained in bf16
+
+
+def test_labels_that_training_lacks_are_named_by_file_and_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 9)
+    lines = (valid / "tgt").read_text().split("\n")
+    lines[4] = " ".join("PRIME" for _ in lines[4].split())
+    (valid / "tgt").write_text("\n".join(lines))
+    config = labelled_config(corpus)
+    data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=str(valid / "tgt"))
+    with caplog.at_level(logging.WARNING, logger="seqlab"):
+        train(replace(config, data=data), tmp_path / "run")
+    (message,) = [record.getMessage() for record in caplog.records if "PRIME" in record.getMessage()]
+    assert f"{valid / 'tgt'}, line 5" in message
+
+
+def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    text = TextConfig(train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16)
+    mlm = Config(
+        data=text,
+        model=TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=2),
+        training=TrainingConfig(max_steps=2, save_every=2, valid_every=2, device="cpu", threads=1),
+    )
+    origin = train(mlm, tmp_path / "mlm")
+    model = TransformerLabellerConfig(d_model=16, d_ff=32, num_heads=2)
+    config = labelled_config(corpus, model, init_from=str(origin), init_parts="matching")
+    config = replace(config, training=replace(config.training, max_steps=1, valid_every=1))
+    config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
+    run = load_run(train(config, tmp_path / "run"))
+    weights = dict(run.model.named_parameters())
+    for name, value in load_run(origin).model.named_parameters():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
+    assert run.src_tokenizer.vocab_size == 4 + len(NUMBERS)
+    assert run.tgt_tokenizer.vocab_size == 4 + 2
