@@ -23,7 +23,7 @@ def noisy(originals, seed):
     return [" ".join(w if draw.random() < 0.8 else draw.choice(WORDS) for w in line.split()) for line in originals]
 
 
-REFERENCES = [lines(0), noisy(lines(0), 1)]
+REFERENCES = [lines(0), [line or "Ein" for line in noisy(lines(0), 1)]]
 HYPOTHESES = noisy(lines(0), 2)
 ERROR_RATES = ("ter", "wer", "cer")
 """Of these less is better."""
