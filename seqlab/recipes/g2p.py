@@ -31,7 +31,7 @@ def _words(language: str) -> ParallelConfig:
         train_src=[f"{files['train']}#0"],
         train_tgt=[f"{files['train']}#1"],
         valid_src=f"{files['valid']}#0",
-        valid_tgt=f"{files['valid']}#1",
+        valid_tgt=[f"{files['valid']}#1"],
         test_src=[f"{files['test']}#0"],
         test_tgt=[f"{files['test']}#1"],
         tokenizer=CharactersConfig(normalization="nfd"),

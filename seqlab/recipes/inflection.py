@@ -31,7 +31,7 @@ def _words(language: str) -> ParallelConfig:
         train_src=[f"{train}#0+2"],
         train_tgt=[f"{train}#1"],
         valid_src=f"{valid}#0+2",
-        valid_tgt=f"{valid}#1",
+        valid_tgt=[f"{valid}#1"],
         tokenizer=CharactersConfig(normalization="none", tags=True),
         max_length_ratio=20.0,
         batch_tokens=1024,

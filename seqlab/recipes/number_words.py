@@ -26,7 +26,7 @@ def number_words(run_dir: Path) -> Config:
             train_src=[str(splits["train"]["en"])],
             train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),
-            valid_tgt=str(splits["valid"]["de"]),
+            valid_tgt=[str(splits["valid"]["de"])],
             tokenizer=SentencePieceBpeConfig(vocab_size=560),
             batch_tokens=1024,
             micro_batch_tokens=1600,

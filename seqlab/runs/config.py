@@ -41,9 +41,10 @@ class TrainingConfig:
     """Steps between two checkpoints."""
     valid_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations; also at the end."""
-    valid_metric: Literal["nll", "bleu", "chrf", "exact_match"] | None = None
+    valid_metric: Literal["nll", "bleu", "chrf", "wer", "cer", "exact_match"] | None = None
     """What decides which checkpoint is best: the loss per token of the validation set (`nll`), or of pairs a metric of
-    what is decoded. Left out, it is `bleu` for pairs and `nll` for text."""
+    what is decoded; of the loss and of the error rates (`wer`, `cer`) the lowest is best. Left out, it is `bleu` for
+    pairs and `nll` for text."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
     """How the sources of validation pairs are decoded."""
     keep_best: Annotated[int, Field(ge=1)] = 1

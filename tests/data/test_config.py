@@ -14,6 +14,15 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
     assert adapter.validate_python(adapter.dump_python(config)) == config
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, []), ("w", ["w"]), (["w", "x"], ["w", "x"])])
+def test_a_validation_target_may_have_further_references(given: Any, expected: list[str]) -> None:
+    """In older files it is one path spec, or null."""
+    valid_src = "v" if given else None
+    config = ParallelConfig(train_src=["a"], train_tgt=["b"], valid_src=valid_src, valid_tgt=given)
+    assert config.valid_tgt == expected
+    assert config.input_specs() == ["a", "b", *(["v"] if given else []), *expected]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

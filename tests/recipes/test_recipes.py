@@ -86,7 +86,7 @@ def test_recipes_of_words_read_columns_that_are_there(name: str, tmp_path: Path)
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config
     pairs = [("train", config.data.train_src[0], config.data.train_tgt[0])]
-    pairs.append(("valid", config.data.valid_src, config.data.valid_tgt))
+    pairs += [("valid", config.data.valid_src, tgt) for tgt in config.data.valid_tgt]
     for split, src, tgt in pairs:
         lines = [list(parse_column(spec).values()) for spec in (src, tgt)]
         assert len(lines[0]) == len(lines[1]) >= (8000 if split == "train" else 1000)

@@ -214,6 +214,9 @@ def test_lists_of_several() -> None:
     several = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
     data = override({}, several).data
     assert (data.train_src, data.train_tgt, data.train_weights) == (["a", "b"], ["c", "d"], [1.0, 0.5])
+    references = override(CORPUS, [("data.valid_src", "v"), ("data.valid_tgt", ["a.de", "b.tsv#1"])])
+    assert references.data.valid_tgt == ["a.de", "b.tsv#1"]
+    assert override(references, [("data.valid_src", "null"), ("data.valid_tgt", "[]")]) == override(CORPUS, [])
 
 
 ERRORS = {
