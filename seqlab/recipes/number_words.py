@@ -5,22 +5,17 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as corpus
 from seqlab.data.config import ParallelConfig
-from seqlab.durable import rename
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
 def number_words(run_dir: Path) -> Config:
     """Write the corpus to `run_dir/data` and translate it with a Transformer over 300 subwords and 256 bytes."""
-    folder = run_dir / "data"
-    if not (folder.exists() and any(folder.iterdir())):
-        building = run_dir / "data.tmp"  # whole or absent, whatever ends the process meanwhile
-        corpus.write(building)
-        rename(building, folder)
-    splits = locate("number_words", folder)  # refuses other files of these names, and never replaces them
+    splits = locate("number_words", written(run_dir, corpus.write))  # refuses other files of these names
     return Config(
         data=ParallelConfig(
             train_src=[str(splits["train"]["en"])],

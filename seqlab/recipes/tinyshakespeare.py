@@ -6,9 +6,9 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
-from seqlab.durable import rename
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig
 
@@ -17,11 +17,7 @@ BLOCK_LENGTH = 256
 
 def _text(run_dir: Path) -> TextConfig:
     """Write the two parts of the text to `run_dir/data` and describe how they are read."""
-    folder = run_dir / "data"
-    if not (folder.exists() and any(folder.iterdir())):
-        building = run_dir / "data.tmp"  # whole or absent, whatever ends the process meanwhile
-        corpus.write_split(locate("tinyshakespeare")["all"]["text"], building)
-        rename(building, folder)
+    folder = written(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
     return TextConfig(
         train=[str(folder / "train.txt")],
         valid=[str(folder / "valid.txt")],
