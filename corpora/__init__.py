@@ -7,6 +7,7 @@ environment variable `SEQLAB_DATA`.
 
 from pathlib import Path
 
+from .cmudict import CORPUS as CMUDICT
 from .description import Corpus, Split, TextFile
 from .g2p2021 import CORPUS as G2P2021
 from .inflection2017 import CORPUS as INFLECTION2017
@@ -23,6 +24,7 @@ from .wikitext import WIKITEXT2, WIKITEXT103
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
     for corpus in (
+        CMUDICT,
         G2P2021,
         INFLECTION2017,
         MULTI30K,

@@ -36,7 +36,7 @@ def _seqlab(job: Json) -> Callable[[], int]:
         train_src=[str(folder / f"train.src{job['suffix']}")],
         train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
         valid_src=str(folder / "valid.src"),
-        valid_tgt=str(folder / "valid.tgt"),
+        valid_tgt=[str(folder / "valid.tgt")],
         max_length=10_000,  # nothing is dropped: the libraries encode all lines too
         max_length_ratio=1e9,
     )

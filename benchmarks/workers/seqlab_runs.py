@@ -61,7 +61,7 @@ def benchmark_config(
             train_src=[str(files["train"]["en"])],
             train_tgt=[str(files["train"]["de"])],
             valid_src=str(files["valid"]["en"]),
-            valid_tgt=str(files["valid"]["de"]),
+            valid_tgt=[str(files["valid"]["de"])],
             tokenizer=SentencePieceBpeConfig(vocab_size=scale.model.vocab_size),
             batch_tokens=scale.batch_tokens,
             micro_batch_tokens=scale.micro_batch_tokens[0],
@@ -80,12 +80,12 @@ def benchmark_config(
 def with_few_validation_lines(config: Config, folder: Path) -> Config:
     """Validate on the first lines of the validation set, so that the end of a timed run is short."""
     few, data = {}, pairs_section(config)
-    for side, path in (("src", data.valid_src), ("tgt", data.valid_tgt)):
+    for side, path in (("src", data.valid_src), ("tgt", data.valid_tgt[0])):
         assert path is not None
         few[side] = folder / f"valid_{side}.txt"
         lines = islice(read_lines(Path(path)), FEW_LINES)
         few[side].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return replace(config, data=replace(data, valid_src=str(few["src"]), valid_tgt=str(few["tgt"])))
+    return replace(config, data=replace(data, valid_src=str(few["src"]), valid_tgt=[str(few["tgt"])]))
 
 
 def pairs_section(config: Config) -> ParallelConfig:

@@ -14,8 +14,16 @@ def make_parser() -> Parser:
     from seqlab.evaluation import METRICS
 
     parser = Parser("seqlab evaluate", __doc__)
-    parser.add_argument("hypotheses", metavar="HYP", help="one hypothesis per line; - is standard input")
-    parser.add_argument("--ref", required=True, nargs="+", metavar="FILE", help="references; several files if several")
+    parser.add_argument(
+        "hypotheses", metavar="HYP", help="one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"
+    )
+    parser.add_argument(
+        "--ref",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference",
+    )
     parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
     parser.add_argument(
         "--metrics", nargs="+", default=["bleu"], metavar="NAME", help=f"any of {', '.join(METRICS)} (default: bleu)"
@@ -38,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if [arguments.hypotheses, arguments.baseline, *arguments.ref].count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     hypotheses = all_lines(arguments.hypotheses)
-    references = [all_lines(path) for path in arguments.ref]
+    references = [all_lines(spec) for spec in arguments.ref]
     lines: list[str] = []
     results: dict[str, object] = {}
     if arguments.baseline is None:

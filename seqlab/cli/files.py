@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.data.readers import iter_lines, open_binary, read_lines
+from seqlab.data.readers import iter_lines, open_binary
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column
@@ -62,9 +62,11 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         raise
 
 
-def all_lines(path: str) -> list[str]:
-    """Read the lines of a file, or of standard input where its name is `-`."""
-    return list(iter_lines(standard_input(), "standard input") if path == "-" else read_lines(Path(path)))
+def all_lines(spec: str) -> list[str]:
+    """Read what a path spec names, `FILE` or `FILE#COLUMN`, or standard input where it is `-`."""
+    from seqlab.data.columns import parse_column
+
+    return list(iter_lines(standard_input(), "standard input") if spec == "-" else parse_column(spec).values())
 
 
 def side_by_side(columns: "Sequence[Column]") -> Iterator[tuple[str, ...]]:

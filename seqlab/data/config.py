@@ -23,6 +23,8 @@ SAMPLING_KINDS = SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConf
 
 
 def _as_list(value: Any) -> Any:
+    if value is None:
+        return []
     return [value] if isinstance(value, str) else value
 
 
@@ -52,8 +54,10 @@ class _PairsConfig:
     valid_src: str | None = None
     """Source side of the validation set; when left out, one is split off the training corpora."""
 
-    valid_tgt: str | None = None
-    """Target side of the validation set."""
+    valid_tgt: PathSpecs = Field(default_factory=list)
+    """Target side of the validation set. Several are references of the same sources: the loss is measured against the
+    first, and the metrics of what is decoded take the further ones too, in which an empty line says that a source has
+    no such reference."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the different training sources that is split off for validation where there is no validation set."""
@@ -98,7 +102,7 @@ class _PairsConfig:
 
     def input_specs(self) -> list[str]:
         """Return the path specs of all corpora."""
-        valid = [spec for spec in (self.valid_src, self.valid_tgt) if spec is not None]
+        valid = [] if self.valid_src is None else [self.valid_src, *self.valid_tgt]
         return [*self.train_src, *self.train_tgt, *self.test_src, *self.test_tgt, *valid]
 
     @model_validator(mode="after")
@@ -116,7 +120,7 @@ class _PairsConfig:
                 f"`train_weights` needs one number per corpus ({len(self.train_src)}), but has "
                 f"{len(self.train_weights)}."
             )
-        if (self.valid_src is None) != (self.valid_tgt is None):
+        if (self.valid_src is None) != (not self.valid_tgt):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
         if self.valid_fold > 1 and self.valid_src is not None:
@@ -251,6 +255,8 @@ class LabelledConfig(_PairsConfig):
                 "`labels_of: words` needs words to stay as they are, but `tokenizer.normalization: nfkc` divides some "
                 "of them (the acute accent becomes a space and a mark): choose another."
             )
+        if len(self.valid_tgt) > 1:
+            raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")
         if getattr(self.tokenizer, "tags", False):
             raise ValueError("`tokenizer.tags` is for text that is to become another text: leave it out.")
         return self

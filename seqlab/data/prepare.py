@@ -15,8 +15,10 @@ from seqlab.data.encoded import EncodedPairs
 from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.labels import LabelEncoder
 from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.references import open_references, read_references, write_references
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.routes import Route, make_routes
+from seqlab.data.rows import Rows
 from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
 from seqlab.data.vocabulary import training_corpora
 from seqlab.data.workers import Workers, worker_count
@@ -39,6 +41,7 @@ class PreparedData:
     train: EncodedPairs
     valid: EncodedPairs
     report: DataReport
+    references: list[Rows]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
 
@@ -65,7 +68,7 @@ def prepare(
     return opened_or_made(
         folder,
         config.input_specs(),
-        lambda: _open(folder, key, content_hashes),
+        lambda: _open(config, folder, key, content_hashes),
         lambda: _encode(config, src_tokenizer, tgt_tokenizer, folder, key, on_progress, num_workers),
     )
 
@@ -80,7 +83,8 @@ def open_prepared(
         ValueError: the folder is not whole, or was not made from what lies here.
     """
     content_hashes = hash_inputs(config.input_specs(), folder)
-    return _open(folder, _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer)), content_hashes)
+    key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
+    return _open(config, folder, key, content_hashes)
 
 
 def _encode(
@@ -119,8 +123,8 @@ class _Corpora:
     @classmethod
     def of(cls, config: PairsConfig) -> _Corpora:
         valid = []
-        if config.valid_src is not None and config.valid_tgt is not None:
-            valid = [ParallelCorpus.from_specs(config.valid_src, config.valid_tgt)]
+        if config.valid_src is not None:
+            valid = [ParallelCorpus.from_specs(config.valid_src, config.valid_tgt[0])]
         test = [ParallelCorpus.from_specs(*sides) for sides in zip(config.test_src, config.test_tgt, strict=True)]
         return cls(training_corpora(config), valid, test)
 
@@ -140,10 +144,12 @@ def _build(
         [kept_survey(corpus, building.parent, workers, on_progress) for corpus in each]
         for each in (corpora.train, corpora.valid, corpora.test)
     )
+    references = read_references(config)
     routes = make_routes(config, train, valid)
     build = Build.begin_or_resume(building, encoder, routes, train_text=config.needs_text)
     build.run(workers, on_progress)
     _refuse_empty(routes, build)
+    write_references(building, references, routes[-1].fates == Fate.VALID)
     masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
     report = DataReport(
         corpora=[route.report(mask) for route, mask in zip(routes, masks, strict=True)],
@@ -176,18 +182,24 @@ def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: 
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
         "with_text": config.needs_text,
     }
-    if config.copy_unknown:  # what was cached before there was such a field keeps its key
+    # What was cached before there were such fields keeps its key.
+    if config.copy_unknown:
         settings["copy_unknown"] = True
     if config.valid_fold > 1:
         settings["valid_fold"] = config.valid_fold
     if isinstance(config, LabelledConfig):
         settings["labels_of"] = config.labels_of
-    return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
+    keyed = {name: getattr(config, name) for name in KEYED_FIELDS}
+    keyed["valid_tgt"] = config.valid_tgt[0] if config.valid_tgt else None
+    if config.valid_tgt[1:]:
+        settings["further_references"] = config.valid_tgt[1:]
+    return key_of(settings | keyed)
 
 
-def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
+def _open(config: PairsConfig, folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
     report = DataReport.from_json(read_report(folder, key))
     check = not is_untouched(folder)
     train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
+    references = open_references(folder, len(config.valid_tgt[1:]), len(valid), check=check)
     report = replace(report, dropped_file=str(folder / DROPPED_FILE))  # the folder may have been moved
-    return PreparedData(train, valid, report, content_hashes)
+    return PreparedData(train, valid, report, references, content_hashes)

@@ -1,7 +1,8 @@
 """Measure: hypotheses and references in, numbers out, each with the definition it was computed by.
 
 Start at `evaluate` (one system) and `compare` (a system against a baseline). Texts are lists of lines; references are
-one list for each reference file, so that several references per line are several lists.
+one list for each reference file, so that several references per line are several lists. An empty line in a list behind
+the first is no reference: lines may have more references or fewer.
 """
 
 from .bootstrap import Comparison, compare

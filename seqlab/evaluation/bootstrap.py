@@ -74,7 +74,7 @@ def compare(
     Args:
         hypotheses: the system's lines.
         baseline: the baseline's lines.
-        references: one list of lines for each reference file.
+        references: one list of lines for each reference file; an empty line behind the first is no reference.
         metrics: names from `METRICS`.
         num_samples: how many times the test set is resampled; a p-value is at least 1 / (num_samples + 1).
         seed: of the resampling.

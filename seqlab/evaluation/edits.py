@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .references import References, num_references
 from .score import LineStatistics, Score
 
 
@@ -62,7 +63,7 @@ def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
     return costs
 
 
-def wer(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def wer(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """WER in percent, lower is better: edits for each token of the references, tokens divided by whitespace.
 
     Of several references the one that takes the fewest edits counts. Nothing is normalised.
@@ -70,7 +71,7 @@ def wer(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineS
     return _error_rate("wer", str.split, "token", hypotheses, references)
 
 
-def cer(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def cer(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """CER in percent, lower is better: as WER over Unicode characters, spaces counted."""
     return _error_rate("cer", list, "character", hypotheses, references)
 
@@ -80,18 +81,18 @@ def _error_rate(
     split: Callable[[str], list[str]],
     unit: str,
     hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
+    references: References,
 ) -> LineStatistics:
     rows = np.array(
         [
             min(
-                (count_edits(split(line), split(hypothesis)) for line in of_line),
+                (count_edits(split(line), split(hypothesis)) for line in of_line if line is not None),
                 key=lambda edits: (edits.total, edits.rate),
             )
             for hypothesis, *of_line in zip(hypotheses, *references, strict=True)
         ]
     )
-    signature = f"nrefs:{len(references)}|case:mixed|unit:{unit}|norm:none"
+    signature = f"nrefs:{num_references(references)}|case:mixed|unit:{unit}|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
         edits = Edits(*summed.tolist())

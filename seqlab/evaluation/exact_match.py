@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .references import References, num_references
 from .score import LineStatistics, Score
 
 
-def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def exact_match(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Exact match in percent of lines: a hypothesis counts if it equals one of its references as a whole.
 
     Strings are compared as they are, with no normalisation of case, space, punctuation or Unicode form.
@@ -15,7 +16,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     rows = np.array(
         [[hypothesis in of_line, 1] for hypothesis, *of_line in zip(hypotheses, *references, strict=True)], dtype=int
     )
-    signature = f"nrefs:{len(references)}|case:mixed|unit:line|norm:none"
+    signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
         correct, lines = summed.tolist()

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .references import References, num_references
 from .score import LineStatistics, Score, check_counts
 
 
-def accuracy(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Accuracy in percent of labels: each counts if it is that of one of its references.
 
     Raises:
@@ -19,7 +20,7 @@ def accuracy(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> 
     """
     pairs = _label_pairs(hypotheses, references)
     rows = np.array([[sum(label in of_label for label, of_label in line), len(line)] for line in pairs], dtype=int)
-    signature = f"nrefs:{len(references)}|case:mixed|unit:label|norm:none"
+    signature = f"nrefs:{num_references(references)}|case:mixed|unit:label|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
         correct, labels = summed.tolist()
@@ -30,7 +31,7 @@ def accuracy(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> 
     return LineStatistics(rows, score_of_sum)
 
 
-def macro_f1(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Macro F1 in percent: the mean over all labels, each as heavy as another, of the F1 of finding it.
 
     The labels are those that occur in references or hypotheses, as in scikit-learn's `f1_score(average="macro")`.
@@ -109,13 +110,11 @@ def _labels(pairs: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     return sorted({label for line in pairs for pair in line for label in pair})
 
 
-def _label_pairs(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]]
-) -> list[list[tuple[str, tuple[str, ...]]]]:
+def _label_pairs(hypotheses: Sequence[str], references: References) -> list[list[tuple[str, tuple[str, ...]]]]:
     """Put each label beside those of its references; raises ValueError where a line has more or fewer of them."""
     pairs = []
     for number, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True), start=1):
-        labels, of_labels = hypothesis.split(), [line.split() for line in of_line]
+        labels, of_labels = hypothesis.split(), [line.split() for line in of_line if line is not None]
         for reference in of_labels:
             if len(reference) != len(labels):
                 raise ValueError(

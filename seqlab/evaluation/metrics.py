@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from .edits import cer, wer
 from .exact_match import exact_match
 from .labels import accuracy, macro_f1
+from .references import without_empty
 from .score import LineStatistics, Metric, Score, check_counts
 from .translation import bleu, chrf, ter
 
@@ -27,7 +28,7 @@ def evaluate(
 
     Args:
         hypotheses: the system's lines.
-        references: one list of lines for each reference file.
+        references: one list of lines for each reference file; an empty line behind the first is no reference.
         metrics: names from `METRICS`.
 
     Raises:
@@ -52,4 +53,4 @@ def check_names(metrics: Iterable[str]) -> list[str]:
 
 def statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
     """Return the statistics of each line under the metric of this name."""
-    return METRICS[name](hypotheses, references)
+    return METRICS[name](hypotheses, without_empty(references))

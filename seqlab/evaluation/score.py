@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .references import References
+
 
 @dataclass(frozen=True)
 class Score:
@@ -53,7 +55,7 @@ class LineStatistics:
         return self.score_of_sum(self.rows.sum(axis=0))
 
 
-Metric = Callable[[Sequence[str], Sequence[Sequence[str]]], LineStatistics]
+Metric = Callable[[Sequence[str], References], LineStatistics]
 """(hypotheses, references) -> statistics; counts are equal and not 0 when a metric is called"""
 
 

@@ -11,27 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .references import References
 from .score import LineStatistics, Score
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def bleu(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040)."""
     from sacrebleu.metrics import BLEU
 
     return _line_statistics(BLEU(tokenize="13a", lowercase=False), hypotheses, references, higher_is_better=True)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def chrf(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """chrF2, 0 to 100: the F-score of character n-grams up to 6 with recall counted twice (W15-3049)."""
     from sacrebleu.metrics import CHRF
 
     return _line_statistics(CHRF(), hypotheses, references, higher_is_better=True)
 
 
-def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def ter(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """TER in percent, lower is better: edits and shifts per reference word (Snover et al. 2006), case ignored."""
     from sacrebleu.metrics import TER
 
@@ -41,13 +42,14 @@ def ter(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineS
 def _line_statistics(
     metric: SacrebleuMetric,
     hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
+    references: References,
     *,
     higher_is_better: bool,
 ) -> LineStatistics:
     # The methods with an underscore are those that sacrebleu's metrics implement and its own significance tests call;
     # the public ones give no access to the statistics of a line. The signature is known once references were read.
-    rows = np.array(metric._extract_corpus_statistics(hypotheses, references))
+    # A reference that a line lacks is None there too, which sacrebleu's types do not say.
+    rows = np.array(metric._extract_corpus_statistics(hypotheses, references))  # type: ignore[arg-type]
     signature = str(metric.get_signature())
 
     def score_of_sum(summed: np.ndarray) -> Score:

@@ -1,9 +1,17 @@
-"""Spelling to sound in six languages (Ashby et al. 2021): a bidirectional LSTM that attends, or a Transformer."""
+"""Spelling to sound: a bidirectional LSTM that attends, or a Transformer.
 
-from seqlab.corpora import locate
+Six languages from Wiktionary (Ashby et al. 2021), and English from the CMU Pronouncing Dictionary.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
 from seqlab.data.config import ParallelConfig
 from seqlab.models import LstmConfig, TransformerConfig
+from seqlab.recipes.run_data import written
 from seqlab.recipes.words import WordModel, word_recipes
 from seqlab.text import CharactersConfig, WordsConfig
 
@@ -23,15 +31,13 @@ MODELS = [
 ]
 
 
-def _words(language: str) -> ParallelConfig:
-    """Letters, taken apart where Unicode knows their parts, and sounds."""
-    splits = locate("g2p2021")
-    files = {split: str(splits[split][language]) for split in ("train", "valid", "test")}
+def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig:
+    """Letters, taken apart where Unicode knows their parts, and sounds: columns of a table for each split."""
     return ParallelConfig(
         train_src=[f"{files['train']}#0"],
         train_tgt=[f"{files['train']}#1"],
         valid_src=f"{files['valid']}#0",
-        valid_tgt=f"{files['valid']}#1",
+        valid_tgt=[f"{files['valid']}#{column}" for column in range(1, pronunciations + 1)],
         test_src=[f"{files['test']}#0"],
         test_tgt=[f"{files['test']}#1"],
         tokenizer=CharactersConfig(normalization="nfd"),
@@ -43,6 +49,21 @@ def _words(language: str) -> ParallelConfig:
     )
 
 
-G2P_RECIPES = word_recipes(
-    "g2p", [(code, f"{name}, from spelling to sound") for code, name in LANGUAGES.items()], MODELS, _words
-)
+def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
+    splits = locate("g2p2021")
+    return _words({split: files[language] for split, files in splits.items()})
+
+
+def _cmudict(name: str, run_dir: Path) -> ParallelConfig:
+    """Write the words to `run_dir/data`; there are enough of them for larger steps."""
+    splits = locate(name, written(run_dir, cmudict.write))  # refuses other files of these names
+    words = _words({split: files["words"] for split, files in splits.items()}, cmudict.MOST_PRONUNCIATIONS)
+    return replace(words, batch_tokens=2048, micro_batch_tokens=2048)
+
+
+G2P_RECIPES = [
+    *word_recipes(
+        "g2p", [(code, f"{name}, from spelling to sound") for code, name in LANGUAGES.items()], MODELS, _wiktionary
+    ),
+    *word_recipes("g2p", [("cmudict", "English of CMUdict, from spelling to sound")], MODELS, _cmudict),
+]

@@ -1,5 +1,7 @@
 """A lemma and features to the inflected form in six languages (Cotterell et al. 2017): an LSTM or a Transformer."""
 
+from pathlib import Path
+
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
 from seqlab.data.config import ParallelConfig
@@ -23,7 +25,7 @@ MODELS = [
 ]
 
 
-def _words(language: str) -> ParallelConfig:
+def _words(language: str, run_dir: Path) -> ParallelConfig:
     """Characters of both sides, and a tag for each feature."""
     splits = locate("inflection2017")
     train, valid = (str(splits[split][language]) for split in ("train", "valid"))
@@ -31,7 +33,7 @@ def _words(language: str) -> ParallelConfig:
         train_src=[f"{train}#0+2"],
         train_tgt=[f"{train}#1"],
         valid_src=f"{valid}#0+2",
-        valid_tgt=f"{valid}#1",
+        valid_tgt=[f"{valid}#1"],
         tokenizer=CharactersConfig(normalization="none", tags=True),
         max_length_ratio=20.0,
         batch_tokens=1024,

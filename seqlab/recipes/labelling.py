@@ -10,7 +10,7 @@ from seqlab.data.config import LabelledConfig, TextConfig
 from seqlab.models import LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.generated import generated
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import WordsConfig
 
@@ -23,7 +23,7 @@ def _tagged(train: Path | str) -> LabelledConfig:
         train_src=[f"{train}#form"],
         train_tgt=[f"{train}#upos"],
         valid_src=f"{valid}#form",
-        valid_tgt=f"{valid}#upos",
+        valid_tgt=[f"{valid}#upos"],
         labels_of="words",
     )
 
@@ -60,7 +60,7 @@ def pos_tagging_tenth(run_dir: Path) -> Config:
     def write(folder: Path) -> None:
         write_share(locate("ud_ewt")["train"]["sentences"], folder / "train.conllu", every=10)
 
-    data = _tagged(generated(run_dir, write) / "train.conllu")
+    data = _tagged(written(run_dir, write) / "train.conllu")
     return replace(pos_tagging_transformer(run_dir), data=data, training=_training(2000))
 
 
@@ -88,7 +88,7 @@ def _lines(run_dir: Path, corpus: str) -> LabelledConfig:
         for split, columns in splits.items():
             write_table(columns["labelled"], folder / f"{split}.tsv")
 
-    folder = generated(run_dir, write)
+    folder = written(run_dir, write)
 
     def specs(split: str, column: int) -> list[str]:
         return [f"{folder / split}.tsv#{column}"] if split in splits else []
@@ -97,7 +97,7 @@ def _lines(run_dir: Path, corpus: str) -> LabelledConfig:
         train_src=specs("train", 1) + specs("all", 1),
         train_tgt=specs("train", 0) + specs("all", 0),
         valid_src=next(iter(specs("valid", 1)), None),
-        valid_tgt=next(iter(specs("valid", 0)), None),
+        valid_tgt=specs("valid", 0),
         valid_fraction=0.1,
         test_src=specs("test", 1),
         test_tgt=specs("test", 0),

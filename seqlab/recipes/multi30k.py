@@ -17,7 +17,7 @@ def _pairs() -> ParallelConfig:
         train_src=[str(splits["train"]["en"])],
         train_tgt=[str(splits["train"]["de"])],
         valid_src=str(splits["valid"]["en"]),
-        valid_tgt=str(splits["valid"]["de"]),
+        valid_tgt=[str(splits["valid"]["de"])],
         test_src=[str(splits["test"]["en"])],
         test_tgt=[str(splits["test"]["de"])],
         tokenizer=SentencePieceBpeConfig(vocab_size=8000),

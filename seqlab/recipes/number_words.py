@@ -8,21 +8,20 @@ from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.generated import generated
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
 def number_words(run_dir: Path) -> Config:
     """Write the corpus to `run_dir/data` and translate it with a Transformer over 300 subwords and 256 bytes."""
-    folder = generated(run_dir, corpus.write)
-    splits = locate("number_words", folder)  # refuses other files of these names, and never replaces them
+    splits = locate("number_words", written(run_dir, corpus.write))  # refuses other files of these names
     return Config(
         data=ParallelConfig(
             train_src=[str(splits["train"]["en"])],
             train_tgt=[str(splits["train"]["de"])],
             valid_src=str(splits["valid"]["en"]),
-            valid_tgt=str(splits["valid"]["de"]),
+            valid_tgt=[str(splits["valid"]["de"])],
             tokenizer=SentencePieceBpeConfig(vocab_size=560),
             batch_tokens=1024,
             micro_batch_tokens=1600,

@@ -8,7 +8,7 @@ from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
-from seqlab.recipes.generated import generated
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig
 
@@ -17,7 +17,7 @@ BLOCK_LENGTH = 256
 
 def _text(run_dir: Path) -> TextConfig:
     """Write the two parts of the text to `run_dir/data` and describe how they are read."""
-    folder = generated(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
+    folder = written(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
     return TextConfig(
         train=[str(folder / "train.txt")],
         valid=[str(folder / "valid.txt")],

@@ -28,7 +28,7 @@ def word_recipes(
     task: str,
     languages: Iterable[tuple[str, str]],
     models: Iterable[WordModel],
-    data: Callable[[str], ParallelConfig],
+    data: Callable[[str, Path], ParallelConfig],
 ) -> list[Callable[[Path], Config]]:
     """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
 
@@ -36,7 +36,7 @@ def word_recipes(
         task: the beginning of the names.
         languages: the language's code, and what the recipe does with it.
         models: what learns.
-        data: the corpus of a language, by its code.
+        data: the corpus of a language, by its code; it may write into the run folder.
     """
     languages = list(languages)
     return [
@@ -46,10 +46,10 @@ def word_recipes(
     ]
 
 
-def _recipe(name: str, text: str, model: WordModel, data: Callable[[], ParallelConfig]) -> Callable[[Path], Config]:
+def _recipe(name: str, text: str, model: WordModel, data: Callable[[Path], ParallelConfig]) -> Callable[[Path], Config]:
     def recipe(run_dir: Path) -> Config:
         return Config(
-            data=data(),
+            data=data(run_dir),
             model=model.config,
             objective=CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0),
             optim=OptimConfig(

@@ -25,7 +25,7 @@ KIND_DEFAULTS: dict[str, dict[str, str | float]] = {
 }
 """What fields that are left out are for each kind of data."""
 VALID_METRICS: dict[str, tuple[str, ...]] = {
-    "parallel": ("nll", "bleu", "chrf", "exact_match"),
+    "parallel": ("nll", "bleu", "chrf", "wer", "cer", "exact_match"),
     "labelled": ("nll", "accuracy", "macro_f1"),
     "text": ("nll",),
 }
@@ -54,9 +54,10 @@ class TrainingConfig:
     """Steps between two checkpoints."""
     valid_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations; also at the end."""
-    valid_metric: Literal["nll", "bleu", "chrf", "exact_match", "accuracy", "macro_f1"] | None = None
-    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), a metric of what is
-    decoded for pairs, or of the labels that are given. Left out, it is `bleu`, `accuracy` and for text `nll`."""
+    valid_metric: Literal["nll", "bleu", "chrf", "wer", "cer", "exact_match", "accuracy", "macro_f1"] | None = None
+    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), for pairs a metric of
+    what is decoded, or of the labels that are given; of the loss and of the error rates (`wer`, `cer`) the lowest is
+    best. Left out, it is `bleu` for pairs, `accuracy` for labels and `nll` for text."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
     """How the sources of validation pairs are decoded."""
     keep_best: Annotated[int, Field(ge=1)] = 1

@@ -130,7 +130,7 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
     metrics = [name for name in VALID_METRICS["labelled"] if name != "nll"]
     scores = evaluate(hypotheses, [valid.tgt_text.texts()], metrics)
-    return Validation({name: score.value for name, score in scores.items()}, nll, "nll_per_label")
+    return Validation(scores, nll, "nll_per_label")
 
 
 def _locate(data: PreparedData, index: int) -> str:

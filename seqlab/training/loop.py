@@ -159,7 +159,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     weights = run.inference_weights()
     found = validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
-    figures = {found.nll_name: found.nll, **found.scores}
+    figures = found.figures()
     run.begin_average_if_stalled()
     run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
     bar.show_validation(figures, is_best)

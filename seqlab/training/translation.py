@@ -24,7 +24,7 @@ from seqlab.training.task import Task
 from seqlab.training.validation import Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
 
-DECODED_METRICS = ("bleu", "chrf", "exact_match")
+DECODED_METRICS = ("bleu", "chrf", "wer", "exact_match")
 
 
 def _data_config(config: Config) -> ParallelConfig:
@@ -93,9 +93,10 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
 
     hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
-    references = valid.tgt_text.texts()
-    scores = evaluate(hypotheses, [references], DECODED_METRICS)
-    return Validation({name: score.value for name, score in scores.items()}, nll)
+    references = [rows.texts() for rows in (valid.tgt_text, *run.data.references)]
+    # Of long lines the CER takes time and memory, so that it is for those who ask for it.
+    asked = ["cer"] if run.config.training.valid_metric == "cer" else []
+    return Validation(evaluate(hypotheses, references, [*DECODED_METRICS, *asked]), nll)
 
 
 def _locate(data: PreparedData, index: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import Batch
-from seqlab.evaluation import nll_per_tgt_token
+from seqlab.evaluation import Score, nll_per_tgt_token
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.build import build_model
 from seqlab.runs.load import copy_weights
@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found; `scores` maps a metric's name to its value."""
+    """What one validation found; `scores` are of what was decoded, by metric."""
 
-    scores: dict[str, float]
+    scores: dict[str, Score]
     nll: float  # nats per predicted token
     nll_name: str = "nll_per_tgt_token"  # which tokens these are
 
     def score(self, metric: str) -> float:
-        """Give the figure that checkpoints are ranked by; higher is better."""
-        return -self.nll if metric == "nll" else self.scores[metric]
+        """Give the figure that checkpoints are ranked by; higher is better, so that an error rate is negative."""
+        if metric == "nll":
+            return -self.nll
+        found = self.scores[metric]
+        return found.value if found.higher_is_better else -found.value
+
+    def figures(self) -> dict[str, float]:
+        """Give all figures by name, as they are reported."""
+        return {self.nll_name: self.nll} | {name: score.value for name, score in self.scores.items()}
 
 
 def validate(run: "TrainingRun", weights: dict[str, Tensor]) -> Validation:

@@ -52,6 +52,25 @@ def test_values_and_signatures_are_those_of_sacrebleu(seqlab, files: dict[str, P
     assert results["bleu"]["signature"] in printed[0]
 
 
+def test_columns_of_tables_are_hypotheses_and_references(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+    further = [line if index % 2 else "" for index, line in enumerate(OTHERS)]
+    table, records = tmp_path / "test.tsv", tmp_path / "hyp.jsonl"
+    rows = zip(REFERENCES, further, strict=True)
+    table.write_text("".join(f"word\t{first}\t{other}\n" for first, other in rows), encoding="utf-8")
+    records.write_text("".join(json.dumps({"best": line}) + "\n" for line in HYPOTHESES), encoding="utf-8")
+    (tmp_path / "further").write_text("".join(f"{line}\n" for line in further), encoding="utf-8")
+    options = ("--metrics", "bleu", "wer", "exact_match", "--json")
+    found = seqlab("evaluate", f"{records}#best", "--ref", f"{table}#1", f"{table}#2", *options)
+    plain = seqlab("evaluate", files["hyp"], "--ref", files["ref"], tmp_path / "further", *options)
+    assert found.out == plain.out
+    bleu = BLEU()
+    expected = bleu.corpus_score(HYPOTHESES, [REFERENCES, [line or None for line in further]])
+    result = json.loads(found.out)["bleu"]
+    assert result["value"] == pytest.approx(expected.score, abs=1e-9)
+    assert result["signature"] == str(bleu.get_signature())
+    assert result["signature"].startswith("nrefs:var|")
+
+
 def test_bleu_is_the_default_and_the_hypotheses_may_be_piped(seqlab, files: dict[str, Path]) -> None:
     from_file = seqlab("evaluate", files["hyp"], "--ref", files["ref"])
     piped = seqlab("evaluate", "-", "--ref", files["ref"], stdin=files["hyp"].read_bytes())
@@ -85,9 +104,14 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         ([files["hyp"], "--ref", tmp_path / "short"], "5 hypotheses and 1 references"),
         ([files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"], "5 hypotheses and 1 baseline lines"),
         ([files["hyp"], "--ref", tmp_path / "none"], "none: there is no such file."),
+        ([files["hyp"], "--ref", f"{tmp_path}/test.tsv#1"], "test.tsv: there is no such file."),
+        (
+            [files["hyp"], "--ref", f"{files['ref']}#1"],
+            "only .tsv, .jsonl, .csv, .conllu, .json, .parquet, .arrow files have",
+        ),
         (
             [files["hyp"], "--ref", files["ref"], "--metrics", "blue"],
-            "must be one of bleu, chrf, ter, wer, cer, exact_match",
+            "must be one of bleu, chrf, ter, wer, cer, exact_match, accuracy, macro_f1",
         ),
         (["-", "--ref", "-"], "standard input (`-`) can be read only once"),
         (["-", "--ref", files["ref"], "--baseline", "-"], "standard input (`-`) can be read only once"),

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.data.config import ParallelConfig
+from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
+from seqlab.runs.fields import fields_of, text_of
 
 
 def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
@@ -12,6 +13,15 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
     assert config.train_weights == [1.0]
     adapter = TypeAdapter(ParallelConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, []), ("w", ["w"]), (["w", "x"], ["w", "x"])])
+def test_a_validation_target_may_have_further_references(given: Any, expected: list[str]) -> None:
+    """In older files it is one path spec, or null."""
+    valid_src = "v" if given else None
+    config = ParallelConfig(train_src=["a"], train_tgt=["b"], valid_src=valid_src, valid_tgt=given)
+    assert config.valid_tgt == expected
+    assert config.input_specs() == ["a", "b", *(["v"] if given else []), *expected]
 
 
 @pytest.mark.parametrize(
@@ -40,5 +50,5 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
 
 
 def test_every_field_is_documented() -> None:
-    fields = ParallelConfig.__pydantic_fields__  # type: ignore[attr-defined]
-    assert not [name for name, field in fields.items() if not field.description]
+    for section in (ParallelConfig, LabelledConfig, TextConfig):
+        assert not [name for name in fields_of(section) if not text_of(section, name)]

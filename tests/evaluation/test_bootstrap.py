@@ -13,6 +13,7 @@ from seqlab.evaluation import METRICS, compare
 from seqlab.evaluation.bootstrap import resample
 
 WORDS = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]
+TEXT_METRICS = [name for name in METRICS if name not in ("accuracy", "macro_f1")]  # labels are equally many
 
 
 def noisy(lines, share, seed):
@@ -76,13 +77,13 @@ def test_equal_systems_differ_in_about_one_of_twenty_tests():
     assert 0.01 < significant / trials < 0.10
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", TEXT_METRICS)
 def test_a_system_does_not_differ_from_itself(name):
     result = compare(BETTER, list(BETTER), [REFERENCE], [name], num_samples=50)[name]
     assert (result.difference, result.p_value, result.interval) == (0, 1, (0, 0))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", TEXT_METRICS)
 def test_a_clear_difference_is_found_and_its_sign_turns_with_the_roles(name):
     result = compare(BETTER, WORSE, [REFERENCE], [name], num_samples=200)[name]
     turned = compare(WORSE, BETTER, [REFERENCE], [name], num_samples=200)[name]

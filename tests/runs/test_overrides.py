@@ -8,13 +8,17 @@ import pytest
 
 from seqlab.models import (
     GruConfig,
+    GruLabellerConfig,
     GruLmConfig,
     LstmConfig,
+    LstmLabellerConfig,
     LstmLmConfig,
     NgramConfig,
     RnnConfig,
+    RnnLabellerConfig,
     RnnLmConfig,
     TransformerConfig,
+    TransformerLabellerConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
 )
@@ -51,6 +55,10 @@ APART: dict[str, Any] = {
     "data": {**CORPUS["data"], "joint_vocabulary": False},
     "model": {"family": "transformer", "tied_embeddings": "none"},
 }
+LABELLED: dict[str, Any] = {
+    "data": {**CORPUS["data"], "kind": "labelled", "tokenizer": {"kind": "words"}},
+    "model": {"family": "transformer_labeller"},
+}
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -65,6 +73,10 @@ FAMILIES: dict[str, dict[str, object]] = {
         "gru_lm": GruLmConfig(),
         "ngram_lm": NgramConfig(),
         "transformer_mlm": TransformerMlmConfig(),
+        "rnn_labeller": RnnLabellerConfig(),
+        "lstm_labeller": LstmLabellerConfig(),
+        "gru_labeller": GruLabellerConfig(),
+        "transformer_labeller": TransformerLabellerConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -109,6 +121,8 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
     if tag == "transformer_mlm":
         return MASKED
+    if tag.endswith("_labeller"):
+        return LABELLED
     if key == "data.tokenizer_tgt.kind":
         return APART
     return TEXT if key == "model.family" and tag.endswith("_lm") else CORPUS
@@ -214,6 +228,9 @@ def test_lists_of_several() -> None:
     several = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
     data = override({}, several).data
     assert (data.train_src, data.train_tgt, data.train_weights) == (["a", "b"], ["c", "d"], [1.0, 0.5])
+    references = override(CORPUS, [("data.valid_src", "v"), ("data.valid_tgt", ["a.de", "b.tsv#1"])])
+    assert references.data.valid_tgt == ["a.de", "b.tsv#1"]
+    assert override(references, [("data.valid_src", "null"), ("data.valid_tgt", "[]")]) == override(CORPUS, [])
 
 
 ERRORS = {
@@ -234,7 +251,8 @@ ERRORS = {
     ),
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
-        "transformer_mlm, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
+        "transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, but is "
+        "'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

@@ -19,6 +19,7 @@ from reference.tiny_runs import (
 )
 
 import seqlab.training.loop
+from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
 from seqlab.objectives import OBJECTIVES, StepContext
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
@@ -39,15 +40,17 @@ from seqlab.training.validation import Validation
 FAST = OptimConfig(optimizer=AdamConfig(lr=3e-3))
 
 
+def validation_of(bleu: float) -> Validation:
+    return Validation({"bleu": Score("BLEU", bleu, "")}, 1.0)
+
+
 @pytest.fixture
 def scripted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
     """Let the validations find given scores, one after the other."""
 
     def script(scores: list[float]) -> None:
         left = list(scores)
-        monkeypatch.setattr(
-            seqlab.training.loop, "validate", lambda run, weights: Validation({"bleu": left.pop(0)}, 1.0)
-        )
+        monkeypatch.setattr(seqlab.training.loop, "validate", lambda run, weights: validation_of(left.pop(0)))
 
     return script
 
@@ -162,7 +165,7 @@ def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_ag
 
     def slow_validation(run: Any, weights: Any) -> Validation:
         now[0] += 600
-        return Validation({"bleu": 1.0}, 1.0)
+        return validation_of(1.0)
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
     monkeypatch.setattr(seqlab.training.loop, "validate", slow_validation)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from reference.tiny_runs import (
     assert_equal_runs,
     checkpoints_of,
@@ -126,6 +127,45 @@ def test_another_column_or_number_of_files_is_refused(corpus: Path, tmp_path: Pa
     apart = replace(columns, train_src=[f"{tmp_path}/a.tsv#0"], train_tgt=[f"{tmp_path}/b.tsv#1"])
     with pytest.raises(ValueError, match="begun with 1 data files, but the config names 2"):
         train(replace(config, data=apart), run_dir)
+
+
+def test_further_references_are_part_of_a_run(corpus: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+    for name in ("second.de", "third.de"):
+        shutil.copy(own / "train.de", own / name)
+    valid = {"valid_src": str(own / "train.en"), "valid_tgt": [str(own / "train.de"), str(own / "second.de")]}
+    config = tiny_config(own, max_steps=2, data=valid)
+    run_dir = train(config, tmp_path / "run")
+    longer = with_training(config, max_steps=4)
+    more = replace(longer.data, valid_tgt=[*valid["valid_tgt"], str(own / "third.de")])
+    with pytest.raises(ValueError, match=r"`data\.valid_tgt` .*second\.de'\] -> .*third\.de'\]"):
+        train(replace(longer, data=more), run_dir)
+    text = (own / "second.de").read_text("utf-8")
+    (own / "second.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"second\.de is not what the run in .* was begun with"):
+        train(longer, run_dir)
+    (own / "second.de").rename(own / "moved.de")
+    (own / "moved.de").write_text(text, encoding="utf-8")
+    moved = replace(longer.data, valid_tgt=[*valid["valid_tgt"][:1], str(own / "moved.de")])
+    train(replace(longer, data=moved), run_dir)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_run_that_names_its_validation_target_as_older_versions_did(
+    is_given: bool, corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    valid = {"valid_src": str(corpus / "train.en"), "valid_tgt": str(corpus / "train.de")} if is_given else {}
+    config = tiny_config(corpus, max_steps=2, data=valid)
+    run_dir = train(config, tmp_path / "run")
+    values = yaml.safe_load((run_dir / "config.yaml").read_text("utf-8"))
+    values["data"]["valid_tgt"] = valid.get("valid_tgt")
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        train(with_training(config, max_steps=4), run_dir)
+    assert read_config(RunFolder(run_dir)) == with_training(config, max_steps=4)
+    assert "Continuing" in caplog.text
+    assert "Encoding" not in caplog.text
 
 
 def test_another_format_version(trained: Trained, run_dir: Path) -> None:

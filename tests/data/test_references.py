@@ -1,0 +1,122 @@
+"""Further references of validation pairs: which line belongs to which pair, and when they are read anew."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seqlab.data.config import ParallelConfig
+from seqlab.data.prepare import PreparedData, _cache_key, open_prepared, prepare
+
+Pairs = list[tuple[str, str]]
+WriteConfig = Callable[..., ParallelConfig]
+side = st.text("aé\x85 ", max_size=6)
+TRAIN = [("t", "t")]
+
+
+def with_references(config: ParallelConfig, *references: list[str]) -> ParallelConfig:
+    """Write further references beside the validation set."""
+    paths = [Path(f"{config.valid_src}.reference{number}") for number in range(len(references))]
+    for path, lines in zip(paths, references, strict=True):
+        path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return replace(config, valid_tgt=[*config.valid_tgt, *map(str, paths)])
+
+
+def references_of(data: PreparedData) -> list[tuple[str, ...]]:
+    """Give all references of each validation pair, the target first."""
+    assert data.valid.tgt_text is not None
+    return list(zip(*(rows.texts() for rows in (data.valid.tgt_text, *data.references)), strict=True))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(lines=st.lists(st.tuples(side, side, side, side), min_size=1, max_size=8))
+def test_each_kept_pair_has_the_lines_of_its_own_number(
+    lines: list[tuple[str, ...]], write_config: WriteConfig, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Pairs are dropped for their source and their target alone."""
+    lines = [*lines, ("a", "b", "", "c")]  # something is always kept
+    config = write_config(TRAIN, valid=[(line[0], line[1]) for line in lines], max_length=4)
+    config = with_references(config, *([line[column] for line in lines] for column in (2, 3)))
+    data = prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
+    kept = [line[1:] for line in lines if all(1 <= len(side.strip()) <= 4 for side in line[:2])]
+    assert references_of(data) == kept
+    assert len(data.valid) == len(kept)
+
+
+def test_columns_of_one_table(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    table = tmp_path / "valid.tsv"
+    table.write_text("read\tr E d\tr i d\n\tx\ty\nred\tr E d\t\n")
+    config = replace(write_config(TRAIN), valid_src=f"{table}#0", valid_tgt=[f"{table}#1", f"{table}#2"])
+    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    assert references_of(data) == [("r E d", "r i d"), ("r E d", "")]
+    assert config.input_specs()[-3:] == [f"{table}#0", f"{table}#1", f"{table}#2"]
+    assert len(data.content_hashes) == 3  # two training files and the table
+
+
+def test_a_reference_of_another_length_names_both_counts(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    config = with_references(write_config(TRAIN, valid=[("a", "b"), ("c", "d")]), ["x", ""], ["x"])
+    with pytest.raises(ValueError, match=r"valid\.src has 2 lines but .*reference1 has 1: the two sides"):
+        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    with pytest.raises(FileNotFoundError, match="none: there is no such file"):
+        prepare(
+            replace(config, valid_tgt=[*config.valid_tgt[:1], str(tmp_path / "none")]),
+            tokenizer,
+            tokenizer,
+            tmp_path / "cache",
+        )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_cache_is_that_of_its_references(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    first = write_config(TRAIN, valid=[("a", "b"), ("c", "d")])
+    config, folder = with_references(first, ["x", "y"], ["", "z"]), tmp_path / "cache"
+
+    def prepared(config: ParallelConfig) -> tuple[list[tuple[str, ...]], bool]:
+        before = tokenizer.lines_encoded
+        found = references_of(prepare(config, tokenizer, tokenizer, folder))
+        return found, tokenizer.lines_encoded > before
+
+    assert prepared(config) == ([("b", "x", ""), ("d", "y", "z")], True)
+    assert prepared(config) == ([("b", "x", ""), ("d", "y", "z")], False)
+    assert references_of(open_prepared(config, tokenizer, tokenizer, folder)) == [("b", "x", ""), ("d", "y", "z")]
+    swapped = replace(config, valid_tgt=[config.valid_tgt[place] for place in (0, 2, 1)])
+    assert prepared(swapped) == ([("b", "", "x"), ("d", "z", "y")], True)
+    Path(config.valid_tgt[2]).write_text("new\nz\n")
+    assert prepared(config) == ([("b", "x", "new"), ("d", "y", "z")], True)
+    assert prepared(first) == ([("b",), ("d",)], True)
+
+
+def test_a_damaged_reference_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    config = with_references(write_config(TRAIN, valid=[("a", "b"), ("c", "d")]), ["x", "yy"])
+    folder = tmp_path / "cache"
+    prepare(config, tokenizer, tokenizer, folder)
+    files = sorted(folder.glob("references/*"))
+    assert len(files) == 4
+    for path in files:
+        raw = path.read_bytes()
+        for damaged in (raw[:-1], bytes(len(raw))):
+            path.write_bytes(damaged)
+            found = references_of(prepare(config, tokenizer, tokenizer, folder))
+            assert found == [("b", "x"), ("d", "yy")]
+            assert path.read_bytes() == raw
+
+
+@pytest.mark.parametrize(
+    ("valid", "key"),
+    [
+        ({}, "f04746d71e6a96451db176e4d155eeeacaa56c9e4f4c53fa45608ca6d681d523"),
+        ({"valid_src": "c", "valid_tgt": "d"}, "84e8e54d539a7cbae1ef98006ef1c203eda3d30f05f090f6203e9661a44214e7"),
+    ],
+)
+def test_a_cache_from_before_there_were_several_references_is_still_used(
+    valid: dict[str, Any], key: str, tokenizer: Any
+) -> None:
+    """The keys are what the code of that time made."""
+    config = ParallelConfig(train_src=["a"], train_tgt=["b"], **valid)
+    assert _cache_key(config, {"a": "0", "b": "1"}, (tokenizer, tokenizer)) == key

@@ -1,0 +1,73 @@
+"""Further references that only some lines have: each line is measured against those that it has."""
+
+import random
+
+import numpy as np
+import pytest
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+from seqlab.evaluation import METRICS, compare, evaluate
+from seqlab.evaluation.metrics import statistics
+
+SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
+WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
+TEXT_METRICS = [name for name in METRICS if name not in ("accuracy", "macro_f1")]  # labels are equally many
+
+
+def random_lines(seed: int, count: int = 50) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(3, 9))) for _ in range(count)]
+
+
+def with_gaps(lines: list[str], seed: int) -> list[str]:
+    """Leave out half of the lines; one has spaces in its place."""
+    draw = random.Random(seed)
+    return ["  ", *(line if draw.random() < 0.5 else "" for line in lines[1:])]
+
+
+HYPOTHESES = random_lines(0)
+REFERENCES = [random_lines(1), with_gaps(random_lines(2), 3), with_gaps(random_lines(4), 5)]
+OF_LINES = [[first, *(line for line in further if line.strip())] for first, *further in zip(*REFERENCES, strict=True)]
+
+
+@pytest.mark.parametrize("name", SACREBLEU)
+def test_sacrebleu_is_told_which_references_are_missing(name: str) -> None:
+    theirs = SACREBLEU[name]()
+    first, *further = REFERENCES
+    expected = theirs.corpus_score(HYPOTHESES, [first, *([line.strip() or None for line in each] for each in further)])
+    score = evaluate(HYPOTHESES, REFERENCES, [name])[name]
+    assert score.value == pytest.approx(expected.score, rel=1e-12)
+    assert score.signature == str(theirs.get_signature())
+    assert score.signature.startswith("nrefs:var|")
+
+
+@pytest.mark.parametrize("name", TEXT_METRICS)
+def test_each_line_counts_as_it_does_alone_with_the_references_that_it_has(name: str) -> None:
+    rows = statistics(name, HYPOTHESES, REFERENCES).rows
+    for row, hypothesis, own in zip(rows, HYPOTHESES, OF_LINES, strict=True):
+        [alone] = METRICS[name]([hypothesis], [[reference] for reference in own]).rows
+        np.testing.assert_array_equal(row, alone)
+
+
+@pytest.mark.parametrize("name", TEXT_METRICS)
+def test_a_file_of_empty_lines_changes_nothing(name: str) -> None:
+    first = REFERENCES[0]
+    alone, beside_nothing = (evaluate(HYPOTHESES, each, [name])[name] for each in ([first], [first, [""] * len(first)]))
+    assert beside_nothing == alone
+    assert "nrefs:1|" in alone.signature
+
+
+@pytest.mark.parametrize("name", TEXT_METRICS)
+def test_a_comparison_takes_the_same_references(name: str) -> None:
+    found = compare(HYPOTHESES, REFERENCES[0], REFERENCES, [name], num_samples=2)[name]
+    assert found.system == evaluate(HYPOTHESES, REFERENCES, [name])[name]
+    assert found.baseline == evaluate(REFERENCES[0], REFERENCES, [name])[name]
+
+
+def test_nothing_equals_an_empty_first_reference_only() -> None:
+    """A line without words may be right, and a reference that is missing is no such line."""
+    found = evaluate(["", "", "b c", "d"], [["", "a", "a", "a b"], ["x", "", "b c", ""]], ["exact_match", "wer"])
+    assert found["exact_match"].extra["correct"] == 2
+    assert found["exact_match"].signature == "nrefs:var|case:mixed|unit:line|norm:none"
+    assert dict(found["wer"].extra) == {"substitutions": 1, "deletions": 2, "insertions": 0, "length": 5}
+    assert found["wer"].signature == "nrefs:var|case:mixed|unit:token|norm:none"

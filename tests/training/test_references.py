@@ -1,0 +1,65 @@
+"""Validation against several references: the loss is of the first, what is decoded is compared with all."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference.tiny_runs import journal_of, tiny_config, with_training, write_numbers
+
+import seqlab
+from seqlab.evaluation import Score, evaluate
+from seqlab.runs.load import load_run
+from seqlab.training import train
+from seqlab.training.validation import Validation
+
+
+def figures_of(run_dir: Path) -> dict[str, Any]:
+    """Give the last validation."""
+    return journal_of(run_dir, ["valid"])[-1]
+
+
+def test_what_is_decoded_is_compared_with_all_references(corpus: Path, tmp_path: Path) -> None:
+    """The further references are what the model says: for half of the lines, so that half of them become right."""
+    src, tgt = write_numbers(tmp_path, range(200, 240), "valid")
+    config = tiny_config(corpus, max_steps=8, data={"valid_src": src, "valid_tgt": tgt})
+    alone = train(config, tmp_path / "alone")
+    sources, targets = (Path(path).read_text("utf-8").splitlines() for path in (src, tgt))
+    said = seqlab.load(alone, checkpoint="last", device="cpu", precision="fp32").translate(sources, beam_size=1)
+    assert any(said)
+    half = [line if index % 2 else "" for index, line in enumerate(said)]
+    (tmp_path / "half").write_text("".join(f"{line}\n" for line in half), encoding="utf-8")
+    references = {"valid_src": src, "valid_tgt": [tgt, str(tmp_path / "half")]}
+    run_dir = train(tiny_config(corpus, max_steps=8, data=references, valid_metric="cer"), tmp_path / "both")
+    found, before = figures_of(run_dir), figures_of(alone)
+    assert found["nll_per_tgt_token"] == before["nll_per_tgt_token"]
+    right = [
+        hypothesis in (target, other or None) for hypothesis, target, other in zip(said, targets, half, strict=True)
+    ]
+    assert found["exact_match"] == pytest.approx(100 * sum(right) / len(right))
+    assert found["exact_match"] > before["exact_match"]
+    for lines, figures, names in (
+        ([targets], before, ["bleu", "chrf", "wer", "exact_match"]),
+        ([targets, half], found, ["bleu", "chrf", "wer", "exact_match", "cer"]),
+    ):
+        expected = {name: score.value for name, score in evaluate(said, lines, names).items()}
+        assert {name: figures[name] for name in figures if name in expected} == expected
+        assert set(figures) == {"kind", "step", "is_best", "nll_per_tgt_token", *expected}
+
+
+@pytest.mark.parametrize("metric", ["wer", "cer"])
+def test_the_lowest_error_rate_is_best(
+    metric: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [80.0, 40.0, 60.0, 40.0, 50.0]
+    validate: Callable[..., Validation] = lambda run, weights: Validation(  # noqa: E731
+        {metric: Score(metric, left.pop(0), "", higher_is_better=False)}, 1.0
+    )
+    monkeypatch.setattr(sys.modules["seqlab.training.loop"], "validate", validate)
+    config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3)
+    run_dir = train(with_training(config, valid_metric=metric), tmp_path / "run")
+    validations = journal_of(run_dir, ["valid"])
+    assert [line[metric] for line in validations] == [80, 40, 60, 40, 50]
+    assert [line["is_best"] for line in validations] == [True, True, False, False, False]
+    assert load_run(run_dir).step == 4
