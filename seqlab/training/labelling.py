@@ -1,6 +1,5 @@
 """Labelling as a task: lines with labels of their own or of their words, validated by how many are right."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,13 +22,9 @@ from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
+from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
-
-logger = logging.getLogger(__name__)
-
-SHOWN = 3
-"""Lines named of those that have the same fault."""
 
 
 def _data_config(config: Config) -> LabelledConfig:
@@ -71,28 +66,10 @@ def _prepare(
     if on_progress is None:
         return open_prepared(data, *tokenizers, cache)
     prepared = prepare(data, *tokenizers, cache, on_progress)
-    _warn_of_new_labels(prepared, tokenizers[1])
+    assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
+    message = "The label %r is not in the training data, so it counts as wrong wherever it stands"
+    warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
     return prepared
-
-
-def _warn_of_new_labels(data: PreparedData, tokenizer: Tokenizer) -> None:
-    """Name the labels of the validation set that training does not have: none of them is ever given."""
-    valid = data.valid
-    assert valid.tgt_text is not None, "validation pairs are cached with their text"
-    found: dict[str, list[str]] = {}
-    for index in range(len(valid)):
-        if tokenizer.unk_id in valid.tgt[index]:
-            text = valid.tgt_text[index].tobytes().decode("utf-8")
-            for label in dict.fromkeys(tokenizer.unknown_items(text)):
-                found.setdefault(label, []).append(valid.locate(index))
-    for label, places in found.items():
-        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-        logger.warning(
-            "The label %r is not in the training data, so it counts as wrong wherever it stands: %s%s.",
-            label,
-            "; ".join(places[:SHOWN]),
-            more,
-        )
 
 
 def _steps(

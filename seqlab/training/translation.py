@@ -21,6 +21,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, unknown_of
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
+from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
 
@@ -55,7 +56,12 @@ def _prepare(
     data = _data_config(config)
     if on_progress is None:
         return open_prepared(data, *tokenizers, cache)
-    return prepare(data, *tokenizers, cache, on_progress)
+    prepared = prepare(data, *tokenizers, cache, on_progress)
+    if tokenizers[0].tag_ids:
+        assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
+        message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
+        warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
+    return prepared
 
 
 def _steps(

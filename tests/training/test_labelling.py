@@ -11,12 +11,12 @@ import torch
 from reference.tiny_runs import assert_equal_runs, journal_of
 
 from seqlab import load
-from seqlab.data.config import LabelledConfig, TextConfig
+from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
 from seqlab.inference import Labeller
-from seqlab.models import GruLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.models import GruConfig, GruLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
-from seqlab.text import WordsConfig
+from seqlab.text import CharactersConfig, WordsConfig
 from seqlab.training import train
 
 from .conftest import train_until
@@ -116,3 +116,21 @@ def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
             torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
     assert run.src_tokenizer.vocab_size == 4 + len(NUMBERS)
     assert run.tgt_tokenizer.vocab_size == 4 + 2
+
+
+def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "train.tsv").write_text("".join(f"w{i}\tV;PST\tw{i}ed\n" for i in range(20)))
+    (tmp_path / "valid.tsv").write_text("walk\tV;PST\twalked\nsing\tV;FUT\tsang\n")
+    specs = {split: (f"{tmp_path}/{split}.tsv#0+1", f"{tmp_path}/{split}.tsv#2") for split in ("train", "valid")}
+    data = ParallelConfig(
+        train_src=[specs["train"][0]],
+        train_tgt=[specs["train"][1]],
+        valid_src=specs["valid"][0],
+        valid_tgt=[specs["valid"][1]],
+        tokenizer=CharactersConfig(tags=True),
+    )
+    training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
+    with caplog.at_level(logging.WARNING, logger="seqlab"):
+        train(Config(data=data, model=GruConfig(hidden_size=16), training=training), tmp_path / "run")
+    (message,) = [record.getMessage() for record in caplog.records if "FUT" in record.getMessage()]
+    assert f"{specs['valid'][0]} and {specs['valid'][1]}, line 2" in message
