@@ -5,6 +5,7 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from seqlab.models.family import Family
+from seqlab.models.frequency_labeller import FrequencyLabeller, FrequencyLabellerConfig
 from seqlab.models.labelling import Labeller
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
@@ -34,7 +35,8 @@ ModelConfig = Annotated[
     | RnnLabellerConfig
     | LstmLabellerConfig
     | GruLabellerConfig
-    | TransformerLabellerConfig,
+    | TransformerLabellerConfig
+    | FrequencyLabellerConfig,
     Field(discriminator="family"),
 ]
 FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
@@ -42,11 +44,15 @@ FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_arg
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
 TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig
 Translator = Transformer | RecurrentTranslator
-Model = Translator | TransformerMlm | LanguageModel | RecurrentLabeller | TransformerLabeller
+AnyLabeller = RecurrentLabeller | TransformerLabeller | FrequencyLabeller
+Model = Translator | TransformerMlm | LanguageModel | AnyLabeller
 
 __all__ = [
     "FAMILIES",
+    "AnyLabeller",
     "Family",
+    "FrequencyLabeller",
+    "FrequencyLabellerConfig",
     "GruConfig",
     "GruLabellerConfig",
     "GruLmConfig",

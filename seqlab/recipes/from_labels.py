@@ -69,6 +69,8 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     reason = "as many as the line has words" if found.labels_of == "words" else "not as many as there are words"
     choices.set("data.labels_of", found.labels_of, f"a line has {reason}")
+    if choices.config().model.is_counted:
+        return choices.config()
     _choose_model(choices, found)
     _choose_steps(choices, found)
     return choices.config()

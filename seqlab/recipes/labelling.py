@@ -7,14 +7,14 @@ from seqlab.corpora import locate
 from seqlab.corpora.first_word import write_table
 from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import LabelledConfig, TextConfig
-from seqlab.models import LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.models import FrequencyLabellerConfig, LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import WordsConfig
 
-TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1)
+TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
 
 def _tagged(train: Path | str) -> LabelledConfig:
@@ -51,7 +51,14 @@ def pos_tagging(run_dir: Path) -> Config:
 
 def pos_tagging_transformer(run_dir: Path) -> Config:
     """Parts of speech of English words: a Transformer over words and how they are spelt."""
-    return replace(pos_tagging(run_dir), model=TRANSFORMER, optim=_optim(1e-3))
+    return replace(pos_tagging(run_dir), model=TRANSFORMER, training=_training(3000))
+
+
+def pos_tagging_frequency(run_dir: Path) -> Config:
+    """Parts of speech of English words: of each the one that it has most often, the baseline."""
+    return Config(
+        data=_tagged(locate("ud_ewt")["train"]["sentences"]), model=FrequencyLabellerConfig(), training=_training(1)
+    )
 
 
 def pos_tagging_tenth(run_dir: Path) -> Config:
@@ -61,7 +68,7 @@ def pos_tagging_tenth(run_dir: Path) -> Config:
         write_share(locate("ud_ewt")["train"]["sentences"], folder / "train.conllu", every=10)
 
     data = _tagged(written(run_dir, write) / "train.conllu")
-    return replace(pos_tagging_transformer(run_dir), data=data, training=_training(2000))
+    return replace(pos_tagging_transformer(run_dir), data=data, training=_training(1500))
 
 
 def ewt_mlm(run_dir: Path) -> Config:
@@ -73,10 +80,16 @@ def ewt_mlm(run_dir: Path) -> Config:
             valid=[f"{splits['valid']['sentences']}#form"],
             tokenizer=WordsConfig(),
             mask_share=0.15,
+            batch_tokens=2048,
         ),
-        model=TransformerMlmConfig(d_model=TRANSFORMER.d_model, d_ff=TRANSFORMER.d_ff, num_encoder_layers=2),
+        model=TransformerMlmConfig(
+            d_model=TRANSFORMER.d_model,
+            d_ff=TRANSFORMER.d_ff,
+            num_encoder_layers=TRANSFORMER.num_encoder_layers,
+            positions=TRANSFORMER.positions,
+        ),
         optim=_optim(2e-3),
-        training=_training(4000),
+        training=_training(3000),
     )
 
 
@@ -141,6 +154,7 @@ def trec_transformer(run_dir: Path) -> Config:
 LABELLING_RECIPES = (
     pos_tagging,
     pos_tagging_transformer,
+    pos_tagging_frequency,
     pos_tagging_tenth,
     ewt_mlm,
     sst2,

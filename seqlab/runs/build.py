@@ -1,6 +1,8 @@
 """Configs to objects."""
 
 from seqlab.models import (
+    FrequencyLabeller,
+    FrequencyLabellerConfig,
     GruConfig,
     GruLabellerConfig,
     LstmConfig,
@@ -44,4 +46,6 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
         return TransformerLabeller(config, src_tokenizer.vocab_size, unk_id, num_labels(tgt_tokenizer))
     if isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig):
         return RecurrentLabeller(config, src_tokenizer.vocab_size, unk_id, num_labels(tgt_tokenizer))
+    if isinstance(config, FrequencyLabellerConfig):
+        return FrequencyLabeller(config, src_tokenizer.vocab_size, num_labels(tgt_tokenizer))
     return RecurrentLm(config, vocab_size, eos_id)

@@ -159,7 +159,7 @@ class Config:
                 f"`objective.family: {self.objective.family}` looks at predictions of the vocabulary alone: with "
                 "`model.copying` choose `cross_entropy`."
             )
-        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=0.0))
+        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=self.objective.label_smoothing))
         if self.model.is_counted and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."

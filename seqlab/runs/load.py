@@ -7,11 +7,10 @@ from pathlib import Path
 from torch import Tensor
 
 from seqlab.models import (
+    AnyLabeller,
     LanguageModel,
     Model,
     NgramModel,
-    RecurrentLabeller,
-    TransformerLabeller,
     TransformerMlm,
     Translator,
 )
@@ -40,9 +39,7 @@ class LoadedRun:
     @property
     def stepper(self) -> Translator | LanguageModel:
         """The model as one that predicts from left to right; others are not loaded where one is needed."""
-        assert not isinstance(self.model, TransformerMlm | RecurrentLabeller | TransformerLabeller), (
-            "load the run by its `kind`"
-        )
+        assert not isinstance(self.model, TransformerMlm | AnyLabeller), "load the run by its `kind`"
         return self.model
 
     @property

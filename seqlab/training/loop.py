@@ -11,7 +11,7 @@ from seqlab.data.batch import Batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
-from seqlab.models import NgramModel
+from seqlab.models import FrequencyLabeller, NgramModel
 from seqlab.objectives import StepContext
 from seqlab.optim.schedules import learning_rate
 from seqlab.training.counting import count
@@ -34,7 +34,7 @@ def fit(run: TrainingRun) -> None:
         FailedStep: the gradient was not finite; what replays the step was written.
         LostRank: another rank has ended.
     """
-    if isinstance(run.model, NgramModel):
+    if isinstance(run.model, NgramModel | FrequencyLabeller):
         count(run, run.model)
         return
     if _is_finished(run):

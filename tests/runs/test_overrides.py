@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from seqlab.models import (
+    FrequencyLabellerConfig,
     GruConfig,
     GruLabellerConfig,
     GruLmConfig,
@@ -56,7 +57,7 @@ APART: dict[str, Any] = {
     "model": {"family": "transformer", "tied_embeddings": "none"},
 }
 LABELLED: dict[str, Any] = {
-    "data": {**CORPUS["data"], "kind": "labelled", "tokenizer": {"kind": "words"}},
+    "data": {**CORPUS["data"], "kind": "labelled", "labels_of": "words", "tokenizer": {"kind": "words"}},
     "model": {"family": "transformer_labeller"},
 }
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
@@ -77,6 +78,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "lstm_labeller": LstmLabellerConfig(),
         "gru_labeller": GruLabellerConfig(),
         "transformer_labeller": TransformerLabellerConfig(),
+        "frequency_labeller": FrequencyLabellerConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -251,8 +253,8 @@ ERRORS = {
     ),
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
-        "transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, but is "
-        "'transformer_ml' instead (the nearest is `transformer_mlm`)."
+        "transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, "
+        "frequency_labeller, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

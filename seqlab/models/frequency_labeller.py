@@ -1,0 +1,68 @@
+"""The most frequent label of each word, without a look at its neighbours: what every tagger must beat.
+
+Shapes: V vocabulary, L labels, W words of a batch.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, LabelledBatch
+from seqlab.models.family import Family
+from seqlab.nn.masks import padding_mask
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class FrequencyLabellerConfig(Family):
+    """Counts of how often each word has each label."""
+
+    family: Literal["frequency_labeller"] = "frequency_labeller"
+    """Which architecture this is."""
+
+    data_kind: ClassVar[str] = "labelled"
+    is_counted: ClassVar[bool] = True
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        if data.labels_of != "words":
+            raise ValueError("`model.family: frequency_labeller` counts labels of words: set `data.labels_of: words`.")
+
+
+class FrequencyLabeller(nn.Module):
+    """Labels by their shares among the occurrences of a word; a `Labeller` and a `Scorer`.
+
+    One more occurrence is spread over the labels as those of the words that occur once are: it decides for words that
+    were never seen, and between labels that a word has equally often.
+    """
+
+    embeddings: ClassVar[dict[str, str]] = {}
+    """The parameter that the ids of each side are looked up in: there is none."""
+    labels_lines: ClassVar[bool] = False
+
+    def __init__(self, config: FrequencyLabellerConfig, vocab_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.counts = nn.Parameter(torch.zeros(vocab_size, num_labels), requires_grad=False)
+
+    def count(self, words: Tensor, labels: Tensor) -> None:
+        """Add occurrences: words (W,) and their labels (W,)."""
+        self.counts.index_put_((words, labels), torch.ones(len(words)), accumulate=True)
+
+    def label(self, batch: LabelledBatch) -> Tensor:
+        """(W, L): log-probabilities in nats of all labels, of the words row after row."""
+        counts = self.counts.double()
+        rare = counts[counts.sum(1) == 1].sum(0) + 1 / counts.size(1)
+        words = batch.src[~padding_mask(batch.src_lengths, batch.src.size(1))]
+        found = counts[words] + rare / rare.sum()
+        return (found / found.sum(1, keepdim=True)).log().float()
+
+    def score(self, batch: LabelledBatch) -> Tensor:
+        """(B, S): log-probabilities in nats of the labels, 0 where there is none."""
+        assert batch.tgt_out is not None, "scoring needs labels"
+        is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
+        labels = batch.tgt_out[is_word]
+        scores = self.label(batch).gather(1, labels.clamp(min=0)[:, None])[:, 0].masked_fill(labels == IGNORE, 0)
+        return torch.zeros(batch.src.shape, device=batch.src.device).masked_scatter(is_word, scores)

@@ -1,0 +1,23 @@
+"""What a validation set has that training never saw, named by file and line."""
+
+import logging
+from collections.abc import Callable
+
+from seqlab.data.encoded import EncodedPairs
+from seqlab.data.rows import Rows
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 3
+"""Lines named of those that have the same item."""
+
+
+def warn_of_unseen(valid: EncodedPairs, text: Rows, find: Callable[[str], list[str]], message: str) -> None:
+    """Warn of what `find` finds in lines of the validation set, each item once: `message` says with %r what it is."""
+    found: dict[str, list[str]] = {}
+    for index, line in enumerate(text.texts()):
+        for item in dict.fromkeys(find(line)):
+            found.setdefault(item, []).append(valid.locate(index))
+    for item, places in found.items():
+        more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+        logger.warning(f"{message}: %s%s.", item, "; ".join(places[:SHOWN]), more)

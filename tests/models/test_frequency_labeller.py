@@ -1,0 +1,33 @@
+"""The most frequent label of each word, against counting in Python."""
+
+from collections import Counter
+
+import numpy as np
+import torch
+
+from seqlab.data.batch import IGNORE, collate_labelled
+from seqlab.models import FrequencyLabeller, FrequencyLabellerConfig
+
+UNK, LABELS, WORDS = 3, 4, 30
+
+
+def test_it_gives_the_most_frequent_label_and_to_unknown_words_that_of_rare_ones() -> None:
+    rng = np.random.default_rng(0)
+    words = np.concatenate([rng.integers(4, 20, size=200), np.arange(20, WORDS)])
+    labels = np.where(words < 20, rng.integers(0, LABELS, size=len(words)), 2)  # what occurs once has label 2
+    model = FrequencyLabeller(FrequencyLabellerConfig(), WORDS, LABELS)
+    model.count(torch.from_numpy(words), torch.from_numpy(labels))
+    counts = {word: Counter(labels[words == word].tolist()) for word in range(4, WORDS)}
+    asked = [list(range(4, 17)), list(range(17, WORDS)), [UNK]]
+    given = [[counts[word].most_common(1)[0][0] for word in row] for row in asked[:2]]
+    batch = collate_labelled(asked, [*given, [IGNORE]], None, range(3), pad_id=0)
+    found = model.label(batch)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(len(found)))
+    for row, word in zip(found, [word for row in asked for word in row], strict=True):
+        most = max(counts[word].values()) if word != UNK else 0
+        expected = {label for label, count in counts[word].items() if count == most} if word != UNK else {2}
+        assert int(row.argmax()) in expected
+    scores = model.score(batch)
+    assert scores.shape == batch.src.shape
+    assert scores[2].tolist() == [0] * scores.size(1)
+    torch.testing.assert_close(scores[0], found[range(13), given[0]])
