@@ -23,7 +23,7 @@ def test_it_gives_the_most_frequent_label_and_to_unknown_words_that_of_rare_ones
     batch = collate_labelled(asked, [*given, [IGNORE]], None, range(3), pad_id=0)
     found = model.label(batch)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(len(found)))
-    for row, word in zip(found, [word for row in asked for word in row], strict=True):
+    for row, word in zip(found, [word for line in asked for word in line], strict=True):
         most = max(counts[word].values()) if word != UNK else 0
         expected = {label for label, count in counts[word].items() if count == most} if word != UNK else {2}
         assert int(row.argmax()) in expected
