@@ -124,7 +124,7 @@ def _line_labeller(run_dir: Path, corpus: str, model: LstmLabellerConfig | Trans
         model=model,
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=_optim(1e-3),
-        training=_training(1500),
+        training=TrainingConfig(max_steps=1500, log_every=100, save_every=125, valid_every=125),
     )
 
 
@@ -132,13 +132,23 @@ LINE_LSTM = LstmLabellerConfig(hidden_size=256, embedding_size=128, spelling_siz
 
 
 def sst2(run_dir: Path) -> Config:
-    """Praise or blame in sentences of film reviews: a bidirectional LSTM."""
-    return _line_labeller(run_dir, "sst2", replace(LINE_LSTM, output_dropout=0.5))
+    """Praise or blame in sentences of film reviews: a bidirectional LSTM, whose words often vanish in training."""
+    model = LstmLabellerConfig(
+        hidden_size=128,
+        embedding_size=256,
+        unknown_share=0.1,
+        embedding_dropout=0.4,
+        dropout=0.5,
+        output_dropout=0.5,
+        pooling="mean",
+    )
+    return _line_labeller(run_dir, "sst2", model)
 
 
 def sst2_transformer(run_dir: Path) -> Config:
     """Praise or blame in sentences of film reviews: a Transformer."""
-    return _line_labeller(run_dir, "sst2", replace(TRANSFORMER, output_dropout=0.5))
+    model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
+    return _line_labeller(run_dir, "sst2", model)
 
 
 def trec(run_dir: Path) -> Config:
