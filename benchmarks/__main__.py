@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import decoding, growth, language_models, preparation, quality, training
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
-from benchmarks.scale import FULL, QUICK, Scale
+from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
 from seqlab.world import usable_cores
 
 TASKS = {
@@ -47,9 +47,12 @@ def chosen_scale(arguments: argparse.Namespace) -> Scale:
             scale = replace(scale, **{name: getattr(arguments, name)})
     if getattr(arguments, "micro_batch_tokens", None):
         scale = replace(scale, micro_batch_tokens=tuple(arguments.micro_batch_tokens))
+    model = getattr(arguments, "model", MODELS[0])
     if getattr(arguments, "norm", None):
-        scale = replace(scale, model=replace(scale.model, norm=arguments.norm))
-    return scale
+        if model != MODELS[0]:
+            raise SystemExit(f"`--norm`: `--model {model}` has no layer norms.")
+        scale = replace(scale, model=replace(transformer_sizes(scale.model), norm=arguments.norm))
+    return with_model(scale, model)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from benchmarks.flops import decoding_flops
@@ -14,7 +15,7 @@ from benchmarks.options import refuse_missing_folder, refuse_unknown_systems
 from benchmarks.processes import run_worker
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.report import Report, Row
-from benchmarks.scale import ModelSizes, Scale
+from benchmarks.scale import MODELS, Family, Scale, Sizes, sizes_from_json
 
 logger = logging.getLogger(__name__)
 BEAM_SIZES, QUICK_BEAM_SIZES = (1, 5), (5,)
@@ -24,6 +25,9 @@ LINES_PER_THREAD = 100
 SAME_BLEU = {"fp32": 0.1, "bf16": 0.3, "int8": 0.3}
 """How far the BLEU of a system may lie from that of seqlab in fp32 over 1,000 lines: the same weights, or the same ones
 rounded. Over fewer lines a single other translation weighs more: it may be farther by the root of how many fewer."""
+
+OWN_SEARCH = ("JoeyNMT",)
+"""Systems whose beam search has another length penalty and another end: it finds other translations."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +52,30 @@ class System:
         return ("one batch per thread" if self.side_by_side else "all threads on one batch") + isa
 
 
-def systems(machine: Json) -> list[System]:
-    """List what is measured on this machine."""
-    tokens, sentences = (2560, 10_240, 40_960), (16, 64, 256)
+TOKENS, SENTENCES = (2560, 10_240, 40_960), (16, 64, 256)
+"""Sizes of batches that are tried."""
+
+
+def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[System]:
+    """List what is measured of a model on this machine; `joeynmt` is the Python of its environment."""
     on_cpu = machine["device"] == "cpu"
     ways = (False, True) if on_cpu else (False,)
-    found = [
-        System("seqlab", "decode_seqlab", dtype, tokens, "padded tokens x beam", side_by_side)
-        for dtype in ("fp32", "bf16")
-        for side_by_side in ways
-    ]
+    both = list(product(("fp32", "bf16"), ways))
+    found = [System("seqlab", "decode_seqlab", d, TOKENS, "padded tokens x beam", way) for d, way in both]
+    if family == "lstm":
+        plain = "torch.nn.LSTM", "decode_plain_translator"
+        found += [System(*plain, d, SENTENCES, "sentences", way) for d, way in both]
+        return [*found, System("JoeyNMT", "decode_joeynmt", "fp32", SENTENCES, "sentences", engine=joeynmt or "")]
     if on_cpu:
         engine, unit = "ctranslate2", "source tokens x beam"
         name = f"seqlab, {engine} engine"
-        found += [System(name, "decode_seqlab", d, tokens, unit, True, engine=engine) for d in ("fp32", "int8")]
+        found += [System(name, "decode_seqlab", d, TOKENS, unit, True, engine=engine) for d in ("fp32", "int8")]
     for dtype, side_by_side in (("fp32", False), *(("bf16", way) for way in ways)):
-        found.append(System("transformers", "decode_transformers", dtype, sentences, "sentences", side_by_side))
-    found += [System("ctranslate2", "decode_ctranslate2", d, sentences, "sentences", on_cpu) for d in ("fp32", "int8")]
+        found.append(System("transformers", "decode_transformers", dtype, SENTENCES, "sentences", side_by_side))
+    found += [System("ctranslate2", "decode_ctranslate2", d, SENTENCES, "sentences", on_cpu) for d in ("fp32", "int8")]
     if machine["capability"] == "AVX512" and on_cpu:
         isa = (("CT2_FORCE_CPU_ISA", "AVX512"),)
-        found.append(System("ctranslate2", "decode_ctranslate2", "int8", sentences, "sentences", True, isa))
+        found.append(System("ctranslate2", "decode_ctranslate2", "int8", SENTENCES, "sentences", True, isa))
     return found
 
 
@@ -107,24 +115,18 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Train or take a run, give its weights to every system, find each one's best batch, measure in turns."""
     if arguments.run is not None:
         refuse_missing_folder("--run", arguments.run)
+    if arguments.joeynmt is not None and scale.model.family != "lstm":
+        raise SystemExit(f"`--joeynmt` is for `--model lstm` and `--model lstm_unfed`, not for `{arguments.model}`.")
     machine = measure_machine(arguments)
-    refuse_unknown_systems(arguments.systems, (system.name for system in systems(machine)))
-    folder = arguments.work_dir / f"decoding-{scale.corpus}-{scale.model.norm}"
-    logger.info("preparing %s", folder)
-    job = {
-        "folder": str(folder.resolve()),
-        "scale": asdict(scale),
-        "run": None if arguments.run is None else str(arguments.run.resolve()),
-        "steps": arguments.run_steps or (60 if arguments.quick else 3000),
-        "threads": arguments.threads,
-    }
-    prepared = run_worker("prepare_decoding", job, arguments.threads)
+    there = systems(machine, scale.model.family, arguments.joeynmt)
+    refuse_unknown_systems(arguments.systems, (system.name for system in there))
+    prepared = prepare(arguments, scale)
     report = Report("decoding", machine, more={name: prepared[name] for name in ("run", "step", "sizes")})
     lines = prepared["src"][: QUICK_LINES if arguments.quick else None]
     single_lines = min(max(arguments.lines, LINES_PER_THREAD * arguments.threads), len(lines))
     test = TestSet(lines, prepared["src_tokens"], prepared["references"][: len(lines)], single_lines)
     base = DecodingJob(
-        folder=job["folder"],
+        folder=prepared["folder"],
         run=prepared["run"],
         engine="torch",
         dtype="fp32",
@@ -137,18 +139,33 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         device=arguments.device,
         started=0.0,
     )
-    measured = [each for each in systems(machine) if arguments.systems is None or each.name in arguments.systems]
+    measured = [each for each in there if arguments.systems is None or each.name in arguments.systems]
     if arguments.quick:
         measured = [replace(system, batches=system.batches[:1]) for system in measured]
     beam_sizes = QUICK_BEAM_SIZES if arguments.quick else BEAM_SIZES
     cases = choose_cases(measured, beam_sizes, base, prepared["missing"], report)
     results = measure(cases, base, test, scale.repetitions)
     measure_peak_again(machine, arguments)
-    sizes = ModelSizes(**prepared["sizes"])
+    sizes = sizes_from_json(prepared["sizes"])
     report.rows += [summarize(case, results[case], test.part(case), sizes, machine) for case in cases]
     check_bleu(report)
     add_ratios(report.rows)
     return report
+
+
+def prepare(arguments: argparse.Namespace, scale: Scale) -> Json:
+    """Make what all systems decode with; see `prepare_decoding`."""
+    folder = arguments.work_dir / f"decoding-{scale.corpus}-{scale.model.name}"
+    logger.info("preparing %s", folder)
+    job = {
+        "folder": str(folder.resolve()),
+        "scale": asdict(scale),
+        "run": None if arguments.run is None else str(arguments.run.resolve()),
+        "steps": arguments.run_steps or (60 if arguments.quick else 3000),
+        "joeynmt": arguments.joeynmt,
+        "threads": arguments.threads,
+    }
+    return {**run_worker("prepare_decoding", job, arguments.threads), "folder": job["folder"]}
 
 
 def decode(system: System, beam_size: int, batches: list[int], lines: list[str], base: DecodingJob) -> DecodingResult:
@@ -203,7 +220,7 @@ def measure(cases: list[Case], base: DecodingJob, test: TestSet, repetitions: in
     return results
 
 
-def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: ModelSizes, machine: Json) -> Row:
+def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: Sizes, machine: Json) -> Row:
     """Turn the repetitions of one case into a row."""
     from sacrebleu.metrics import BLEU
 
@@ -241,6 +258,8 @@ def check_bleu(report: Report) -> None:
     measured = [row for row in report.rows if row.tokens_per_second is not None]
     for row in measured:
         kind = (row.more["search"], row.more["batch"] == "1")
+        if row.system in OWN_SEARCH and kind[0] != "greedy":
+            continue
         for other in measured:
             same_lines = kind == (other.more["search"], other.more["batch"] == "1")
             if (other.system, other.dtype) == ("seqlab", "fp32") and same_lines and other is not row:
@@ -270,9 +289,11 @@ def add_ratios(rows: list[Row]) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Name what can be chosen."""
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: transformer")
     parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: one is trained and kept")
     parser.add_argument("--run_steps", type=int, metavar="N", help="updates of the run that is trained (default: 3000)")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--joeynmt", metavar="PYTHON", help="the Python of an environment that has JoeyNMT; LSTMs only")
     parser.add_argument(
         "--lines", type=int, default=200, help="lines translated one at a time (default: 200), 100 a thread at least"
     )

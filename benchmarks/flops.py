@@ -6,25 +6,37 @@ a system computes twice. The backward pass of a product is two products of the s
 
 from collections.abc import Iterable
 
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import RecurrentSizes, Sizes
 
 TRAINING_PASSES = 3
 """Forward, and the two products of the backward pass."""
 
 
-def encoder_flops(sizes: ModelSizes, src: int) -> int:
+GATES = 4
+"""Of an LSTM: products with the input and with the hidden state, each."""
+
+
+def encoder_flops(sizes: Sizes, src: int) -> int:
     """Count one forward pass of the encoder over `src` tokens, and the decoder's keys and values of its memory."""
+    if isinstance(sizes, RecurrentSizes):
+        size = sizes.hidden_size  # each of both directions has half of it as its hidden state
+        return 2 * src * (GATES * size * (size + size // 2) + size * size)
     d, ff = sizes.d_model, sizes.d_ff
     matrices = sizes.num_encoder_layers * (4 * d * d + 2 * d * ff) + sizes.num_decoder_layers * 2 * d * d
     attention = sizes.num_encoder_layers * 2 * d * src * src  # two products: scores, weighted values
     return 2 * (matrices * src + attention)
 
 
-def decoder_flops(sizes: ModelSizes, src: int, tgt: int) -> int:
+def decoder_flops(sizes: Sizes, src: int, tgt: int) -> int:
     """Count one forward pass of the decoder over `tgt` tokens, the projection onto the vocabulary included.
 
     A target position attends to itself and those before it: what is masked is not counted.
     """
+    if isinstance(sizes, RecurrentSizes):
+        size = sizes.hidden_size
+        layer = GATES * size * ((2 if sizes.input_feeding else 1) * size + size)
+        attended = 2 * src * size  # two products: scores, weighted values
+        return 2 * tgt * (layer + attended + 2 * size * size + sizes.vocab_size * size)
     d, ff = sizes.d_model, sizes.d_ff
     matrices = sizes.num_decoder_layers * (6 * d * d + 2 * d * ff) + sizes.vocab_size * d
     attended = tgt * (tgt + 1) // 2 + tgt * src
@@ -32,13 +44,13 @@ def decoder_flops(sizes: ModelSizes, src: int, tgt: int) -> int:
     return 2 * (matrices * tgt + attention)
 
 
-def training_flops(sizes: ModelSizes, lengths: Iterable[tuple[int, int]]) -> int:
+def training_flops(sizes: Sizes, lengths: Iterable[tuple[int, int]]) -> int:
     """Count one forward and backward pass over pairs of (source, target) lengths, special ids counted."""
     forward = sum(encoder_flops(sizes, src) + decoder_flops(sizes, src, tgt) for src, tgt in lengths)
     return TRAINING_PASSES * forward
 
 
-def decoding_flops(sizes: ModelSizes, lengths: Iterable[tuple[int, int]], beam_size: int) -> int:
+def decoding_flops(sizes: Sizes, lengths: Iterable[tuple[int, int]], beam_size: int) -> int:
     """Count decoding: (source, output) lengths, special ids counted; a beam computes each position `beam_size` times.
 
     The first position is computed once, as all hypotheses are the same there.

@@ -14,7 +14,7 @@ from benchmarks.machine import measure_machine
 from benchmarks.processes import run_worker
 from benchmarks.records import GrowthJob, GrowthWork, Json
 from benchmarks.report import Report, Row
-from benchmarks.scale import Scale
+from benchmarks.scale import Scale, transformer_sizes
 
 logger = logging.getLogger(__name__)
 FITTED_POINTS = 3
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     folder = arguments.work_dir / "growth"
     base = GrowthJob(
         work="training",
-        sizes=scale.model,
+        sizes=transformer_sizes(scale.model),
         sentences=32,
         length=32,
         beam_size=5,

@@ -12,6 +12,11 @@ def refuse_unknown_systems(wanted: Sequence[str] | None, known: Iterable[str]) -
             raise SystemExit(f"`--systems` must be some of {names}, but names {name!r}.")
 
 
+def unnamed_toolkit(option: str) -> str:
+    """Say why a toolkit is not measured that lives in an environment of its own."""
+    return f"not measured: {option} names the Python of its environment"
+
+
 def refuse_missing_folder(option: str, folder: Path) -> None:
     """End the program where an option needs a folder that is not there."""
     if not folder.is_dir():

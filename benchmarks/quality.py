@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     machine = measure_machine(arguments)
     thresholds = tuple(arguments.thresholds)
     report = Report("quality", machine, more={"curves": {}, "thresholds": thresholds})
-    folder = arguments.work_dir / f"quality-{scale.corpus}-{scale.model.norm}"
+    folder = arguments.work_dir / f"quality-{scale.corpus}-{scale.model.name}"
     for system in systems(recipe):
         if arguments.systems is not None and system.name not in arguments.systems:
             continue

@@ -51,7 +51,7 @@ class DecodingJob:
     """What `prepare_decoding` made."""
     run: str
     engine: str
-    """Of seqlab: `torch` or `ctranslate2`."""
+    """Of seqlab: `torch` or `ctranslate2`; of JoeyNMT the Python of its environment."""
     dtype: str
     """`fp32`, `bf16` or `int8`."""
     beam_size: int

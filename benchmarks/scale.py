@@ -1,9 +1,10 @@
 """The benchmark's model and data: one that means something, and one for a smoke run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Norm = Literal["pre", "post"]
+Family = Literal["transformer", "lstm"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,56 @@ class ModelSizes:
     num_decoder_layers: int
     norm: Norm = "post"
 
+    @property
+    def family(self) -> Family:
+        return "transformer"
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from others of the same scale, in the names of folders."""
+        return self.norm
+
+
+@dataclass(frozen=True)
+class RecurrentSizes:
+    """The shape of an LSTM encoder, one layer in both directions, and an LSTM decoder of one layer that attends to it.
+
+    Attention is general, the decoder starts from zeros, and one joint vocabulary's weight is tied three ways.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    """Of embeddings, of the decoder and its attentional vectors, and of both directions of the encoder together."""
+    input_feeding: bool
+
+    @property
+    def family(self) -> Family:
+        return "lstm"
+
+    @property
+    def name(self) -> str:
+        return "lstm" if self.input_feeding else "lstm_unfed"
+
+
+Sizes = ModelSizes | RecurrentSizes
+
+
+def transformer_sizes(sizes: Sizes) -> ModelSizes:
+    """Return the sizes of what can only be a Transformer."""
+    assert isinstance(sizes, ModelSizes), "recurrent models are given to systems that have them"
+    return sizes
+
+
+def recurrent_sizes(sizes: Sizes) -> RecurrentSizes:
+    """Return the sizes of what can only be recurrent."""
+    assert isinstance(sizes, RecurrentSizes), "Transformers are given to systems that have them"
+    return sizes
+
+
+def sizes_from_json(values: dict[str, Any]) -> Sizes:
+    """Read what `dataclasses.asdict` gave."""
+    return RecurrentSizes(**values) if "input_feeding" in values else ModelSizes(**values)
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -25,7 +76,7 @@ class Scale:
 
     corpus: str
     """A corpus of `seqlab.corpora`."""
-    model: ModelSizes
+    model: Sizes
     batch_tokens: int
     """Target tokens of one update."""
     micro_batch_tokens: tuple[int, ...]
@@ -39,7 +90,7 @@ class Scale:
 
 def scale_from_json(values: dict[str, Any]) -> Scale:
     """Read what `dataclasses.asdict` gave."""
-    lists = {"micro_batch_tokens": tuple(values["micro_batch_tokens"]), "model": ModelSizes(**values["model"])}
+    lists = {"micro_batch_tokens": tuple(values["micro_batch_tokens"]), "model": sizes_from_json(values["model"])}
     return Scale(**{**values, **lists})
 
 
@@ -62,3 +113,16 @@ QUICK = Scale(
     warmup_steps=2,
     repetitions=1,
 )
+
+MODELS = ("transformer", "lstm", "lstm_unfed")
+"""What `--model` chooses from; the last is an LSTM without input feeding."""
+
+
+def with_model(scale: Scale, name: str) -> Scale:
+    """Take one of `MODELS` with the same vocabulary; states of an LSTM are twice as wide as the Transformer's."""
+    if name == "transformer":
+        return scale
+    sizes = RecurrentSizes(
+        scale.model.vocab_size, 2 * transformer_sizes(scale.model).d_model, input_feeding=name == "lstm"
+    )
+    return replace(scale, model=sizes)

@@ -3,15 +3,15 @@
 import argparse
 import logging
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.machine import measure_machine, measure_peak_again
-from benchmarks.options import refuse_unknown_systems
+from benchmarks.options import refuse_unknown_systems, unnamed_toolkit
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Json, TrainingJob, TrainingResult, Unavailable
 from benchmarks.report import Report, Row
-from benchmarks.scale import Scale
+from benchmarks.scale import MODELS, Family, Scale
 
 logger = logging.getLogger(__name__)
 CHECKED_STEPS = 10
@@ -29,16 +29,24 @@ class System:
 
 
 KEPT = "malloc keeps pages"
-SYSTEMS = (
-    System("seqlab", "train_seqlab"),
-    System("transformers", "train_marian"),
-    System(f"transformers, {KEPT}", "train_marian", tuple(KEEP_PAGES.items())),
-    System("torch.nn.Transformer", "train_torch"),
-    System(f"torch.nn.Transformer, {KEPT}", "train_torch", tuple(KEEP_PAGES.items())),
-)
+SYSTEMS: dict[Family, tuple[System, ...]] = {
+    "transformer": (
+        System("seqlab", "train_seqlab"),
+        System("transformers", "train_marian"),
+        System(f"transformers, {KEPT}", "train_marian", tuple(KEEP_PAGES.items())),
+        System("torch.nn.Transformer", "train_torch"),
+        System(f"torch.nn.Transformer, {KEPT}", "train_torch", tuple(KEEP_PAGES.items())),
+    ),
+    "lstm": (
+        System("seqlab", "train_seqlab"),
+        System("torch.nn.LSTM", "train_plain_translator"),
+        System(f"torch.nn.LSTM, {KEPT}", "train_plain_translator", tuple(KEEP_PAGES.items())),
+    ),
+}
 
 
 TOOLKITS = {"joeynmt": "JoeyNMT", "sockeye": "Sockeye"}
+TOOLKITS_OF: dict[Family, tuple[str, ...]] = {"transformer": ("joeynmt", "sockeye"), "lstm": ("joeynmt",)}
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,11 @@ class Case:
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Prepare the workload, check that all systems do the same work, measure in turns."""
-    refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS))
+    family = scale.model.family
+    refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS[family]))
+    pythons = chosen_toolkits(arguments, family)
     machine = measure_machine(arguments)
-    workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.norm}"
+    workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.name}"
     steps = max(scale.warmup_steps + scale.steps, CHECKED_STEPS)
     logger.info("preparing %s", workload)
     job = {"workload": str(workload.resolve()), "scale": asdict(scale), "steps": steps, "threads": arguments.threads}
@@ -69,7 +79,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         threads=arguments.threads,
         device=arguments.device,
     )
-    available = check_same_work(base, prepared, report, arguments.systems)
+    wanted = [each for each in SYSTEMS[family] if _is_wanted(each, arguments.systems)]
+    available = check_same_work(wanted, base, prepared, report)
     timed = replace(base, dropout=0.1, steps=scale.warmup_steps + scale.steps)
     cases = [
         Case(system, dtype, size)
@@ -80,13 +91,20 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     results = measure(cases, timed, scale.repetitions)
     measure_peak_again(machine, arguments)
     report.rows += [summarize(case, results[case], prepared, scale.warmup_steps, machine) for case in cases]
-    pythons = {name: getattr(arguments, name) for name in TOOLKITS}
     report.rows += measure_toolkits(pythons, timed, scale, prepared, machine)
     add_ratios(report.rows)
     return report
 
 
-def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: list[str] | None) -> list[System]:
+def chosen_toolkits(arguments: argparse.Namespace, family: Family) -> dict[str, str | None]:
+    """Return the Python of each toolkit that has such a model; end the program where one is named that has not."""
+    for name in TOOLKITS:
+        if getattr(arguments, name) is not None and name not in TOOLKITS_OF[family]:
+            raise SystemExit(f"`--{name}`: {TOOLKITS[name]} has no {family}.")
+    return {name: getattr(arguments, name) for name in TOOLKITS_OF[family]}
+
+
+def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json, report: Report) -> list[System]:
     """Compare padding and losses of the first updates without dropout; return the systems that are there.
 
     The padding shares are those of the batches that were planned, so that all read the same tokens.
@@ -94,8 +112,8 @@ def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: l
     plan = prepared["plans"][str(base.micro_batch_tokens)]
     reference: tuple[str, TrainingResult] | None = None
     missing: dict[str, str] = {}
-    for system in SYSTEMS:
-        if system.environment or system.worker in missing or not _is_wanted(system, wanted):
+    for system in systems:
+        if system.environment or system.worker in missing:
             continue
         logger.info("checking %s", system.name)
         try:
@@ -117,7 +135,7 @@ def check_same_work(base: TrainingJob, prepared: Json, report: Report, wanted: l
         text = f"{system.name}: {len(found.losses)} losses from the same weights differ from those of {reference[0]}"
         text = f"{text} by at most {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
         _verify(report, apart <= LOSS_TOLERANCE, text)
-    return [system for system in SYSTEMS if system.worker not in missing and _is_wanted(system, wanted)]
+    return [system for system in systems if system.worker not in missing]
 
 
 def _is_wanted(system: System, wanted: list[str] | None) -> bool:
@@ -185,7 +203,7 @@ def measure_toolkits(
         row = Row(TOOLKITS[name], "training", "fp32", f"{size} padded tokens", note="its own batches")
         rows.append(row)
         if python is None:
-            row.note = f"not measured: --{name} names the Python of its environment"
+            row.note = unnamed_toolkit(f"--{name}")
             continue
         try:
             found = [run_worker(f"train_{name}", job, timed.threads) for _ in range(scale.repetitions)]
@@ -215,6 +233,7 @@ def add_ratios(rows: list[Row]) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Name what can be chosen."""
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: transformer")
     parser.add_argument("--norm", choices=("post", "pre"), help="layer norms; Marian knows `post` only (default)")
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")

@@ -9,6 +9,8 @@ from benchmarks.records import Json, Unavailable
 
 WORKERS = (
     "decode_ctranslate2",
+    "decode_joeynmt",
+    "decode_plain_translator",
     "decode_seqlab",
     "decode_transformers",
     "generate_gpt2",
@@ -32,6 +34,7 @@ WORKERS = (
     "train_marian",
     "train_plain_gpt",
     "train_plain_rnn",
+    "train_plain_translator",
     "train_seqlab",
     "train_sockeye",
     "train_torch",

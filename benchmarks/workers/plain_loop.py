@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from benchmarks.records import Json, TrainingJob, TrainingResult
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import Sizes, sizes_from_json
 from benchmarks.workers.memory import peak_memory_mb
 
 BETAS, EPS, MAX_GRAD_NORM = (0.9, 0.98), 1e-8, 1.0
@@ -26,7 +26,7 @@ Batch = dict[str, Tensor]
 class Workload:
     """What `prepare_training` wrote."""
 
-    sizes: ModelSizes
+    sizes: Sizes
     pad_id: int
     bos_id: int
     eos_id: int
@@ -44,7 +44,7 @@ class Workload:
             step, micro_step, part = name.split(".")
             steps.setdefault(step, {}).setdefault(micro_step, {})[part] = value
         return cls(
-            sizes=ModelSizes(**shared["sizes"]),
+            sizes=sizes_from_json(shared["sizes"]),
             pad_id=shared["pad_id"],
             bos_id=shared["bos_id"],
             eos_id=shared["eos_id"],

@@ -1,27 +1,49 @@
 """Make what all systems decode with: one trained run, and its weights in the form that each of them loads.
 
-FOLDER/tokenizer, FOLDER/transformers (`save_pretrained`), and FOLDER/ctranslate2-DTYPE (`seqlab export`).
+FOLDER/tokenizer and, of a Transformer, FOLDER/transformers (`save_pretrained`) and FOLDER/ctranslate2-DTYPE (`seqlab
+export`), of an LSTM FOLDER/torch and FOLDER/joeynmt.
 """
 
+import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from safetensors.torch import save_file
+
+from benchmarks.options import unnamed_toolkit
 from benchmarks.records import Json, Unavailable
-from benchmarks.scale import ModelSizes, scale_from_json
-from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files, translator_section
+from benchmarks.scale import (
+    Family,
+    ModelSizes,
+    RecurrentSizes,
+    Sizes,
+    recurrent_sizes,
+    scale_from_json,
+    transformer_sizes,
+)
+from benchmarks.workers.decode_joeynmt import write_model
+from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files, model_config, translator_section
+from benchmarks.workers.toolkits import check
 from benchmarks.workers.train_marian import build_marian
+from benchmarks.workers.weights import Weights, plain_translator_weights
 from seqlab.data.readers import read_lines
 from seqlab.export import export_run
+from seqlab.models import LstmConfig
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.training import train
 
 LR_WARMUP_STEPS = 800
 EXPORTS = {"fp32": "float32", "int8": "int8"}
 
+Export = Callable[[LoadedRun, Sizes, Path], None]
+"""Gives a run of this shape to another system, in a folder; raises Unavailable where that is missing."""
+
 
 def run(job: Json) -> Json:
-    """Job: folder, scale, run (or None: one is trained for `steps` updates), threads.
+    """Job: folder, scale, run (or None: one is trained for `steps` updates), joeynmt (its Python or None), threads.
 
     Returns the run, the test set's lines, the model's sizes and by system why it cannot be measured.
     """
@@ -34,10 +56,10 @@ def run(job: Json) -> Json:
         config = benchmark_config(scale, folder, lr_warmup_steps=LR_WARMUP_STEPS, threads=job["threads"], **limits)
         train(config, run_folder)  # finished already where it is there
     trained = load_run(run_folder)
-    sizes = _sizes(trained)
+    sizes = _sizes(trained, scale.model.family)
     trained.tgt_tokenizer.save(folder / "tokenizer")
     missing = {}
-    for system, export in (("transformers", _to_transformers), ("ctranslate2", _to_ctranslate2)):
+    for system, export in _exports(sizes.family, job["joeynmt"]).items():
         try:
             export(trained, sizes, folder)
         except Unavailable as unavailable:
@@ -55,7 +77,29 @@ def run(job: Json) -> Json:
     }
 
 
-def _sizes(trained: LoadedRun) -> ModelSizes:
+def _exports(family: Family, joeynmt: str | None) -> dict[str, Export]:
+    if family == "lstm":
+        return {"torch.nn.LSTM": _to_torch, "JoeyNMT": partial(_to_joeynmt, joeynmt)}
+    return {"transformers": _to_transformers, "ctranslate2": _to_ctranslate2}
+
+
+def _sizes(trained: LoadedRun, family: Family) -> Sizes:
+    return _recurrent_sizes(trained) if family == "lstm" else _transformer_sizes(trained)
+
+
+def _recurrent_sizes(trained: LoadedRun) -> RecurrentSizes:
+    model, vocab_size = trained.config.model, trained.tgt_tokenizer.vocab_size
+    if isinstance(model, LstmConfig):
+        sizes = RecurrentSizes(vocab_size, model.hidden_size, model.input_feeding)
+        if model == model_config(sizes, model.dropout):
+            return sizes
+    raise ValueError(
+        f"{trained.folder.path}: only an LSTM with `bridge: zero` whose other settings but `hidden_size`, "
+        "`input_feeding` and `dropout` are the defaults can be given to the other systems."
+    )
+
+
+def _transformer_sizes(trained: LoadedRun) -> ModelSizes:
     model = translator_section(trained.config)
     if model.tied_embeddings != "all" or model.positions != "sinusoidal" or model.activation != "relu":
         raise ValueError(
@@ -73,14 +117,32 @@ def _sizes(trained: LoadedRun) -> ModelSizes:
     )
 
 
-def _to_transformers(trained: LoadedRun, sizes: ModelSizes, folder: Path) -> None:
+def _to_torch(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
+    (folder / "torch").mkdir(exist_ok=True)
+    weights = plain_translator_weights(_weights(trained), stepwise=True)
+    save_file({name: value.clone() for name, value in weights.items()}, folder / "torch" / "weights.safetensors")
+    (folder / "torch" / "sizes.json").write_text(json.dumps(asdict(sizes)), encoding="utf-8")
+
+
+def _to_joeynmt(python: str | None, trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
+    if python is None:
+        raise Unavailable(unnamed_toolkit("--joeynmt"))
+    check(python, "joeynmt")
+    write_model(_weights(trained), recurrent_sizes(sizes), trained.tgt_tokenizer, folder / "joeynmt")
+
+
+def _weights(trained: LoadedRun) -> Weights:
+    return {name: value.detach() for name, value in trained.model.named_parameters()}
+
+
+def _to_transformers(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
     tokenizer = trained.tgt_tokenizer
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    model = build_marian(sizes, ids, dict(trained.model.named_parameters()), dropout=0.0)
+    model = build_marian(transformer_sizes(sizes), ids, _weights(trained), dropout=0.0)
     model.save_pretrained(folder / "transformers")
 
 
-def _to_ctranslate2(trained: LoadedRun, sizes: ModelSizes, folder: Path) -> None:
+def _to_ctranslate2(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
     """Export with seqlab, which checks on validation lines that the export computes the same."""
     if find_spec("ctranslate2") is None:
         raise Unavailable("not installed (pip install ctranslate2)")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.flops import training_flops
 from benchmarks.records import Json
-from benchmarks.scale import ModelSizes, scale_from_json
+from benchmarks.scale import Sizes, scale_from_json
 from benchmarks.workers.seqlab_runs import (
     LABEL_SMOOTHING,
     benchmark_config,
@@ -61,9 +61,7 @@ def run(job: Json) -> Json:
     return {"sizes": asdict(sizes), "plans": plans, "parameters": sum(p.numel() for p in start.model.parameters())}
 
 
-def _plan(
-    config: Config, start: LoadedRun, folder: Path, sizes: ModelSizes, micro_batch_tokens: int, steps: int
-) -> Json:
+def _plan(config: Config, start: LoadedRun, folder: Path, sizes: Sizes, micro_batch_tokens: int, steps: int) -> Json:
     """Write the batches of the first updates; describe each update in numbers."""
     data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer

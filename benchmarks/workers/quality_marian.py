@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.records import Json, Point, QualityJob
-from benchmarks.scale import scale_from_json
+from benchmarks.scale import scale_from_json, transformer_sizes
 from benchmarks.workers.decode_transformers import generate
 from benchmarks.workers.decoding_loop import sorted_batches
 from benchmarks.workers.memory import peak_memory_mb
@@ -47,7 +47,7 @@ def run(job: Json) -> Json:
         start_run(config, start_folder)
     start = load_run(start_folder)
     tokenizer = start.tgt_tokenizer
-    sizes = replace(scale.model, vocab_size=tokenizer.vocab_size)
+    sizes = replace(transformer_sizes(scale.model), vocab_size=tokenizer.vocab_size)
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
     model = build_marian(sizes, ids, dict(start.model.named_parameters()), translator_section(config).dropout)
     section = pairs_section(config)

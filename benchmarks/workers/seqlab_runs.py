@@ -6,13 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale import ModelSizes, Scale
+from benchmarks.scale import ModelSizes, Scale, Sizes
 from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
 from seqlab.data.config import ParallelConfig
 from seqlab.data.readers import read_lines
-from seqlab.models import TransformerConfig
+from seqlab.models import LstmConfig, TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
@@ -47,6 +47,21 @@ def transformer_config(sizes: ModelSizes, dropout: float) -> TransformerConfig:
     )
 
 
+def model_config(sizes: Sizes, dropout: float) -> TransformerConfig | LstmConfig:
+    """Give seqlab's config of the model that is measured.
+
+    An LSTM's decoder starts from zeros, as the bridge of JoeyNMT has hidden state and cell share what seqlab's has not.
+    """
+    if isinstance(sizes, ModelSizes):
+        return transformer_config(sizes, dropout)
+    return LstmConfig(
+        hidden_size=sizes.hidden_size,
+        input_feeding=sizes.input_feeding,
+        bridge="zero",
+        dropout=dropout,
+    )
+
+
 def benchmark_config(
     scale: Scale, folder: Path, dropout: float = 0.1, lr_warmup_steps: int = 100, **training: Any
 ) -> Config:
@@ -66,7 +81,7 @@ def benchmark_config(
             batch_tokens=scale.batch_tokens,
             micro_batch_tokens=scale.micro_batch_tokens[0],
         ),
-        model=transformer_config(scale.model, dropout),
+        model=model_config(scale.model, dropout),
         objective=CrossEntropyConfig(label_smoothing=LABEL_SMOOTHING),
         optim=OptimConfig(
             optimizer=OPTIMIZER,
@@ -95,7 +110,7 @@ def pairs_section(config: Config) -> ParallelConfig:
 
 
 def translator_section(config: Config) -> TransformerConfig:
-    """Return the model section of a translator."""
+    """Return the model section of a Transformer."""
     assert isinstance(config.model, TransformerConfig)
     return config.model
 

@@ -4,13 +4,14 @@ import json
 import re
 import resource
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import harmonic_mean
 
-from benchmarks.records import Json, TrainingJob, Unavailable
-from benchmarks.scale import ModelSizes
+from benchmarks.records import Json, Unavailable
+from benchmarks.scale import Sizes, sizes_from_json
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.rows import Rows
 
@@ -47,28 +48,42 @@ def write_corpus(workload: Path, folder: Path) -> Corpus:
 
 
 def _lines(rows: Rows) -> list[str]:
-    return [" ".join(f"w{token}" for token in row.tolist()) + "\n" for row in rows]
+    return [line_of(row.tolist()) for row in rows]
 
 
-def sizes_of(workload: Path) -> ModelSizes:
+def line_of(row: Sequence[int]) -> str:
+    """Write ids as words."""
+    return " ".join(map(word_of, row)) + "\n"
+
+
+def word_of(index: int) -> str:
+    """Write an id as a word."""
+    return f"w{index}"
+
+
+def sizes_of(workload: Path) -> Sizes:
     """Read the shape of the model."""
-    return ModelSizes(**json.loads((workload / "workload.json").read_text(encoding="utf-8"))["sizes"])
+    return sizes_from_json(json.loads((workload / "workload.json").read_text(encoding="utf-8"))["sizes"])
 
 
-def check(python: str, module: str, job: TrainingJob) -> None:
+def check(python: str, module: str, dtype: str = "fp32") -> None:
     """Raise Unavailable where an environment lacks a toolkit, or where it is asked for what it cannot do here."""
     if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
         raise Unavailable(f"not installed: {python} cannot import {module}")
-    if job.dtype != "fp32":
+    if dtype != "fp32":
         raise Unavailable(f"{module} trains in fp32 on the CPU")
 
 
-def run_command(command: list[str], folder: Path) -> str:
-    """Run one of a toolkit's commands and return all that it wrote; raises RuntimeError with its last lines."""
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run_command(command: list[str], folder: Path, text: str = "") -> str:
+    """Run one of a toolkit's commands on a text; return what it wrote as errors, which is its log, and then its output.
+
+    Raises RuntimeError with the last lines.
+    """
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True)
+    written = done.stderr + done.stdout
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} ...:\n" + "\n".join(done.stdout.splitlines()[-15:]))
-    return done.stdout
+        raise RuntimeError(f"{' '.join(command[:4])} ...:\n" + "\n".join(written.splitlines()[-15:]))
+    return written
 
 
 def summarize(log: str, pattern: str, factor: float = 1.0) -> Json:
@@ -76,5 +91,9 @@ def summarize(log: str, pattern: str, factor: float = 1.0) -> Json:
     rates = [float(rate) * factor for rate in re.findall(pattern, log)][1:]
     if not rates:
         raise RuntimeError(f"The log has fewer than two lines with {pattern}:\n{log[-2000:]}")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
-    return asdict(ToolkitResult(harmonic_mean(rates), peak))
+    return asdict(ToolkitResult(harmonic_mean(rates), peak_memory_mb()))
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident set of the commands that have ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6

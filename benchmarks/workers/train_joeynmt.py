@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.records import Json, TrainingJob
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import ModelSizes, RecurrentSizes, Sizes
 from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
 
 LOGGED_STEPS = 8
@@ -15,7 +15,7 @@ def run(job: Json) -> Json:
     """Run a `TrainingJob` with JoeyNMT of the environment `python`; returns a `ToolkitResult`."""
     python = job.pop("python")
     settings = TrainingJob(**job)
-    check(python, "joeynmt", settings)
+    check(python, "joeynmt", settings.dtype)
     workload = Path(settings.workload)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -25,18 +25,9 @@ def run(job: Json) -> Json:
     return summarize(log, r"Tokens per Sec:\s+([\d.]+)")
 
 
-def config_of(corpus: Corpus, sizes: ModelSizes, job: TrainingJob) -> Json:
+def config_of(corpus: Corpus, sizes: Sizes, job: TrainingJob) -> Json:
     """Describe the benchmark's model and training to JoeyNMT."""
     side = {"level": "word", "max_length": 512}
-    layers = {
-        "type": "transformer",
-        "num_heads": sizes.num_heads,
-        "embeddings": {"embedding_dim": sizes.d_model, "scale": True, "dropout": job.dropout},
-        "hidden_size": sizes.d_model,
-        "ff_size": sizes.d_ff,
-        "dropout": job.dropout,
-        "layer_norm": sizes.norm,
-    }
     updates = LOGGED_STEPS * (1 + -(-job.steps // LOGGED_STEPS))
     return {
         "name": "benchmark",
@@ -71,11 +62,39 @@ def config_of(corpus: Corpus, sizes: ModelSizes, job: TrainingJob) -> Json:
             "validation_freq": updates,
             "print_valid_sents": [],
         },
-        "model": {
-            "initializer": "xavier_uniform",
-            "tied_embeddings": False,
-            "tied_softmax": True,
-            "encoder": {**layers, "num_layers": sizes.num_encoder_layers},
-            "decoder": {**layers, "num_layers": sizes.num_decoder_layers},
-        },
+        "model": model_of(sizes, job.dropout),
     }
+
+
+def model_of(sizes: Sizes, dropout: float) -> Json:
+    """Describe the benchmark's model to JoeyNMT."""
+    encoder, decoder = _recurrent_sides(sizes, dropout) if isinstance(sizes, RecurrentSizes) else _sides(sizes, dropout)
+    shared = {"initializer": "xavier_uniform", "tied_embeddings": False, "tied_softmax": True}
+    return {**shared, "encoder": encoder, "decoder": decoder}
+
+
+def _sides(sizes: ModelSizes, dropout: float) -> tuple[Json, Json]:
+    layers = {
+        "type": "transformer",
+        "num_heads": sizes.num_heads,
+        "embeddings": {"embedding_dim": sizes.d_model, "scale": True, "dropout": dropout},
+        "hidden_size": sizes.d_model,
+        "ff_size": sizes.d_ff,
+        "dropout": dropout,
+        "layer_norm": sizes.norm,
+    }
+    return {**layers, "num_layers": sizes.num_encoder_layers}, {**layers, "num_layers": sizes.num_decoder_layers}
+
+
+def _recurrent_sides(sizes: RecurrentSizes, dropout: float) -> tuple[Json, Json]:
+    size = sizes.hidden_size
+    layers = {
+        "type": "recurrent",
+        "rnn_type": "lstm",
+        "embeddings": {"embedding_dim": size, "dropout": dropout},
+        "dropout": dropout,
+        "num_layers": 1,
+    }
+    attending = {"attention": "luong", "init_hidden": "zero", "input_feeding": sizes.input_feeding}
+    encoder = {**layers, "hidden_size": size // 2, "bidirectional": True}
+    return encoder, {**layers, **attending, "hidden_size": size, "hidden_dropout": dropout}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.records import Json, TrainingJob, Unavailable
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import ModelSizes, transformer_sizes
 from benchmarks.workers.plain_loop import Batch, Workload, train
 from benchmarks.workers.weights import Weights, marian_weights, sinusoids
 
@@ -82,6 +82,6 @@ def run(job: Json) -> Json:
     torch.set_num_threads(settings.threads)
     workload = Workload.read(Path(settings.workload), settings.micro_batch_tokens, settings.steps)
     ids = {"pad_id": workload.pad_id, "bos_id": workload.bos_id, "eos_id": workload.eos_id}
-    model = build_marian(workload.sizes, ids, dict(workload.weights), settings.dropout)
+    model = build_marian(transformer_sizes(workload.sizes), ids, dict(workload.weights), settings.dropout)
 
     return train(model, logits_with(model), workload, settings)

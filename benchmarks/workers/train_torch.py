@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.records import Json, TrainingJob
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import ModelSizes, transformer_sizes
 from benchmarks.workers.plain_loop import Batch, Workload, train
 from benchmarks.workers.weights import sinusoids, torch_weights
 
@@ -70,6 +70,7 @@ def run(job: Json) -> Json:
     settings = TrainingJob(**job)
     torch.set_num_threads(settings.threads)
     workload = Workload.read(Path(settings.workload), settings.micro_batch_tokens, settings.steps)
-    model = PlainTransformer(workload.sizes, settings.dropout)
-    model.load_state_dict(torch_weights(workload.weights, workload.sizes))
+    sizes = transformer_sizes(workload.sizes)
+    model = PlainTransformer(sizes, settings.dropout)
+    model.load_state_dict(torch_weights(workload.weights, sizes))
     return train(model, model, workload, settings)

@@ -1,6 +1,6 @@
 """seqlab's weights under the names of other implementations: the same function, so that their losses are the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -90,6 +90,43 @@ def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
         if sizes.norm == "pre":
             mapped |= _renamed(weights, {"norm": "norm"}, f"{side}.", f"transformer.{side}.")
     return mapped
+
+
+def plain_translator_weights(weights: Mapping[str, Tensor], stepwise: bool) -> Weights:
+    """Map to the names of a `PlainTranslator`."""
+    return {
+        "embedding.weight": embedding(weights),
+        **_lstm(weights, "encoder.layers.layers.0.0", "forwards"),
+        **_lstm(weights, "encoder.layers.layers.0.1", "backwards"),
+        **_lstm(weights, "decoder.layers.layers.0.0", "decoder", "" if stepwise else "_l0"),
+        "keys.weight": weights["decoder.attention.project_memory.weight"],
+        **_renamed(weights, {"combine": "combine"}, "decoder.", ""),
+    }
+
+
+def joeynmt_weights(weights: Mapping[str, Tensor], ids: Sequence[int]) -> Weights:
+    """Map to the names of JoeyNMT's recurrent model, whose vocabulary holds these of seqlab's ids in this order."""
+    words = embedding(weights)[list(ids)]
+    return {
+        **{f"{name}.weight": words for name in ("src_embed.lut", "trg_embed.lut", "decoder.output_layer")},
+        **_lstm(weights, "encoder.layers.layers.0.0", "encoder.rnn"),
+        **_lstm(weights, "encoder.layers.layers.0.1", "encoder.rnn", "_l0_reverse"),
+        **_lstm(weights, "decoder.layers.layers.0.0", "decoder.rnn"),
+        "decoder.attention.key_layer.weight": weights["decoder.attention.project_memory.weight"],
+        **_renamed(weights, {"combine": "att_vector_layer"}, "decoder.", "decoder."),
+    }
+
+
+def _lstm(weights: Mapping[str, Tensor], source: str, target: str, suffix: str = "_l0") -> Weights:
+    """Name a layer as `torch.nn` does, whose second bias of each gate is 0, as seqlab has none."""
+    bias = weights[f"{source}.from_input.bias"]
+    named = {
+        "weight_ih": weights[f"{source}.from_input.weight"],
+        "weight_hh": weights[f"{source}.from_hidden.weight"],
+        "bias_ih": bias,
+        "bias_hh": torch.zeros_like(bias),
+    }
+    return {f"{target}.{name}{suffix}": value for name, value in named.items()}
 
 
 def sinusoids(length: int, dim: int) -> Tensor:

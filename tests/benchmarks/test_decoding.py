@@ -19,7 +19,7 @@ def test_all_systems_translate_alike(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names = ("seqlab", "transformers", "ctranslate2")
     few = [System(name, f"decode_{name}", "fp32", (64, 2), "tokens or sentences") for name in names]
     few.append(System("seqlab, other engine", "decode_seqlab", "fp32", (64,), "tokens", engine="ctranslate2"))
-    monkeypatch.setattr(decoding, "systems", lambda machine: few)
+    monkeypatch.setattr(decoding, "systems", lambda *_: few)
     options = [
         "decoding",
         "--quick",
@@ -65,6 +65,7 @@ def test_another_bleu_is_noticed() -> None:
         row("other", "fp32", 10.0, 30.05),
         row("wrong", "fp32", 10.0, 29.8),
         row("rounded", "int8", 10.0, 29.8),
+        row("JoeyNMT", "fp32", 10.0, 29.5),  # its beam search is another
     ]
     report = Report("decoding", rows=rows)
     check_bleu(report)

@@ -6,7 +6,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.flops import decoder_flops, decoding_flops, encoder_flops, training_flops
-from benchmarks.scale import ModelSizes
+from benchmarks.scale import ModelSizes, RecurrentSizes
+from benchmarks.workers.plain_translator import PlainTranslator
 from benchmarks.workers.train_torch import PlainTransformer
 
 SIZES = ModelSizes(50, d_model=16, d_ff=48, num_heads=2, num_encoder_layers=3, num_decoder_layers=2)
@@ -24,6 +25,21 @@ def test_training_is_what_torch_counts_less_the_masked_attention(src: int, tgt: 
         model(batch).sum().backward()
     masked = SIZES.num_decoder_layers * 2 * SIZES.d_model * (tgt * (tgt - 1) // 2)
     assert training_flops(SIZES, [(src, tgt)]) + 3 * 2 * masked == counter.get_total_flops()
+
+
+@pytest.mark.filterwarnings("ignore:TF32")
+@pytest.mark.parametrize("input_feeding", [True, False])
+def test_an_lstm_reads_as_much_as_torch_counts(input_feeding: bool) -> None:
+    sizes, src, tgt = RecurrentSizes(50, 16, input_feeding), 5, 7
+    model = PlainTranslator(sizes, dropout=0.0, stepwise=input_feeding)
+    batch = {
+        "src": torch.randint(50, (1, src)),
+        "src_lengths": torch.tensor([src]),
+        "tgt_in": torch.randint(50, (1, tgt)),
+    }
+    with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):  # which it cannot count
+        model(batch)
+    assert encoder_flops(sizes, src) + decoder_flops(sizes, src, tgt) == counter.get_total_flops()
 
 
 def test_decoding_a_beam_of_one_is_one_forward_pass() -> None:

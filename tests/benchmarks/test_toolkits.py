@@ -26,9 +26,9 @@ def test_the_first_rate_of_a_log_is_not_counted() -> None:
 
 def test_an_environment_without_the_toolkit_is_named() -> None:
     with pytest.raises(Unavailable, match="cannot import no_such_toolkit"):
-        check(sys.executable, "no_such_toolkit", JOB)
+        check(sys.executable, "no_such_toolkit")
     with pytest.raises(Unavailable, match="fp32"):
-        check(sys.executable, "json", replace(JOB, dtype="bf16"))
+        check(sys.executable, "json", "bf16")
 
 
 def test_toolkits_without_an_environment_are_listed() -> None:

@@ -1,0 +1,126 @@
+"""`PlainTranslator` with a batched search of its own, also in seqlab's `Forks`; a batch is sentences of similar length.
+
+The search is that of seqlab: of the 2K best continuations of a sentence, those among the best K that end are finished
+and the best K others go on, until K have finished; the best mean log-probability wins. Sentences that are done leave
+the batch, and what is attended to is there once for all K.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from benchmarks.records import DecodingJob, Json
+from benchmarks.scale import RecurrentSizes
+from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
+from benchmarks.workers.plain_translator import PlainTranslator
+from seqlab.inference.forks import Forks
+from seqlab.text import load_tokenizer
+from seqlab.world import OnRows
+
+
+def run(job: Json) -> Json:
+    """Run a `DecodingJob`."""
+    return measure(_load, job)
+
+
+def _load(job: DecodingJob) -> Translate:
+    torch.set_num_threads(job.workers * job.threads)
+    folder = Path(job.folder) / "torch"
+    tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
+    sizes = RecurrentSizes(**json.loads((folder / "sizes.json").read_text(encoding="utf-8")))
+    model = PlainTranslator(sizes, dropout=0.0, stepwise=True)
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    model.to(device=job.device, dtype=torch.bfloat16 if job.dtype == "bf16" else torch.float32).eval()
+    search = Search(model, tokenizer.bos_id, tokenizer.eos_id, [tokenizer.pad_id, tokenizer.bos_id])
+
+    def translate(lines: Sequence[str], batch: int) -> list[Output]:
+        rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
+
+        def compute(own: list[int], _: OnRows | None) -> list[list[int]]:
+            found: dict[int, list[int]] = {}
+            mine = [rows[index] for index in own]
+            for indices in sorted_batches(mine, batch):
+                src = [torch.tensor(mine[index], device=job.device) for index in indices]
+                found |= dict(zip(indices, search(src, job.beam_size), strict=True))
+            return [found[index] for index in range(len(mine))]
+
+        found = Forks(job.workers).spread([len(row) for row in rows], compute)
+        return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
+
+    return translate
+
+
+class Search:
+    """Greedy and beam search. Shapes: A sentences that are not done, K hypotheses each (one at first), V ids."""
+
+    def __init__(self, model: PlainTranslator, bos_id: int, eos_id: int, banned_ids: list[int]) -> None:
+        self.model, self.bos_id, self.eos_id, self.banned_ids = model, bos_id, eos_id, banned_ids
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[Tensor], beam_size: int) -> list[list[int]]:
+        """Translate rows that end in eos; return ids without bos, eos included."""
+        src = pad_sequence(list(rows), batch_first=True)
+        lengths = torch.tensor([len(row) for row in rows], device=src.device)
+        search = self.greedy if beam_size == 1 else self.beam
+        return search(src, lengths, beam_size, length_limit(src.size(1)))
+
+    def greedy(self, src: Tensor, lengths: Tensor, _: int, most_steps: int) -> list[list[int]]:
+        """Take the most probable id of each step."""
+        model, sentences = self.model, torch.arange(len(src), device=src.device)
+        memory = model.encode(src, lengths)
+        state, last = model.start(memory), torch.full_like(sentences, self.bos_id)
+        found = torch.full((len(src), most_steps), self.eos_id, device=src.device)
+        for position in range(most_steps):
+            state = model.step(model.embedding(last), state, memory)
+            last = self._allowed(model.logits(state.vector)).argmax(dim=-1)
+            found[sentences, position] = last
+            goes_on = (last != self.eos_id).nonzero()[:, 0]
+            if len(goes_on) == 0:
+                break
+            if len(goes_on) < len(last):
+                sentences, last = sentences[goes_on], last[goes_on]
+                memory, state = memory.select(goes_on), state.select(goes_on)
+        return [[*row[: row.index(self.eos_id)], self.eos_id] if self.eos_id in row else row for row in found.tolist()]
+
+    def beam(self, src: Tensor, lengths: Tensor, beam_size: int, most_steps: int) -> list[list[int]]:
+        """Keep the best `beam_size` hypotheses of each sentence."""
+        model, sentences = self.model, list(range(len(src)))
+        memory = model.encode(src, lengths)
+        state, ids = model.start(memory), torch.full((len(src), 1, 1), self.bos_id, device=src.device)
+        totals = torch.zeros(len(src), 1, device=src.device)  # (A, K)
+        finished: list[list[tuple[float, list[int]]]] = [[] for _ in sentences]
+        for length in range(1, most_steps + 1):
+            state = model.step(model.embedding(ids[..., -1].flatten()), state, memory)
+            log_probs = torch.log_softmax(model.logits(state.vector), dim=-1, dtype=torch.float32)
+            summed = self._allowed(log_probs).view(*totals.shape, -1) + totals[..., None]
+            totals, chosen = summed.flatten(1).topk(2 * beam_size)
+            parents, tokens = chosen // summed.size(-1), chosen % summed.size(-1)
+            ends = tokens == self.eos_id
+            for row, rank in ends[:, :beam_size].nonzero().tolist():
+                hypothesis = [*ids[row, parents[row, rank], 1:].tolist(), self.eos_id]
+                finished[sentences[row]].append((totals[row, rank].item() / length, hypothesis))
+            others_first = ends.byte().sort(dim=1, stable=True).indices[:, :beam_size]
+            totals, parents, tokens = (each.gather(1, others_first) for each in (totals, parents, tokens))
+            first_rows = summed.size(1) * torch.arange(len(sentences), device=src.device)
+            rows = parents + first_rows[:, None]
+            ids = torch.cat((ids.flatten(0, 1)[rows], tokens[..., None]), dim=-1)
+            goes_on = [row for row, sentence in enumerate(sentences) if len(finished[sentence]) < beam_size]
+            if not goes_on:
+                break
+            if len(goes_on) < len(sentences):
+                memory, sentences = memory.select(torch.tensor(goes_on)), [sentences[row] for row in goes_on]
+                rows, ids, totals = rows[goes_on], ids[goes_on], totals[goes_on]
+            state = state.select(rows.flatten())
+        for row, sentence in enumerate(sentences):
+            if not finished[sentence]:  # none has ended within the limit
+                finished[sentence].append((0.0, ids[row, 0, 1:].tolist()))
+        return [max(each)[1] for each in finished]
+
+    def _allowed(self, scores: Tensor) -> Tensor:
+        scores[:, self.banned_ids] = -torch.inf
+        return scores
