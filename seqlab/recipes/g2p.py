@@ -20,12 +20,16 @@ MODELS = [
         "",
         LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, tied_embeddings="decoder", dropout=0.4),
         2e-3,
+        6000,
+        512,
         "a bidirectional LSTM that attends",
     ),
     WordModel(
         "_transformer",
         TransformerConfig(d_model=128, d_ff=512, num_heads=4, tied_embeddings="decoder", dropout=0.3),
         1e-3,
+        6000,
+        512,
         "a Transformer",
     ),
 ]
@@ -45,7 +49,6 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig
         joint_vocabulary=False,
         max_length_ratio=20.0,
         batch_tokens=512,
-        micro_batch_tokens=1024,
     )
 
 
@@ -58,12 +61,18 @@ def _cmudict(name: str, run_dir: Path) -> ParallelConfig:
     """Write the words to `run_dir/data`; there are enough of them for larger steps."""
     splits = locate(name, written(run_dir, cmudict.write))  # refuses other files of these names
     words = _words({split: files["words"] for split, files in splits.items()}, cmudict.MOST_PRONUNCIATIONS)
-    return replace(words, batch_tokens=2048, micro_batch_tokens=2048)
+    return replace(words, batch_tokens=2048)
 
 
 G2P_RECIPES = [
     *word_recipes(
-        "g2p", [(code, f"{name}, from spelling to sound") for code, name in LANGUAGES.items()], MODELS, _wiktionary
+        "g2p",
+        [(code, f"{name}, from spelling to sound") for code, name in LANGUAGES.items()],
+        MODELS,
+        _wiktionary,
+        guided_attention=1.0,
     ),
-    *word_recipes("g2p", [("cmudict", "English of CMUdict, from spelling to sound")], MODELS, _cmudict),
+    *word_recipes(
+        "g2p", [("cmudict", "English of CMUdict, from spelling to sound")], MODELS, _cmudict, guided_attention=1.0
+    ),
 ]

@@ -12,14 +12,18 @@ from seqlab.text import CharactersConfig
 MODELS = [
     WordModel(
         "",
-        LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, dropout=0.4, copying=True),
+        LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, dropout=0.3, copying=True),
         2e-3,
+        8000,
+        1024,
         "a bidirectional LSTM that attends and copies",
     ),
     WordModel(
         "_transformer",
-        TransformerConfig(d_model=128, d_ff=512, num_heads=4, dropout=0.3, copying=True),
-        1e-3,
+        TransformerConfig(d_model=128, d_ff=512, num_heads=4, dropout=0.2, tags="sum", copying=True),
+        2e-3,
+        4500,
+        2048,
         "a Transformer that copies",
     ),
 ]
@@ -37,7 +41,6 @@ def _words(language: str, run_dir: Path) -> ParallelConfig:
         tokenizer=CharactersConfig(normalization="none", tags=True),
         max_length_ratio=20.0,
         batch_tokens=1024,
-        micro_batch_tokens=2048,
     )
 
 

@@ -1,7 +1,7 @@
 """What the recipes for single words have in common: small models, many short steps, how many words are right."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,9 @@ class WordModel:
     """Of the recipe's name."""
     config: TranslatorConfig
     lr: float
+    max_steps: int
+    batch_tokens: int
+    """Target tokens of a step, where the corpus does not ask for more."""
     what: str
     """What it is, for the recipe's description."""
 
@@ -29,6 +32,7 @@ def word_recipes(
     languages: Iterable[tuple[str, str]],
     models: Iterable[WordModel],
     data: Callable[[str, Path], ParallelConfig],
+    guided_attention: float = 0.0,
 ) -> list[Callable[[Path], Config]]:
     """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
 
@@ -37,28 +41,38 @@ def word_recipes(
         languages: the language's code, and what the recipe does with it.
         models: what learns.
         data: the corpus of a language, by its code; it may write into the run folder.
+        guided_attention: how much attention is asked to stay near the diagonal.
     """
+    objective = CrossEntropyConfig(label_smoothing=0.1, guided_attention=guided_attention)
     languages = list(languages)
     return [
-        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code))
+        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code), objective)
         for model in models
         for code, what in languages
     ]
 
 
-def _recipe(name: str, text: str, model: WordModel, data: Callable[[Path], ParallelConfig]) -> Callable[[Path], Config]:
+def _recipe(
+    name: str,
+    text: str,
+    model: WordModel,
+    data: Callable[[Path], ParallelConfig],
+    objective: CrossEntropyConfig,
+) -> Callable[[Path], Config]:
     def recipe(run_dir: Path) -> Config:
+        corpus = data(run_dir)
+        batch_tokens = max(model.batch_tokens, corpus.batch_tokens)
         return Config(
-            data=data(run_dir),
+            data=replace(corpus, batch_tokens=batch_tokens, micro_batch_tokens=max(1024, 2 * batch_tokens)),
             model=model.config,
-            objective=CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0),
+            objective=objective,
             optim=OptimConfig(
                 optimizer=AdamConfig(lr=model.lr),
                 schedule=LinearScheduleConfig(warmup_steps=400),
                 average_last=5,
             ),
             training=TrainingConfig(
-                max_steps=6000, log_every=100, save_every=250, valid_every=500, valid_metric="exact_match"
+                max_steps=model.max_steps, log_every=100, save_every=250, valid_every=500, valid_metric="exact_match"
             ),
         )
 
