@@ -239,7 +239,7 @@ def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
     with pytest.raises(ValueError, match="is a language model: use `seqlab generate`, `seqlab perplexity`"):
         seqlab.load([translator, runs()])
     assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
-    with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
+    with pytest.raises(ValueError, match="does not translate: for such a run there is no `threads`"):
         seqlab.load(runs("rnn_lm"), threads=1)
 
 

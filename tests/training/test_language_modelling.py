@@ -283,7 +283,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: P
         ),
         (
             {"training": replace(config.training, valid_metric="bleu")},
-            "`training.valid_metric: bleu` compares with ref",
+            "`training.valid_metric: bleu` does not fit `data.kind: text`",
         ),
         ({"data": replace(config.data, block_length=17)}, r"`data.block_length` \(17\) must be at most `model.max_len"),
         (
@@ -294,7 +294,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: P
             {"objective": CrossEntropyConfig(slowness_penalty=1.0)},
             "`objective.slowness_penalty` are for recurrent models, not for `model.family: transformer_lm`",
         ),
-        ({"objective": RDropConfig()}, "`objective.family: r_drop` is for `data.kind: parallel`"),
+        ({"objective": RDropConfig()}, "`objective.family: r_drop` does not fit `data.kind: text`"),
         (
             {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
             "`data.packing` needs a model that tells the lines of a row apart",
