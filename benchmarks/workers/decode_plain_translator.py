@@ -1,8 +1,8 @@
 """`PlainTranslator` with a batched search of its own, also in seqlab's `Forks`; a batch is sentences of similar length.
 
 The search is that of seqlab: of the 2K best continuations of a sentence, those among the best K that end are finished
-and the best K others go on, until K have finished; the best mean log-probability wins. Sentences that are done leave
-the batch, and what is attended to is there once for all K.
+and the best K others go on, until K have finished and no other is better so far; the best mean log-probability wins.
+Sentences that are done leave the batch, and what is attended to is there once for all K.
 """
 
 import json
@@ -109,7 +109,12 @@ class Search:
             first_rows = summed.size(1) * torch.arange(len(sentences), device=src.device)
             rows = parents + first_rows[:, None]
             ids = torch.cat((ids.flatten(0, 1)[rows], tokens[..., None]), dim=-1)
-            goes_on = [row for row, sentence in enumerate(sentences) if len(finished[sentence]) < beam_size]
+            means = (totals[:, 0] / length).tolist()  # of the best that goes on
+            goes_on = [
+                row
+                for row, sentence in enumerate(sentences)
+                if len(finished[sentence]) < beam_size or means[row] > max(finished[sentence])[0]
+            ]
             if not goes_on:
                 break
             if len(goes_on) < len(sentences):
