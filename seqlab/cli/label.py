@@ -9,6 +9,7 @@ written before the next is read.
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from seqlab.cli.files import input_stream, output_stream
@@ -51,6 +52,8 @@ def make_parser() -> Parser:
 class _Lines:
     """Lines of text, to be answered by lines."""
 
+    numbers: Sequence[int]
+    """Where they stand in their file."""
     texts: list[str]
     as_json: bool
 
@@ -65,6 +68,11 @@ class _Sentences:
 
     sentences: Sequence[Sentence]
     column: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """Where they begin in their file."""
+        return [sentence.first_line for sentence in self.sentences]
 
     @property
     def texts(self) -> list[str]:
@@ -92,16 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {"num_labels": arguments.num_labels}
     if arguments.batch_tokens is not None:
         options["batch_tokens"] = arguments.batch_tokens
-    first_line = 1
     with (
         input_stream(arguments.input) as (stream, name),
         output_stream(arguments.output) as output,
         progress_bar(stream, output) as advance,
     ):
         for block in _blocks(arguments, stream, name):
-            texts = block.texts
-            found = labeller.label_detailed(texts, progress=advance, first_line=first_line, **options)
-            first_line += len(texts)
+            found = labeller.label_detailed(block.texts, progress=advance, line_numbers=block.numbers, **options)
             write_lines(output, block.written(found))
     return 0
 
@@ -124,7 +129,11 @@ def _blocks(arguments: argparse.Namespace, stream: BinaryIO, name: str) -> Itera
         raise ValueError(f"`buffer_lines` must be at least 1, but is {size} instead.")
     lines = iter_lines(stream, name)
     if arguments.conllu is None:
-        return (_Lines(block, arguments.json) for block in in_batches(lines, size))
+        starts = count(1, size)
+        return (
+            _Lines(range(start, start + len(block)), block, arguments.json)
+            for start, block in zip(starts, in_batches(lines, size), strict=False)
+        )
     column = column_number(arguments.conllu, "--conllu")
     return (_Sentences(block, column) for block in in_batches(read_sentences(lines, name), size))
 

@@ -89,7 +89,7 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def text_of(record: Any, column: str, where: str) -> str:
-    """Return the text under a key, or under a dotted path of keys."""
+    """Return the text under a key, or under a dotted path of keys; of whole numbers and truth values, JSON's."""
     value = record
     keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
     for key in keys:
@@ -99,6 +99,8 @@ def text_of(record: Any, column: str, where: str) -> str:
         value = value[key]
     if value is None:
         return ""
+    if isinstance(value, int):
+        return str(value).lower()
     if not isinstance(value, str):
         raise ValueError(f"{where}: {column!r} must be text, but is a {type(value).__name__}.")
     try:

@@ -62,12 +62,12 @@ class _PairsConfig:
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the different training sources that is split off for validation where there is no validation set."""
 
-    valid_fold: Annotated[int, Field(ge=1)] = 1
+    valid_fold: Annotated[int, Field(ge=1)] | None = None
     """Which of the parts of this size, from 1: with a `valid_fraction` of 0.1 the folds 1 to 10 are a cross-validation
     of ten runs, in which each source is validated on once."""
 
     valid_max_pairs: Annotated[int, Field(ge=1)] = 1000
-    """Pairs split off for validation at most."""
+    """Pairs split off for validation at most, where no fold is named."""
 
     test_src: PathSpecs = Field(default_factory=list)
     """Source sides of test sets. They are never trained on nor decoded: the data report counts how much of them the
@@ -123,7 +123,13 @@ class _PairsConfig:
         if (self.valid_src is None) != (not self.valid_tgt):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
-        if self.valid_fold > 1 and self.valid_src is not None:
+        return self
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> Self:
+        if self.valid_fold is None:
+            return self
+        if self.valid_src is not None:
             raise ValueError("`valid_fold` splits a validation set off, but `valid_src` names one: leave it out.")
         if self.valid_fold > math.floor(1 / self.valid_fraction + 1e-9):
             raise ValueError(

@@ -185,7 +185,7 @@ def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: 
     # What was cached before there were such fields keeps its key.
     if config.copy_unknown:
         settings["copy_unknown"] = True
-    if config.valid_fold > 1:
+    if config.valid_fold is not None:
         settings["valid_fold"] = config.valid_fold
     if isinstance(config, LabelledConfig):
         settings["labels_of"] = config.labels_of

@@ -170,8 +170,10 @@ class ValidationSplit:
     last: np.uint64
 
     @classmethod
-    def choose(cls, surveys: Sequence[Survey], fraction: float, max_pairs: int, fold: int = 1) -> ValidationSplit:
-        """Hold out a fraction of the different sources, `max_pairs` at most: of the parts of this size the `fold`-th.
+    def choose(
+        cls, surveys: Sequence[Survey], fraction: float, max_pairs: int, fold: int | None = None
+    ) -> ValidationSplit:
+        """Hold out a fraction of the different sources: `max_pairs` at most, or all of the `fold`-th such part.
 
         Raises:
             ValueError: there are not two different sources.
@@ -183,8 +185,11 @@ class ValidationSplit:
                 f"{names}: a validation set cannot be split off {len(sources)} different source lines; give "
                 "`valid_src` and `valid_tgt`, or more text."
             )
-        start = min(round((fold - 1) * fraction * len(sources)), len(sources) - 1)
-        size = min(max(1, round(fold * fraction * len(sources)) - start), max_pairs, len(sources) - 1)
+        number = fold or 1
+        start = min(round((number - 1) * fraction * len(sources)), len(sources) - 1)
+        size = min(max(1, round(number * fraction * len(sources)) - start), len(sources) - 1)
+        if fold is None:
+            size = min(size, max_pairs)
         return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
 
     def holds(self, src_hashes: Hashes) -> Mask:

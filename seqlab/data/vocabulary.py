@@ -73,7 +73,7 @@ def learn_tokenizer(config: PairsConfig, side: Side, cache: Path, on_progress: O
         *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),
         *(config.valid_src is None, config.valid_fraction, config.valid_max_pairs),
     ]
-    if config.valid_fold > 1:  # what was learnt before there was such a field keeps its key
+    if config.valid_fold is not None:  # what was learnt before there was such a field keeps its key
         made_from.append(config.valid_fold)
     columns = [side for corpus in corpora for side in corpus.sides]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:

@@ -14,9 +14,9 @@ from seqlab.data.batch import collate_labelled
 from seqlab.inference.batches import length_batches
 from seqlab.inference.labels import scores_by_line
 from seqlab.inference.lines import refuse_newlines
-from seqlab.inference.segments import cut
+from seqlab.inference.segments import cut, cut_words
 from seqlab.inference.torch_engine import longest_source, refuse_different_vocabularies
-from seqlab.models.interfaces import Labeller as LabellingModel
+from seqlab.models import interfaces
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.text import label_names
@@ -71,7 +71,7 @@ class Labeller:
         refuse_different_vocabularies(members)
         self.members, self.device = members, device
         self.tokenizer, self.names = members[0].src_tokenizer, label_names(members[0].tgt_tokenizer)
-        self.models = [cast(LabellingModel, member.model) for member in members]
+        self.models = [cast(interfaces.Labeller, member.model) for member in members]
         if len({model.labels_lines for model in self.models}) > 1:
             raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
         self.labels_lines = self.models[0].labels_lines
@@ -93,7 +93,7 @@ class Labeller:
         num_labels: int = 1,
         batch_tokens: int = BATCH_TOKENS,
         progress: OnRows | None = None,
-        first_line: int = 1,
+        line_numbers: Sequence[int] | None = None,
     ) -> list[Labelling]:
         """Label lines, or their words, which spaces divide.
 
@@ -102,7 +102,7 @@ class Labeller:
             num_labels: how many of the likeliest labels are given, for each word or line.
             batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
             progress: called after each batch with its number of lines (pieces of lines that were cut).
-            first_line: the number of the first line in its file, for messages.
+            line_numbers: where the lines stand in their file, for messages; from 1 unless given.
 
         Raises:
             ValueError: a line holds a newline, or a number is below 1.
@@ -125,7 +125,8 @@ class Labeller:
             if progress is not None:
                 progress(len(indices))
         labellings, done = [], 0
-        for number, parts in enumerate(pieces, start=first_line):
+        numbers = range(1, len(lines) + 1) if line_numbers is None else line_numbers
+        for number, parts in zip(numbers, pieces, strict=True):
             found = [scores[done + i] for i in range(len(parts))]
             done += len(parts)
             labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
@@ -142,14 +143,12 @@ class Labeller:
     def _cut(self, line: str, ids: list[int]) -> list[_Piece]:
         if self.max_src_tokens is None or len(ids) <= self.max_src_tokens:
             return [_Piece(ids, _bytes(line))] if ids else []
-        parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
         if not self.tokenizer.has_words:
+            parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
             return [_Piece(part.ids, _bytes("")) for part in parts]
-        words, pieces, start = line.split(" "), [], 0
-        for part in parts:
-            pieces.append(_Piece(part.ids, _bytes(" ".join(words[start : start + len(part.ids)]))))
-            start += len(part.ids)
-        return pieces
+        words = line.split(" ")
+        pieces = (slice(each.start, each.stop) for each in cut_words(words, self.max_src_tokens))
+        return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
 
     def _choices(self, parts: Sequence[_Piece], found: Sequence[Tensor], num_labels: int) -> list[list[ScoredLabel]]:
         """Choose labels by scores (units, L) of each piece; those of a line are the mean of its pieces' by length."""

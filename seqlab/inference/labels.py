@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.interfaces import Labeller
+from seqlab.search.ensemble import mean_log_probs
 
 
 def scores_by_line(models: Sequence[Labeller], batch: LabelledBatch) -> list[Tensor]:
@@ -14,8 +14,7 @@ def scores_by_line(models: Sequence[Labeller], batch: LabelledBatch) -> list[Ten
 
     Those of several models are of the mean of their probabilities.
     """
-    scores = torch.stack([model.label(batch) for model in models])
-    mean = scores[0] if len(models) == 1 else scores.logsumexp(0) - torch.tensor(float(len(models))).log()
+    mean = mean_log_probs([model.label(batch) for model in models])
     sizes = [1] * len(batch) if models[0].labels_lines else batch.src_lengths.tolist()
     return list(mean.cpu().split(sizes))
 

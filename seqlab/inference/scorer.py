@@ -11,6 +11,7 @@ from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
+from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
 from seqlab.world import OnRows
 
@@ -66,8 +67,5 @@ def _token_log_probs(models: Sequence[Any], batch: Seq2SeqBatch) -> list[list[fl
     for model in models:
         with evaluation_mode(model):
             members.append(model.score(batch).double())  # (B, T)
-    mean = members[0]
-    if len(members) > 1:
-        mean = torch.logsumexp(torch.stack(members), dim=0) - torch.tensor(float(len(members))).double().log()
     lengths = (batch.tgt_out != IGNORE).sum(1).tolist()
-    return [row[:length] for row, length in zip(mean.tolist(), lengths, strict=True)]
+    return [row[:length] for row, length in zip(mean_log_probs(members).tolist(), lengths, strict=True)]

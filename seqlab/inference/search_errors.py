@@ -5,6 +5,7 @@ has the higher score. By beam size, and under exact search, which makes no searc
 D19-1331).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -163,12 +164,14 @@ def _compared(
         if answer is None or not reference.is_in_reach:
             unknown, out_of_reach = unknown + reference.is_in_reach, out_of_reach + (not reference.is_in_reach)
             continue
+        # One that the search did not end is no answer: whatever has an end is better.
+        score = answer.score if answer.finished else -math.inf
         if answer.finished and answer.ids == reference.ids:
             right += 1
-        elif reference.score > answer.score + TOLERANCE:
+        elif reference.score > score + TOLERANCE:
             search += 1
         else:
             model += 1
         rival = None if best is None else best[i]
-        beaten += rival is not None and rival.score > answer.score + TOLERANCE
+        beaten += rival is not None and rival.score > score + TOLERANCE
     return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 _SENTENCE_END = re.compile(r"(?:[.!?…‽]+[\"'”’»)\]]*(?=\s)|[。！？｡]+[”’」』）]*)\s*")
+_ENDS_SENTENCE = re.compile(rf"(?:{_SENTENCE_END.pattern})$")
 _SPACE = re.compile(r"\s+")
 
 Encode = Callable[[Sequence[str]], list[list[int]]]
@@ -40,6 +41,19 @@ def cut(line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence
         if piece_ids:
             pieces.append(Piece(piece_ids, " " if has_space else "", unknown))
         rest = rest[end:]
+    return pieces
+
+
+def cut_words(words: Sequence[str], limit: int) -> list[range]:
+    """Cut a line of words into pieces of at most `limit`, behind the last word that ends a sentence if there is one."""
+    pieces, start = [], 0
+    while start < len(words):
+        end = min(start + limit, len(words))
+        if end < len(words):
+            ends = (i + 1 for i in reversed(range(start, end)) if _ENDS_SENTENCE.search(words[i] + " "))
+            end = next(ends, end)
+        pieces.append(range(start, end))
+        start = end
     return pieces
 
 

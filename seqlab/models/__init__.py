@@ -6,7 +6,7 @@ from pydantic import Field
 
 from seqlab.models.family import Family
 from seqlab.models.frequency_labeller import FrequencyLabeller, FrequencyLabellerConfig
-from seqlab.models.labelling import Labeller
+from seqlab.models.labelling import LabellingModel
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
 from seqlab.models.recurrent_labeller import (
@@ -56,7 +56,7 @@ __all__ = [
     "GruConfig",
     "GruLabellerConfig",
     "GruLmConfig",
-    "Labeller",
+    "LabellingModel",
     "LanguageModel",
     "LstmConfig",
     "LstmLabellerConfig",

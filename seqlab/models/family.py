@@ -1,6 +1,11 @@
 """What the config of a model says of its family besides its fields."""
 
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+"""Of dropping something, which is never certain."""
 
 
 class Family:

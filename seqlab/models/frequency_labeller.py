@@ -29,6 +29,10 @@ class FrequencyLabellerConfig(Family):
         """Raise ValueError where the model cannot learn from what the data section describes."""
         if data.labels_of != "words":
             raise ValueError("`model.family: frequency_labeller` counts labels of words: set `data.labels_of: words`.")
+        if any(weight != 1 for weight in data.train_weights):
+            raise ValueError(
+                "`model.family: frequency_labeller` counts each pair once: leave `data.train_weights` out."
+            )
 
 
 class FrequencyLabeller(nn.Module):
@@ -49,7 +53,8 @@ class FrequencyLabeller(nn.Module):
 
     def count(self, words: Tensor, labels: Tensor) -> None:
         """Add occurrences: words (W,) and their labels (W,)."""
-        self.counts.index_put_((words, labels), torch.ones(len(words)), accumulate=True)
+        words, labels = words.to(self.counts.device), labels.to(self.counts.device)
+        self.counts.index_put_((words, labels), self.counts.new_ones(len(words)), accumulate=True)
 
     def label(self, batch: LabelledBatch) -> Tensor:
         """(W, L): log-probabilities in nats of all labels, of the words row after row."""

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.family import Family
+from seqlab.models.family import Family, Probability
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
@@ -20,7 +20,6 @@ from seqlab.nn.masks import padding_mask
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 Pooling = Literal["mean", "max"]
 LABELLER_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -107,7 +106,7 @@ def pooled(memory: Tensor, lengths: Tensor, pooling: Pooling) -> Tensor:
     return sums / lengths[:, None]
 
 
-class Labeller(nn.Module):
+class LabellingModel(nn.Module):
     """What every family adds its encoder to: a `Labeller` and a `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}

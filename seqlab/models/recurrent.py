@@ -11,6 +11,7 @@ decoding.
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
-from seqlab.models.family import Family
+from seqlab.models.family import Family, Probability
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
@@ -36,7 +37,6 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 from seqlab.nn.recurrent_state import RecurrentState
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=1)]
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -142,17 +142,22 @@ class _Embedding(nn.Module):
         self.symbol_dropout = EmbeddingDropout(config.embedding_dropout, len(weight))
         self.dropout = LockedDropout(config.dropout)
 
-    def looked_up(self, ids: Tensor) -> Tensor:
+    def symbols(self) -> Tensor | None:
+        """Draw which symbols stay, and how much they are scaled: (V, 1); None where all do."""
+        return self.symbol_dropout.draw(self.weight.device)
+
+    def looked_up(self, ids: Tensor, symbols: Tensor | None) -> Tensor:
         """ids (B, T) -> (B, T, E), of which some symbols are dropped."""
-        return self.symbol_dropout(F.embedding(ids, self.weight).float(), ids)
+        embedded = F.embedding(ids, self.weight).float()
+        return embedded if symbols is None else embedded * symbols[ids]
 
     def features(self, rows: int) -> Tensor:
         """Draw which features stay, and how much they are scaled: (rows, 1, E)."""
         return self.dropout(self.weight.new_ones(rows, 1, self.weight.size(1)))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, T) -> (B, T, E)."""
-        return self.dropout(self.looked_up(ids))
+    def forward(self, ids: Tensor, symbols: Tensor | None) -> Tensor:
+        """ids (B, T) -> (B, T, E), of which some symbols and features are dropped."""
+        return self.dropout(self.looked_up(ids, symbols))
 
 
 class Encoder(nn.Module):
@@ -176,10 +181,11 @@ class Encoder(nn.Module):
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, RecurrentState]:
         """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,) and each layer's last state (B, H)."""
-        added = None
+        added, symbols = None, self.embedding.symbols()
         if self.tags.are_summed:
-            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
-        x = self.embedding(src)
+            look_up = partial(self.embedding.looked_up, symbols=symbols)
+            src, src_lengths, added = self.tags.take_out(src, src_lengths, look_up)
+        x = self.embedding(src, symbols)
         read = self.layers(x if added is None else x + added, lengths=src_lengths)
         return read.output, src_lengths, _joined_directions(read.state, self.layers.num_directions)
 
@@ -223,12 +229,14 @@ class Decoder(nn.Module):
 
         `own`: what is read in the place of some of `tgt_in`.
         """
-        features = self.embedding.features(len(tgt_in))
-        x = self.embedding.looked_up(tgt_in) * features
+        features, symbols = self.embedding.features(len(tgt_in)), self.embedding.symbols()
+        x = self.embedding.looked_up(tgt_in, symbols) * features
         if not self.training:  # so many queries that what one finds does not depend on how many they are
             x = F.pad(x, (0, 0, 0, -x.size(1) % 16))
         if self.input_feeding or own is not None:
-            vectors, weights = self._stepwise(x, memory, start, own and replace(own, features=features[:, 0]))
+            vectors, weights = self._stepwise(
+                x, memory, start, own and replace(own, features=features[:, 0], symbols=symbols)
+            )
         else:
             vectors, weights = self._attend(self.layers(x, start).output, memory)
         length = tgt_in.size(1)
@@ -265,7 +273,7 @@ class Decoder(nn.Module):
 
     def step(self, last_ids: Tensor, state: "DecoderState") -> tuple[Tensor, Tensor]:
         """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""
-        x = self.embedding(last_ids[:, None])[:, 0]
+        x = self.embedding(last_ids[:, None], None)[:, 0]
         x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
         hidden, state.recurrent = self.layers.step(x, state.recurrent)
         vectors, weights = self._attend(hidden.unflatten(0, (len(state.memory.keys), -1)), state.memory)

@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, Labeller, LabellerConfig, Probability, WordReader
+from seqlab.models.family import Probability
+from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
@@ -97,7 +98,7 @@ class _Encoder(nn.Module):
         return self.layers(x, lengths=src_lengths).output
 
 
-class RecurrentLabeller(Labeller):
+class RecurrentLabeller(LabellingModel):
     """A `Labeller` and a `Scorer`."""
 
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:

@@ -12,14 +12,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import Family
+from seqlab.models.family import Family, Probability
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 from seqlab.nn.recurrent_state import RecurrentState
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 

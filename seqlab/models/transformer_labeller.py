@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, Labeller, LabellerConfig, WordReader
+from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.models.transformer import Encoder, TransformerConfig, initialise
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation
@@ -77,7 +77,7 @@ class TransformerLabellerConfig(LabellerConfig):
             )
 
 
-class TransformerLabeller(Labeller):
+class TransformerLabeller(LabellingModel):
     """A `Labeller` and a `Scorer`."""
 
     def __init__(self, config: TransformerLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import Family
+from seqlab.models.family import Family, Probability
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention, pad_positions
@@ -25,8 +25,6 @@ from seqlab.nn.past import Past
 from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.transformer import SelfAttentionLayer
-
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))

@@ -49,7 +49,12 @@ class Pointer(NamedTuple):
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
         share = (self.attention * (self.src_ids == targets[:, None])).cumsum(-1)[:, -1]  # padding changes no last bit
         copied = F.logsigmoid(-self.gate) + share.clamp_min(LEAST).log()
-        return torch.logaddexp(F.logsigmoid(self.gate) + log_probs, copied)
+        return _log_sum(F.logsigmoid(self.gate) + log_probs, copied)
+
+
+def _log_sum(a: Tensor, b: Tensor) -> Tensor:
+    """log(exp(a) + exp(b)), whose last bit, unlike that of `torch.logaddexp`, does not depend on how many there are."""
+    return torch.stack((a, b)).logsumexp(0)
 
 
 class Source(NamedTuple):
@@ -98,7 +103,7 @@ class Copying(nn.Module):
         scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf"))
         copyable = attention[:, : src_ids.size(1)].masked_fill(src_ids == NOTHING, 0.0)
         shares = torch.zeros_like(scores).scatter_add_(1, src_ids.clamp_min(0), copyable)
-        return torch.logaddexp(F.logsigmoid(gate)[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
+        return _log_sum(F.logsigmoid(gate)[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)

@@ -43,11 +43,18 @@ def scaled_keep_mask(drawn: Tensor, p: float, dtype: torch.dtype) -> Tensor:
     return keep.mul_(256 / (256 - threshold))
 
 
+def keep_mask_for(x: Tensor, p: float) -> Tensor:
+    """Draw a mask for the elements of x: 1 / (1 - p) where one stays and 0 elsewhere."""
+    if x.device.type != "cpu":
+        return F.dropout(torch.ones_like(x), p)
+    return scaled_keep_mask(random_bytes(x.shape), p, x.dtype)
+
+
 def dropout(x: Tensor, p: float) -> Tensor:
     """Zero elements of x with probability p and scale the rest so that the expectation stays."""
     if x.device.type != "cpu":
         return F.dropout(x, p)
-    return x * scaled_keep_mask(random_bytes(x.shape), p, x.dtype)
+    return x * keep_mask_for(x, p)
 
 
 class _DropoutAdd(torch.autograd.Function):

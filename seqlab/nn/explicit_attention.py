@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.dropout import random_bytes, scaled_keep_mask
+from seqlab.nn.dropout import keep_mask_for
 from seqlab.nn.first_order import first_order
 
 MIN_SOFTMAX_WIDTH = 16
@@ -82,8 +82,7 @@ class _ExplicitAttention(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         weights = _weights(query, key, bias)
-        assert dropout_p == 0 or weights.device.type == "cpu", "a GPU drops weights in its fused kernel"
-        keep = scaled_keep_mask(random_bytes(weights.shape), dropout_p, weights.dtype) if dropout_p > 0 else None
+        keep = keep_mask_for(weights, dropout_p) if dropout_p > 0 else None
         dropped = weights if keep is None else weights * keep
         heads = dropped.flatten(0, 1) @ value.flatten(0, 1)
         ctx.save_for_backward(query, key, value, weights, dropped, keep)

@@ -38,18 +38,25 @@ class InputMixing:
         is_reference[:, 0] = True
         return cls(is_reference, mixture, temperature, generator)
 
-    def embed(self, logits: Tensor, weight: Tensor) -> Tensor:
-        """Look predictions up: logits (N, V), weight (V, E) -> (N, E) in fp32, with a gradient for the weight alone."""
+    def embed(self, logits: Tensor, weight: Tensor, symbols: Tensor | None = None) -> Tensor:
+        """Look predictions up: logits (N, V), weight (V, E) -> (N, E) in fp32, with a gradient for the weight alone.
+
+        `symbols` (V, 1): the dropout of whole symbols.
+        """
         logits = logits.detach().float()
-        if self.mixture == "argmax":
-            return F.embedding(logits.argmax(-1), weight).float()
-        probs = torch.softmax(logits / self.temperature, dim=-1)
         if self.mixture == "soft":
+            probs = torch.softmax(logits / self.temperature, dim=-1)
             with torch.autocast(probs.device.type, enabled=False):
-                return probs @ weight.float()
+                return (probs if symbols is None else probs * symbols[:, 0]) @ weight.float()
+        ids = logits.argmax(-1) if self.mixture == "argmax" else self._drawn(logits)
+        embedded = F.embedding(ids, weight).float()
+        return embedded if symbols is None else embedded * symbols[ids]
+
+    def _drawn(self, logits: Tensor) -> Tensor:
+        """logits (N, V) -> ids (N,)."""
+        probs = torch.softmax(logits / self.temperature, dim=-1)
         thresholds = torch.rand(len(probs), 1, generator=self.generator, device=probs.device)
-        ids = (probs.cumsum(-1) < thresholds).sum(-1).clamp_max(probs.size(-1) - 1)
-        return F.embedding(ids, weight).float()
+        return (probs.cumsum(-1) < thresholds).sum(-1).clamp_max(probs.size(-1) - 1)
 
     def mixed(self, reference: Tensor, predicted: Tensor, position: int | None = None) -> Tensor:
         """Choose between embeddings (B, T, E), or (B, E) of one position."""
@@ -65,10 +72,12 @@ class OwnInputs:
     projection: VocabularyProjection
     features: Tensor | None = None
     """(B, E), the dropout of the features of all inputs."""
+    symbols: Tensor | None = None
+    """(V, 1), the dropout of whole symbols."""
 
     def mixed(self, reference: Tensor, vector: Tensor, weight: Tensor, position: int) -> Tensor:
         """Give what is read at a position, (B, E): the reference, or what the attentional vector before it predicts."""
         with torch.no_grad():
             logits = self.projection(vector)
-        embedded = self.mixing.embed(logits, weight)
+        embedded = self.mixing.embed(logits, weight, self.symbols)
         return self.mixing.mixed(reference, embedded if self.features is None else embedded * self.features, position)

@@ -1,5 +1,6 @@
 """Dropout whose mask stays for a whole sequence or a whole batch: what recurrent networks are regularised with."""
 
+import torch
 from torch import Tensor, nn
 
 from seqlab.nn.dropout import Dropout, dropout
@@ -32,8 +33,13 @@ class EmbeddingDropout(nn.Module):
         self.rows = Dropout(p)
         self.vocab_size = vocab_size
 
+    def draw(self, device: torch.device) -> Tensor | None:
+        """Draw which symbols stay, and how much they are scaled: (V, 1); None in evaluation mode and for p = 0."""
+        if not self.training or self.rows.p == 0:
+            return None
+        return self.rows(torch.ones(self.vocab_size, 1, device=device))
+
     def forward(self, embedded: Tensor, ids: Tensor) -> Tensor:
         """embedded (..., D) of ids (...) below `vocab_size` -> (..., D); the identity in evaluation and for p = 0."""
-        if not self.training or self.rows.p == 0:
-            return embedded
-        return embedded * self.rows(embedded.new_ones(self.vocab_size, 1))[ids]
+        rows = self.draw(embedded.device)
+        return embedded if rows is None else embedded * rows[ids]

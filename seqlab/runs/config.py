@@ -136,6 +136,17 @@ class Config:
         self.model.resolve(self.data).check_data(self.data)
         self._check_masking()
         self._check_start()
+        self._check_extra_terms()
+        self._check_copying()
+        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=self.objective.label_smoothing))
+        if self.model.is_counted and (self.optim, self.objective) != unused:
+            raise ValueError(
+                f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
+            )
+
+    def _check_extra_terms(self) -> None:
+        """Raise ValueError where the objective has a term that the model gives nothing for."""
+        family = self.model.family
         penalised = isinstance(self.objective, CrossEntropyConfig) and (
             self.objective.activation_penalty or self.objective.slowness_penalty
         )
@@ -150,6 +161,9 @@ class Config:
                 f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
                 f"{family}`: set it to 0."
             )
+
+    def _check_copying(self) -> None:
+        """Raise ValueError where another section does not fit whether the model copies."""
         if getattr(self.data, "copy_unknown", False) and not getattr(self.model, "copying", False):
             raise ValueError(
                 "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
@@ -158,11 +172,6 @@ class Config:
             raise ValueError(
                 f"`objective.family: {self.objective.family}` looks at predictions of the vocabulary alone: with "
                 "`model.copying` choose `cross_entropy`."
-            )
-        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=self.objective.label_smoothing))
-        if self.model.is_counted and (self.optim, self.objective) != unused:
-            raise ValueError(
-                f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
             )
 
     def _check_masking(self) -> None:

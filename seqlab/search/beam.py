@@ -100,7 +100,7 @@ def beam_search(
         if step.attention is not None and need_attention:
             history.attention.append(step.attention)
         if config.coverage_penalty > 0:
-            beam.coverage = _covered(beam.coverage, step.attention, config.coverage_penalty)
+            beam.coverage = _covered(beam.coverage, step.attention, config.coverage_penalty, batch, rules)
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
         refuse_nan(candidates.log_probs, position)
@@ -201,11 +201,13 @@ def _advance(
     return beam, state if stays else state.select(parents)
 
 
-def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float) -> Coverage:
+def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules) -> Coverage:
     """Add what a step has attended to (N, S); raises ValueError where there is nothing to attend to."""
     if attention is None:
         raise ValueError("`coverage_penalty` is for models that attend to a source: leave it out.")
-    return Coverage.begin(attention, beta) if coverage is None else coverage.add(attention)
+    if coverage is None:
+        return Coverage.begin(attention, batch.src, batch.src_lengths, beta, rules.banned_ids)
+    return coverage.add(attention)
 
 
 def _endings(candidates: Candidates, beam: _Beam | None, rules: Rules, length: int, *, finished: bool) -> Endings:

@@ -7,6 +7,7 @@ Shapes: N rows, B sentences, S source positions.
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 LEAST = 1e-9
@@ -19,13 +20,14 @@ class Coverage(NamedTuple):
     attention: Tensor
     """(N, S)"""
     counts: Tensor
-    """(B, S) bool, False at padding and where no step attends to, such as tags that are no symbols."""
+    """(B, S) bool, False at padding and at what no hypothesis may hold, such as tags."""
     beta: float
 
     @classmethod
-    def begin(cls, attention: Tensor, beta: float) -> "Coverage":
-        """Begin with what the first step attends to, one row for each sentence: (B, S)."""
-        return cls(attention, attention > 0, beta)
+    def begin(cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor) -> "Coverage":
+        """Begin with what the first step attends to, one row for each sentence (B, S) of ids src (B, S)."""
+        is_padding = torch.arange(src.size(1), device=src.device) >= src_lengths[:, None]
+        return cls(attention, ~(is_padding | torch.isin(src, banned_ids)), beta)
 
     def add(self, attention: Tensor) -> "Coverage":
         """Add what a step has attended to (N, S)."""

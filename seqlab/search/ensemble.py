@@ -10,6 +10,13 @@ from torch import Tensor
 from seqlab.models.interfaces import State, Step, Stepper
 
 
+def mean_log_probs(members: Sequence[Tensor]) -> Tensor:
+    """Average probabilities that are given and returned as logarithms, in tensors of one shape; of one, itself."""
+    if len(members) == 1:
+        return members[0]
+    return torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
+
+
 class EnsembleState:
     """The states of all members; each has the same rows."""
 
@@ -58,7 +65,7 @@ class Ensemble:
     def step(self, last_ids: Tensor, state: EnsembleState) -> Step:
         """Step every member and average; attention is the mean of the members' attention."""
         steps = [member.step(last_ids, part) for member, part in zip(self.members, state.parts, strict=True)]
-        scores = torch.logsumexp(torch.stack([step.scores.float() for step in steps]), dim=0) - math.log(len(steps))
+        scores = mean_log_probs([step.scores.float() for step in steps])
         attention = [step.attention for step in steps if step.attention is not None]
         mean = torch.stack(attention).mean(dim=0) if len(attention) == len(steps) else None
         return Step(scores, EnsembleState([step.state for step in steps]), mean)

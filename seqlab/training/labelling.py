@@ -63,6 +63,11 @@ def _prepare(
     for name, needed in needs_words.items():
         if needed and not tokenizers[0].has_words:
             raise ValueError(f"`{name}` needs a tokenizer of kind `words`, but the one that was taken over is none.")
+    if data.labels_of == "words" and " " in tokenizers[0].normalize("x´y"):
+        raise ValueError(
+            "`data.labels_of: words` needs words to stay as they are, but the tokenizer that was taken over normalizes "
+            "text to `nfkc`, which divides some of them: choose another."
+        )
     if on_progress is None:
         return open_prepared(data, *tokenizers, cache)
     prepared = prepare(data, *tokenizers, cache, on_progress)

@@ -4,7 +4,7 @@ A weight matches where both models have it under the same name and in the same s
 over that of a masked model (both call it `encoder`), a deeper model the lower layers of a flatter one, and an untied
 output the embeddings of a tied one. A language model is a decoder that has no source: its `embedding`, `layers` and
 `norm` count as those of a translator's `decoder`. The vocabulary is the other run's, as embeddings mean nothing
-without it.
+without it; labels are learnt anew, and so is what predicts them.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models import Model, RecurrentLm, RecurrentTranslator, Transformer, TransformerLm
+from seqlab.models import LabellingModel, Model, RecurrentLm, RecurrentTranslator, Transformer, TransformerLm
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
@@ -70,8 +70,9 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
         raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
     values = [{key: getattr(each.model, key, value) for key, value in MEANING.items()} for each in (old, config)]
     pairs = {f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}
-    if hasattr(config.model, "attention") and hasattr(old.model, "attention"):
-        pairs["model.attention"] = old.model.attention, config.model.attention
+    for key in ("attention", "bridge"):
+        if hasattr(config.model, key) and hasattr(old.model, key):
+            pairs[f"model.{key}"] = getattr(old.model, key), getattr(config.model, key)
     listed = _listed(pairs, ("model.",), origin)
     if listed:
         raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
@@ -147,6 +148,8 @@ def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
         theirs = {own_names[name]: weight for name, weight in theirs.items() if name in own_names}
     if getattr(origin.config, "kind", "") != getattr(model.config, "kind", ""):  # gates of another kind
         theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
+    if isinstance(model, LabellingModel):  # its labels are learnt anew, and numbered by how frequent they are
+        theirs = {name: weight for name, weight in theirs.items() if not name.startswith("head.")}
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

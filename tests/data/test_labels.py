@@ -131,7 +131,7 @@ def test_folds_validate_each_source_once(tmp_path: Path) -> None:
     lines = [f"line {i % 97}" for i in range(120)]  # some sources twice
     texts, found = {}, []
     for fold in range(1, 6):
-        config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold)
+        config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
         data, _ = prepared(config, tmp_path / str(fold))
         texts[fold] = [lines[number - 1] for number in data.valid.lines.tolist()]
         train = {lines[number - 1] for number in data.train.lines.tolist()}

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from seqlab.inference import decode_rows, score_rows
-from seqlab.models import Transformer, TransformerConfig
+from seqlab.models import GruConfig, LstmConfig, RnnConfig, Transformer, TransformerConfig
 from seqlab.nn.precision import prepare_inference
+from seqlab.runs.build import build_model
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
@@ -71,6 +72,28 @@ def test_other_architectures(real_lines: RealLines, real_tokenizer: Tokenizer, d
     expected = decode_rows(model, rows, config, real_tokenizer)
     assert decode_rows(model, rows, config, real_tokenizer, batch_tokens=1) == expected
     assert decode_rows(model, rows[::-1], config, real_tokenizer, batch_tokens=300)[::-1] == expected
+
+
+FAMILIES = {
+    "transformer that copies": TransformerConfig(d_model=64, d_ff=96, num_heads=4, copying=True),
+    "lstm that copies": LstmConfig(hidden_size=48, num_encoder_layers=2, copying=True),
+    "gru, additive, not fed": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
+    "rnn, dot": RnnConfig(hidden_size=48, attention="dot"),
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("name", FAMILIES)
+def test_other_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
+    torch.manual_seed(1)
+    model = build_model(FAMILIES[name], real_tokenizer, real_tokenizer).eval()
+    prepare_inference(model, torch.device("cpu"), dtype)
+    src, tgt = (real_tokenizer.encode(real_lines(f"test2016.{side}.gz")[:100]) for side in ("en", "de"))
+    expected = score_rows([model], src, tgt, real_tokenizer)
+    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
+    config = SearchConfig(beam_size=3, max_length=12, coverage_penalty=0.2)
+    found = decode_rows(model, src[:30], config, real_tokenizer)
+    assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE) == found
 
 
 def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.inference.segments import cut, join
+from seqlab.inference.segments import cut, cut_words, join
 
 
 def encode(lines: Sequence[str]) -> list[list[int]]:
@@ -71,3 +71,16 @@ def test_time_does_not_grow_with_the_square_of_the_length() -> None:
     line = "word " * 20_000
     cut(line, encode([line])[0], 50, counting)
     assert sum(calls) < 50 * len(line)
+
+
+def test_words_are_cut_between_words_alone() -> None:
+    def pieces(line: str, limit: int) -> list[str]:
+        words = line.split(" ")
+        return [" ".join(words[i] for i in piece) for piece in cut_words(words, limit)]
+
+    assert pieces("a b。c d a b c d", 5) == ["a b。c d a b", "c d"]
+    assert pieces("a b. c d e f", 4) == ["a b.", "c d e f"]
+    assert pieces('a said: "no." c d', 3) == ['a said: "no."', "c d"]
+    assert pieces("3.5 b c d", 3) == ["3.5 b c", "d"]
+    assert pieces("a b", 2) == ["a b"]
+    assert cut_words([], 2) == []

@@ -102,3 +102,16 @@ def test_padding_changes_no_bit(length: int) -> None:
     for more in (1, 5, 20):
         padded = Pointer(gate, F.pad(attention, (0, more)), F.pad(src, (0, more)), WORDS)
         assert torch.equal(padded.mixed(log_probs, targets), alone)
+
+
+@pytest.mark.parametrize("rows", [17, 40])
+def test_a_row_alone_gives_the_same_bits(rows: int) -> None:
+    torch.manual_seed(rows)
+    src = torch.randint(4, 6, (rows, 7))
+    attention = torch.rand(rows, 7).softmax(-1)
+    gate, log_probs, targets = torch.randn(rows), -10 * torch.rand(rows), torch.full((rows,), 5)
+    together = Pointer(gate, attention, src, WORDS).mixed(log_probs, targets)
+    for i in range(rows):
+        row = slice(i, i + 1)
+        alone = Pointer(gate[row], attention[row], src[row], WORDS).mixed(log_probs[row], targets[row])
+        assert torch.equal(alone, together[row])

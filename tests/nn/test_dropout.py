@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, random_bytes, scaled_keep_mask
+from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, keep_mask_for, random_bytes, scaled_keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -75,3 +75,10 @@ def test_generators_nest() -> None:
         with drawing_from(seeded()):
             assert torch.equal(draw(), first)
         assert torch.equal(draw(), second)
+
+
+def test_masks_are_drawn_on_every_device() -> None:
+    """The meta device stands in for a GPU: random bytes are drawn on the CPU alone."""
+    on_cpu, elsewhere = (keep_mask_for(torch.empty(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
+    assert set(on_cpu.unique().tolist()) == {0.0, 2.0}
+    assert (elsewhere.device.type, elsewhere.shape) == ("meta", on_cpu.shape)

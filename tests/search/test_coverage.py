@@ -43,13 +43,19 @@ class Wandering:
 
     vocab_size, eos_id = 3, 0
 
+    def __init__(self, least: float = 0.01) -> None:
+        self.least = least
+
     def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, "Wandering"]:
         return torch.tensor([0]), self
 
     def step(self, last_ids: Tensor, state: "Wandering") -> Step:
         began, ended = torch.tensor([0.0, 0.6, 0.4]).log(), torch.tensor([1.0, 0.0, 0.0]).log()
         scores = torch.stack([began if index == 0 else ended for index in last_ids.tolist()])
-        return Step(scores, self, torch.tensor([[0.99, 0.01], [0.01, 0.99]])[(last_ids == 2).long()])
+        return Step(scores, self, self.attention()[(last_ids == 2).long()])
+
+    def attention(self) -> Tensor:
+        return torch.tensor([[1 - self.least, self.least], [self.least, 1 - self.least]])
 
     def select(self, rows: Tensor) -> "Wandering":
         return self
@@ -58,11 +64,12 @@ class Wandering:
         return self
 
 
+@pytest.mark.parametrize("least", [0.01, 1e-6, 0.0])
 @pytest.mark.parametrize(("beta", "best"), [(0.0, 1), (0.2, 2)])
-def test_what_leaves_less_out_wins(beta: float, best: int) -> None:
+def test_what_leaves_less_out_wins(beta: float, best: int, least: float) -> None:
     batch = collate([[5]], None, [0], pad_id=0, bos_id=1, eos_id=2)
     config = SearchConfig(beam_size=2, num_hypotheses=2, coverage_penalty=beta)
-    (found,) = beam_search(Wandering(), batch, config)
+    (found,) = beam_search(Wandering(least), batch, config)
     assert [hypothesis.ids for hypothesis in found] == [[best], [3 - best]]
 
 
@@ -78,10 +85,18 @@ def test_a_sentence_alone_is_found_the_same() -> None:
 def test_padding_changes_no_bit(length: int) -> None:
     torch.manual_seed(length)
     attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
-    alone = Coverage.begin(attention, BETA).penalties(rows)
+    src, lengths, banned = torch.full((40, length), 5), torch.full((40,), length), torch.tensor([3])
+    alone = Coverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
     for more in (1, 5, 20):
         padded = torch.nn.functional.pad(attention, (0, more))
-        assert torch.equal(Coverage.begin(padded, BETA).penalties(rows), alone)
+        symbols = torch.nn.functional.pad(src, (0, more))
+        assert torch.equal(Coverage.begin(padded, symbols, lengths, BETA, banned).penalties(rows), alone)
+
+
+def test_what_no_hypothesis_may_hold_need_not_be_covered() -> None:
+    attention, src = torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[7, 5, 6]])
+    begun = Coverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
+    torch.testing.assert_close(begun.penalties(torch.tensor([0])), torch.tensor([2 * math.log(0.25)]))
 
 
 class Blind(Wandering):

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
 
 import seqlab.training.loop
+from seqlab.models import GruConfig, LstmConfig
+from seqlab.objectives import CrossEntropyConfig, ScheduledSamplingConfig
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -80,6 +83,29 @@ def test_stopped_and_continued(corpus: Path, tmp_path: Path, optim: OptimConfig)
 )
 def test_whatever_the_setting(corpus: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     config = tiny_config(corpus, **({"max_steps": 10} | changes))
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    train_until(config, parts, 7)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
+
+
+SAMPLED = ScheduledSamplingConfig(mixture="sampled", least_reference=0.2, decay_steps=5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "model": LstmConfig(hidden_size=16, copying=True, embedding_dropout=0.1),
+            "objective": CrossEntropyConfig(guided_attention=1.0),
+        },
+        {"model": GruConfig(hidden_size=16, embedding_dropout=0.1), "objective": SAMPLED},
+        {"objective": SAMPLED},
+    ],
+    ids=["an LSTM that copies", "a GRU that reads what it says", "a Transformer that does"],
+)
+def test_whatever_is_learnt(corpus: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = replace(tiny_config(corpus, max_steps=10), **changes)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
     train_until(config, parts, 7)
     train(config, parts)

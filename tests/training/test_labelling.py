@@ -13,10 +13,16 @@ from reference.tiny_runs import assert_equal_runs, journal_of
 from seqlab import load
 from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
 from seqlab.inference import Labeller
-from seqlab.models import GruConfig, GruLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.models import (
+    FrequencyLabellerConfig,
+    GruConfig,
+    GruLabellerConfig,
+    TransformerLabellerConfig,
+    TransformerMlmConfig,
+)
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
-from seqlab.text import CharactersConfig, WordsConfig
+from seqlab.text import CharactersConfig, SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
 
 from .conftest import train_until
@@ -134,3 +140,29 @@ def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, cap
         train(Config(data=data, model=GruConfig(hidden_size=16), training=training), tmp_path / "run")
     (message,) = [record.getMessage() for record in caplog.records if "FUT" in record.getMessage()]
     assert f"{specs['valid'][0]} and {specs['valid'][1]}, line 2" in message
+
+
+def test_what_predicts_labels_is_learnt_anew(tmp_path: Path) -> None:
+    """Labels are numbered by how frequent they are: a row of the head means another label in another corpus."""
+    corpus = write_corpus(tmp_path / "corpus")
+    origin = train(labelled_config(corpus), tmp_path / "origin")
+    config = labelled_config(corpus, init_from=str(origin), init_parts="matching")
+    config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
+    run, began = load_run(train(config, tmp_path / "run")), dict(load_run(origin).model.named_parameters())
+    for name, value in run.model.named_parameters():
+        assert torch.allclose(value, began[name], atol=1e-6) == (not name.startswith("head.")), name
+
+
+def test_a_tokenizer_that_divides_words_is_not_taken_over(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    train_tokenizer(WordsConfig(normalization="nfkc"), ["one two"]).save(tmp_path / "words")
+    config = labelled_config(corpus)
+    data = replace(config.data, tokenizer=SavedConfig(folder=str(tmp_path / "words")))
+    with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs words to stay as they are"):
+        train(replace(config, data=data), tmp_path / "run")
+
+
+def test_pairs_that_are_counted_have_no_weights(tmp_path: Path) -> None:
+    config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
+    with pytest.raises(ValueError, match=r"counts each pair once: leave `data\.train_weights` out"):
+        replace(config, data=replace(config.data, train_weights=[2.0]))
