@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from .contains import contains
 from .edits import cer, wer
 from .exact_match import exact_match
 from .labels import accuracy, macro_f1
@@ -16,6 +17,7 @@ METRICS: dict[str, Metric] = {
     "wer": wer,
     "cer": cer,
     "exact_match": exact_match,
+    "contains": contains,
     "accuracy": accuracy,
     "macro_f1": macro_f1,
 }

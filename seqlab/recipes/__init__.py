@@ -14,7 +14,7 @@ from seqlab.recipes.from_text import from_text
 from seqlab.recipes.g2p import G2P_RECIPES
 from seqlab.recipes.inflection import INFLECTION_RECIPES
 from seqlab.recipes.labelling import LABELLING_RECIPES
-from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_rnn, multi30k_mlm
+from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_names, multi30k_en_de_rnn, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
 from seqlab.recipes.number_words import number_words
 from seqlab.recipes.tinyshakespeare import (
@@ -32,6 +32,7 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
         number_words,
         multi30k_en_de,
         multi30k_en_de_rnn,
+        multi30k_en_de_names,
         multi30k_mlm,
         *G2P_RECIPES,
         *INFLECTION_RECIPES,

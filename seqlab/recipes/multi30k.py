@@ -1,12 +1,15 @@
 """Image descriptions in two languages, 29,000 pairs (Elliott et al. 2016): translated, and filled in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from seqlab.corpora import locate
+from seqlab.corpora.multi30k.names import write as write_names
 from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 
@@ -53,6 +56,23 @@ def multi30k_en_de_rnn(run_dir: Path) -> Config:
             average_last=10,
         ),
         training=TrainingConfig(max_steps=6000, log_every=100, save_every=250, valid_every=1000),
+    )
+
+
+def multi30k_en_de_names(run_dir: Path) -> Config:
+    """English to German with made-up names and numbers in some pairs: an LSTM that may copy them."""
+    splits = locate("multi30k")
+
+    def write(folder: Path) -> None:
+        write_names(folder, list(splits["train"].values()), list(splits["valid"].values()))
+
+    folder = written(run_dir, write)
+    config = multi30k_en_de_rnn(run_dir)
+    return replace(
+        config,
+        data=replace(_pairs(), train_src=[str(folder / "train.en")], train_tgt=[str(folder / "train.de")]),
+        model=LstmConfig(hidden_size=256, embedding_size=256, dropout=0.3, copying=True),
+        training=replace(config.training, max_steps=4000),
     )
 
 

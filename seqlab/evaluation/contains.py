@@ -1,0 +1,43 @@
+"""What must stand in a hypothesis word for word: names, numbers, terms."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .references import References, num_references
+from .score import LineStatistics, Score
+
+
+def contains(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Percent of lines whose hypothesis holds the words of one of its references, one behind the other.
+
+    Words are compared as they are but for punctuation at their ends; nothing is within everything.
+    """
+    rows = np.array(
+        [
+            [any(_holds(_words(hypothesis), _words(each)) for each in of_line if each is not None), 1]
+            for hypothesis, *of_line in zip(hypotheses, *references, strict=True)
+        ],
+        dtype=int,
+    )
+    signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:punctuation"
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        holding, lines = summed.tolist()
+        return Score("contains", 100 * holding / lines, signature, True, {"holding": holding, "lines": lines})
+
+    return LineStatistics(rows, score_of_sum)
+
+
+def _words(line: str) -> list[str]:
+    """Cut at spaces and take away what stands around a word; punctuation alone is no word."""
+    stripped = (word.strip(_AROUND) for word in line.split())
+    return [word for word in stripped if word]
+
+
+_AROUND = ".,;:!?…\"'()[]{}«»„“”‚‘’"
+
+
+def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    starts = range(len(words) - len(wanted) + 1)
+    return any(list(words[start : start + len(wanted)]) == wanted for start in starts)

@@ -1,0 +1,30 @@
+"""What must stand in a line, against a regular expression."""
+
+import re
+
+import pytest
+
+from seqlab.evaluation import evaluate
+
+CASES = [
+    ("Kavoru geht nach Hause .", "Kavoru", True),
+    ("Kavoru, der geht", "Kavoru", True),
+    ("Kavorus Haus", "Kavoru", False),
+    ("kavoru geht", "Kavoru", False),
+    ("am 3.5. um 12:30", "12:30", True),
+    ("der „Rote Platz“ ist rot", "Rote Platz", True),
+    ("Rote und Platz", "Rote Platz", False),
+    ("", "x", False),
+]
+
+
+@pytest.mark.parametrize(("hypothesis", "wanted", "holds"), CASES)
+def test_words_are_found_whole(hypothesis: str, wanted: str, holds: bool) -> None:
+    assert evaluate([hypothesis], [[wanted]], ["contains"])["contains"].value == 100 * holds
+    assert bool(re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", hypothesis)) == holds
+
+
+def test_any_reference_will_do_and_lines_are_counted() -> None:
+    score = evaluate(["a b", "c d", "e"], [["x", "c", "f"], ["b", "", ""]], ["contains"])["contains"]
+    assert score.extra == {"holding": 2, "lines": 3}
+    assert score.value == pytest.approx(200 / 3)
