@@ -113,7 +113,7 @@ class _PairsConfig:
                 raise ValueError(
                     f"`{split}_src` and `{split}_tgt` need a file each per corpus, but have {len(src)} and {len(tgt)}."
                 )
-        if not self.train_weights:
+        if set(self.train_weights) <= {1.0}:  # left out, perhaps for another number of corpora
             object.__setattr__(self, "train_weights", [1.0] * len(self.train_src))  # the config is frozen from here on
         if len(self.train_weights) != len(self.train_src):
             raise ValueError(

@@ -32,7 +32,6 @@ def word_recipes(
     languages: Iterable[tuple[str, str]],
     models: Iterable[WordModel],
     data: Callable[[str, Path], ParallelConfig],
-    guided_attention: float = 0.0,
 ) -> list[Callable[[Path], Config]]:
     """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
 
@@ -41,12 +40,10 @@ def word_recipes(
         languages: the language's code, and what the recipe does with it.
         models: what learns.
         data: the corpus of a language, by its code; it may write into the run folder.
-        guided_attention: how much attention is asked to stay near the diagonal.
     """
-    objective = CrossEntropyConfig(label_smoothing=0.1, guided_attention=guided_attention)
     languages = list(languages)
     return [
-        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code), objective)
+        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code))
         for model in models
         for code, what in languages
     ]
@@ -57,7 +54,6 @@ def _recipe(
     text: str,
     model: WordModel,
     data: Callable[[Path], ParallelConfig],
-    objective: CrossEntropyConfig,
 ) -> Callable[[Path], Config]:
     def recipe(run_dir: Path) -> Config:
         corpus = data(run_dir)
@@ -65,7 +61,7 @@ def _recipe(
         return Config(
             data=replace(corpus, batch_tokens=batch_tokens, micro_batch_tokens=max(1024, 2 * batch_tokens)),
             model=model.config,
-            objective=objective,
+            objective=CrossEntropyConfig(label_smoothing=0.1),
             optim=OptimConfig(
                 optimizer=AdamConfig(lr=model.lr),
                 schedule=LinearScheduleConfig(warmup_steps=400),

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
     config = ParallelConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
     assert config.train_src == ["a.de"]
     assert config.train_weights == [1.0]
+    assert replace(config, train_src=["a", "c"], train_tgt=["b", "d"]).train_weights == [1.0, 1.0]
     adapter = TypeAdapter(ParallelConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
 
