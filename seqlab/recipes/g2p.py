@@ -26,7 +26,9 @@ MODELS = [
     ),
     WordModel(
         "_transformer",
-        TransformerConfig(d_model=128, d_ff=512, num_heads=4, tied_embeddings="decoder", dropout=0.3),
+        TransformerConfig(
+            d_model=128, d_ff=512, num_heads=4, tied_embeddings="decoder", positions="rotary", dropout=0.3
+        ),
         2e-3,
         4000,
         1024,
