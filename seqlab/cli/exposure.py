@@ -4,7 +4,8 @@ For each position of the target: how often the likeliest next token is one that 
 of all that should, behind the beginning of the reference (true) and behind what the model itself has said, greedily
 (own). What should come next is what leaves the fewest edits to the reference. The difference of the two is exposure
 bias: what a model loses because training only ever showed it true prefixes. A model that goes on behind the end of the
-reference makes more predictions than there are true prefixes, all of which count.
+reference makes more predictions than there are true prefixes, all of which count. Pairs with an empty side are left
+out.
 """
 
 import argparse

@@ -114,7 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Raise UsageError or ValueError where options do not fit each other."""
     if arguments.conllu is not None:
-        column_number(arguments.conllu, "--conllu")
+        if column_number(arguments.conllu, "--conllu") <= COLUMNS.index("form"):
+            raise UsageError(f"--conllu names the column that the labels go to, but {arguments.conllu} has the words")
         if arguments.json:
             raise UsageError("--conllu and --json both say what is written: give one of them")
     if arguments.num_labels > 1 and not arguments.json:

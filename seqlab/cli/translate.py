@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.lines import line_blocks, write_lines
 
     with joined() as world:
-        if arguments.alignment is not None and arguments.alignment in ("-", arguments.output):
+        others = [Path(path).resolve() for path in (arguments.input, arguments.output) if path is not None]
+        if arguments.alignment == "-" or (arguments.alignment and Path(arguments.alignment).resolve() in others):
             raise UsageError(f"--alignment needs a file of its own, but is {arguments.alignment}")
         options = {**search_values(arguments), "need_scores": arguments.json}
         if arguments.alignment is not None:

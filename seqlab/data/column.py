@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -89,7 +90,7 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def text_of(record: Any, column: str, where: str) -> str:
-    """Return the text under a key, or under a dotted path of keys; of whole numbers and truth values, JSON's."""
+    """Return the text under a key, or under a dotted path of keys; of numbers and truth values, JSON's."""
     value = record
     keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
     for key in keys:
@@ -99,8 +100,8 @@ def text_of(record: Any, column: str, where: str) -> str:
         value = value[key]
     if value is None:
         return ""
-    if isinstance(value, int):
-        return str(value).lower()
+    if isinstance(value, int | float):
+        return json.dumps(value)
     if not isinstance(value, str):
         raise ValueError(f"{where}: {column!r} must be text, but is a {type(value).__name__}.")
     try:

@@ -217,6 +217,11 @@ def parse_column(spec: str) -> Column:
     names = column.split("+")
     if not all(names):
         raise ValueError(f"{spec}: the column after '#' is empty.")
+    if len({FileColumn(path, name).has_header for name in names}) > 1:
+        raise ValueError(
+            f"{spec}: names columns by their number and by their name, but the first line is either a header or a "
+            "record: choose one way."
+        )
     return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
 
 

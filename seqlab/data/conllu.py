@@ -6,11 +6,13 @@ words written as one) and empty nodes (`1.1`) are no words: they are passed on a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 FORM = COLUMNS.index("form")
+_NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 LEAST_COLUMNS = FORM + 1
 """Columns that a line needs: treebanks are also passed on without the last ones."""
 
@@ -87,8 +89,8 @@ def _check(line: str, where: str) -> None:
     if line.startswith("#"):
         return
     fields = line.split("\t")
-    if not fields[0][:1].isdigit() or len(fields) < LEAST_COLUMNS:
+    if not _NUMBER.fullmatch(fields[0]) or len(fields) < LEAST_COLUMNS:
         raise ValueError(
             f"{where}: is no line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and begins with "
-            f"{fields[0]!r:.40}; a word begins with its number, a comment with `#`."
+            f"{fields[0]!r:.40}; a word begins with its number (`3`, `3-4`, `3.1`), a comment with `#`."
         )

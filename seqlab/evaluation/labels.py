@@ -70,7 +70,7 @@ class Confusion:
 
     def lines(self, num_confused: int = 10) -> list[str]:
         """Render as a table of all labels, and of the most frequent confusions."""
-        width = max(5, *(len(label) for label in self.labels))
+        width = max([5, *(len(label) for label in self.labels)])
         right, given, there = np.diag(self.counts), self.counts.sum(0), self.counts.sum(1)
         rows = [f"{'label':<{width}}  precision  recall      F1   count"]
         for i, label in enumerate(self.labels):

@@ -187,17 +187,7 @@ class Encoder(nn.Module):
             src, src_lengths, added = self.tags.take_out(src, src_lengths, look_up)
         x = self.embedding(src, symbols)
         read = self.layers(x if added is None else x + added, lengths=src_lengths)
-        return read.output, src_lengths, _joined_directions(read.state, self.layers.num_directions)
-
-
-def _joined_directions(state: RecurrentState, num_directions: int) -> RecurrentState:
-    """Put the two halves (B, H / 2) of each layer's state beside each other."""
-
-    def joined(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        starts = range(0, len(parts), num_directions)
-        return tuple(torch.cat(parts[start : start + num_directions], dim=1) for start in starts)
-
-    return RecurrentState(joined(state.hidden), joined(state.cell))
+        return read.output, src_lengths, read.state.joined(self.layers.num_directions)
 
 
 class Decoder(nn.Module):

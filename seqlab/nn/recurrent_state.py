@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -27,6 +28,15 @@ class RecurrentState:
     def detach(self) -> "RecurrentState":
         """Cut it from the graph that made it: the truncation of backpropagation through time."""
         return self._mapped(lambda part: part.detach())
+
+    def joined(self, num_directions: int) -> "RecurrentState":
+        """Put the directions (B, H) of each layer's state beside each other: (B, H * num_directions)."""
+
+        def beside(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            starts = range(0, len(parts), num_directions)
+            return tuple(torch.cat(parts[start : start + num_directions], dim=1) for start in starts)
+
+        return RecurrentState(beside(self.hidden), beside(self.cell))
 
     def tensors(self) -> dict[str, Tensor]:
         """Name the tensors, `hidden.0`, `cell.0` and so on, for a checkpoint."""

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+VALID_PAIRS = 50
+"""Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
 LEAST_INTERVAL = 10
 """Steps between two checkpoints at least: a validation comes with every fourth."""
 
@@ -124,6 +126,11 @@ def choose_intervals(choices: Choices, steps: int) -> None:
     save_every = choices.set("training.save_every", max(min(steps, LEAST_INTERVAL), rounded(steps / 64)), progress)
     choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
     choices.set("training.log_every", within(steps // 100, 1, 50), progress)
+
+
+def held_out(count: int) -> float:
+    """Return the share that is held out for validation of so many pairs."""
+    return max(0.05, min(0.1, round(VALID_PAIRS / count, 3)))
 
 
 def within(value: int, low: int, high: int) -> int:

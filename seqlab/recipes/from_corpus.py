@@ -37,6 +37,7 @@ from seqlab.models import FAMILIES
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
+    held_out,
     power_of_two,
     rounded,
     size_of_given_vectors,
@@ -72,8 +73,6 @@ SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.join
 """What a run that starts from another's weights has to share with it."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
-VALID_PAIRS = 50
-"""Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
 SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
 SUBWORDS_PER_ROOT = 4
 """Subwords per root of the characters that they are learnt from."""
@@ -121,8 +120,11 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     found = profile(data)
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
     if choices.get("data.valid_src") is None:
-        share = max(0.05, min(0.1, round(VALID_PAIRS / found.pairs, 3)))
-        choices.set("data.valid_fraction", share, f"no validation set is given, and there are {found.pairs:,} pairs")
+        choices.set(
+            "data.valid_fraction",
+            held_out(found.pairs),
+            f"no validation set is given, and there are {found.pairs:,} pairs",
+        )
     tokenizers = _choose_text(choices, found)
     tokens = _measure(choices, found, tokenizers)
     _choose_data(choices, tokens)
@@ -133,8 +135,9 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
 
 def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
     """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
-    family = next((text for key, text in reversed(overrides) if key == "model.family"), "transformer")
-    translates = isinstance(family, str) and family in FAMILIES and FAMILIES[family].data_kind == "parallel"
+    families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
+    family = FAMILIES.get(families[-1] if families else "transformer")
+    translates = family is not None and family.data_kind == "parallel"
     is_given = "model" in given or "model.tied_embeddings" in given
     return [("model.tied_embeddings", "none")] if translates and not is_given else []
 
@@ -165,6 +168,8 @@ def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, st
     """Tell whether one vocabulary is for both sides, and why."""
     if choices.get("data.tokenizer_tgt.kind") != "same":
         return False, "the target has a tokenizer of its own"
+    if getattr(choices.config().model, "copying", False):
+        return True, "a model that copies has one vocabulary"
     in_common = f"the sides have {found.overlap:.0%} of their characters in common"
     if found.src.is_symbols != found.tgt.is_symbols:
         return False, f"{in_common} but only one spells them apart"

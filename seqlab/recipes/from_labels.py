@@ -15,6 +15,7 @@ from seqlab.models import FAMILIES, Family
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
+    held_out,
     power_of_two,
     rounded,
     size_of_given_vectors,
@@ -61,6 +62,7 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = _base(given)
     settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
+    settled = [key for key in settled if key != "data.labels_of" or "labels_of" in base["data"]]  # a text has none
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = choices.config().data
@@ -69,6 +71,9 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     reason = "as many as the line has words" if found.labels_of == "words" else "not as many as there are words"
     choices.set("data.labels_of", found.labels_of, f"a line has {reason}")
+    if choices.get("data.valid_src") is None and choices.get("data.valid_fold") is None:
+        share = held_out(found.lines)
+        choices.set("data.valid_fraction", share, f"no validation set is given, and there are {found.lines:,} lines")
     if choices.config().model.is_counted:
         return choices.config()
     _choose_model(choices, found)
@@ -80,7 +85,10 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     """Return what holds before any choice."""
     family = given.get("model.family", "lstm_labeller")
     model: dict[str, Any] = {"family": family}
-    if FAMILIES.get(family, Family).embedding_field == "d_model":
+    config = FAMILIES.get(family, Family)
+    if config.is_counted:
+        return {"data": {"kind": "labelled", "labels_of": "words"}, "model": model}
+    if config.embedding_field == "d_model":
         model["num_heads"] = 1
     return {"data": {"kind": "labelled"}, "model": model, "optim": {"average_last": 5}}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
-from seqlab.data.config import ParallelConfig
+from seqlab.data.config import TextConfig
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
@@ -221,7 +221,7 @@ def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
     """Say which vocabularies, of so many ids, are smaller than was wished for."""
     for name, vocab_size in sizes.items():
         settings = config.data.tokenizer
-        if name == "tgt_tokenizer" and isinstance(config.data, ParallelConfig):
+        if name == "tgt_tokenizer" and not isinstance(config.data, TextConfig):
             settings = config.data.tokenizers[1]
         wanted = getattr(settings, "vocab_size", None)
         if wanted is not None and vocab_size < wanted:

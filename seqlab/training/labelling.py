@@ -74,6 +74,11 @@ def _prepare(
     assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
     message = "The label %r is not in the training data, so it counts as wrong wherever it stands"
     warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
+    if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
+        raise ValueError(
+            f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): validate on labels "
+            "that can be learnt, or hold out more (`data.valid_fraction`)."
+        )
     return prepared
 
 

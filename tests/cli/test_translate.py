@@ -155,7 +155,13 @@ def test_alignments_come_from_several_processes_too(seqlab, run_dir: Path, tmp_p
 
 
 def test_an_alignment_needs_a_file_of_its_own(seqlab, run_dir: Path, tmp_path: Path) -> None:
-    for options in (["--alignment", "-"], ["--alignment", tmp_path / "o", "--output", tmp_path / "o"]):
+    (tmp_path / "in").write_text("a\n")
+    for options in (
+        ["--alignment", "-"],
+        ["--alignment", tmp_path / "o", "--output", tmp_path / "o"],
+        ["--alignment", tmp_path / "o", "--output", tmp_path / "x" / ".." / "o"],
+        ["--alignment", tmp_path / "in", "--input", tmp_path / "in"],
+    ):
         result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
         assert (result.status, "--alignment needs a file of its own" in result.err) == (2, True)
 

@@ -53,6 +53,8 @@ def test_several_columns_are_joined_by_tabs(tmp_path: Path) -> None:
         list(parse_column(f"{tmp_path}/words.tsv#0+3").values())
     with pytest.raises(ValueError, match="the column after '#' is empty"):
         parse_column(f"{tmp_path}/words.tsv#0+")
+    with pytest.raises(ValueError, match="by their number and by their name"):
+        parse_column(f"{tmp_path}/words.tsv#0+lemma")
 
 
 def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
     [
         ("{", "line 2: not JSON"),
         ('{"tgt": "b"}', "line 2: has no 'src': looking for 'src', found tgt"),
-        ('{"src": 3.5}', "line 2: 'src' must be text, but is a float"),
+        ('{"src": [3]}', "line 2: 'src' must be text, but is a list"),
         ("[1]", "line 2: has no 'src': looking for 'src', found a list"),
         ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),
     ],
@@ -162,3 +164,10 @@ def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             parse_column(spec)
+
+
+def test_numbers_and_truth_values_are_written_as_json_writes_them(tmp_path: Path) -> None:
+    rows = [{"stars": 5}, {"stars": 4.5}, {"stars": True}, {"stars": "good"}, {"stars": None}]
+    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(parse_column(f"{tmp_path}/reviews.jsonl#stars").values())
+    assert found == ["5", "4.5", "true", "good", ""]

@@ -51,6 +51,8 @@ def test_columns_that_are_missing_are_filled_in() -> None:
         ("1\tone\n\nword two\n", r"a\.conllu, line 3: is no line of CoNLL-U: it has 1 columns"),
         ("1\tone\n2\t \n", r"a\.conllu, line 2: `form` is empty"),
         ("1\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
+        ("1x\tone\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
+        ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is no line of CoNLL-U: .*begins with '2 '"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -85,13 +85,13 @@ def test_newlines_end_lines_of_a_text_and_are_spaces_in_a_pair(publish: Publish)
 
 
 def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
-    folder = publish(train={"pair": [{"de": "eins", "en": "one"}], "number": [1.5], "dotted.name": ["x"]})
+    folder = publish(train={"pair": [{"de": "eins", "en": "one"}], "numbers": [[1]], "dotted.name": ["x"]})
     assert list(parse_column(f"hub:{folder}:train#pair.de").values()) == ["eins"]
     assert list(parse_column(f"hub:{folder}:train#dotted.name").values()) == ["x"]
     for column, message in (
-        ("text", r"train#text: has no column 'text', only pair, number, dotted\.name\."),
+        ("text", r"train#text: has no column 'text', only pair, numbers, dotted\.name\."),
         ("pair.fr", r"record 1: has no 'pair\.fr': looking for 'fr', found de, en"),
-        ("number", "record 1: 'number' must be text, but is a float"),
+        ("numbers", "record 1: 'numbers' must be text, but is a list"),
     ):
         with pytest.raises(ValueError, match=message):
             list(parse_column(f"hub:{folder}:train#{column}").values())

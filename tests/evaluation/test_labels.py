@@ -52,3 +52,7 @@ def test_several_references_and_a_baseline() -> None:
 def test_a_line_with_other_labels_is_named() -> None:
     with pytest.raises(ValueError, match="Line 2 has 1 labels but 2 in the reference"):
         evaluate(["A", "A"], [["A", "A B"]], ["accuracy"])
+
+
+def test_a_table_of_no_label_has_no_rows() -> None:
+    assert len(confusion(["", ""], ["", ""]).lines()) == 1

@@ -166,3 +166,13 @@ def test_pairs_that_are_counted_have_no_weights(tmp_path: Path) -> None:
     config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
     with pytest.raises(ValueError, match=r"counts each pair once: leave `data\.train_weights` out"):
         replace(config, data=replace(config.data, train_weights=[2.0]))
+
+
+def test_a_validation_set_of_other_labels_alone_is_refused(tmp_path: Path) -> None:
+    corpus, valid = write_corpus(tmp_path / "corpus"), tmp_path / "valid"
+    write_corpus(valid, count=10, seed=1)
+    (valid / "tgt").write_text((valid / "tgt").read_text().replace("ODD", "X").replace("EVEN", "Q"))
+    config = labelled_config(corpus)
+    data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=[str(valid / "tgt")])
+    with pytest.raises(ValueError, match=r"No label of the validation set is in the training data .*valid/tgt"):
+        train(replace(config, data=data), tmp_path / "run")

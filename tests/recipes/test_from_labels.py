@@ -1,0 +1,60 @@
+"""Zero config for labels: what is chosen by the corpus, and what is given holds."""
+
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.config import TextConfig
+from seqlab.models import TransformerMlmConfig
+from seqlab.recipes import from_corpus, from_labels
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import WordsConfig
+from seqlab.training import train
+
+
+def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tuple[str, list[str]]]:
+    """Write lines with the label `label` for each word, or for the line; give what the command line does: lists."""
+    (folder / "src").write_text("".join(f"a word {i}\n" for i in range(count)))
+    (folder / "tgt").write_text(f"{label}\n" * count)
+    files = {"data__train_src": str(folder / "src"), "data__train_tgt": str(folder / "tgt")}
+    return [(key.replace("__", "."), [value]) for key, value in {"data__kind": "labelled", **files, **given}.items()]
+
+
+@pytest.mark.parametrize("label", ["X X X", "X"])
+def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_path: Path) -> None:
+    data = from_labels(overrides_of(tmp_path, 80, label)).data
+    assert data.kind == "labelled"
+    assert data.labels_of == ("words" if " " in label else "lines")
+    assert data.valid_fraction == 0.1
+    given = from_labels(overrides_of(tmp_path, 80, label, data__valid_fraction="0.3")).data
+    assert given.kind == "labelled"
+    assert given.valid_fraction == 0.3
+
+
+def test_every_family_may_be_named(tmp_path: Path) -> None:
+    for family in ("lstm_labeller", "transformer_labeller", "frequency_labeller"):
+        assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.family == family
+    with pytest.raises(ValueError, match="counts labels of words"):
+        from_labels(overrides_of(tmp_path, 80, "X", model__family="frequency_labeller"))
+
+
+def test_a_masked_model_of_the_words_says_nothing_of_their_labels(tmp_path: Path) -> None:
+    given = overrides_of(tmp_path, 80, "X X X", model__family="transformer_labeller")
+    text = TextConfig(train=[str(tmp_path / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16)
+    model = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
+    training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
+    origin = train(Config(data=text, model=model, training=training), tmp_path / "mlm")
+    found = from_labels([*given, ("init_from", [str(origin)]), ("init_parts", ["matching"])]).data
+    assert found.kind == "labelled"
+    assert (found.labels_of, found.tokenizer) == ("words", text.tokenizer)
+
+
+@pytest.mark.parametrize("family", ["transformer", "gru"])
+def test_a_translator_that_is_named_has_embeddings_that_fit_two_vocabularies(family: str, tmp_path: Path) -> None:
+    (tmp_path / "src").write_text("abc def\n" * 60)
+    (tmp_path / "tgt").write_text("αβγ δεζ\n" * 60)
+    files = [("data.train_src", [str(tmp_path / "src")]), ("data.train_tgt", [str(tmp_path / "tgt")])]
+    found = from_corpus([*files, ("model.family", [family])])
+    assert (found.data.joint_vocabulary, found.model.tied_embeddings) == (False, "decoder")  # type: ignore[union-attr]
+    copies = from_corpus([*files, ("model.family", [family]), ("model.copying", ["true"])])
+    assert (copies.data.joint_vocabulary, copies.model.tied_embeddings) == (True, "all")  # type: ignore[union-attr]
