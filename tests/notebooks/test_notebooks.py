@@ -18,6 +18,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "word_sizes": (10, 100),
         "part_lines": 200,
     },
+    "attention_as_alignment": {
+        "seeds": (1, 2),
+        "variants": {"guided": {"guided_attention": 0.3}, "guided too much": {"guided_attention": 1.0}},
+    },
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
@@ -72,6 +76,13 @@ def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monke
         monkeypatch.delenv("SEQLAB_DATA", raising=False)
     found = run("what_a_perplexity_means")
     assert found["cheap"]["10"] < found["cheap"]["all"]
+    assert not found["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+def test_attention_as_alignment(working_folder: Path) -> None:
+    found = run("attention_as_alignment")
+    assert len(found["alignments"]["guided too much"]) < len(found["alignments"]["guided"])
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
