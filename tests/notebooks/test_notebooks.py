@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "seeds": (1, 2),
         "variants": {"guided": {"guided_attention": 0.3}, "guided too much": {"guided_attention": 1.0}},
     },
+    "exposure_bias_and_scheduled_sampling": {"seeds": (2,)},
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
@@ -83,6 +84,13 @@ def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monke
 def test_attention_as_alignment(working_folder: Path) -> None:
     found = run("attention_as_alignment")
     assert len(found["alignments"]["guided too much"]) < len(found["alignments"]["guided"])
+    assert not found["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
+    found = run("exposure_bias_and_scheduled_sampling")
+    assert found["figures"]["own"]["scheduled sampling"] > found["figures"]["own"]["teacher forcing"]
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
