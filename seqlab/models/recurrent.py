@@ -1,11 +1,9 @@
 """Recurrent translators: an encoder of tanh RNNs, LSTMs or GRUs and a decoder that attends to it.
 
 The decoder reads a symbol, then attends to the memory with its new state, and predicts from both (Luong et al. 2015,
-D15-1166), whichever way they are compared. Both of its parts, state and attention, see what was attended to one step
-before where its input is fed (`input_feeding`).
+D15-1166). Where its input is fed (`input_feeding`), it also reads what was attended to one step before.
 
-Shapes: B sentences, S source positions, T target positions, E embedding size, H hidden size, N = B * K rows while
-decoding.
+Shapes: B sentences, S source and T target positions, E embedding size, H hidden size, N = B * K rows while decoding.
 """
 
 from collections.abc import Callable
@@ -58,16 +56,18 @@ class _RecurrentConfig(Family):
     attention: AttentionKind = "general"
     """How the decoder's state is compared with the encoder's: `additive` (Bahdanau et al. 2015), `dot` or `general`
     (Luong et al. 2015). Where the input is not fed, `additive` holds a vector for each pair of positions at once."""
+    rotary_cross_attention: bool = False
+    """Whether attention is told by rotation how far a position of the source is from the target's: for tasks that keep
+    the order of their symbols, and not for `additive`."""
     input_feeding: bool = True
-    """Whether each step also reads what the step before it predicted from, so that it knows what was attended to. Steps
+    """Whether each step also reads what the one before predicted from, so that it knows what was attended to. Steps
     then follow one another in training too, which takes longer."""
     bridge: BridgeKind = "linear"
     """What the decoder starts from: a projection of the encoder's last states, these states themselves, or zeros."""
     tied_embeddings: EmbeddingTying = "all"
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     dropout: Probability = 0.2
-    """Probability of dropping a feature of the embeddings, between layers and of what the decoder predicts from,
-    throughout a sentence."""
+    """Probability of dropping a feature, of embeddings, between layers and before prediction, throughout a sentence."""
     embedding_dropout: Probability = 0.0
     """Probability of dropping all occurrences of a symbol in a micro-step, on either side."""
     weight_dropout: Probability = 0.0
@@ -100,6 +100,8 @@ class _RecurrentConfig(Family):
     def _check(self) -> "_RecurrentConfig":
         if self.hidden_size % 8:
             raise ValueError(f"`hidden_size` must be a multiple of 8, but is {self.hidden_size} instead.")
+        if self.rotary_cross_attention and self.attention == "additive":
+            raise ValueError("`rotary_cross_attention` needs products: `attention: dot` or `general`.")
         return self
 
 
@@ -207,7 +209,7 @@ class Decoder(nn.Module):
             hidden_dropout=config.dropout,
             weight_dropout=config.weight_dropout,
         )
-        self.attention = MemoryAttention(config.attention, config.hidden_size)
+        self.attention = MemoryAttention(config.attention, config.hidden_size, config.rotary_cross_attention)
         self.combine = Linear(2 * config.hidden_size, size)
         nn.init.xavier_uniform_(self.combine.weight)
         nn.init.zeros_(self.combine.bias)
@@ -228,14 +230,14 @@ class Decoder(nn.Module):
                 x, memory, start, own and replace(own, features=features[:, 0], symbols=symbols)
             )
         else:
-            vectors, weights = self._attend(self.layers(x, start).output, memory)
+            found, weights = self.attention(hidden := self.layers(x, start).output, memory)
+            vectors = self._predicted_from(hidden, found)
         length = tgt_in.size(1)
         return vectors[:, :length], weights[:, :length]
 
-    def _attend(self, hidden: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """hidden (B, T, H) -> attentional vectors (B, T, E) and weights (B, T, S)."""
-        found, weights = self.attention(hidden, memory)
-        return torch.tanh(self.combine(torch.cat((hidden.float(), found), dim=-1)).float()), weights
+    def _predicted_from(self, hidden: Tensor, found: Tensor) -> Tensor:
+        """Make attentional vectors (..., E) of states and what they found, both (..., H)."""
+        return torch.tanh(self.combine(torch.cat((hidden.float(), found), dim=-1)).float())
 
     def _stepwise(
         self, x: Tensor, memory: Memory, state: RecurrentState, own: OwnInputs | None
@@ -247,7 +249,7 @@ class Decoder(nn.Module):
             if own is not None and 0 < position < own.mixing.is_reference.size(1):
                 embedded = own.mixed(embedded, vector, self.embedding.weight, position)
             hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
-            found, weights_here = attend(hidden[:, None])
+            found, weights_here = attend(hidden[:, None], position)
             vector = torch.tanh(combine(torch.cat((hidden, found[:, 0]), dim=1)).float())
             vectors.append(vector)
             weights.append(weights_here)
@@ -256,7 +258,7 @@ class Decoder(nn.Module):
     def _parts(self, rows: int, memory: Memory) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
         """Give what a step consists of; with a gradient, in a form whose weights' gradients wait for the last step."""
         if not torch.is_grad_enabled():
-            return self.layers.step, lambda query: self.attention(query, memory), self.combine
+            return self.layers.step, lambda query, at: self.attention.step(query, memory, at), self.combine
         dtype = compute_dtype(self.combine.weight)
         combine = Deferred(self.combine.weight, self.combine.bias, dtype)
         return self.layers.looped(rows), self.attention.looped(memory), combine
@@ -266,11 +268,13 @@ class Decoder(nn.Module):
         x = self.embedding(last_ids[:, None], None)[:, 0]
         x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
         hidden, state.recurrent = self.layers.step(x, state.recurrent)
-        vectors, weights = self._attend(hidden.unflatten(0, (len(state.memory.keys), -1)), state.memory)
-        vectors = vectors.flatten(0, 1)
+        query = hidden.unflatten(0, (len(state.memory.keys), -1))
+        found, weights = (x.flatten(0, 1) for x in self.attention.step(query, state.memory, state.position))
+        vectors = self._predicted_from(hidden, found)
+        state.position += 1
         if state.vector is not None:
             state.vector = vectors
-        return vectors, weights.flatten(0, 1)
+        return vectors, weights
 
 
 @plain_dataclass
@@ -288,6 +292,8 @@ class DecoderState:
     """Where the memory stands in the source, if not where it seems to."""
     attention_size: int
     """Source positions whose weights were asked for, 0 for none."""
+    position: int = 0
+    """Of the symbol that is read next."""
 
     def select(self, rows: Tensor) -> "DecoderState":
         """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""

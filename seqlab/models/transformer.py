@@ -59,6 +59,9 @@ class TransformerConfig(Family):
     """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
     positions: PositionKind = "sinusoidal"
     """How positions are encoded."""
+    rotary_cross_attention: bool = False
+    """Whether attention to the source, too, is told by rotation how far a position is from its own: for tasks that keep
+    the order of their symbols."""
     max_length: int = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
     `positions: learned` also in training."""
@@ -153,7 +156,9 @@ class Decoder(nn.Module):
                 config.norm,
                 config.dropout,
                 _self_attention(config),
-                CrossAttention(config.d_model, config.num_heads, config.attention_dropout),
+                CrossAttention(
+                    config.d_model, config.num_heads, config.attention_dropout, config.rotary_cross_attention
+                ),
                 _feed_forward(config),
             )
             for _ in range(config.num_decoder_layers)

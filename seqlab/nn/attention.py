@@ -154,10 +154,11 @@ class SelfAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Multi-head attention from the decoder to the encoder's memory."""
 
-    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, d_model: int, num_heads: int, dropout: float = 0.0, rotary: bool = False) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.rotary = RotaryPositions(d_model // num_heads) if rotary else None
         self.project_query = Linear(d_model, d_model)
         self.project_memory = Linear(d_model, 2 * d_model)
         self.project_out = Linear(d_model, d_model)
@@ -165,7 +166,7 @@ class CrossAttention(nn.Module):
     def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """memory (B, S, D) -> keys and values (B, H, S, E): computed once for all decoding steps."""
         key, value = split_heads(self.project_memory(memory), 2, self.num_heads)
-        return key, value
+        return key if self.rotary is None else self.rotary(key), value
 
     def forward(
         self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, need_weights: bool = False
@@ -173,6 +174,8 @@ class CrossAttention(nn.Module):
         """x (B, T, D) -> (B, T, D) and, where asked for, the weights averaged over heads (B, T, S)."""
         projected = self.project_query(x)
         (query,) = split_heads(projected, 1, self.num_heads)
+        if self.rotary is not None:
+            query = self.rotary(query)
         dropout_p = self.dropout if self.training else 0.0
         merged, weights = attend(query, key, value, bias, False, dropout_p, projected.dtype, need_weights)
         return self.project_out(merged), None if weights is None else weights.mean(1)
@@ -182,7 +185,10 @@ class CrossAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Read the next symbol of each hypothesis: x (P, D) -> (P, D) and, where asked for, the weights (B, K, S)."""
         projected = self.project_query(x)
-        (query,) = at.heads(projected, 1, self.num_heads)
+        heads = at.heads(projected, 1, self.num_heads)
+        if self.rotary is not None:
+            self.rotary.rotate_at_(at.position, heads)
+        (query,) = heads
         merged, weights = attend(query, key, value, bias, False, 0.0, projected.dtype, need_weights)
         return self.project_out(pad_rows(merged.flatten(0, 1))), None if weights is None else weights.mean(1)
 

@@ -21,6 +21,7 @@ from seqlab.nn.attention import pad_positions
 from seqlab.nn.deferred import Deferred
 from seqlab.nn.explicit_attention import batched_product, softmax
 from seqlab.nn.linear import Linear, compute_dtype
+from seqlab.nn.positions import RotaryPositions
 
 AttentionKind = Literal["additive", "dot", "general"]
 
@@ -43,10 +44,13 @@ class Memory(NamedTuple):
 class MemoryAttention(nn.Module):
     """Attend to a memory of the queries' size with one head."""
 
-    def __init__(self, kind: AttentionKind, size: int) -> None:
+    def __init__(self, kind: AttentionKind, size: int, rotary: bool = False) -> None:
+        """`rotary`: whether a score is of a query and a key that are turned by their positions (`RotaryPositions`)."""
         super().__init__()
         self.kind, self.size = kind, size
-        self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=kind == "additive")
+        self.rotary = RotaryPositions(size) if rotary else None
+        has_bias = kind == "additive" or rotary  # by which a score can depend on the positions alone
+        self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=has_bias)
         self.project_query = Linear(size, size, bias=False) if kind == "additive" else nn.Identity()
         if kind == "additive":
             self.direction = nn.Parameter(torch.empty(size).uniform_(-(size**-0.5), size**-0.5))
@@ -59,11 +63,22 @@ class MemoryAttention(nn.Module):
         if not self.training:
             memory = pad_positions(memory, self.size)
         bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]
-        return Memory(self.project_memory(memory).float(), memory.float(), bias)
+        keys = self.project_memory(memory).float()
+        return Memory(keys if self.rotary is None else self.rotary(keys), memory.float(), bias)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """query (B, T, D) -> the means of the values (B, T, D) and the weights (B, T, S), both in fp32."""
+        """query (B, T, D), of T positions -> the means of the values (B, T, D) and the weights (B, T, S), in fp32."""
         query = self.project_query(query).float()
+        return self._attended(query if self.rotary is None else self.rotary(query), memory)
+
+    def step(self, query: Tensor, memory: Memory, position: int) -> tuple[Tensor, Tensor]:
+        """Do as `forward` for queries (B, K, D) that are all at one position."""
+        query = self.project_query(query).float()
+        if self.rotary is not None:
+            query = self.rotary(query[:, :, None], position)[:, :, 0]
+        return self._attended(query, memory)
+
+    def _attended(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         with torch.autocast(query.device.type, enabled=False):
             if self.kind == "additive":
                 scores = self._compared(query, memory.keys)
@@ -72,8 +87,8 @@ class MemoryAttention(nn.Module):
             weights = softmax(scores + memory.bias)
             return batched_product(weights, memory.values), weights
 
-    def looped(self, memory: Memory) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """Give what does as `forward`, for a loop of single queries (B, 1, D) with a gradient through all."""
+    def looped(self, memory: Memory) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+        """Give what does as `step`, for a loop of single queries (B, 1, D) with a gradient through all."""
         average = Deferred(memory.values.transpose(1, 2))
         project = None
         if isinstance(self.project_query, Linear):
@@ -86,9 +101,10 @@ class MemoryAttention(nn.Module):
                 return keys(query)
             return self._compared(project(query[:, 0])[:, None].float(), memory.keys)
 
-        def attend(query: Tensor) -> tuple[Tensor, Tensor]:
+        def attend(query: Tensor, position: int) -> tuple[Tensor, Tensor]:
+            query = query.float() if self.rotary is None else self.rotary(query.float(), position)
             with torch.autocast(query.device.type, enabled=False):
-                weights = softmax(compare(query.float()) + memory.bias)
+                weights = softmax(compare(query) + memory.bias)
                 return average(weights), weights
 
         return attend

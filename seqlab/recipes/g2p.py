@@ -18,7 +18,14 @@ from seqlab.text import CharactersConfig, WordsConfig
 MODELS = [
     WordModel(
         "",
-        LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, tied_embeddings="decoder", dropout=0.4),
+        LstmConfig(
+            hidden_size=256,
+            embedding_size=128,
+            num_encoder_layers=2,
+            rotary_cross_attention=True,
+            tied_embeddings="decoder",
+            dropout=0.4,
+        ),
         2e-3,
         4000,
         512,
@@ -27,7 +34,13 @@ MODELS = [
     WordModel(
         "_transformer",
         TransformerConfig(
-            d_model=128, d_ff=512, num_heads=4, tied_embeddings="decoder", positions="rotary", dropout=0.3
+            d_model=128,
+            d_ff=512,
+            num_heads=4,
+            positions="rotary",
+            rotary_cross_attention=True,
+            tied_embeddings="decoder",
+            dropout=0.3,
         ),
         2e-3,
         4000,

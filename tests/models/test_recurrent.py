@@ -83,13 +83,21 @@ def bridged(model: RecurrentTranslator, ends: list[State]) -> list[State]:
     return states
 
 
-def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator) -> Tensor:
-    """Compare a state of the decoder with one position of the memory."""
+def turned(x: Tensor, position: int) -> Tensor:
+    """Turn each pair of features, as a complex number, by its own angle for each position (Su et al. 2021)."""
+    half = len(x) // 2
+    angles = position * 10000.0 ** (-torch.arange(half) / half)
+    pairs = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones(half), angles)
+    return torch.cat((pairs.real, pairs.imag))
+
+
+def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator, distance: int) -> Tensor:
+    """Compare a state of the decoder with the memory's at a position that is `distance` places further on."""
     attention = model.decoder.attention
-    if attention.kind == "dot":
-        return query @ key
-    if attention.kind == "general":
-        return query @ (attention.project_memory.weight @ key)
+    if attention.kind != "additive":
+        if attention.kind == "general":
+            key = attention.project_memory(key[None])[0]
+        return query @ (turned(key, distance) if model.config.rotary_cross_attention else key)
     squashed = torch.tanh(
         attention.project_query.weight @ query + attention.project_memory.weight @ key + attention.project_memory.bias
     )
@@ -102,15 +110,15 @@ def vectors_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: li
     states, decoder = bridged(model, ends), model.decoder
     cells = [cell_of(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
     vector, vectors = torch.zeros(model.config.embedding_dim), []
-    for symbol in tgt_in:
+    for position, symbol in enumerate(tgt_in):
         x = decoder.embedding.weight[symbol]
         x = torch.cat((x, vector)) if model.config.input_feeding else x
         for depth, cell in enumerate(cells):
             states[depth] = read(cell, x, states[depth])
             adds = decoder.layers.residual and depth > 0 and len(x) == len(states[depth][0])
             x = x + states[depth][0] if adds else states[depth][0]
-        scores = torch.stack([score_by_definition(x, key, model) for key in memory])
-        found = torch.softmax(scores, dim=0) @ memory
+        scores = [score_by_definition(x, key, model, place - position) for place, key in enumerate(memory)]
+        found = torch.softmax(torch.stack(scores), dim=0) @ memory
         vector = torch.tanh(decoder.combine.weight @ torch.cat((x, found)) + decoder.combine.bias)
         vectors.append(vector)
     return torch.stack(vectors)
@@ -161,3 +169,5 @@ def test_parameters_are_as_many_as_the_gates_say() -> None:
 def test_impossible_configs_are_refused() -> None:
     with pytest.raises(ValueError, match="`hidden_size` must be a multiple of 8, but is 20 instead"):
         LstmConfig(hidden_size=20)
+    with pytest.raises(ValueError, match="`rotary_cross_attention` needs products: `attention: dot` or `general`"):
+        GruConfig(hidden_size=16, attention="additive", rotary_cross_attention=True)

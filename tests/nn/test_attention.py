@@ -9,6 +9,7 @@ from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, DecodingStep, KeyValueCache, SelfAttention, attend, pad_positions
 from seqlab.nn.explicit_attention import explicit_attention, split_heads
 from seqlab.nn.linear import pad_rows
+from seqlab.nn.positions import RotaryPositions
 
 D_MODEL, HEADS = 24, 3
 
@@ -102,6 +103,22 @@ def test_one_position_at_a_time_with_a_cache_is_the_whole_sequence(rotary: bool)
     with torch.inference_mode():
         steps = [own.step(pad_rows(x[:, t]), cache, DecodingStep(t, 2, 2, None))[:2] for t in range(40)]
     torch.testing.assert_close(torch.stack(steps, dim=1), own(x, is_causal=True).detach(), rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_rotated_cross_attention_depends_on_distances_alone() -> None:
+    torch.manual_seed(0)
+    own = CrossAttention(D_MODEL, HEADS, rotary=True)
+    x, memory = torch.randn(2, 9, D_MODEL), torch.randn(2, 20, D_MODEL)
+    _, weights = own(x, *own.keys_and_values(memory), None, need_weights=True)
+    own.rotary = None
+    _, unaware = own(x, *own.keys_and_values(memory), None, need_weights=True)
+    assert (weights - unaware).abs().max() > 0.01
+    own.rotary = RotaryPositions(D_MODEL // HEADS)
+    further_on = [torch.cat((torch.zeros_like(part[:, :5]), part), dim=1) for part in (x, memory)]
+    is_ahead = torch.zeros(25).index_fill(0, torch.arange(5), float("-inf"))
+    _, moved = own(further_on[0], *own.keys_and_values(further_on[1]), is_ahead, need_weights=True)
+    torch.testing.assert_close(moved[:, 5:, 5:], weights, rtol=1e-4, atol=1e-5)
 
 
 def contents(cache: KeyValueCache) -> Tensor:

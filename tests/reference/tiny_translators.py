@@ -25,6 +25,9 @@ TRANSFORMERS = {
     "rotary": TransformerConfig(
         d_model=32, d_ff=48, num_heads=4, positions="rotary", activation="swiglu", tied_embeddings="decoder"
     ),
+    "rotary cross-attention": TransformerConfig(
+        d_model=32, d_ff=48, num_heads=2, positions="rotary", rotary_cross_attention=True
+    ),
     "untied": TransformerConfig(
         d_model=32, d_ff=48, num_heads=1, num_encoder_layers=1, num_decoder_layers=3, tied_embeddings="none"
     ),
@@ -42,6 +45,10 @@ RECURRENT = {
     ),
     "gru": GruConfig(hidden_size=16, num_encoder_layers=3, attention="additive", tied_embeddings="none"),
     "gru, one direction": GruConfig(hidden_size=16, bidirectional=False, bridge="zero", input_feeding=False),
+    "lstm, rotary": LstmConfig(hidden_size=16, rotary_cross_attention=True),
+    "gru, not fed, rotary": GruConfig(
+        hidden_size=16, attention="dot", rotary_cross_attention=True, input_feeding=False
+    ),
 }
 
 
