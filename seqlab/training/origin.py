@@ -70,7 +70,7 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
         raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
     values = [{key: getattr(each.model, key, value) for key, value in MEANING.items()} for each in (old, config)]
     pairs = {f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}
-    for key in ("attention", "bridge"):
+    for key in ("attention", "bridge", "rotary_cross_attention"):
         if hasattr(config.model, key) and hasattr(old.model, key):
             pairs[f"model.{key}"] = getattr(old.model, key), getattr(config.model, key)
     listed = _listed(pairs, ("model.",), origin)

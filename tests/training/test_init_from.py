@@ -246,6 +246,8 @@ def test_another_attention_means_something_else(corpus: Path, tmp_path: Path) ->
     config = replace(tiny_config(corpus, init_from=str(origin)), init_parts="matching")
     with pytest.raises(ValueError, match=r"`model\.attention` is 'additive', but 'general'"):
         train(replace(config, model=LstmConfig(hidden_size=16, attention="additive")), tmp_path / "tuned")
+    with pytest.raises(ValueError, match=r"`model\.rotary_cross_attention` is True, but False"):
+        train(replace(config, model=LstmConfig(hidden_size=16, rotary_cross_attention=True)), tmp_path / "tuned")
 
 
 def test_gates_of_one_kind_are_none_of_another(corpus: Path, tmp_path: Path) -> None:
