@@ -97,6 +97,11 @@ class TransformerConfig(Family):
     @model_validator(mode="after")
     def _check(self) -> "TransformerConfig":
         check_heads(self.d_model, self.num_heads, self.positions)
+        if self.rotary_cross_attention and (self.d_model // self.num_heads) % 2:
+            raise ValueError(
+                "`rotary_cross_attention` needs an even head size, but `d_model / num_heads` is "
+                f"{self.d_model // self.num_heads} instead."
+            )
         sizes = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers")
         for name, least in (*((name, 1) for name in sizes), ("max_length", 2)):
             if getattr(self, name) < least:

@@ -47,6 +47,7 @@ class MemoryAttention(nn.Module):
     def __init__(self, kind: AttentionKind, size: int, rotary: bool = False) -> None:
         """`rotary`: whether a score is of a query and a key that are turned by their positions (`RotaryPositions`)."""
         super().__init__()
+        assert not (rotary and kind == "additive"), "only products know distances from rotation"
         self.kind, self.size = kind, size
         self.rotary = RotaryPositions(size) if rotary else None
         has_bias = kind == "additive" or rotary  # by which a score can depend on the positions alone

@@ -10,22 +10,14 @@ from pathlib import Path
 from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
 from seqlab.data.config import ParallelConfig
-from seqlab.models import LstmConfig, TransformerConfig
 from seqlab.recipes.run_data import written
-from seqlab.recipes.words import WordModel, word_recipes
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, word_recipes
 from seqlab.text import CharactersConfig, WordsConfig
 
 MODELS = [
     WordModel(
         "",
-        LstmConfig(
-            hidden_size=256,
-            embedding_size=128,
-            num_encoder_layers=2,
-            rotary_cross_attention=True,
-            tied_embeddings="decoder",
-            dropout=0.4,
-        ),
+        replace(LSTM, rotary_cross_attention=True, tied_embeddings="decoder", dropout=0.4),
         2e-3,
         4000,
         512,
@@ -33,15 +25,7 @@ MODELS = [
     ),
     WordModel(
         "_transformer",
-        TransformerConfig(
-            d_model=128,
-            d_ff=512,
-            num_heads=4,
-            positions="rotary",
-            rotary_cross_attention=True,
-            tied_embeddings="decoder",
-            dropout=0.3,
-        ),
+        replace(TRANSFORMER, tied_embeddings="decoder", dropout=0.3),
         2e-3,
         4000,
         1024,

@@ -1,18 +1,18 @@
 """A lemma and features to the inflected form in six languages (Cotterell et al. 2017): an LSTM or a Transformer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
 from seqlab.data.config import ParallelConfig
-from seqlab.models import LstmConfig, TransformerConfig
-from seqlab.recipes.words import WordModel, word_recipes
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, word_recipes
 from seqlab.text import CharactersConfig
 
 MODELS = [
     WordModel(
         "",
-        LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, dropout=0.3, copying=True),
+        replace(LSTM, dropout=0.3, copying=True),
         2e-3,
         8000,
         1024,
@@ -20,16 +20,7 @@ MODELS = [
     ),
     WordModel(
         "_transformer",
-        TransformerConfig(
-            d_model=128,
-            d_ff=512,
-            num_heads=4,
-            positions="rotary",
-            rotary_cross_attention=True,
-            dropout=0.2,
-            tags="sum",
-            copying=True,
-        ),
+        replace(TRANSFORMER, dropout=0.2, tags="sum", copying=True),
         2e-3,
         3000,
         2048,

@@ -6,10 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from seqlab.data.config import ParallelConfig
-from seqlab.models import TranslatorConfig
+from seqlab.models import LstmConfig, TransformerConfig, TranslatorConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+
+LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2)
+TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", rotary_cross_attention=True)
+"""What writes words from words, in nearly the same order."""
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ def test_embeddings_are_tied_as_the_config_says() -> None:
     ("fields", "message"),
     [
         ({"d_model": 30, "num_heads": 4}, "`d_model` 30 must be divisible by `num_heads` 4"),
+        (
+            {"d_model": 20, "num_heads": 4, "rotary_cross_attention": True},
+            "`rotary_cross_attention` needs an even head size, but .* is 5 instead",
+        ),
         ({"num_encoder_layers": 0}, "`num_encoder_layers` must be at least 1, but is 0"),
         ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\), but is 1.0"),
     ],
