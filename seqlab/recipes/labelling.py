@@ -128,9 +128,6 @@ def _line_labeller(run_dir: Path, corpus: str, model: LstmLabellerConfig | Trans
     )
 
 
-LINE_LSTM = LstmLabellerConfig(hidden_size=256, embedding_size=128, spelling_size=64, unknown_share=0.1, dropout=0.5)
-
-
 def sst2(run_dir: Path) -> Config:
     """Praise or blame in sentences of film reviews: a bidirectional LSTM, whose words often vanish in training."""
     model = LstmLabellerConfig(
@@ -153,7 +150,16 @@ def sst2_transformer(run_dir: Path) -> Config:
 
 def trec(run_dir: Path) -> Config:
     """What questions ask for: a bidirectional LSTM; `--data.valid_fold` says which tenth is validated on."""
-    return _line_labeller(run_dir, "trec", LINE_LSTM)
+    model = LstmLabellerConfig(
+        hidden_size=400,
+        embedding_size=256,
+        spelling_size=64,
+        unknown_share=0.1,
+        embedding_dropout=0.3,
+        dropout=0.5,
+    )
+    config = _line_labeller(run_dir, "trec", model)
+    return replace(config, optim=_optim(2e-3), training=replace(config.training, max_steps=1800))
 
 
 def trec_transformer(run_dir: Path) -> Config:
