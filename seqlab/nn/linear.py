@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from seqlab.nn.first_order import first_order
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()
+# Without AVX-512 it is not faster than `F.linear`, which goes to MKL: gradients of weights take 1.5 times as long.
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_f", False)
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
 _ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
 _ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)
-_ONEDNN_HAS_AVX512 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_f", False)
 _PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
 
 Elementwise = Literal["none", "relu", "gelu"]
@@ -28,7 +28,7 @@ _EXACT = "none"
 """oneDNN's name for the gelu that is not the one by tanh."""
 
 MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16
-"""oneDNN takes another path for a single row; MKL, and oneDNN without AVX-512, for fewer than 16."""
+"""oneDNN takes another path for a single row, MKL for fewer than 16."""
 
 
 def padded_rows(rows: int, least: int = MIN_ROWS) -> int:
@@ -51,13 +51,10 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: E
     """Compute x W^T + b, activated, for x (M, K) and weight (N, K) of one dtype, either of which may be transposed.
 
     On the CPU oneDNN's own operator is private to torch, so `F.linear` must do where a version lacks it. In fp32 it
-    takes half the time of `F.linear`, which goes to MKL, on an AMD processor with AVX-512, but on one without up to
-    1.5 times as long, for gradients of weights above all; in bf16 it adds the bias as it writes, where `F.linear` fills
+    takes half the time of `F.linear`, which goes to MKL; in bf16 it adds the bias as it writes, where `F.linear` fills
     the result with the bias first. In bf16 without a bias it is the slower one.
     """
-    is_faster = (x.dtype == torch.float32 and _ONEDNN_HAS_AVX512) or (
-        bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16
-    )
+    is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
     if is_faster and x.device.type == "cpu" and _ONEDNN_LINEAR is not None:
         y: Tensor = _ONEDNN_LINEAR(x, weight, bias, activation, [], _EXACT)
         return y
@@ -71,7 +68,7 @@ def _activated(x: Tensor, activation: Elementwise) -> Tensor:
 
 
 def pack(weight: Tensor, rows: int) -> Tensor | None:
-    """Lay a weight (N, K) out as oneDNN multiplies about so many rows by it; None where this cannot be done.
+    """Lay a weight (N, K) out as oneDNN multiplies about so many rows by it; None where it does not multiply.
 
     Else it does so at each call, which takes as long as the product with 32 rows.
     """

@@ -217,10 +217,10 @@ class LstmLayer(_SummingLayer):
             x = torch.cat((x, is_padding[..., None].to(x.dtype)), dim=-1)
             w_in = torch.cat((weights.w_in, self._holding_column(weights.w_in)), dim=-1)
             weights = weights._replace(w_in=w_in)
-        if x.device.type == "cpu" and x.dtype == torch.bfloat16 and _HAS_FUSED_BF16:
-            if torch.is_grad_enabled() and self.hidden_size >= LOOP_SIZE:
-                return lstm_loop(x, weights, hidden, cell)
-            return _fused_bf16(x, weights, hidden, cell)
+        if x.device.type == "cpu" and x.dtype == torch.bfloat16:  # torch.lstm would round the cell at each step
+            if _HAS_FUSED_BF16 and not (torch.is_grad_enabled() and self.hidden_size >= LOOP_SIZE):
+                return _fused_bf16(x, weights, hidden, cell)
+            return lstm_loop(x, weights, hidden, cell)
         state = hidden[None].to(x.dtype), cell[None].to(x.dtype)
         outputs, _, last_cell = _call(torch.lstm, x, state, weights, torch.zeros_like(weights.bias))
         return outputs, last_cell[0].to(cell.dtype)
