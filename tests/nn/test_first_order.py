@@ -14,8 +14,6 @@ from seqlab.nn.linear import Linear
 from seqlab.nn.norms import make_norm
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent
-from seqlab.nn.recurrent_loop import Weights
-from seqlab.nn.recurrent_lstm import lstm_loop
 
 SIZE = 16
 
@@ -34,15 +32,13 @@ def attend_causally(x: Tensor) -> Tensor:
     return causal_attention(x.repeat(1, 16, 3).bfloat16(), 1, None).float()
 
 
-def recur(kind: str) -> Callable[[Tensor], Tensor]:
-    return lambda x: Recurrent(kind, SIZE, SIZE, 1)(x).output  # type: ignore[arg-type]
+def recur(kind: str, dtype: torch.dtype = torch.float32) -> Callable[[Tensor], Tensor]:
+    def read(x: Tensor) -> Tensor:
+        stack = Recurrent(kind, SIZE, 512, 1)  # type: ignore[arg-type]
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            return stack(x).output.float()
 
-
-def loop_lstm(x: Tensor) -> Tensor:
-    """By itself: a layer takes it only on processors with bf16, elsewhere torch's kernel."""
-    weights = Weights(torch.randn(4 * SIZE, SIZE), torch.randn(4 * SIZE, SIZE), torch.randn(4 * SIZE))
-    start = torch.zeros(x.size(1), SIZE)
-    return lstm_loop(x, weights, start, start)[0]
+    return read
 
 
 LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -55,7 +51,7 @@ LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
     "causal attention": attend_causally,
     "rnn": recur("rnn"),
     "gru": recur("gru"),
-    "lstm": loop_lstm,
+    "lstm": recur("lstm", torch.bfloat16),
 }
 
 
