@@ -52,10 +52,19 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig
 
 
 def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
-    """Of English there are four times as many words as of the others, which take larger steps."""
+    """Of English there are four times as many words as of the others, which take larger steps.
+
+    Korean reads whole syllables too: how long a vowel is belongs to the syllable, or to what it once was in Chinese.
+    """
     splits = locate("g2p2021")
     words = _words({split: files[language] for split, files in splits.items()})
-    return replace(words, batch_tokens=2048) if language == "eng_us" else words
+    match language:
+        case "eng_us":
+            return replace(words, batch_tokens=2048)
+        case "kor":
+            return replace(words, tokenizer=CharactersConfig(normalization="nfc+nfd"))
+        case _:
+            return words
 
 
 def _cmudict(name: str, run_dir: Path) -> ParallelConfig:

@@ -14,7 +14,8 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 class _SharedConfig:
     normalization: NormalizationForm = "nfc"
     """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
-    characters of their own, and so are the letters of a Hangul syllable) or `none`."""
+    characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, behind it, its
+    parts) or `none`."""
 
 
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)

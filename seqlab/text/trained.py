@@ -23,7 +23,7 @@ from seqlab.text.config import (
     TokenizerConfig,
     WordsConfig,
 )
-from seqlab.text.normalization import normalize
+from seqlab.text.normalization import compose, normalize
 from seqlab.text.sentence_piece import SentencePiece
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
 from seqlab.text.vocabulary import TAB, Vocabulary, is_tag
@@ -84,7 +84,7 @@ class TrainedTokenizer:
         return range(self.vocab_size - count, self.vocab_size)
 
     def normalize(self, line: str) -> str:
-        return self._composed(_normalize(line, self.config))
+        return compose(_normalize(line, self.config), self.config.normalization)
 
     def items(self, line: str) -> list[str]:
         assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has items"
@@ -133,8 +133,10 @@ class TrainedTokenizer:
             self._check(row, 0 if unknown is None else len(unknown[i]))
         kept = [[int(index) for index in row if index >= first] for row in rows]
         if unknown is None or not isinstance(self.segmenter, Vocabulary):
-            return [self._composed(line) for line in self.segmenter.decode(kept)]
-        return [self._composed(line) for line in self.segmenter.decode(kept, unknown)]
+            lines = self.segmenter.decode(kept)
+        else:
+            lines = self.segmenter.decode(kept, unknown)
+        return [compose(line, self.config.normalization) for line in lines]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         self._check(ids)
@@ -157,10 +159,6 @@ class TrainedTokenizer:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as what `save` writes."""
         return _rebuild, (self.config, self.segmenter.to_bytes())
-
-    def _composed(self, line: str) -> str:
-        """Put together again what `nfd` has taken apart."""
-        return normalize(line, "nfc") if self.config.normalization == "nfd" else line
 
     def _check(self, ids: Sequence[int], more: int = 0) -> None:
         for bound in (min(ids, default=0), max(ids, default=0)):

@@ -1,6 +1,7 @@
 """What every kind of tokenizer promises, tried on arbitrary Unicode."""
 
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,6 +18,7 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
+from seqlab.text.normalization import compose, normalize
 
 # Text that has learned pieces with everything a tokenizer may trip over: markers, escapes, bytes spelt out, specials.
 LINES = [
@@ -168,7 +170,14 @@ def test_lines_do_not_depend_on_their_batch(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    ("form", "expected"), [("none", "ﬁ e\u0301"), ("nfc", "ﬁ \u00e9"), ("nfkc", "fi \u00e9"), ("nfd", "ﬁ \u00e9")]
+    ("form", "expected"),
+    [
+        ("none", "ﬁ e\u0301"),
+        ("nfc", "ﬁ \u00e9"),
+        ("nfkc", "fi \u00e9"),
+        ("nfd", "ﬁ \u00e9"),
+        ("nfc+nfd", "ﬁ \u00e9"),
+    ],
 )
 def test_normalization_forms(kind: str, form: str, expected: str) -> None:
     settings = {"kind": KINDS[kind].kind, "normalization": form}
@@ -182,6 +191,24 @@ def test_nfd_takes_characters_apart_and_puts_them_together_again() -> None:
     (ids,) = tokenizer.encode(["한 ö"])
     assert len(ids) == 3 + 1 + 2
     assert tokenizer.decode([ids]) == ["한 ö"] == [tokenizer.normalize("한 ö")]
+
+
+def test_a_whole_comes_before_its_parts_and_is_what_is_decoded() -> None:
+    tokenizer = train_tokenizer(CharactersConfig(normalization="nfc+nfd"), ["한국 schön"])
+    (ids,) = tokenizer.encode(["한 o\u0308n"])
+    assert tokenizer.tokens(ids) == ["한", "ᄒ", "ᅡ", "ᆫ", "▁", "ö", "o", "\u0308", "n"]
+    assert tokenizer.decode([ids]) == ["한 ön"] == [tokenizer.normalize("한 o\u0308n")]
+    assert tokenizer.decode([ids[1:]]) == ["한 ön"], "parts whose whole is missing are put together"
+    assert tokenizer.decode([ids[:2]]) == ["한ᄒ"], "a part is left out with all others or not at all"
+
+
+@relaxed
+@given(line=lines)
+@example(line="e\u0323\u0301 각ᆨ 가ᄀ ö")
+@pytest.mark.parametrize("form", ["nfd", "nfc+nfd"])
+def test_what_was_taken_apart_is_put_together_again(form: Literal["nfd", "nfc+nfd"], line: str) -> None:
+    expected = unicodedata.normalize("NFC", join_surrogates(line))
+    assert compose(normalize(line, form), form) == expected
 
 
 def test_config_is_a_union_by_kind() -> None:
