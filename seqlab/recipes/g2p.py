@@ -54,7 +54,7 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig
 def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
     """Of English there are four times as many words as of the others, which take larger steps.
 
-    Korean reads whole syllables too: how long a vowel is belongs to the syllable, or to what it once was in Chinese.
+    Korean reads whole syllables, too: what goes wrong is mostly the length of vowels, which its letters do not show.
     """
     splits = locate("g2p2021")
     words = _words({split: files[language] for split, files in splits.items()})
