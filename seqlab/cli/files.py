@@ -6,16 +6,60 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from seqlab.data.column import in_batches
 from seqlab.data.readers import iter_lines, open_binary
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column
 
 logger = logging.getLogger(__name__)
+BUFFER_LINES = 4096
+
+
+@dataclass(frozen=True)
+class Input:
+    """Lines that are read once, as they arrive."""
+
+    name: str
+    """Of the file, for messages."""
+    lines: Iterator[str]
+    stream: BinaryIO | None = None
+    """What holds the lines and nothing else; None where they are a column of a table."""
+    first_line: int = 1
+    """Where the first of the lines stands in its file."""
+
+    def block_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
+        """Return how many lines are read before they are answered: unless asked, one where they are typed in.
+
+        Raises ValueError where fewer than one are asked for.
+        """
+        if asked is not None and asked < 1:
+            raise ValueError(f"`buffer_lines` must be at least 1, but is {asked} instead.")
+        if asked is None and self.stream is not None and self.stream.isatty():
+            return 1
+        return default if asked is None else asked
+
+    def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
+        """Yield the lines in lists, the last of which may be shorter; sizes and errors as in `block_size`."""
+        return in_batches(self.lines, self.block_size(asked, default))
+
+
+@contextmanager
+def open_input(spec: str | None) -> Iterator[Input]:
+    """Open a text, unpacked when it ends in .gz, a column of a table (`FILE#COLUMN`), or standard input."""
+    from seqlab.data.columns import parse_column
+
+    if spec is not None and "#" in spec and not Path(spec).exists():
+        column = parse_column(spec)
+        yield Input(str(column), column.values(), first_line=column.line_number(0))
+        return
+    with input_stream(spec) as (stream, name):
+        yield Input(name, iter_lines(stream, name), stream)
 
 
 @contextmanager

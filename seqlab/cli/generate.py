@@ -17,7 +17,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from seqlab.cli.files import input_stream, output_stream
+from seqlab.cli.files import open_input, output_stream
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -46,7 +46,9 @@ def make_parser() -> Parser:
     add_run_options(parser, precision="auto")
     parser.add_argument("--prompt", nargs="+", metavar="TEXT", help="what to continue (default: nothing)")
     parser.add_argument(
-        "--prompts", metavar="FILE", help="what to continue, a prompt in each line (- is standard input)"
+        "--prompts",
+        metavar="FILE",
+        help="what to continue, a prompt in each line, or FILE#COLUMN (- is standard input)",
     )
     parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="continuations of each (default: 1)")
     parser.add_argument("--stop", nargs="+", default=[], metavar="TEXT", help="texts that end a continuation")
@@ -137,15 +139,12 @@ def _prompt_blocks(
     arguments: argparse.Namespace, given: list[str]
 ) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
     """Give the prompts in blocks, of a file as they are read, and its stream; raises ValueError for an empty file."""
-    from seqlab.inference.lines import line_blocks
-
     if not arguments.prompts:
         yield None, iter([given])
         return
-    with input_stream(arguments.prompts) as (stream, name):
-        default = 1 if stream.isatty() else BUFFER_LINES
-        blocks = line_blocks(stream, name, default if arguments.buffer_lines is None else arguments.buffer_lines)
+    with open_input(arguments.prompts) as source:
+        blocks = source.blocks(arguments.buffer_lines, BUFFER_LINES)
         first = next(blocks, None)
         if first is None:
-            raise ValueError(f"{name} is empty: it holds no prompt.")
-        yield stream, chain([first], blocks)
+            raise ValueError(f"{source.name} is empty: it holds no prompt.")
+        yield source.stream, chain([first], blocks)

@@ -10,30 +10,28 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import input_stream, output_stream
+from seqlab.cli.files import BUFFER_LINES, Input, open_input, output_stream
 from seqlab.cli.inference_options import add_run_options, set_threads
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.data.column import in_batches
 from seqlab.data.conllu import COLUMNS, Sentence, column_number, read_sentences
-from seqlab.data.readers import iter_lines
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.inference import Labelling
 
 SUMMARY = "label lines or their words"
-BUFFER_LINES = 4096
 
 
 def make_parser() -> Parser:
     """Name the runs, the files and what is written."""
     parser = Parser("seqlab label", __doc__)
     add_run_options(parser, precision="auto")
-    parser.add_argument("--input", metavar="FILE", help="text to label (default: standard input)")
+    parser.add_argument("--input", metavar="FILE", help="text to label, or FILE#COLUMN (default: standard input)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     parser.add_argument(
         "--conllu", metavar="COLUMN", help="read and write CoNLL-U, with the labels in this column: upos, xpos, ..."
@@ -101,11 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch_tokens is not None:
         options["batch_tokens"] = arguments.batch_tokens
     with (
-        input_stream(arguments.input) as (stream, name),
+        open_input(arguments.input) as source,
         output_stream(arguments.output) as output,
-        progress_bar(stream, output) as advance,
+        progress_bar(source.stream, output) as advance,
     ):
-        for block in _blocks(arguments, stream, name):
+        for block in _blocks(arguments, source):
             found = labeller.label_detailed(block.texts, progress=advance, line_numbers=block.numbers, **options)
             write_lines(output, block.written(found))
     return 0
@@ -122,21 +120,17 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("more than one label for each word or line needs --json")
 
 
-def _blocks(arguments: argparse.Namespace, stream: BinaryIO, name: str) -> Iterator[_Lines | _Sentences]:
+def _blocks(arguments: argparse.Namespace, source: Input) -> Iterator[_Lines | _Sentences]:
     """Read what is to be labelled, some of it at a time."""
-    default = 1 if stream.isatty() else BUFFER_LINES
-    size = default if arguments.buffer_lines is None else arguments.buffer_lines
-    if size < 1:
-        raise ValueError(f"`buffer_lines` must be at least 1, but is {size} instead.")
-    lines = iter_lines(stream, name)
+    size = source.block_size(arguments.buffer_lines)
     if arguments.conllu is None:
-        starts = count(1, size)
+        starts = count(source.first_line, size)
         return (
             _Lines(range(start, start + len(block)), block, arguments.json)
-            for start, block in zip(starts, in_batches(lines, size), strict=False)
+            for start, block in zip(starts, source.blocks(size), strict=False)
         )
     column = column_number(arguments.conllu, "--conllu")
-    return (_Sentences(block, column) for block in in_batches(read_sentences(lines, name), size))
+    return (_Sentences(block, column) for block in in_batches(read_sentences(source.lines, source.name), size))
 
 
 def _as_json(labelling: "Labelling") -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import output_stream, side_by_side
+from seqlab.cli.files import BUFFER_LINES, output_stream, side_by_side
 from seqlab.cli.inference_options import (
     add_inference_options,
     load_language_models,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from seqlab.inference import LineScore, PairScore
 
 SUMMARY = "score given lines or pairs: how probable each is"
-BUFFER_LINES = 4096
 
 Score = Callable[[Sequence[str] | None, Sequence[str], int, OnRows | None], "Sequence[LineScore | PairScore]"]
 """Scores sources (or prompts) and targets, given the number of their first line and what is told how many are done."""

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import input_stream, output_stream
+from seqlab.cli.files import BUFFER_LINES, open_input, output_stream
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SUMMARY = "translate lines"
-BUFFER_LINES = 4096
 
 
 def make_parser() -> Parser:
     """Name the run, the files and the search."""
     parser = Parser("seqlab translate", __doc__)
     add_inference_options(parser)
-    parser.add_argument("--input", metavar="FILE", help="text to translate (default: standard input)")
+    parser.add_argument("--input", metavar="FILE", help="text to translate, or FILE#COLUMN (default: standard input)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
     parser.add_argument("--prefix", metavar="FILE", help="for each line, what its translations must begin with")
     parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
@@ -53,7 +52,7 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
-    from seqlab.inference.lines import line_blocks, write_lines
+    from seqlab.inference.lines import write_lines
 
     with joined() as world:
         others = [Path(path).resolve() for path in (arguments.input, arguments.output) if path is not None]
@@ -71,16 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None
             arguments.alignment = os.devnull
         with (
-            input_stream(arguments.input) as (stream, name),
+            open_input(arguments.input) as source,
             output_stream(arguments.alignment or os.devnull) as alignment,
             output_stream(arguments.output) as output,
         ):
-            buffer_lines = arguments.buffer_lines
-            if buffer_lines is None:
-                buffer_lines = 1 if stream.isatty() else BUFFER_LINES
-            prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, 1
-            blocks = ((lines, prefixes.take(len(lines))) for lines in line_blocks(stream, name, buffer_lines))
-            with world.only_main(progress_bar(stream, output)) as advance:
+            prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, source.first_line
+            blocks = ((lines, prefixes.take(len(lines))) for lines in source.blocks(arguments.buffer_lines))
+            with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, forced in world.from_main(blocks):
                     translations = trained.translate_detailed(
                         lines, prefixes=forced, progress=advance, first_line=first_line, **options

@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from seqlab.data.column import in_batches
-from seqlab.data.readers import iter_lines
-
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Unicode's category Cc: among them all that some program takes for a line end, except U+2028 and U+2029."""
 
@@ -14,17 +11,6 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 def without_control_characters(text: str) -> tuple[str, int]:
     """Turn each control character of a hypothesis into a space, and count them."""
     return _CONTROL.subn(" ", text)
-
-
-def line_blocks(stream: Iterable[bytes], name: str, buffer_lines: int) -> Iterator[list[str]]:
-    """Yield the lines of a binary stream in lists of `buffer_lines` as they arrive; the last may be shorter.
-
-    Raises:
-        ValueError: `buffer_lines` is below 1, or the stream cannot be read, as in `iter_lines`.
-    """
-    if buffer_lines < 1:
-        raise ValueError(f"`buffer_lines` must be at least 1, but is {buffer_lines} instead.")
-    return in_batches(iter_lines(stream, name), buffer_lines)
 
 
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:

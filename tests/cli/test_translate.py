@@ -64,6 +64,18 @@ def test_files_as_arguments(seqlab, run_dir: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.gz", "out"]
 
 
+def test_a_column_is_translated_as_its_lines(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    words = ["abc", "long. " * 40, "", "z"]
+    (tmp_path / "words.tsv").write_text("".join(f"{word}\tx\n" for word in ["word", *words]), encoding="utf-8")
+    options = (*FAST, "--buffer_lines", "3")
+    result = seqlab("translate", run_dir, *options, "--input", f"{tmp_path}/words.tsv#word")
+    assert result.out == seqlab("translate", run_dir, *options, stdin=encoded(words)).out
+    assert "line 3 is too long for the model" in result.err  # the header is the first
+    result = seqlab("translate", run_dir, *options, "--input", f"{tmp_path}/words.tsv#sound")
+    assert (result.status, result.out) == (2, b"")
+    assert "words.tsv: has no column 'sound', only word, x." in result.err
+
+
 def test_an_output_file_is_whole_or_as_it_was(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("before\n", encoding="utf-8")
     options = (*FAST, "--buffer_lines", "1", "--output", tmp_path / "out")

@@ -91,8 +91,9 @@ def test_lines_are_labelled_by_a_word_in_them(pooling: str, tmp_path: Path) -> N
         words = rng.choices(["the", "film", "was", "so", "and", "with", "its", "people", "story"], k=rng.randint(3, 12))
         words.insert(rng.randint(0, len(words)), key)
         rows.append((label, " ".join(words)))
-    with (tmp_path / "train.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps({"label": label, "text": text}) + "\n" for label, text in rows[:600])
+    for name, part in (("train", rows[:600]), ("test", rows[600:])):
+        with (tmp_path / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps({"label": label, "text": text}) + "\n" for label, text in part)
     train(
         tmp_path / "run",
         {
@@ -100,8 +101,7 @@ def test_lines_are_labelled_by_a_word_in_them(pooling: str, tmp_path: Path) -> N
             **{"model.family": "gru_labeller", "model.hidden_size": 32, "model.pooling": pooling, "model.dropout": 0.1},
         },
     )
-    given = "".join(f"{text}\n" for _, text in rows[600:])
-    (tmp_path / "hyp").write_bytes(seqlab("label", tmp_path / "run", stdin=given.encode()).stdout)
+    seqlab("label", tmp_path / "run", "--input", f"{tmp_path}/test.jsonl#text", "--output", tmp_path / "hyp")
     (tmp_path / "ref").write_text("".join(f"{label}\n" for label, _ in rows[600:]))
     assert accuracy(tmp_path / "hyp", str(tmp_path / "ref")) >= MIN_ACCURACY
     shown = seqlab(

@@ -1,0 +1,64 @@
+"""What commands read line by line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from seqlab.cli.files import Input, open_input
+
+
+def test_blocks_come_as_soon_as_their_lines_are_there() -> None:
+    taken = []
+
+    def lines():
+        for i in range(5):
+            taken.append(i)
+            yield str(i)
+
+    blocks = Input("x", lines()).blocks(2)
+    assert next(blocks) == ["0", "1"]
+    assert taken == [0, 1]
+    assert list(blocks) == [["2", "3"], ["4"]]
+
+
+def test_a_block_holds_a_line_at_least() -> None:
+    with pytest.raises(ValueError, match="`buffer_lines` must be at least 1, but is 0"):
+        Input("x", iter([])).blocks(0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "lines", "first_line"),
+    [
+        ("plain", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
+        ("plain.gz", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
+        ("words.tsv", ["lemma\ttags", "gehen\tV;PST", "Haus\tN"], 1),
+        ("words.tsv#lemma+tags", ["gehen\tV;PST", "Haus\tN"], 2),
+        ("words.tsv#1", ["tags", "V;PST", "N"], 1),
+        ("words.jsonl#word.form", ["ging hin", "Häuser"], 1),
+        ("nr#1", ["one"], 1),
+    ],
+)
+def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[str], first_line: int) -> None:
+    text = "a\u2028b\x85c\r\n\n\x0bd\re".encode()
+    (tmp_path / "plain").write_bytes(text)
+    (tmp_path / "plain.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "words.tsv").write_text("lemma\ttags\ngehen\tV;PST\nHaus\tN\n", encoding="utf-8")
+    words = [{"word": {"form": form}} for form in ("ging\nhin", "Häuser")]
+    (tmp_path / "words.jsonl").write_text("".join(f"{json.dumps(word)}\n" for word in words), encoding="utf-8")
+    (tmp_path / "nr#1").write_text("one\n", encoding="utf-8")
+    with open_input(f"{tmp_path}/{spec}") as source:
+        assert list(source.lines) == lines
+        assert (source.name, source.first_line) == (f"{tmp_path}/{spec}", first_line)
+
+
+def test_a_packed_input_that_breaks_off_is_named(tmp_path: Path) -> None:
+    packed = gzip.compress("".join(f"line {i}\n" for i in range(1000)).encode())
+    for damaged in (packed[:-9], packed[: len(packed) // 2], b"no gzip"):
+        (tmp_path / "a.gz").write_bytes(damaged)
+        with (
+            open_input(f"{tmp_path}/a.gz") as source,
+            pytest.raises(ValueError, match=r"a\.gz: cannot be unpacked, the file is damaged or incomplete"),
+        ):
+            list(source.lines)
