@@ -17,7 +17,7 @@ from seqlab.text import CharactersConfig, WordsConfig
 MODELS = [
     WordModel(
         "",
-        replace(LSTM, rotary_cross_attention=True, tied_embeddings="decoder", dropout=0.4),
+        replace(LSTM, tied_embeddings="decoder", dropout=0.4),
         2e-3,
         4000,
         512,

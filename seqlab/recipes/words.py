@@ -11,7 +11,7 @@ from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 
-LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2)
+LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True)
 TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", rotary_cross_attention=True)
 """What writes words from words, in nearly the same order."""
 
