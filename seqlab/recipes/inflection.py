@@ -22,7 +22,7 @@ MODELS = [
         "_transformer",
         replace(TRANSFORMER, dropout=0.2, tags="sum", copying=True),
         2e-3,
-        3000,
+        4000,
         2048,
         "a Transformer that copies",
     ),
