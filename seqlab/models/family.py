@@ -2,8 +2,12 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of the dataclasses that are configs of models."""
+Size = Annotated[int, Field(ge=1)]
+"""Of a layer, or how many there are."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Of dropping something, which is never certain."""
 

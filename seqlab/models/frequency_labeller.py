@@ -6,16 +6,15 @@ Shapes: V vocabulary, L labels, W words of a batch.
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, LabelledBatch
-from seqlab.models.family import Family
+from seqlab.models.family import SETTINGS, Family
 from seqlab.nn.masks import padding_mask
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FrequencyLabellerConfig(Family):
     """Counts of how often each word has each label."""
 

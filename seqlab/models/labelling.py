@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.family import Family, Probability
+from seqlab.models.family import SETTINGS, Family, Probability
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
@@ -21,10 +21,9 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
 Pooling = Literal["mean", "max"]
-LABELLER_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LabellerConfig(Family):
     """The fields that all families of labellers have."""
 

@@ -14,12 +14,12 @@ from typing import ClassVar, Literal, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.models.family import Family
+from seqlab.models.family import SETTINGS, Family
 from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
 
@@ -27,7 +27,7 @@ NONE = -1
 """The index of an n-gram that the trie does not hold."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class NgramConfig(Family):
     """An n-gram language model."""
 

@@ -14,13 +14,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
-from seqlab.models.family import Family, Probability
+from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
@@ -35,11 +35,8 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 from seqlab.nn.recurrent_state import RecurrentState
 
-Size = Annotated[int, Field(ge=1)]
-_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class _RecurrentConfig(Family):
     hidden_size: Size = 512
     """Size of the decoder's states and of what the encoder gives, of which each direction has one half."""
@@ -105,7 +102,7 @@ class _RecurrentConfig(Family):
         return self
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RnnConfig(_RecurrentConfig):
     """A translator of tanh RNNs (Elman 1990)."""
 
@@ -114,7 +111,7 @@ class RnnConfig(_RecurrentConfig):
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmConfig(_RecurrentConfig):
     """A translator of LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014)."""
 
@@ -123,7 +120,7 @@ class LstmConfig(_RecurrentConfig):
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruConfig(_RecurrentConfig):
     """A translator of gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015)."""
 

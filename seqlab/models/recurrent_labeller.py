@@ -12,19 +12,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.family import Probability
-from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, LabellerConfig, LabellingModel, WordReader
+from seqlab.models.family import SETTINGS, Probability, Size
+from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class _RecurrentLabellerConfig(LabellerConfig):
     hidden_size: Annotated[int, Field(ge=2, multiple_of=2)] = 256
     """Size of what a layer gives, of which each direction has one half."""
-    embedding_size: Annotated[int, Field(ge=1)] = 128
+    embedding_size: Size = 128
     """Size of the embeddings of words."""
-    num_layers: Annotated[int, Field(ge=1)] = 1
+    num_layers: Size = 1
     """Layers."""
     embedding_dropout: Probability = 0.0
     """Probability of dropping all occurrences of a word in a micro-step."""
@@ -42,7 +42,7 @@ class _RecurrentLabellerConfig(LabellerConfig):
         return self.embedding_size
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RnnLabellerConfig(_RecurrentLabellerConfig):
     """A labeller of tanh RNNs (Elman 1990)."""
 
@@ -51,7 +51,7 @@ class RnnLabellerConfig(_RecurrentLabellerConfig):
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmLabellerConfig(_RecurrentLabellerConfig):
     """A labeller of LSTMs (Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005)."""
 
@@ -60,7 +60,7 @@ class LstmLabellerConfig(_RecurrentLabellerConfig):
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruLabellerConfig(_RecurrentLabellerConfig):
     """A labeller of gated recurrent units (Cho et al. 2014)."""
 

@@ -3,32 +3,29 @@
 Shapes: B rows of text, T positions, D embedding size, H hidden size, N rows while decoding.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import Family, Probability
+from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 from seqlab.nn.recurrent_state import RecurrentState
 
-_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class _RecurrentLmConfig(Family):
-    hidden_size: Annotated[int, Field(ge=1)] = 512
+    hidden_size: Size = 512
     """Size of the hidden states."""
-    embedding_size: Annotated[int, Field(ge=1)] | None = None
+    embedding_size: Size | None = None
     """Size of the embeddings; with `tied_embeddings` also that of the last layer. null takes `hidden_size`."""
-    num_layers: Annotated[int, Field(ge=1)] = 2
+    num_layers: Size = 2
     """Layers."""
     residual: bool = False
     """Whether each layer after the first adds its input to its output, where both are equally wide."""
@@ -63,7 +60,7 @@ class _RecurrentLmConfig(Family):
             )
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RnnLmConfig(_RecurrentLmConfig):
     """A tanh RNN (Elman 1990; Mikolov et al. 2010)."""
 
@@ -72,7 +69,7 @@ class RnnLmConfig(_RecurrentLmConfig):
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmLmConfig(_RecurrentLmConfig):
     """A long short-term memory (Hochreiter & Schmidhuber 1997)."""
 
@@ -81,7 +78,7 @@ class LstmLmConfig(_RecurrentLmConfig):
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
-@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruLmConfig(_RecurrentLmConfig):
     """Gated recurrent units (Cho et al. 2014)."""
 

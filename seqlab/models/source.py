@@ -70,6 +70,10 @@ class SourceTags:
         return symbols.masked_fill(tags | (positions >= src_lengths[:, None]), -1.0)
 
 
+NO_TAGS = SourceTags("symbols", range(0), -1)
+"""Of a source that has none."""
+
+
 def check_tags(use: TagUse, data: Any) -> None:
     """Raise ValueError where there are no tags to be summed."""
     if use == "sum" and not getattr(data.tokenizer, "tags", data.tokenizer.kind == "saved"):

@@ -10,63 +10,44 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, model_validator
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
-from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
-from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
+from seqlab.models.transformer_encoder import (
+    SETTINGS,
+    Encoder,
+    Size,
+    TransformerEncoderConfig,
+    initialise,
+    make_feed_forward,
+    make_self_attention,
+)
+from seqlab.nn.attention import CrossAttention, pad_positions
 from seqlab.nn.copying import UNREAD, Copying, Source
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.input_mixing import InputMixing
 from seqlab.nn.linear import pad_rows
 from seqlab.nn.norms import make_norm
 from seqlab.nn.past import Past
-from seqlab.nn.positions import PositionKind, check_heads
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.transformer import DecoderLayer, LayerMemory, NormPlacement, SelfAttentionLayer
+from seqlab.nn.transformer import DecoderLayer, LayerMemory
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TransformerConfig(Family):
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerConfig(TransformerEncoderConfig):
     """A Transformer encoder-decoder."""
 
     family: Literal["transformer"] = "transformer"
-    d_model: int = 256
-    """Size of every hidden state."""
-    d_ff: int = 1024
-    """Size of the hidden layer of the feed-forward networks."""
-    num_heads: int = 4
-    """Attention heads; `d_model` must be divisible by it."""
-    num_encoder_layers: int = 4
-    """Layers of the encoder."""
-    num_decoder_layers: int = 4
+    num_decoder_layers: Size = 4
     """Layers of the decoder."""
-    dropout: float = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU all of these are rounded
-    to multiples of 1/256."""
-    attention_dropout: float = 0.0
-    """Probability of dropping an attention weight."""
-    activation_dropout: float = 0.0
-    """Probability of dropping an element of the feed-forward hidden layer."""
-    norm: NormPlacement = "pre"
-    """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
-    positions: PositionKind = "sinusoidal"
-    """How positions are encoded."""
     rotary_cross_attention: bool = False
     """Whether attention to the source, too, is told by rotation how far a position is from its own: for tasks that keep
     the order of their symbols."""
-    max_length: int = 512
-    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
-    `positions: learned` also in training."""
-    activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
     tied_embeddings: EmbeddingTying = "all"
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     tags: TagUse = "symbols"
@@ -77,11 +58,6 @@ class TransformerConfig(Family):
     its last layer; with one vocabulary."""
 
     data_kind: ClassVar[str] = "parallel"
-
-    @property
-    def embedding_dim(self) -> int:
-        """Values that each embedding has."""
-        return self.d_model
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
@@ -96,56 +72,12 @@ class TransformerConfig(Family):
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerConfig":
-        check_heads(self.d_model, self.num_heads, self.positions)
         if self.rotary_cross_attention and (self.d_model // self.num_heads) % 2:
             raise ValueError(
                 "`rotary_cross_attention` needs an even head size, but `d_model / num_heads` is "
                 f"{self.d_model // self.num_heads} instead."
             )
-        sizes = ("d_model", "d_ff", "num_heads", "num_encoder_layers", "num_decoder_layers")
-        for name, least in (*((name, 1) for name in sizes), ("max_length", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
-        for name in ("dropout", "attention_dropout", "activation_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be in [0, 1), but is {getattr(self, name)} instead.")
         return self
-
-
-class Encoder(nn.Module):
-    """Source ids to memory."""
-
-    def __init__(
-        self, config: TransformerConfig, embedding: Embedding, eos_id: int = -1, tag_ids: range = range(0)
-    ) -> None:
-        """`tag_ids`: of the source, if it has tags; `eos_id` is only read where they are summed."""
-        super().__init__()
-        self.embedding = embedding
-        self.tags = SourceTags(config.tags, tag_ids, eos_id)
-        self.head_dim = config.d_model // config.num_heads
-        self.layers = nn.ModuleList(
-            SelfAttentionLayer(
-                config.d_model, config.norm, config.dropout, _self_attention(config), _feed_forward(config)
-            )
-            for _ in range(config.num_encoder_layers)
-        )
-        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
-
-    def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
-
-        S' is S in training; otherwise see `pad_positions`. `added`: what is added to the embeddings (B, S, D), from
-        models that know more of their symbols; their source has no tags.
-        """
-        if self.tags.are_summed:
-            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
-        x = self.embedding(src) if added is None else self.embedding(src) + added
-        if not self.training:
-            x = pad_positions(x, self.head_dim)
-        bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
-        for layer in self.layers:
-            x = layer(x, bias)
-        return self.norm(x), bias
 
 
 class Decoder(nn.Module):
@@ -160,11 +92,11 @@ class Decoder(nn.Module):
                 config.d_model,
                 config.norm,
                 config.dropout,
-                _self_attention(config),
+                make_self_attention(config),
                 CrossAttention(
                     config.d_model, config.num_heads, config.attention_dropout, config.rotary_cross_attention
                 ),
-                _feed_forward(config),
+                make_feed_forward(config),
             )
             for _ in range(config.num_decoder_layers)
         )
@@ -260,7 +192,7 @@ class Transformer(nn.Module):
             lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
         )
         embed = partial(Embedding, positions=config.positions, max_length=config.max_length, dropout=config.dropout)
-        self.encoder = Encoder(config, embed(weights.src), eos_id, tag_ids)
+        self.encoder = Encoder(config, embed(weights.src), SourceTags(config.tags, tag_ids, eos_id))
         self.decoder = Decoder(config, embed(weights.tgt))
         self.projection = VocabularyProjection(weights.out)
         self.copying = Copying(config.d_model, tgt_vocab_size, unk_id, tag_ids) if config.copying else None
@@ -330,22 +262,3 @@ class Transformer(nn.Module):
 
     def _readable(self, ids: Tensor) -> Tensor:
         return ids if self.copying is None else self.copying.readable(ids)
-
-
-def _self_attention(config: TransformerConfig) -> SelfAttention:
-    return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
-
-
-def _feed_forward(config: TransformerConfig) -> FeedForward:
-    return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
-
-
-def initialise(module: nn.Module) -> None:
-    """Glorot-uniform weights, those that are a multiple of their input one square part at a time; zero biases."""
-    if isinstance(module, nn.Linear):
-        parts = (
-            max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
-        )
-        for part in module.weight.chunk(parts):
-            nn.init.xavier_uniform_(part)
-        nn.init.zeros_(module.bias)

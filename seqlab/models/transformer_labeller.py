@@ -5,67 +5,37 @@ Its encoder has the names of a masked model's, `encoder.*`: it can start from on
 Shapes: B lines, S words, D d_model.
 """
 
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.labelling import LABELLER_SETTINGS, LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.models.transformer import Encoder, TransformerConfig, initialise
+from seqlab.models.family import Probability
+from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
+from seqlab.models.transformer_encoder import SETTINGS, Encoder, Size, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.feed_forward import Activation
 from seqlab.nn.linear import Linear
-from seqlab.nn.positions import PositionKind
-from seqlab.nn.transformer import NormPlacement
 
 
-@dataclass(frozen=True, kw_only=True, config=LABELLER_SETTINGS)
-class TransformerLabellerConfig(LabellerConfig):
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
     """A Transformer encoder that labels."""
 
     family: Literal["transformer_labeller"] = "transformer_labeller"
     """Which architecture this is."""
-    d_model: int = 128
+    d_model: Size = 128
     """Size of every hidden state."""
-    d_ff: int = 512
+    d_ff: Size = 512
     """Size of the hidden layer of the feed-forward networks."""
-    num_heads: int = 4
-    """Attention heads; `d_model` must be divisible by it."""
-    num_encoder_layers: int = 2
+    num_encoder_layers: Size = 2
     """Layers."""
-    dropout: float = 0.3
+    dropout: Probability = 0.3
     """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
-    attention_dropout: float = 0.0
-    """Probability of dropping an attention weight."""
-    activation_dropout: float = 0.0
-    """Probability of dropping an element of the feed-forward hidden layer."""
-    norm: NormPlacement = "pre"
-    """Layer norm before each branch (`pre`) or after each sum (`post`)."""
-    positions: PositionKind = "sinusoidal"
-    """How positions are encoded."""
-    max_length: int = 512
+    max_length: Annotated[int, Field(ge=2)] = 512
     """Longest line in tokens that inference reads at once: longer ones are cut."""
-    activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
-
-    @property
-    def embedding_dim(self) -> int:
-        """Values that each embedding has."""
-        return self.d_model
-
-    @model_validator(mode="after")
-    def _check(self) -> "TransformerLabellerConfig":
-        self.translator()
-        return self
-
-    def translator(self) -> TransformerConfig:
-        """Return the config of a translator with this encoder; raises ValueError where there is none such."""
-        own = {"family", "spelling_size", "unknown_share", "pooling", "output_dropout"}
-        return TransformerConfig(**{name: value for name, value in asdict(self).items() if name not in own})
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
@@ -85,7 +55,7 @@ class TransformerLabeller(LabellingModel):
         self.config = config
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=config.d_model**-0.5))
         embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
-        self.encoder = Encoder(config.translator(), embedding)
+        self.encoder = Encoder(config, embedding)
         self.reader = WordReader(config, unk_id, config.dropout)
         self.to_model = Linear(config.spelling_size, config.d_model) if config.spelling_size else None
         self.head = LabelHead(config, config.d_model, num_labels)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import Family, Probability
+from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention, pad_positions
@@ -27,19 +27,19 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.transformer import SelfAttentionLayer
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerLmConfig(Family):
     """A decoder-only Transformer; its norms stand before each branch."""
 
     family: Literal["transformer_lm"] = "transformer_lm"
     """Which architecture this is."""
-    d_model: Annotated[int, Field(ge=1)] = 256
+    d_model: Size = 256
     """Size of every hidden state."""
-    d_ff: Annotated[int, Field(ge=1)] = 1024
+    d_ff: Size = 1024
     """Size of the hidden layer of the feed-forward networks; `swiglu` has a second one of this size, which gates it."""
-    num_heads: Annotated[int, Field(ge=1)] = 4
+    num_heads: Size = 4
     """Attention heads; `d_model` must be divisible by it."""
-    num_layers: Annotated[int, Field(ge=1)] = 4
+    num_layers: Size = 4
     """Layers."""
     dropout: Probability = 0.1
     """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""

@@ -5,73 +5,32 @@ It is the encoder of a translator under the same names, `encoder.*`: a translato
 Shapes: B rows of text, T positions, D d_model.
 """
 
-from dataclasses import asdict
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import Family
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.models.transformer import Encoder, TransformerConfig, initialise
+from seqlab.models.transformer_encoder import SETTINGS, Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.feed_forward import Activation
-from seqlab.nn.positions import PositionKind
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.transformer import NormPlacement
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TransformerMlmConfig(Family):
-    """A masked Transformer; its fields are those of a translator's encoder, with the same defaults."""
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerMlmConfig(TransformerEncoderConfig):
+    """A masked Transformer; its encoder has the defaults of a translator's."""
 
     family: Literal["transformer_mlm"] = "transformer_mlm"
     """Which architecture this is."""
-    d_model: int = 256
-    """Size of every hidden state."""
-    d_ff: int = 1024
-    """Size of the hidden layer of the feed-forward networks."""
-    num_heads: int = 4
-    """Attention heads; `d_model` must be divisible by it."""
-    num_encoder_layers: int = 4
-    """Layers."""
-    dropout: float = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
-    attention_dropout: float = 0.0
-    """Probability of dropping an attention weight."""
-    activation_dropout: float = 0.0
-    """Probability of dropping an element of the feed-forward hidden layer."""
-    norm: NormPlacement = "pre"
-    """Layer norm before each branch (`pre`) or after each sum (`post`)."""
-    positions: PositionKind = "sinusoidal"
-    """How positions are encoded."""
-    max_length: int = 512
+    max_length: Annotated[int, Field(ge=2)] = 512
     """Longest row in tokens, at least `data.block_length`."""
-    activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""
 
     is_masked: ClassVar[bool] = True
-
-    @property
-    def embedding_dim(self) -> int:
-        """Values that each embedding has."""
-        return self.d_model
-
-    @model_validator(mode="after")
-    def _check(self) -> "TransformerMlmConfig":
-        self.translator()
-        return self
-
-    def translator(self) -> TransformerConfig:
-        """Return the config of a translator with this encoder; raises ValueError where there is none such."""
-        fields = asdict(self)
-        del fields["family"], fields["tied_embeddings"]
-        return TransformerConfig(**fields)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
@@ -95,7 +54,7 @@ class TransformerMlm(nn.Module):
         embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
         if not config.tied_embeddings:
             weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
-        self.encoder = Encoder(config.translator(), embedding)
+        self.encoder = Encoder(config, embedding)
         self.projection = VocabularyProjection(weight)
         self.apply(initialise)
 

@@ -1,0 +1,113 @@
+"""The encoder of the Transformer, of which translators, masked models and labellers are made.
+
+Shapes: B batch, S source positions, D d_model.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.models.family import SETTINGS, Family, Probability, Size
+from seqlab.models.source import NO_TAGS, SourceTags
+from seqlab.nn import masks
+from seqlab.nn.attention import SelfAttention, pad_positions
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.norms import make_norm
+from seqlab.nn.positions import PositionKind, check_heads
+from seqlab.nn.transformer import NormPlacement, SelfAttentionLayer
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerEncoderConfig(Family):
+    """The fields that all families have which begin with such an encoder."""
+
+    d_model: Size = 256
+    """Size of every hidden state."""
+    d_ff: Size = 1024
+    """Size of the hidden layer of the feed-forward networks."""
+    num_heads: Size = 4
+    """Attention heads; `d_model` must be divisible by it."""
+    num_encoder_layers: Size = 4
+    """Layers of the encoder."""
+    dropout: Probability = 0.1
+    """Probability of dropping an element of an embedding or of a residual branch; on the CPU all of these are rounded
+    to multiples of 1/256."""
+    attention_dropout: Probability = 0.0
+    """Probability of dropping an attention weight."""
+    activation_dropout: Probability = 0.0
+    """Probability of dropping an element of the feed-forward hidden layer."""
+    norm: NormPlacement = "pre"
+    """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
+    positions: PositionKind = "sinusoidal"
+    """How positions are encoded."""
+    max_length: Annotated[int, Field(ge=2)] = 512
+    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
+    `positions: learned` also in training."""
+    activation: Activation = "relu"
+    """Non-linearity of the feed-forward networks."""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "TransformerEncoderConfig":
+        check_heads(self.d_model, self.num_heads, self.positions)
+        return self
+
+
+class Encoder(nn.Module):
+    """Source ids to memory."""
+
+    def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
+        super().__init__()
+        self.embedding, self.tags = embedding, tags
+        self.head_dim = config.d_model // config.num_heads
+        self.layers = nn.ModuleList(
+            SelfAttentionLayer(
+                config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
+            )
+            for _ in range(config.num_encoder_layers)
+        )
+        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
+
+    def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
+
+        S' is S in training; otherwise see `pad_positions`. `added`: what is added to the embeddings (B, S, D), from
+        models that know more of their symbols; their source has no tags.
+        """
+        if self.tags.are_summed:
+            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
+        x = self.embedding(src) if added is None else self.embedding(src) + added
+        if not self.training:
+            x = pad_positions(x, self.head_dim)
+        bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
+        for layer in self.layers:
+            x = layer(x, bias)
+        return self.norm(x), bias
+
+
+def make_self_attention(config: TransformerEncoderConfig) -> SelfAttention:
+    """Build the attention of a layer to its own positions."""
+    return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
+
+
+def make_feed_forward(config: TransformerEncoderConfig) -> FeedForward:
+    """Build the network that a layer applies to each position."""
+    return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
+
+
+def initialise(module: nn.Module) -> None:
+    """Glorot-uniform weights, those that are a multiple of their input one square part at a time; zero biases."""
+    if isinstance(module, nn.Linear):
+        parts = (
+            max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
+        )
+        for part in module.weight.chunk(parts):
+            nn.init.xavier_uniform_(part)
+        nn.init.zeros_(module.bias)
