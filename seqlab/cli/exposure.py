@@ -2,10 +2,14 @@
 
 For each position of the target: how often the likeliest next token is one that should come there, and the probability
 of all that should, behind the beginning of the reference (true) and behind what the model itself has said, greedily
-(own). What should come next is what leaves the fewest edits to the reference. The difference of the two is exposure
-bias: what a model loses because training only ever showed it true prefixes. A model that goes on behind the end of the
-reference makes more predictions than there are true prefixes, all of which count. Pairs with an empty side are left
-out.
+(own). What should come next is what leaves the fewest edits to the reference: behind an error that may be one of
+several tokens, whose mean number is `choices`.
+
+The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause it.
+It is no proof of that: an answer that is as good as the reference counts as wrong, and even a model that knows the
+truth loses where there are several. Where one answer is right, as for the sounds of a word, it bounds the bias from
+above; elsewhere compare models by it. A model that goes on behind the end of the reference makes more predictions than
+there are true prefixes, all of which count. Pairs with an empty side are left out.
 """
 
 import argparse
@@ -55,6 +59,7 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
             "predictions": quality.count,
             "accuracy": quality.accuracy,
             "probability": quality.mean_probability,
+            "choices": quality.mean_choices,
         }
 
     true, own = total(found.true), total(found.own)
@@ -77,11 +82,11 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
 def lines_of(found: "Exposure") -> list[str]:
     """Write a table: a line for each position, then all of them, then what follows an error."""
     figures = as_dict(found)
-    lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}"]
+    lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}{'choices':>9}"]
     for each in figures["positions"]:
-        lines.append(f"{each['position']:<12}{_shown(each['true'])}{_shown(each['own'])}")
-    lines.append(f"{'all':<12}{_shown(figures['true'])}{_shown(figures['own'])}")
-    lines.append(f"{'after error':<12}{'':>28}{_shown(figures['after_error'])}")
+        lines.append(f"{each['position']:<12}{_shown(each['true'])}{_own(each['own'])}")
+    lines.append(f"{'all':<12}{_shown(figures['true'])}{_own(figures['own'])}")
+    lines.append(f"{'after error':<12}{'':>28}{_own(figures['after_error'])}")
     lines.append(f"exposure bias: {100 * figures['exposure_bias']:.2f} of 100 predictions")
     return lines
 
@@ -90,3 +95,8 @@ def _shown(figures: dict[str, Any]) -> str:
     if figures["accuracy"] is None:
         return f"{0:>10,}{'n/a':>9}{'n/a':>9}"
     return f"{figures['predictions']:>10,}{100 * figures['accuracy']:>8.2f}%{figures['probability']:>9.4f}"
+
+
+def _own(figures: dict[str, Any]) -> str:
+    choices = figures["choices"]
+    return _shown(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")

@@ -17,7 +17,7 @@ def add_pair_options(parser: Parser, precision: str) -> None:
     parser.add_argument("--src", required=True, metavar="FILE", help="sources: FILE or FILE#COLUMN")
     parser.add_argument("--tgt", required=True, metavar="FILE", help="references: FILE or FILE#COLUMN")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:

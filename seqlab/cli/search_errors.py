@@ -2,8 +2,8 @@
 
 A search error: the model gives the reference a higher score than the answer that was found. A model error: the answer
 is not the reference, and the model prefers it. With --exact also the best answers that there are, for short outputs,
-and how many answers of each beam they beat. References that are longer than a search may go are counted apart, pairs
-with an empty side are left out.
+and how many answers of each beam they beat; all figures are then of the sentences on which that search came to its
+end. References that are longer than a search may go are counted apart, pairs with an empty side are left out.
 """
 
 import argparse

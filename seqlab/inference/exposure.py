@@ -1,7 +1,8 @@
 """Exposure bias, measured: how well a model predicts behind what it has said itself, and behind the truth.
 
 A model that was only ever told true prefixes may go astray behind its own mistakes (Ranzato et al. 2016). Behind both
-kinds of prefixes, its next token is compared with the tokens that should come there (`seqlab.inference.oracle`).
+kinds of prefixes, its next token is compared with the tokens that should come there (`seqlab.inference.oracle`). The
+figures know one answer: a model that says another one, as good, is told by them that it is lost, too.
 """
 
 from collections.abc import Sequence
@@ -35,11 +36,14 @@ class Quality:
     """Where the likeliest token is one that should come next."""
     probability: float = 0.0
     """Summed over the predictions: of all tokens that should come next."""
+    choices: int = 0
+    """Summed over the predictions: how many tokens should come next, one behind a true prefix."""
 
-    def add(self, is_right: bool, probability: float) -> None:
+    def add(self, is_right: bool, probability: float, choices: int = 1) -> None:
         """Count a prediction."""
         self.count, self.right = self.count + 1, self.right + is_right
         self.probability += probability
+        self.choices += choices
 
     @property
     def accuracy(self) -> float | None:
@@ -50,6 +54,11 @@ class Quality:
     def mean_probability(self) -> float | None:
         """The mean probability of what should come next; None without any prediction."""
         return self.probability / self.count if self.count else None
+
+    @property
+    def mean_choices(self) -> float | None:
+        """How many tokens should come next in the mean; None without any prediction."""
+        return self.choices / self.count if self.count else None
 
 
 @dataclass
@@ -62,11 +71,11 @@ class Exposure:
     after_error: Quality = field(default_factory=Quality)
     """Of the model's own prefixes those that are not how the reference begins."""
 
-    def add(self, kind: list[Quality], position: int, is_right: bool, probability: float) -> None:
+    def add(self, kind: list[Quality], position: int, is_right: bool, probability: float, choices: int = 1) -> None:
         """Count a prediction of one kind."""
         while len(kind) <= position:
             kind.append(Quality())
-        kind[position].add(is_right, probability)
+        kind[position].add(is_right, probability, choices)
 
 
 def exposure_of(
@@ -88,6 +97,8 @@ def exposure_of(
     rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
     if not rows:
         raise ValueError("There is no pair to measure on: one side of each is empty.")
+    if progress is not None:
+        progress(len(src_lines) - len(rows))
     src_rows, tgt_rows = map(list, zip(*rows, strict=True))
     config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
     return measure_exposure(
@@ -108,6 +119,7 @@ def total(qualities: Sequence[Quality]) -> Quality:
         sum(each.count for each in qualities),
         sum(each.right for each in qualities),
         sum(each.probability for each in qualities),
+        sum(each.choices for each in qualities),
     )
 
 
@@ -187,9 +199,9 @@ def _read_own(
         for row in sorted(speaking):
             best = oracles[row].best()
             is_right, probability = words[row] in best, float(probs[row, sorted(best)].sum())
-            found.add(found.own, position, is_right, probability)
+            found.add(found.own, position, is_right, probability, len(best))
             if oracles[row].has_error:
-                found.after_error.add(is_right, probability)
+                found.after_error.add(is_right, probability, len(best))
             if words[row] == model.eos_id or position + 1 >= limits[row]:
                 speaking.remove(row)
             else:

@@ -38,7 +38,7 @@ class SearchErrors:
     beaten: int
     """Answers that exact search beats, where it was run and complete."""
     unknown: int = 0
-    """Sentences on which exact search was not complete; they are counted nowhere else."""
+    """Sentences on which exact search was run and not complete; they are counted nowhere else, of no search."""
     out_of_reach: int = 0
     """References that are longer than the search may go, as its limits say; they are counted nowhere else."""
 
@@ -78,6 +78,8 @@ def search_errors(
     rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
     if not rows:
         raise ValueError("There is no pair to measure on: one side of each is empty.")
+    if progress is not None:
+        progress((len(src_lines) - len(rows)) * (len(beam_sizes) + exact))
     src_rows, tgt_rows = map(list, zip(*rows, strict=True))
     config = config.limited_to(run.translator.max_length)
     references = _reference_scores(engine, src_rows, tgt_rows, config)
@@ -90,18 +92,18 @@ def search_errors(
     }
     _, limits = length_limits([len(row) + 1 for row in src_rows], len(src_rows), config)
     wanted = [
-        _Wanted(list(row), score, len(row) + 1 <= limit)
+        Wanted(list(row), score, len(row) + 1 <= limit)
         for row, score, limit in zip(tgt_rows, references, limits, strict=True)
     ]
     if not exact:
-        return [_compared(size, found, wanted, None) for size, found in answers.items()]
+        return [compare(size, found, wanted, None) for size, found in answers.items()]
     best = _exact(engine, src_rows, config, list(answers.values()), max_steps, progress)
-    compared = [_compared(size, found, wanted, best) for size, found in answers.items()]
-    return [*compared, _compared(None, best, wanted, best)]
+    compared = [compare(size, found, wanted, best) for size, found in answers.items()]
+    return [*compared, compare(None, best, wanted, best)]
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """A reference."""
 
     ids: list[int]
@@ -153,16 +155,24 @@ def _exact(
     return found
 
 
-def _compared(
+def compare(
     beam_size: int | None,
     found: Sequence[Hypothesis | None],
-    wanted: Sequence[_Wanted],
+    wanted: Sequence[Wanted],
     best: Sequence[Hypothesis | None] | None,
 ) -> SearchErrors:
+    """Compare the answers of a search with the references, and with the best answers where these were searched for.
+
+    A sentence whose best answer is not known counts for no search, so that the figures of all are of the same ones.
+    """
     right = search = model = beaten = unknown = out_of_reach = 0
     for i, (answer, reference) in enumerate(zip(found, wanted, strict=True)):
-        if answer is None or not reference.is_in_reach:
-            unknown, out_of_reach = unknown + reference.is_in_reach, out_of_reach + (not reference.is_in_reach)
+        rival = None if best is None else best[i]
+        if not reference.is_in_reach:
+            out_of_reach += 1
+            continue
+        if answer is None or (best is not None and rival is None):
+            unknown += 1
             continue
         # One that the search did not end is no answer: whatever has an end is better.
         score = answer.score if answer.finished else -math.inf
@@ -172,6 +182,5 @@ def _compared(
             search += 1
         else:
             model += 1
-        rival = None if best is None else best[i]
         beaten += rival is not None and rival.score > score + TOLERANCE
     return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach)

@@ -26,6 +26,7 @@ from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
 from seqlab.nn.copying import UNREAD, Copying, Source
 from seqlab.nn.deferred import Deferred
+from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.input_mixing import InputMixing, OwnInputs
 from seqlab.nn.linear import Linear, compute_dtype
 from seqlab.nn.locked_dropout import EmbeddingDropout, LockedDropout
@@ -52,7 +53,7 @@ class _RecurrentConfig(Family):
     """Whether each layer after the first adds its input to its output, where both are equally wide."""
     attention: AttentionKind = "general"
     """How the decoder's state is compared with the encoder's: `additive` (Bahdanau et al. 2015), `dot` or `general`
-    (Luong et al. 2015). Where the input is not fed, `additive` holds a vector for each pair of positions at once."""
+    (Luong et al. 2015). Training with `additive` holds a vector for each pair of positions."""
     rotary_cross_attention: bool = False
     """Whether attention is told by rotation how far a position of the source is from the target's: for tasks that keep
     the order of their symbols, and not for `additive`."""
@@ -212,20 +213,19 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.combine.bias)
 
     def forward(
-        self, tgt_in: Tensor, memory: Memory, start: RecurrentState, own: OwnInputs | None = None
+        self, tgt_in: Tensor, memory: Memory, start: RecurrentState, mix: Callable[..., OwnInputs] | None = None
     ) -> tuple[Tensor, Tensor]:
         """tgt_in (B, T) -> attentional vectors (B, T, E) and weights over the memory (B, T, S).
 
-        `own`: what is read in the place of some of `tgt_in`.
+        `mix`: makes what is read in the place of some of `tgt_in`, given how symbols are looked up and dropped.
         """
         features, symbols = self.embedding.features(len(tgt_in)), self.embedding.symbols()
         x = self.embedding.looked_up(tgt_in, symbols) * features
         if not self.training:  # so many queries that what one finds does not depend on how many they are
             x = F.pad(x, (0, 0, 0, -x.size(1) % 16))
+        own = mix and mix(DeferredLookup(self.embedding.weight, *tgt_in.shape), features[:, 0], symbols)
         if self.input_feeding or own is not None:
-            vectors, weights = self._stepwise(
-                x, memory, start, own and replace(own, features=features[:, 0], symbols=symbols)
-            )
+            vectors, weights = self._stepwise(x, memory, start, own)
         else:
             found, weights = self.attention(hidden := self.layers(x, start).output, memory)
             vectors = self._predicted_from(hidden, found)
@@ -244,7 +244,7 @@ class Decoder(nn.Module):
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
         for position, embedded in enumerate(x.unbind(1)):
             if own is not None and 0 < position < own.mixing.is_reference.size(1):
-                embedded = own.mixed(embedded, vector, self.embedding.weight, position)
+                embedded = own.mixed(embedded, vector, position)
             hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
             found, weights_here = attend(hidden[:, None], position)
             vector = torch.tanh(combine(torch.cat((hidden, found[:, 0]), dim=1)).float())
@@ -357,8 +357,8 @@ class RecurrentTranslator(nn.Module):
         in the place of some references.
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
-        own = None if mixing is None else OwnInputs(mixing, self.projection)
-        vectors, attention = self.decoder(self._readable(batch.tgt_in), *self.encode(batch), own)
+        mix = None if mixing is None else partial(OwnInputs, mixing, self.projection)
+        vectors, attention = self.decoder(self._readable(batch.tgt_in), *self.encode(batch), mix)
         positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
         attention = attention[..., : batch.src.size(1)] if positions is None else positions.attention(attention)
         hidden = self.output_dropout(vectors)

@@ -29,6 +29,7 @@ from seqlab.models.transformer_encoder import (
 )
 from seqlab.nn.attention import CrossAttention, pad_positions
 from seqlab.nn.copying import UNREAD, Copying, Source
+from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.input_mixing import InputMixing
 from seqlab.nn.linear import pad_rows
@@ -230,9 +231,9 @@ class Transformer(nn.Module):
         """Put what a pass over the references (B, T, D) predicts into the place of some."""
         with torch.no_grad():
             hidden, _ = self.decoder(vectors[:, :-1], memories)
-            logits = self.projection(hidden)
+            predictions = mixing.predictions(self.projection(hidden).flatten(0, 1))
         embedding = self.decoder.embedding
-        predicted = mixing.embed(logits.flatten(0, 1), embedding.weight).view_as(hidden) * embedding.scale
+        predicted = look_up(predictions, embedding.weight).view_as(hidden) * embedding.scale
         return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.projection import VocabularyProjection
 
 Mixture = Literal["argmax", "sampled", "soft"]
@@ -38,19 +38,12 @@ class InputMixing:
         is_reference[:, 0] = True
         return cls(is_reference, mixture, temperature, generator)
 
-    def embed(self, logits: Tensor, weight: Tensor, symbols: Tensor | None = None) -> Tensor:
-        """Look predictions up: logits (N, V), weight (V, E) -> (N, E) in fp32, with a gradient for the weight alone.
-
-        `symbols` (V, 1): the dropout of whole symbols.
-        """
+    def predictions(self, logits: Tensor) -> Tensor:
+        """Say what is read of logits (N, V), as `look_up` takes it: ids (N,), or the probabilities of all symbols."""
         logits = logits.detach().float()
         if self.mixture == "soft":
-            probs = torch.softmax(logits / self.temperature, dim=-1)
-            with torch.autocast(probs.device.type, enabled=False):
-                return (probs if symbols is None else probs * symbols[:, 0]) @ weight.float()
-        ids = logits.argmax(-1) if self.mixture == "argmax" else self._drawn(logits)
-        embedded = F.embedding(ids, weight).float()
-        return embedded if symbols is None else embedded * symbols[ids]
+            return torch.softmax(logits / self.temperature, dim=-1)
+        return logits.argmax(-1) if self.mixture == "argmax" else self._drawn(logits)
 
     def _drawn(self, logits: Tensor) -> Tensor:
         """logits (N, V) -> ids (N,)."""
@@ -66,18 +59,24 @@ class InputMixing:
 
 @dataclass(frozen=True)
 class OwnInputs:
-    """What a decoder reads of its own predictions."""
+    """What a decoder reads of its own predictions, step by step."""
 
     mixing: InputMixing
     projection: VocabularyProjection
-    features: Tensor | None = None
+    lookup: DeferredLookup
+    features: Tensor
     """(B, E), the dropout of the features of all inputs."""
-    symbols: Tensor | None = None
+    symbols: Tensor | None
     """(V, 1), the dropout of whole symbols."""
 
-    def mixed(self, reference: Tensor, vector: Tensor, weight: Tensor, position: int) -> Tensor:
+    def mixed(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
         """Give what is read at a position, (B, E): the reference, or what the attentional vector before it predicts."""
         with torch.no_grad():
-            logits = self.projection(vector)
-        embedded = self.mixing.embed(logits, weight, self.symbols)
-        return self.mixing.mixed(reference, embedded if self.features is None else embedded * self.features, position)
+            predictions = self.mixing.predictions(self.projection(vector))
+        if self.symbols is None:
+            embedded = self.lookup(predictions, position)
+        elif predictions.dim() == 1:
+            embedded = self.lookup(predictions, position) * self.symbols[predictions]
+        else:
+            embedded = self.lookup(predictions * self.symbols[:, 0], position)
+        return self.mixing.mixed(reference, embedded * self.features, position)

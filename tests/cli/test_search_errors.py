@@ -20,7 +20,9 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     exact = json.loads(seqlab(*options, "--exact", "--max_steps", "200", "--json").out)
     assert [each["beam_size"] for each in exact] == [1, 4, None]
     assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
-    assert exact[2]["right"] + exact[2]["model_errors"] + exact[2]["unknown"] == 3
+    for each in exact:  # of the same sentences
+        assert each["right"] + each["search_errors"] + each["model_errors"] + each["unknown"] == 3
+        assert each["unknown"] == exact[2]["unknown"]
     table = seqlab(*options).out.decode().splitlines()
     assert len(table) == 3
 

@@ -17,19 +17,22 @@ TOKENIZER = train_tokenizer(WordsConfig(), [" ".join(map(str, range(4, 40)))])
 
 
 class Reciter:
-    """Says 4, 5, 6 and the end, but 7 in the place of the first; lost behind a 7, it says 7 on and on."""
+    """Says what is likeliest behind the last id: a distribution for each."""
 
     vocab_size, eos_id = 40, 2
+
+    def __init__(self, following: dict[int, dict[int, float]]) -> None:
+        self.following = following
 
     def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, "Reciter"]:
         return torch.full((len(batch),), 1), self
 
     def step(self, last_ids: Tensor, state: "Reciter") -> Step:
-        following = {1: 7, 4: 5, 5: 6, 6: 2, 7: 7}
-        scores = torch.full((len(last_ids), 40), -20.0)
+        probs = torch.zeros(len(last_ids), 40)
         for row, last in enumerate(last_ids.tolist()):
-            scores[row, following[last]] = 0.0
-        return Step(scores, self, None)
+            for token, probability in self.following[last].items():
+                probs[row, token] = probability
+        return Step(probs.log(), self, None)
 
     def select(self, rows: Tensor) -> "Reciter":
         return self
@@ -38,13 +41,41 @@ class Reciter:
         return self
 
 
+RECITED = {4: {5: 1.0}, 5: {6: 0.9, 4: 0.1}, 6: {2: 1.0}}
+"""4, 5, 6 and the end."""
+
+
 def test_a_model_that_is_lost_behind_its_own_mistake() -> None:
-    found = measure_exposure(Reciter(), [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
+    model = Reciter(RECITED | {1: {7: 0.6, 4: 0.4}, 7: {7: 1.0}})
+    found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
     assert [quality.right for quality in found.true] == [0, 1, 1, 1]
     assert total(found.true).accuracy == 0.75
     assert total(found.own).right == 0
     assert len(found.own) == 2 * 3 + 10  # it never ends: as long as a search would go on
     assert found.after_error.count == len(found.own) - 1
+
+
+def test_a_model_that_recovers_from_its_own_mistake() -> None:
+    """It says 7, 5, 6 and the end. Behind 7 both 4 (as if 7 were too much) and 5 (in the place of 4) are right."""
+    model = Reciter(RECITED | {1: {7: 0.6, 4: 0.4}, 7: {5: 0.7, 4: 0.2, 6: 0.1}})
+    found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
+    assert [quality.right for quality in found.own] == [0, 1, 1, 1]
+    assert [quality.choices for quality in found.own] == [1, 2, 1, 1]
+    assert [quality.probability for quality in found.own] == pytest.approx([0.4, 0.7 + 0.2, 0.9, 1.0])
+    behind = found.after_error
+    assert (behind.count, behind.right, behind.choices) == (3, 3, 4)
+    assert behind.probability == pytest.approx(0.9 + 0.9 + 1.0)
+    assert [quality.probability for quality in found.true] == pytest.approx([0.4, 1.0, 0.9, 1.0])
+
+
+def test_another_answer_that_is_as_good_counts_as_wrong() -> None:
+    """A model that is its data's distribution, 4 5 6 and 7 8 9 half of the time each, loses behind its own words."""
+    model = Reciter(
+        {1: {4: 0.49, 7: 0.51}, 4: {5: 1.0}, 5: {6: 1.0}, 6: {2: 1.0}, 7: {8: 1.0}, 8: {9: 1.0}, 9: {2: 1.0}}
+    )
+    found = measure_exposure(model, [[5], [5]], [[4, 5, 6], [7, 8, 9]], TOKENIZER, GREEDY)
+    assert total(found.true).right == 7
+    assert [quality.right for quality in found.own] == [1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
@@ -66,4 +97,5 @@ def test_figures_are_those_of_the_models_own_passes(config: Any) -> None:
 
 
 def test_no_predictions_have_no_mean() -> None:
-    assert (Quality().accuracy, Quality().mean_probability) == (None, None)
+    empty = Quality()
+    assert (empty.accuracy, empty.mean_probability, empty.mean_choices) == (None, None, None)

@@ -9,6 +9,7 @@ from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, ba
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models import Translator
+from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.input_mixing import InputMixing
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext
 from seqlab.objectives.scheduled_sampling import reference_share
@@ -82,12 +83,12 @@ def mixing_of(mixture: str, temperature: float = 1.0) -> InputMixing:
 def test_symbols_are_drawn_by_their_probabilities() -> None:
     logits, weight = torch.tensor([1.0, 0.0, -1.0, 2.0]), torch.eye(4)
     count = 20_000
-    drawn = mixing_of("sampled", temperature=2.0).embed(logits.expand(count, -1), weight).mean(0)
+    drawn = look_up(mixing_of("sampled", temperature=2.0).predictions(logits.expand(count, -1)), weight).mean(0)
     expected = torch.softmax(logits / 2, dim=0)
     error = (expected * (1 - expected) / count).sqrt()
     assert bool(((drawn - expected).abs() < 5 * error).all())
-    torch.testing.assert_close(mixing_of("soft", temperature=2.0).embed(logits[None], weight)[0], expected)
-    assert mixing_of("argmax").embed(logits[None], weight)[0].tolist() == [0, 0, 0, 1]
+    torch.testing.assert_close(mixing_of("soft", temperature=2.0).predictions(logits[None])[0], expected)
+    assert mixing_of("argmax").predictions(logits[None]).tolist() == [3]
 
 
 def test_the_first_input_is_always_the_reference() -> None:

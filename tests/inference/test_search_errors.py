@@ -1,0 +1,49 @@
+"""Which errors are the search's and which the model's, for answers that were made by hand."""
+
+import pytest
+
+from seqlab.inference.search_errors import SearchErrors, Wanted, compare
+from seqlab.search.hypothesis import Hypothesis
+
+
+def answer(ids: list[int], score: float, finished: bool = True) -> Hypothesis:
+    return Hypothesis(ids=ids, score=score, log_prob=score, finished=finished, token_log_probs=[])
+
+
+REFERENCE = Wanted([4, 5], -1.0, is_in_reach=True)
+KINDS = {
+    "right": answer([4, 5], -1.0),
+    "search": answer([4, 6], -1.5),
+    "model": answer([4, 6], -0.5),
+    "as likely, so not the search's fault": answer([4, 6], -1.00001),
+    "the reference without its end": answer([4, 5], -0.1, finished=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "search_errors", "model_errors"),
+    [
+        ("right", 1, 0, 0),
+        ("search", 0, 1, 0),
+        ("model", 0, 0, 1),
+        ("as likely, so not the search's fault", 0, 0, 1),
+        ("the reference without its end", 0, 1, 0),
+    ],
+)
+def test_whose_fault_an_answer_is(name: str, right: int, search_errors: int, model_errors: int) -> None:
+    found = compare(2, [KINDS[name]], [REFERENCE], None)
+    assert found == SearchErrors(2, right, search_errors, model_errors, beaten=0)
+
+
+def test_a_better_answer_beats_one_unless_it_is_as_likely() -> None:
+    best = [answer([4, 6], -0.5)] * 4
+    found = [KINDS["right"], KINDS["search"], KINDS["model"], KINDS["the reference without its end"]]
+    assert compare(1, found, [REFERENCE] * 4, best).beaten == 3
+
+
+def test_what_exact_search_did_not_finish_counts_for_no_search() -> None:
+    wanted = [REFERENCE, REFERENCE, Wanted([4] * 99, -9.0, is_in_reach=False)]
+    found, best = [KINDS["right"], KINDS["search"], KINDS["search"]], [KINDS["model"], None, None]
+    assert compare(3, found, wanted, best) == SearchErrors(3, 1, 0, 0, beaten=1, unknown=1, out_of_reach=1)
+    assert compare(None, best, wanted, best) == SearchErrors(None, 0, 0, 1, beaten=0, unknown=1, out_of_reach=1)
+    assert compare(3, found, wanted, None) == SearchErrors(3, 1, 1, 0, beaten=0, out_of_reach=1)

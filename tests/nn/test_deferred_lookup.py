@@ -1,0 +1,42 @@
+"""Look-ups step after step against those of autograd."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.nn.deferred_lookup import DeferredLookup, look_up
+
+ROWS, STEPS, VOCAB, SIZE = 3, 5, 11, 8
+
+
+def chain(weight: Tensor, first: Tensor, kind: str, is_deferred: bool) -> Tensor:
+    """Look up at all steps but two what the sum so far predicts."""
+    lookup, total, outputs = DeferredLookup(weight, ROWS, STEPS), first, []
+    for step in range(1, STEPS - 1):
+        logits = (total @ weight.t()).detach()
+        rows = logits.argmax(-1) if kind == "ids" else logits.softmax(-1)
+        total = torch.tanh(total + (lookup(rows, step) if is_deferred else look_up(rows, weight)))
+        outputs.append(total)
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("kind", ["ids", "shares"])
+def test_gradients_are_those_of_autograd(kind: str) -> None:
+    print("seed 0")
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(VOCAB, SIZE, generator=generator, requires_grad=True)
+    first = torch.randn(ROWS, SIZE, generator=generator, requires_grad=True)
+    outputs = [chain(weight, first, kind, is_deferred) for is_deferred in (True, False)]
+    assert outputs[0].equal(outputs[1])
+    scale = torch.randn(outputs[0].shape, generator=generator)
+    found, expected = (torch.autograd.grad((each * scale).sum(), (weight, first)) for each in outputs)
+    for own, autograds in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, autograds)
+
+
+def test_nothing_looked_up_has_no_gradient() -> None:
+    weight = torch.ones(VOCAB, SIZE, requires_grad=True)
+    DeferredLookup(weight, ROWS, STEPS)
+    weight.sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.equal(torch.ones(VOCAB, SIZE))
