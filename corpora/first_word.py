@@ -1,7 +1,8 @@
 """Lines that begin with their label, as a table of two columns."""
 
-import gzip
 from pathlib import Path
+
+from .location import read_text
 
 
 def write_table(path: Path, target: Path) -> None:
@@ -10,8 +11,7 @@ def write_table(path: Path, target: Path) -> None:
     Raises:
         ValueError: a line has no space, or a tab; names the file and the line.
     """
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        lines = file.read().decode("utf-8").removesuffix("\n").split("\n")
+    lines = read_text(path).removesuffix("\n").split("\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         label, space, sentence = line.partition(" ")

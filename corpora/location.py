@@ -69,14 +69,27 @@ def _how_to_get(corpus: Corpus) -> str:
     )
 
 
+def read_text(path: Path) -> str:
+    """Read a file, decompressed where the name ends in .gz, whatever this machine ends lines with.
+
+    Raises:
+        ValueError: the compressed file is damaged.
+    """
+    return _read(path).decode("utf-8")
+
+
 def sha256_of_text(path: Path) -> str:
     """Return the SHA-256 of a file's content, decompressed where the name ends in .gz.
 
     Raises:
         ValueError: the compressed file is damaged.
     """
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
+            return file.read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or not gzip-compressed: {error}. Fetch it again.") from error

@@ -5,10 +5,11 @@ In a pair such as `A man is fishing.`, `Ein Mann angelt.` the subject becomes a 
 stands in the training pairs.
 """
 
-import gzip
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from ..location import read_text
 
 SUBJECTS = {
     **{("A man", "Ein Mann"): "name", ("A woman", "Eine Frau"): "name"},
@@ -74,5 +75,4 @@ def write(folder: Path, train: Sequence[Path], valid: Sequence[Path]) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        return file.read().decode("utf-8").removesuffix("\n").split("\n")
+    return read_text(path).removesuffix("\n").split("\n")

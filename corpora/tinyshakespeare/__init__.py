@@ -1,9 +1,9 @@
 """Describe tinyshakespeare: plays of Shakespeare in one text of 1,115,394 characters, and its usual split."""
 
-import gzip
 from pathlib import Path
 
 from ..description import Corpus, Split, TextFile
+from ..location import read_text
 
 CORPUS = Corpus(
     name="tinyshakespeare",
@@ -29,8 +29,7 @@ def write_split(path: Path, folder: Path) -> None:
     The file at `path` may be gzip-compressed. The border falls into a line, whose second part is the first line for
     validation.
     """
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        text = file.read().decode("utf-8")
+    text = read_text(path)
     border = int(len(text) * TRAIN_SHARE)
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train.txt", text[:border]), ("valid.txt", text[border:])):

@@ -1,9 +1,9 @@
 """Describe Universal Dependencies' English Web Treebank: blogs, mails, reviews and answers, word by word."""
 
-import gzip
 from pathlib import Path
 
 from ..description import Corpus, Split, TextFile
+from ..location import read_text
 
 CORPUS = Corpus(
     name="ud_ewt",
@@ -34,8 +34,7 @@ CORPUS = Corpus(
 
 def write_share(path: Path, target: Path, every: int) -> None:
     """Write each `every`-th sentence of a CoNLL-U file, which may be gzip-compressed: of ten lines of thought one."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        sentences = file.read().decode("utf-8").removesuffix("\n\n").split("\n\n")
+    sentences = read_text(path).removesuffix("\n\n").split("\n\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(f"{each}\n\n" for each in sentences[::every]), encoding="utf-8", newline="\n")
 

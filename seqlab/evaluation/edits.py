@@ -51,8 +51,8 @@ def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
 
 def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
     """Give the edit distance of every pair of beginnings: (len(reference) + 1, len(hypothesis) + 1)."""
-    places = np.arange(len(hypothesis) + 1)
-    costs = np.empty((len(reference) + 1, len(places)), dtype=np.int64)
+    places = np.arange(len(hypothesis) + 1, dtype=np.int32)
+    costs = np.empty((len(reference) + 1, len(places)), dtype=np.int32)
     costs[0] = places
     tokens = np.array(list(hypothesis), dtype=object)
     for i, token in enumerate(reference, start=1):

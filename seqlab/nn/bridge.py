@@ -18,11 +18,14 @@ BridgeKind = Literal["linear", "copy", "zero"]
 class Bridge(nn.Module):
     """The encoder's last states to the decoder's first ones; where one has more layers, the last ones correspond."""
 
-    def __init__(self, kind: BridgeKind, recurrent: RecurrentKind, size: int, encoder: int, decoder: int) -> None:
-        """`recurrent`: the kind of the layers, whose states have `size` values; encoder, decoder: how many they are."""
+    def __init__(
+        self, kind: BridgeKind, recurrent: RecurrentKind, size: int, num_encoder_layers: int, num_decoder_layers: int
+    ) -> None:
+        """`recurrent`: the kind of the layers, whose states have `size` values."""
         super().__init__()
         self.kind = kind
-        self.sources = [max(0, encoder - decoder + i) for i in range(decoder)]
+        more = num_encoder_layers - num_decoder_layers
+        self.sources = [max(0, more + i) for i in range(num_decoder_layers)]
         self.projections = nn.ModuleDict()
         if kind == "linear":
             for part in ("hidden", "cell") if recurrent == "lstm" else ("hidden",):

@@ -54,6 +54,8 @@ class SearchConfig:
                 f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), "
                 f"but is {self.num_hypotheses} instead."
             )
+        if self.coverage_penalty > 0 and self.beam_size == 1:
+            raise ValueError("`coverage_penalty` decides between the hypotheses of a beam: `beam_size: 1` has one.")
         if not -10 <= self.length_alpha <= 10:
             raise ValueError(f"`length_alpha` must be between -10 and 10, but is {self.length_alpha} instead.")
         for name in ("max_length_ratio", "min_length_ratio", "coverage_penalty"):

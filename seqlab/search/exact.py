@@ -47,7 +47,8 @@ def exact_search(
 ) -> list[Exact]:
     """Search the best finished hypothesis of each sentence.
 
-    Of `config`, the length penalty and the limits are read. Of equal scores the first one found wins.
+    Of `config`, the length penalty, the limits and `no_repeat_ngram_size` are read. Of equal scores the first one found
+    wins.
 
     Args:
         stepper: the model; its scores must be at most 0.

@@ -23,6 +23,7 @@ from seqlab.search.length import length_limits, length_penalty
         ({"length_alpha": 11}, "`length_alpha` must be between -10 and 10, but is 11.0 instead."),
         ({"max_length_ratio": -0.5}, "`max_length_ratio` must be finite and at least 0, but is -0.5 instead."),
         ({"min_length_ratio": float("inf")}, "`min_length_ratio` must be finite and at least 0, but is inf instead."),
+        ({"beam_size": 1, "coverage_penalty": 0.2}, "`coverage_penalty` decides between the hypotheses of a beam"),
         ({"length_penalty": "other"}, "length_penalty"),
         ({"beamsize": 3}, "beamsize"),
     ],

@@ -39,6 +39,7 @@ def test_odd_lines() -> None:
     tokenizer = train_tokenizer(CharactersConfig(tags=True), LINES)
     assert tokenizer.encode(["\tV;PST", ""]) == [[], []]
     assert tokenizer.normalize("sehen\t V ;; PRS ") == "sehen\tV;PRS"
+    assert tokenizer.normalize("sehen\tV\tPRS;3") == "sehen\tV;PRS;3", "several columns of tags"
     assert tokenizer.normalize("sehen\t") == "sehen"
 
 

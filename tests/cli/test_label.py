@@ -1,0 +1,121 @@
+"""seqlab label with models of random weights: ensembles, lines that are too long, and what it refuses."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.data.config import LabelledConfig
+from seqlab.durable import write_json
+from seqlab.inference.labeller import Labelling, load_labeller
+from seqlab.inference.segments import cut_words
+from seqlab.models import TransformerLabellerConfig
+from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.config import write_config
+from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.text import train_tokenizer
+
+FAST = ("--threads", "1", "--precision", "fp32")
+WORDS = ["a", "film", "of", "love", ".", "it", "is", "long", "and", "dull", ",", "but", "good"]
+LABELS = ["blame", "none", "praise"]
+Unit = Literal["lines", "words"]
+
+
+def write_run(path: Path, labels_of: Unit, seed: int) -> Path:
+    """Write the run folder of a labeller that reads eight tokens at most."""
+    folder = RunFolder(path)
+    path.mkdir(parents=True)
+    config = Config(
+        data=LabelledConfig(train_src=["a"], train_tgt=["b"], labels_of=labels_of),  # type: ignore[call-arg]
+        model=TransformerLabellerConfig(
+            d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, max_length=8, output_dropout=0.0
+        ),
+    )
+    tokenizers = [
+        train_tokenizer(each, [" ".join(text)])
+        for each, text in zip(config.data.tokenizers, (WORDS, LABELS), strict=True)
+    ]
+    for side, tokenizer in zip(("src", "tgt"), tokenizers, strict=True):
+        tokenizer.save(path / f"{side}_tokenizer")
+    write_config(config, folder.config_file)
+    torch.manual_seed(seed)
+    model = build_model(config.model.resolve(config.data), *tokenizers)
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    write_checkpoint(
+        folder.checkpoints, 1, {"model": weights}, {"best": [[1.0, 1]], "progress": {"step": 1, "minutes": 1}}
+    )
+    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    return path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Unit, list[Path]]:
+    folder = tmp_path_factory.mktemp("labellers")
+    units: tuple[Unit, ...] = ("lines", "words")
+    return {unit: [write_run(folder / unit / str(seed), unit, seed) for seed in (1, 2)] for unit in units}
+
+
+def probabilities(labelling: Labelling) -> np.ndarray:
+    """(units, labels), the labels in the order of their names."""
+    return np.array(
+        [[np.exp(each.log_prob) for each in sorted(unit, key=lambda each: each.label)] for unit in labelling.choices]
+    )
+
+
+@pytest.mark.parametrize("unit", ["lines", "words"])
+def test_an_ensemble_averages_probabilities(runs: dict[Unit, list[Path]], unit: Unit) -> None:
+    lines = ["a good film", "love and a long film"]
+    options = {"device": "cpu", "precision": "fp32"}
+    apart = [load_labeller(run, **options).label_detailed(lines, num_labels=3) for run in runs[unit]]
+    together = load_labeller(runs[unit], **options).label_detailed(lines, num_labels=3)
+    for found, first, second in zip(together, *apart, strict=True):
+        assert not np.allclose(probabilities(first), probabilities(second), atol=0.01)
+        np.testing.assert_allclose(probabilities(found), (probabilities(first) + probabilities(second)) / 2, atol=1e-6)
+        assert [len(choices) for choices in found.choices] == [3] * (1 if unit == "lines" else len(first.choices))
+
+
+@pytest.mark.parametrize("unit", ["lines", "words"])
+def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
+    labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
+    assert labeller.max_src_tokens is not None
+    pieces = [WORDS[each.start : each.stop] for each in cut_words(WORDS, labeller.max_src_tokens)]
+    whole, *apart = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
+    assert whole.num_pieces == len(pieces) > 1
+    parts = [probabilities(each) for each in apart]
+    lengths = [len(piece) for piece in pieces]
+    expected = np.average(parts, axis=0, weights=lengths) if unit == "lines" else np.concatenate(parts)
+    np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
+    (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
+    result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
+    assert (
+        f"line 3 is too long for the model: labelled in {len(pieces)} pieces" in result.err
+    )  # the header is the first
+    assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
+
+
+@pytest.mark.parametrize(
+    ("unit", "options", "message"),
+    [
+        ("lines", ["--conllu", "upos"], "labels lines, but a column of CoNLL-U has the labels of words"),
+        ("words", ["--conllu", "form"], "names the column that the labels go to, but form has the words"),
+        ("words", ["--conllu", "upos", "--json"], "--conllu and --json both say what is written"),
+        ("words", ["--num_labels", "2"], "more than one label for each word or line needs --json"),
+        ("words", ["--num_labels", "0"], "`num_labels` must be at least 1, but is 0 instead."),
+        ("words", ["--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    seqlab, runs: dict[Unit, list[Path]], unit: Unit, options: list[str], message: str
+) -> None:
+    result = seqlab("label", runs[unit][0], *FAST, *options, stdin=b"a film\n")
+    assert (result.status, result.out) == (2, b"")
+    assert message in result.err
+
+
+def test_runs_that_label_different_things_are_no_ensemble(seqlab, runs: dict[Unit, list[Path]]) -> None:
+    result = seqlab("label", runs["lines"][0], runs["words"][0], *FAST, stdin=b"a film\n")
+    assert "must all label lines, or all words" in result.err
