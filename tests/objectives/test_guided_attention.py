@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, batch_of, build
 
 from seqlab.data.batch import IGNORE
 from seqlab.models.source import SourceTags
+from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.objectives.guided_attention import diagonal_cost
 
 LENGTHS = [(3, 4), (5, 2), (1, 1)]
@@ -37,3 +39,18 @@ def test_the_diagonal_is_free_and_its_corner_is_not() -> None:
     tgt_out, diagonal = torch.full((1, 6), 7), places_of(torch.tensor([6]), 6)
     assert float(diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
     assert float(diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
+
+
+@pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])
+def test_the_cost_is_added_by_its_weight(name: str) -> None:
+    model, batch = build((TRANSFORMERS | RECURRENT)[name]), batch_of(ALL)
+    plain = CrossEntropy(CrossEntropyConfig())(model, batch, StepContext(0))
+    guided = CrossEntropy(CrossEntropyConfig(guided_attention=0.7, guided_width=0.3))(model, batch, StepContext(0))
+    output = model(batch, need_attention=True)
+    assert output.attention is not None
+    assert output.src_places is not None
+    assert batch.tgt_out is not None
+    cost = diagonal_cost(output.attention, output.src_places, batch.tgt_out, width=0.3).detach()
+    assert 0 < float(cost) < float(plain.count)
+    torch.testing.assert_close(guided.total, plain.total + 0.7 * cost)
+    torch.testing.assert_close(guided.logs["strayed"], cost)
