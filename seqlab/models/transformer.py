@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
+from seqlab.models.family import SETTINGS, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
 from seqlab.models.transformer_encoder import (
-    SETTINGS,
     Encoder,
-    Size,
     TransformerEncoderConfig,
     initialise,
     make_feed_forward,

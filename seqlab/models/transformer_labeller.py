@@ -13,9 +13,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.family import Probability
+from seqlab.models.family import SETTINGS, Probability, Size
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.models.transformer_encoder import SETTINGS, Encoder, Size, TransformerEncoderConfig, initialise
+from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.linear import Linear
 

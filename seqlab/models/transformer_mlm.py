@@ -13,8 +13,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
+from seqlab.models.family import SETTINGS
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.models.transformer_encoder import SETTINGS, Encoder, TransformerEncoderConfig, initialise
+from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
