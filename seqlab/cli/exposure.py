@@ -6,10 +6,9 @@ of all that should, behind the beginning of the reference (true) and behind what
 several tokens, whose mean number is `choices`.
 
 The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause it.
-It is no proof of that: an answer that is as good as the reference counts as wrong, and even a model that knows the
-truth loses where there are several. Where one answer is right, as for the sounds of a word, it bounds the bias from
-above; elsewhere compare models by it. A model that goes on behind the end of the reference makes more predictions than
-there are true prefixes, all of which count. Pairs with an empty side are left out.
+It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an error
+more than one token may count as right. It is for comparing models. A model that goes on behind the end of the reference
+makes more predictions than there are true prefixes, all of which count. Pairs with an empty side are left out.
 """
 
 import argparse
