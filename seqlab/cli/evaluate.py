@@ -2,9 +2,13 @@
 
 import argparse
 import json
+import logging
+from collections.abc import Sequence
 
 from seqlab.cli.files import all_lines
 from seqlab.cli.parser import Parser, UsageError
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "score hypotheses against references"
 
@@ -47,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     hypotheses = all_lines(arguments.hypotheses)
     references = [all_lines(spec) for spec in arguments.ref]
+    if "bleu" in metrics and _look_tokenized(hypotheses):
+        logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
     lines: list[str] = []
     results: dict[str, object] = {}
     if arguments.baseline is None:
@@ -65,3 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         results["confusion"] = table.as_dict()
     print(json.dumps(results) if arguments.json else "\n".join(lines))
     return 0
+
+
+def _look_tokenized(lines: Sequence[str]) -> bool:
+    """Tell whether a full stop stands alone at the end of many lines (sacreBLEU's sign, too)."""
+    return sum(line.rstrip().endswith(" .") for line in lines) > max(len(lines) / 10, 1)

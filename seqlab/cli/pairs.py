@@ -1,6 +1,7 @@
 """What the commands share that measure a translator on pairs: it, the pairs, and how to compute."""
 
 import argparse
+import logging
 from typing import TYPE_CHECKING
 
 from seqlab.cli.files import side_by_side
@@ -9,6 +10,11 @@ from seqlab.cli.parser import Parser
 
 if TYPE_CHECKING:
     from seqlab.inference import Run
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 5
+"""Numbers of pairs that are named."""
 
 
 def add_pair_options(parser: Parser, precision: str) -> None:
@@ -27,6 +33,10 @@ def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
     if not rows:
         raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
+    one_sided = [str(number) for number, sides in enumerate(rows, start=1) if not all(side.strip() for side in sides)]
+    if one_sided:
+        shown = ", ".join(one_sided[:SHOWN]) + (", ..." if len(one_sided) > SHOWN else "")
+        logger.warning("%d of %d pairs have an empty side and are left out: %s", len(one_sided), len(rows), shown)
     return [src for src, _ in rows], [tgt for _, tgt in rows]
 
 

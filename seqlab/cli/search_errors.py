@@ -8,6 +8,7 @@ end. References that are longer than a search may go are counted apart, pairs wi
 
 import argparse
 import json
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.inference.search_errors import SearchErrors
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "tell errors of the search from the model's"
 BEAM_SIZES = [1, 2, 5, 10]
@@ -59,6 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
             exact=arguments.exact,
             progress=advance,
             **options,
+        )
+    if given_up := found[-1].unknown:
+        logger.warning(
+            "exact search did not end on %d of %d pairs within `--max_steps` steps: all rows are of the others",
+            given_up,
+            len(src_lines),
         )
     print(json.dumps([asdict(each) for each in found]) if arguments.json else "\n".join(lines_of(found)))
     return 0

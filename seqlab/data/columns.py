@@ -106,11 +106,18 @@ class FileColumn(Column):
             header = next(lines, "").split("\t")
             if column not in header:
                 raise ValueError(f"{self.path}: has no column {column!r}, only {', '.join(header)}.")
-            field = header.index(column)
+            field, width = header.index(column), len(header)
         else:
-            field = int(column)
+            field, width = int(column), None
         for index, line in enumerate(lines):
             fields = line.split("\t")
+            if width is None and line:
+                width = len(fields)
+            if width is not None and len(fields) > width:
+                raise ValueError(
+                    f"{self.path}, line {self.line_number(index)}: has {len(fields)} columns, but the first line has "
+                    f"{width}: is there a tab too many?"
+                )
             if field >= len(fields):
                 raise ValueError(
                     f"{self.path}, line {self.line_number(index)}: column {column} is missing, the line has "

@@ -118,8 +118,8 @@ def _label_pairs(hypotheses: Sequence[str], references: References) -> list[list
         for reference in of_labels:
             if len(reference) != len(labels):
                 raise ValueError(
-                    f"Line {number} has {len(labels)} labels but {len(reference)} in the reference: each needs one "
-                    "to be compared with."
+                    f"Line {number} of the hypotheses has {len(labels)} labels, of the references {len(reference)}: "
+                    "each needs one to be compared with."
                 )
         pairs.append(list(zip(labels, zip(*of_labels, strict=True), strict=True)))
     return pairs

@@ -22,7 +22,9 @@ def bleu(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040)."""
     from sacrebleu.metrics import BLEU
 
-    return _line_statistics(BLEU(tokenize="13a", lowercase=False), hypotheses, references, higher_is_better=True)
+    # `force` only silences advice on text that looks tokenised, which speaks of parameters of sacreBLEU's own.
+    metric = BLEU(tokenize="13a", lowercase=False, force=True)
+    return _line_statistics(metric, hypotheses, references, higher_is_better=True)
 
 
 def chrf(hypotheses: Sequence[str], references: References) -> LineStatistics:

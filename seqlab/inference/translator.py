@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from seqlab.inference.alignment import Alignment, align
 from seqlab.inference.engine import Engine
@@ -17,6 +17,9 @@ from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 
 _log = logging.getLogger(__name__)
+
+SHOWN = 10
+"""Unknown tags that are named of the lines that are translated together."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,7 @@ class Translator:
         """
         refuse_newlines(lines, "lines")
         if self.src_tokenizer.tag_ids:
-            for number, line in enumerate(lines, start=first_line):
-                for tag in self.src_tokenizer.unknown_tags(line):
-                    _log.warning(
-                        "line %d has the tag %r, which training did not have: it is read as unknown", number, tag
-                    )
+            self._warn_of_unknown_tags(lines, first_line)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
@@ -138,6 +137,16 @@ class Translator:
             if len(parts) > 1:
                 _log.warning("line %d is too long for the model: translated in %d pieces", number, len(parts))
         return translations
+
+    def _warn_of_unknown_tags(self, lines: Sequence[str], first_line: int) -> None:
+        found: dict[str, int] = {}
+        for number, line in enumerate(lines, start=first_line):
+            for tag in self.src_tokenizer.unknown_tags(line):
+                found.setdefault(tag, number)
+        for tag, number in islice(found.items(), SHOWN):
+            _log.warning("line %d has the tag %r, which training did not have: it is read as unknown", number, tag)
+        if len(found) > SHOWN:
+            _log.warning("%d other tags are unknown, too: are they what stands behind the tab?", len(found) - SHOWN)
 
     def _aligned(
         self, parts: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], need_attention: bool

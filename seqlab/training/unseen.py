@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from itertools import islice
 
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.rows import Rows
 
 logger = logging.getLogger(__name__)
 
+SHOWN_ITEMS = 10
+"""Items named; of more only how many there are."""
 SHOWN = 3
 """Lines named of those that have the same item."""
 
@@ -18,6 +21,8 @@ def warn_of_unseen(valid: EncodedPairs, text: Rows, find: Callable[[str], list[s
     for index, line in enumerate(text.texts()):
         for item in dict.fromkeys(find(line)):
             found.setdefault(item, []).append(valid.locate(index))
-    for item, places in found.items():
+    for item, places in islice(found.items(), SHOWN_ITEMS):
         more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
         logger.warning(f"{message}: %s%s.", item, "; ".join(places[:SHOWN]), more)
+    if len(found) > SHOWN_ITEMS:
+        logger.warning("Nor %d others: are the columns of the validation set the right ones?", len(found) - SHOWN_ITEMS)

@@ -79,6 +79,14 @@ def test_bleu_is_the_default_and_the_hypotheses_may_be_piped(seqlab, files: dict
     assert f" = {expected:.2f} " in from_file.out.decode()
 
 
+def test_bleu_of_text_that_looks_tokenized_comes_with_a_warning(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "tokenized").write_text("a b .\n" * 20)
+    command = ("evaluate", tmp_path / "tokenized", "--ref", tmp_path / "tokenized")
+    assert "look tokenized" in seqlab(*command).err
+    assert "look tokenized" not in seqlab(*command, "--metrics", "chrf").err
+    assert "look tokenized" not in seqlab("evaluate", files["hyp"], "--ref", files["ref"]).err
+
+
 def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:
     command = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["base"], "--metrics", "chrf")
     lines = seqlab(*command).out.decode().splitlines()

@@ -17,7 +17,11 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     found = json.loads(seqlab(*options, "--json").out)
     assert [each["beam_size"] for each in found] == [1, 4]
     assert all(each["right"] + each["search_errors"] + each["model_errors"] == 3 for each in found)
-    exact = json.loads(seqlab(*options, "--exact", "--max_steps", "200", "--json").out)
+    result = seqlab(*options, "--exact", "--max_steps", "200", "--json")
+    assert "1 of 4 pairs have an empty side and are left out: 3" in result.err
+    exact = json.loads(result.out)
+    given_up = exact[2]["unknown"]
+    assert (f"exact search did not end on {given_up} of 4 pairs" in result.err) == (given_up > 0)
     assert [each["beam_size"] for each in exact] == [1, 4, None]
     assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
     for each in exact:  # of the same sentences

@@ -10,9 +10,10 @@ import torch
 
 import seqlab
 from seqlab.inference import Run, decode_text
+from seqlab.inference.translator import SHOWN
 from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.search.config import SearchConfig
-from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
+from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
 
@@ -178,3 +179,16 @@ def test_unknown_options_lines_and_folders_are_refused(run: Run, tmp_path: Path)
         seqlab.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="names 0"):
         seqlab.load([])
+
+
+def test_of_tags_that_training_did_not_have_some_are_named_and_the_rest_counted(
+    make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = train_tokenizer(WordsConfig(tags=True), ["go\tPST", "ox\tPL"])
+    run = seqlab.load(make_run(other=tokenizer))
+    lines = [f"go\tPST;new{index}" for index in range(SHOWN + 3)]
+    run.translate([*lines, lines[0]])
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == "line 1 has the tag 'new0', which training did not have: it is read as unknown"
+    assert len(messages) == SHOWN + 1
+    assert messages[-1].startswith("3 other tags are unknown")

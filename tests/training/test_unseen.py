@@ -1,0 +1,26 @@
+"""What a validation set has that training never saw: named, but not without end."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from seqlab.training.unseen import SHOWN, SHOWN_ITEMS, warn_of_unseen
+
+
+def warnings_of(lines: list[str], caplog: pytest.LogCaptureFixture) -> list[str]:
+    valid: Any = SimpleNamespace(locate=lambda index: f"line {index + 1}")
+    text: Any = SimpleNamespace(texts=lambda: lines)
+    warn_of_unseen(valid, text, str.split, "There is %r")
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_an_item_is_named_once_with_its_first_lines(caplog: pytest.LogCaptureFixture) -> None:
+    messages = warnings_of(["a a", "b", *["a"] * SHOWN], caplog)
+    assert messages == ["There is 'a': line 1; line 3; line 4 and 1 more.", "There is 'b': line 2."]
+
+
+def test_of_many_items_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    messages = warnings_of([f"item{index}" for index in range(SHOWN_ITEMS + 5)], caplog)
+    assert len(messages) == SHOWN_ITEMS + 1
+    assert messages[-1].startswith("Nor 5 others")
