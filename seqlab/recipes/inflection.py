@@ -12,11 +12,11 @@ from seqlab.text import CharactersConfig
 MODELS = [
     WordModel(
         "",
-        replace(LSTM, dropout=0.3, copying=True),
+        replace(LSTM, dropout=0.3),
         2e-3,
         8000,
         1024,
-        "a bidirectional LSTM that attends and copies",
+        "a bidirectional LSTM that attends",
     ),
     WordModel(
         "_transformer",
