@@ -20,11 +20,11 @@ MODELS = [
     ),
     WordModel(
         "_transformer",
-        replace(TRANSFORMER, dropout=0.2, tags="sum", copying=True),
+        replace(TRANSFORMER, dropout=0.2, tags="sum"),
         2e-3,
         4000,
         2048,
-        "a Transformer that copies",
+        "a Transformer",
     ),
 ]
 
