@@ -1,8 +1,9 @@
 """Pointing at the source as a second way to predict: the pointer-generator (See et al. 2017, P17-1099).
 
-    p(w) = g p_vocabulary(w) + (1 - g) sum of a_s over the source positions s that stand for w
+    p(w) = (g + (1 - g) u) p_vocabulary(w) + (1 - g) sum of a_s over the source positions s that stand for w
 
-with the decoder's attention a and a gate g that reads what the decoder predicts from.
+with the decoder's attention a and a gate g that reads what the decoder predicts from. u is the attention on positions
+that cannot be copied, such as tags: what is said because of them comes from the vocabulary, and p sums to one.
 
 Shapes: B sentences, T target positions, S source positions, N rows, R tokens, D size, W ids.
 """
@@ -47,9 +48,17 @@ class Pointer(NamedTuple):
     def mixed(self, log_probs: Tensor, targets: Tensor) -> Tensor:
         """Give log p of targets (R,), which the vocabulary alone gives log_probs (R,); of what `of` has selected."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
-        share = (self.attention * (self.src_ids == targets[:, None])).cumsum(-1)[:, -1]  # padding changes no last bit
-        copied = F.logsigmoid(-self.gate) + share.clamp_min(LEAST).log()
-        return _log_sum(F.logsigmoid(self.gate) + log_probs, copied)
+        copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(LEAST).log()
+        return _log_sum(_generated(self.gate, self._share(NOTHING)) + log_probs, copied)
+
+    def _share(self, ids: Tensor | int) -> Tensor:
+        """Give the attention (R,) on positions that stand for ids (R, 1), or for one."""
+        return (self.attention * (self.src_ids == ids)).cumsum(-1)[:, -1]  # padding changes no last bit
+
+
+def _generated(gate: Tensor, uncopyable: Tensor) -> Tensor:
+    """Give the log of what the vocabulary's probabilities are scaled by, from the logit of g and from u."""
+    return _log_sum(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(LEAST).log())
 
 
 def _log_sum(a: Tensor, b: Tensor) -> Tensor:
@@ -101,9 +110,10 @@ class Copying(nn.Module):
         gate, src_ids = self._gate(hidden), source.src_ids
         src_ids = src_ids.repeat_interleave(len(scores) // len(src_ids), dim=0)
         scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf"))
-        copyable = attention[:, : src_ids.size(1)].masked_fill(src_ids == NOTHING, 0.0)
-        shares = torch.zeros_like(scores).scatter_add_(1, src_ids.clamp_min(0), copyable)
-        return _log_sum(F.logsigmoid(gate)[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
+        attention, is_nothing = attention[:, : src_ids.size(1)], src_ids == NOTHING
+        shares = torch.zeros_like(scores).scatter_add_(1, src_ids.clamp_min(0), attention.masked_fill(is_nothing, 0.0))
+        generated = _generated(gate, (attention * is_nothing).sum(-1))
+        return _log_sum(generated[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)

@@ -22,8 +22,8 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def by_definition(gate: float, attention: list[float], src: list[int], log_prob: float, word: int) -> float:
     g = 1 / (1 + math.exp(-gate))
-    share = sum(a for a, each in zip(attention, src, strict=True) if each == word)
-    total = g * math.exp(log_prob) + (1 - g) * share
+    share, uncopyable = (sum(a for a, s in zip(attention, src, strict=True) if s == each) for each in (word, NOTHING))
+    total = (g + (1 - g) * uncopyable) * math.exp(log_prob) + (1 - g) * share
     return math.log(total) if total else -math.inf
 
 
@@ -55,14 +55,21 @@ def test_probabilities_are_those_of_the_definition() -> None:
                     assert float(mixed[b, t]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_what_cannot_be_copied_is_all_that_is_lost() -> None:
+def test_attention_on_what_cannot_be_copied_is_left_to_the_vocabulary() -> None:
     _, attention, log_probs = example()
     copying, hidden = copying_of(5), torch.randn(2, 5)
+    nothing = torch.full_like(SRC, 3)
+    scores = copying.scores(log_probs[:, 0], hidden, attention[:, 0], copying.source(nothing))
+    torch.testing.assert_close(scores, log_probs[:, 0])
+
+
+@pytest.mark.parametrize("tag_ids", [range(0), range(4, 6)])
+def test_probabilities_sum_to_one(tag_ids: range) -> None:
+    _, attention, log_probs = example()
+    copying = Copying(5, WORDS, unk_id=3, tag_ids=tag_ids)
     source = copying.source(SRC.masked_fill(SRC == NOTHING, 3))
-    scores = copying.scores(log_probs[:, 0], hidden, attention[:, 0], source)
-    gate = hidden @ copying.weight[0] + copying.bias
-    lost = (attention[:, 0] * (SRC == NOTHING)).sum(-1) * torch.sigmoid(-gate)
-    torch.testing.assert_close(scores.exp().sum(-1), 1 - lost)
+    scores = copying.scores(log_probs[:, 0], torch.randn(2, 5), attention[:, 0], source)
+    torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2))
 
 
 @pytest.mark.parametrize("word", [7, WORDS + 1])
