@@ -341,7 +341,9 @@ class RecurrentTranslator(nn.Module):
         self.decoder = Decoder(config, weights.tgt)
         self.output_dropout = LockedDropout(config.dropout)
         self.projection = VocabularyProjection(weights.out)
-        self.copying = Copying(config.embedding_dim, tgt_vocab_size, unk_id, tag_ids) if config.copying else None
+        self.copying = (
+            Copying(config.embedding_dim, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
+        )
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
         """Give what the decoder attends to, and the state that it starts from."""

@@ -195,7 +195,7 @@ class Transformer(nn.Module):
         self.encoder = Encoder(config, embed(weights.src), SourceTags(config.tags, tag_ids, eos_id))
         self.decoder = Decoder(config, embed(weights.tgt))
         self.projection = VocabularyProjection(weights.out)
-        self.copying = Copying(config.d_model, tgt_vocab_size, unk_id, tag_ids) if config.copying else None
+        self.copying = Copying(config.d_model, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
         self.apply(initialise)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:

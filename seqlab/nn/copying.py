@@ -3,7 +3,7 @@
     p(w) = (g + (1 - g) u) p_vocabulary(w) + (1 - g) sum of a_s over the source positions s that stand for w
 
 with the decoder's attention a and a gate g that reads what the decoder predicts from. u is the attention on positions
-that cannot be copied, such as tags: what is said because of them comes from the vocabulary, and p sums to one.
+that cannot be copied, tags and the end: what is said because of them comes from the vocabulary, and p sums to one.
 
 Shapes: B sentences, T target positions, S source positions, N rows, R tokens, D size, W ids.
 """
@@ -83,12 +83,13 @@ class Copying(nn.Module):
     """Decide between predicting from a vocabulary that both sides share and pointing at the source.
 
     Ids from `vocab_size` on are words of a source that the vocabulary lacks: what is copied is such an id, what is read
-    is `unk_id`. Unknown words without such an id are not copied, nor are tags.
+    is `unk_id`. Unknown words without such an id are not copied, nor are tags, nor the end of the source, on which
+    attention also rests where there is nothing to look at.
     """
 
-    def __init__(self, size: int, vocab_size: int, unk_id: int, tag_ids: range = range(0)) -> None:
+    def __init__(self, size: int, vocab_size: int, eos_id: int, unk_id: int, tag_ids: range = range(0)) -> None:
         super().__init__()
-        self.vocab_size, self.unk_id, self.tag_ids = vocab_size, unk_id, tag_ids
+        self.vocab_size, self.eos_id, self.unk_id, self.tag_ids = vocab_size, eos_id, unk_id, tag_ids
         self.weight = nn.Parameter(torch.empty(1, size).uniform_(-(size**-0.5), size**-0.5))
         self.bias = nn.Parameter(torch.zeros(1))
 
@@ -117,7 +118,7 @@ class Copying(nn.Module):
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)
-        return src.masked_fill((src == self.unk_id) | is_tag, NOTHING)
+        return src.masked_fill((src == self.eos_id) | (src == self.unk_id) | is_tag, NOTHING)
 
     def _gate(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> the logit of g (...), in fp32."""

@@ -29,7 +29,7 @@ def by_definition(gate: float, attention: list[float], src: list[int], log_prob:
 
 def copying_of(size: int) -> Copying:
     torch.manual_seed(1)
-    return Copying(size, WORDS, unk_id=3)
+    return Copying(size, WORDS, eos_id=2, unk_id=3)
 
 
 def test_probabilities_are_those_of_the_definition() -> None:
@@ -66,7 +66,7 @@ def test_attention_on_what_cannot_be_copied_is_left_to_the_vocabulary() -> None:
 @pytest.mark.parametrize("tag_ids", [range(0), range(4, 6)])
 def test_probabilities_sum_to_one(tag_ids: range) -> None:
     _, attention, log_probs = example()
-    copying = Copying(5, WORDS, unk_id=3, tag_ids=tag_ids)
+    copying = Copying(5, WORDS, eos_id=2, unk_id=3, tag_ids=tag_ids)
     source = copying.source(SRC.masked_fill(SRC == NOTHING, 3))
     scores = copying.scores(log_probs[:, 0], torch.randn(2, 5), attention[:, 0], source)
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2))
@@ -91,8 +91,12 @@ def test_the_gate_is_in_fp32_under_autocast() -> None:
 
 def test_tags_are_not_copied() -> None:
     torch.manual_seed(1)
-    copying = Copying(5, WORDS, unk_id=3, tag_ids=range(5, 7))
+    copying = Copying(5, WORDS, eos_id=2, unk_id=3, tag_ids=range(5, 7))
     assert copying.source(SRC.masked_fill(SRC == NOTHING, 3)).src_ids.tolist() == [[4, -1, 4, -1], [-1, 9, -1, -1]]
+
+
+def test_the_end_is_not_copied() -> None:
+    assert copying_of(5).source(torch.tensor([[4, 2, 0], [5, 7, 2]])).src_ids.tolist() == [[4, -1, 0], [5, 7, -1]]
 
 
 def test_unknown_words_are_read_as_unknown() -> None:
