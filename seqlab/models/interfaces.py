@@ -82,15 +82,17 @@ class DecoderOutput(NamedTuple):
     def cross_entropy(self, tgt_out: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
         """tgt_out (B, T) -> the sums of the smoothed loss and of the detached nll, in nats.
 
-        Of a mixture only the part that is predicted from the vocabulary is smoothed: copying knows no other words.
+        A mixture is smoothed as if each word had what the vocabulary gives it, which is all that most words have: so
+        the gate is kept from trusting copying alone.
         """
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
         if self.pointer is None:
             return self.projection.cross_entropy(rows, targets, label_smoothing)
         log_probs, means = self.projection.target_log_probs(rows, self.pointer.readable(targets))
-        nll = -self.pointer.of(predicted).mixed(log_probs, targets).sum()
-        return (1 - label_smoothing) * nll - label_smoothing * means.sum(), nll.detach()
+        pointer = self.pointer.of(predicted)
+        nll = -pointer.mixed(log_probs, targets).sum()
+        return (1 - label_smoothing) * nll - label_smoothing * (means + pointer.generated()).sum(), nll.detach()
 
     @torch.no_grad()
     def scores(self, tgt_out: Tensor) -> Tensor:

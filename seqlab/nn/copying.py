@@ -49,7 +49,11 @@ class Pointer(NamedTuple):
         """Give log p of targets (R,), which the vocabulary alone gives log_probs (R,); of what `of` has selected."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
         copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(LEAST).log()
-        return _log_sum(_generated(self.gate, self._share(NOTHING)) + log_probs, copied)
+        return _log_sum(self.generated() + log_probs, copied)
+
+    def generated(self) -> Tensor:
+        """Give the log of what the vocabulary's probabilities are scaled by (R,); of what `of` has selected."""
+        return _generated(self.gate, self._share(NOTHING))
 
     def _share(self, ids: Tensor | int) -> Tensor:
         """Give the attention (R,) on positions that stand for ids (R, 1), or for one."""
