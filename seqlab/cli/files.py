@@ -56,7 +56,7 @@ def open_input(spec: str | None) -> Iterator[Input]:
 
     if spec is not None and "#" in spec and not Path(spec).exists():
         column = parse_column(spec)
-        yield Input(str(column), column.values(), first_line=column.line_number(0))
+        yield Input(str(column), column.values(), first_line=1 + column.has_header)
         return
     with input_stream(spec) as (stream, name):
         yield Input(name, iter_lines(stream, name), stream)

@@ -18,7 +18,7 @@ from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.data.column import in_batches
-from seqlab.data.conllu import COLUMNS, Sentence, column_number, read_sentences
+from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--conllu", metavar="COLUMN", help="read and write CoNLL-U, with the labels in this column: upos, xpos, ..."
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line: labels and their probabilities")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line: labels, log-probabilities")
     parser.add_argument("--num_labels", type=int, default=1, metavar="N", help="likeliest labels of each, with --json")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded tokens computed together: speed, memory")
@@ -75,7 +75,7 @@ class _Sentences:
     @property
     def texts(self) -> list[str]:
         """The words, with spaces between."""
-        return [" ".join(sentence.column(COLUMNS.index("form"))) for sentence in self.sentences]
+        return [" ".join(sentence.column(FORM)) for sentence in self.sentences]
 
     def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
         """Give the lines of the answer."""
@@ -112,8 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Raise UsageError or ValueError where options do not fit each other."""
     if arguments.conllu is not None:
-        if column_number(arguments.conllu, "--conllu") <= COLUMNS.index("form"):
-            raise UsageError(f"--conllu names the column that the labels go to, but {arguments.conllu} has the words")
+        if column_number(arguments.conllu, "--conllu") <= FORM:
+            raise UsageError("--conllu names the column that the labels go to, but `id` and `form` are the words")
         if arguments.json:
             raise UsageError("--conllu and --json both say what is written: give one of them")
     if arguments.num_labels > 1 and not arguments.json:
@@ -134,4 +134,4 @@ def _blocks(arguments: argparse.Namespace, source: Input) -> Iterator[_Lines | _
 
 
 def _as_json(labelling: "Labelling") -> str:
-    return json_line({"labels": labelling.labels, **asdict(labelling)})
+    return json_line({"labels": labelling.labels, "truncated": labelling.truncated, **asdict(labelling)})

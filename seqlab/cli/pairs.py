@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHOWN = 5
-"""Numbers of pairs that are named."""
-
 
 def add_pair_options(parser: Parser, precision: str) -> None:
     """Name the runs, the sources and the references."""
@@ -27,16 +24,12 @@ def add_pair_options(parser: Parser, precision: str) -> None:
 
 
 def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Read both sides; raises ValueError where they are not equally long or empty."""
+    """Read both sides; raises ValueError where they are not equally long, or empty."""
     from seqlab.data.columns import parse_column
 
     rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
     if not rows:
         raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
-    one_sided = [str(number) for number, sides in enumerate(rows, start=1) if not all(side.strip() for side in sides)]
-    if one_sided:
-        shown = ", ".join(one_sided[:SHOWN]) + (", ..." if len(one_sided) > SHOWN else "")
-        logger.warning("%d of %d pairs have an empty side and are left out: %s", len(one_sided), len(rows), shown)
     return [src for src, _ in rows], [tgt for _, tgt in rows]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
 from seqlab.cli.parser import Parser
 from seqlab.cli.progress import counting
+from seqlab.cli.search_options import add_search_options, search_values
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def make_parser() -> Parser:
     parser = Parser("seqlab search-errors", __doc__)
     add_pair_options(parser, precision="fp32")
     parser.add_argument("--beam_sizes", type=int, nargs="+", default=BEAM_SIZES, metavar="K", help="default: 1 2 5 10")
-    parser.add_argument("--length_alpha", type=float, default=1.0, metavar="A", help="as of translate (default: 1)")
     parser.add_argument("--exact", action="store_true", help="also search exactly: for short outputs")
     parser.add_argument("--max_steps", type=int, metavar="N", help="steps for a sentence's exact search (10,000)")
+    add_search_options(parser, known=("beam_size", "num_hypotheses", "coverage_penalty"))
     return parser
 
 
@@ -44,20 +45,21 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.search.config import SearchConfig
 
     refuse_ranks("search-errors")
-    config = build(SearchConfig, {"length_alpha": arguments.length_alpha, "early_stopping": False})
-    for size in arguments.beam_sizes:
+    config = SearchConfig(**search_values(arguments))
+    sizes = list(dict.fromkeys(arguments.beam_sizes))
+    for size in sizes:
         build(SearchConfig, {"beam_size": size})
     if arguments.max_steps is not None and arguments.max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1, but is {arguments.max_steps} instead.")
     src_lines, tgt_lines = read_pairs(arguments)
     trained = load_one_process(arguments)
     options = {} if arguments.max_steps is None else {"max_steps": arguments.max_steps}
-    with counting("sentences", (len(arguments.beam_sizes) + arguments.exact) * len(src_lines)) as advance:
+    with counting("sentences", (len(sizes) + arguments.exact) * len(src_lines)) as advance:
         found = search_errors(
             trained,
             src_lines,
             tgt_lines,
-            arguments.beam_sizes,
+            sizes,
             config,
             exact=arguments.exact,
             progress=advance,

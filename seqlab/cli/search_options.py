@@ -23,11 +23,11 @@ def given_fields(arguments: argparse.Namespace, config: type) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def add_search_options(parser: Parser) -> None:
-    """Add the fields of SearchConfig."""
+def add_search_options(parser: Parser, known: Container[str] = ()) -> None:
+    """Add the fields of SearchConfig that are not `known`."""
     from seqlab.search.config import SearchConfig
 
-    add_fields(parser, "search", SearchConfig)
+    add_fields(parser, "search", SearchConfig, known)
 
 
 def search_values(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seqlab.data.blocks import RawLines
 
@@ -72,14 +75,27 @@ class Column(ABC):
             return in_batches(chain.from_iterable(map(lines_of, self.cells())), size)
         return in_batches(self.values(), size)
 
-    def line_number(self, index: int) -> int:
-        """Return where value `index` is found, from 1: a line or a record."""
-        return index + 1
+    def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
+        """Return where `count` values from the one of index `start` on begin, from 1: their lines or records."""
+        return np.arange(start, start + count) + 1 + self.has_header
+
+    @property
+    def has_header(self) -> bool:
+        """Tell whether a line with the columns' names stands before the values."""
+        return False
 
     @property
     def is_stream(self) -> bool:
         """Tell whether it can be read only once, as a pipe."""
         return False
+
+
+def pair_place(src: str, tgt: str, lines: Sequence[int] | NDArray[np.int64]) -> str:
+    """Name both files of a pair and where it is in each; the number is said once where both have the same."""
+    src_line, tgt_line = lines
+    if src_line == tgt_line:
+        return f"{src} and {tgt}, line {src_line}"
+    return f"{src}, line {src_line}, and {tgt}, line {tgt_line}"
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -11,6 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
@@ -60,13 +63,14 @@ class FileColumn(Column):
         """Return the size of the file, 0 where there is none."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def line_number(self, index: int) -> int:
-        """Return the line of example `index`, or its record in .json, .parquet and .arrow files, or its sentence in a
-        .conllu file; all count from 1.
+    def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
+        """Return the lines that `count` examples begin at, or their records in .json, .parquet and .arrow files.
 
-        In a .csv file with newlines inside cells the line is later than this.
+        All count from 1. In a .csv file with newlines inside cells the line is later than this.
         """
-        return index + 2 if self.has_header else index + 1
+        if self.kind == "conllu":
+            return _sentence_lines(self.path, self.stamp())[start : start + count]
+        return super().line_numbers(start, count)
 
     @property
     def is_stream(self) -> bool:
@@ -109,18 +113,18 @@ class FileColumn(Column):
             field, width = header.index(column), len(header)
         else:
             field, width = int(column), None
-        for index, line in enumerate(lines):
+        for number, line in enumerate(lines, start=1 + self.has_header):
             fields = line.split("\t")
             if width is None and line:
                 width = len(fields)
             if width is not None and len(fields) > width:
                 raise ValueError(
-                    f"{self.path}, line {self.line_number(index)}: has {len(fields)} columns, but the first line has "
+                    f"{self.path}, line {number}: has {len(fields)} columns, but the first line has "
                     f"{width}: is there a tab too many?"
                 )
             if field >= len(fields):
                 raise ValueError(
-                    f"{self.path}, line {self.line_number(index)}: column {column} is missing, the line has "
+                    f"{self.path}, line {number}: column {column} is missing, the line has "
                     f"{len(fields)} (columns are divided by tabs and numbered from 0)."
                 )
             yield fields[field]
@@ -237,6 +241,12 @@ def stamp_of(path: Path) -> Stamp:
     require_file(path)
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _sentence_lines(path: Path, stamp: Stamp) -> NDArray[np.int64]:
+    """Return the lines that the sentences of a .conllu file begin at; `stamp` as in `_hash_file`."""
+    return np.fromiter((each.first_line for each in read_sentences(read_lines(path), str(path))), np.int64)
 
 
 @lru_cache(maxsize=1024)

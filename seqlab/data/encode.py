@@ -37,7 +37,7 @@ class Task:
     fates: Fates  # (pairs,): what the survey decided
     src: str  # path specs of the corpus
     tgt: str
-    first_line: int  # of the block in its file
+    lines: NDArray[np.int64]  # (pairs, 2): where each is in either file, from 1
     chars_ratio: float | None  # of the corpus; None where no pair is dropped for its own
     with_text: dict[Fate, bool]  # for the fates that are kept: whether raw text is needed
 
@@ -105,11 +105,12 @@ class Encoder:
             picked = np.flatnonzero(fates[candidates] == fate)
             places = candidates[picked]
             texts = [Rows.from_texts([side[place] for place in places]) for side in lines if with_text]
-            encoded.add(fate, PairRows(src.take(picked), tgt.take(picked), texts, task.first_line + places), self)
+            encoded.add(fate, PairRows(src.take(picked), tgt.take(picked), texts, task.lines[places]), self)
         for place in np.flatnonzero(fates > Fate.VALID).tolist():
             fate, pair = Fate(fates[place]), (lines[0][place], lines[1][place])
             detail = self._explain(fate, pair, lengths[place].tolist())
-            encoded.dropped.append(DroppedPair(fate.name.lower(), task.src, task.tgt, task.first_line + place, detail))
+            src_line, tgt_line = task.lines[place].tolist()
+            encoded.dropped.append(DroppedPair(fate.name.lower(), task.src, task.tgt, src_line, tgt_line, detail))
         return encoded
 
     def _explain(self, fate: Fate, pair: tuple[str, str], tokens: list[int]) -> str:

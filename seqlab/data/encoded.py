@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.data.column import pair_place
 from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
 from seqlab.durable import write_json
 
@@ -35,7 +36,7 @@ class EncodedPairs:
     tgt: Rows
     src_text: Rows | None  # UTF-8 bytes of the raw lines, where they are needed again
     tgt_text: Rows | None
-    lines: NDArray[np.int64]  # (pairs,): the line or record in the pair's files, from 1
+    lines: NDArray[np.int64]  # (pairs, 2): the line or record in either file, from 1
     spans: list[Span]
 
     @classmethod
@@ -53,7 +54,7 @@ class EncodedPairs:
             raise ValueError(f"{folder}: is not a folder of encoded pairs ({error}).") from error
         names = ["src", "tgt", "src_text", "tgt_text"] if with_text else ["src", "tgt"]
         rows = {name: Rows.open(folder / name, check=check) for name in names}
-        lines = open_array(folder / "lines", check=check)
+        lines = open_array(folder / "lines", check=check).reshape(-1, 2)
         if {len(each) for each in rows.values()} != {len(lines)} or sum(map(len, spans)) != len(lines):
             raise ValueError(f"{folder}: the files do not hold the same number of pairs.")
         return cls(rows["src"], rows["tgt"], rows.get("src_text"), rows.get("tgt_text"), lines, spans)
@@ -64,7 +65,7 @@ class EncodedPairs:
     def locate(self, index: int) -> str:
         """Name the files and the line of a pair."""
         span = next(span for span in self.spans if span.start <= index < span.stop)
-        return f"{span.src} and {span.tgt}, line {self.lines[index]}"
+        return pair_place(span.src, span.tgt, self.lines[index])
 
     def padded_lengths(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the source and target lengths of some pairs as a batch counts them: one special id each."""
@@ -78,7 +79,7 @@ class PairRows:
     src: Rows
     tgt: Rows
     texts: list[Rows]  # of both sides, or none where text is not kept
-    lines: NDArray[np.int64]
+    lines: NDArray[np.int64]  # (pairs, 2)
 
 
 @dataclass(frozen=True)
@@ -116,16 +117,19 @@ class PairsWriter:
         self._lines = ArrayWriter(folder / "lines", np.int64, None if state is None else state.lines)
         self._spans: list[Span] = [] if state is None else list(state.spans)
 
+    def __len__(self) -> int:
+        return self._lines.size // 2
+
     def start_corpus(self, src: str, tgt: str) -> None:
         """Say where the pairs that follow come from."""
-        self._spans.append(Span(src, tgt, self._lines.size, self._lines.size))
+        self._spans.append(Span(src, tgt, len(self), len(self)))
 
     def extend(self, pairs: PairRows) -> None:
         """Append pairs, with their text if the writer was made for it."""
         for writer, rows in zip(self._rows, [pairs.src, pairs.tgt, *pairs.texts], strict=True):
             writer.extend(rows)
-        self._lines.append(pairs.lines)
-        self._spans[-1] = replace(self._spans[-1], stop=self._lines.size)
+        self._lines.append(pairs.lines.reshape(-1))
+        self._spans[-1] = replace(self._spans[-1], stop=len(self))
 
     def save(self) -> PairsState:
         return PairsState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))

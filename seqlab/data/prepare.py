@@ -26,7 +26,7 @@ from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
 from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
-CACHE_FORMAT = 1  # raise when the same text would be cached differently
+CACHE_FORMAT = 2  # raise when the same text would be cached differently
 KEYED_FIELDS = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "test_src", "test_tgt"),
     *("valid_fraction", "valid_max_pairs", "max_length", "max_length_ratio"),
@@ -164,7 +164,7 @@ def _build(
 def _refuse_empty(routes: list[Route], build: Build) -> None:
     for fate, split in ((Fate.TRAIN, "train"), (Fate.VALID, "valid")):
         if not sum(route.count(fate) for route in routes):
-            dropped = "; ".join(f"{pair.src}, line {pair.line}: {pair.detail}" for pair in build.log.examples)
+            dropped = "; ".join(f"{pair.place}: {pair.detail}" for pair in build.log.examples)
             raise ValueError(f"No pair is left for `{split}`: all were dropped, for example {dropped}.")
 
 

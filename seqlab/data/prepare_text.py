@@ -56,7 +56,7 @@ class _Encoder:
             places = np.flatnonzero(task.fates == fate)
             ids, lengths = self.tokenizer.encode_flat([lines[place] for place in places])
             encoded.unknown += int((ids == self.tokenizer.unk_id).sum())
-            encoded.kept[fate] = with_end(ids, lengths, self.tokenizer.eos_id), task.first_line + places
+            encoded.kept[fate] = with_end(ids, lengths, self.tokenizer.eos_id), task.numbers[places]
         return encoded
 
 

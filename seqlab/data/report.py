@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from seqlab.data.column import pair_place
 from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey, occur_in
 
@@ -30,8 +31,14 @@ class DroppedPair:
     reason: str  # a key of REASONS
     src: str  # path spec
     tgt: str
-    line: int
+    src_line: int
+    tgt_line: int
     detail: str
+
+    @property
+    def place(self) -> str:
+        """Name the files and the lines."""
+        return pair_place(self.src, self.tgt, (self.src_line, self.tgt_line))
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ class DataReport:
         text += [_overlap_line(overlap) for overlap in self.overlaps]
         if self.examples:
             text.append(f"Dropped, for example (all in {self.dropped_file}):")
-            text += [f"  {pair.src} and {pair.tgt}, line {pair.line}: {pair.detail}" for pair in self.examples]
+            text += [f"  {pair.place}: {pair.detail}" for pair in self.examples]
         return text
 
 
@@ -162,10 +169,11 @@ class DropLog:
         self.examples: list[DroppedPair] = [] if state is None else list(state.examples)
         self._file = path.open("wb") if state is None else resume_file(path, state.size)
         if state is None:
-            self._file.write(b"reason\tsrc\ttgt\tline\tdetail\n")
+            self._file.write(b"reason\tsrc\tsrc_line\ttgt\ttgt_line\tdetail\n")
 
     def add(self, pair: DroppedPair) -> None:
-        self._file.write(f"{pair.reason}\t{pair.src}\t{pair.tgt}\t{pair.line}\t{pair.detail}\n".encode())
+        fields = (pair.reason, pair.src, pair.src_line, pair.tgt, pair.tgt_line, pair.detail)
+        self._file.write(("\t".join(map(str, fields)) + "\n").encode())
         if sum(example.reason == pair.reason for example in self.examples) < EXAMPLES_PER_REASON:
             self.examples.append(pair)
 

@@ -45,9 +45,10 @@ class Route:
             stop = start + len(block)
             if start < offset < stop:
                 break
-            fates, line = self.fates[start:stop], corpus.src.line_number(start)
+            fates = self.fates[start:stop]
             if start >= offset and len(fates) == len(block):
-                yield Task(block, fates, str(corpus.src), str(corpus.tgt), line, ratio, kept)
+                lines = np.stack([side.line_numbers(start, len(block)) for side in (corpus.src, corpus.tgt)], 1)
+                yield Task(block, fates, str(corpus.src), str(corpus.tgt), lines, ratio, kept)
             start = stop
         if start != len(self):
             raise ValueError(f"{corpus.src} and {corpus.tgt}: changed while they were being read.")

@@ -40,7 +40,7 @@ class Task:
 
     lines: RawLines | list[str]
     fates: Fates
-    first_line: int  # of the block in its file
+    numbers: NDArray[np.int64]  # (lines,): where each is in its file, from 1
 
     def decoded(self) -> list[str]:
         """Return the lines as text; raises ValueError where one is not UTF-8."""
@@ -63,7 +63,7 @@ class TextCorpus:
         for lines in self.column.blocks(BLOCK_LINES, split_records=self.split_records):
             fates = self.fates[start : start + len(lines)]
             if len(fates) == len(lines):
-                yield Task(lines, fates, self.column.line_number(start))
+                yield Task(lines, fates, self.column.line_numbers(start, len(lines)))
             start += len(lines)
         if start != len(self.fates):
             raise ValueError(f"{self.column}: changed while it was being read.")

@@ -12,7 +12,7 @@ from seqlab.inference.engine import PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
 BATCH_TOKENS = 512
@@ -97,7 +97,7 @@ class CTranslate2Engine:
     ) -> list[Any]:
         """Hand a batch over to the next free thread; limits count eos, CTranslate2's shortest length does not."""
         shortest, longest = limits
-        banned = (self.tokenizer.pad_id, self.tokenizer.bos_id, *self.tokenizer.tag_ids)
+        banned = banned_ids(self.tokenizer)
         answers = self.translator.translate_batch(
             _named(src_rows, self._src_names),
             _named(prefixes, self._tgt_names) if any(prefixes) else None,

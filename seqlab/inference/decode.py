@@ -13,7 +13,7 @@ from seqlab.models.interfaces import Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
 BATCH_TOKENS = 10_240
@@ -68,7 +68,7 @@ def decode_rows(
     """
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     filled = [i for i, row in enumerate(src_rows) if len(row)]
-    banned = (tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids)
+    banned = banned_ids(tokenizer)
     src_tokens = -(-batch_tokens // config.beam_size)
     with evaluation_mode(model):
         for places in length_batches([len(src_rows[i]) + 1 for i in filled], src_tokens):

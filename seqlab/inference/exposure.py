@@ -15,12 +15,12 @@ from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.oracle import Oracle
+from seqlab.inference.pairs import measured_pairs
 from seqlab.inference.run import Run
-from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
 BATCH_TOKENS = 4096
@@ -89,26 +89,20 @@ def exposure_of(
     """Measure a run that `load` gave; pairs with an empty side are left out.
 
     Raises:
-        ValueError: another engine than torch computes for the run; there is no pair; errors of `Run.encode_pairs`.
+        ValueError: errors of `measured_pairs`.
     """
-    engine = run.engine
-    if not isinstance(engine, TorchEngine):
-        raise ValueError("Exposure is measured step by step: load the run with the torch engine and one process.")
-    rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
-    if not rows:
-        raise ValueError("There is no pair to measure on: one side of each is empty.")
+    pairs = measured_pairs(run, src_lines, tgt_lines)
     if progress is not None:
-        progress(len(src_lines) - len(rows))
-    src_rows, tgt_rows = map(list, zip(*rows, strict=True))
+        progress(pairs.left_out)
     config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
     return measure_exposure(
-        engine.model,
-        src_rows,
-        tgt_rows,
-        engine.tokenizer,
+        pairs.engine.model,
+        pairs.src_rows,
+        pairs.tgt_rows,
+        pairs.engine.tokenizer,
         config,
         batch_tokens=batch_tokens,
-        device=engine.device,
+        device=pairs.engine.device,
         progress=progress,
     )
 
@@ -147,7 +141,7 @@ def measure_exposure(
         device: where the model is.
         progress: called after each batch with its number of pairs.
     """
-    found, banned = Exposure(), [tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids]
+    found, banned = Exposure(), banned_ids(tokenizer)
     with evaluation_mode(model):
         for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
             batch = collate(

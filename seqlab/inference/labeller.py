@@ -51,6 +51,11 @@ class Labelling:
         return [best[0].label for best in self.choices]
 
     @property
+    def truncated(self) -> bool:
+        """Whether the line was too long and was labelled in pieces."""
+        return self.num_pieces > 1
+
+    @property
     def text(self) -> str:
         """The labels as one line, with spaces between."""
         return " ".join(self.labels)

@@ -13,12 +13,14 @@ import torch
 
 from seqlab.data.batch import collate
 from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.pairs import MeasuredPairs, measured_pairs
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig
 from seqlab.search.exact import MAX_STEPS, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.text import banned_ids
 from seqlab.world import OnRows
 
 TOLERANCE = 1e-4
@@ -67,39 +69,21 @@ def search_errors(
         progress: called with how many sentences a search has done.
 
     Raises:
-        ValueError: another engine; no pair; a coverage penalty, which a reference has no score with; errors of
-            `Run.encode_pairs`.
+        ValueError: a coverage penalty, which a reference has no score with; errors of `measured_pairs`.
     """
-    engine = run.engine
-    if not isinstance(engine, TorchEngine):
-        raise ValueError("Search errors are measured step by step: load the run with the torch engine and one process.")
     if config.coverage_penalty:
         raise ValueError("`coverage_penalty` must be 0 where search errors are counted: references have none.")
-    rows = [pair for pair in zip(*run.encode_pairs(src_lines, tgt_lines), strict=True) if all(pair)]
-    if not rows:
-        raise ValueError("There is no pair to measure on: one side of each is empty.")
+    pairs = measured_pairs(run, src_lines, tgt_lines)
     if progress is not None:
-        progress((len(src_lines) - len(rows)) * (len(beam_sizes) + exact))
-    src_rows, tgt_rows = map(list, zip(*rows, strict=True))
+        progress(pairs.left_out * (len(beam_sizes) + exact))
     config = config.limited_to(run.translator.max_length)
-    references = _reference_scores(engine, src_rows, tgt_rows, config)
-    answers = {
-        size: [
-            best[0]
-            for best in engine.decode(src_rows, replace(config, beam_size=size, num_hypotheses=1), progress=progress)
-        ]
-        for size in beam_sizes
-    }
-    _, limits = length_limits([len(row) + 1 for row in src_rows], len(src_rows), config)
-    wanted = [
-        Wanted(list(row), score, len(row) + 1 <= limit)
-        for row, score, limit in zip(tgt_rows, references, limits, strict=True)
-    ]
-    if not exact:
-        return [compare(size, found, wanted, None) for size, found in answers.items()]
-    best = _exact(engine, src_rows, config, list(answers.values()), max_steps, progress)
-    compared = [compare(size, found, wanted, best) for size, found in answers.items()]
-    return [*compared, compare(None, best, wanted, best)]
+    wanted, answers = _references(pairs, config), []
+    for size in beam_sizes:
+        search = replace(config, beam_size=size, num_hypotheses=1)
+        answers.append([best[0] for best in pairs.engine.decode(pairs.src_rows, search, progress=progress)])
+    best = _exact(pairs.engine, pairs.src_rows, config, answers, max_steps, progress) if exact else None
+    compared = [compare(size, found, wanted, best) for size, found in zip(beam_sizes, answers, strict=True)]
+    return compared if best is None else [*compared, compare(None, best, wanted, best)]
 
 
 @dataclass(frozen=True)
@@ -112,12 +96,15 @@ class Wanted:
     """Whether it is no longer than the search may go."""
 
 
-def _reference_scores(
-    engine: TorchEngine, src_rows: Sequence[Sequence[int]], tgt_rows: Sequence[Sequence[int]], config: SearchConfig
-) -> list[float]:
+def _references(pairs: MeasuredPairs, config: SearchConfig) -> list[Wanted]:
     """Score the references as a search does."""
-    scores = engine.score(src_rows, tgt_rows)
-    return [each.log_prob / length_penalty(each.num_tokens, config) for each in scores]
+    _, limits = length_limits([len(row) + 1 for row in pairs.src_rows], len(pairs.src_rows), config)
+    return [
+        Wanted(row, found.log_prob / length_penalty(found.num_tokens, config), len(row) + 1 <= limit)
+        for row, found, limit in zip(
+            pairs.tgt_rows, pairs.engine.score(pairs.src_rows, pairs.tgt_rows), limits, strict=True
+        )
+    ]
 
 
 def _exact(
@@ -131,7 +118,7 @@ def _exact(
     """Give the best hypothesis of each row; None where the search was not complete."""
     tokenizer = engine.tokenizer
     found: list[Hypothesis | None] = [None] * len(src_rows)
-    banned = (tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids)
+    banned = banned_ids(tokenizer)
     with evaluation_mode(engine.model), torch.inference_mode():
         for i in range(len(src_rows)):
             finished = [each[i] for each in answers if each[i].finished]

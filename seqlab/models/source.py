@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from seqlab.nn.masks import padding_mask
+
 TagUse = Literal["symbols", "sum"]
 """Tags are read as symbols of their own, or their embeddings are added to those of all symbols."""
 
@@ -49,8 +51,7 @@ class SourceTags:
         tags = self.are_tags(src)
         added = (look_up(src) * tags[..., None]).sum(1, keepdim=True)
         lengths = src_lengths - tags.sum(1)
-        positions = torch.arange(src.size(1), device=src.device)
-        return src.masked_fill(positions >= lengths[:, None] - 1, self.eos_id), lengths, added
+        return src.masked_fill(padding_mask(lengths - 1, src.size(1)), self.eos_id), lengths, added
 
     def positions(self, src: Tensor, src_lengths: Tensor) -> Positions | None:
         """Say where the memory stands in a source (B, S); None where position i is position i."""
@@ -59,7 +60,7 @@ class SourceTags:
         tags, positions = self.are_tags(src), torch.arange(src.size(1), device=src.device)
         is_eos = positions == src_lengths[:, None] - 1
         last = src_lengths[:, None] - 1 - tags.sum(1, keepdim=True)
-        is_there = ~tags & (positions < src_lengths[:, None])
+        is_there = ~(tags | padding_mask(src_lengths, src.size(1)))
         return Positions(torch.where(is_eos, last, positions.expand_as(src)), is_there)
 
     def places(self, src: Tensor, src_lengths: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ class SourceTags:
         tags, positions = self.are_tags(src), torch.arange(src.size(1), device=src.device)
         last = (src_lengths - tags.sum(1) - 1).clamp_min(1)[:, None]
         symbols = positions.clamp_max(last) / last  # eos stands behind the tags
-        return symbols.masked_fill(tags | (positions >= src_lengths[:, None]), -1.0)
+        return symbols.masked_fill(tags | padding_mask(src_lengths, src.size(1)), -1.0)
 
 
 NO_TAGS = SourceTags("symbols", range(0), -1)

@@ -34,7 +34,7 @@ from seqlab.nn.input_mixing import InputMixing
 from seqlab.nn.linear import pad_rows
 from seqlab.nn.norms import make_norm
 from seqlab.nn.past import Past
-from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
 from seqlab.nn.transformer import DecoderLayer, LayerMemory
 
 
@@ -230,7 +230,8 @@ class Transformer(nn.Module):
         """Put what a pass over the references (B, T, D) predicts into the place of some."""
         with torch.no_grad():
             hidden, _ = self.decoder(vectors[:, :-1], memories)
-            predictions = mixing.predictions(self.projection(hidden).flatten(0, 1))
+            rows = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once
+            predictions = torch.cat([mixing.predictions(self.projection(block)) for block in rows])
         embedding = self.decoder.embedding
         predicted = look_up(predictions, embedding.weight).view_as(hidden) * embedding.scale
         return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))

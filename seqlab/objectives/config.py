@@ -59,7 +59,7 @@ class ScheduledSamplingConfig:
     """The share that it does not fall below."""
     mixture: Mixture = "argmax"
     """What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols, by
-    their probabilities."""
+    their probabilities. All of the vocabulary count, those too that a search never says."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 

@@ -102,17 +102,19 @@ class _DepthFirst:
     def search(self, state: State, last_ids: Tensor) -> None:
         """Try everything, from the likeliest id to those that cannot win; consumes the state."""
         prefixes = [self._extend(state, last_ids, [], [])]
-        while prefixes and self.num_steps < self.max_steps:
+        while prefixes:
             prefix = prefixes[-1]
             following = next(prefix.rest, None)
             # Longer by this id and at least by eos.
             if following is None or self._cannot_win(prefix.log_prob + following[0], len(prefix.ids) + 1):
                 prefixes.pop()
                 continue
+            if self.num_steps >= self.max_steps:
+                return
             value, index = following
             ids, log_probs = [*prefix.ids, index], [*prefix.log_probs, value]
             prefixes.append(self._extend(prefix.state.fork(), last_ids.new_tensor([index]), ids, log_probs))
-        self.is_complete = not prefixes
+        self.is_complete = True
 
     def _cannot_win(self, log_prob: float, length: int) -> bool:
         return log_prob == NEVER or log_prob / self.bounds[length] <= self.least

@@ -17,7 +17,7 @@ from seqlab.text.config import (
 )
 from seqlab.text.labels import FIRST_LABEL_ID, label_names, num_labels
 from seqlab.text.normalization import normalize
-from seqlab.text.tokenizer import FlatIds, Tokenizer
+from seqlab.text.tokenizer import FlatIds, Tokenizer, banned_ids
 from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
 from seqlab.text.unknown import encode_unknown, unknown_of
 from seqlab.text.vocabulary import TAB
@@ -39,6 +39,7 @@ __all__ = [
     "TokenizerConfig",
     "WordVectors",
     "WordsConfig",
+    "banned_ids",
     "encode_unknown",
     "label_names",
     "load_tokenizer",

@@ -115,3 +115,8 @@ class Tokenizer(Protocol):
     def save(self, folder: Path) -> None:
         """Write everything that `load_tokenizer` needs into the folder, which may be moved afterwards."""
         ...
+
+
+def banned_ids(tokenizer: Tokenizer) -> list[int]:
+    """Give the ids that no output holds: padding, the beginning and tags."""
+    return [tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids]

@@ -101,7 +101,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     ("unit", "options", "message"),
     [
         ("lines", ["--conllu", "upos"], "labels lines, but a column of CoNLL-U has the labels of words"),
-        ("words", ["--conllu", "form"], "names the column that the labels go to, but form has the words"),
+        ("words", ["--conllu", "form"], "names the column that the labels go to, but `id` and `form` are the words"),
         ("words", ["--conllu", "upos", "--json"], "--conllu and --json both say what is written"),
         ("words", ["--num_labels", "2"], "more than one label for each word or line needs --json"),
         ("words", ["--num_labels", "0"], "`num_labels` must be at least 1, but is 0 instead."),

@@ -1,6 +1,7 @@
 """Lines with labels: what a batch of them holds, what is refused, and folds that are a cross-validation."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,14 +128,28 @@ def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_v
         prepare(other, *tokenizers, tmp_path / "other")
 
 
+def test_what_is_wrong_is_named_by_its_line_in_either_file(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("a b\nb\na b\n")
+    (tmp_path / "labels.tsv").write_text("number\tlabels\n1\tX Y\n2\tY\n3\tX\n")
+    (tmp_path / "both.conllu").write_text("# text\n1\ta\t_\tX\n\n# text\n1\ta\t_\tY\n2\tb\t_\tNEW\n")
+    valid = {"valid_src": str(tmp_path / "words"), "valid_tgt": str(tmp_path / "labels.tsv#labels")}
+    config = corpus(tmp_path, ["a b"], ["X Y"], labels_of="words", **valid)
+    with pytest.raises(ValueError, match=r"words, line 3, and .*labels\.tsv#labels, line 4: has 2 words but 1 labels"):
+        prepared(config, tmp_path / "unequal")
+    both = str(tmp_path / "both.conllu")
+    config = replace(config, valid_src=f"{both}#form", valid_tgt=f"{both}#upos")
+    data, _ = prepared(config, tmp_path / "unknown")
+    assert data.valid.locate(1) == f"{both}#form and {both}#upos, line 4"
+
+
 def test_folds_validate_each_source_once(tmp_path: Path) -> None:
     lines = [f"line {i % 97}" for i in range(120)]  # some sources twice
     texts, found = {}, []
     for fold in range(1, 6):
         config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
         data, _ = prepared(config, tmp_path / str(fold))
-        texts[fold] = [lines[number - 1] for number in data.valid.lines.tolist()]
-        train = {lines[number - 1] for number in data.train.lines.tolist()}
+        texts[fold] = [lines[number - 1] for number in data.valid.lines[:, 0].tolist()]
+        train = {lines[number - 1] for number in data.train.lines[:, 0].tolist()}
         assert not train & set(texts[fold])
         assert train | set(texts[fold]) == set(lines)
         found += texts[fold]

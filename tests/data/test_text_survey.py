@@ -119,7 +119,7 @@ def test_a_text_is_read_again_block_by_block(
     lines = [f"line {number}" for number in range(8)]
     [corpus] = survey(config_of(lines, documents="continuous", valid_fraction=0.25))
     tasks = list(corpus.tasks())
-    assert [task.first_line for task in tasks] == [1, 4, 7]
+    assert [task.numbers[0] for task in tasks] == [1, 4, 7]
     assert [text for task in tasks for text in task.decoded()] == lines
     assert [fate for task in tasks for fate in task.fates.tolist()] == [Fate.TRAIN] * 6 + [Fate.VALID] * 2
 
@@ -158,7 +158,7 @@ def test_tables_are_text_too(tmp_path: Path) -> None:
     config = TextConfig(train=[f"{tmp_path}/a.tsv#text", f"{tmp_path}/a.jsonl#text"], valid=f"{tmp_path}/a.tsv#0")
     assert list(training_lines_of_text(config)) == ["first", "second", "third line"]
     first_task = next(survey(config)[0].tasks())
-    assert first_task.first_line == 2, "the header is the first line"
+    assert first_task.numbers[0] == 2, "the header is the first line"
 
 
 def test_what_cannot_be_read_is_refused_before_a_line_is_given(config_of: Callable[..., TextConfig]) -> None:

@@ -62,7 +62,7 @@ def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Toke
     writer.start_corpus("a", "b")
     src = Rows.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
     tgt = Rows.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
-    writer.extend(PairRows(src, tgt, [], np.arange(1, VALID_PAIRS + 1)))
+    writer.extend(PairRows(src, tgt, [], np.arange(1, VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
     writer.close()
 
 

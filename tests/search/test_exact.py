@@ -78,6 +78,15 @@ def test_a_search_that_was_ended_says_so() -> None:
     assert found.num_steps == 3
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_as_many_steps_as_it_takes_are_enough(seed: int) -> None:
+    model, config, batch = Scripted(seed=seed), SearchConfig(max_length=6), batch_of([seed])
+    (free,) = exact_search(model, batch, config)
+    assert exact_search(model, batch, config, max_steps=free.num_steps) == [free]
+    (ended,) = exact_search(model, batch, config, max_steps=free.num_steps - 1)
+    assert not ended.is_complete
+
+
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
 def test_models_branch_without_seeing_each_other(config: Any) -> None:
     """The score is that of the ids in one pass, and no beam finds anything better."""

@@ -1,0 +1,42 @@
+"""Pairs that a translator is measured on step by step, by this process alone."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from seqlab.inference.run import Run
+from seqlab.inference.torch_engine import TorchEngine
+
+_log = logging.getLogger(__name__)
+SHOWN = 5
+"""Numbers of pairs that are named."""
+
+
+@dataclass(frozen=True)
+class MeasuredPairs:
+    """Ids of pairs, and what computes with them."""
+
+    engine: TorchEngine
+    src_rows: list[list[int]]
+    tgt_rows: list[list[int]]
+    left_out: int
+    """Pairs with a side that has no id."""
+
+
+def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str]) -> MeasuredPairs:
+    """Encode pairs for a run that `load` gave, with a warning where some are left out, as a side is empty.
+
+    Raises:
+        ValueError: another engine than torch computes for the run; no pair is left; errors of `Run.encode_pairs`.
+    """
+    if not isinstance(run.engine, TorchEngine):
+        raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
+    src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines)
+    kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
+    if not kept:
+        raise ValueError("There is no pair to measure on: one side of each is empty.")
+    left_out = sorted(set(range(len(src_rows))) - set(kept))
+    if left_out:
+        shown = ", ".join(str(i + 1) for i in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
+        _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
+    return MeasuredPairs(run.engine, [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out))
