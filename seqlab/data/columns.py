@@ -117,10 +117,11 @@ class FileColumn(Column):
             fields = line.split("\t")
             if width is None and line:
                 width = len(fields)
-            if width is not None and len(fields) > width:
+            if line and len(fields) != width:
+                wrong = "few" if len(fields) < (width or 0) else "many"
                 raise ValueError(
-                    f"{self.path}, line {number}: has {len(fields)} columns, but the first line has "
-                    f"{width}: is there a tab too many?"
+                    f"{self.path}, line {number}: has {len(fields)} columns, but the first line has {width}: is there "
+                    f"a tab too {wrong}?"
                 )
             if field >= len(fields):
                 raise ValueError(

@@ -42,12 +42,13 @@ def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
         read(f"{bare}#2")
 
 
-def test_a_tab_too_many_is_named_and_one_too_few_where_it_is_missed(tmp_path: Path) -> None:
-    (tmp_path / "bare.tsv").write_text("\nka\tko\nku\nti\ttu\tto\n")
-    with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, but the first line has 2"):
+def test_a_tab_too_many_or_too_few_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bare.tsv").write_text("\nka\tko\n\nti\ttu\tto\n")
+    with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, .* has 2: is there a tab too many"):
         read(f"{tmp_path}/bare.tsv#0")
-    (tmp_path / "bare.tsv").write_text("ka\tko\nku\n")
-    assert read(f"{tmp_path}/bare.tsv#0") == ["ka", "ku"]
+    (tmp_path / "bare.tsv").write_text("ka\tko\n\nku\n")
+    with pytest.raises(ValueError, match=r"bare\.tsv, line 3: has 1 columns, .* has 2: is there a tab too few"):
+        read(f"{tmp_path}/bare.tsv#0")
     (tmp_path / "headed.tsv").write_text("de\ten\nka\tko\nti\ttu\tto\n")
     with pytest.raises(ValueError, match=r"headed\.tsv, line 3: has 3 columns, but the first line has 2"):
         read(f"{tmp_path}/headed.tsv#de")
