@@ -19,12 +19,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
 from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
+from seqlab.models.source import SourceTags, TagUse, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
-from seqlab.nn.copying import UNREAD, Copying, Source
+from seqlab.nn.copying import UNREAD, Copying
 from seqlab.nn.deferred import Deferred
 from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.input_mixing import InputMixing, OwnInputs
@@ -163,10 +164,9 @@ class _Embedding(nn.Module):
 class Encoder(nn.Module):
     """Source ids to memory."""
 
-    def __init__(self, config: RecurrentConfig, weight: nn.Parameter, eos_id: int, tag_ids: range) -> None:
+    def __init__(self, config: RecurrentConfig, weight: nn.Parameter, tags: SourceTags) -> None:
         super().__init__()
-        self.embedding = _Embedding(weight, config)
-        self.tags = SourceTags(config.tags, tag_ids, eos_id)
+        self.embedding, self.tags = _Embedding(weight, config), tags
         self.layers = Recurrent(
             config.kind,
             config.embedding_dim,
@@ -283,12 +283,7 @@ class DecoderState:
     """(N, E), the last attentional vectors where the input is fed."""
     memory: Memory
     """One for each sentence."""
-    source: Source | None
-    """What can be copied, by models that copy."""
-    positions: Positions | None
-    """Where the memory stands in the source, if not where it seems to."""
-    attention_size: int
-    """Source positions whose weights were asked for, 0 for none."""
+    view: SourceView
     position: int = 0
     """Of the symbol that is read next."""
 
@@ -300,8 +295,7 @@ class DecoderState:
             self.vector = self.vector.index_select(0, rows)
         if kept is not None:
             self.memory = self.memory.select(kept)
-            self.source = None if self.source is None else self.source.select(kept)
-            self.positions = None if self.positions is None else self.positions.select(kept)
+            self.view = self.view.select(kept)
         return self
 
     def fork(self) -> "DecoderState":
@@ -309,11 +303,8 @@ class DecoderState:
         return replace(self)
 
 
-class RecurrentTranslator(nn.Module):
+class RecurrentTranslator(AttentionalTranslator):
     """Encoder, bridge and decoder; a `Stepper` and a `Scorer`."""
-
-    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
 
     def __init__(
         self,
@@ -334,7 +325,8 @@ class RecurrentTranslator(nn.Module):
             tgt_vocab_size,
             lambda rows: torch.empty(rows, config.embedding_dim).uniform_(-0.1, 0.1),
         )
-        self.encoder = Encoder(config, weights.src, eos_id, tag_ids)
+        self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
+        self.encoder = Encoder(config, weights.src, self.source_tags)
         self.bridge = Bridge(
             config.bridge, config.kind, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
         )
@@ -347,7 +339,7 @@ class RecurrentTranslator(nn.Module):
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
         """Give what the decoder attends to, and the state that it starts from."""
-        memory, lengths, last = self.encoder(self._readable(batch.src), batch.src_lengths)
+        memory, lengths, last = self.encoder(self.readable(batch.src), batch.src_lengths)
         return self.decoder.attention.prepare(memory, lengths), self.bridge(last)
 
     def forward(
@@ -360,40 +352,17 @@ class RecurrentTranslator(nn.Module):
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         mix = None if mixing is None else partial(OwnInputs, mixing, self.projection)
-        vectors, attention = self.decoder(self._readable(batch.tgt_in), *self.encode(batch), mix)
-        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
-        attention = attention[..., : batch.src.size(1)] if positions is None else positions.attention(attention)
-        hidden = self.output_dropout(vectors)
-        pointer = None if self.copying is None else self.copying(hidden, attention, batch.src)
-        src_places = self.encoder.tags.places(batch.src, batch.src_lengths)
-        return DecoderOutput(hidden, self.projection, None, vectors, attention, src_places, pointer)
-
-    def score(self, batch: Seq2SeqBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
-        assert batch.tgt_out is not None, "scoring needs a target"
-        return self(batch).scores(batch.tgt_out)
+        vectors, attention = self.decoder(self.readable(batch.tgt_in), *self.encode(batch), mix)
+        return self.output(batch, self.output_dropout(vectors), attention, vectors)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, DecoderState]:
         """Encode the source; the first step reads bos."""
         memory, recurrent = self.encode(batch)
-        rows, size = len(batch), self.config.embedding_dim
-        vector = memory.values.new_zeros(rows, size) if self.config.input_feeding else None
-        source = None if self.copying is None else self.copying.source(batch.src)
-        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
-        size = batch.src.size(1) if need_attention else 0
-        state = DecoderState(recurrent, vector, memory, source, positions, size)
-        return batch.src.new_full((rows,), self.bos_id), state
+        size = self.config.embedding_dim
+        vector = memory.values.new_zeros(len(batch), size) if self.config.input_feeding else None
+        return self.first_ids(batch), DecoderState(recurrent, vector, memory, self.view(batch, need_attention))
 
     def step(self, last_ids: Tensor, state: DecoderState) -> Step:
         """Read one id per row (N,) and score the next."""
-        vectors, weights = self.decoder.step(self._readable(last_ids), state)
-        if state.positions is not None:
-            by_sentence = weights.unflatten(0, (len(state.memory.keys), -1))
-            weights = state.positions.attention(by_sentence).flatten(0, 1)
-        scores = self.projection.log_probs(vectors)
-        if self.copying is not None and state.source is not None:
-            scores = self.copying.scores(scores, vectors, weights, state.source)
-        return Step(scores, state, weights[:, : state.attention_size] if state.attention_size else None)
-
-    def _readable(self, ids: Tensor) -> Tensor:
-        return ids if self.copying is None else self.copying.readable(ids)
+        vectors, weights = self.decoder.step(self.readable(last_ids), state)
+        return self.scored(vectors, weights, state.view, state)

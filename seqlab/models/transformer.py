@@ -15,10 +15,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
 from seqlab.models.family import SETTINGS, Size
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import Positions, SourceTags, TagUse, check_tags
+from seqlab.models.source import SourceTags, TagUse, check_tags
 from seqlab.models.transformer_encoder import (
     Encoder,
     TransformerEncoderConfig,
@@ -27,7 +28,7 @@ from seqlab.models.transformer_encoder import (
     make_self_attention,
 )
 from seqlab.nn.attention import CrossAttention, pad_positions
-from seqlab.nn.copying import UNREAD, Copying, Source
+from seqlab.nn.copying import UNREAD, Copying
 from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.input_mixing import InputMixing
@@ -126,7 +127,7 @@ class Decoder(nn.Module):
         x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
         attention = None
         for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
-            need_weights = state.needs_weights and i == len(self.layers) - 1
+            need_weights = state.view.needs_weights and i == len(self.layers) - 1
             x, attention = cast(DecoderLayer, layer).step(x, memory, cache, at, need_weights)
         hidden = self.norm(x)[: at.rows]
         return hidden, None if attention is None else attention.flatten(0, 1)
@@ -135,19 +136,9 @@ class Decoder(nn.Module):
 class TransformerState:
     """Keys and values of the memory and of the past, one row per sentence."""
 
-    def __init__(
-        self, memories: list[LayerMemory], source: Source | None, positions: Positions | None, attention_size: int
-    ) -> None:
-        self.memories = memories
+    def __init__(self, memories: list[LayerMemory], view: SourceView) -> None:
+        self.memories, self.view = memories, view
         self.past = Past(len(memories), memories[0].key.size(0))
-        self.source = source  # what can be copied, by models that copy
-        self.positions = positions  # where the memory stands in the source, if not where it seems to
-        self.attention_size = attention_size  # source positions whose weights were asked for, 0 for none
-
-    @property
-    def needs_weights(self) -> bool:
-        """Whether anyone looks at the attention of a step."""
-        return self.attention_size > 0 or self.source is not None
 
     def select(self, rows: Tensor) -> "TransformerState":
         """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
@@ -155,8 +146,7 @@ class TransformerState:
         if kept is not None:
             for i, memory in enumerate(self.memories):  # one after the other, as in the past
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
-            self.source = None if self.source is None else self.source.select(kept)
-            self.positions = None if self.positions is None else self.positions.select(kept)
+            self.view = self.view.select(kept)
         return self
 
     def fork(self) -> "TransformerState":
@@ -166,11 +156,8 @@ class TransformerState:
         return twin
 
 
-class Transformer(nn.Module):
+class Transformer(AttentionalTranslator):
     """Encoder and decoder; a `Stepper` and a `Scorer`."""
-
-    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
 
     def __init__(
         self,
@@ -192,7 +179,8 @@ class Transformer(nn.Module):
             lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
         )
         embed = partial(Embedding, positions=config.positions, max_length=config.max_length, dropout=config.dropout)
-        self.encoder = Encoder(config, embed(weights.src), SourceTags(config.tags, tag_ids, eos_id))
+        self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
+        self.encoder = Encoder(config, embed(weights.src), self.source_tags)
         self.decoder = Decoder(config, embed(weights.tgt))
         self.projection = VocabularyProjection(weights.out)
         self.copying = Copying(config.d_model, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
@@ -200,7 +188,7 @@ class Transformer(nn.Module):
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and project its memory for every decoder layer."""
-        return self.decoder.memories(*self.encoder(self._readable(batch.src), batch.src_lengths))
+        return self.decoder.memories(*self.encoder(self.readable(batch.src), batch.src_lengths))
 
     def forward(
         self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
@@ -211,20 +199,10 @@ class Transformer(nn.Module):
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         need_attention |= self.copying is not None
-        memories, vectors = self.encode(batch), self.decoder.embedding.looked_up(self._readable(batch.tgt_in))
+        memories, vectors = self.encode(batch), self.decoder.embedding.looked_up(self.readable(batch.tgt_in))
         if mixing is not None:
             vectors = self._mixed(vectors, memories, mixing)
-        hidden, attention = self.decoder(vectors, memories, need_attention)
-        if attention is not None:
-            positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
-            attention = attention[..., : batch.src.size(1)] if positions is None else positions.attention(attention)
-        pointer = None
-        if self.copying is not None and attention is not None:
-            pointer = self.copying(hidden, attention, batch.src)
-        src_places = None
-        if attention is not None:
-            src_places = self.encoder.tags.places(batch.src, batch.src_lengths)
-        return DecoderOutput(hidden, self.projection, None, None, attention, src_places, pointer)
+        return self.output(batch, *self.decoder(vectors, memories, need_attention))
 
     def _mixed(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
         """Put what a pass over the references (B, T, D) predicts into the place of some."""
@@ -236,30 +214,11 @@ class Transformer(nn.Module):
         predicted = look_up(predictions, embedding.weight).view_as(hidden) * embedding.scale
         return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
-    def score(self, batch: Seq2SeqBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
-        assert batch.tgt_out is not None, "scoring needs a target"
-        return self(batch).scores(batch.tgt_out)
-
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
-        source = None if self.copying is None else self.copying.source(batch.src)
-        positions = self.encoder.tags.positions(batch.src, batch.src_lengths)
-        state = TransformerState(self.encode(batch), source, positions, batch.src.size(1) if need_attention else 0)
-        return batch.src.new_full((batch.src.size(0),), self.bos_id), state
+        return self.first_ids(batch), TransformerState(self.encode(batch), self.view(batch, need_attention))
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next."""
-        hidden, attention = self.decoder.step(self._readable(last_ids), state)
-        if attention is not None and state.positions is not None:
-            by_sentence = attention.unflatten(0, (len(state.memories[0].key), -1))
-            attention = state.positions.attention(by_sentence).flatten(0, 1)
-        scores = self.projection.log_probs(hidden)
-        if self.copying is not None and attention is not None and state.source is not None:
-            scores = self.copying.scores(scores, hidden, attention, state.source)
-        if attention is not None:
-            attention = attention[:, : state.attention_size] if state.attention_size else None
-        return Step(scores, state, attention)
-
-    def _readable(self, ids: Tensor) -> Tensor:
-        return ids if self.copying is None else self.copying.readable(ids)
+        hidden, attention = self.decoder.step(self.readable(last_ids), state)
+        return self.scored(hidden, attention, state.view, state)
