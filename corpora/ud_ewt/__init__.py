@@ -33,7 +33,7 @@ CORPUS = Corpus(
 
 
 def write_share(path: Path, target: Path, every: int) -> None:
-    """Write each `every`-th sentence of a CoNLL-U file, which may be gzip-compressed: of ten lines of thought one."""
+    """Write the first and each `every`-th sentence behind it of a CoNLL-U file, which may be gzip-compressed."""
     sentences = read_text(path).removesuffix("\n\n").split("\n\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(f"{each}\n\n" for each in sentences[::every]), encoding="utf-8", newline="\n")

@@ -110,6 +110,8 @@ class FileColumn(Column):
             header = next(lines, "").split("\t")
             if column not in header:
                 raise ValueError(f"{self.path}: has no column {column!r}, only {', '.join(header)}.")
+            if header.count(column) > 1:
+                raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
             field, width = header.index(column), len(header)
         else:
             field, width = int(column), None

@@ -116,28 +116,32 @@ class Labeller:
         if num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, but is {num_labels} instead.")
         pieces = self._pieces(lines)
-        flat = [piece for parts in pieces for piece in parts]
+        scores = self._scores([piece for parts in pieces for piece in parts], batch_tokens, progress)
+        labellings, done = [], 0
+        numbers = range(1, len(lines) + 1) if line_numbers is None else line_numbers
+        for number, parts in zip(numbers, pieces, strict=True):
+            found = scores[done : done + len(parts)]
+            done += len(parts)
+            labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
+            if len(parts) > 1:
+                _log.warning("line %d is too long for the model: labelled in %d pieces", number, len(parts))
+        return labellings
+
+    def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
+        """Give the log-probabilities of all labels (units, L) for each piece."""
         scores: dict[int, Tensor] = {}
-        for indices in length_batches([len(piece.ids) for piece in flat], batch_tokens):
+        for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
             batch = collate_labelled(
-                [flat[i].ids for i in indices],
+                [pieces[i].ids for i in indices],
                 None,
-                [flat[i].text for i in indices] if self.tokenizer.has_words else None,
+                [pieces[i].text for i in indices] if self.tokenizer.has_words else None,
                 indices,
                 pad_id=self.tokenizer.pad_id,
             ).to(self.device)
             scores.update(zip(indices, scores_by_line(self.models, batch), strict=True))
             if progress is not None:
                 progress(len(indices))
-        labellings, done = [], 0
-        numbers = range(1, len(lines) + 1) if line_numbers is None else line_numbers
-        for number, parts in zip(numbers, pieces, strict=True):
-            found = [scores[done + i] for i in range(len(parts))]
-            done += len(parts)
-            labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
-            if len(parts) > 1:
-                _log.warning("line %d is too long for the model: labelled in %d pieces", number, len(parts))
-        return labellings
+        return [scores[i] for i in range(len(pieces))]
 
     def _pieces(self, lines: Sequence[str]) -> list[list[_Piece]]:
         """Cut what is too long; an empty line has no piece."""

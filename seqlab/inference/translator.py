@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -124,19 +124,22 @@ class Translator:
             batch_tokens=batch_tokens,
             progress=progress,
         )
-        unknown = None
-        if self.copies_unknown:
-            unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
-        texts = self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown)
-        remaining, decoded = iter(texts), iter(found)
+        decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
         for number, parts in enumerate(pieces, start=first_line):
-            bests = [next(decoded) for _ in parts]
-            part_texts = [[next(remaining) for _ in best] for best in bests]
-            translations.append(_joined(parts, bests, part_texts, config, self._aligned(parts, bests, need_attention)))
+            bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
+            translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
                 _log.warning("line %d is too long for the model: translated in %d pieces", number, len(parts))
         return translations
+
+    def _texts(self, pieces: Sequence[Sequence[Piece]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
+        """Give the text of each hypothesis of each piece."""
+        unknown = None
+        if self.copies_unknown:
+            unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
+        texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
+        return ([next(texts) for _ in best] for best in found)
 
     def _warn_of_unknown_tags(self, lines: Sequence[str], first_line: int) -> None:
         found: dict[str, int] = {}

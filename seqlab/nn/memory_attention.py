@@ -60,7 +60,7 @@ class MemoryAttention(nn.Module):
                 nn.init.xavier_uniform_(part.weight)
 
     def prepare(self, memory: Tensor, lengths: Tensor) -> Memory:
-        """memory (B, S, D), lengths (B,) -> what queries are compared with; padded to 16 positions in evaluation."""
+        """memory (B, S, D), lengths (B,) -> what queries are compared with; padded in evaluation (`pad_positions`)."""
         if not self.training:
             memory = pad_positions(memory, self.size)
         bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]

@@ -8,7 +8,7 @@ once, predict in a first pass from the reference and read these predictions in a
 import math
 from typing import Any
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, Batch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing
 from seqlab.objectives.config import ScheduledSamplingConfig
 from seqlab.objectives.loss import Loss, StepContext
@@ -23,9 +23,11 @@ class ScheduledSampling:
     def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
         """Unit: target tokens. Logs: `nll`; `predicted_inputs`, how many inputs were predictions."""
         config = self.config
+        assert isinstance(batch, Seq2SeqBatch), "scheduled sampling is for translators"
+        assert batch.tgt_in is not None, "scheduled sampling needs a target"
         assert batch.tgt_out is not None, "scheduled sampling needs a target"
         share = reference_share(config, context.step)
-        mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)  # type: ignore[attr-defined]
+        mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
         output: DecoderOutput = model(batch, mixing=mixing)
         total, nll = output.cross_entropy(batch.tgt_out, config.label_smoothing)
         predicted = batch.tgt_out != IGNORE

@@ -54,6 +54,13 @@ def test_a_tab_too_many_or_too_few_is_named(tmp_path: Path) -> None:
         read(f"{tmp_path}/headed.tsv#de")
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.tsv").write_text("de\ten\tde\nka\tko\tku\n")
+    assert read(f"{tmp_path}/twice.tsv#en") == ["ko"]
+    with pytest.raises(ValueError, match=r"twice\.tsv: has 2 columns 'de': rename all but one"):
+        read(f"{tmp_path}/twice.tsv#de")
+
+
 def test_a_sentence_is_where_its_first_line_is(tmp_path: Path) -> None:
     sentence = "1\tgo\t_\tVERB\n2\ton\t_\tADP\n\n"
     (tmp_path / "a.conllu").write_text("# one\n" + sentence + "# two\n# 2\n" + sentence + sentence)
