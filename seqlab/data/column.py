@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from seqlab.data.blocks import RawLines
 
 T = TypeVar("T")
@@ -75,9 +72,10 @@ class Column(ABC):
             return in_batches(chain.from_iterable(map(lines_of, self.cells())), size)
         return in_batches(self.values(), size)
 
-    def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
+    def line_numbers(self, start: int, count: int) -> Sequence[int]:
         """Return where `count` values from the one of index `start` on begin, from 1: their lines or records."""
-        return np.arange(start, start + count) + 1 + self.has_header
+        first = start + 1 + self.has_header
+        return range(first, first + count)
 
     @property
     def has_header(self) -> bool:
@@ -90,7 +88,7 @@ class Column(ABC):
         return False
 
 
-def pair_place(src: str, tgt: str, lines: Sequence[int] | NDArray[np.int64]) -> str:
+def pair_place(src: str, tgt: str, lines: Sequence[int]) -> str:
     """Name both files of a pair and where it is in each; the number is said once where both have the same."""
     src_line, tgt_line = lines
     if src_line == tgt_line:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
@@ -63,7 +61,7 @@ class FileColumn(Column):
         """Return the size of the file, 0 where there is none."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
+    def line_numbers(self, start: int, count: int) -> Sequence[int]:
         """Return the lines that `count` examples begin at, or their records in .json, .parquet and .arrow files.
 
         All count from 1. In a .csv file with newlines inside cells the line is later than this.
@@ -247,9 +245,9 @@ def stamp_of(path: Path) -> Stamp:
 
 
 @lru_cache(maxsize=8)
-def _sentence_lines(path: Path, stamp: Stamp) -> NDArray[np.int64]:
+def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
     """Return the lines that the sentences of a .conllu file begin at; `stamp` as in `_hash_file`."""
-    return np.fromiter((each.first_line for each in read_sentences(read_lines(path), str(path))), np.int64)
+    return array("q", (each.first_line for each in read_sentences(read_lines(path), str(path))))
 
 
 @lru_cache(maxsize=1024)

@@ -65,7 +65,7 @@ class EncodedPairs:
     def locate(self, index: int) -> str:
         """Name the files and the line of a pair."""
         span = next(span for span in self.spans if span.start <= index < span.stop)
-        return pair_place(span.src, span.tgt, self.lines[index])
+        return pair_place(span.src, span.tgt, self.lines[index].tolist())
 
     def padded_lengths(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the source and target lengths of some pairs as a batch counts them: one special id each."""

@@ -40,7 +40,7 @@ class LabelEncoder(Encoder):
         src, tgt = task.block.lines()
         src = [self.src_tokenizer.normalize(line) for line in src]
         for place in np.flatnonzero(task.fates <= Fate.VALID).tolist():
-            where = pair_place(task.src, task.tgt, task.lines[place])
+            where = pair_place(task.src, task.tgt, task.lines[place].tolist())
             check_labels(src[place], tgt[place].split(), self.labels_of, where)
             if task.fates[place] == Fate.TRAIN:
                 for label in self.tgt_tokenizer.unknown_items(tgt[place]):

@@ -29,7 +29,7 @@ from seqlab.text import Tokenizer
 CACHE_FORMAT = 2  # raise when the same text would be cached differently
 KEYED_FIELDS = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "test_src", "test_tgt"),
-    *("valid_fraction", "valid_max_pairs", "max_length", "max_length_ratio"),
+    *("valid_fraction", "valid_max_pairs", "valid_fold", "max_length", "max_length_ratio", "copy_unknown"),
 )
 """Fields of the config that decide what is cached."""
 
@@ -181,19 +181,9 @@ def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: 
         "content": content_hashes,
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
         "with_text": config.needs_text,
+        "labels_of": config.labels_of if isinstance(config, LabelledConfig) else None,
     }
-    # What was cached before there were such fields keeps its key.
-    if config.copy_unknown:
-        settings["copy_unknown"] = True
-    if config.valid_fold is not None:
-        settings["valid_fold"] = config.valid_fold
-    if isinstance(config, LabelledConfig):
-        settings["labels_of"] = config.labels_of
-    keyed = {name: getattr(config, name) for name in KEYED_FIELDS}
-    keyed["valid_tgt"] = config.valid_tgt[0] if config.valid_tgt else None
-    if config.valid_tgt[1:]:
-        settings["further_references"] = config.valid_tgt[1:]
-    return key_of(settings | keyed)
+    return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 
 
 def _open(config: PairsConfig, folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:

@@ -47,7 +47,7 @@ class Route:
                 break
             fates = self.fates[start:stop]
             if start >= offset and len(fates) == len(block):
-                lines = np.stack([side.line_numbers(start, len(block)) for side in (corpus.src, corpus.tgt)], 1)
+                lines = np.array([side.line_numbers(start, len(block)) for side in (corpus.src, corpus.tgt)]).T
                 yield Task(block, fates, str(corpus.src), str(corpus.tgt), lines, ratio, kept)
             start = stop
         if start != len(self):

@@ -63,7 +63,7 @@ class TextCorpus:
         for lines in self.column.blocks(BLOCK_LINES, split_records=self.split_records):
             fates = self.fates[start : start + len(lines)]
             if len(fates) == len(lines):
-                yield Task(lines, fates, self.column.line_numbers(start, len(lines)))
+                yield Task(lines, fates, np.array(self.column.line_numbers(start, len(lines))))
             start += len(lines)
         if start != len(self.fates):
             raise ValueError(f"{self.column}: changed while it was being read.")

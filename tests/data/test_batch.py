@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate, collate_text, idle, prompts
@@ -58,7 +58,6 @@ def test_impossible_batches_are_refused() -> None:
         collate([[5]], [[5], [6]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.lists(st.integers(4, 70000), min_size=1, max_size=7), min_size=1, max_size=9))
 def test_a_text_is_predicted_from_the_ids_before(texts: list[list[int]]) -> None:
     batch = collate_text(texts, range(3, 3 + len(texts)), pad_id=PAD, start_id=EOS)

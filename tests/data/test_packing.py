@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE
@@ -13,7 +13,6 @@ PAD, START = 0, 1
 FIRST_ID = 10
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 20), max_size=30), length=st.integers(2, 9))
 def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], length: int) -> None:
     pieces = pieces_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
@@ -26,7 +25,6 @@ def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], 
         assert size + after.lengths[0] > length, "the next piece would have fitted"
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12), length=st.integers(2, 9))
 def test_a_batch_reads_each_piece_from_what_stands_before_it(lengths: list[int], length: int) -> None:
     values = np.arange(FIRST_ID, FIRST_ID + sum(lengths), dtype=np.uint16)

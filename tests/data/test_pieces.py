@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.pieces import Pieces, blocks_of, pieces_of_lines, varied_lengths
@@ -12,7 +12,6 @@ def places_of(pieces: Pieces) -> list[list[int]]:
     return [list(range(start, stop)) for start, stop in zip(pieces.starts, pieces.stops, strict=True)]
 
 
-@settings(deadline=None)
 @given(total=st.integers(1, 60), length=st.integers(2, 12), data=st.data())
 def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
     total: int, length: int, data: st.DataObject
@@ -29,7 +28,6 @@ def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
     assert blocks.lengths.tolist() == [len(block) for block in expected]
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=15),
     length=st.integers(2, 7),
@@ -57,7 +55,6 @@ def test_pieces_are_taken_in_any_order() -> None:
     assert len(taken) == 2
 
 
-@settings(deadline=None)
 @given(total=st.integers(1, 3000), length=st.integers(2, 80), seed=st.integers(0, 99))
 def test_varied_lengths_are_those_of_a_loop_that_draws_and_cuts(total: int, length: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

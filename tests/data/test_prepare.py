@@ -27,7 +27,7 @@ def texts(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
     return list(zip(*sides, strict=True))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corpora=corpora, max_length=st.integers(1, 6), with_text=st.booleans())
 def test_what_is_kept_and_dropped(
     corpora: list[Pairs], max_length: int, with_text: bool, prepare_pairs: Prepare, tokenizer: Any
@@ -65,7 +65,7 @@ def test_what_is_kept_and_dropped(
     assert len(listed) == sum(map(len, corpora)) - len(kept)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), min_size=1, max_size=30))
 def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs: Prepare, tokenizer: Any) -> None:
     pairs = [("first", "x"), *pairs, ("last", "x")]
@@ -223,7 +223,7 @@ def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: W
     assert (valid.split, valid.pairs, valid.kept) == ("valid", 2, 2)
     found = [(each.split, each.src_in_train, each.tgt_in_train, each.pair_in_train) for each in report.overlaps]
     assert found == [("valid", 1, 0, 0), ("test", 1, 1, 1)]
-    assert [(pair.reason, pair.line) for pair in report.examples] == [("empty", 4), ("length_ratio", 6)]
+    assert [(pair.reason, pair.src_line) for pair in report.examples] == [("empty", 4), ("length_ratio", 6)]
     assert DataReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     text = "\n".join(report.lines())
     for part in ("56 pairs, 54 kept", "1 dropped with an empty side", "1 repeat an earlier pair", "line 6: 2 and 300"):

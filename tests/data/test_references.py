@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.config import ParallelConfig
-from seqlab.data.prepare import PreparedData, _cache_key, open_prepared, prepare
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
 
 Pairs = list[tuple[str, str]]
 WriteConfig = Callable[..., ParallelConfig]
@@ -105,18 +105,3 @@ def test_a_damaged_reference_is_made_again(write_config: WriteConfig, tokenizer:
             found = references_of(prepare(config, tokenizer, tokenizer, folder))
             assert found == [("b", "x"), ("d", "yy")]
             assert path.read_bytes() == raw
-
-
-@pytest.mark.parametrize(
-    ("valid", "key"),
-    [
-        ({}, "f04746d71e6a96451db176e4d155eeeacaa56c9e4f4c53fa45608ca6d681d523"),
-        ({"valid_src": "c", "valid_tgt": "d"}, "84e8e54d539a7cbae1ef98006ef1c203eda3d30f05f090f6203e9661a44214e7"),
-    ],
-)
-def test_a_cache_from_before_there_were_several_references_is_still_used(
-    valid: dict[str, Any], key: str, tokenizer: Any
-) -> None:
-    """The keys are what the code of that time made."""
-    config = ParallelConfig(train_src=["a"], train_tgt=["b"], **valid)
-    assert _cache_key(config, {"a": "0", "b": "1"}, (tokenizer, tokenizer)) == key

@@ -22,7 +22,7 @@ from seqlab.data.survey import (
 Pairs = list[tuple[str, str]]
 side = st.text("ab ", max_size=3)
 corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=12), min_size=1, max_size=3)
-with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def surveys_of(config: ParallelConfig) -> list[Survey]:

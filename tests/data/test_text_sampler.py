@@ -105,7 +105,7 @@ def same(first: TrainingStep, second: TrainingStep) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, epoch=st.integers(0, 2), seed=st.integers(0, 9))
 @pytest.mark.parametrize("mode", ["blocks", "lines", "packed"])
 def test_an_epoch_predicts_every_id_once(
@@ -128,7 +128,7 @@ def test_an_epoch_predicts_every_id_once(
     assert sorted(pieces) == parts, "lines are whole, or cut where they are too long"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, epoch=st.integers(0, 2), seed=st.integers(0, 9))
 @pytest.mark.parametrize("mode", ["streams", "varied"])
 def test_each_stream_goes_on_where_it_ended(
@@ -155,7 +155,7 @@ def test_each_stream_goes_on_where_it_ended(
 
 
 @every_mode
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, world_size=st.integers(2, 3))
 def test_ranks_have_the_same_steps_and_each_its_part(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], world_size: int
@@ -177,7 +177,7 @@ def test_ranks_have_the_same_steps_and_each_its_part(
 
 
 @every_mode
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, stop=st.integers(0, 12), depth=st.integers(0, 3))
 def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], stop: int, depth: int
@@ -192,7 +192,7 @@ def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
 
 
 @every_mode
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes)
 def test_what_a_step_holds(mode: str, corpora: list[list[int]], sizes: dict[str, int]) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
@@ -267,7 +267,7 @@ def test_tiny_corpora(mode: str, lengths: list[int]) -> None:
         assert seen == set(range(sum(lengths)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(corpora=corpora_strategy, block_length=st.integers(2, 9), budget=st.integers(1, 40))
 @every_mode
 def test_validation_predicts_every_id_once_in_a_fixed_order(

@@ -17,7 +17,7 @@ from seqlab.data.workers import Workers
 Corpora = list[list[str]]
 line = st.text("ab é\x85", max_size=4)
 corpora_strategy = st.lists(st.lists(line, min_size=1, max_size=14), min_size=1, max_size=3)
-with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ documents = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 
 
 @given(documents, st.integers(1, 9), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_each_id_is_scored_once_given_what_its_window_says(
     lengths: list[int], context: int, data: st.DataObject
 ) -> None:
@@ -72,7 +72,7 @@ def test_each_id_is_scored_once_given_what_its_window_says(
 
 
 @given(documents, st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_carried_has_everything_before_it(lengths: list[int], carried_tokens: int) -> None:
     offsets = np.cumsum([0, *lengths])
     models, told = [Recording(), Recording(2.0)], []

@@ -1,7 +1,7 @@
 """Masks against their definitions, and fully masked queries."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.nn import masks
@@ -28,7 +28,6 @@ def test_additive_is_zero_or_minus_infinity() -> None:
     assert masks.additive(torch.tensor([True, False])).tolist() == [0.0, float("-inf")]
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.lists(st.integers(1, 5), max_size=5), min_size=1, max_size=4), more=st.integers(0, 3))
 def test_packed_positions_see_the_past_of_their_own_document(rows: list[list[int]], more: int) -> None:
     """Documents of these lengths, the rows padded by places of 0, and by columns that are not in `places`."""

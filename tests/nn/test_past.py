@@ -1,7 +1,7 @@
 """What rows remember, against a list of what each has read."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -77,7 +77,6 @@ class Reader:
         return values.flatten(0, 2)
 
 
-@settings(deadline=None)
 @given(sentences=st.integers(1, 4), prompt=st.integers(0, 20), data=st.data())
 def test_each_row_sees_what_it_has_read(sentences: int, prompt: int, data: st.DataObject) -> None:
     """Whatever rows are kept, repeated and reordered in between; also more steps than the caches grow by at once."""
@@ -92,7 +91,6 @@ def test_each_row_sees_what_it_has_read(sentences: int, prompt: int, data: st.Da
         reader.read()
 
 
-@settings(deadline=None)
 @given(sentences=st.integers(1, 3), data=st.data())
 def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> None:
     reader = Reader(sentences)

@@ -46,7 +46,7 @@ def test_a_wide_beam_is_exact(formula: Any, alpha: float) -> None:
         assert_same(found, expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     vocab_size=st.integers(2, 4),

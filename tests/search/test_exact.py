@@ -17,7 +17,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.exact import exact_search
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     seed=st.integers(0, 10**6),
     vocab_size=st.integers(2, 4),

@@ -100,7 +100,7 @@ def test_a_filter_keeps_what_its_definition_says(name: str, value: float, width:
         torch.testing.assert_close(row[chosen], given_row[chosen] + 3.5, rtol=0, atol=0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     levels=st.lists(st.integers(0, 3), min_size=1, max_size=12),
     case=st.sampled_from(CASES),

@@ -13,7 +13,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.greedy import greedy_search
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     eos_id=st.integers(0, 2),

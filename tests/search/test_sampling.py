@@ -58,7 +58,7 @@ def follow(
     return ids, log_probs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**64 - 1),
     eos_id=st.integers(0, 2),

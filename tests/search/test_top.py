@@ -10,7 +10,7 @@ from seqlab.search.top import best_candidates, top_ids
 NEVER = float("-inf")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10**6),
     num_rows=st.integers(0, 6),

@@ -35,7 +35,7 @@ SUBWORDS = {
 }
 LOOKED_UP = {"characters": CharactersConfig(), "words": WordsConfig()}
 KINDS = SUBWORDS | LOOKED_UP
-relaxed = settings(deadline=None)  # the first example of a kind trains its tokenizer
+relaxed = settings()  # the first example of a kind trains its tokenizer
 TOKENIZERS: dict[str, Tokenizer] = {}
 
 

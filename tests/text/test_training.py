@@ -89,7 +89,7 @@ def test_a_text_too_small_for_the_vocabulary_gives_a_smaller_one(config: Tokeniz
 
 
 @every_subword_kind
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=st.lists(st.text(alphabet=st.characters(exclude_characters="\n")), max_size=5))
 def test_any_small_text_trains(config: TokenizerConfig, text: list[str]) -> None:
     tokenizer = train_tokenizer(TypeAdapter(type(config)).validate_python({"vocab_size": 1000}), [*text, "x"])

@@ -91,7 +91,7 @@ words_of_text = st.text(
 ).filter(lambda word: lookup_name(word) == word)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(words=st.lists(words_of_text, unique=True, min_size=2, max_size=6), dim=st.integers(3, 9), data=st.data())
 def test_any_word_is_found_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, words: list[str], dim: int, data: st.DataObject

@@ -50,7 +50,7 @@ def library_of(kind: str) -> Callable[[str], list[int]]:
 
 
 @pytest.mark.parametrize("kind", SUBWORDS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(lines=st.lists(line, max_size=6))
 @example(lines=[" \t", " \ta", "a\t \tb", "a\tb\u3000c", "\ta", "a\t"])
 @example(lines=["", " ", "  ", "   ", "a  b", " a", "a ", "a\t b", "a \tb", "a\t  b", "a\u3000 ", "it's 's '"])
