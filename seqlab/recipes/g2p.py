@@ -32,6 +32,25 @@ MODELS = [
         "a Transformer",
     ),
 ]
+CMUDICT_MODELS = [
+    WordModel(
+        "",
+        replace(LSTM, hidden_size=512, embedding_size=256, tied_embeddings="decoder", dropout=0.3),
+        1e-3,
+        8000,
+        2048,
+        "a bidirectional LSTM that attends",
+    ),
+    WordModel(
+        "_transformer",
+        replace(TRANSFORMER, tied_embeddings="decoder", dropout=0.1),
+        2e-3,
+        12_000,
+        2048,
+        "a Transformer",
+    ),
+]
+"""For ten times as many words."""
 
 
 def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig:
@@ -68,10 +87,9 @@ def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
 
 
 def _cmudict(name: str, run_dir: Path) -> ParallelConfig:
-    """Write the words to `run_dir/data`; there are enough of them for larger steps."""
+    """Write the words to `run_dir/data`."""
     splits = locate(name, written(run_dir, cmudict.write))  # refuses other files of these names
-    words = _words({split: files["words"] for split, files in splits.items()}, cmudict.MOST_PRONUNCIATIONS)
-    return replace(words, batch_tokens=2048)
+    return _words({split: files["words"] for split, files in splits.items()}, cmudict.MOST_PRONUNCIATIONS)
 
 
 G2P_RECIPES = [
@@ -81,5 +99,5 @@ G2P_RECIPES = [
         MODELS,
         _wiktionary,
     ),
-    *word_recipes("g2p", [("cmudict", "English of CMUdict, from spelling to sound")], MODELS, _cmudict),
+    *word_recipes("g2p", [("cmudict", "English of CMUdict, from spelling to sound")], CMUDICT_MODELS, _cmudict),
 ]
