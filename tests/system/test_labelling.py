@@ -110,4 +110,4 @@ def test_lines_are_labelled_by_a_word_in_them(pooling: str, tmp_path: Path) -> N
     first, empty = map(json.loads, shown)
     assert first["labels"] == ["praise"]
     assert [choice["label"] for choice in first["choices"][0]] == ["praise", "blame"]
-    assert empty == {"labels": [], "choices": [], "num_pieces": 0}
+    assert empty == {"labels": [], "truncated": False, "choices": [], "num_pieces": 0}
