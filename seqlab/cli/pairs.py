@@ -1,7 +1,6 @@
 """What the commands share that measure a translator on pairs: it, the pairs, and how to compute."""
 
 import argparse
-import logging
 from typing import TYPE_CHECKING
 
 from seqlab.cli.files import side_by_side
@@ -10,8 +9,6 @@ from seqlab.cli.parser import Parser
 
 if TYPE_CHECKING:
     from seqlab.inference import Run
-
-logger = logging.getLogger(__name__)
 
 
 def add_pair_options(parser: Parser, precision: str) -> None:

@@ -117,7 +117,7 @@ class Copying(nn.Module):
         scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf"))
         attention, is_nothing = attention[:, : src_ids.size(1)], src_ids == NOTHING
         shares = torch.zeros_like(scores).scatter_add_(1, src_ids.clamp_min(0), attention.masked_fill(is_nothing, 0.0))
-        generated = _generated(gate, (attention * is_nothing).sum(-1))
+        generated = _generated(gate, (attention * is_nothing).cumsum(-1)[:, -1])  # padding changes no last bit
         return _log_sum(generated[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
 
     def _copyable(self, src: Tensor) -> Tensor:
