@@ -51,16 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     hypotheses = all_lines(arguments.hypotheses)
     references = [all_lines(spec) for spec in arguments.ref]
+    baseline = None if arguments.baseline is None else all_lines(arguments.baseline)
+    _check_counts(arguments, hypotheses, references, baseline)
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
     lines: list[str] = []
     results: dict[str, object] = {}
-    if arguments.baseline is None:
+    if baseline is None:
         for name, score in evaluate(hypotheses, references, metrics).items():
             lines.append(score.as_line())
             results[name] = score.as_dict()
     else:
-        for name, comparison in compare(hypotheses, all_lines(arguments.baseline), references, metrics).items():
+        for name, comparison in compare(hypotheses, baseline, references, metrics).items():
             lines += comparison.as_lines()
             results[name] = comparison.as_dict()
     if arguments.confusion:
@@ -71,6 +73,25 @@ def run(arguments: argparse.Namespace) -> int:
         results["confusion"] = table.as_dict()
     print(json.dumps(results) if arguments.json else "\n".join(lines))
     return 0
+
+
+def _check_counts(
+    arguments: argparse.Namespace,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    baseline: Sequence[str] | None,
+) -> None:
+    """Raise ValueError where the files are not equally long, naming two of them."""
+    others = [
+        *zip(arguments.ref, references, strict=True),
+        *([] if baseline is None else [(arguments.baseline, baseline)]),
+    ]
+    for spec, lines in others:
+        if len(lines) != len(hypotheses):
+            raise ValueError(
+                f"{arguments.hypotheses} has {len(hypotheses):,} lines but {spec} has {len(lines):,}: they must have "
+                "the same number of lines."
+            )
 
 
 def _look_tokenized(lines: Sequence[str]) -> bool:

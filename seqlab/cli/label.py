@@ -104,7 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
         progress_bar(source.stream, output) as advance,
     ):
         for block in _blocks(arguments, source):
-            found = labeller.label_detailed(block.texts, progress=advance, line_numbers=block.numbers, **options)
+            found = labeller.label_detailed(
+                block.texts, progress=advance, line_numbers=block.numbers, file=source.name, **options
+            )
             write_lines(output, block.written(found))
     return 0
 

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, forced in world.from_main(blocks):
                     translations = trained.translate_detailed(
-                        lines, prefixes=forced, progress=advance, first_line=first_line, **options
+                        lines, prefixes=forced, progress=advance, first_line=first_line, file=source.name, **options
                     )
                     first_line += len(lines)
                     write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))

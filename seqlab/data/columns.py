@@ -137,9 +137,11 @@ class FileColumn(Column):
                 yield ""
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line, object_pairs_hook=_record)
             except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not JSON ({error.msg} at character {error.pos + 1}).") from None
+                raise ValueError(f"{where}: not JSON (character {error.pos + 1}: {error.msg}).") from None
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
             yield text_of(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
@@ -235,6 +237,16 @@ def parse_column(spec: str) -> Column:
             "record: choose one way."
         )
     return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
+
+
+def _record(cells: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON; raises ValueError for one that names a key twice."""
+    record = dict(cells)
+    if len(record) < len(cells):
+        names = [name for name, _ in cells]
+        twice = next(name for name in record if names.count(name) > 1)
+        raise ValueError(f"names {twice!r} twice: rename all but one.")
+    return record
 
 
 def stamp_of(path: Path) -> Stamp:

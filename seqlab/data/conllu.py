@@ -70,13 +70,13 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
     """Yield the sentences of a file, each as soon as it is there; what has no word, as comments alone, is one too.
 
     Raises:
-        ValueError: a line is neither a comment nor a row of columns; names the file and the line.
+        ValueError: a line is neither a comment nor a row of as many columns as the first; names the file and the line.
     """
     found: list[str] = []
-    number = 0
+    width, number = None, 0
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            _check(line, f"{name}, line {number}")
+            width = _checked_width(line, width, f"{name}, line {number}")
             found.append(line)
         else:
             yield Sentence(name, number - len(found), found)
@@ -85,12 +85,16 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
         yield Sentence(name, number - len(found) + 1, found)
 
 
-def _check(line: str, where: str) -> None:
+def _checked_width(line: str, width: int | None, where: str) -> int | None:
+    """Return how many columns the rows have: `width`, or those of this line where it is the first row."""
     if line.startswith("#"):
-        return
+        return width
     fields = line.split("\t")
     if not _NUMBER.fullmatch(fields[0]) or len(fields) < LEAST_COLUMNS:
         raise ValueError(
             f"{where}: is no line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and begins with "
             f"{fields[0]!r:.40}; a word begins with its number (`3`, `3-4`, `3.1`), a comment with `#`."
         )
+    if width not in (None, len(fields)):
+        raise ValueError(f"{where}: has {len(fields)} columns, divided by tabs, but the first word has {width}.")
+    return len(fields)

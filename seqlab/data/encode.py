@@ -127,4 +127,6 @@ class Encoder:
 
 def _count(rows: Rows, tokenizer: Tokenizer) -> SideCounts:
     is_unknown = (rows.values == tokenizer.unk_id) | (rows.values >= tokenizer.vocab_size)
+    for unknown_tag in tokenizer.tag_ids[:1]:
+        is_unknown |= rows.values == unknown_tag
     return SideCounts(len(rows.values), int(is_unknown.sum()))

@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.data.batch import collate_labelled
 from seqlab.inference.batches import length_batches
 from seqlab.inference.labels import scores_by_line
-from seqlab.inference.lines import refuse_newlines
+from seqlab.inference.lines import place, refuse_newlines
 from seqlab.inference.segments import cut, cut_words
 from seqlab.inference.torch_engine import longest_source, refuse_different_vocabularies
 from seqlab.models import interfaces
@@ -99,6 +99,7 @@ class Labeller:
         batch_tokens: int = BATCH_TOKENS,
         progress: OnRows | None = None,
         line_numbers: Sequence[int] | None = None,
+        file: str = "",
     ) -> list[Labelling]:
         """Label lines, or their words, which spaces divide.
 
@@ -108,6 +109,7 @@ class Labeller:
             batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
             progress: called after each batch with its number of lines (pieces of lines that were cut).
             line_numbers: where the lines stand in their file, for messages; from 1 unless given.
+            file: its name, for messages; may be empty.
 
         Raises:
             ValueError: a line holds a newline, or a number is below 1.
@@ -124,7 +126,8 @@ class Labeller:
             done += len(parts)
             labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
             if len(parts) > 1:
-                _log.warning("line %d is too long for the model: labelled in %d pieces", number, len(parts))
+                where = place(number, file)
+                _log.warning("%s is too long for the model: labelled in %d pieces", where, len(parts))
         return labellings
 
     def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:

@@ -13,6 +13,11 @@ def without_control_characters(text: str) -> tuple[str, int]:
     return _CONTROL.subn(" ", text)
 
 
+def place(number: int, file: str) -> str:
+    """Say where a line stands, for messages; `file` is empty where it is in none."""
+    return f"{file}, line {number}" if file else f"line {number}"
+
+
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
     """Write each string as one line of UTF-8 and flush; the strings hold no newline."""
     for line in lines:

@@ -63,6 +63,7 @@ class Run:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
         first_line: int = 1,
+        file: str = "",
         **search: Any,
     ) -> list[Translation]:
         """Translate lines and give n-best lists with scores and what happened to each line.
@@ -75,6 +76,7 @@ class Run:
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
             first_line: the number of the first line in its file, for messages.
+            file: its name, for messages; may be empty.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
         config = build(SearchConfig, search)
@@ -87,6 +89,7 @@ class Run:
             batch_tokens=batch_tokens,
             progress=progress,
             first_line=first_line,
+            file=file,
         )
 
     def score(
@@ -117,7 +120,7 @@ class Run:
     def encode_pairs(
         self, src_lines: Sequence[str], tgt_lines: Sequence[str], first_line: int = 1
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Give the ids of both sides; arguments and errors as those of `score`."""
+        """Give the ids of both sides, with a warning of unknown tags; arguments and errors as those of `score`."""
         if len(src_lines) != len(tgt_lines):
             raise ValueError(
                 f"`src_lines` and `tgt_lines` must have the same number of lines, but have {len(src_lines)} and "
@@ -125,6 +128,7 @@ class Run:
             )
         refuse_newlines(src_lines, "src_lines")
         refuse_newlines(tgt_lines, "tgt_lines")
+        self.translator.warn_of_tags(src_lines, first_line)
         copies = self.translator.copies_unknown
         unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)

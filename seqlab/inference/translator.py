@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from seqlab.inference.alignment import Alignment, align
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import refuse_newlines, without_control_characters
+from seqlab.inference.lines import place, refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -93,6 +93,7 @@ class Translator:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
         first_line: int = 1,
+        file: str = "",
     ) -> list[Translation]:
         """Translate each line.
 
@@ -105,13 +106,13 @@ class Translator:
             batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.
             first_line: the number of the first line in its file, for messages.
+            file: its name, for messages; may be empty.
 
         Raises:
             ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
-        if self.src_tokenizer.tag_ids:
-            self._warn_of_unknown_tags(lines, first_line)
+        self.warn_of_tags(lines, first_line, file)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
@@ -130,7 +131,8 @@ class Translator:
             bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
             translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
-                _log.warning("line %d is too long for the model: translated in %d pieces", number, len(parts))
+                where = place(number, file)
+                _log.warning("%s is too long for the model: translated in %d pieces", where, len(parts))
         return translations
 
     def _texts(self, pieces: Sequence[Sequence[Piece]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
@@ -141,15 +143,27 @@ class Translator:
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
 
-    def _warn_of_unknown_tags(self, lines: Sequence[str], first_line: int) -> None:
-        found: dict[str, int] = {}
+    def warn_of_tags(self, lines: Sequence[str], first_line: int = 1, file: str = "") -> None:
+        """Warn of tags that the vocabulary lacks, and of tags without text, where the model reads tags."""
+        if not self.src_tokenizer.tag_ids:
+            return
+        unknown: dict[str, int] = {}
+        alone = []
         for number, line in enumerate(lines, start=first_line):
             for tag in self.src_tokenizer.unknown_tags(line):
-                found.setdefault(tag, number)
-        for tag, number in islice(found.items(), SHOWN):
-            _log.warning("line %d has the tag %r, which training did not have: it is read as unknown", number, tag)
-        if len(found) > SHOWN:
-            _log.warning("%d other tags are unknown, too: are they what stands behind the tab?", len(found) - SHOWN)
+                unknown.setdefault(tag, number)
+            text, _, tags = line.partition(TAB)
+            if tags.strip() and not text.strip():
+                alone.append(number)
+        for tag, number in islice(unknown.items(), SHOWN):
+            where = place(number, file)
+            _log.warning("%s has the tag %r, which training did not have: it is read as unknown", where, tag)
+        if len(unknown) > SHOWN:
+            _log.warning("%d other tags are unknown, too: are they what stands behind the tab?", len(unknown) - SHOWN)
+        for number in alone[:SHOWN]:
+            _log.warning("%s has tags, but nothing before them: it is read as empty", place(number, file))
+        if len(alone) > SHOWN:
+            _log.warning("%d other lines have nothing before their tags, too", len(alone) - SHOWN)
 
     def _aligned(
         self, parts: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], need_attention: bool

@@ -58,7 +58,7 @@ class Tokenizer(Protocol):
 
     @property
     def tag_ids(self) -> range:
-        """The ids of tags, behind those of all symbols; in most kinds there are none."""
+        """The ids of tags, behind those of all symbols, the first of all unknown tags; most kinds have none."""
         ...
 
     def normalize(self, line: str) -> str:

@@ -109,8 +109,15 @@ def test_a_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch, files:
 def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("one\n", encoding="utf-8")
     for arguments, message in (
-        ([files["hyp"], "--ref", tmp_path / "short"], "5 hypotheses and 1 references"),
-        ([files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"], "5 hypotheses and 1 baseline lines"),
+        ([files["hyp"], "--ref", tmp_path / "short"], f"hyp has 5 lines but {tmp_path}/short has 1"),
+        (
+            [files["hyp"], "--ref", files["ref"], "--baseline", tmp_path / "short"],
+            f"hyp has 5 lines but {tmp_path}/short has 1",
+        ),
+        (
+            [files["hyp"], "--ref", files["ref"], tmp_path / "short", "--metrics", "exact_match"],
+            f"hyp has 5 lines but {tmp_path}/short has 1",
+        ),
         ([files["hyp"], "--ref", tmp_path / "none"], "none: there is no such file."),
         ([files["hyp"], "--ref", f"{tmp_path}/test.tsv#1"], "test.tsv: there is no such file."),
         (

@@ -19,6 +19,7 @@ class CharTokenizer:
 
     pad_id, bos_id, eos_id, unk_id = range(4)
     vocab_size = 5 + 0x300
+    tag_ids = range(0)
     can_sample = True
 
     def __init__(self) -> None:

@@ -102,6 +102,7 @@ def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
         ("{", "line 2: not JSON"),
         ('{"tgt": "b"}', "line 2: has no 'src': looking for 'src', found tgt"),
         ('{"src": [3]}', "line 2: 'src' must be text, but is a list"),
+        ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: names 'b' twice: rename all but one"),
         ("[1]", "line 2: has no 'src': looking for 'src', found a list"),
         ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),
     ],

@@ -16,7 +16,7 @@ TEXT = """# text = vámonos al mar
 
 # only a comment
 
-1	end	end	NOUN
+1	end	end	NOUN	_	_	0	root	_	_
 """
 
 
@@ -51,6 +51,10 @@ def test_columns_that_are_missing_are_filled_in() -> None:
         ("1\tone\n\nword two\n", r"a\.conllu, line 3: is no line of CoNLL-U: it has 1 columns"),
         ("1\tone\n2\t \n", r"a\.conllu, line 2: `form` is empty"),
         ("1\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
+        (
+            "1\tone\tone\n\n# c\n1\ttwo\n",
+            r"a\.conllu, line 4: has 2 columns, divided by tabs, but the first word has 3",
+        ),
         ("1x\tone\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
         ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is no line of CoNLL-U: .*begins with '2 '"),
     ],
@@ -62,7 +66,7 @@ def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_column_that_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\tzwei\n")
+    (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\n")
     with pytest.raises(ValueError, match=r"line 1: has 2 columns, so `upos` is missing"):
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())
     with pytest.raises(ValueError, match=r"has no column 'pos': those of CoNLL-U are id, form"):

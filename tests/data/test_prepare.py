@@ -12,7 +12,7 @@ from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
-from seqlab.text import Tokenizer
+from seqlab.text import Tokenizer, WordsConfig, train_tokenizer
 
 Pairs = list[tuple[str, str]]
 WriteConfig = Callable[..., ParallelConfig]
@@ -228,3 +228,10 @@ def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: W
     text = "\n".join(report.lines())
     for part in ("56 pairs, 54 kept", "1 dropped with an empty side", "1 repeat an earlier pair", "line 6: 2 and 300"):
         assert part in text
+
+
+def test_unknown_tags_count_as_unknown(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    reader = train_tokenizer(WordsConfig(tags=True), ["go\tPST"])
+    config = write_config([("go\tPST", "went")], valid=[("go\tPST;new", "went")])
+    corpora = prepare(config, reader, tokenizer, tmp_path / "cache").report.corpora
+    assert [(corpus.src_counts.unknown, corpus.src_counts.tokens) for corpus in corpora] == [(0, 2), (1, 3)]

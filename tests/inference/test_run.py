@@ -192,3 +192,10 @@ def test_of_tags_that_training_did_not_have_some_are_named_and_the_rest_counted(
     assert messages[0] == "line 1 has the tag 'new0', which training did not have: it is read as unknown"
     assert len(messages) == SHOWN + 1
     assert messages[-1].startswith("3 other tags are unknown")
+    caplog.clear()
+    run.score(["go\tPST", "ox\tnew", "ox"], ["go", "ox", "ox"], first_line=5)
+    run.translate_detailed(["ox", " \tPL", ""], first_line=2, file="a.tsv#0+1")
+    assert [record.getMessage() for record in caplog.records] == [
+        "line 6 has the tag 'new', which training did not have: it is read as unknown",
+        "a.tsv#0+1, line 3 has tags, but nothing before them: it is read as empty",
+    ]
