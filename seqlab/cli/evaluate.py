@@ -49,10 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     metrics = check_names(arguments.metrics)
     if [arguments.hypotheses, arguments.baseline, *arguments.ref].count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    hypotheses = all_lines(arguments.hypotheses)
-    references = [all_lines(spec) for spec in arguments.ref]
-    baseline = None if arguments.baseline is None else all_lines(arguments.baseline)
-    _check_counts(arguments, hypotheses, references, baseline)
+    baselines = [] if arguments.baseline is None else [arguments.baseline]
+    hypotheses, *references = _read([arguments.hypotheses, *arguments.ref, *baselines])
+    baseline = references.pop() if baselines else None
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
     lines: list[str] = []
@@ -75,23 +74,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_counts(
-    arguments: argparse.Namespace,
-    hypotheses: Sequence[str],
-    references: Sequence[Sequence[str]],
-    baseline: Sequence[str] | None,
-) -> None:
-    """Raise ValueError where the files are not equally long, naming two of them."""
-    others = [
-        *zip(arguments.ref, references, strict=True),
-        *([] if baseline is None else [(arguments.baseline, baseline)]),
-    ]
-    for spec, lines in others:
-        if len(lines) != len(hypotheses):
+def _read(specs: Sequence[str]) -> list[list[str]]:
+    """Read files that belong together; raises ValueError where they are not equally long, naming two of them."""
+    names = ["standard input" if spec == "-" else spec for spec in specs]
+    files = [all_lines(spec) for spec in specs]
+    for name, lines in zip(names, files, strict=True):
+        if len(lines) != len(files[0]):
             raise ValueError(
-                f"{arguments.hypotheses} has {len(hypotheses):,} lines but {spec} has {len(lines):,}: they must have "
-                "the same number of lines."
+                f"{names[0]} has {len(files[0]):,} lines but {name} has {len(lines):,}: they must have the same number "
+                "of lines."
             )
+    return files
 
 
 def _look_tokenized(lines: Sequence[str]) -> bool:
