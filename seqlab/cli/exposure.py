@@ -7,8 +7,9 @@ several tokens, whose mean number is `choices`.
 
 The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause it.
 It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an error
-more than one token may count as right. It is for comparing models. A model that goes on behind the end of the reference
-makes more predictions than there are true prefixes, all of which count. Pairs with an empty side are left out.
+more than one token may count as right. It is for comparing models. It is of the positions of each pair that both kinds
+of prefixes have (the line `both`): an answer that ends early, or goes on behind the end of the reference, makes other
+predictions besides, which are shown and not compared. Pairs with an empty side are left out.
 """
 
 import argparse
@@ -61,14 +62,12 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
             "choices": quality.mean_choices,
         }
 
-    true, own = total(found.true), total(found.own)
-    assert true.accuracy is not None
-    assert own.accuracy is not None
     return {
-        "true": figures(true),
-        "own": figures(own),
+        "true": figures(total(found.true)),
+        "own": figures(total(found.own)),
+        "both": {"true": figures(found.shared_true), "own": figures(found.shared_own)},
         "after_error": figures(found.after_error),
-        "exposure_bias": true.accuracy - own.accuracy,
+        "exposure_bias": found.bias,
         "positions": [
             {"position": position, "true": figures(behind_truth), "own": figures(behind_own)}
             for position, (behind_truth, behind_own) in enumerate(
@@ -79,12 +78,13 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
 
 
 def lines_of(found: "Exposure") -> list[str]:
-    """Write a table: a line for each position, then all of them, then what follows an error."""
+    """Write a table: a line for each position, then all of them, those that are compared, and what follows an error."""
     figures = as_dict(found)
     lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}{'choices':>9}"]
     for each in figures["positions"]:
         lines.append(f"{each['position']:<12}{_shown(each['true'])}{_own(each['own'])}")
     lines.append(f"{'all':<12}{_shown(figures['true'])}{_own(figures['own'])}")
+    lines.append(f"{'both':<12}{_shown(figures['both']['true'])}{_own(figures['both']['own'])}")
     lines.append(f"{'after error':<12}{'':>28}{_own(figures['after_error'])}")
     lines.append(f"exposure bias: {100 * figures['exposure_bias']:.2f} of 100 predictions")
     return lines

@@ -3,7 +3,8 @@
 A search error: the model gives the reference a higher score than the answer that was found. A model error: the answer
 is not the reference, and the model prefers it. With --exact also the best answers that there are, for short outputs,
 and how many answers of each beam they beat; all figures are then of the sentences on which that search came to its
-end. References that are longer than a search may go are counted apart, pairs with an empty side are left out.
+end. References that a search may not say, by its limits of length or as they repeat what it must not, are counted apart
+(`out of reach`), pairs with an empty side are left out.
 """
 
 import argparse
@@ -77,14 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def lines_of(found: "list[SearchErrors]") -> list[str]:
     """Write a table: a line for each search."""
-    titles = ("pairs", "right", "search errors", "model errors", "beaten by exact", "not known", "too long")
-    widths = (8, 10, 16, 16, 18, 12, 11)
+    titles = ("pairs", "right", "search errors", "model errors", "beaten by exact", "not known", "out of reach")
+    widths = (8, 10, 16, 16, 18, 12, 15)
     lines = [f"{'beam':<8}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))]
     for each in found:
         counts = (each.right, each.search_errors, each.model_errors)
         shares = [f"{100 * count / sum(counts):.2f}%" if sum(counts) else "n/a" for count in counts]
         name = "exact" if each.beam_size is None else str(each.beam_size)
         lines.append(
-            f"{name:<8}{sum(counts):>8,}{shares[0]:>10}{shares[1]:>16}{shares[2]:>16}{each.beaten:>18,}{each.unknown:>12,}{each.out_of_reach:>11,}"
+            f"{name:<8}{sum(counts):>8,}{shares[0]:>10}{shares[1]:>16}{shares[2]:>16}{each.beaten:>18,}{each.unknown:>12,}{each.out_of_reach:>15,}"
         )
     return lines

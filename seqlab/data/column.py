@@ -104,7 +104,10 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def text_of(record: Any, column: str, where: str) -> str:
-    """Return the text under a key, or under a dotted path of keys; of numbers and truth values, JSON's."""
+    """Return the text under a key, or under a dotted path of keys; of numbers and truth values, JSON's.
+
+    A list is a line of words, or of the labels of words, with spaces between.
+    """
     value = record
     keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
     for key in keys:
@@ -114,14 +117,25 @@ def text_of(record: Any, column: str, where: str) -> str:
         value = value[key]
     if value is None:
         return ""
+    if not isinstance(value, list):
+        return _text(value, column, where)
+    words = [_text(word, f"{column}[{place}]", where) for place, word in enumerate(value)]
+    for place, word in enumerate(words):
+        if word.split() != [word]:
+            raise ValueError(f"{where}: '{column}[{place}]' must be a word without spaces, but is {word!r}.")
+    return " ".join(words)
+
+
+def _text(value: object, name: str, where: str) -> str:
+    """Return a value as text, that of `name`."""
     if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {column!r} must be text, but is a {type(value).__name__}.")
+        raise ValueError(f"{where}: {name!r} must be text, but is a {type(value).__name__}.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{where}: {column!r} holds half of a surrogate pair, which is no character.") from None
+        raise ValueError(f"{where}: {name!r} holds half of a surrogate pair, which is no character.") from None
     return value
 
 

@@ -208,7 +208,8 @@ def parse_column(spec: str) -> Column:
     - `file`: a text, plain or .gz.
     - `file#column`: of .tsv, .jsonl, .csv, .conllu (these also .gz), .json, .parquet and .arrow. A file whose name
       really contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record, with tabs between.
-      In a .conllu file a record is a sentence: `form`, `upos`, ... are what its words have there, with spaces between.
+      In a .conllu file a record is a sentence: `form`, `upos`, ... are what its words have there, with spaces between;
+      so are the items of a list in a .jsonl, .json, .parquet or .arrow file.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 

@@ -41,5 +41,6 @@ def align(
 
 
 def _names(tokenizer: Tokenizer, ids: Sequence[int], unknown: Sequence[str]) -> list[str]:
-    size = tokenizer.vocab_size
-    return [tokenizer.tokens([index])[0] if index < size else unknown[index - size] for index in ids]
+    size, tags = tokenizer.vocab_size, tokenizer.tag_ids
+    names = [tokenizer.tokens([index])[0] if index < size else unknown[index - size] for index in ids]
+    return [name.removeprefix(r"\t") or "<unk>" if i in tags else name for i, name in zip(ids, names, strict=True)]

@@ -68,8 +68,20 @@ class Exposure:
     true: list[Quality] = field(default_factory=list)
     """By the length of the prefix, from 0."""
     own: list[Quality] = field(default_factory=list)
+    shared_true: Quality = field(default_factory=Quality)
+    """Of the predictions behind true prefixes those for which the same pair has a prefix of its own of that length."""
+    shared_own: Quality = field(default_factory=Quality)
+    """The predictions behind these, as many."""
     after_error: Quality = field(default_factory=Quality)
     """Of the model's own prefixes those that are not how the reference begins."""
+
+    @property
+    def bias(self) -> float:
+        """How much less often a prediction is right behind the model's own prefix, of the same pairs and positions.
+
+        So an answer that ends early, or goes on behind the end of the reference, does not change which positions count.
+        """
+        return (self.shared_true.right - self.shared_own.right) / self.shared_true.count
 
     def add(self, kind: list[Quality], position: int, is_right: bool, probability: float, choices: int = 1) -> None:
         """Count a prediction of one kind."""
@@ -136,7 +148,7 @@ def measure_exposure(
         src_rows: source ids without special ids.
         tgt_rows: target ids without special ids, as many.
         tokenizer: the target's, names the special ids.
-        config: how long the model's own targets may become.
+        config: how long the model's own targets may become, if no longer than the references.
         batch_tokens: padded source tokens that are read together.
         device: where the model is.
         progress: called after each batch with its number of pairs.
@@ -152,27 +164,33 @@ def measure_exposure(
                 bos_id=tokenizer.bos_id,
                 eos_id=tokenizer.eos_id,
             ).to(device)
-            _read_truth(model, batch, banned, found)
             oracles = [Oracle.begin([*tgt_rows[i], tokenizer.eos_id]) for i in indices]
             _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
-            _read_own(model, batch, banned, oracles, limits, found)
+            # A reference is never out of reach: what the model says there is to be compared, too.
+            limits = [max(limit, len(tgt_rows[i]) + 1) for limit, i in zip(limits, indices, strict=True)]
+            said = _read_own(model, batch, banned, oracles, limits, found)
+            _read_truth(model, batch, banned, said, found)
             if progress is not None:
                 progress(len(indices))
     return found
 
 
-def _read_truth(model: Stepper, batch: Seq2SeqBatch, banned: Sequence[int], found: Exposure) -> None:
-    """Judge the predictions behind the beginnings of the targets."""
+def _read_truth(
+    model: Stepper, batch: Seq2SeqBatch, banned: Sequence[int], said: Sequence[int], found: Exposure
+) -> None:
+    """Judge the predictions behind the beginnings of the targets; `said`: how many there are behind the model's own."""
     assert batch.tgt_out is not None, "pairs have targets"
     last_ids, state = model.start(batch)
     for position, wanted in enumerate(batch.tgt_out.unbind(1)):
         step = model.step(last_ids, state)
-        probs, said = _predictions(step.scores, banned)
+        probs, likeliest = _predictions(step.scores, banned)
         last_ids, state = wanted.clamp_min(0), step.state
         given = probs.gather(1, last_ids[:, None])[:, 0].tolist()
-        for target, word, probability in zip(wanted.tolist(), said.tolist(), given, strict=True):
+        for target, word, probability, count in zip(wanted.tolist(), likeliest.tolist(), given, said, strict=True):
             if target != IGNORE:
                 found.add(found.true, position, word == target, probability)
+                if position < count:
+                    found.shared_true.add(word == target, probability)
 
 
 def _read_own(
@@ -182,10 +200,13 @@ def _read_own(
     oracles: list[Oracle],
     limits: Sequence[int],
     found: Exposure,
-) -> None:
-    """Judge the predictions behind what the model has said greedily, up to its eos or the limit (eos counted)."""
+) -> list[int]:
+    """Judge the predictions behind what the model has said greedily, up to its eos or the limit (eos counted).
+
+    Returns how many there are for each row.
+    """
     last_ids, state = model.start(batch)
-    speaking = set(range(len(oracles)))
+    speaking, said = set(range(len(oracles))), [0] * len(oracles)
     for position in range(max(limits)):
         step = model.step(last_ids, state)
         probs, last_ids = _predictions(step.scores, banned)
@@ -194,6 +215,9 @@ def _read_own(
             best = oracles[row].best()
             is_right, probability = words[row] in best, float(probs[row, sorted(best)].sum())
             found.add(found.own, position, is_right, probability, len(best))
+            said[row] += 1
+            if position < len(oracles[row].reference):
+                found.shared_own.add(is_right, probability, len(best))
             if oracles[row].has_error:
                 found.after_error.add(is_right, probability, len(best))
             if words[row] == model.eos_id or position + 1 >= limits[row]:
@@ -202,6 +226,7 @@ def _read_own(
                 oracles[row] = oracles[row].read(words[row])
         if not speaking:
             break
+    return said
 
 
 def _predictions(scores: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from seqlab.inference.pairs import MeasuredPairs, measured_pairs
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig
+from seqlab.search.constraints import repeats_ngram
 from seqlab.search.exact import MAX_STEPS, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
@@ -42,7 +43,7 @@ class SearchErrors:
     unknown: int = 0
     """Sentences on which exact search was run and not complete; they are counted nowhere else, of no search."""
     out_of_reach: int = 0
-    """References that are longer than the search may go, as its limits say; they are counted nowhere else."""
+    """References that the search may not say, as its limits and bans are; they are counted nowhere else."""
 
 
 def search_errors(
@@ -93,18 +94,20 @@ class Wanted:
     ids: list[int]
     score: float
     is_in_reach: bool
-    """Whether it is no longer than the search may go."""
+    """Whether the search may say it."""
 
 
 def _references(pairs: MeasuredPairs, config: SearchConfig) -> list[Wanted]:
     """Score the references as a search does."""
-    _, limits = length_limits([len(row) + 1 for row in pairs.src_rows], len(pairs.src_rows), config)
-    return [
-        Wanted(row, found.log_prob / length_penalty(found.num_tokens, config), len(row) + 1 <= limit)
-        for row, found, limit in zip(
-            pairs.tgt_rows, pairs.engine.score(pairs.src_rows, pairs.tgt_rows), limits, strict=True
-        )
-    ]
+    limits = length_limits([len(row) + 1 for row in pairs.src_rows], len(pairs.src_rows), config)
+    banned, size = set(banned_ids(pairs.engine.tokenizer)), config.no_repeat_ngram_size
+    wanted = []
+    scored = pairs.engine.score(pairs.src_rows, pairs.tgt_rows)
+    for row, found, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
+        is_banned = not banned.isdisjoint(row) or (size > 0 and repeats_ngram(row, size))
+        is_in_reach = shortest <= len(row) + 1 <= longest and not is_banned
+        wanted.append(Wanted(row, found.log_prob / length_penalty(found.num_tokens, config), is_in_reach))
+    return wanted
 
 
 def _exact(

@@ -41,8 +41,15 @@ class LabellerConfig(Family):
     data_kind: ClassVar[str] = "labelled"
 
     def resolve(self, data: Any) -> Self:
-        """Return it with the pooling that labels of lines need, and labels of words must not have."""
-        return replace(self, pooling=None if data.labels_of == "words" else self.pooling or "max")
+        """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""
+        if data.labels_of == "lines":
+            return replace(self, pooling=self.pooling or "max")
+        if self.pooling is not None:
+            raise ValueError(
+                f"`model.pooling: {self.pooling}` makes one vector of a line, but `data.labels_of: words` needs one "
+                "for each word: set it to null."
+            )
+        return self
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

@@ -205,7 +205,9 @@ class Transformer(AttentionalTranslator):
         return self.output(batch, *self.decoder(vectors, memories, need_attention))
 
     def _mixed(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
-        """Put what a pass over the references (B, T, D) predicts into the place of some."""
+        """Put what a pass over the references (B, T, D) predicts into the place of some; bos is none of these."""
+        if vectors.size(1) == 1:
+            return vectors
         with torch.no_grad():
             hidden, _ = self.decoder(vectors[:, :-1], memories)
             rows = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once

@@ -18,9 +18,11 @@ def test_a_line_for_each_position_and_the_same_in_json(
     assert table.status == 0
     figures = json.loads(seqlab(*options, "--json").out)
     assert figures["true"]["predictions"] == 4 + 5  # the pair with an empty side is left out
-    assert figures["exposure_bias"] == figures["true"]["accuracy"] - figures["own"]["accuracy"]
+    both = figures["both"]
+    assert both["true"]["predictions"] == both["own"]["predictions"]
+    assert figures["exposure_bias"] == pytest.approx(both["true"]["accuracy"] - both["own"]["accuracy"])
     lines = table.out.decode().splitlines()
-    assert len(lines) == 1 + len(figures["positions"]) + 3
+    assert len(lines) == 1 + len(figures["positions"]) + 4
     assert figures["positions"][0]["true"]["predictions"] == figures["positions"][0]["own"]["predictions"] == 2
 
 

@@ -17,18 +17,46 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     found = json.loads(seqlab(*options, "--json").out)
     assert [each["beam_size"] for each in found] == [1, 4]
     assert all(each["right"] + each["search_errors"] + each["model_errors"] == 3 for each in found)
-    result = seqlab(*options, "--exact", "--max_steps", "200", "--json")
-    assert "1 of 4 pairs have an empty side and are left out: 3" in result.err
-    exact = json.loads(result.out)
-    given_up = exact[2]["unknown"]
-    assert (f"exact search did not end on {given_up} of 4 pairs" in result.err) == (given_up > 0)
-    assert [each["beam_size"] for each in exact] == [1, 4, None]
-    assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
-    for each in exact:  # of the same sentences
-        assert each["right"] + each["search_errors"] + each["model_errors"] + each["unknown"] == 3
-        assert each["unknown"] == exact[2]["unknown"]
     table = seqlab(*options).out.decode().splitlines()
     assert len(table) == 3
+    # What is unlikely needs no look at what follows it, unless the length penalty rewards that.
+    result = seqlab(*options, "--exact", "--length_alpha", "0", "--json")
+    assert "1 of 4 pairs have an empty side and are left out: 3" in result.err
+    exact = json.loads(result.out)
+    assert [(each["beam_size"], each["unknown"], each["out_of_reach"]) for each in exact] == [
+        (1, 0, 0),
+        (4, 0, 0),
+        (None, 0, 0),
+    ]
+    assert all(each["right"] + each["search_errors"] + each["model_errors"] == 3 for each in exact)
+    assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
+    assert all(each["search_errors"] <= each["beaten"] for each in exact)
+    result = seqlab(*options, "--exact", "--max_steps", "1", "--json")
+    assert "exact search did not end on 3 of 4 pairs" in result.err
+    assert [each["unknown"] for each in json.loads(result.out)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("targets", "rule", "out_of_reach"),
+    [
+        ("k klm klmn", ("--min_length_ratio", "1.5"), 1),
+        ("k klm kl", ("--max_length_ratio", "1", "--max_length_offset", "0"), 1),
+        ("k klkm lklm", ("--no_repeat_ngram_size", "1"), 2),
+    ],
+)
+def test_references_that_the_search_may_not_say_are_counted_apart(
+    seqlab, run_dir: Path, targets: str, rule: tuple[str, ...], out_of_reach: int, tmp_path: Path
+) -> None:
+    """The source has three ids, eos counted."""
+    (tmp_path / "src").write_text("ab\n" * 3)
+    (tmp_path / "tgt").write_text("".join(f"{target}\n" for target in targets.split()))
+    files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt", "--beam_sizes", "2")
+    for each in json.loads(
+        seqlab("search-errors", run_dir, *files, "--exact", "--length_alpha", "0", "--json", *rule).out
+    ):
+        counted = each["right"] + each["search_errors"] + each["model_errors"]
+        assert (each["out_of_reach"], counted + each["unknown"]) == (out_of_reach, 3 - out_of_reach)
+        assert each["beam_size"] is not None or each["search_errors"] == 0
 
 
 def test_mistakes_are_named(seqlab, run_dir: Path, tmp_path: Path) -> None:

@@ -96,12 +96,23 @@ def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
     assert read(f"{path}#with.dot") == [src for src, _ in PAIRS] + [""]
 
 
+def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"words": ["Time", "flies"], "labels": [3, 0]}\n{"words": [], "labels": []}\n')
+    assert read(f"{path}#words") == ["Time flies", ""]
+    assert read(f"{path}#labels") == ["3 0", ""]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("{", "line 2: not JSON"),
         ('{"tgt": "b"}', "line 2: has no 'src': looking for 'src', found tgt"),
-        ('{"src": [3]}', "line 2: 'src' must be text, but is a list"),
+        ('{"src": {"a": 3}}', "line 2: 'src' must be text, but is a dict"),
+        ('{"src": ["a", null]}', r"line 2: 'src\[1\]' must be text, but is a NoneType"),
+        ('{"src": ["New York"]}', r"line 2: 'src\[0\]' must be a word without spaces, but is 'New York'"),
+        ('{"src": ["a", ""]}', r"line 2: 'src\[1\]' must be a word without spaces, but is ''"),
+        ('{"src": ["a", "\\ud800"]}', r"line 2: 'src\[1\]' holds half of a surrogate pair"),
         ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: names 'b' twice: rename all but one"),
         ("[1]", "line 2: has no 'src': looking for 'src', found a list"),
         ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),

@@ -85,13 +85,21 @@ def test_newlines_end_lines_of_a_text_and_are_spaces_in_a_pair(publish: Publish)
 
 
 def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
-    folder = publish(train={"pair": [{"de": "eins", "en": "one"}], "numbers": [[1]], "dotted.name": ["x"]})
+    folder = publish(
+        train={
+            "pair": [{"de": "eins", "en": "one"}],
+            "numbers": [{"a": 1}],
+            "words": [["a", "b"]],
+            "dotted.name": ["x"],
+        }
+    )
     assert list(parse_column(f"hub:{folder}:train#pair.de").values()) == ["eins"]
     assert list(parse_column(f"hub:{folder}:train#dotted.name").values()) == ["x"]
+    assert list(parse_column(f"hub:{folder}:train#words").values()) == ["a b"]
     for column, message in (
-        ("text", r"train#text: has no column 'text', only pair, numbers, dotted\.name\."),
+        ("text", r"train#text: has no column 'text', only pair, numbers, words, dotted\.name\."),
         ("pair.fr", r"record 1: has no 'pair\.fr': looking for 'fr', found de, en"),
-        ("numbers", "record 1: 'numbers' must be text, but is a list"),
+        ("numbers", "record 1: 'numbers' must be text, but is a dict"),
     ):
         with pytest.raises(ValueError, match=message):
             list(parse_column(f"hub:{folder}:train#{column}").values())

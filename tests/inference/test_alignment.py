@@ -5,7 +5,7 @@ import torch
 
 from seqlab.inference.alignment import align
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.text import WordsConfig, train_tokenizer
+from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 
 def test_symbols_have_their_names_and_ends_are_counted() -> None:
@@ -19,3 +19,10 @@ def test_symbols_have_their_names_and_ends_are_counted() -> None:
     assert found.weights == [[0.5, 0.25, 0.2, 0.05], [0.0, 0.1, 0.1234, 0.7766]]
     with pytest.raises(ValueError, match="attends to nothing"):
         align(src, Hypothesis([*tgt], 0.0, 0.0, True, []), (tokenizer, tokenizer), [])
+
+
+def test_tags_have_the_names_that_the_text_gives_them() -> None:
+    tokenizer = train_tokenizer(CharactersConfig(tags=True), ["go\tV;PST"])
+    (src,) = tokenizer.encode(["go\tPST;FUT"])
+    hypothesis = Hypothesis([], 0.0, 0.0, True, [], torch.full((1, 5), 0.2))
+    assert align(src, hypothesis, (tokenizer, tokenizer), []).src == ["g", "o", "PST", "<unk>", "</s>"]

@@ -53,6 +53,33 @@ def test_a_model_that_is_lost_behind_its_own_mistake() -> None:
     assert total(found.own).right == 0
     assert len(found.own) == 2 * 3 + 10  # it never ends: as long as a search would go on
     assert found.after_error.count == len(found.own) - 1
+    assert found.shared_own.count == found.shared_true.count == 4  # what it says behind the end is not compared
+    assert found.bias == 0.75
+
+
+def test_a_model_that_reads_its_source_alone_has_no_bias_however_long_its_answers() -> None:
+    """Behind a given number of tokens it says the same whatever they are: wrong once, or the end too early."""
+
+    class Counter(Reciter):
+        """Its state is how many tokens it has read."""
+
+        def __init__(self, said: list[int], position: int = 0) -> None:
+            self.said, self.position = said, position
+
+        def step(self, last_ids: Tensor, state: Any) -> Step:
+            scores = torch.full((len(last_ids), 40), -torch.inf)
+            scores[:, self.said[state.position]] = 0.0
+            return Step(scores, Counter(self.said, state.position + 1), None)
+
+    target = list(range(5, 35))  # longer than a search would go on from a source of one token
+    for said, shared in (
+        ([*target, 2], 31),
+        ([*target[:20], 4, *target[21:], 2], 31),
+        ([*target[:3], 2, *target[4:], 2], 4),
+    ):
+        found = measure_exposure(Counter(said), [[7]], [target], TOKENIZER, GREEDY)
+        assert found.shared_own.count == found.shared_true.count == shared
+        assert found.bias == 0.0
 
 
 def test_a_model_that_recovers_from_its_own_mistake() -> None:

@@ -82,6 +82,8 @@ def test_pooling_null_takes_the_largest_and_words_take_none() -> None:
     for labels_of, expected in (("lines", "max"), ("words", None)):
         config = CONFIGS["lstm"].resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
         assert config.pooling == expected
+    with pytest.raises(ValueError, match=r"`model.pooling: mean` .* `data.labels_of: words`"):
+        replace(CONFIGS["lstm"], pooling="mean").resolve(LabelledConfig(labels_of="words", **DATA))  # type: ignore[arg-type]
 
 
 def test_words_are_read_as_unknown_in_training_only() -> None:

@@ -63,6 +63,16 @@ def test_a_transformer_reads_what_a_first_pass_says() -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+def test_where_there_is_nothing_but_ends_there_is_nothing_to_predict_from(name: str) -> None:
+    model, batch = build(VARIANTS[name]), batch_of(ALL)
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    ends = replace(batch, tgt_in=batch.tgt_in[:, :1], tgt_out=torch.full_like(batch.tgt_out[:, :1], model.eos_id))
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, ends, LATER)
+    assert float(found.logs["nll"]) == pytest.approx(nll_of(model, ends), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("mixture", ["argmax", "sampled", "soft"])
 def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
     model, batch = build(VARIANTS[name]).train(), batch_of(ALL)

@@ -11,7 +11,15 @@ from reference.scripted import Scripted, batch_of
 
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER, NOT_FORCED, ban_early_end, ban_ids, ban_repeated_ngrams, force_ids
+from seqlab.search.constraints import (
+    NEVER,
+    NOT_FORCED,
+    ban_early_end,
+    ban_ids,
+    ban_repeated_ngrams,
+    force_ids,
+    repeats_ngram,
+)
 from seqlab.search.greedy import greedy_search
 
 
@@ -28,6 +36,7 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
     assert torch.equal(scores, before)
     for row, said in enumerate(ids):
         earlier = {tuple(said[i : i + size]) for i in range(len(said) - size + 1)}
+        assert repeats_ngram(said, size) == repeats(said, size)
         for i in range(3):
             completes = (*said, i)[-size:] in earlier
             assert allowed[row, i] == (NEVER if completes else scores[row, i])
