@@ -29,11 +29,6 @@ _MASKING = 2  # ends the key of the generator, so that no sampler draws the same
 _GAMMA, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def mask_id(tokenizer: Tokenizer) -> int:
-    """Return the id that stands for a hidden token: bos, with which no row of masked text begins."""
-    return tokenizer.bos_id
-
-
 @dataclass(frozen=True)
 class Masking:
     """How tokens are hidden, and the ids that this needs."""
@@ -59,7 +54,7 @@ class Masking:
             seed=seed,
             pad_id=tokenizer.pad_id,
             eos_id=tokenizer.eos_id,
-            mask_id=mask_id(tokenizer),
+            mask_id=tokenizer.mask_id,
             first_id=max(special) + 1,
             vocab_size=tokenizer.vocab_size,
         )

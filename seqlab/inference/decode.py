@@ -9,9 +9,10 @@ from torch import nn
 
 from seqlab.data.batch import collate
 from seqlab.inference.batches import length_batches
-from seqlab.models.interfaces import Stepper
+from seqlab.models.interfaces import FrameModel, Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
+from seqlab.search.ctc import best_path_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
@@ -82,9 +83,12 @@ def decode_rows(
                 eos_id=tokenizer.eos_id,
             ).to(device)
             forced = None if prefixes is None else [prefixes[i] for i in indices]
-            hypotheses = beam_search(
-                model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention
-            )
+            if isinstance(model, FrameModel) and _is_free(config, forced):
+                hypotheses = [[best] for best in best_path_search(model, batch, config, banned_ids=banned)]
+            else:
+                hypotheses = beam_search(
+                    model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention
+                )
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -92,6 +96,11 @@ def decode_rows(
     if progress is not None and len(filled) < len(src_rows):
         progress(len(src_rows) - len(filled))
     return found
+
+
+def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> bool:
+    """Tell whether a search is greedy, and may say whatever a path through all frames says."""
+    return config.beam_size == 1 and not (prefixes or config.no_repeat_ngram_size or config.min_length_ratio)
 
 
 def decode_text(

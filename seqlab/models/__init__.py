@@ -17,6 +17,7 @@ from seqlab.models.recurrent_labeller import (
 )
 from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
+from seqlab.models.transformer_ctc import TransformerCtc, TransformerCtcConfig
 from seqlab.models.transformer_labeller import TransformerLabeller, TransformerLabellerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
@@ -26,6 +27,7 @@ ModelConfig = Annotated[
     | RnnConfig
     | LstmConfig
     | GruConfig
+    | TransformerCtcConfig
     | TransformerLmConfig
     | RnnLmConfig
     | LstmLmConfig
@@ -42,8 +44,8 @@ ModelConfig = Annotated[
 FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
 """The config of each family by its name."""
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
-TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig
-Translator = Transformer | RecurrentTranslator
+TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig | TransformerCtcConfig
+Translator = Transformer | RecurrentTranslator | TransformerCtc
 AnyLabeller = RecurrentLabeller | TransformerLabeller | FrequencyLabeller
 Model = Translator | TransformerMlm | LanguageModel | AnyLabeller
 
@@ -73,6 +75,8 @@ __all__ = [
     "RnnLmConfig",
     "Transformer",
     "TransformerConfig",
+    "TransformerCtc",
+    "TransformerCtcConfig",
     "TransformerLabeller",
     "TransformerLabellerConfig",
     "TransformerLm",

@@ -23,6 +23,8 @@ class Family:
     """Whether it fills in hidden tokens; others predict each token from those before it."""
     is_recurrent: ClassVar[bool] = False
     """Whether it has what AWD-LSTM's penalties are on: `DecoderOutput.undropped`."""
+    objective_family: ClassVar[str | None] = None
+    """The objective it learns by, where that is none of those that predict token by token."""
     embedding_field: ClassVar[str] = "d_model"
     """The field that sets the size of the embeddings."""
 

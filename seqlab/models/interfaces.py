@@ -4,7 +4,7 @@ Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence)
 positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ __all__ = [
     "SCORED_ROWS",
     "CarryingScorer",
     "DecoderOutput",
+    "FrameModel",
+    "FrameOutput",
+    "Frames",
     "InputMixing",
     "Labeller",
     "Mixture",
@@ -110,6 +113,29 @@ class DecoderOutput(NamedTuple):
         return scores.masked_scatter(predicted, picked)
 
 
+class Frames(NamedTuple):
+    """What a model says of each of some frames, or positions, of which the symbols of a target are fewer."""
+
+    log_probs: Tensor
+    """(B, F, V): of each id in each frame, in nats; what stands behind the last frame of a sentence is not read."""
+    lengths: Tensor
+    """(B,) int64: frames of each sentence, at least 1."""
+
+
+class FrameOutput(NamedTuple):
+    """What one pass over all frames gives."""
+
+    hidden: Tensor
+    """(B, F, D): hidden states, not yet projected."""
+    projection: Projection
+    lengths: Tensor
+    """(B,) int64: frames of each sentence, at least 1."""
+
+    def frames(self) -> Frames:
+        """Project all frames at once, with a gradient."""
+        return Frames(self.projection(self.hidden).log_softmax(-1), self.lengths)
+
+
 class Step(NamedTuple):
     """What one step of a left-to-right model gives for each row."""
 
@@ -174,6 +200,23 @@ class Labeller(Protocol):
 
     def label(self, batch: Any) -> Tensor:
         """Log-probabilities in nats of all labels, of lines (B, L), or of words row after row (W, L)."""
+        ...
+
+
+@runtime_checkable
+class FrameModel(Protocol):
+    """A model that scores all frames at once, whose symbols CTC finds; it is a `Stepper` and a `Scorer`, too."""
+
+    eos_id: int
+    blank_id: int
+    """What frames say that stand for no symbol."""
+
+    def __call__(self, batch: Any, shown: Tensor | None = None) -> FrameOutput:
+        """Run one pass; `shown` (B, F) int64: ids that its decoder is shown, IGNORE where it is shown none."""
+        ...
+
+    def frames(self, batch: Any) -> Frames:
+        """Give the log-probabilities of all frames, without a gradient."""
         ...
 
 

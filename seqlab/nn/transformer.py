@@ -71,7 +71,7 @@ class LayerMemory:
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention to the memory and a feed-forward network, each in a residual branch."""
+    """Self-attention, attention to the memory and a feed-forward network, each in a residual branch."""
 
     def __init__(
         self,
@@ -88,9 +88,14 @@ class DecoderLayer(nn.Module):
         self.cross_attention_residual = Residual(d_model, norm, dropout)
         self.feed_forward_residual = Residual(d_model, norm, dropout)
 
-    def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S)."""
-        x = self.attention_residual(x, lambda y: self.attention(y, is_causal=True))
+    def forward(
+        self, x: Tensor, memory: LayerMemory, need_weights: bool = False, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S).
+
+        Self-attention is causal; with `bias` (B, 1, 1, T) it is what that allows, of all positions.
+        """
+        x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal=bias is None))
         return self._after_self_attention(
             x, lambda y: self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)
         )

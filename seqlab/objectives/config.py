@@ -64,4 +64,23 @@ class ScheduledSamplingConfig:
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 
 
-ObjectiveConfig = Annotated[CrossEntropyConfig | RDropConfig | ScheduledSamplingConfig, Field(discriminator="family")]
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class CtcConfig:
+    """The probability of all paths through a model's frames that say the target (Graves et al. 2006)."""
+
+    family: Literal["ctc"] = "ctc"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
+    glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of frames: how many are shown to the decoder in training, as a share of those that a first pass gets wrong (Qian
+    et al. 2021); 0 shows none and saves that pass."""
+    least_glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share that `glancing` falls to, in a straight line."""
+    decay_steps: Annotated[float, Field(gt=0)] = 10_000
+    """Steps in which it falls."""
+
+
+ObjectiveConfig = Annotated[
+    CrossEntropyConfig | RDropConfig | ScheduledSamplingConfig | CtcConfig, Field(discriminator="family")
+]

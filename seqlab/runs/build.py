@@ -18,6 +18,8 @@ from seqlab.models import (
     RnnLabellerConfig,
     Transformer,
     TransformerConfig,
+    TransformerCtc,
+    TransformerCtcConfig,
     TransformerLabeller,
     TransformerLabellerConfig,
     TransformerLm,
@@ -34,6 +36,9 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
     unk_id, tags = tgt_tokenizer.unk_id, src_tokenizer.tag_ids
     if isinstance(config, TransformerConfig):
         return Transformer(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
+    if isinstance(config, TransformerCtcConfig):
+        special = {"blank_id": tgt_tokenizer.blank_id, "mask_id": tgt_tokenizer.mask_id, "eos_id": eos_id}
+        return TransformerCtc(config, src_tokenizer.vocab_size, vocab_size, **special)
     if isinstance(config, RnnConfig | LstmConfig | GruConfig):
         return RecurrentTranslator(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
     if isinstance(config, NgramConfig):

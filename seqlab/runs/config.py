@@ -31,7 +31,7 @@ VALID_METRICS: dict[str, tuple[str, ...]] = {
 }
 """What a checkpoint can be judged by for each kind of data."""
 OBJECTIVE_FAMILIES: dict[str, tuple[str, ...]] = {
-    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling"),
+    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling", "ctc"),
     "labelled": ("cross_entropy", "r_drop"),
     "text": ("cross_entropy",),
 }
@@ -133,6 +133,12 @@ class Config:
         ):
             if value not in fitting:
                 raise ValueError(f"`{name}: {value}` does not fit `data.kind: {kind}`: choose {' or '.join(fitting)}.")
+        needed = self.model.objective_family
+        if self.objective.family != needed and "ctc" in (needed, self.objective.family):
+            raise ValueError(
+                f"`model.family: {family}` learns by `objective.family: {needed or 'cross_entropy'}`, not by "
+                f"`{self.objective.family}`: set one of them differently."
+            )
         self.model.resolve(self.data).check_data(self.data)
         self._check_masking()
         self._check_start()

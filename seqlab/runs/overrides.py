@@ -1,8 +1,8 @@
 """Single fields set by dotted key, as on the command line: `model.d_model` and "512".
 
 The tag of a section (`model.family`) resets that section to the defaults of the family it names, and that of a model
-which is counted, not optimised, `optim` and `objective` too; all other fields are set after the tags, in whatever order
-they are given.
+which is counted, not optimised, `optim` and `objective` too; one that learns by an objective of its own brings it. All
+other fields are set after the tags, in whatever order they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
+from seqlab.models import FAMILIES
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
@@ -63,7 +64,19 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     if getattr(chosen, "is_counted", False):  # what another family was optimised by is left out
         values.pop("optim", None)
         values.pop("objective", None)
+    if hasattr(chosen, "objective_family"):
+        _follow(values, chosen.objective_family)
     return True
+
+
+def _follow(values: dict[str, Any], needed: str | None) -> None:
+    """Give a model the objective that it alone learns by, and take it away from the others."""
+    of_one = {family.objective_family for family in FAMILIES.values()} - {None}
+    found = values.get("objective", {}).get("family")
+    if needed is not None and found != needed:
+        values["objective"] = {"family": needed}
+    elif needed is None and found in of_one:
+        values.pop("objective")
 
 
 def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> None:

@@ -35,6 +35,15 @@ class Tokenizer(Protocol):
     def eos_id(self) -> int: ...
     @property
     def unk_id(self) -> int: ...
+    @property
+    def blank_id(self) -> int:
+        """What a frame of CTC says that stands for no symbol: `pad_id`, as no text holds it."""
+        ...
+
+    @property
+    def mask_id(self) -> int:
+        """What stands for a hidden token: `bos_id`, as no row begins with it where tokens are hidden."""
+        ...
 
     @property
     def vocab_size(self) -> int:

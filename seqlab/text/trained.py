@@ -58,6 +58,8 @@ class TrainedTokenizer:
     segmenter: Segmenter
 
     pad_id: ClassVar[int] = PAD_ID
+    blank_id: ClassVar[int] = PAD_ID
+    mask_id: ClassVar[int] = BOS_ID
     bos_id: ClassVar[int] = BOS_ID
     eos_id: ClassVar[int] = EOS_ID
     unk_id: ClassVar[int] = UNK_ID

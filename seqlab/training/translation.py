@@ -1,5 +1,6 @@
 """Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from seqlab.data.batch import Batch
 from seqlab.data.config import ParallelConfig
+from seqlab.data.encoded import EncodedPairs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Sampler, ordered_batches
 from seqlab.data.step import Position, TrainingStep
@@ -15,7 +17,7 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
-from seqlab.models import TranslatorConfig
+from seqlab.models import TransformerCtcConfig, TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, unknown_of
@@ -24,6 +26,8 @@ from seqlab.training.task import Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
 
 DECODED_METRICS = ("bleu", "chrf", "wer", "exact_match")
 
@@ -61,7 +65,23 @@ def _prepare(
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
+    if isinstance(config.model, TransformerCtcConfig):
+        _warn_of_too_few_frames(prepared.train, config.model.upsampling)
     return prepared
+
+
+def _warn_of_too_few_frames(train: EncodedPairs, upsampling: int) -> None:
+    """Warn of pairs whose targets have more symbols than the decoder has frames for: no path says them."""
+    is_too_long = train.tgt.lengths > upsampling * (train.src.lengths + 1)
+    if count := int(is_too_long.sum()):
+        logger.warning(
+            "%s of %s pairs have too many target tokens for the frames that `model.upsampling: %d` gives them, and "
+            "teach nothing; the first: %s.",
+            f"{count:,}",
+            f"{len(is_too_long):,}",
+            upsampling,
+            train.locate(int(is_too_long.argmax())),
+        )
 
 
 def _steps(

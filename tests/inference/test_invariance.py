@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqlab.inference import decode_rows, score_rows
-from seqlab.models import GruConfig, LstmConfig, RnnConfig, Transformer, TransformerConfig
+from seqlab.models import GruConfig, LstmConfig, RnnConfig, Transformer, TransformerConfig, TransformerCtcConfig
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.build import build_model
 from seqlab.search.config import SearchConfig
@@ -94,6 +94,30 @@ def test_other_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype:
     config = SearchConfig(beam_size=3, max_length=12, coverage_penalty=0.2)
     found = decode_rows(model, src[:30], config, real_tokenizer)
     assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE) == found
+
+
+PARALLEL = {
+    "ctc": TransformerCtcConfig(d_model=64, d_ff=96, num_heads=4),
+    "ctc, soft copies": TransformerCtcConfig(
+        d_model=64, d_ff=96, num_heads=4, decoder_input="soft_copy", positions="rotary", norm="post", upsampling=2
+    ),
+    "ctc, masks": TransformerCtcConfig(d_model=48, d_ff=96, num_heads=2, decoder_input="mask"),
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("name", PARALLEL)
+def test_parallel_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
+    torch.manual_seed(1)
+    model = build_model(PARALLEL[name], real_tokenizer, real_tokenizer).eval()
+    prepare_inference(model, torch.device("cpu"), dtype)
+    src, tgt = (real_tokenizer.encode(real_lines(f"test2016.{side}.gz")[:60]) for side in ("en", "de"))
+    expected = score_rows([model], src, tgt, real_tokenizer)
+    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
+    for config in (SearchConfig(beam_size=1), SearchConfig(beam_size=3, max_length=8)):
+        found = decode_rows(model, src[:30], config, real_tokenizer)
+        assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE) == found
+        assert decode_rows(model, src[:30][::-1], config, real_tokenizer, batch_tokens=300)[::-1] == found
 
 
 def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 
 
 class Tokenizer:
-    pad_id, bos_id, eos_id, unk_id = PAD, BOS, EOS, UNK
+    pad_id, bos_id, eos_id, unk_id, mask_id = PAD, BOS, EOS, UNK, BOS
     vocab_size = VOCAB
 
 

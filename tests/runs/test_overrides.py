@@ -19,11 +19,12 @@ from seqlab.models import (
     RnnLabellerConfig,
     RnnLmConfig,
     TransformerConfig,
+    TransformerCtcConfig,
     TransformerLabellerConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
 )
-from seqlab.objectives.config import CrossEntropyConfig, RDropConfig, ScheduledSamplingConfig
+from seqlab.objectives.config import CrossEntropyConfig, CtcConfig, RDropConfig, ScheduledSamplingConfig
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -60,6 +61,7 @@ LABELLED: dict[str, Any] = {
     "data": {**CORPUS["data"], "kind": "labelled", "labels_of": "words", "tokenizer": {"kind": "words"}},
     "model": {"family": "transformer_labeller"},
 }
+PARALLEL: dict[str, Any] = {**CORPUS, "model": {"family": "transformer_ctc"}, "objective": {"family": "ctc"}}
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -68,6 +70,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "rnn": RnnConfig(),
         "lstm": LstmConfig(),
         "gru": GruConfig(),
+        "transformer_ctc": TransformerCtcConfig(),
         "transformer_lm": TransformerLmConfig(),
         "rnn_lm": RnnLmConfig(),
         "lstm_lm": LstmLmConfig(),
@@ -84,6 +87,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "cross_entropy": CrossEntropyConfig(),
         "r_drop": RDropConfig(),
         "scheduled_sampling": ScheduledSamplingConfig(),
+        "ctc": CtcConfig(),
     },
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
@@ -123,6 +127,8 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
     if tag == "transformer_mlm":
         return MASKED
+    if tag in ("transformer_ctc", "ctc"):
+        return PARALLEL
     if tag.endswith("_labeller"):
         return LABELLED
     if key == "data.tokenizer_tgt.kind":
@@ -173,6 +179,20 @@ def test_every_family_survives_yaml(key: str, tag: str, tmp_path: Path) -> None:
     config = override(base_for(key, tag), [(key, tag), ("seed", "3")])
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config
+
+
+def test_a_model_brings_the_objective_that_it_alone_learns_by() -> None:
+    chosen = [("model.family", "transformer_ctc"), ("objective.glancing", "0.5")]
+    config = override(CORPUS, chosen)
+    assert config.objective == CtcConfig(glancing=0.5)
+    assert override(config, [("model.family", "lstm")]).objective == CrossEntropyConfig(label_smoothing=0.1)
+    assert override(config, [("model.family", "transformer_ctc")]).objective == config.objective
+    sampled = override(CORPUS, [("objective.family", "r_drop")])
+    assert override(sampled, [("model.family", "lstm")]).objective == sampled.objective
+    with pytest.raises(ConfigError, match=r"transformer_ctc` learns by `objective\.family: ctc`, not by `r_drop`"):
+        override(CORPUS, [*chosen[:1], ("objective.family", "r_drop")])
+    with pytest.raises(ConfigError, match=r"lstm` learns by `objective\.family: cross_entropy`, not by `ctc`"):
+        override(CORPUS, [("model.family", "lstm"), ("objective.family", "ctc")])
 
 
 def test_the_order_does_not_matter() -> None:
@@ -252,8 +272,8 @@ ERRORS = {
         "`adam`)."
     ),
     ("model.family", "transformer_ml"): (
-        "`model.family` must be one of transformer, rnn, lstm, gru, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, "
-        "transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, "
+        "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_lm, rnn_lm, lstm_lm, "
+        "gru_lm, ngram_lm, transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, "
         "frequency_labeller, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",

@@ -1,0 +1,111 @@
+"""A non-autoregressive translator whose lengths CTC sees to (Libovicky & Helcl 2018, D18-1336).
+
+An encoder, and a decoder of several positions, or frames, for each symbol of the source, which are all predicted at
+once. Frames say symbols or a blank: the target is what is left of them (see `seqlab.models.ctc`).
+
+Shapes: B batch, S source positions, F frames, T target positions, D d_model, N rows while decoding.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.ctc import CtcPrefixes, CtcState
+from seqlab.models.embeddings import EmbeddingTying, check_tying, make_embeddings
+from seqlab.models.family import SETTINGS, Size
+from seqlab.models.interfaces import FrameOutput, Frames, Step
+from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
+from seqlab.models.transformer_encoder import Encoder, initialise
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.projection import VocabularyProjection
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerCtcConfig(ParallelDecoderConfig):
+    """A Transformer that predicts all symbols at once, with blanks between them."""
+
+    family: Literal["transformer_ctc"] = "transformer_ctc"
+    """Which architecture this is."""
+    upsampling: Size = 3
+    """Frames for each symbol of the source, eos counted: a target with more symbols than there are frames cannot be
+    said, nor one that has as many and repeats some in a row."""
+    tied_embeddings: EmbeddingTying = "all"
+    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+
+    data_kind: ClassVar[str] = "parallel"
+    objective_family: ClassVar[str | None] = "ctc"
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        check_tying(self.tied_embeddings, data)
+        if self.positions == "learned" and data.max_length >= self.max_length:
+            raise ValueError(
+                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above `data.max_length` "
+                f"({data.max_length}), as each sequence has one special id more."
+            )
+
+
+class TransformerCtc(nn.Module):
+    """Encoder and parallel decoder; a `FrameModel`, a `Stepper` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
+
+    def __init__(
+        self,
+        config: TransformerCtcConfig,
+        src_vocab_size: int,
+        tgt_vocab_size: int,
+        *,
+        blank_id: int,
+        mask_id: int,
+        eos_id: int,
+    ) -> None:
+        """Build the layers; no target holds `blank_id` and `mask_id`."""
+        super().__init__()
+        self.config, self.vocab_size, self.blank_id, self.eos_id = config, tgt_vocab_size, blank_id, eos_id
+        weights = make_embeddings(
+            config.tied_embeddings,
+            src_vocab_size,
+            tgt_vocab_size,
+            lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
+        )
+        longest = config.max_length * config.upsampling
+        self.encoder = Encoder(config, Embedding(weights.src, config.positions, config.max_length, config.dropout))
+        self.decoder = ParallelDecoder(
+            config, Embedding(weights.tgt, config.positions, longest, config.dropout), mask_id
+        )
+        self.projection = VocabularyProjection(weights.out)
+        self.prefixes = CtcPrefixes(blank_id, eos_id)
+        self.apply(initialise)
+
+    def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None) -> FrameOutput:
+        """Run one pass: hidden states (B, F, D); `shown` (B, F): ids that the decoder reads, IGNORE for none."""
+        source = self.encoder.embedding.looked_up(batch.src)
+        memory = self.encoder(batch.src, batch.src_lengths)
+        lengths = self.config.upsampling * batch.src_lengths
+        hidden = self.decoder(source, batch.src_lengths, memory, lengths, shown)
+        return FrameOutput(hidden, self.projection, lengths)
+
+    @torch.no_grad()
+    def frames(self, batch: Seq2SeqBatch) -> Frames:
+        """Give the log-probabilities of all frames, without a gradient."""
+        output = self(batch)
+        log_probs = self.projection.log_probs(output.hidden.flatten(0, 1))
+        return Frames(log_probs.view(*output.hidden.shape[:2], -1), output.lengths)
+
+    def score(self, batch: Seq2SeqBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all paths that say it."""
+        assert batch.tgt_out is not None, "scoring needs a target"
+        return self.prefixes.score(self.frames(batch), batch.tgt_out)
+
+    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
+        """Score all frames; the first step reads blanks. There is no attention of a symbol."""
+        return self.prefixes.start(self.frames(batch))
+
+    def step(self, last_ids: Tensor, state: CtcState) -> Step:
+        """Read one id per row (N,) and score the next."""
+        return self.prefixes.step(last_ids, state)

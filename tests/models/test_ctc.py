@@ -1,0 +1,132 @@
+"""CTC as a left-to-right model: against sums over all paths, and through the searches for such models."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
+from reference.scripted import Scripted, batch_of
+
+from seqlab.data.batch import IGNORE
+from seqlab.models.ctc import CtcState
+from seqlab.models.interfaces import Frames, Step
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
+from seqlab.search.exact import exact_search
+from seqlab.search.fusion import Fusion
+
+LENGTHS = [5, 1, 3, 4]
+MODEL = GivenFrames()
+PLAIN = {"length_alpha": 0.0, "early_stopping": False}
+"""Hypotheses are compared by their probabilities alone."""
+
+
+def read(frames: Frames, prefix: Sequence[int]) -> list[Step]:
+    """Step all sentences through a prefix."""
+    last_ids, state = MODEL.start(frames)
+    steps = []
+    for index in (*prefix, BLANK):
+        steps.append(MODEL.step(last_ids, state))
+        last_ids, state = torch.full_like(last_ids, index), steps[-1].state
+    return steps
+
+
+@pytest.mark.parametrize("prefix", [(), (2,), (3, 3), (2, 3), (2, 3, 3), (3, 2, 3, 2)])
+def test_scores_are_those_of_all_paths_that_begin_with_a_prefix(prefix: tuple[int, ...]) -> None:
+    frames = frames_of(LENGTHS)
+    steps = read(frames, prefix)
+    for row in range(len(frames)):
+        truth = distribution(frames, row)
+
+        def begins(symbols: tuple[int, ...], truth: dict[tuple[int, ...], float] = truth) -> float:
+            return sum(prob for said, prob in truth.items() if said[: len(symbols)] == symbols)
+
+        log_prob = 0.0
+        for position, index in enumerate(prefix):
+            log_prob += float(steps[position].scores[row, index])
+        assert math.exp(log_prob) == pytest.approx(begins(prefix), rel=1e-5)
+        if not begins(prefix):
+            continue
+        scores = steps[-1].scores[row].exp()
+        expected = [0.0, truth.get(prefix, 0.0), begins((*prefix, 2)), begins((*prefix, 3))]
+        assert scores.tolist() == pytest.approx([each / begins(prefix) for each in expected], rel=1e-5)
+        assert float(scores.sum()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_beam_and_exact_search_find_what_is_likeliest_to_be_said() -> None:
+    for seed in range(5):
+        frames = frames_of(LENGTHS, seed=seed)
+        found = beam_search(MODEL, frames, SearchConfig(beam_size=40, num_hypotheses=40, **PLAIN))
+        exact = exact_search(MODEL, frames, SearchConfig(**PLAIN))
+        for row, (hypotheses, best) in enumerate(zip(found, exact, strict=True)):
+            truth = sorted(distribution(frames, row).items(), key=lambda item: -item[1])
+            likeliest = truth[: len(hypotheses)]
+            assert [tuple(each.ids) for each in hypotheses if each.finished] == [ids for ids, _ in likeliest]
+            log_probs = [math.log(prob) for _, prob in likeliest]
+            assert [each.log_prob for each in hypotheses] == pytest.approx(log_probs, abs=1e-4)
+            assert best.best is not None
+            assert tuple(best.best.ids) == truth[0][0]
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_no_batch_changes_an_answer(beam_size: int) -> None:
+    config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, **PLAIN)
+    lengths = [9, 2, 30, 14, 1, 21]
+    together = beam_search(MODEL, frames_of(lengths), config)
+    for length, expected in zip(lengths, together, strict=True):
+        assert beam_search(MODEL, frames_of([length]), config) == [expected]
+        assert beam_search(MODEL, frames_of([17, length]), config)[1] == expected
+
+
+def test_no_symbol_is_said_where_no_frame_is_left() -> None:
+    frames = frames_of([2])
+    (found,) = beam_search(MODEL, frames, SearchConfig(beam_size=30, num_hypotheses=30, **PLAIN))
+    assert len(found) == len([symbols for symbols, prob in distribution(frames, 0).items() if prob > 0])
+    assert max(len(each.ids) for each in found) == 2
+    assert [2, 2] not in [each.ids for each in found]
+
+
+def test_a_language_model_decides_with_it() -> None:
+    lm = Scripted(SIZE, EOS, bos_id=2, spread=2.0)
+    fused = Fusion(MODEL, lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows))
+    frames = frames_of(LENGTHS)
+    found = beam_search(fused, frames, SearchConfig(beam_size=40, **PLAIN), banned_ids=[BLANK])
+    for row, (best,) in enumerate(found):
+        expected = {}
+        for symbols, prob in distribution(frames, row).items():
+            if prob:
+                likelihood = [lm.table(0, symbols[:i])[index] for i, index in enumerate((*symbols, EOS))]
+                expected[symbols] = math.log(prob) + 0.7 * sum(likelihood)
+        assert tuple(best.ids) == max(expected, key=lambda symbols: expected[symbols])
+        assert best.log_prob == pytest.approx(max(expected.values()), rel=1e-4)
+
+
+def test_members_of_an_ensemble_are_averaged_symbol_by_symbol() -> None:
+    class Backwards(GivenFrames):
+        """The same frames in the other order."""
+
+        def start(self, batch: Frames, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
+            return super().start(Frames(batch.log_probs.flip(1), batch.lengths))
+
+    frames, members = frames_of([4, 4]), (MODEL, Backwards())
+    last_ids, state = Ensemble(members).start(frames)
+    both = Ensemble(members).step(last_ids, state).scores.exp()
+    alone = [member.step(*member.start(frames)).scores.exp() for member in members]
+    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
+
+
+def test_given_symbols_are_scored_as_the_steps_score_them() -> None:
+    frames = frames_of(LENGTHS)
+    rows = [[2, 3, 3], [3], [], [3, 2]]
+    tgt_out = torch.full((4, 4), IGNORE)
+    for row, ids in enumerate(rows):
+        tgt_out[row, : len(ids) + 1] = torch.tensor([*ids, EOS])
+    scores = MODEL.prefixes.score(frames, tgt_out)
+    for row, ids in enumerate(rows):
+        steps = read(frames, ids)
+        expected = [float(step.scores[row, index]) for step, index in zip(steps, [*ids, EOS], strict=True)]
+        assert scores[row].tolist() == pytest.approx([*expected, *[0.0] * (3 - len(ids))], rel=1e-5)
+        whole = distribution(frames, row)[tuple(ids)]
+        assert float(scores[row].sum()) == pytest.approx(math.log(whole), rel=1e-5)

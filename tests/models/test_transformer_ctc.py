@@ -1,0 +1,86 @@
+"""The parallel decoder: what it reads, that all positions see all, and that nothing else in a batch is seen."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, VOCAB, batch_of
+
+from seqlab.data.batch import IGNORE
+from seqlab.models import TransformerCtc, TransformerCtcConfig
+from seqlab.objectives import Ctc, CtcConfig, StepContext
+
+SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
+CONFIGS = {
+    "uniform copies": TransformerCtcConfig(**SMALL, upsampling=2),
+    "soft copies": TransformerCtcConfig(**SMALL, decoder_input="soft_copy", norm="post", tied_embeddings="decoder"),
+    "masks": TransformerCtcConfig(**SMALL, decoder_input="mask", positions="rotary", tied_embeddings="none"),
+    "learned": TransformerCtcConfig(**SMALL, positions="learned", max_length=12, upsampling=4),
+}
+
+
+def build(config: TransformerCtcConfig) -> TransformerCtc:
+    torch.manual_seed(0)
+    return TransformerCtc(config, VOCAB, VOCAB, blank_id=PAD, mask_id=BOS, eos_id=EOS).eval()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("training", [True, False])
+def test_frames_are_those_of_each_sentence_alone(name: str, training: bool) -> None:
+    model = build(replace(CONFIGS[name], dropout=0.0)).train(training)
+    together = model(batch_of(ALL))
+    assert together.lengths.tolist() == [CONFIGS[name].upsampling * (len(src) + 1) for src in SRC]
+    for row in ALL:
+        alone = model(batch_of([row]))
+        torch.testing.assert_close(together.hidden[row, : together.lengths[row]], alone.hidden[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_frame_sees_what_is_shown_at_any_other_and_in_place_of_what_was_there(name: str) -> None:
+    model, batch = build(CONFIGS[name]), batch_of([0])
+    plain = model(batch)
+    nothing = torch.full(plain.hidden.shape[:2], IGNORE)
+    torch.testing.assert_close(model(batch, nothing).hidden, plain.hidden)
+    for place in (0, int(plain.lengths[0]) - 1):
+        shown = nothing.clone()
+        shown[0, place] = 25
+        changed = (model(batch, shown).hidden != plain.hidden).any(2)
+        assert changed.all()
+
+
+def test_what_is_copied_is_the_source_stretched() -> None:
+    uniform, soft = (build(CONFIGS[name]).decoder for name in ("uniform copies", "soft copies"))
+    source, src_lengths = torch.randn(2, 5, 32), torch.tensor([5, 3])
+    for lengths in ([10, 6], [3, 2], [7, 1]):
+        found = {
+            name: decoder._inputs(source, src_lengths, torch.tensor(lengths), max(lengths))
+            for name, decoder in (("uniform", uniform), ("soft", soft))
+        }
+        for row, length in enumerate(lengths):
+            size = int(src_lengths[row])
+            for place in range(length):
+                torch.testing.assert_close(found["uniform"][row, place], source[row, place * size // length])
+                middle = (place + 0.5) * size / length - 0.5
+                weights = torch.tensor([math.exp(-abs(index - middle)) for index in range(size)])
+                expected = (weights[:, None] * source[row, :size]).sum(0) / weights.sum()
+                torch.testing.assert_close(found["soft"][row, place], expected)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_all_weights_are_trained(name: str) -> None:
+    model, batch = build(CONFIGS[name]).train(), batch_of([0, 1, 3])
+    context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
+    loss = Ctc(CtcConfig(glancing=0.5))(model, batch, context)
+    assert float(loss.logs["shown"]) > 0
+    for parameter_name, parameter in model.named_parameters():
+        (gradient,) = torch.autograd.grad(loss.total, parameter, retain_graph=True)
+        assert bool(gradient.isfinite().all())
+        assert bool(gradient.any()), parameter_name
+
+
+def test_scores_are_those_of_the_objective() -> None:
+    model, batch = build(CONFIGS["uniform copies"]), batch_of([0, 1, 3])
+    loss = Ctc(CtcConfig())(model, batch, StepContext(step=0))
+    assert -float(model.score(batch).sum()) == pytest.approx(float(loss.logs["nll"]), rel=1e-4)

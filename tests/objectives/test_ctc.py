@@ -1,0 +1,136 @@
+"""CTC against sums over all paths, value and gradient; and what glancing shows."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, all_paths, said
+from torch import Tensor
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, idle
+from seqlab.models.interfaces import Frames
+from seqlab.objectives import Ctc, CtcConfig, StepContext
+from seqlab.objectives.ctc import glancing_share
+
+LENGTHS = [5, 2, 4, 1]
+ROWS = [[2, 3, 3], [3], [2, 2], [2, 3]]
+"""The last has more symbols than frames."""
+CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
+
+
+class LogitsModel(GivenFrames):
+    """Says the same whatever it reads, and keeps what it was shown; one pass is `FrameOutput` and `Frames` at once."""
+
+    def __init__(self, logits: Tensor, lengths: list[int]) -> None:
+        self.logits, self.lengths = logits, torch.tensor(lengths)
+        self.shown: list[Tensor | None] = []
+
+    def __call__(self, batch: Any, shown: Tensor | None = None) -> "LogitsModel":  # type: ignore[override]
+        self.shown.append(shown)
+        return self
+
+    def frames(self, batch: Any = None) -> Frames:
+        return Frames(self.logits.log_softmax(2), self.lengths)
+
+
+def batch_of(rows: list[list[int]]) -> Seq2SeqBatch:
+    tgt_out = torch.full((len(rows), 1 + max(map(len, rows))), IGNORE)
+    for row, ids in enumerate(rows):
+        tgt_out[row, : len(ids) + 1] = torch.tensor([*ids, EOS])
+    nothing = torch.zeros(len(rows), 1, dtype=torch.int64)
+    return Seq2SeqBatch(nothing, nothing[:, 0] + 1, nothing, tgt_out, nothing[:, 0], int((tgt_out != IGNORE).sum()))
+
+
+def model_of(lengths: list[int] = LENGTHS, scale: float = 1.5) -> LogitsModel:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(len(lengths), max(lengths), SIZE, generator=generator, dtype=torch.float64) * scale
+    return LogitsModel(logits.requires_grad_(), lengths)
+
+
+def brute_force(model: LogitsModel, row: int, target: list[int]) -> Tensor:
+    """Sum over the paths, so that autograd differentiates the sum itself."""
+    length = int(model.lengths[row])
+    log_probs = model.frames().log_probs[row, :length]
+    paths = [path for path in all_paths(length, range(SIZE)) if said(path) == tuple(target)]
+    return -torch.stack([log_probs[range(length), list(path)].sum() for path in paths]).logsumexp(0)
+
+
+def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
+    model = model_of()
+    found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
+    expected = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
+    torch.testing.assert_close(found.total, expected, check_dtype=False)
+    assert float(found.logs["nll"]) == pytest.approx(float(expected.detach()))
+    assert (float(found.count), float(found.logs["too_long"])) == (4 + 2 + 3 + 3, 3)
+    gradient, brute = (
+        torch.autograd.grad(each, model.logits, retain_graph=True)[0] for each in (found.total, expected)
+    )
+    torch.testing.assert_close(gradient, brute)
+    assert not gradient[3].any()
+    assert not gradient[1, 2:].any()
+
+
+def test_smoothing_is_what_all_ids_cost_in_the_mean() -> None:
+    model = model_of()
+    plain = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
+    smooth = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
+    log_probs = model.frames().log_probs
+    uniform = -sum(log_probs[row, : LENGTHS[row]].mean(1).sum() for row in range(3))
+    torch.testing.assert_close(smooth.total, 0.9 * plain.total + 0.1 * uniform)
+
+
+def test_what_else_is_in_the_batch_changes_nothing() -> None:
+    model = model_of()
+    together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
+    apart = 0.0
+    for row, ids in enumerate(ROWS):
+        alone = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
+        apart += Ctc(CtcConfig(label_smoothing=0.1))(alone, batch_of([ids]), CONTEXT).total.item()
+    assert together.total.item() == pytest.approx(apart)
+
+
+def test_a_rank_without_work_adds_nothing() -> None:
+    model = model_of()
+    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, idle(batch_of(ROWS)), CONTEXT)
+    assert (found.total.item(), float(found.count)) == (0.0, 0.0)
+    assert not torch.autograd.grad(found.total, model.logits)[0].any()
+
+
+def test_what_is_shown_is_of_a_path_that_says_the_target_and_the_more_the_more_is_wrong() -> None:
+    rows = [[2, 3, 2, 3], [2, 3], [3], [2]]
+    right = [[2, 3, 2, 3, 0, 0, 0, 0], [0, 0, 0, 0, 2, 3, 0, 0], [2, 2, 2, 2, 2, 2, 2, 2], [2, 2, 0, 0, 0, 0, 0, 0]]
+    logits = torch.zeros(4, 8, SIZE).scatter(2, torch.tensor(right)[..., None], 9.0)
+    logits[3, 2:] = torch.nan
+    model = LogitsModel(logits, [8, 8, 8, 2])
+    objective = Ctc(CtcConfig(glancing=0.5))
+    counts = []
+    for seed in range(50):
+        model.shown.clear()
+        objective(model, batch_of(rows), StepContext(step=0, generator=torch.Generator().manual_seed(seed)))
+        first, shown = model.shown
+        assert first is None
+        assert shown is not None
+        counts.append((shown != IGNORE).sum(1).tolist())
+        assert set(shown[2].unique().tolist()) <= {IGNORE, BLANK, 3}
+    assert counts == [[0, 0, 4, 0]] * 50  # all eight frames of the third say another symbol
+
+
+def test_a_share_of_one_shows_as_many_as_are_wrong_and_all_frames_are_chosen_alike() -> None:
+    model = LogitsModel(torch.zeros(1, 6, SIZE).scatter(2, torch.tensor([[[0]] * 6]), 5.0), [6])
+    chosen = torch.zeros(6)
+    for seed in range(400):
+        Ctc(CtcConfig(glancing=1.0, least_glancing=1.0))(
+            model, batch_of([[2, 3]]), StepContext(step=9, generator=torch.Generator().manual_seed(seed))
+        )
+        shown = model.shown[-1]
+        assert shown is not None
+        assert int((shown != IGNORE).sum()) == 2  # the likeliest path has two symbols and blanks
+        chosen += shown[0] != IGNORE
+    assert float(chosen.min()) > 400 * 2 / 6 * 0.75
+
+
+def test_the_share_falls_in_a_straight_line() -> None:
+    config = CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=100)
+    assert [glancing_share(config, step) for step in (0, 50, 100, 900)] == pytest.approx([0.5, 0.4, 0.3, 0.3])
+    assert math.isclose(glancing_share(CtcConfig(glancing=0.2, least_glancing=0.3), 10**6), 0.2)

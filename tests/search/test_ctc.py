@@ -1,0 +1,61 @@
+"""Paths through frames against all there are."""
+
+import math
+
+import pytest
+import torch
+from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, frames_of, log_prob_of, said
+
+from seqlab.models.interfaces import Frames
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ctc import alignments, best_path_search
+
+MODEL = GivenFrames()
+
+
+def test_the_likeliest_path_may_say_something_less_likely() -> None:
+    """Graves et al. 2006, figure 2, of two frames: blank has 0.6 in each, but only one path of four says nothing."""
+    log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
+    frames = Frames(log_probs, torch.tensor([2]))
+    (path,) = best_path_search(MODEL, frames, SearchConfig())
+    assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))
+    ((best,),) = beam_search(MODEL, frames, SearchConfig(length_alpha=0.0))
+    assert (best.ids, best.log_prob) == ([2], pytest.approx(math.log(1 - 0.36)))
+
+
+def test_best_paths_are_the_likeliest_of_all() -> None:
+    frames = frames_of([5, 1, 3, 4])
+    for row, found in enumerate(best_path_search(MODEL, frames, SearchConfig(length_alpha=0.5))):
+        log_probs = frames.log_probs[row, : int(frames.lengths[row])]
+        best = max(all_paths(len(log_probs), (BLANK, 2, 3)), key=lambda path: log_prob_of(path, log_probs))
+        assert tuple(found.ids) == said(best)
+        assert found.log_prob == pytest.approx(log_prob_of(best, log_probs), rel=1e-6)
+        assert found.score == pytest.approx(found.log_prob / math.sqrt(len(found.ids) + 1))
+        assert len(found.token_log_probs) == found.num_tokens
+        assert sum(found.token_log_probs) == pytest.approx(found.log_prob)
+
+
+def test_no_path_has_what_is_banned() -> None:
+    frames = frames_of([5, 1, 3, 4])
+    frames.log_probs[:, :, EOS] = 0.0  # would win everywhere
+    for found in best_path_search(MODEL, frames, SearchConfig(), banned_ids=[BLANK, 3]):
+        assert set(found.ids) <= {2}
+
+
+@pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])
+def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int, ...]) -> None:
+    frames = frames_of([5, 4, 1, 3])
+    targets = torch.tensor([[*target, 3]] * 4)  # one more than is read
+    lengths = torch.full((4,), len(target))
+    log_probs, paths = alignments(frames, targets, lengths, BLANK)
+    for row in range(4):
+        own = frames.log_probs[row, : int(frames.lengths[row])]
+        fitting = [path for path in all_paths(len(own), (0, 2, 3)) if said(path) == target]
+        best = max((log_prob_of(path, own) for path in fitting), default=-math.inf)
+        assert float(log_probs[row]) == pytest.approx(best, rel=1e-6)
+        if fitting:
+            path = paths[row].tolist()
+            assert log_prob_of(path[: len(own)], own) == pytest.approx(best, rel=1e-6)
+            assert said(path[: len(own)]) == target
+            assert set(path[len(own) :]) <= {BLANK}
