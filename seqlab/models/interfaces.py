@@ -52,6 +52,10 @@ class Projection(Protocol):
         """hidden (2, R, D) of two passes -> the sums of R-Drop's loss, the nll and the divergence, in nats."""
         ...
 
+    def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), means over all ids and likeliest ids."""
+        ...
+
     def log_probs(self, hidden: Tensor) -> Tensor:
         """hidden (N, D) -> log-probabilities (N, V) in nats, in fp32; without a gradient."""
         ...
@@ -131,9 +135,9 @@ class FrameOutput(NamedTuple):
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
 
-    def frames(self) -> Frames:
-        """Project all frames at once, with a gradient."""
-        return Frames(self.projection(self.hidden).log_softmax(-1), self.lengths)
+    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ids (B, k) -> their log-probabilities (B, F, k), means over all ids and likeliest ids (B, F)."""
+        return self.projection.selected_log_probs(self.hidden, ids)
 
 
 class Step(NamedTuple):

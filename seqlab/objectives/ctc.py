@@ -2,9 +2,13 @@
 
 With glancing (Qian et al. 2021, arXiv:2008.07905) the decoder is shown parts of the likeliest of these paths, the more
 of them the more frames a first pass gets wrong, and has to say the rest.
+
+Paths that say a target have its symbols and blanks only, so that no other id is looked at but for all of them together:
+the columns of a sentence are blank, its symbols, each once, and the rest.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +19,9 @@ from seqlab.models.interfaces import FrameModel, Frames
 from seqlab.objectives.config import CtcConfig
 from seqlab.objectives.loss import Loss, StepContext
 from seqlab.search.ctc import alignments
+
+BLANK = 0
+"""The column of blanks."""
 
 
 class Ctc:
@@ -30,19 +37,19 @@ class Ctc:
         glancing `shown`, the frames that were shown.
         """
         assert batch.tgt_out is not None, "CTC needs a target"
-        targets = Targets.of(batch.tgt_out)
+        targets = Targets.of(batch.tgt_out, model.blank_id)
         shown, logs = None, {}
         if share := glancing_share(self.config, context.step):
             shown = glanced(model, batch, targets, share, context.generator)
             logs["shown"] = (shown != IGNORE).sum()
         output = model(batch, shown)
-        frames = output.frames()
-        is_sayable = (targets.needed_frames() <= frames.lengths) & (targets.tokens > 0)
-        nll = ctc_nll(frames, targets, model.blank_id)[is_sayable].sum()
+        log_probs, means, _ = output.selected(targets.ids)
+        is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
+        nll = ctc_nll(Frames(log_probs, output.lengths), targets, is_sayable).sum()
         total = nll
         if self.config.label_smoothing:
-            is_frame = torch.arange(frames.log_probs.size(1), device=nll.device) < frames.lengths[:, None]
-            uniform = -frames.log_probs.mean(2)[is_frame & is_sayable[:, None]].sum()
+            is_frame = torch.arange(means.size(1), device=means.device) < output.lengths[:, None]
+            uniform = -means.where(is_frame & is_sayable[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
         logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
         return Loss(total, targets.tokens.sum().to(total), {name: value.to(total) for name, value in logs.items()})
@@ -53,33 +60,65 @@ class Targets:
     """What is to be said, without the ends of sentences."""
 
     ids: Tensor
-    """(B, T) int64; what stands behind the end of a target is not read."""
+    """(B, 1 + T) int64: the id of each column: blank, then the symbols; IGNORE where one stands further before."""
+    columns: Tensor
+    """(B, T) int64: the column of each symbol; what stands behind the end of a target is not read."""
     lengths: Tensor
     """(B,) int64"""
     tokens: Tensor
     """(B,) int64: the end of sentence counted, 0 where there is no target."""
 
     @classmethod
-    def of(cls, tgt_out: Tensor) -> "Targets":
+    def of(cls, tgt_out: Tensor, blank_id: int) -> "Targets":
         """Take the ends away: tgt_out (B, T + 1), IGNORE behind them."""
         tokens = (tgt_out != IGNORE).sum(1)
-        return cls(tgt_out[:, :-1].clamp_min(0), (tokens - 1).clamp_min(0), tokens)
+        lengths = (tokens - 1).clamp_min(0)
+        places = torch.arange(tgt_out.size(1) - 1, device=tgt_out.device)
+        symbols = tgt_out[:, :-1].where(places < lengths[:, None], IGNORE)
+        first = (symbols[:, :, None] == symbols[:, None]).int().argmax(2)  # (B, T): where each stands first
+        ids = F.pad(symbols.where(first == places, IGNORE), (1, 0), value=blank_id)
+        return cls(ids, first + 1, lengths, tokens)
 
     def needed_frames(self) -> Tensor:
         """Count the symbols, and the blanks between those that are alike: (B,)."""
-        pairs = torch.arange(1, self.ids.size(1), device=self.ids.device) < self.lengths[:, None]
-        return self.lengths + ((self.ids[:, 1:] == self.ids[:, :-1]) & pairs).sum(1)
+        is_pair = torch.arange(1, self.columns.size(1), device=self.columns.device) < self.lengths[:, None]
+        return self.lengths + ((self.columns[:, 1:] == self.columns[:, :-1]) & is_pair).sum(1)
 
 
-def ctc_nll(frames: Frames, targets: Targets, blank_id: int) -> Tensor:
-    """Give what each target costs in nats: (B,), 0 where frames are too few.
+def ctc_nll(frames: Frames, targets: Targets, is_sayable: Tensor) -> Tensor:
+    """Give what each target costs in nats (B,), 0 where it is not sayable; the frames have its columns."""
+    nll: Tensor = _CtcNll.apply(frames.log_probs, frames.lengths, targets, is_sayable)
+    return nll
 
-    The gradient of torch's kernel holds for log-probabilities that come from a softmax over all ids.
+
+class _CtcNll(torch.autograd.Function):
+    """torch's kernel, on each sentence's own columns.
+
+    The gradient that the kernel gives holds for log-probabilities that come from a softmax over all of its columns, so
+    that it is given the rest of the ids as one more: it is then p - q, where q is how much of each frame the paths of
+    the target spend on a column, and the gradient of the log-probabilities themselves is -q.
     """
-    by_frame = frames.log_probs.transpose(0, 1)
-    return F.ctc_loss(
-        by_frame, targets.ids, frames.lengths, targets.lengths, blank_id, reduction="none", zero_infinity=True
-    )
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, lengths: Tensor, targets: Targets, is_sayable: Tensor) -> Tensor:
+        rest = torch.log1p(-log_probs.exp().sum(2, keepdim=True).clamp_max(1 - 1e-6))
+        whole = torch.cat((log_probs, rest), 2).detach()
+        with torch.enable_grad():
+            whole.requires_grad_()
+            by_frame = whole.transpose(0, 1)
+            nll = F.ctc_loss(
+                by_frame, targets.columns, lengths, targets.lengths, BLANK, reduction="none", zero_infinity=True
+            )
+            (gradient,) = torch.autograd.grad(nll.sum(), whole)
+        is_frame = torch.arange(log_probs.size(1), device=lengths.device) < lengths[:, None]
+        spent = (whole.detach().exp() - gradient)[:, :, :-1]
+        ctx.save_for_backward(spent * (is_frame & is_sayable[:, None])[..., None])
+        return nll.detach() * is_sayable
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (spent,) = ctx.saved_tensors
+        return -spent * grads[0][:, None, None], None, None, None
 
 
 def glancing_share(config: CtcConfig, step: int) -> float:
@@ -96,11 +135,13 @@ def glanced(
 
     They are `share` times as many as the frames in which the likeliest path of a first pass says something else.
     """
-    frames = model(batch).frames()
-    scores, paths = alignments(frames, targets.ids, targets.lengths, model.blank_id)
-    is_frame = torch.arange(paths.size(1), device=paths.device) < frames.lengths[:, None]
-    is_wrong = (frames.log_probs.argmax(2) != paths) & is_frame & scores.isfinite()[:, None]
+    output = model(batch)
+    log_probs, _, likeliest = output.selected(targets.ids)
+    scores, columns = alignments(Frames(log_probs, output.lengths), targets.columns, targets.lengths, BLANK)
+    path = targets.ids.gather(1, columns)
+    is_frame = torch.arange(path.size(1), device=path.device) < output.lengths[:, None]
+    is_wrong = (likeliest != path) & is_frame & scores.isfinite()[:, None]
     count = (share * is_wrong.sum(1)).round()
-    drawn = torch.rand(paths.shape, generator=generator, device=paths.device).masked_fill(~is_frame, 2.0)
+    drawn = torch.rand(path.shape, generator=generator, device=path.device).masked_fill(~is_frame, 2.0)
     is_shown = drawn.argsort(1).argsort(1) < count[:, None]
-    return paths.masked_fill(~is_shown, IGNORE)
+    return path.masked_fill(~is_shown, IGNORE)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+from seqlab.nn.selected_log_probs import UNUSED
 
 
 @pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
@@ -54,6 +55,44 @@ def test_bf16_keeps_the_loss_and_the_gradient_of_confident_rows() -> None:
     torch.testing.assert_close(near_nll, near.detach())
     relative = (near_gradient - exact_gradient).norm(dim=1) / exact_gradient.norm(dim=1)
     assert relative.max() < 0.1
+
+
+@pytest.mark.parametrize("frames", [1, 3, BLOCK_ROWS // 2 + 5])
+def test_selected_log_probabilities_and_gradients_are_those_of_torch(frames: int) -> None:
+    torch.manual_seed(0)
+    projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
+    hidden = torch.randn(3, frames, 12, requires_grad=True)
+    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED, UNUSED], [0, UNUSED, 3, UNUSED]])
+    selected, means, likeliest = projection.selected_log_probs(hidden, ids)
+    log_probs = F.linear(hidden, projection.weight).log_softmax(2)
+    expected = log_probs.gather(2, ids.clamp_min(0)[:, None].expand(-1, frames, -1))
+    used = (ids != UNUSED)[:, None].expand_as(expected)
+    torch.testing.assert_close(selected[used], expected[used])
+    assert (selected[~used] == -torch.inf).all()
+    torch.testing.assert_close(means, log_probs.mean(2))
+    assert torch.equal(likeliest, log_probs.argmax(2))
+    directions = torch.randn_like(expected), torch.randn_like(means)
+    mine = (selected.where(used, 0.0) * directions[0]).sum() + (means * directions[1]).sum()
+    torchs = (expected.where(used, 0.0) * directions[0]).sum() + (log_probs.mean(2) * directions[1]).sum()
+    inputs = (hidden, projection.weight)
+    for found, wanted in zip(torch.autograd.grad(mine, inputs), torch.autograd.grad(torchs, inputs), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_bf16_keeps_the_gradient_of_confident_selected_ids() -> None:
+    """As above, of frames whose likeliest id has 99 to 99.9%: the gradient of a cross entropy of these ids."""
+    torch.manual_seed(0)
+    weight = F.normalize(torch.randn(50, 64))
+    targets = torch.randint(0, 50, (200,))
+    hidden = (weight[targets] * torch.linspace(11.5, 14, 200)[:, None])[:, None].requires_grad_()  # (200, 1, 64)
+    projection = VocabularyProjection(nn.Parameter(weight))
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            selected, _, _ = projection.selected_log_probs(hidden, targets[:, None])
+        gradients.append(torch.autograd.grad(-selected.sum(), hidden)[0][:, 0])
+    exact, near = gradients
+    assert ((near - exact).norm(dim=1) / exact.norm(dim=1)).max() < 0.1
 
 
 def test_the_loss_of_no_rows_is_zero() -> None:

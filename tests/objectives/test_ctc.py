@@ -20,7 +20,7 @@ CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
 
 
 class LogitsModel(GivenFrames):
-    """Says the same whatever it reads, and keeps what it was shown; one pass is `FrameOutput` and `Frames` at once."""
+    """Says the same whatever it reads, and keeps what it was shown; it is its own `FrameOutput`."""
 
     def __init__(self, logits: Tensor, lengths: list[int]) -> None:
         self.logits, self.lengths = logits, torch.tensor(lengths)
@@ -32,6 +32,12 @@ class LogitsModel(GivenFrames):
 
     def frames(self, batch: Any = None) -> Frames:
         return Frames(self.logits.log_softmax(2), self.lengths)
+
+    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        log_probs = self.frames().log_probs
+        index = ids.clamp_min(0)[:, None].expand(-1, log_probs.size(1), -1)
+        selected = log_probs.gather(2, index).masked_fill((ids == IGNORE)[:, None], -torch.inf)
+        return selected, log_probs.mean(2), log_probs.argmax(2)
 
 
 def batch_of(rows: list[list[int]]) -> Seq2SeqBatch:

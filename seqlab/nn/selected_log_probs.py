@@ -1,0 +1,79 @@
+"""Log-probabilities of a few ids in each of many frames, as a loss over a sentence's own symbols needs them.
+
+Those of all ids in all frames would be the largest tensors of a training step, in fp32 and several times over. Here
+blocks of rows are projected; what is kept for the backward pass are probabilities in the dtype of the products.
+
+Shapes: B sentences, F frames, R = B * F rows, k ids of a sentence, V vocabulary, D hidden size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqlab.nn.first_order import first_order
+from seqlab.nn.linear import product, with_padded_rows
+
+BLOCK_ROWS = 1024
+UNUSED = -100
+"""Stands where a sentence has fewer ids than others."""
+
+
+class SelectedLogProbs(torch.autograd.Function):
+    """hidden (B, F, D), weight (V, D), ids (B, k) -> log-probabilities (B, F, k), means over all ids and likeliest ids.
+
+    With logits l = h W^T, probabilities p, gradients g of the selected log-probabilities and m of the mean, the
+    gradient with respect to l is g + m / V - (sum(g) + m) p: of the selected ids, which may be likely, in fp32, of all
+    others in the dtype of the products.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w, h = weight.to(dtype), hidden.float().flatten(0, 1)  # (R, D)
+        columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)  # (R, k)
+        selected = h.new_empty(columns.shape)
+        means, likeliest = h.new_empty(len(h)), ids.new_empty(len(h))
+        needs_grad, probs = any(ctx.needs_input_grad[:2]), []
+        for start in range(0, len(h), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            logits = product(with_padded_rows(h[rows], dtype), w)[: len(h[rows])]
+            log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+            torch.gather(log_probs, 1, columns[rows], out=selected[rows])
+            torch.mean(log_probs, 1, out=means[rows])
+            torch.argmax(log_probs, 1, out=likeliest[rows])  # of bf16 it takes ten times as long
+            if needs_grad:
+                block = log_probs.exp_().to(dtype)
+                probs.append(block.scatter_(1, columns[rows], 0.0))
+        shape = hidden.shape[:2]
+        selected = selected.view(*shape, -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+        if needs_grad:
+            ctx.save_for_backward(hidden, weight, ids, selected)
+            ctx.probs = probs
+        likeliest = likeliest.view(shape)
+        ctx.mark_non_differentiable(likeliest)
+        return selected, means.view(shape), likeliest
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, ids, selected = ctx.saved_tensors
+        used = (ids != UNUSED)[:, None]  # (B, 1, k)
+        to_selected, to_mean = grads[0].masked_fill(~used, 0.0), grads[1]  # (B, F, k), (B, F)
+        total = to_selected.sum(2) + to_mean  # (B, F)
+        h, vectors = hidden.float(), weight[ids.clamp_min(0)].float()  # (B, F, D), (B, k, D)
+        coefficients = to_selected - selected.exp() * total[..., None]  # (B, F, k), 0 where nothing is selected
+        grad_h = coefficients @ vectors + to_mean[..., None] * weight.float().mean(0)
+        grad_w = (to_mean[..., None] * h).sum((0, 1)) / len(weight)
+        grad_w = grad_w.expand_as(weight).clone()
+        grad_w.index_add_(0, ids.clamp_min(0).flatten(), (coefficients.mT @ h).flatten(0, 1))
+        rows, grad_rows, totals = h.flatten(0, 1), grad_h.flatten(0, 1), total.flatten()
+        start = 0
+        for block in ctx.probs:
+            own = slice(start, start + len(block))
+            scaled = with_padded_rows(block * totals[own, None].to(block.dtype), block.dtype)
+            grad_rows[own] -= product(scaled, weight.to(block.dtype).t())[: len(block)]
+            grad_w -= product(scaled.t(), with_padded_rows(rows[own], block.dtype).t()).float()
+            start += len(block)
+        return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None
