@@ -9,6 +9,7 @@ from .labels import accuracy, macro_f1
 from .references import without_empty
 from .score import LineStatistics, Metric, Score, check_counts
 from .translation import bleu, chrf, ter
+from .words import length_error, missing, repeated
 
 METRICS: dict[str, Metric] = {
     "bleu": bleu,
@@ -18,6 +19,9 @@ METRICS: dict[str, Metric] = {
     "cer": cer,
     "exact_match": exact_match,
     "contains": contains,
+    "repeated": repeated,
+    "missing": missing,
+    "length_error": length_error,
     "accuracy": accuracy,
     "macro_f1": macro_f1,
 }

@@ -1,0 +1,60 @@
+"""Repeated and missing words and wrong lengths, on lines that were counted by hand and against loops."""
+
+import random
+from itertools import groupby
+
+import pytest
+
+from seqlab.evaluation import evaluate
+
+NAMES = ["repeated", "missing", "length_error"]
+
+
+def values(hypothesis: str, *references: str) -> list[float]:
+    found = evaluate([hypothesis], [[each] for each in references], NAMES)
+    return [found[name].value for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "expected"),
+    [
+        ("a b c d", "a b c d", [0, 0, 0]),
+        ("a a b b b", "a b c d", [60, 50, 25]),
+        ("b a", "a a b b", [0, 50, 50]),
+        ("d c b a", "a b c d", [0, 0, 0]),  # the order counts for nothing
+        ("", "a b", [0, 100, 100]),
+        ("a A", "", [0, 0, 200]),  # an empty reference is as one word
+        ("a b c d a", "a b c d", [0, 0, 25]),
+    ],
+)
+def test_lines_that_were_counted_by_hand(hypothesis: str, reference: str, expected: list[float]) -> None:
+    assert values(hypothesis, reference) == pytest.approx(expected)
+
+
+def test_the_nearest_of_several_references_counts() -> None:
+    assert values("a b c", "x y z u", "a") == pytest.approx([0, 0, 100 / 4])
+    assert values("a b c", "x y z", "") == pytest.approx([0, 100, 0])  # an empty further one is none
+
+
+def test_sums_over_lines_are_those_of_loops() -> None:
+    draw = random.Random(0)
+    lines = [[" ".join(draw.choices("abcd", k=draw.randint(0, 9))) for _ in range(80)] for _ in range(2)]
+    found = evaluate(lines[0], lines[1:], NAMES)
+    said, wanted = ([line.split() for line in side] for side in lines)
+    length = sum(map(len, wanted))
+    repeated = [sum(len(words) - len(list(groupby(words))) for words in side) for side in (said, wanted)]
+    assert found["repeated"].value == pytest.approx(100 * repeated[0] / sum(map(len, said)))
+    assert found["repeated"].extra["of_references"] == pytest.approx(100 * repeated[1] / length)
+    lacked = 0
+    for words, reference in zip(said, wanted, strict=True):
+        left = list(words)
+        for word in reference:
+            if word in left:
+                left.remove(word)
+            else:
+                lacked += 1
+    assert found["missing"].value == pytest.approx(100 * lacked / length)
+    errors = [len(words) - len(reference) for words, reference in zip(said, wanted, strict=True)]
+    assert found["length_error"].value == pytest.approx(100 * sum(map(abs, errors)) / length)
+    assert found["length_error"].extra["too_many"] == sum(max(0, error) for error in errors)
+    assert not any(score.higher_is_better for score in found.values())
