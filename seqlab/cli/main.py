@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import seqlab
 from seqlab.cli import (
+    distill,
     evaluate,
     export,
     exposure,
@@ -33,6 +34,7 @@ from seqlab.world import rank_before_meeting
 COMMANDS = {
     "train": train,
     "translate": translate,
+    "distill": distill,
     "label": label,
     "score": score,
     "generate": generate,

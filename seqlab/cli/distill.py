@@ -1,0 +1,135 @@
+"""seqlab distill: a corpus translated by a teacher, for a model that learns from what the teacher says.
+
+A model that predicts all words at once learns more from one translator's answers than from those of many people, which
+differ (Kim & Rush 2016; Zhou et al. 2020). OUT has a line for each line of the source. The same command goes on with
+what was killed: what is done lies in OUT.work until OUT is written, and no line is lost, shifted or translated twice.
+
+The report compares the new targets with the source and, if they are named, with the references: how many lines are the
+same, how long they are, and how many translations a source word has (its lexical complexity, in nats).
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqlab.cli.files import all_lines
+from seqlab.cli.inference_options import add_inference_options, load_named_runs
+from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.progress import counting
+from seqlab.cli.search_options import add_search_options, search_values
+from seqlab.durable import write_bytes
+from seqlab.world import refuse_ranks
+
+logger = logging.getLogger(__name__)
+SUMMARY = "translate a corpus for another model to learn from"
+
+
+def make_parser() -> Parser:
+    """Name the runs, the corpus and the search."""
+    parser = Parser("seqlab distill", __doc__)
+    add_inference_options(parser)
+    parser.add_argument("--src", required=True, metavar="FILE", help="what to translate: FILE or FILE#COLUMN")
+    parser.add_argument("--out", required=True, metavar="OUT", help="where the translations are written")
+    parser.add_argument("--ref", metavar="FILE", help="the references, to compare with: FILE or FILE#COLUMN")
+    parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a file or work already")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--buffer_lines", type=int, metavar="N", help="lines that are translated before they are kept (default: 4096)"
+    )
+    add_search_options(parser, known=("num_hypotheses",))
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Translate the corpus, write it and print the report."""
+    from seqlab.inference.distill import WorkFile, distill, sha256_of
+
+    refuse_ranks("distill")
+    out = Path(arguments.out)
+    if arguments.src == "-":
+        raise UsageError("--src must be a file, as a start that was killed reads it again")
+    if out.exists() and not arguments.overwrite:
+        raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
+    lines = all_lines(arguments.src)
+    references = None if arguments.ref is None else all_lines(arguments.ref)
+    if references is not None and len(references) != len(lines):
+        raise ValueError(
+            f"{arguments.src} has {len(lines):,} lines but {arguments.ref} has {len(references):,}: they must have the "
+            "same number of lines."
+        )
+    if arguments.buffer_lines is not None and arguments.buffer_lines < 1:
+        raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
+    search = search_values(arguments)
+    identity = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
+    identity |= {name: getattr(arguments, name) for name in ("engine", "quantization", "precision")}
+    work = WorkFile(out.with_name(f"{out.name}.work"), identity)
+    if arguments.overwrite:
+        work.path.unlink(missing_ok=True)
+    elif work.path.exists():
+        logger.info("going on with %s", work.path)
+    trained = load_named_runs(arguments)
+    options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
+    options = {name: value for name, value in options.items() if value is not None}
+    try:
+        with counting("lines", len(lines)) as advance:
+            translations = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
+    except BaseException:
+        if work.path.exists():
+            logger.warning("%s is not finished: the same command goes on with %s", out, work.path)
+        raise
+    write_bytes(out, "".join(f"{line}\n" for line in translations).encode())
+    work.path.unlink()
+    found = report(lines, translations, references)
+    print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
+    return 0
+
+
+def weights_of(arguments: argparse.Namespace) -> list[list[Any]]:
+    """Tell the weights that translate from others: of each run and checkpoint the step and a checksum."""
+    from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
+    from seqlab.runs.folder import RunFolder
+
+    found: list[list[Any]] = []
+    for path in arguments.runs:
+        folder = RunFolder(Path(path))
+        if not folder.path.is_dir():
+            raise FileNotFoundError(f"There is no run folder {folder.path}.")
+        for checkpoint in arguments.checkpoint:
+            step = choose_step(folder, checkpoint)
+            found.append([step, inference_checksum(folder.checkpoints / checkpoint_name(step))])
+    return found
+
+
+def report(
+    lines: Sequence[str], translations: Sequence[str], references: Sequence[str] | None
+) -> dict[str, float | int]:
+    """Say what the translations are like, beside the references."""
+    from seqlab.evaluation.complexity import lexical_complexity
+
+    src_words = max(1, sum(len(line.split()) for line in lines))
+    found: dict[str, float | int] = {"lines": len(lines), "different_sources": len(set(lines))}
+    for name, targets in (("", translations), ("references_", references)):
+        if targets is not None:
+            found[f"{name}words_per_source_word"] = sum(len(line.split()) for line in targets) / src_words
+            found[f"{name}lexical_complexity"] = lexical_complexity(lines, targets)
+    if references is not None:
+        same = sum(mine == theirs for mine, theirs in zip(translations, references, strict=True))
+        found["same_as_reference"] = same / max(1, len(lines))
+    return found
+
+
+def lines_of(found: dict[str, float | int]) -> list[str]:
+    """Write the report as lines."""
+    lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
+    for name, what in (
+        ("words_per_source_word", "words per source word"),
+        ("lexical_complexity", "lexical complexity"),
+    ):
+        beside = f", references {found[f'references_{name}']:.3f}" if f"references_{name}" in found else ""
+        lines.append(f"{what}: {found[name]:.3f}{beside}")
+    if "same_as_reference" in found:
+        lines.append(f"same as the reference: {100 * found['same_as_reference']:.2f}%")
+    return lines

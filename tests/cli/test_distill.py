@@ -1,0 +1,98 @@
+"""seqlab distill: whole, in order, and gone on with after a kill."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seqlab.inference import load
+from seqlab.inference.distill import WorkFile, distill
+from seqlab.inference.run import Run
+
+LINES = ["abc", "", "d", "abc", "jihgfedcba abc", "e f", "g", "h i", "", "j"]
+SMALL = ("--beam_size", "2", "--max_length", "8", "--precision", "fp32")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    (tmp_path / "src").write_text("".join(f"{line}\n" for line in LINES))
+    (tmp_path / "ref").write_text("k l\n" * len(LINES))
+    return tmp_path
+
+
+def test_lines_are_those_of_translate_and_the_report_is_of_them(seqlab, run_dir: Path, corpus: Path) -> None:
+    expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
+    (corpus / "ref").write_bytes(expected.replace(b"\n", b" x\n", 1))
+    options = ("distill", run_dir, "--src", corpus / "src", "--ref", corpus / "ref", "--out", corpus / "out", *SMALL)
+    result = seqlab(*options, "--json")
+    assert (corpus / "out").read_bytes() == expected
+    assert {path.name for path in corpus.iterdir()} == {"src", "ref", "out"}
+    report = json.loads(result.out)
+    assert (report["lines"], report["different_sources"]) == (10, 8)
+    assert report["same_as_reference"] == 0.9
+    assert report["references_words_per_source_word"] > report["words_per_source_word"] > 0
+    again = seqlab(*options)
+    assert (again.status, f"{corpus / 'out'} exists" in again.err) == (2, True)
+    assert len(seqlab(*options, "--overwrite").out.splitlines()) == 4
+
+
+@pytest.mark.parametrize("torn", [0, 7])
+def test_what_was_killed_is_gone_on_with(
+    seqlab, run_dir: Path, corpus: Path, torn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the third block, and perhaps while it wrote the second."""
+    expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
+    files = ("--src", corpus / "src", "--out", corpus / "out")
+    options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
+    asked: list[list[str]] = []
+
+    def translate(self: object, lines: list[str], **_: object) -> list[str]:
+        asked.append(list(lines))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return translated(self, lines, **_)
+
+    translated = Run.translate
+    monkeypatch.setattr(Run, "translate", translate)
+    killed = seqlab(*options)
+    assert (killed.status, "the same command goes on with" in killed.err) == (130, True)
+    monkeypatch.setattr(Run, "translate", translated)
+    work = corpus / "out.work"
+    assert not (corpus / "out").exists()
+    content = work.read_bytes()
+    assert len(content.splitlines()) == 3
+    work.write_bytes(content[: len(content) - torn])
+    monkeypatch.setattr(Run, "translate", lambda self, lines, **_: asked.append(lines) or translated(self, lines, **_))
+    assert seqlab(*options).status == 0
+    assert (corpus / "out").read_bytes() == expected
+    assert not work.exists()
+    assert [line for block in asked[3:] for line in block] == LINES[3 if torn else 6 :]
+
+
+def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
+    run = load(run_dir)
+    options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)
+    WorkFile(corpus / "out.work", {"runs": "others"}).open().close()
+    result = seqlab("distill", other_run_dir, *options)
+    assert (result.status, "was begun with another `runs` ('others', not [[10, " in result.err) == (2, True)
+    assert seqlab("distill", other_run_dir, *options, "--overwrite").status == 0
+    work = WorkFile(corpus / "w", {"src": "a"})
+    assert distill(run, ["a", "b"], work, beam_size=1, max_length=4) == run.translate(
+        ["a", "b"], beam_size=1, max_length=4
+    )
+    with pytest.raises(ValueError, match=r"w was begun with another `src` \('a', not 'b'\)"):
+        WorkFile(corpus / "w", {"src": "b"}).read()
+
+
+def test_mistakes_are_named(seqlab, run_dir: Path, corpus: Path) -> None:
+    (corpus / "short").write_text("k\n")
+    for options, message in (
+        (("--src", "-"), "--src must be a file"),
+        (("--src", corpus / "src", "--ref", corpus / "short"), "has 10 lines but"),
+        (("--src", corpus / "src", "--buffer_lines", "0"), "`buffer_lines` must be at least 1, but is 0 instead"),
+        (("--src", corpus / "none"), "none: there is no such file"),
+        (("--src", corpus / "src", "--checkpoint", "7"), "`checkpoint` must be `best`, `last` or one of 10, 20"),
+    ):
+        result = seqlab("distill", run_dir, "--out", corpus / "out", *options)
+        assert (result.status, message in result.err) == (2, True)
+        assert not list(corpus.glob("out*"))

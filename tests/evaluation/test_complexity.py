@@ -1,0 +1,67 @@
+"""Lexical complexity against texts whose translations are known, and against loops."""
+
+import math
+import random
+from collections import Counter, defaultdict
+
+import pytest
+
+from seqlab.evaluation.complexity import MOST_LINES, ROUNDS, lexical_complexity
+
+
+def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
+    """IBM model 1 with dictionaries, as it is written down."""
+    lines = [(["", *src.split()], tgt.split()) for src, tgt in zip(src_lines, tgt_lines, strict=True)]
+    lines = [(src, tgt) for src, tgt in lines if src[1:] and tgt]
+    table = {(x, y): 1.0 for src, tgt in lines for x in src for y in tgt}
+    for _ in range(ROUNDS):
+        counts: dict[tuple[str, str], float] = defaultdict(float)
+        for src, tgt in lines:
+            for y in tgt:
+                total = sum(table[x, y] for x in src)
+                for x in src:
+                    counts[x, y] += table[x, y] / total
+        sums = Counter()
+        for (x, _), count in counts.items():
+            sums[x] += count
+        table = {(x, y): count / sums[x] for (x, y), count in counts.items()}
+    words = {x for x, _ in table} - {""}
+    return -sum(p * math.log(p) for (x, _), p in table.items() if x and p) / len(words)
+
+
+def text(count: int, translations: int) -> tuple[list[str], list[str]]:
+    """Lines of which each word has so many translations, equally often."""
+    draw = random.Random(0)
+    src, tgt = [], []
+    for _ in range(count):
+        words = draw.choices(range(30), k=draw.randint(1, 6))
+        src.append(" ".join(f"s{word}" for word in words))
+        tgt.append(" ".join(f"t{word}.{draw.randrange(translations)}" for word in words))
+    return src, tgt
+
+
+@pytest.mark.parametrize("translations", [1, 3])
+def test_it_is_that_of_model_1_in_loops(translations: int) -> None:
+    src, tgt = text(60, translations)
+    src, tgt = [*src, "", "only here", ""], [*tgt, "", "", "only there"]
+    assert lexical_complexity(src, tgt) == pytest.approx(brute_force(src, tgt))
+
+
+def test_more_translations_are_more_complex() -> None:
+    one, two, four = (lexical_complexity(*text(3000, translations)) for translations in (1, 2, 4))
+    assert one < two < four
+    assert two - one == pytest.approx(math.log(2), abs=0.3)
+    assert four - two == pytest.approx(math.log(2), abs=0.3)
+
+
+def test_what_there_is_nothing_to_say_of() -> None:
+    assert lexical_complexity([], []) == 0.0
+    assert lexical_complexity(["", "a"], ["b", ""]) == 0.0
+    assert lexical_complexity(["a"], ["b"]) == 0.0
+    with pytest.raises(ValueError, match="but there are 1 and 2"):
+        lexical_complexity(["a"], ["b", "c"])
+
+
+def test_of_a_large_text_some_lines_are_looked_at() -> None:
+    src, tgt = ["a", "b"] * MOST_LINES, ["x", "y"] * MOST_LINES
+    assert lexical_complexity(src, tgt) == lexical_complexity(["a"] * MOST_LINES, ["x"] * MOST_LINES)
