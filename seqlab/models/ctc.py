@@ -69,14 +69,14 @@ class CtcPrefixes:
     """The steps of a `Stepper` over frames, and the scores of given symbols.
 
     Scores are log-probabilities of the next symbol, or of the end. What frames give to `eos_id` is left out: no symbol
-    of a target is one.
+    of a target is one. The first step reads `bos_id`, which is no symbol either, as those of other models do.
     """
 
-    def __init__(self, blank_id: int, eos_id: int) -> None:
-        self.blank_id, self.eos_id = blank_id, eos_id
+    def __init__(self, *, blank_id: int, bos_id: int, eos_id: int) -> None:
+        self.blank_id, self.bos_id, self.eos_id = blank_id, bos_id, eos_id
 
     def start(self, frames: Frames) -> tuple[Tensor, CtcState]:
-        """Begin with empty prefixes; the first step reads blanks."""
+        """Begin with empty prefixes; the first step reads bos."""
         log_probs = frames.log_probs.float().clamp_min(LEAST)
         blank = F.pad(log_probs[:, :, self.blank_id].double().cumsum(1), (1, 0))
         state = CtcState(
@@ -87,7 +87,7 @@ class CtcPrefixes:
             blank,
             blank.new_zeros(len(blank)),
         )
-        return frames.lengths.new_full((len(blank),), self.blank_id), state
+        return frames.lengths.new_full((len(blank),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
         """Lengthen prefixes by `last_ids` (N,), and score what comes next (N, V); the first step lengthens nothing."""
@@ -112,7 +112,7 @@ class CtcPrefixes:
 
     def _lengthened(self, ids: Tensor, state: CtcState) -> CtcState:
         """Put a symbol (N,) behind each prefix."""
-        assert state.last_ids is not None, "the first step has read blanks"
+        assert state.last_ids is not None, "the first step has read bos"
         log_probs, rows = state.frames.log_probs, state.sentences[:, None]
         frames = torch.arange(log_probs.size(1), device=ids.device)
         of_symbol = log_probs[rows, frames, ids[:, None]].double()  # (N, F)
@@ -130,7 +130,7 @@ class CtcPrefixes:
 
 def _following(state: CtcState) -> Tensor:
     """Give the log-probabilities of all prefixes that are longer by a symbol: (N, V) float64."""
-    assert state.last_ids is not None, "the first step has read blanks"
+    assert state.last_ids is not None, "the first step has read bos"
     before = _before(state)
     most = before.amax(1, keepdim=True)
     most = most.masked_fill(most == NEVER, 0.0)

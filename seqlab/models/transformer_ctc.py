@@ -62,9 +62,10 @@ class TransformerCtc(nn.Module):
         *,
         blank_id: int,
         mask_id: int,
+        bos_id: int,
         eos_id: int,
     ) -> None:
-        """Build the layers; no target holds `blank_id` and `mask_id`."""
+        """Build the layers; no target holds `blank_id`, `mask_id` and `bos_id`."""
         super().__init__()
         self.config, self.vocab_size, self.blank_id, self.eos_id = config, tgt_vocab_size, blank_id, eos_id
         weights = make_embeddings(
@@ -79,7 +80,7 @@ class TransformerCtc(nn.Module):
             config, Embedding(weights.tgt, config.positions, longest, config.dropout), mask_id
         )
         self.projection = VocabularyProjection(weights.out)
-        self.prefixes = CtcPrefixes(blank_id, eos_id)
+        self.prefixes = CtcPrefixes(blank_id=blank_id, bos_id=bos_id, eos_id=eos_id)
         self.apply(initialise)
 
     def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None) -> FrameOutput:
@@ -103,7 +104,7 @@ class TransformerCtc(nn.Module):
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
-        """Score all frames; the first step reads blanks. There is no attention of a symbol."""
+        """Score all frames; the first step reads bos. There is no attention of a symbol."""
         return self.prefixes.start(self.frames(batch))
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:

@@ -37,8 +37,8 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
     if isinstance(config, TransformerConfig):
         return Transformer(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
     if isinstance(config, TransformerCtcConfig):
-        special = {"blank_id": tgt_tokenizer.blank_id, "mask_id": tgt_tokenizer.mask_id, "eos_id": eos_id}
-        return TransformerCtc(config, src_tokenizer.vocab_size, vocab_size, **special)
+        special = {"blank_id": tgt_tokenizer.blank_id, "mask_id": tgt_tokenizer.mask_id}
+        return TransformerCtc(config, src_tokenizer.vocab_size, vocab_size, **special, bos_id=bos_id, eos_id=eos_id)
     if isinstance(config, RnnConfig | LstmConfig | GruConfig):
         return RecurrentTranslator(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
     if isinstance(config, NgramConfig):

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, VOCAB, batch_of
+from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, TRANSFORMERS, VOCAB, batch_of
+from reference.tiny_translators import build as build_translator
 
-from seqlab.data.batch import IGNORE
+from seqlab.data.batch import IGNORE, collate
 from seqlab.models import TransformerCtc, TransformerCtcConfig
 from seqlab.objectives import Ctc, CtcConfig, StepContext
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
 
 SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
 CONFIGS = {
@@ -23,7 +27,7 @@ CONFIGS = {
 
 def build(config: TransformerCtcConfig) -> TransformerCtc:
     torch.manual_seed(0)
-    return TransformerCtc(config, VOCAB, VOCAB, blank_id=PAD, mask_id=BOS, eos_id=EOS).eval()
+    return TransformerCtc(config, VOCAB, VOCAB, blank_id=PAD, mask_id=BOS, bos_id=BOS, eos_id=EOS).eval()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -84,3 +88,15 @@ def test_scores_are_those_of_the_objective() -> None:
     model, batch = build(CONFIGS["uniform copies"]), batch_of([0, 1, 3])
     loss = Ctc(CtcConfig())(model, batch, StepContext(step=0))
     assert -float(model.score(batch).sum()) == pytest.approx(float(loss.logs["nll"]), rel=1e-4)
+
+
+def test_it_decides_with_a_left_to_right_model() -> None:
+    """Their probabilities are averaged symbol by symbol, as those of any ensemble."""
+    members = [build(CONFIGS["uniform copies"]), build_translator(TRANSFORMERS["pre"])]
+    batch = batch_of(ALL, with_target=False)
+    found = beam_search(Ensemble(members), batch, SearchConfig(beam_size=3, max_length=6), banned_ids=[PAD, BOS])
+    scored = collate(SRC, [best.ids for best, *_ in found], ALL, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    log_probs = torch.stack([member.score(scored).exp() for member in members]).mean(0).log()
+    for (best, *_), row in zip(found, log_probs, strict=True):
+        length = len(best.token_log_probs)
+        assert best.token_log_probs == pytest.approx(row[:length].tolist(), abs=1e-4)

@@ -12,13 +12,15 @@ from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.interfaces import Frames, Step
 
 BLANK, EOS, SIZE = 0, 1, 4
+BOS = BLANK
+"""Which id the first step reads does not matter: neither is a symbol."""
 
 
 class GivenFrames:
     """A `FrameModel` whose batches are the frames themselves."""
 
     vocab_size, blank_id, eos_id = SIZE, BLANK, EOS
-    prefixes = CtcPrefixes(BLANK, EOS)
+    prefixes = CtcPrefixes(blank_id=BLANK, bos_id=BOS, eos_id=EOS)
 
     def __call__(self, batch: Frames, shown: Tensor | None = None) -> Frames:
         return batch
