@@ -19,6 +19,8 @@ from seqlab.data.batch import IGNORE
 from seqlab.models.interfaces import Frames, Step
 
 NEVER = float("-inf")
+WHOLE_VECTORS = 16
+"""Of floats: each row begins where a vector does."""
 LEAST = -1e4
 """The least log-probability of an id in a frame that is told from 0: sums of many are still numbers."""
 
@@ -29,7 +31,7 @@ class CtcState:
 
     frames: Frames
     probs: Tensor
-    """(B, F, V): the probabilities of the frames."""
+    """(B, F, V or more): the probabilities of the frames, with zeros up to whole vectors."""
     sentences: Tensor
     """(N,) int64: whose frames a row's are."""
     symbol: Tensor
@@ -81,7 +83,7 @@ class CtcPrefixes:
         blank = F.pad(log_probs[:, :, self.blank_id].double().cumsum(1), (1, 0))
         state = CtcState(
             Frames(log_probs, frames.lengths),
-            log_probs.exp(),
+            F.pad(log_probs, (0, -log_probs.size(2) % WHOLE_VECTORS), value=NEVER).exp_(),
             torch.arange(len(blank), device=blank.device),
             torch.full_like(blank, NEVER),
             blank,
@@ -92,11 +94,11 @@ class CtcPrefixes:
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
         """Lengthen prefixes by `last_ids` (N,), and score what comes next (N, V); the first step lengthens nothing."""
         state = replace(state, last_ids=last_ids) if state.last_ids is None else self._lengthened(last_ids, state)
-        scores = _following(state)
+        prefix = state.prefix.masked_fill(state.prefix == NEVER, 0.0)  # of rows that stand for nothing
+        scores = _following(state, prefix)
         scores[:, self.blank_id] = NEVER
-        scores[:, self.eos_id] = state.whole
-        before = state.prefix.masked_fill(state.prefix == NEVER, 0.0)  # of rows that stand for nothing
-        return Step((scores - before[:, None]).float(), state, None)
+        scores[:, self.eos_id] = (state.whole - prefix).float()
+        return Step(scores, state, None)
 
     def score(self, frames: Frames, tgt_out: Tensor) -> Tensor:
         """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 where nothing is predicted."""
@@ -128,26 +130,26 @@ class CtcPrefixes:
         )
 
 
-def _following(state: CtcState) -> Tensor:
-    """Give the log-probabilities of all prefixes that are longer by a symbol: (N, V) float64."""
+def _following(state: CtcState, prefix: Tensor) -> Tensor:
+    """Give the log-probabilities of all symbols behind the prefixes, whose own are `prefix` (N,): (N, V)."""
     assert state.last_ids is not None, "the first step has read bos"
     before = _before(state)
     most = before.amax(1, keepdim=True)
     most = most.masked_fill(most == NEVER, 0.0)
     weights = (before - most).exp().float()
     lengths = state.frames.lengths.tolist()
-    sentences, counts = state.sentences.unique_consecutive(return_counts=True)
-    # Sentence by sentence: how a product is summed up depends on its size.
-    products = [
-        rows[:, : lengths[sentence]] @ state.probs[sentence, : lengths[sentence]]
-        for sentence, rows in zip(sentences.tolist(), weights.split(counts.tolist()), strict=True)
-    ]
-    scores = torch.cat(products).double().log() + most
+    sentences, counts = (part.tolist() for part in state.sentences.unique_consecutive(return_counts=True))
+    scores = weights.new_empty(len(weights), state.probs.size(2))
+    # Sentence by sentence: how a product is summed up depends on its size, and on where in memory its rows begin.
+    for sentence, rows, out in zip(sentences, weights.split(counts), scores.split(counts), strict=True):
+        own = slice(lengths[sentence])
+        torch.mm(rows[:, own].contiguous(), state.probs[sentence, own], out=out)
+    scores = scores[:, : state.frames.log_probs.size(2)].log_().add_((most - prefix[:, None]).float())
     frames = torch.arange(before.size(1), device=before.device)
     again = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]]
     is_any = torch.ones_like(state.last_ids, dtype=torch.bool)
     repeated = _in_all(_before(state, is_any) + again, state)
-    return scores.scatter(1, state.last_ids[:, None], repeated[:, None])
+    return scores.scatter_(1, state.last_ids[:, None], (repeated - prefix).float()[:, None])
 
 
 def _before(state: CtcState, is_repeated: Tensor | None = None) -> Tensor:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
 from reference.scripted import Scripted, batch_of
+from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.ctc import CtcState
+from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.interfaces import Frames, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -130,3 +131,25 @@ def test_given_symbols_are_scored_as_the_steps_score_them() -> None:
         assert scores[row].tolist() == pytest.approx([*expected, *[0.0] * (3 - len(ids))], rel=1e-5)
         whole = distribution(frames, row)[tuple(ids)]
         assert float(scores[row].sum()) == pytest.approx(math.log(whole), rel=1e-5)
+
+
+@pytest.mark.parametrize("vocab_size", [7, 37, 101])
+def test_scores_do_not_depend_on_what_stands_beside_in_memory(vocab_size: int) -> None:
+    """Rows of such a size begin anywhere, and how a product is computed may depend on where."""
+    prefixes = CtcPrefixes(blank_id=0, bos_id=1, eos_id=2)
+
+    def steps(log_probs: Tensor, lengths: list[int]) -> list[Tensor]:
+        first = prefixes.step(*prefixes.start(Frames(log_probs, torch.tensor(lengths))))
+        rows = torch.arange(len(lengths)).repeat_interleave(3)
+        second = prefixes.step(first.scores.topk(3).indices.flatten(), first.state.select(rows))
+        return [first.scores, second.scores.view(len(lengths), 3, -1)]
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        lengths = torch.randint(1, 70, (13,), generator=generator).tolist()
+        log_probs = (3 * torch.randn(13, max(lengths), vocab_size, generator=generator)).log_softmax(2)
+        together = steps(log_probs, lengths)
+        for row, length in enumerate(lengths):
+            alone = steps(log_probs[row : row + 1, :length].clone(), [length])
+            for mine, theirs in zip(alone, together, strict=True):
+                assert torch.equal(mine[0], theirs[row])
