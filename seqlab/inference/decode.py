@@ -50,6 +50,7 @@ def decode_rows(
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
     need_attention: bool = False,
+    need_scores: bool = True,
 ) -> list[list[Hypothesis]]:
     """Search the best hypotheses of each row, best first, in the order of the rows.
 
@@ -66,6 +67,7 @@ def decode_rows(
         device: where the model is.
         progress: called after each batch with its number of rows.
         need_attention: whether hypotheses come with what they attended to.
+        need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough.
     """
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     filled = [i for i, row in enumerate(src_rows) if len(row)]
@@ -84,7 +86,10 @@ def decode_rows(
             ).to(device)
             forced = None if prefixes is None else [prefixes[i] for i in indices]
             if isinstance(model, FrameModel) and _is_free(config, forced):
-                hypotheses = [[best] for best in best_path_search(model, batch, config, banned_ids=banned)]
+                hypotheses = [
+                    [best]
+                    for best in best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+                ]
             else:
                 hypotheses = beam_search(
                     model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention
@@ -118,5 +123,5 @@ def decode_text(
     `tokenizer` is the target side's; `unknown`: for each row the words that the ids from the size of the vocabulary on
     stand for. The other arguments are those of `decode_rows`.
     """
-    found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device)
+    found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False)
     return tokenizer.decode([best[0].ids for best in found], unknown)

@@ -86,7 +86,7 @@ class TorchEngine:
         progress: OnRows | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Search as `decode_rows` does, whose scores are always exact."""
+        """Search as `decode_rows` does."""
         return decode_rows(
             self.model,
             src_rows,
@@ -97,6 +97,7 @@ class TorchEngine:
             device=self.device,
             progress=progress,
             need_attention=need_attention,
+            need_scores=need_scores,
         )
 
     def score(

@@ -9,6 +9,7 @@ here: beams, exact search, ensembles, and shallow fusion with a language model.
 Shapes: B sentences, F frames, V ids, N rows, T symbols.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -111,6 +112,14 @@ class CtcPrefixes:
             scores.append(torch.where(is_end, state.whole, longer.prefix) - before)
             state = longer
         return torch.stack(scores, 1).float().masked_fill(tgt_out == IGNORE, 0.0)
+
+    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
+        tgt_out = frames.lengths.new_full((len(symbols), 1 + max(map(len, symbols))), IGNORE)
+        for row, ids in zip(tgt_out, symbols, strict=True):
+            row[: len(ids) + 1] = row.new_tensor([*ids, self.eos_id])
+        scores = self.score(frames, tgt_out).tolist()
+        return [row[: len(ids) + 1] for row, ids in zip(scores, symbols, strict=True)]
 
     def _lengthened(self, ids: Tensor, state: CtcState) -> CtcState:
         """Put a symbol (N,) behind each prefix."""

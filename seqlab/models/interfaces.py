@@ -4,6 +4,7 @@ Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence)
 positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -221,6 +222,10 @@ class FrameModel(Protocol):
 
     def frames(self, batch: Any) -> Frames:
         """Give the log-probabilities of all frames, without a gradient."""
+        ...
+
+    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
         ...
 
 

@@ -6,6 +6,7 @@ once. Frames say symbols or a blank: the target is what is left of them (see `se
 Shapes: B batch, S source positions, F frames, T target positions, D d_model, N rows while decoding.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -102,6 +103,10 @@ class TransformerCtc(nn.Module):
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all paths that say it."""
         assert batch.tgt_out is not None, "scoring needs a target"
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
+
+    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score what sentences may say by frames that are there already: of each symbol and of the end, in nats."""
+        return self.prefixes.score_said(frames, symbols)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
         """Score all frames; the first step reads bos. There is no attention of a symbol."""

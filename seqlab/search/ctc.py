@@ -22,32 +22,36 @@ from seqlab.search.length import length_penalty
 
 
 def best_path_search(
-    model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = ()
+    model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = (), need_scores: bool = True
 ) -> list[Hypothesis]:
-    """Give what the likeliest path of each sentence says; the log-probability is the path's.
+    """Give what the likeliest path of each sentence says.
 
-    Other symbols may be likelier, by the sum of their paths: a beam finds these. A symbol's share is that of its run
-    and of the blanks before it; that of the end is what the blanks behind the last run have. Of `config` the length
-    penalty of the scores is read; paths without any of `banned_ids` and eos are searched, but blanks are never banned.
+    Other symbols may be likelier, by the sum of their paths: a beam finds these. Of `config` the length penalty of the
+    scores is read; paths without any of `banned_ids` and eos are searched, but blanks are never banned.
+
+    Args:
+        model: scores all frames at once.
+        batch: what it reads.
+        config: the length penalty.
+        banned_ids: ids that no hypothesis may hold.
+        need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
+            search; else they are the path's alone, which takes less time.
     """
     frames = model.frames(batch)
     never = sorted({*banned_ids, model.eos_id} - {model.blank_id})
-    frames.log_probs[:, :, never] = NEVER
-    values, ids = frames.log_probs.max(2)
-    found = []
-    for row, path, length in zip(values.tolist(), ids.tolist(), frames.lengths.tolist(), strict=True):
-        symbols, shares, start = [], [0.0], 0
-        for index, run in groupby(path[:length]):
-            stop = start + len(list(run))
-            shares[-1] += sum(row[start:stop])
-            start = stop
-            if index != model.blank_id:
-                symbols.append(index)
-                shares.append(0.0)
-        log_prob = sum(shares)
-        score = log_prob / length_penalty(len(symbols) + 1, config)
-        found.append(Hypothesis(symbols, score, log_prob, True, shares))
-    return found
+    values, ids = frames.log_probs.index_fill(2, torch.tensor(never, device=frames.lengths.device), NEVER).max(2)
+    paths = [path[:length] for path, length in zip(ids.tolist(), frames.lengths.tolist(), strict=True)]
+    rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
+    if need_scores:
+        shares = model.score_said(frames, rows)
+        log_probs = [sum(each) for each in shares]
+    else:
+        shares = [[] for _ in rows]
+        log_probs = [sum(row[: len(path)]) for row, path in zip(values.tolist(), paths, strict=True)]
+    return [
+        Hypothesis(symbols, log_prob / length_penalty(len(symbols) + 1, config), log_prob, True, own)
+        for symbols, log_prob, own in zip(rows, log_probs, shares, strict=True)
+    ]
 
 
 def alignments(frames: Frames, targets: Tensor, target_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,9 @@ class GivenFrames:
     def frames(self, batch: Frames) -> Frames:
         return Frames(batch.log_probs.clone(), batch.lengths)
 
+    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        return self.prefixes.score_said(frames, symbols)
+
     def start(self, batch: Frames, need_attention: bool = False) -> tuple[Tensor, CtcState]:
         return self.prefixes.start(batch)
 

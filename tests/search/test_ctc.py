@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, frames_of, log_prob_of, said
+from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, distribution, frames_of, log_prob_of, said
 
 from seqlab.models.interfaces import Frames
 from seqlab.search.beam import beam_search
@@ -18,19 +18,24 @@ def test_the_likeliest_path_may_say_something_less_likely() -> None:
     """Graves et al. 2006, figure 2, of two frames: blank has 0.6 in each, but only one path of four says nothing."""
     log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
     frames = Frames(log_probs, torch.tensor([2]))
-    (path,) = best_path_search(MODEL, frames, SearchConfig())
-    assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))
+    for need_scores in (True, False):  # there is one path that says nothing
+        (path,) = best_path_search(MODEL, frames, SearchConfig(), need_scores=need_scores)
+        assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))
     ((best,),) = beam_search(MODEL, frames, SearchConfig(length_alpha=0.0))
     assert (best.ids, best.log_prob) == ([2], pytest.approx(math.log(1 - 0.36)))
 
 
 def test_best_paths_are_the_likeliest_of_all() -> None:
     frames = frames_of([5, 1, 3, 4])
-    for row, found in enumerate(best_path_search(MODEL, frames, SearchConfig(length_alpha=0.5))):
+    config = SearchConfig(length_alpha=0.5)
+    scored = best_path_search(MODEL, frames, config)
+    rough = best_path_search(MODEL, frames, config, need_scores=False)
+    for row, (found, unscored) in enumerate(zip(scored, rough, strict=True)):
         log_probs = frames.log_probs[row, : int(frames.lengths[row])]
         best = max(all_paths(len(log_probs), (BLANK, 2, 3)), key=lambda path: log_prob_of(path, log_probs))
-        assert tuple(found.ids) == said(best)
-        assert found.log_prob == pytest.approx(log_prob_of(best, log_probs), rel=1e-6)
+        assert tuple(found.ids) == tuple(unscored.ids) == said(best)
+        assert unscored.log_prob == pytest.approx(log_prob_of(best, log_probs), rel=1e-6)
+        assert found.log_prob == pytest.approx(math.log(distribution(frames, row)[tuple(found.ids)]), rel=1e-5)
         assert found.score == pytest.approx(found.log_prob / math.sqrt(len(found.ids) + 1))
         assert len(found.token_log_probs) == found.num_tokens
         assert sum(found.token_log_probs) == pytest.approx(found.log_prob)
