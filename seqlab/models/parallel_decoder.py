@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE
 from seqlab.models.family import SETTINGS, Size
-from seqlab.models.transformer_encoder import TransformerEncoderConfig, make_feed_forward, make_self_attention
+from seqlab.models.transformer_encoder import TransformerEncoderConfig, make_decoder_layer
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, pad_positions
+from seqlab.nn.attention import pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.norms import make_norm
 from seqlab.nn.transformer import DecoderLayer, LayerMemory
@@ -43,17 +43,7 @@ class ParallelDecoder(nn.Module):
         super().__init__()
         self.embedding, self.mask_id, self.kind = embedding, mask_id, config.decoder_input
         self.head_dim = config.d_model // config.num_heads
-        self.layers = nn.ModuleList(
-            DecoderLayer(
-                config.d_model,
-                config.norm,
-                config.dropout,
-                make_self_attention(config),
-                CrossAttention(config.d_model, config.num_heads, config.attention_dropout),
-                make_feed_forward(config),
-            )
-            for _ in range(config.num_decoder_layers)
-        )
+        self.layers = nn.ModuleList(make_decoder_layer(config) for _ in range(config.num_decoder_layers))
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
         self.log_width = nn.Parameter(torch.zeros(())) if config.decoder_input == "soft_copy" else None
 

@@ -24,10 +24,9 @@ from seqlab.models.transformer_encoder import (
     Encoder,
     TransformerEncoderConfig,
     initialise,
-    make_feed_forward,
-    make_self_attention,
+    make_decoder_layer,
 )
-from seqlab.nn.attention import CrossAttention, pad_positions
+from seqlab.nn.attention import pad_positions
 from seqlab.nn.copying import UNREAD, Copying
 from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.embedding import Embedding
@@ -89,17 +88,7 @@ class Decoder(nn.Module):
         self.embedding = embedding
         self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
-            DecoderLayer(
-                config.d_model,
-                config.norm,
-                config.dropout,
-                make_self_attention(config),
-                CrossAttention(
-                    config.d_model, config.num_heads, config.attention_dropout, config.rotary_cross_attention
-                ),
-                make_feed_forward(config),
-            )
-            for _ in range(config.num_decoder_layers)
+            make_decoder_layer(config, config.rotary_cross_attention) for _ in range(config.num_decoder_layers)
         )
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 

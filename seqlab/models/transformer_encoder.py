@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.source import NO_TAGS, SourceTags
 from seqlab.nn import masks
-from seqlab.nn.attention import SelfAttention, pad_positions
+from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.feed_forward import Activation, FeedForward
 from seqlab.nn.norms import make_norm
 from seqlab.nn.positions import PositionKind, check_heads
-from seqlab.nn.transformer import NormPlacement, SelfAttentionLayer
+from seqlab.nn.transformer import DecoderLayer, NormPlacement, SelfAttentionLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -100,6 +100,18 @@ def make_self_attention(config: TransformerEncoderConfig) -> SelfAttention:
 def make_feed_forward(config: TransformerEncoderConfig) -> FeedForward:
     """Build the network that a layer applies to each position."""
     return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
+
+
+def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention: bool = False) -> DecoderLayer:
+    """Build a layer that also attends to the memory of such an encoder."""
+    return DecoderLayer(
+        config.d_model,
+        config.norm,
+        config.dropout,
+        make_self_attention(config),
+        CrossAttention(config.d_model, config.num_heads, config.attention_dropout, rotary_cross_attention),
+        make_feed_forward(config),
+    )
 
 
 def initialise(module: nn.Module) -> None:
