@@ -9,11 +9,12 @@ from torch import nn
 
 from seqlab.data.batch import collate
 from seqlab.inference.batches import length_batches
-from seqlab.models.interfaces import FrameModel, Stepper
+from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.mask_predict import mask_predict
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
@@ -40,7 +41,7 @@ def evaluation_mode(model: Any) -> Iterator[None]:
 
 @torch.inference_mode()
 def decode_rows(
-    model: Stepper,
+    model: Stepper | PositionModel,
     src_rows: Sequence[Sequence[int]],
     config: SearchConfig,
     tokenizer: Tokenizer,
@@ -58,7 +59,7 @@ def decode_rows(
     without asking the model. A module is put into evaluation mode meanwhile.
 
     Args:
-        model: a `Stepper` on `device`.
+        model: a `Stepper` or a `PositionModel` on `device`.
         src_rows: source ids without special ids.
         config: how to search.
         tokenizer: names the special ids; hypotheses never hold `pad_id`, `bos_id` and tags.
@@ -85,7 +86,9 @@ def decode_rows(
                 eos_id=tokenizer.eos_id,
             ).to(device)
             forced = None if prefixes is None else [prefixes[i] for i in indices]
-            if isinstance(model, FrameModel) and _is_free(config, forced):
+            if isinstance(model, PositionModel):
+                hypotheses = mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
+            elif isinstance(model, FrameModel) and _is_free(config, forced):
                 hypotheses = [
                     [best]
                     for best in best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
@@ -109,7 +112,7 @@ def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> 
 
 
 def decode_text(
-    model: Stepper,
+    model: Stepper | PositionModel,
     src_rows: Sequence[Sequence[int]],
     config: SearchConfig,
     tokenizer: Tokenizer,

@@ -27,10 +27,12 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     """Encode pairs for a run that `load` gave, with a warning where some are left out, as a side is empty.
 
     Raises:
-        ValueError: another engine than torch computes for the run; no pair is left; errors of `Run.encode_pairs`.
+        ValueError: another engine than torch computes for the run; its model has no steps; no pair is left; errors of
+            `Run.encode_pairs`.
     """
     if not isinstance(run.engine, TorchEngine):
         raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
+    _ = run.engine.stepper  # refuses a model that has no steps
     src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines)
     kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
     if not kept:

@@ -136,7 +136,7 @@ def _exact(
             ).to(engine.device)
             least = None if start is None else [start.score]
             (exact,) = exact_search(
-                engine.model, batch, config, least_scores=least, banned_ids=banned, max_steps=max_steps
+                engine.stepper, batch, config, least_scores=least, banned_ids=banned, max_steps=max_steps
             )
             if exact.is_complete:
                 found[i] = exact.best or start

@@ -15,7 +15,7 @@ from seqlab.inference.engine import PairScore
 from seqlab.inference.forks import Forks, choose_count
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
-from seqlab.models.interfaces import Stepper
+from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
@@ -47,7 +47,16 @@ class TorchEngine:
             prepare_inference(member.model, device, dtype)
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
-        self.model: Stepper = first.stepper if len(members) == 1 else Ensemble([member.stepper for member in members])
+        self.model: Stepper | PositionModel
+        if len(members) > 1:
+            self.model = Ensemble([member.stepper for member in members])
+        else:
+            self.model = first.model if isinstance(first.model, PositionModel) else first.stepper
+
+    @property
+    def stepper(self) -> Stepper:
+        """The models as one that predicts from left to right; raises ValueError where they are one that does not."""
+        return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
 
     def fuse(self, lm: LoadedRun, weight: float, dtype: torch.dtype) -> None:
         """Search with `weight` times a language model's log-probabilities added (see `Fusion`); scores are such sums.
@@ -69,7 +78,7 @@ class TorchEngine:
         prepare_inference(lm.model, self.device, dtype)
         first = start_id(data, self.tokenizer)
         self.model = Fusion(
-            self.model,
+            self.stepper,
             lm.stepper,
             weight=weight,
             start_lm=lambda rows, device: prompts([[first]] * rows).to(device),

@@ -21,6 +21,7 @@ from seqlab.models.transformer_ctc import TransformerCtc, TransformerCtcConfig
 from seqlab.models.transformer_labeller import TransformerLabeller, TransformerLabellerConfig
 from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
+from seqlab.models.transformer_nat import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 
 ModelConfig = Annotated[
     TransformerConfig
@@ -28,6 +29,8 @@ ModelConfig = Annotated[
     | LstmConfig
     | GruConfig
     | TransformerCtcConfig
+    | TransformerNatConfig
+    | TransformerCmlmConfig
     | TransformerLmConfig
     | RnnLmConfig
     | LstmLmConfig
@@ -44,8 +47,18 @@ ModelConfig = Annotated[
 FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
 """The config of each family by its name."""
 LanguageModel = TransformerLm | RecurrentLm | NgramModel
-TranslatorConfig = TransformerConfig | RnnConfig | LstmConfig | GruConfig | TransformerCtcConfig
-Translator = Transformer | RecurrentTranslator | TransformerCtc
+LeftToRight = Transformer | RecurrentTranslator | TransformerCtc
+"""Translators that score what comes next."""
+Translator = LeftToRight | TransformerNat
+TranslatorConfig = (
+    TransformerConfig
+    | RnnConfig
+    | LstmConfig
+    | GruConfig
+    | TransformerCtcConfig
+    | TransformerNatConfig
+    | TransformerCmlmConfig
+)
 AnyLabeller = RecurrentLabeller | TransformerLabeller | FrequencyLabeller
 Model = Translator | TransformerMlm | LanguageModel | AnyLabeller
 
@@ -60,6 +73,7 @@ __all__ = [
     "GruLmConfig",
     "LabellingModel",
     "LanguageModel",
+    "LeftToRight",
     "LstmConfig",
     "LstmLabellerConfig",
     "LstmLmConfig",
@@ -74,6 +88,7 @@ __all__ = [
     "RnnLabellerConfig",
     "RnnLmConfig",
     "Transformer",
+    "TransformerCmlmConfig",
     "TransformerConfig",
     "TransformerCtc",
     "TransformerCtcConfig",
@@ -83,6 +98,8 @@ __all__ = [
     "TransformerLmConfig",
     "TransformerMlm",
     "TransformerMlmConfig",
+    "TransformerNat",
+    "TransformerNatConfig",
     "Translator",
     "TranslatorConfig",
 ]

@@ -4,7 +4,7 @@ Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence)
 positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -15,20 +15,25 @@ from seqlab.nn.copying import Pointer
 from seqlab.nn.input_mixing import InputMixing, Mixture
 
 __all__ = [
+    "IGNORE",
     "SCORED_ROWS",
     "CarryingScorer",
     "DecoderOutput",
     "FrameModel",
     "FrameOutput",
     "Frames",
+    "Glance",
     "InputMixing",
     "Labeller",
     "Mixture",
+    "PositionModel",
+    "PositionOutput",
     "Projection",
     "Scorer",
     "State",
     "Step",
     "Stepper",
+    "TargetLengths",
 ]
 
 
@@ -140,6 +145,39 @@ class FrameOutput(NamedTuple):
         """ids (B, k) -> their log-probabilities (B, F, k), means over all ids and likeliest ids (B, F)."""
         return self.projection.selected_log_probs(self.hidden, ids)
 
+    @torch.no_grad()
+    def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give the likeliest id of each frame that is none of `never`, and its log-probability: (B, F) each.
+
+        `forced` (B, F): ids that are taken instead, IGNORE where there is none.
+        """
+        shape = self.hidden.shape[:2]
+        free = self.hidden.new_full((), IGNORE, dtype=torch.int64).expand(shape) if forced is None else forced
+        banned = torch.tensor(sorted(never), dtype=torch.int64, device=free.device)
+        ids, values = [], []
+        for rows, given in zip(
+            self.hidden.flatten(0, 1).split(SCORED_ROWS), free.flatten().split(SCORED_ROWS), strict=True
+        ):
+            log_probs = self.projection.log_probs(rows)
+            of_given = log_probs.gather(1, given.clamp_min(0)[:, None])[:, 0]
+            best, chosen = log_probs.index_fill_(1, banned, float("-inf")).max(1)
+            ids.append(torch.where(given == IGNORE, chosen, given))
+            values.append(torch.where(given == IGNORE, best, of_given))
+        return torch.cat(ids).view(shape), torch.cat(values).view(shape)
+
+
+class PositionOutput(NamedTuple):
+    """What one pass gives that predicts all positions of a target, of which it was told how many there are."""
+
+    positions: FrameOutput
+    """One for each symbol."""
+    length_nll: Tensor
+    """(B,), differentiable: what the true length costs in nats, 0 where eos is to end targets."""
+
+
+Glance = Callable[[FrameOutput], Tensor]
+"""What a first pass said -> ids (B, F) that a second one is shown, IGNORE for none."""
+
 
 class Step(NamedTuple):
     """What one step of a left-to-right model gives for each row."""
@@ -216,8 +254,11 @@ class FrameModel(Protocol):
     blank_id: int
     """What frames say that stand for no symbol."""
 
-    def __call__(self, batch: Any, shown: Tensor | None = None) -> FrameOutput:
-        """Run one pass; `shown` (B, F) int64: ids that its decoder is shown, IGNORE where it is shown none."""
+    def __call__(self, batch: Any, glance: Glance | None = None) -> FrameOutput:
+        """Run one pass, or a second one whose decoder is shown what `glance` chooses by the first, without a gradient.
+
+        That gives ids (B, F) int64, IGNORE where nothing is shown.
+        """
         ...
 
     def frames(self, batch: Any) -> Frames:
@@ -226,6 +267,49 @@ class FrameModel(Protocol):
 
     def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
+        ...
+
+
+class TargetLengths(NamedTuple):
+    """How many symbols each of some targets may have."""
+
+    lengths: Tensor
+    """(B, K) int64, likeliest first, at least 1."""
+    log_probs: Tensor
+    """(B, K): in nats; 0 where eos is to end targets; -inf where there are fewer than K."""
+
+
+@runtime_checkable
+class PositionModel(Protocol):
+    """A `Scorer` that predicts a target's length, then all of its positions at once, given any part of them."""
+
+    eos_id: int
+    ends_at_eos: bool
+    """Whether a target ends at the first eos among its positions; if not, it has as many symbols as positions."""
+    iterations: int
+    """Passes that a search takes unless it is told."""
+
+    def __call__(self, batch: Any, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
+        """Run one pass over the positions of the batch's targets.
+
+        The decoder is shown `shown` (B, P) int64, IGNORE for none, or what `glance` chooses by a pass before it.
+        """
+        ...
+
+    def position_targets(self, batch: Any) -> Tensor:
+        """Give what each position is to say: (B, P) int64, IGNORE for nothing."""
+        ...
+
+    def encode(self, batch: Any) -> Any:
+        """Run the encoder: what `select(rows)` keeps, reorders and repeats rows of."""
+        ...
+
+    def target_lengths(self, source: Any, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
+        """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
+        ...
+
+    def predict(self, source: Any, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+        """Predict `lengths` (N,) positions of each source; `shown` as above."""
         ...
 
 

@@ -7,15 +7,16 @@ Shapes: B batch, S source positions, P positions of the decoder, D d_model.
 """
 
 from collections.abc import Iterable
-from typing import Literal, cast
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models.embeddings import EmbeddingTying, check_tying
 from seqlab.models.family import SETTINGS, Size
-from seqlab.models.transformer_encoder import TransformerEncoderConfig, make_decoder_layer
+from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, make_decoder_layer
 from seqlab.nn import masks
 from seqlab.nn.attention import pad_positions
 from seqlab.nn.embedding import Embedding
@@ -34,6 +35,37 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
     decoder_input: DecoderInput = "uniform_copy"
     """What the decoder reads: at each position the source's vector at the same share of its length (`uniform_copy`), a
     mean of these that weighs near ones more, by a learnt width (`soft_copy`, Wei et al. 2019), or a mask (`mask`)."""
+    tied_embeddings: EmbeddingTying = "all"
+    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+
+    data_kind: ClassVar[str] = "parallel"
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        check_tying(self.tied_embeddings, data)
+        if self.positions == "learned" and data.max_length >= self.max_length:
+            raise ValueError(
+                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above `data.max_length` "
+                f"({data.max_length}), as each sequence has one special id more."
+            )
+
+
+class EncodedSource(NamedTuple):
+    """What a parallel decoder reads of a source."""
+
+    vectors: Tensor
+    """(B, S, D): of its symbols, to be copied."""
+    lengths: Tensor
+    """(B,), eos counted."""
+    end: Tensor
+    """(B, D): the encoder's hidden state of eos."""
+    memories: list[LayerMemory]
+    """For each layer."""
+
+    def select(self, rows: Tensor) -> "EncodedSource":
+        """Keep, reorder and repeat rows (B',) int64."""
+        memories = [LayerMemory(each.key[rows], each.value[rows], each.bias[rows]) for each in self.memories]
+        return EncodedSource(self.vectors[rows], self.lengths[rows], self.end[rows], memories)
 
 
 class ParallelDecoder(nn.Module):
@@ -47,25 +79,26 @@ class ParallelDecoder(nn.Module):
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
         self.log_width = nn.Parameter(torch.zeros(())) if config.decoder_input == "soft_copy" else None
 
-    def forward(
-        self,
-        source: Tensor,
-        src_lengths: Tensor,
-        memory: tuple[Tensor, Tensor],
-        lengths: Tensor,
-        shown: Tensor | None = None,
-    ) -> Tensor:
-        """Predict `lengths` (B,) positions: hidden states (B, P, D).
+    def encode(self, encoder: Encoder, batch: Seq2SeqBatch) -> EncodedSource:
+        """Run an encoder, and project its memory for each layer."""
+        memory, bias = encoder(batch.src, batch.src_lengths)
+        layers = cast(Iterable[DecoderLayer], self.layers)
+        pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
+        rows = torch.arange(len(memory), device=memory.device)
+        return EncodedSource(
+            encoder.embedding.looked_up(batch.src),
+            batch.src_lengths,
+            memory[rows, batch.src_lengths - 1],
+            [LayerMemory(key, value, bias) for key, value in pairs],
+        )
 
-        Args:
-            source: vectors of the source's symbols (B, S, D), to be copied.
-            src_lengths: (B,)
-            memory: the encoder's, and its attention bias.
-            lengths: how many positions each sentence has; P is the most.
-            shown: ids (B, P) that stand for themselves, IGNORE where there is none.
+    def forward(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Predict `lengths` (B,) positions: hidden states (B, P, D), where P is the most.
+
+        `shown` (B, P): ids that stand for themselves, IGNORE where there is none.
         """
         size = int(lengths.max())
-        vectors = self._inputs(source, src_lengths, lengths, size)
+        vectors = self._inputs(source, lengths, size)
         if shown is not None:
             known = self.embedding.looked_up(shown.clamp_min(0))
             vectors = torch.where((shown != IGNORE)[..., None], known, vectors)
@@ -73,23 +106,23 @@ class ParallelDecoder(nn.Module):
         if not self.training:
             x = pad_positions(x, self.head_dim)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(lengths, x.size(1))))
-        for layer in cast(Iterable[DecoderLayer], self.layers):
-            key, value = layer.cross_attention.keys_and_values(memory[0])
-            x, _ = layer(x, LayerMemory(key, value, memory[1]), bias=bias)
+        for layer, memory in zip(self.layers, source.memories, strict=True):
+            x, _ = layer(x, memory, bias=bias)
         return self.norm(x[:, :size])
 
-    def _inputs(self, source: Tensor, src_lengths: Tensor, lengths: Tensor, size: int) -> Tensor:
+    def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
         """Give what is read where nothing is shown: (B, P, D)."""
+        vectors, src_lengths = source.vectors, source.lengths
         if self.kind == "mask":
             return self.embedding.looked_up(lengths.new_full((len(lengths), size), self.mask_id))
         positions = torch.arange(size, device=lengths.device)
         if self.log_width is None:
-            index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(source.size(1) - 1)
-            return source.gather(1, index[..., None].expand(-1, -1, source.size(2)))
+            index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(vectors.size(1) - 1)
+            return vectors.gather(1, index[..., None].expand(-1, -1, vectors.size(2)))
         if not self.training:
-            source = pad_positions(source, source.size(2))
+            vectors = pad_positions(vectors, vectors.size(2))
         middles = (positions + 0.5) * src_lengths[:, None] / lengths[:, None] - 0.5  # (B, P), among the source's
-        places = torch.arange(source.size(1), device=lengths.device)
+        places = torch.arange(vectors.size(1), device=lengths.device)
         scores = -(places - middles[..., None]).abs() * (-self.log_width).exp()  # (B, P, S)
-        scores = scores.masked_fill(masks.padding_mask(src_lengths, source.size(1))[:, None], float("-inf"))
-        return scores.softmax(2) @ source
+        scores = scores.masked_fill(masks.padding_mask(src_lengths, vectors.size(1))[:, None], float("-inf"))
+        return scores.softmax(2) @ vectors

@@ -7,7 +7,7 @@ Shapes: B batch, S source positions, F frames, T target positions, D d_model, N 
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.embeddings import EmbeddingTying, check_tying, make_embeddings
+from seqlab.models.embeddings import make_embeddings
 from seqlab.models.family import SETTINGS, Size
-from seqlab.models.interfaces import FrameOutput, Frames, Step
+from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.transformer_encoder import Encoder, initialise
 from seqlab.nn.embedding import Embedding
@@ -33,20 +33,8 @@ class TransformerCtcConfig(ParallelDecoderConfig):
     upsampling: Size = 3
     """Frames for each symbol of the source, eos counted: a target with more symbols than there are frames cannot be
     said, nor one that has as many and repeats some in a row."""
-    tied_embeddings: EmbeddingTying = "all"
-    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
-    data_kind: ClassVar[str] = "parallel"
     objective_family: ClassVar[str | None] = "ctc"
-
-    def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
-        check_tying(self.tied_embeddings, data)
-        if self.positions == "learned" and data.max_length >= self.max_length:
-            raise ValueError(
-                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above `data.max_length` "
-                f"({data.max_length}), as each sequence has one special id more."
-            )
 
 
 class TransformerCtc(nn.Module):
@@ -84,13 +72,18 @@ class TransformerCtc(nn.Module):
         self.prefixes = CtcPrefixes(blank_id=blank_id, bos_id=bos_id, eos_id=eos_id)
         self.apply(initialise)
 
-    def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None) -> FrameOutput:
-        """Run one pass: hidden states (B, F, D); `shown` (B, F): ids that the decoder reads, IGNORE for none."""
-        source = self.encoder.embedding.looked_up(batch.src)
-        memory = self.encoder(batch.src, batch.src_lengths)
-        lengths = self.config.upsampling * batch.src_lengths
-        hidden = self.decoder(source, batch.src_lengths, memory, lengths, shown)
-        return FrameOutput(hidden, self.projection, lengths)
+    def forward(self, batch: Seq2SeqBatch, glance: Glance | None = None) -> FrameOutput:
+        """Run one pass: hidden states (B, F, D).
+
+        With `glance` it is the second of two: the decoder is shown what that chooses (B, F) by what the first one said,
+        which has no gradient; the encoder runs once.
+        """
+        source = self.decoder.encode(self.encoder, batch)
+        lengths, shown = self.config.upsampling * batch.src_lengths, None
+        if glance is not None:
+            with torch.no_grad():
+                shown = glance(FrameOutput(self.decoder(source, lengths), self.projection, lengths))
+        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths)
 
     @torch.no_grad()
     def frames(self, batch: Seq2SeqBatch) -> Frames:

@@ -1,15 +1,18 @@
 """What is optimised: (model, batch, context) to a `Loss`. All families of objectives are named here, once."""
 
 from seqlab.objectives.config import (
+    CmlmConfig,
     CrossEntropyConfig,
     CtcConfig,
     ObjectiveConfig,
+    ParallelCrossEntropyConfig,
     RDropConfig,
     ScheduledSamplingConfig,
 )
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.objectives.ctc import Ctc
 from seqlab.objectives.loss import Loss, Objective, StepContext
+from seqlab.objectives.parallel import Cmlm, ParallelCrossEntropy
 from seqlab.objectives.r_drop import RDrop
 from seqlab.objectives.scheduled_sampling import ScheduledSampling
 
@@ -18,10 +21,14 @@ OBJECTIVES = {
     RDropConfig: RDrop,
     ScheduledSamplingConfig: ScheduledSampling,
     CtcConfig: Ctc,
+    ParallelCrossEntropyConfig: ParallelCrossEntropy,
+    CmlmConfig: Cmlm,
 }
 
 __all__ = [
     "OBJECTIVES",
+    "Cmlm",
+    "CmlmConfig",
     "CrossEntropy",
     "CrossEntropyConfig",
     "Ctc",
@@ -29,6 +36,8 @@ __all__ = [
     "Loss",
     "Objective",
     "ObjectiveConfig",
+    "ParallelCrossEntropy",
+    "ParallelCrossEntropyConfig",
     "RDrop",
     "RDropConfig",
     "ScheduledSampling",

@@ -7,8 +7,10 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.models.interfaces import Mixture
 
+_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class CrossEntropyConfig:
     """Cross entropy with teacher forcing."""
 
@@ -30,7 +32,7 @@ class CrossEntropyConfig:
     """How far from the diagonal attention may be at little cost, as a share of the sentence."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class RDropConfig:
     """Cross entropy of two passes with different dropout, and a penalty on their disagreement (Liang et al. 2021)."""
 
@@ -42,7 +44,7 @@ class RDropConfig:
     """Weight of the divergence between the two predictions, the paper's alpha."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class ScheduledSamplingConfig:
     """Cross entropy where the decoder reads its own predictions more and more often (Bengio et al. 2015)."""
 
@@ -64,23 +66,56 @@ class ScheduledSamplingConfig:
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class CtcConfig:
-    """The probability of all paths through a model's frames that say the target (Graves et al. 2006)."""
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class GlancingConfig:
+    """The fields of all objectives that may show the decoder a part of the target (Qian et al. 2021)."""
 
-    family: Literal["ctc"] = "ctc"
-    """Which objective this is."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
     glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Of frames: how many are shown to the decoder in training, as a share of those that a first pass gets wrong (Qian
-    et al. 2021); 0 shows none and saves that pass."""
+    """Of positions: how many are shown to the decoder in training, as a share of those that a first pass gets wrong
+    (Qian et al. 2021); 0 shows none and saves that pass."""
     least_glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share that `glancing` falls to, in a straight line."""
     decay_steps: Annotated[float, Field(gt=0)] = 10_000
     """Steps in which it falls."""
 
 
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class CtcConfig(GlancingConfig):
+    """The probability of all paths through a model's frames that say the target (Graves et al. 2006)."""
+
+    family: Literal["ctc"] = "ctc"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class ParallelCrossEntropyConfig(GlancingConfig):
+    """Cross entropy of all symbols of a target at once, and of its length (Gu et al. 2018)."""
+
+    family: Literal["parallel_cross_entropy"] = "parallel_cross_entropy"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of what the lengths of the targets cost."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_SETTINGS)
+class CmlmConfig:
+    """Cross entropy of the hidden symbols of a target given the others, of which there are any number, and of its
+    length (conditional masked language model, Ghazvininejad et al. 2019)."""
+
+    family: Literal["cmlm"] = "cmlm"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of what the lengths of the targets cost."""
+
+
 ObjectiveConfig = Annotated[
-    CrossEntropyConfig | RDropConfig | ScheduledSamplingConfig | CtcConfig, Field(discriminator="family")
+    CrossEntropyConfig | RDropConfig | ScheduledSamplingConfig | CtcConfig | ParallelCrossEntropyConfig | CmlmConfig,
+    Field(discriminator="family"),
 ]
+"""What is optimised: (model, batch, context) to a `Loss`. All families of objectives are named here, once."""

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Batch
-from seqlab.models.interfaces import FrameModel, Frames
+from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
 from seqlab.objectives.config import CtcConfig
+from seqlab.objectives.glancing import glancing_share, shown_part
 from seqlab.objectives.loss import Loss, StepContext
 from seqlab.search.ctc import alignments
 
@@ -38,11 +39,16 @@ class Ctc:
         """
         assert batch.tgt_out is not None, "CTC needs a target"
         targets = Targets.of(batch.tgt_out, model.blank_id)
-        shown, logs = None, {}
-        if share := glancing_share(self.config, context.step):
-            shown = glanced(model, batch, targets, share, context.generator)
+        logs: dict[str, Tensor] = {}
+
+        def glance(output: FrameOutput) -> Tensor:
+            path, is_wrong = _mistakes(output, targets)
+            shown = shown_part(path, is_wrong, output.lengths, share, context.generator)
             logs["shown"] = (shown != IGNORE).sum()
-        output = model(batch, shown)
+            return shown
+
+        share = glancing_share(self.config, context.step)
+        output = model(batch, glance) if share else model(batch)
         log_probs, means, _ = output.selected(targets.ids)
         is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
         nll = ctc_nll(Frames(log_probs, output.lengths), targets, is_sayable).sum()
@@ -53,6 +59,14 @@ class Ctc:
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
         logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
         return Loss(total, targets.tokens.sum().to(total), {name: value.to(total) for name, value in logs.items()})
+
+
+def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
+    """Give the likeliest path that says each target, and where the likeliest of all says something else: (B, F)."""
+    log_probs, _, likeliest = output.selected(targets.ids)
+    scores, columns = alignments(Frames(log_probs, output.lengths), targets.columns, targets.lengths, BLANK)
+    path = targets.ids.gather(1, columns)
+    return path, (likeliest != path) & scores.isfinite()[:, None]
 
 
 @dataclass(frozen=True)
@@ -119,29 +133,3 @@ class _CtcNll(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (spent,) = ctx.saved_tensors
         return -spent * grads[0][:, None, None], None, None, None
-
-
-def glancing_share(config: CtcConfig, step: int) -> float:
-    """Give the share of the wrong frames that are shown after so many steps."""
-    done = min(1.0, step / config.decay_steps)
-    return config.glancing + (min(config.least_glancing, config.glancing) - config.glancing) * done
-
-
-@torch.no_grad()
-def glanced(
-    model: FrameModel, batch: Batch, targets: Targets, share: float, generator: torch.Generator | None
-) -> Tensor:
-    """Choose frames at random and give what the likeliest path to the target says there: (B, F), IGNORE elsewhere.
-
-    They are `share` times as many as the frames in which the likeliest path of a first pass says something else.
-    """
-    output = model(batch)
-    log_probs, _, likeliest = output.selected(targets.ids)
-    scores, columns = alignments(Frames(log_probs, output.lengths), targets.columns, targets.lengths, BLANK)
-    path = targets.ids.gather(1, columns)
-    is_frame = torch.arange(path.size(1), device=path.device) < output.lengths[:, None]
-    is_wrong = (likeliest != path) & is_frame & scores.isfinite()[:, None]
-    count = (share * is_wrong.sum(1)).round()
-    drawn = torch.rand(path.shape, generator=generator, device=path.device).masked_fill(~is_frame, 2.0)
-    is_shown = drawn.argsort(1).argsort(1) < count[:, None]
-    return path.masked_fill(~is_shown, IGNORE)

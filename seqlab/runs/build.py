@@ -17,6 +17,7 @@ from seqlab.models import (
     RnnConfig,
     RnnLabellerConfig,
     Transformer,
+    TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtc,
     TransformerCtcConfig,
@@ -26,6 +27,8 @@ from seqlab.models import (
     TransformerLmConfig,
     TransformerMlm,
     TransformerMlmConfig,
+    TransformerNat,
+    TransformerNatConfig,
 )
 from seqlab.text import Tokenizer, num_labels
 
@@ -39,6 +42,9 @@ def build_model(config: ModelConfig, src_tokenizer: Tokenizer, tgt_tokenizer: To
     if isinstance(config, TransformerCtcConfig):
         special = {"blank_id": tgt_tokenizer.blank_id, "mask_id": tgt_tokenizer.mask_id}
         return TransformerCtc(config, src_tokenizer.vocab_size, vocab_size, **special, bos_id=bos_id, eos_id=eos_id)
+    if isinstance(config, TransformerNatConfig | TransformerCmlmConfig):
+        mask_id = tgt_tokenizer.mask_id
+        return TransformerNat(config, src_tokenizer.vocab_size, vocab_size, mask_id=mask_id, eos_id=eos_id)
     if isinstance(config, RnnConfig | LstmConfig | GruConfig):
         return RecurrentTranslator(config, src_tokenizer.vocab_size, vocab_size, bos_id, eos_id, unk_id, tags)
     if isinstance(config, NgramConfig):

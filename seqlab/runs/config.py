@@ -31,11 +31,13 @@ VALID_METRICS: dict[str, tuple[str, ...]] = {
 }
 """What a checkpoint can be judged by for each kind of data."""
 OBJECTIVE_FAMILIES: dict[str, tuple[str, ...]] = {
-    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling", "ctc"),
+    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling", "ctc", "parallel_cross_entropy", "cmlm"),
     "labelled": ("cross_entropy", "r_drop"),
     "text": ("cross_entropy",),
 }
 """What can be optimised on each kind of data."""
+OBJECTIVES_OF_ONE = {family.objective_family for family in FAMILIES.values()} - {None}
+"""Objectives that models of one family alone learn by, and they by no other."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -134,7 +136,7 @@ class Config:
             if value not in fitting:
                 raise ValueError(f"`{name}: {value}` does not fit `data.kind: {kind}`: choose {' or '.join(fitting)}.")
         needed = self.model.objective_family
-        if self.objective.family != needed and "ctc" in (needed, self.objective.family):
+        if self.objective.family != needed and {needed, self.objective.family} & OBJECTIVES_OF_ONE:
             raise ValueError(
                 f"`model.family: {family}` learns by `objective.family: {needed or 'cross_entropy'}`, not by "
                 f"`{self.objective.family}`: set one of them differently."

@@ -9,10 +9,11 @@ from torch import Tensor
 from seqlab.models import (
     AnyLabeller,
     LanguageModel,
+    LeftToRight,
     Model,
     NgramModel,
     TransformerMlm,
-    Translator,
+    TransformerNat,
 )
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
@@ -37,9 +38,19 @@ class LoadedRun:
     """Of the lines it was trained on; None where that was not noted."""
 
     @property
-    def stepper(self) -> Translator | LanguageModel:
-        """The model as one that predicts from left to right; others are not loaded where one is needed."""
+    def stepper(self) -> LeftToRight | LanguageModel:
+        """The model as one that predicts from left to right.
+
+        Raises:
+            ValueError: it is a translator that does not; other models are not loaded where one is needed.
+        """
         assert not isinstance(self.model, TransformerMlm | AnyLabeller), "load the run by its `kind`"
+        if isinstance(self.model, TransformerNat):
+            raise ValueError(
+                f"{self.folder.path} (`model.family: {self.config.model.family}`) predicts all symbols at once: what "
+                "needs the next symbol's probabilities, as ensembles, `--lm`, `exposure` and `search-errors` do, takes "
+                "another run."
+            )
         return self.model
 
     @property

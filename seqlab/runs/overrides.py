@@ -12,8 +12,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from seqlab.models import FAMILIES
-from seqlab.runs.config import Config, to_dict
+from seqlab.runs.config import OBJECTIVES_OF_ONE, Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
@@ -71,11 +70,10 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
 
 def _follow(values: dict[str, Any], needed: str | None) -> None:
     """Give a model the objective that it alone learns by, and take it away from the others."""
-    of_one = {family.objective_family for family in FAMILIES.values()} - {None}
     found = values.get("objective", {}).get("family")
     if needed is not None and found != needed:
         values["objective"] = {"family": needed}
-    elif needed is None and found in of_one:
+    elif needed is None and found in OBJECTIVES_OF_ONE:
         values.pop("objective")
 
 

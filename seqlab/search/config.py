@@ -17,7 +17,8 @@ class SearchConfig:
     """
 
     beam_size: int = 5
-    """Hypotheses per sentence that are extended at each step; 1 is greedy search."""
+    """Hypotheses per sentence that are extended at each step; 1 is greedy search. Of models that predict lengths: how
+    many lengths are tried."""
     num_hypotheses: int = 1
     """Hypotheses per sentence to return, best first; at most `beam_size`."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
@@ -41,6 +42,9 @@ class SearchConfig:
     Without it the search goes on until nothing better can be found."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
+    iterations: int | None = None
+    """Of models that predict all symbols at once, given any of them: passes of mask-predict. Left out, a
+    `transformer_cmlm` takes 10 and others 1."""
 
     def limited_to(self, max_length: int) -> "SearchConfig":
         """Give the same search with hypotheses of at most `max_length` ids."""
@@ -50,6 +54,8 @@ class SearchConfig:
         for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
+        if self.iterations is not None and self.iterations < 1:
+            raise ValueError(f"`iterations` must be at least 1, but is {self.iterations} instead.")
         if self.num_hypotheses > self.beam_size:
             raise ValueError(
                 f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), "

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from seqlab.inference import decode_rows, score_rows
-from seqlab.models import GruConfig, LstmConfig, RnnConfig, Transformer, TransformerConfig, TransformerCtcConfig
+from seqlab.models import (
+    GruConfig,
+    LstmConfig,
+    RnnConfig,
+    Transformer,
+    TransformerCmlmConfig,
+    TransformerConfig,
+    TransformerCtcConfig,
+    TransformerNatConfig,
+)
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.build import build_model
 from seqlab.search.config import SearchConfig
@@ -102,6 +111,10 @@ PARALLEL = {
         d_model=64, d_ff=96, num_heads=4, decoder_input="soft_copy", positions="rotary", norm="post", upsampling=2
     ),
     "ctc, masks": TransformerCtcConfig(d_model=48, d_ff=96, num_heads=2, decoder_input="mask"),
+    "nat": TransformerNatConfig(d_model=64, d_ff=96, num_heads=4),
+    "nat, end mark": TransformerNatConfig(d_model=64, d_ff=96, num_heads=4, length="end_mark", positions="rotary"),
+    "nat, ratio": TransformerNatConfig(d_model=48, d_ff=96, num_heads=2, length="ratio", decoder_input="soft_copy"),
+    "cmlm": TransformerCmlmConfig(d_model=64, d_ff=96, num_heads=4),
 }
 
 

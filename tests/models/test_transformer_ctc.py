@@ -11,6 +11,7 @@ from reference.tiny_translators import build as build_translator
 
 from seqlab.data.batch import IGNORE, collate
 from seqlab.models import TransformerCtc, TransformerCtcConfig
+from seqlab.models.parallel_decoder import EncodedSource
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -46,20 +47,21 @@ def test_every_frame_sees_what_is_shown_at_any_other_and_in_place_of_what_was_th
     model, batch = build(CONFIGS[name]), batch_of([0])
     plain = model(batch)
     nothing = torch.full(plain.hidden.shape[:2], IGNORE)
-    torch.testing.assert_close(model(batch, nothing).hidden, plain.hidden)
+    torch.testing.assert_close(model(batch, lambda _: nothing).hidden, plain.hidden)
     for place in (0, int(plain.lengths[0]) - 1):
         shown = nothing.clone()
         shown[0, place] = 25
-        changed = (model(batch, shown).hidden != plain.hidden).any(2)
+        changed = (model(batch, lambda _, shown=shown: shown).hidden != plain.hidden).any(2)
         assert changed.all()
 
 
 def test_what_is_copied_is_the_source_stretched() -> None:
     uniform, soft = (build(CONFIGS[name]).decoder for name in ("uniform copies", "soft copies"))
     source, src_lengths = torch.randn(2, 5, 32), torch.tensor([5, 3])
+    encoded = EncodedSource(source, src_lengths, source[:, 0], [])
     for lengths in ([10, 6], [3, 2], [7, 1]):
         found = {
-            name: decoder._inputs(source, src_lengths, torch.tensor(lengths), max(lengths))
+            name: decoder._inputs(encoded, torch.tensor(lengths), max(lengths))
             for name, decoder in (("uniform", uniform), ("soft", soft))
         }
         for row, length in enumerate(lengths):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.interfaces import Frames, Step
+from seqlab.models.interfaces import Frames, Glance, Step
 
 BLANK, EOS, SIZE = 0, 1, 4
 BOS = BLANK
@@ -22,7 +22,7 @@ class GivenFrames:
     vocab_size, blank_id, eos_id = SIZE, BLANK, EOS
     prefixes = CtcPrefixes(blank_id=BLANK, bos_id=BOS, eos_id=EOS)
 
-    def __call__(self, batch: Frames, shown: Tensor | None = None) -> Frames:
+    def __call__(self, batch: Frames, glance: Glance | None = None) -> Frames:
         return batch
 
     def frames(self, batch: Frames) -> Frames:

@@ -18,13 +18,22 @@ from seqlab.models import (
     RnnConfig,
     RnnLabellerConfig,
     RnnLmConfig,
+    TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
     TransformerLabellerConfig,
     TransformerLmConfig,
     TransformerMlmConfig,
+    TransformerNatConfig,
 )
-from seqlab.objectives.config import CrossEntropyConfig, CtcConfig, RDropConfig, ScheduledSamplingConfig
+from seqlab.objectives.config import (
+    CmlmConfig,
+    CrossEntropyConfig,
+    CtcConfig,
+    ParallelCrossEntropyConfig,
+    RDropConfig,
+    ScheduledSamplingConfig,
+)
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -61,7 +70,8 @@ LABELLED: dict[str, Any] = {
     "data": {**CORPUS["data"], "kind": "labelled", "labels_of": "words", "tokenizer": {"kind": "words"}},
     "model": {"family": "transformer_labeller"},
 }
-PARALLEL: dict[str, Any] = {**CORPUS, "model": {"family": "transformer_ctc"}, "objective": {"family": "ctc"}}
+PARALLEL = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
+"""Models that predict all symbols at once, and the objective that each brings along."""
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -71,6 +81,8 @@ FAMILIES: dict[str, dict[str, object]] = {
         "lstm": LstmConfig(),
         "gru": GruConfig(),
         "transformer_ctc": TransformerCtcConfig(),
+        "transformer_nat": TransformerNatConfig(),
+        "transformer_cmlm": TransformerCmlmConfig(),
         "transformer_lm": TransformerLmConfig(),
         "rnn_lm": RnnLmConfig(),
         "lstm_lm": LstmLmConfig(),
@@ -88,6 +100,8 @@ FAMILIES: dict[str, dict[str, object]] = {
         "r_drop": RDropConfig(),
         "scheduled_sampling": ScheduledSamplingConfig(),
         "ctc": CtcConfig(),
+        "parallel_cross_entropy": ParallelCrossEntropyConfig(),
+        "cmlm": CmlmConfig(),
     },
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
@@ -127,8 +141,9 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
     if tag == "transformer_mlm":
         return MASKED
-    if tag in ("transformer_ctc", "ctc"):
-        return PARALLEL
+    for family, objective in PARALLEL.items():
+        if tag in (family, objective):
+            return {**CORPUS, "model": {"family": family}, "objective": {"family": objective}}
     if tag.endswith("_labeller"):
         return LABELLED
     if key == "data.tokenizer_tgt.kind":
@@ -272,9 +287,10 @@ ERRORS = {
         "`adam`)."
     ),
     ("model.family", "transformer_ml"): (
-        "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_lm, rnn_lm, lstm_lm, "
-        "gru_lm, ngram_lm, transformer_mlm, rnn_labeller, lstm_labeller, gru_labeller, transformer_labeller, "
-        "frequency_labeller, but is 'transformer_ml' instead (the nearest is `transformer_mlm`)."
+        "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
+        "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
+        "lstm_labeller, gru_labeller, transformer_labeller, frequency_labeller, but is 'transformer_ml' instead (the "
+        "nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

@@ -2,20 +2,21 @@
 
 import json
 import random
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .conftest import seqlab
+from .conftest import SEQLAB, seqlab
 
 SEED = 1
 MIN_EXACT = 80.0
 DIGITS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 
 
-@pytest.mark.parametrize("glancing", ["0", "0.5"])
-def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> None:
-    """Pairs of digits, the second one of each spelt before the first; what is repeated needs blanks between."""
+def write_digits(folder: Path, extra: tuple[tuple[str, str], ...] = ()) -> None:
+    """Write pairs of digits, the second one of each spelt before the first."""
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     rows = [[rng.randrange(10) for _ in range(2 * rng.randint(1, 2))] for _ in range(3100)]
@@ -23,35 +24,82 @@ def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> Non
     for row in rows:
         swapped = [row[place ^ 1] for place in range(len(row))]
         pairs.append((" ".join(map(str, row)), " ".join(DIGITS[digit] for digit in swapped)))
-    train = [*pairs[:3000], ("7", " ".join(["sieben"] * 9))]  # with more words than frames
-    for side in (0, 1):
-        (tmp_path / f"train{side}").write_text("".join(f"{pair[side]}\n" for pair in train), encoding="utf-8")
-        (tmp_path / f"test{side}").write_text("".join(f"{pair[side]}\n" for pair in pairs[3000:]), encoding="utf-8")
+    for name, part in (("train", [*pairs[:3000], *extra]), ("test", pairs[3000:])):
+        for side in (0, 1):
+            text = "".join(f"{pair[side]}\n" for pair in part)
+            (folder / f"{name}{side}").write_text(text, encoding="utf-8")
+
+
+def train(folder: Path, family: str, **more: Any) -> bytes:
+    """Train a small model for seconds; give what it says on standard error."""
     settings = {
-        **{"data.train_src": tmp_path / "train0", "data.train_tgt": tmp_path / "train1", "data.batch_tokens": 512},
-        **{"data.tokenizer.kind": "words", "model.family": "transformer_ctc", "model.d_model": 64, "model.d_ff": 128},
+        **{"data.train_src": folder / "train0", "data.train_tgt": folder / "train1", "data.batch_tokens": 512},
+        **{"data.tokenizer.kind": "words", "model.family": family, "model.d_model": 64, "model.d_ff": 128},
         **{"model.num_encoder_layers": 2, "model.num_decoder_layers": 2},
-        **{"objective.glancing": glancing, "training.max_steps": 300, "training.valid_every": 300},
+        **{"training.max_steps": 300, "training.valid_every": 300},
         **{"optim.optimizer.lr": 5e-3, "training.save_every": 300, "model.dropout": 0},
+        **{key.replace("__", "."): value for key, value in more.items()},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-    run_dir = tmp_path / "run"
-    trained = seqlab("train", "--run_dir", run_dir, "--threads", "1", *options)
-    assert b"1 of " in trained.stderr
-    assert b"have too many target tokens for the frames" in trained.stderr
-    source = (tmp_path / "test0").read_bytes()
+    return seqlab("train", "--run_dir", folder / "run", "--threads", "1", *options).stderr
+
+
+def exact_match(folder: Path, *search: str) -> float:
+    """Translate the test set and count what is right, in percent."""
+    source = (folder / "test0").read_bytes()
+    translated = seqlab("translate", folder / "run", "--threads", "1", *search, stdin=source)
+    (folder / "hyp").write_bytes(translated.stdout)
+    evaluated = seqlab("evaluate", folder / "hyp", "--ref", folder / "test1", "--metrics", "exact_match", "--json")
+    found = float(json.loads(evaluated.stdout)["exact_match"]["value"])
+    print(search, found)
+    return found
+
+
+@pytest.mark.parametrize("glancing", ["0", "0.5"])
+def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> None:
+    """What is repeated needs blanks between."""
+    write_digits(tmp_path, (("7", " ".join(["sieben"] * 9)),))  # with more words than frames
+    said = train(tmp_path, "transformer_ctc", objective__glancing=glancing)
+    assert b"1 of " in said
+    assert b"have too many target tokens for the frames" in said
     for search in (("--beam_size", "1"), ("--beam_size", "4", "--length_alpha", "0")):
-        translated = seqlab("translate", run_dir, "--threads", "1", *search, stdin=source)
-        (tmp_path / "hyp").write_bytes(translated.stdout)
-        evaluated = seqlab(
-            "evaluate", tmp_path / "hyp", "--ref", tmp_path / "test1", "--metrics", "exact_match", "--json"
-        )
-        result = json.loads(evaluated.stdout)["exact_match"]
-        print(search, result)
-        assert result["value"] >= MIN_EXACT
-        alone = seqlab("translate", run_dir, "--threads", "1", "--batch_tokens", "1", *search, stdin=source)
-        assert alone.stdout == translated.stdout
-    best = seqlab("translate", run_dir, "--threads", "1", "--length_alpha", "0", "--json", stdin=source)
+        assert exact_match(tmp_path, *search) >= MIN_EXACT
+    source = (tmp_path / "test0").read_bytes()
+    best = seqlab("translate", tmp_path / "run", "--threads", "1", "--length_alpha", "0", "--json", stdin=source)
     likely = [json.loads(line)["hypotheses"][0]["log_prob"] for line in best.stdout.splitlines()]
-    scored = seqlab("score", run_dir, "--threads", "1", "--src", tmp_path / "test0", "--tgt", tmp_path / "hyp")
+    scored = seqlab("score", tmp_path / "run", "--threads", "1", "--src", tmp_path / "test0", "--tgt", tmp_path / "hyp")
     assert [float(line.split()[0]) for line in scored.stdout.splitlines()] == pytest.approx(likely, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "searches"),
+    [
+        ("transformer_nat", {"model__length": "classifier"}, [("--beam_size", "4")]),
+        ("transformer_nat", {"model__length": "end_mark", "objective__glancing": 0.5}, [()]),
+        ("transformer_nat", {"model__length": "ratio"}, [("--length_alpha", "0")]),
+        ("transformer_cmlm", {"training__max_steps": 600}, [("--iterations", "4"), ("--beam_size", "1")]),
+    ],
+    ids=["classifier", "end mark", "ratio", "cmlm"],
+)
+def test_lengths_and_symbols_are_predicted(
+    family: str, options: dict[str, Any], searches: list[tuple[str, ...]], tmp_path: Path
+) -> None:
+    write_digits(tmp_path)
+    train(tmp_path, family, **options)
+    for search in searches:
+        assert exact_match(tmp_path, *search) >= MIN_EXACT
+
+
+def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    train(tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2)
+    run, src, tgt = tmp_path / "run", tmp_path / "test0", tmp_path / "test1"
+    for command in (
+        ("translate", run, run, "--input", src),
+        ("exposure", run, "--src", src, "--tgt", tgt),
+        ("search-errors", run, "--src", src, "--tgt", tgt),
+    ):
+        failed = subprocess.run([*SEQLAB, *map(str, command)], capture_output=True, check=False)
+        assert failed.returncode != 0
+        assert b"predicts all symbols at once" in failed.stderr
+        assert failed.stdout == b""

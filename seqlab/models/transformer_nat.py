@@ -1,0 +1,168 @@
+"""Non-autoregressive translators that know how long a target is, and predict all of its symbols at once.
+
+`transformer_nat` predicts them in one pass (Gu et al. 2018, arXiv:1711.02281). `transformer_cmlm`, a conditional masked
+language model, predicts some of them given the others, so that its answer is made better pass after pass (Ghazvininejad
+et al. 2019, arXiv:1904.09324). Both are one model: what differs is what it learns from.
+
+Shapes: B batch, S source positions, P positions of the target, T its symbols and eos, D d_model, N rows of a search.
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models.embeddings import make_embeddings
+from seqlab.models.family import SETTINGS, Size
+from seqlab.models.interfaces import DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
+from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
+from seqlab.models.target_length import LengthClassifier, LengthRatio
+from seqlab.models.transformer_encoder import Encoder, initialise
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.projection import VocabularyProjection
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerNatConfig(ParallelDecoderConfig):
+    """A Transformer that predicts a target's length, then all of its symbols at once."""
+
+    family: Literal["transformer_nat"] = "transformer_nat"
+    """Which architecture this is."""
+    length: Literal["classifier", "ratio", "end_mark"] = "classifier"
+    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), a
+    distribution of ratios that is learnt for all (`ratio`), or more positions than are needed, cut at the first eos
+    (`end_mark`)."""
+    max_length_difference: Size = 64
+    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
+    end_mark_ratio: Size = 2
+    """Of `length: end_mark`: positions for each symbol of the source, eos counted. Longer targets have as many as they
+    need in training; none that is longer is ever said."""
+
+    objective_family: ClassVar[str | None] = "parallel_cross_entropy"
+    iterations: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerCmlmConfig(ParallelDecoderConfig):
+    """A Transformer that fills gaps in targets, all at once, and again what it is least sure of (mask-predict)."""
+
+    family: Literal["transformer_cmlm"] = "transformer_cmlm"
+    """Which architecture this is."""
+    decoder_input: DecoderInput = "mask"
+    """What the decoder reads in a gap: a mask (`mask`), or the source's vector at the same share of its length
+    (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
+    length: Literal["classifier", "ratio"] = "classifier"
+    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), or a
+    distribution of ratios that is learnt for all (`ratio`)."""
+    max_length_difference: Size = 64
+    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
+
+    objective_family: ClassVar[str | None] = "cmlm"
+    iterations: ClassVar[int] = 10
+
+
+class TransformerNat(nn.Module):
+    """Encoder, length and parallel decoder; a `PositionModel` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in."""
+
+    def __init__(
+        self,
+        config: TransformerNatConfig | TransformerCmlmConfig,
+        src_vocab_size: int,
+        tgt_vocab_size: int,
+        *,
+        mask_id: int,
+        eos_id: int,
+    ) -> None:
+        """Build the layers; no target holds `mask_id`."""
+        super().__init__()
+        self.config, self.vocab_size, self.eos_id = config, tgt_vocab_size, eos_id
+        self.ends_at_eos, self.iterations = config.length == "end_mark", config.iterations
+        weights = make_embeddings(
+            config.tied_embeddings,
+            src_vocab_size,
+            tgt_vocab_size,
+            lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
+        )
+        ratio = config.end_mark_ratio if isinstance(config, TransformerNatConfig) else 1
+        longest = config.max_length * (ratio if self.ends_at_eos else 1)
+        self.encoder = Encoder(config, Embedding(weights.src, config.positions, config.max_length, config.dropout))
+        self.decoder = ParallelDecoder(
+            config, Embedding(weights.tgt, config.positions, longest, config.dropout), mask_id
+        )
+        self.projection = VocabularyProjection(weights.out)
+        self.length: LengthClassifier | LengthRatio | None = None
+        if config.length == "classifier":
+            self.length = LengthClassifier(config.d_model, config.max_length_difference)
+        elif config.length == "ratio":
+            self.length = LengthRatio()
+        self.apply(initialise)
+
+    def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
+        """Run one pass over the positions of the batch's targets: hidden states (B, P, D).
+
+        The decoder is shown `shown` (B, P), IGNORE for none; or, with `glance`, what that chooses by what a pass before
+        it said, which has no gradient; the encoder runs once.
+        """
+        source, lengths = self.encode(batch), self._true_lengths(batch)
+        if glance is not None:
+            with torch.no_grad():
+                shown = glance(self.predict(source, lengths))
+        length_nll = torch.zeros(len(lengths), device=lengths.device)
+        if self.length is not None:
+            length_nll = self.length.nll(source.end, source.lengths, lengths)
+        return PositionOutput(self.predict(source, lengths, shown), length_nll)
+
+    def position_targets(self, batch: Seq2SeqBatch) -> Tensor:
+        """Give what each position is to say: (B, P), IGNORE for nothing; eos is one of them where it ends targets."""
+        assert batch.tgt_out is not None, "there is no target"
+        size = int(self._true_lengths(batch).max())
+        targets = F.pad(batch.tgt_out, (0, max(0, size - batch.tgt_out.size(1))), value=IGNORE)[:, :size]
+        return targets if self.ends_at_eos else targets.masked_fill(targets == self.eos_id, IGNORE)
+
+    def _true_lengths(self, batch: Seq2SeqBatch) -> Tensor:
+        """Count the positions of each target: (B,)."""
+        assert batch.tgt_out is not None, "there is no target"
+        tokens = (batch.tgt_out != IGNORE).sum(1)
+        if self.ends_at_eos:
+            return torch.maximum(self._most_positions(batch.src_lengths), tokens)
+        return (tokens - 1).clamp_min(1)
+
+    def _most_positions(self, src_lengths: Tensor) -> Tensor:
+        assert isinstance(self.config, TransformerNatConfig), "eos is never masked"
+        return self.config.end_mark_ratio * src_lengths
+
+    def encode(self, batch: Seq2SeqBatch) -> EncodedSource:
+        """Run the encoder, and project its memory for each layer of the decoder."""
+        return self.decoder.encode(self.encoder, batch)
+
+    def target_lengths(self, source: EncodedSource, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
+        """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
+        if self.length is not None:
+            return self.length.likely(source.end, source.lengths, count, shortest, longest)
+        lengths = torch.minimum(self._most_positions(source.lengths), longest)[:, None]
+        return TargetLengths(lengths, torch.zeros(lengths.shape, device=lengths.device))
+
+    def predict(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+        """Predict `lengths` (N,) positions of each source; `shown` (N, P): ids that are read, IGNORE for none."""
+        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths)
+
+    @torch.no_grad()
+    def score(self, batch: Seq2SeqBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out` when nothing is shown, 0 at padding.
+
+        That of eos is the length's, or its own where it ends targets.
+        """
+        assert batch.tgt_out is not None, "scoring needs a target"
+        output, targets = self(batch), self.position_targets(batch)
+        scores = DecoderOutput(output.positions.hidden, self.projection).scores(targets)
+        size = batch.tgt_out.size(1)
+        scores = F.pad(scores, (0, max(0, size - scores.size(1))))[:, :size]
+        if self.length is not None:
+            scores = torch.where(batch.tgt_out == self.eos_id, -output.length_nll[:, None], scores)
+        return scores

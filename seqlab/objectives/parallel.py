@@ -1,0 +1,73 @@
+"""Losses of models that predict all positions of a target at once, of which a part may be shown to them.
+
+Each is the sum of the smoothed cross entropy of the positions that are not shown, and of what the length costs.
+"""
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import IGNORE, Batch
+from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
+from seqlab.objectives.config import CmlmConfig, ParallelCrossEntropyConfig
+from seqlab.objectives.glancing import drawn_positions, glancing_share, shown_part
+from seqlab.objectives.loss import Loss, StepContext
+
+
+class ParallelCrossEntropy:
+    """Predict all positions at once (Gu et al. 2018), with glancing some of them given others (Qian et al. 2021)."""
+
+    def __init__(self, config: ParallelCrossEntropyConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: PositionModel, batch: Batch, context: StepContext) -> Loss:
+        """Unit: positions that are predicted. Logs: `nll`, `length_nll`, with glancing `shown`."""
+        targets = model.position_targets(batch)
+        found = [torch.full_like(targets, IGNORE)]
+
+        def glance(output: FrameOutput) -> Tensor:
+            ids, _ = output.likeliest()
+            is_wrong = (ids != targets) & (targets != IGNORE)
+            found[0] = shown_part(targets, is_wrong, (targets != IGNORE).sum(1), share, context.generator)
+            return found[0]
+
+        share = glancing_share(self.config, context.step)
+        output = model(batch, glance=glance) if share else model(batch)
+        return position_loss(output, targets, found[0], self.config)
+
+
+class Cmlm:
+    """Predict any number of hidden positions given the others."""
+
+    def __init__(self, config: CmlmConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: PositionModel, batch: Batch, context: StepContext) -> Loss:
+        """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`.
+
+        Of a target of n symbols 1 to n are hidden, each number as likely as the others.
+        """
+        targets = model.position_targets(batch)
+        symbols = (targets != IGNORE).sum(1)
+        share = torch.rand(len(targets), generator=context.generator, device=targets.device)
+        hidden = (share * symbols).floor() + 1
+        is_hidden = drawn_positions(hidden, targets == IGNORE, context.generator)
+        shown = targets.masked_fill(is_hidden, IGNORE)
+        return position_loss(model(batch, shown=shown), targets, shown, self.config)
+
+
+def position_loss(
+    output: PositionOutput, targets: Tensor, shown: Tensor, config: ParallelCrossEntropyConfig | CmlmConfig
+) -> Loss:
+    """Sum the smoothed cross entropy of what is not shown, and the weighted cost of the lengths; targets (B, P)."""
+    is_shown = shown != IGNORE
+    predicted = targets.masked_fill(is_shown, IGNORE)
+    total, nll = DecoderOutput(output.positions.hidden, output.positions.projection).cross_entropy(
+        predicted, config.label_smoothing
+    )
+    length_nll = output.length_nll.where((targets != IGNORE).any(1), 0.0).sum()
+    logs = {"nll": nll, "length_nll": length_nll.detach(), "shown": is_shown.sum()}
+    return Loss(
+        total + config.length_weight * length_nll,
+        (predicted != IGNORE).sum().to(total),
+        {name: value.to(total) for name, value in logs.items()},
+    )

@@ -1,0 +1,159 @@
+"""Models that know how long a target is and predict all of it at once: lengths, what is shown, scores."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, BOS, EOS, SRC, TGT, VOCAB, batch_of
+
+from seqlab.data.batch import IGNORE
+from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
+from seqlab.models.target_length import LengthClassifier, LengthRatio
+from seqlab.objectives import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
+
+SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
+CONFIGS = {
+    "classifier": TransformerNatConfig(**SMALL, max_length_difference=8),
+    "ratio": TransformerNatConfig(**SMALL, length="ratio", decoder_input="soft_copy", norm="post"),
+    "end mark": TransformerNatConfig(**SMALL, length="end_mark", end_mark_ratio=3, positions="rotary"),
+    "cmlm": TransformerCmlmConfig(**SMALL, tied_embeddings="decoder"),
+    "cmlm, ratio": TransformerCmlmConfig(**SMALL, length="ratio", decoder_input="uniform_copy", positions="learned"),
+}
+
+
+def build(name: str) -> TransformerNat:
+    torch.manual_seed(0)
+    model = TransformerNat(replace(CONFIGS[name], dropout=0.0), VOCAB, VOCAB, mask_id=BOS, eos_id=EOS).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim <= 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def objective_of(name: str) -> ParallelCrossEntropy | Cmlm:
+    if isinstance(CONFIGS[name], TransformerCmlmConfig):
+        return Cmlm(CmlmConfig())
+    return ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.5))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("training", [True, False])
+def test_positions_are_those_of_each_sentence_alone(name: str, training: bool) -> None:
+    model = build(name).train(training)
+    together, targets = model(batch_of(ALL)), model.position_targets(batch_of(ALL))
+    for row in ALL:
+        alone, length = model(batch_of([row])), int(together.positions.lengths[row])
+        torch.testing.assert_close(
+            together.positions.hidden[row, :length], alone.positions.hidden[0], rtol=1e-4, atol=1e-5
+        )
+        torch.testing.assert_close(together.length_nll[row], alone.length_nll[0])
+        said = TGT[row] + ([EOS] if name == "end mark" else [])
+        assert targets[row].tolist() == said + [IGNORE] * (targets.size(1) - len(said))
+        expected = max(3 * (len(SRC[row]) + 1), len(said)) if name == "end mark" else len(said)
+        assert length == expected
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_position_sees_what_is_shown_at_any_other(name: str) -> None:
+    model, batch = build(name), batch_of([0])
+    plain = model(batch).positions.hidden
+    nothing = torch.full(plain.shape[:2], IGNORE)
+    torch.testing.assert_close(model(batch, shown=nothing).positions.hidden, plain)
+    for place in (0, len(TGT[0]) - 1):
+        shown = nothing.clone()
+        shown[0, place] = 17
+        found = model(batch, shown=shown).positions.hidden
+        assert (found != plain).any(2).all()
+        torch.testing.assert_close(model(batch, glance=lambda _, shown=shown: shown).positions.hidden, found)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_all_weights_are_trained(name: str) -> None:
+    model, batch = build(name).train(), batch_of([0, 1, 3])
+    loss = objective_of(name)(model, batch, StepContext(step=0, generator=torch.Generator().manual_seed(0)))
+    assert float(loss.logs["shown"]) > 0
+    for parameter_name, parameter in model.named_parameters():
+        (gradient,) = torch.autograd.grad(loss.total, parameter, retain_graph=True)
+        assert bool(gradient.isfinite().all())
+        assert bool(gradient.any()), parameter_name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@torch.inference_mode()
+def test_scores_are_of_symbols_and_length(name: str) -> None:
+    model, batch = build(name), batch_of(ALL)
+    scores = model.score(batch)
+    output, targets = model(batch), model.position_targets(batch)
+    log_probs = model.projection(output.positions.hidden).log_softmax(-1)
+    for row in ALL:
+        assert torch.equal(model.score(batch_of([row]))[0], scores[row, : len(TGT[row]) + 1])
+        picked = log_probs[row].gather(1, targets[row].clamp_min(0)[:, None])[:, 0]
+        torch.testing.assert_close(scores[row, : len(TGT[row])], picked[: len(TGT[row])])
+        end = scores[row, len(TGT[row])]
+        if name == "end mark":
+            torch.testing.assert_close(end, picked[len(TGT[row])])
+        else:
+            assert float(end) == -float(output.length_nll[row])
+        assert not scores[row, len(TGT[row]) + 1 :].any()
+
+
+@torch.inference_mode()
+def test_the_classifier_is_a_distribution_over_lengths_from_one_on() -> None:
+    torch.manual_seed(0)
+    classifier = LengthClassifier(8, most=4)
+    end, src_lengths = torch.randn(3, 8), torch.tensor([2, 5, 9])  # 1, 4 and 8 symbols
+    for row, symbols in enumerate([1, 4, 8]):
+        lengths = torch.arange(max(1, symbols - 4), symbols + 5)
+        rows = torch.full((len(lengths),), row)
+        nll = classifier.nll(end[rows], src_lengths[rows], lengths)
+        assert float((-nll).exp().sum()) == pytest.approx(1.0)
+        found = classifier.likely(end, src_lengths, 9, torch.ones(3).long(), torch.full((3,), 100))
+        is_there = found.log_probs[row] > -torch.inf
+        order = nll.argsort()
+        assert found.lengths[row][is_there].tolist() == lengths[order].tolist()
+        torch.testing.assert_close(found.log_probs[row][is_there], -nll[order])
+        assert float(classifier.nll(end[:1], src_lengths[:1], torch.tensor([90]))) == pytest.approx(
+            float(classifier.nll(end[:1], src_lengths[:1], torch.tensor([5])))
+        )
+
+
+def test_lengths_keep_within_their_limits() -> None:
+    torch.manual_seed(0)
+    end, src_lengths = torch.randn(2, 8), torch.tensor([5, 9])
+    for model in (LengthClassifier(8, most=4), LengthRatio()):
+        for shortest, longest in (([2, 2], [3, 6]), ([20, 1], [30, 2]), ([3, 3], [3, 3])):
+            found = model.likely(end, src_lengths, 5, torch.tensor(shortest), torch.tensor(longest))
+            for row in range(2):
+                lengths = found.lengths[row][found.log_probs[row] > -torch.inf].tolist()
+                assert len(lengths) == len(set(lengths)) > 0
+                assert all(shortest[row] <= length <= longest[row] for length in lengths)
+
+
+@torch.inference_mode()
+def test_the_ratio_is_a_distribution_too() -> None:
+    ratio = LengthRatio()
+    ratio.log_ratio.fill_(0.3)
+    ratio.log_width.fill_(-1.5)
+    for symbols in (1, 4, 30):
+        lengths, src_lengths = torch.arange(1, 400), torch.tensor([symbols + 1])
+        probs = (-ratio.nll(torch.zeros(1, 1), src_lengths, lengths)).exp()
+        assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
+        found = ratio.likely(torch.zeros(1, 1), src_lengths, 4, torch.tensor([1]), torch.tensor([99]))
+        assert found.lengths[0].tolist() == (probs.argsort(descending=True)[:4] + 1).tolist()
+        torch.testing.assert_close(found.log_probs[0].exp(), probs.sort(descending=True).values[:4])
+
+
+def test_the_ratio_is_learnt() -> None:
+    ratio = LengthRatio()
+    src_lengths = torch.tensor([4, 8, 20])
+    optimizer = torch.optim.Adam(ratio.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        ratio.nll(torch.zeros(3, 1), src_lengths, 3 * src_lengths - 1).sum().backward()
+        optimizer.step()
+    found = ratio.likely(torch.zeros(3, 1), src_lengths, 3, torch.ones(3).long(), torch.full((3,), 59))
+    assert found.lengths[:, 0].tolist() == [11, 23, 59]
+    assert found.log_probs.exp()[:, 0].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.02)
+    assert found.log_probs[2].isfinite().tolist() == [True, True, True]

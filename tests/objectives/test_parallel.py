@@ -1,0 +1,121 @@
+"""What models that predict all at once are trained on: which positions are shown, and what is summed."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from reference.tiny_translators import ALL, BOS, EOS, TGT, VOCAB, batch_of
+
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, idle
+from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
+from seqlab.models.interfaces import Glance, PositionOutput
+from seqlab.objectives import Cmlm, CmlmConfig, Loss, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
+
+NAT = TransformerNatConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
+CMLM = TransformerCmlmConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
+
+
+class Watched(TransformerNat):
+    """Keeps what it was shown."""
+
+    seen: torch.Tensor | None = None
+
+    def forward(
+        self, batch: Seq2SeqBatch, shown: torch.Tensor | None = None, glance: Glance | None = None
+    ) -> PositionOutput:
+        """Note what is shown."""
+        if glance is None:
+            self.seen = shown
+            return super().forward(batch, shown)
+
+        def watched(output: object) -> torch.Tensor:
+            assert glance is not None
+            self.seen = glance(output)  # type: ignore[arg-type]
+            return self.seen
+
+        return super().forward(batch, glance=watched)
+
+
+def build(config: TransformerNatConfig | TransformerCmlmConfig) -> Watched:
+    torch.manual_seed(0)
+    return Watched(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS)
+
+
+def context(seed: int = 0) -> StepContext:
+    return StepContext(step=0, generator=torch.Generator().manual_seed(seed))
+
+
+def by_hand(model: Watched, batch: Seq2SeqBatch, smoothing: float, weight: float) -> tuple[torch.Tensor, int]:
+    """Compute the loss from all logits with torch's own cross entropy."""
+    shown = model.seen
+    output, targets = model(batch, shown=shown), model.position_targets(batch)
+    if shown is not None:
+        targets = targets.masked_fill(shown != IGNORE, IGNORE)
+    logits = model.projection(output.positions.hidden)
+    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum", label_smoothing=smoothing)
+    return total + weight * output.length_nll.sum(), int((targets != IGNORE).sum())
+
+
+@pytest.mark.parametrize(
+    ("config", "objective"),
+    [
+        (NAT, ParallelCrossEntropy(ParallelCrossEntropyConfig(label_smoothing=0.2, length_weight=0.5))),
+        (NAT, ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.7, label_smoothing=0.2, length_weight=0.5))),
+        (CMLM, Cmlm(CmlmConfig(label_smoothing=0.2, length_weight=0.5))),
+    ],
+    ids=["all at once", "glancing", "cmlm"],
+)
+def test_losses_are_of_what_is_not_shown_and_of_lengths(
+    config: TransformerNatConfig, objective: ParallelCrossEntropy | Cmlm
+) -> None:
+    model, batch = build(config), batch_of(ALL)
+    found = objective(model, batch, context())
+    expected, count = by_hand(model, batch, 0.2, 0.5)
+    torch.testing.assert_close(found.total, expected)
+    assert float(found.count) == count == sum(map(len, TGT)) - float(found.logs["shown"])
+    nothing: Loss = objective(model, idle(batch), context())
+    assert (float(nothing.total.detach()), float(nothing.count)) == (0.0, 0.0)
+    nothing.total.backward()
+    assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_any_number_of_symbols_is_hidden_as_often_as_any_other_and_each_symbol_too() -> None:
+    model, batch, objective = build(CMLM), batch_of(ALL), Cmlm(CmlmConfig())
+    model.decoder = torch.nn.Module()  # only what is shown is looked at
+    model.decoder.encode = lambda *_: None  # type: ignore[assignment]
+    draws = 4000
+    numbers = [torch.zeros(len(tgt) + 1) for tgt in TGT]
+    hidden = [torch.zeros(len(tgt)) for tgt in TGT]
+
+    class Seen(Exception):
+        """Ends the call when the objective has drawn."""
+
+    def forward(batch: object, shown: torch.Tensor) -> None:
+        for row, tgt in enumerate(TGT):
+            own = shown[row, : len(tgt)]
+            assert own[own != IGNORE].tolist() == [t for t, s in zip(tgt, own.tolist(), strict=True) if s != IGNORE]
+            numbers[row][int((own == IGNORE).sum())] += 1
+            hidden[row] += own == IGNORE
+        raise Seen
+
+    model.forward = forward  # type: ignore[assignment, method-assign]
+    for seed in range(draws):
+        with pytest.raises(Seen):
+            objective(model, batch, context(seed))
+    for tgt, number, places in zip(TGT, numbers, hidden, strict=True):
+        assert number[0] == 0
+        expected = draws / len(tgt)
+        assert ((number[1:] - expected).abs() < 5 * expected**0.5 + 1).all()
+        often = draws * (len(tgt) + 1) / 2 / len(tgt)
+        assert ((places - often).abs() < 5 * (draws / 4) ** 0.5).all()
+
+
+def test_glancing_shows_as_many_as_its_share_of_what_the_first_pass_gets_wrong() -> None:
+    model, batch = build(NAT), batch_of(ALL)
+    targets = model.position_targets(batch)
+    wrong = (model(batch).positions.likeliest()[0] != targets) & (targets != IGNORE)
+    ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.5, least_glancing=0.5))(model, batch, context())
+    assert model.seen is not None
+    is_shown = model.seen != IGNORE
+    assert is_shown.sum(1).tolist() == (0.5 * wrong.sum(1)).round().int().tolist()
+    assert torch.equal(model.seen[is_shown], targets[is_shown])
+    assert wrong.any()

@@ -1,0 +1,173 @@
+"""Mask-predict: hand-made cases, against all fillings, and what a search may be told."""
+
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.models.interfaces import IGNORE, FrameOutput, TargetLengths
+from seqlab.search.config import SearchConfig
+from seqlab.search.mask_predict import mask_predict
+
+EOS, SIZE = 1, 6
+
+
+class Logits:
+    """A projection of hidden states that are logits."""
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        return hidden.log_softmax(-1)
+
+
+class Sentences:
+    """What the encoder gives: which sentence each row is of."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers
+
+    def select(self, rows: Tensor) -> "Sentences":
+        return Sentences(self.numbers[rows])
+
+
+class Scripted:
+    """A `PositionModel` whose logits are a function of sentence, position and what is shown."""
+
+    eos_id, iterations = EOS, 1
+
+    def __init__(self, lengths: list[list[int]], ends_at_eos: bool = False, seed: int = 0) -> None:
+        self.lengths, self.ends_at_eos = lengths, ends_at_eos
+        self.tables = torch.randn(len(lengths), 12, 12, SIZE + 1, SIZE, generator=torch.Generator().manual_seed(seed))
+        self.calls: list[list[list[int]]] = []
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("a search does not train")
+
+    def position_targets(self, batch: Any) -> Tensor:
+        raise AssertionError("a search knows no targets")
+
+    def encode(self, batch: Any) -> "Sentences":
+        return Sentences(torch.arange(len(self.lengths)))
+
+    def target_lengths(self, source: "Sentences", count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
+        lengths = torch.tensor(self.lengths)[:, :count]
+        scores = -0.25 * torch.arange(lengths.size(1)).expand(lengths.shape)
+        is_outside = (lengths < shortest[:, None]) | (lengths > longest[:, None])
+        return TargetLengths(lengths, scores.masked_fill(is_outside, -torch.inf))
+
+    def logits(self, sentence: int, length: int, shown: list[int]) -> Tensor:
+        """(P, V): each shown id, or the lack of one, at each position, moves the logits of all."""
+        ids = [SIZE if i == IGNORE else i for i in shown[:length]]
+        return torch.stack([self.tables[sentence, at, range(length), ids].sum(0) for at in range(length)])
+
+    def predict(self, source: "Sentences", lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+        size = int(lengths.max())
+        rows = [[IGNORE] * size] * len(lengths) if shown is None else shown.tolist()
+        self.calls.append(rows)
+        hidden = torch.full((len(lengths), size, SIZE), torch.nan)
+        for i, (sentence, length) in enumerate(zip(source.numbers.tolist(), lengths.tolist(), strict=True)):
+            hidden[i, :length] = self.logits(sentence, length, rows[i])
+            hidden[i, length:] = 0.0
+        return FrameOutput(hidden, Logits(), lengths)  # type: ignore[arg-type]
+
+
+class Batch:
+    def __init__(self, src_lengths: list[int]) -> None:
+        self.src_lengths = torch.tensor(src_lengths)
+
+
+def by_definition(
+    model: Scripted, sentence: int, length: int, iterations: int, never: set[int], prefix: tuple[int, ...] = ()
+) -> tuple[list[int], list[float]]:
+    """Write the paper's algorithm down for one row with lists."""
+    ids, log_probs = [*prefix, *[IGNORE] * (length - len(prefix))], [0.0] * length
+    for iteration in range(iterations):
+        free = range(len(prefix), length)
+        count = len(free) * (iterations - iteration) // iterations
+        hidden = sorted(free, key=lambda at: log_probs[at])[:count] if iteration else list(free)
+        shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
+        scores, before = model.logits(sentence, length, shown).log_softmax(-1), list(ids)
+        for at in hidden:
+            best = max((i for i in range(SIZE) if i not in never), key=lambda i: float(scores[at, i]))
+            ids[at], log_probs[at] = best, float(scores[at, best])
+        for at, given in enumerate(prefix):
+            if iteration == 0:
+                log_probs[at] = float(scores[at, given])
+        if ids == before:
+            break
+    return ids, log_probs
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 4, 10])
+@pytest.mark.parametrize("prefix", [(), (4, 3)])
+def test_each_length_is_filled_as_the_paper_says(iterations: int, prefix: tuple[int, ...]) -> None:
+    model = Scripted([[5, 7, 3], [8, 2, 9]])
+    config = SearchConfig(beam_size=3, num_hypotheses=3, iterations=iterations, length_alpha=0.6)
+    found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0])
+    for sentence, hypotheses in enumerate(found):
+        own, expected = (prefix, ())[sentence], []
+        for rank, length in enumerate(model.lengths[sentence]):
+            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own)
+            log_prob = sum(log_probs) - 0.25 * rank
+            expected.append((log_prob / (length + 1) ** 0.6, ids, [*log_probs, -0.25 * rank]))
+        expected.sort(reverse=True)
+        for hypothesis, (score, ids, shares) in zip(hypotheses, expected, strict=True):
+            assert hypothesis.ids == ids
+            assert hypothesis.score == pytest.approx(score, abs=1e-5)
+            assert hypothesis.token_log_probs == pytest.approx(shares, abs=1e-5)
+            assert hypothesis.finished
+
+
+def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:
+    model = Scripted([[4]])
+    ((best,),) = mask_predict(model, Batch([5]), SearchConfig(beam_size=1))
+    scores = model.logits(0, 4, [IGNORE] * 4).log_softmax(-1)
+    allowed = [i for i in range(SIZE) if i != EOS]
+    likeliest = max(product(allowed, repeat=4), key=lambda ids: float(scores[range(4), list(ids)].sum()))
+    assert best.ids == list(likeliest)
+    assert best.log_prob == pytest.approx(float(scores[range(4), list(likeliest)].sum()))
+
+
+def test_rows_in_which_nothing_changes_leave() -> None:
+    """The first sentence's logits do not look at what is shown, so that its second pass says what its first one did."""
+    model = Scripted([[6], [6]])
+    model.tables[0] = model.tables[0, :, :, :1]
+    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=10))
+    rows = [len(call) for call in model.calls]
+    assert rows[:2] == [2, 2]
+    assert set(rows[2:]) == {1}
+
+
+def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
+    model = Scripted([[5], [4]], ends_at_eos=True)
+    model.tables *= 0.0
+    for at, best in enumerate([3, 4, EOS, 3, EOS]):
+        model.tables[0, at, 0, SIZE, best] = 5.0
+    model.tables[1, :, 0, SIZE, 2] = 5.0
+    (first,), (second,) = mask_predict(model, Batch([3, 3]), SearchConfig(beam_size=1))
+    assert (first.ids, first.finished, len(first.token_log_probs)) == ([3, 4], True, 3)
+    assert (second.ids, second.finished, len(second.token_log_probs)) == ([2, 2, 2, 2], False, 4)
+    assert first.log_prob == pytest.approx(3 * float(torch.tensor([5.0, *[0.0] * 5]).log_softmax(0)[0]))
+
+
+def test_lengths_outside_the_limits_are_not_tried() -> None:
+    model = Scripted([[5, 7, 3, 11]])
+    config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=8, min_length_ratio=1.0, iterations=2)
+    (found,) = mask_predict(model, Batch([6]), config)
+    assert sorted(len(each.ids) for each in found) == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("fields", "ends_at_eos", "name"),
+    [
+        ({"no_repeat_ngram_size": 2}, False, "no_repeat_ngram_size"),
+        ({"coverage_penalty": 0.2}, False, "coverage_penalty"),
+        ({"min_length_ratio": 0.5}, True, "min_length_ratio"),
+    ],
+)
+def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` is for models that"):
+        mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
+    with pytest.raises(ValueError, match="`iterations` must be at least 1, but is 0"):
+        SearchConfig(iterations=0)
