@@ -67,8 +67,8 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **fusion: Any) -> "Run":
-    """Load the translators that were named, to be used by all ranks together, perhaps with a language model.
+def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **others: Any) -> "Run":
+    """Load the translators that were named, to be used by all ranks together, perhaps with others that decide too.
 
     Raises ValueError as `seqlab.load` does.
     """
@@ -84,6 +84,6 @@ def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **fusio
             quantization=arguments.quantization,
             threads=world.threads() if arguments.threads is None else arguments.threads,
             processes=1 if arguments.processes is None and not world.is_alone else arguments.processes,
-            **fusion,
+            **others,
         )
     return run if world.is_alone else run.shared(world)

@@ -38,6 +38,12 @@ def make_parser() -> Parser:
     parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
     parser.add_argument("--lm_weight", type=float, metavar="W", help="of its log-probabilities (default: 0.1)")
     parser.add_argument(
+        "--rescore",
+        nargs="+",
+        metavar="RUN",
+        help="a run of the same vocabularies, or several, whose scores choose between the hypotheses that are found",
+    )
+    parser.add_argument(
         "--alignment",
         metavar="FILE",
         help="where to write what each translation attended to, one JSON object a line; `seqlab plot` draws it",
@@ -55,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.lines import write_lines
 
     with joined() as world:
-        others = [Path(path).resolve() for path in (arguments.input, arguments.output) if path is not None]
-        if arguments.alignment == "-" or (arguments.alignment and Path(arguments.alignment).resolve() in others):
+        files = [Path(path).resolve() for path in (arguments.input, arguments.output) if path is not None]
+        if arguments.alignment == "-" or (arguments.alignment and Path(arguments.alignment).resolve() in files):
             raise UsageError(f"--alignment needs a file of its own, but is {arguments.alignment}")
         options = {**search_values(arguments), "need_scores": arguments.json}
         if arguments.alignment is not None:
@@ -65,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("more than one hypothesis per line needs --json")
         if arguments.batch_tokens is not None:
             options["batch_tokens"] = arguments.batch_tokens
-        trained = load_named_runs(arguments, world, lm=arguments.lm, lm_weight=arguments.lm_weight)
+        others = {name: getattr(arguments, name) for name in ("lm", "lm_weight", "rescore")}
+        trained = load_named_runs(arguments, world, **others)
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None
             arguments.alignment = os.devnull

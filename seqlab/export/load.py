@@ -65,6 +65,7 @@ def load_translator(
     processes: int | None = 1,
     lm: str | Path | None = None,
     lm_weight: float | None = None,
+    rescore: str | Path | Sequence[str | Path] | None = None,
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
 
@@ -85,6 +86,8 @@ def load_translator(
         lm: of torch, the run of a language model over the same target vocabulary, which decides with the translator
             (shallow fusion).
         lm_weight: of its log-probabilities; 0.1 unless given.
+        rescore: of torch, a run of the same vocabularies, or several, whose scores choose between the hypotheses of a
+            search, and are the scores of what is chosen.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -98,10 +101,13 @@ def load_translator(
     if lm is None and lm_weight is not None:
         raise ValueError("`lm_weight` needs a language model, `lm`.")
     if engine == "torch":
-        fusion = {} if lm is None else {"lm": lm, "lm_weight": 0.1 if lm_weight is None else lm_weight}
-        return _load_torch(run, checkpoint, device, precision, quantization, threads, processes, **fusion)
-    if lm is not None:
-        raise ValueError("`lm` is an option of torch: CTranslate2 decodes with the translator alone.")
+        others: dict[str, Any] = {"rescore": rescore or ()}
+        if lm is not None:
+            others |= {"lm": lm, "lm_weight": 0.1 if lm_weight is None else lm_weight}
+        return _load_torch(run, checkpoint, device, precision, quantization, threads, processes, **others)
+    for name, value in (("lm", lm), ("rescore", rescore)):
+        if value is not None:
+            raise ValueError(f"`{name}` is an option of torch: CTranslate2 decodes with the translator alone.")
     if precision != "auto":
         raise ValueError(f"`precision` ({precision}) is an option of torch: CTranslate2 takes `quantization`.")
     if processes not in (None, 1):
@@ -117,7 +123,7 @@ def _load_torch(
     quantization: str | None,
     threads: int | None,
     processes: int | None,
-    **fusion: Any,
+    **others: Any,
 ) -> Run:
     import torch
 
@@ -127,7 +133,7 @@ def _load_torch(
         raise ValueError(f"`quantization` ({quantization}) is an option of CTranslate2: torch takes `precision`.")
     if threads is not None:
         torch.set_num_threads(threads)
-    return load_with_torch(run, checkpoint, device, precision, processes, **fusion)
+    return load_with_torch(run, checkpoint, device, precision, processes, **others)
 
 
 def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:

@@ -13,6 +13,7 @@ from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
 from seqlab.inference.forks import Forks, choose_count
+from seqlab.inference.rescoring import RescoringEngine
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import PositionModel, Stepper
@@ -139,8 +140,8 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             name = f" {side}" if first.config.data.kind == "parallel" else ""
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
-                    f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: the runs of an "
-                    "ensemble must share their tokenizers (train the second with `--init_from`, or with the first's: "
+                    f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: runs that "
+                    "decide together must share their tokenizers (train the second with `--init_from`, or with the first's: "
                     "`data.tokenizer.kind: saved`)."
                 )
 
@@ -157,6 +158,7 @@ def load(
     processes: int | None = 1,
     lm: str | Path | None = None,
     lm_weight: float = 0.1,
+    rescore: str | Path | Sequence[str | Path] = (),
 ) -> Run:
     """Load a trained run for inference; several runs or checkpoints become an ensemble.
 
@@ -171,6 +173,7 @@ def load(
             each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
         lm: the run of a language model over the same target vocabulary, which decides with the translator.
         lm_weight: of its log-probabilities.
+        rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -188,13 +191,16 @@ def load(
     engine = TorchEngine(members, chosen, dtype)
     if lm is not None:
         engine.fuse(load_run(lm, kind="text"), lm_weight, dtype)
+    judges = [load_run(path, kind="parallel") for path in ([rescore] if isinstance(rescore, str | Path) else rescore)]
+    everyone = [*members, *judges]
+    refuse_different_vocabularies(everyone)
     trained = Run(
-        engine,
+        RescoringEngine(engine, TorchEngine(judges, chosen, dtype)) if judges else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
-        max_src_tokens=min(map(longest_source, members)),
-        max_length=min(member.max_length for member in members),
-        copies_unknown=copies_unknown(members),
+        max_src_tokens=min(map(longest_source, everyone)),
+        max_length=min(member.max_length for member in everyone),
+        copies_unknown=copies_unknown(everyone),
     )
     return trained.shared(forks) if forks.count > 1 else trained
 

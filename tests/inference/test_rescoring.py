@@ -1,0 +1,78 @@
+"""Hypotheses of one run in the order of another's scores: from the run folders to the command line."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seqlab
+from seqlab.cli.main import main
+from seqlab.search.config import SearchConfig
+from seqlab.text import SentencePieceBpeConfig, train_tokenizer
+
+LINES = ["the dog sees a cat.", "a man rides.", "", "the red horse eats quickly on the street."]
+SEARCH: dict[str, int] = {"beam_size": 4, "max_length": 9}
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def judge(make_run: MakeRun) -> Path:
+    return make_run(seed=7, steps=(1, 2))
+
+
+def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Path, judge: Path) -> None:
+    alone = seqlab.load(run_folder, precision="fp32")
+    both = seqlab.load(run_folder, precision="fp32", rescore=judge)
+    scorer = seqlab.load(judge, precision="fp32")
+    rows = alone.src_tokenizer.encode(LINES)
+    config = {"num_hypotheses": 4, **SEARCH}
+    beams = alone.translate_detailed(LINES, **config)
+    found = both.translate_detailed(LINES, **config)
+    changed = 0
+    for beam, chosen in zip(beams, found, strict=True):
+        assert sorted(h.text for h in chosen.hypotheses) == sorted(h.text for h in beam.hypotheses)
+        changed += [h.text for h in chosen.hypotheses] != [h.text for h in beam.hypotheses]
+        scores = [h.score for h in chosen.hypotheses]
+        assert scores == sorted(scores, reverse=True)
+    assert changed > 0
+    bests = both.engine.decode(rows, SearchConfig(**SEARCH))
+    expected = scorer.engine.score(rows, [best[0].ids for best in bests])
+    for row, best, score in zip(rows, bests, expected, strict=True):
+        assert len(best) == 1
+        if row:
+            assert best[0].log_prob == pytest.approx(score.log_prob, rel=1e-5)
+            assert best[0].score == pytest.approx(score.log_prob / score.num_tokens, rel=1e-5)
+
+
+def test_batches_and_processes_change_nothing(run_folder: Path, judge: Path) -> None:
+    run = seqlab.load(run_folder, precision="fp32", rescore=[judge, run_folder])
+    expected = run.translate_detailed(LINES, **SEARCH)
+    assert run.translate_detailed(LINES, batch_tokens=1, **SEARCH) == expected
+    shared = seqlab.load(run_folder, precision="fp32", rescore=[judge, run_folder], processes=2)
+    assert shared.translate_detailed(LINES, **SEARCH) == expected
+
+
+def test_the_command_line(run_folder: Path, judge: Path, monkeypatch: Any, capfdbinary: Any) -> None:
+    options = [str(each) for name, value in SEARCH.items() for each in (f"--{name}", value)]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in LINES).encode())))
+    assert main(["translate", str(run_folder), *options, "--precision", "fp32", "--json", "--rescore", str(judge)]) == 0
+    found = [json.loads(line)["hypotheses"][0] for line in capfdbinary.readouterr().out.decode().splitlines()]
+    expected = seqlab.load(run_folder, precision="fp32", rescore=judge).translate_detailed(LINES, **SEARCH)
+    assert [each["text"] for each in found] == [each.text for each in expected]
+    assert [each["score"] for each in found] == pytest.approx([each.score for each in expected])
+
+
+def test_mistakes(run_folder: Path, judge: Path, make_run: MakeRun) -> None:
+    with pytest.raises(ValueError, match="`rescore` chooses between the hypotheses of a beam: `beam_size: 1` has one"):
+        seqlab.load(run_folder, rescore=judge).translate(LINES, beam_size=1)
+    with pytest.raises(ValueError, match="`rescore` is an option of torch"):
+        seqlab.load(run_folder, rescore=judge, engine="ctranslate2")
+    other = train_tokenizer(
+        SentencePieceBpeConfig(vocab_size=300), [*LINES, "eine ganz andere Zeile, und noch eine"] * 9
+    )
+    with pytest.raises(ValueError, match="have different src vocabularies"):
+        seqlab.load(run_folder, rescore=make_run(other=other))
