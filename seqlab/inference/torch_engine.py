@@ -141,8 +141,8 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: runs that "
-                    "decide together must share their tokenizers (train the second with `--init_from`, or with the first's: "
-                    "`data.tokenizer.kind: saved`)."
+                    "decide together must share their tokenizers (train the second with `--init_from`, or with the "
+                    "first's: `data.tokenizer.kind: saved`)."
                 )
 
 
