@@ -69,7 +69,17 @@ def decode_rows(
         progress: called after each batch with its number of rows.
         need_attention: whether hypotheses come with what they attended to.
         need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough.
+
+    Raises:
+        ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.
     """
+    if need_attention and isinstance(model, FrameModel | PositionModel):
+        raise ValueError(
+            "What a model that predicts all symbols at once attends to belongs to no symbol: there is no "
+            "alignment of it."
+        )
+    if not isinstance(model, PositionModel):
+        config.check_left_to_right()
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     filled = [i for i, row in enumerate(src_rows) if len(row)]
     banned = banned_ids(tokenizer)

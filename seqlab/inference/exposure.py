@@ -108,7 +108,7 @@ def exposure_of(
         progress(pairs.left_out)
     config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
     return measure_exposure(
-        pairs.engine.stepper,
+        pairs.stepper,
         pairs.src_rows,
         pairs.tgt_rows,
         pairs.engine.tokenizer,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
+from seqlab.models.interfaces import Stepper
 
 _log = logging.getLogger(__name__)
 SHOWN = 5
@@ -17,6 +18,8 @@ class MeasuredPairs:
     """Ids of pairs, and what computes with them."""
 
     engine: TorchEngine
+    stepper: Stepper
+    """The engine's model."""
     src_rows: list[list[int]]
     tgt_rows: list[list[int]]
     left_out: int
@@ -32,7 +35,7 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     """
     if not isinstance(run.engine, TorchEngine):
         raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
-    _ = run.engine.stepper  # refuses a model that has no steps
+    stepper = run.engine.stepper
     src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines)
     kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
     if not kept:
@@ -41,4 +44,5 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     if left_out:
         shown = ", ".join(str(i + 1) for i in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
         _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
-    return MeasuredPairs(run.engine, [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out))
+    kept_src, kept_tgt = [src_rows[i] for i in kept], [tgt_rows[i] for i in kept]
+    return MeasuredPairs(run.engine, stepper, kept_src, kept_tgt, len(left_out))

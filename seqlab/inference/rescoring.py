@@ -62,8 +62,8 @@ class RescoringEngine:
 
 
 def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
-    """Put a score in the place of a hypothesis's own; the end of sentence counts, whether it was found or not."""
-    score = found.log_prob / length_penalty(found.num_tokens, config)
-    return replace(
-        hypothesis, score=score, log_prob=found.log_prob, token_log_probs=found.token_log_probs[: hypothesis.num_tokens]
-    )
+    """Put a score in the place of a hypothesis's own; the end of sentence counts where it was found."""
+    shares = found.token_log_probs[: hypothesis.num_tokens]
+    log_prob = sum(shares)
+    score = log_prob / length_penalty(hypothesis.num_tokens, config)
+    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=shares)

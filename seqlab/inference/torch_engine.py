@@ -173,7 +173,8 @@ def load(
             each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
         lm: the run of a language model over the same target vocabulary, which decides with the translator.
         lm_weight: of its log-probabilities.
-        rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search.
+        rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search; of
+            each the best checkpoint.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -194,12 +195,18 @@ def load(
     judges = [load_run(path, kind="parallel") for path in ([rescore] if isinstance(rescore, str | Path) else rescore)]
     everyone = [*members, *judges]
     refuse_different_vocabularies(everyone)
+    if judges and isinstance(engine.model, PositionModel) and engine.model.ends_at_eos:
+        raise ValueError(
+            f"{members[0].folder.path} has one answer, which it cuts at the first eos: there is nothing that `rescore` "
+            "could choose."
+        )
     trained = Run(
         RescoringEngine(engine, TorchEngine(judges, chosen, dtype)) if judges else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(longest_source, everyone)),
-        max_length=min(member.max_length for member in everyone),
+        # What the length limit ends is scored with eos behind it.
+        max_length=min(member.max_length for member in everyone) - bool(judges),
         copies_unknown=copies_unknown(everyone),
     )
     return trained.shared(forks) if forks.count > 1 else trained
@@ -209,7 +216,7 @@ def copies_unknown(members: Sequence[LoadedRun]) -> bool:
     """Tell whether all models were trained on ids for unknown words; raises ValueError where only some were."""
     found = {getattr(member.config.data, "copy_unknown", False) for member in members}
     if len(found) > 1:
-        raise ValueError("The models of an ensemble must all be trained with `data.copy_unknown`, or none of them.")
+        raise ValueError("Models that decide together must all be trained with `data.copy_unknown`, or none of them.")
     return found.pop()
 
 

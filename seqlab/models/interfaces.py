@@ -283,6 +283,7 @@ class TargetLengths(NamedTuple):
 class PositionModel(Protocol):
     """A `Scorer` that predicts a target's length, then all of its positions at once, given any part of them."""
 
+    vocab_size: int
     eos_id: int
     ends_at_eos: bool
     """Whether a target ends at the first eos among its positions; if not, it has as many symbols as positions."""

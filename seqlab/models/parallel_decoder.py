@@ -77,7 +77,7 @@ class ParallelDecoder(nn.Module):
         self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(make_decoder_layer(config) for _ in range(config.num_decoder_layers))
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
-        self.log_width = nn.Parameter(torch.zeros(())) if config.decoder_input == "soft_copy" else None
+        self.log_width = nn.Parameter(torch.zeros(1)) if config.decoder_input == "soft_copy" else None
 
     def encode(self, encoder: Encoder, batch: Seq2SeqBatch) -> EncodedSource:
         """Run an encoder, and project its memory for each layer."""

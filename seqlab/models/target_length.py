@@ -12,8 +12,8 @@ from seqlab.models.interfaces import TargetLengths
 from seqlab.nn.linear import Linear
 
 NEVER = float("-inf")
-LEAST = 1e-12
-"""The least probability of a length that is told from 0."""
+EVERYTHING = 40.0
+"""Deviations that nothing is below, beside what is below the one they are taken from."""
 FIRST_LOG_WIDTH = -1.5
 """About what sentences of two languages have."""
 
@@ -61,23 +61,29 @@ class LengthRatio(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log_ratio = nn.Parameter(torch.zeros(()))
-        self.log_width = nn.Parameter(torch.full((), FIRST_LOG_WIDTH))
+        self.log_ratio = nn.Parameter(torch.zeros(1))
+        self.log_width = nn.Parameter(torch.full((1,), FIRST_LOG_WIDTH))
 
     def nll(self, end: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
-        """Lengths of sources with and of targets without eos (B,) -> nats (B,); `end` is not looked at."""
-        above = self._share_below(tgt_lengths + 1.5, src_lengths)
-        below = self._share_below(tgt_lengths + 0.5, src_lengths).masked_fill(tgt_lengths == 1, 0.0)
-        return -(above - below).clamp_min(LEAST).log()
+        """Lengths of sources with and of targets without eos (B,) -> nats (B,); `end` is not looked at.
 
-    def _share_below(self, length: Tensor, src_lengths: Tensor) -> Tensor:
-        deviation = length.log() - src_lengths.log() - self.log_ratio
-        return torch.special.ndtr(deviation * (-self.log_width).exp())
+        The share between two deviations, a < b, is that between -b and -a: the one that is further below the mean is
+        taken, where the logarithm of what is below each does not vanish.
+        """
+        a, b = self._deviation(tgt_lengths + 0.5, src_lengths), self._deviation(tgt_lengths + 1.5, src_lengths)
+        a = torch.where(tgt_lengths == 1, b - EVERYTHING, a)
+        a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)
+        below_a, below_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
+        return -(below_b + torch.log1p(-(below_a - below_b).clamp_max(-1e-6).exp()))
+
+    def _deviation(self, length: Tensor, src_lengths: Tensor) -> Tensor:
+        return (length.log() - src_lengths.log() - self.log_ratio) * (-self.log_width).exp()
 
     def likely(self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        """Give the likeliest lengths within the limits (B,), which are next to the expected one."""
-        expected = ((src_lengths * self.log_ratio.exp()).round().long() - 1).clamp(shortest, longest)
-        lengths = expected[:, None] + torch.arange(-count, count + 1, device=expected.device)
+        """Give the likeliest lengths within the limits (B,): they are around the mode, below the median ratio."""
+        mode = src_lengths * (self.log_ratio - (2 * self.log_width).exp()).exp()
+        middle = (mode.round().long() - 1).clamp(shortest, longest)
+        lengths = middle[:, None] + torch.arange(-count - 1, count + 2, device=middle.device)
         is_outside = (lengths < shortest[:, None]) | (lengths > longest[:, None])
         nll = self.nll(end, src_lengths[:, None], lengths.clamp_min(1))
         best = (-nll).masked_fill(is_outside, NEVER).topk(count, dim=1)

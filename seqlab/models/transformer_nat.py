@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -23,6 +24,9 @@ from seqlab.models.target_length import LengthClassifier, LengthRatio
 from seqlab.models.transformer_encoder import Encoder, initialise
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
+
+IMPOSSIBLE = -100.0
+"""Nats of what is never said, so that sums over a corpus are still numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -44,6 +48,12 @@ class TransformerNatConfig(ParallelDecoderConfig):
     objective_family: ClassVar[str | None] = "parallel_cross_entropy"
     iterations: ClassVar[int] = 1
 
+    @model_validator(mode="after")
+    def _check_length(self) -> "TransformerNatConfig":
+        refuse_unused("max_length_difference", self, "classifier")
+        refuse_unused("end_mark_ratio", self, "end_mark")
+        return self
+
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerCmlmConfig(ParallelDecoderConfig):
@@ -62,6 +72,19 @@ class TransformerCmlmConfig(ParallelDecoderConfig):
 
     objective_family: ClassVar[str | None] = "cmlm"
     iterations: ClassVar[int] = 10
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "TransformerCmlmConfig":
+        refuse_unused("max_length_difference", self, "classifier")
+        return self
+
+
+def refuse_unused(name: str, config: TransformerNatConfig | TransformerCmlmConfig, length: str) -> None:
+    """Raise ValueError for a field that is set, but is for lengths from elsewhere."""
+    if config.length != length and getattr(config, name) != type(config).__dataclass_fields__[name].default:
+        raise ValueError(
+            f"`{name}` is for `length: {length}`, but `length` is `{config.length}`: set one of them differently."
+        )
 
 
 class TransformerNat(nn.Module):
@@ -145,7 +168,7 @@ class TransformerNat(nn.Module):
         """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
         if self.length is not None:
             return self.length.likely(source.end, source.lengths, count, shortest, longest)
-        lengths = torch.minimum(self._most_positions(source.lengths), longest)[:, None]
+        lengths = self._most_positions(source.lengths).clamp(shortest, longest)[:, None]
         return TargetLengths(lengths, torch.zeros(lengths.shape, device=lengths.device))
 
     def predict(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
@@ -156,7 +179,8 @@ class TransformerNat(nn.Module):
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out` when nothing is shown, 0 at padding.
 
-        That of eos is the length's, or its own where it ends targets.
+        That of eos is the length's, or its own where it ends targets. No length is 0: an empty target is as good as
+        impossible.
         """
         assert batch.tgt_out is not None, "scoring needs a target"
         output, targets = self(batch), self.position_targets(batch)
@@ -164,5 +188,7 @@ class TransformerNat(nn.Module):
         size = batch.tgt_out.size(1)
         scores = F.pad(scores, (0, max(0, size - scores.size(1))))[:, :size]
         if self.length is not None:
-            scores = torch.where(batch.tgt_out == self.eos_id, -output.length_nll[:, None], scores)
+            is_empty = batch.tgt_out[:, 0] == self.eos_id
+            of_length = (-output.length_nll).masked_fill(is_empty, IMPOSSIBLE)
+            scores = torch.where(batch.tgt_out == self.eos_id, of_length[:, None], scores)
         return scores

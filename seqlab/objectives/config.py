@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.models.interfaces import Mixture
@@ -77,6 +77,14 @@ class GlancingConfig:
     """The share that `glancing` falls to, in a straight line."""
     decay_steps: Annotated[float, Field(gt=0)] = 10_000
     """Steps in which it falls."""
+
+    @model_validator(mode="after")
+    def _check_glancing(self) -> "GlancingConfig":
+        if self.least_glancing > self.glancing:
+            raise ValueError(
+                f"`least_glancing` must be at most `glancing` ({self.glancing}), but is {self.least_glancing} instead."
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)

@@ -11,7 +11,7 @@ from seqlab.objectives.config import GlancingConfig
 def glancing_share(config: GlancingConfig, step: int) -> float:
     """Give the share of the wrong positions that are shown after so many steps."""
     done = min(1.0, step / config.decay_steps)
-    return config.glancing + (min(config.least_glancing, config.glancing) - config.glancing) * done
+    return config.glancing + (config.least_glancing - config.glancing) * done
 
 
 def shown_part(

@@ -142,6 +142,7 @@ class Config:
                 f"`{self.objective.family}`: set one of them differently."
             )
         self.model.resolve(self.data).check_data(self.data)
+        self._check_search()
         self._check_masking()
         self._check_start()
         self._check_extra_terms()
@@ -151,6 +152,17 @@ class Config:
             raise ValueError(
                 f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
             )
+
+    def _check_search(self) -> None:
+        """Raise ValueError where validation is to search in a way that the model cannot."""
+        length = getattr(self.model, "length", None)
+        try:
+            if length is None:
+                self.training.valid_search.check_left_to_right()
+            else:
+                self.training.valid_search.check_all_at_once(ends_at_eos=length == "end_mark")
+        except ValueError as error:
+            raise ValueError(f"`training.valid_search`: {error}") from None
 
     def _check_extra_terms(self) -> None:
         """Raise ValueError where the objective has a term that the model gives nothing for."""

@@ -39,12 +39,43 @@ class SearchConfig:
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
     early_stopping: bool = True
     """Let a sentence leave the search when `beam_size` hypotheses have finished and none that goes on is better so far.
-    Without it the search goes on until nothing better can be found."""
+    Without it the search goes on until nothing better can be found. Of mask-predict: let a hypothesis leave when a pass
+    changes nothing."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
     iterations: int | None = None
     """Of models that predict all symbols at once, given any of them: passes of mask-predict. Left out, a
     `transformer_cmlm` takes 10 and others 1."""
+
+    def check_all_at_once(self, ends_at_eos: bool) -> None:
+        """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
+
+        `ends_at_eos`: whether it predicts more of them than are needed, and the first eos ends a target.
+        """
+        for name in ("no_repeat_ngram_size", "coverage_penalty"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` is for models that go left to right, but this one predicts all symbols at once: leave "
+                    "it out."
+                )
+        for name, is_asked in (
+            ("min_length_ratio", self.min_length_ratio > 0),
+            ("num_hypotheses", self.num_hypotheses > 1),
+            ("iterations", (self.iterations or 1) > 1),
+        ):
+            if ends_at_eos and is_asked:
+                raise ValueError(
+                    f"`{name}` is for models that predict lengths, but this one has one answer, which it cuts at the "
+                    "first eos: leave it out."
+                )
+
+    def check_left_to_right(self) -> None:
+        """Raise ValueError where a field asks for what only a model can do that predicts all positions at once."""
+        if self.iterations is not None:
+            raise ValueError(
+                "`iterations` is for models that predict all symbols of a target given any of them, but this one does "
+                "not: leave it out."
+            )
 
     def limited_to(self, max_length: int) -> "SearchConfig":
         """Give the same search with hypotheses of at most `max_length` ids."""

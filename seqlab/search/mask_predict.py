@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, PositionModel
+from seqlab.models.interfaces import IGNORE, PositionModel, TargetLengths
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
+from seqlab.search.constraints import NEVER, NOT_FORCED, prefix_table
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.rules import refuse_nan
 
 
 def mask_predict(
@@ -31,61 +32,68 @@ def mask_predict(
     """Fill the positions of the `beam_size` likeliest lengths of each sentence, and give the best answers, best first.
 
     After each pass but the last a smaller part of the positions, those with the lowest probabilities, is hidden and
-    predicted anew; a row in which nothing changes is done. Log-probabilities are those that symbols had when they were
-    predicted last, and of the length; where eos ends a target, of eos.
+    predicted anew. With `early_stopping` a row in which a pass changes nothing is done. Log-probabilities are those
+    that symbols had when they were predicted last, those of a prefix where nothing is shown, and that of the length;
+    where eos ends a target, of eos.
 
     Args:
         model: predicts lengths, and positions given others.
         batch: what it reads.
-        config: `beam_size`, `iterations` (None is the model's own), the limits and the penalty of lengths.
+        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, the limits and the penalty of
+            lengths.
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.
 
     Raises:
-        ValueError: `config` asks for what only a search from left to right can do.
+        ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
     """
-    refuse_left_to_right(config, model)
-    forced = [()] * len(batch.src_lengths) if prefixes is None else prefixes
-    shortest, longest = length_limits(batch.src_lengths.tolist(), len(forced), config)
-    least = [max(1, low - 1, len(prefix)) for low, prefix in zip(shortest, forced, strict=True)]
-    most = [max(low, high - 1) for low, high in zip(least, longest, strict=True)]  # without eos
+    config.check_all_at_once(model.ends_at_eos)
+    shortest, longest = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
+    forced = prefix_table(prefixes, longest, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
     source = model.encode(batch)
-    limits = (batch.src_lengths.new_tensor(each) for each in (least, most))
-    found = model.target_lengths(source, config.beam_size, *limits)
+    found = _lengths(model, source, batch.src_lengths, forced, config.beam_size, shortest, longest)
+    refuse_nan(found.log_probs, 0)
     sentences, ranks = (found.log_probs > NEVER).nonzero(as_tuple=True)
-    rows = Rows(found.lengths[sentences, ranks], [forced[sentence] for sentence in sentences.tolist()])
+    if len(sentences) > len(batch.src_lengths):
+        source = source.select(sentences)
+    rows = Rows(found.lengths[sentences, ranks], forced[sentences])
     never = {*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id}
-    fill(model, source.select(sentences), rows, config.iterations or model.iterations, sorted(never))
-    answers: list[list[Hypothesis]] = [[] for _ in forced]
+    fill(model, source, rows, config.iterations or model.iterations, sorted(never), config.early_stopping)
+    answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
-    for sentence, hypothesis in zip(
-        sentences.tolist(), rows.hypotheses(found.log_probs[sentences, ranks], end_id, config), strict=True
-    ):
+    written = rows.hypotheses(found.log_probs[sentences, ranks], end_id, config)
+    for sentence, hypothesis in zip(sentences.tolist(), written, strict=True):
         answers[sentence].append(hypothesis)
     return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in answers]
 
 
-def refuse_left_to_right(config: SearchConfig, model: PositionModel) -> None:
-    """Raise ValueError where a field asks for what is not there when all positions are predicted at once."""
-    for name in ("no_repeat_ngram_size", "coverage_penalty", *(["min_length_ratio"] if model.ends_at_eos else [])):
-        if getattr(config, name):
-            raise ValueError(
-                f"`{name}` is for models that {'predict lengths' if name == 'min_length_ratio' else 'go left to right'}"
-                f", but this one {'cuts at the end mark' if name == 'min_length_ratio' else 'predicts all at once'}: "
-                "leave it out."
-            )
+def _lengths(
+    model: PositionModel,
+    source: Any,
+    src_lengths: Tensor,
+    forced: Tensor,
+    count: int,
+    shortest: Sequence[int],
+    longest: Sequence[int],
+) -> TargetLengths:
+    """Ask for numbers of positions within the limits, which count eos: it has a position only where it ends targets."""
+    of_prefix = (forced != NOT_FORCED).sum(1)
+    has_end = int(model.ends_at_eos)
+    most = src_lengths.new_tensor(longest) - 1 + has_end
+    least = torch.maximum(src_lengths.new_tensor(shortest) - 1, of_prefix).clamp_min(1)
+    least = torch.maximum(least, of_prefix + has_end)
+    return model.target_lengths(source, count, torch.minimum(least, most.clamp_min(1)), most.clamp_min(1))
 
 
 class Rows:
     """What is filled in so far."""
 
-    def __init__(self, lengths: Tensor, prefixes: Sequence[Sequence[int]]) -> None:
-        """lengths (N,): positions of each row, of which its prefix takes the first."""
+    def __init__(self, lengths: Tensor, prefixes: Tensor) -> None:
+        """lengths (N,): positions of each row; prefixes (N, any): what its first ones hold, `NOT_FORCED` for none."""
         self.lengths = lengths
-        shape, places = (len(lengths), int(lengths.max())), range(len(lengths))
-        self.forced = lengths.new_full(shape, IGNORE)
-        for row, prefix in zip(places, prefixes, strict=True):
-            self.forced[row, : len(prefix)] = lengths.new_tensor(list(prefix))
+        shape = (len(lengths), int(lengths.max()))
+        forced = F.pad(prefixes, (0, max(0, shape[1] - prefixes.size(1))), value=NOT_FORCED)[:, : shape[1]]
+        self.forced = forced.masked_fill(forced == NOT_FORCED, IGNORE)
         self.ids = lengths.new_full(shape, IGNORE)
         """(N, P), IGNORE where nothing was predicted yet."""
         self.log_probs = torch.zeros(shape, device=lengths.device)
@@ -98,6 +106,14 @@ class Rows:
         values = self.log_probs.masked_fill(~self.is_free, torch.inf)
         ranks = values.argsort(dim=1, stable=True).argsort(dim=1)
         return ranks < count[:, None]
+
+    def say(self, rows: Tensor, is_new: Tensor, ids: Tensor, log_probs: Tensor) -> Tensor:
+        """Put ids (A, P') into some rows (A,) where `is_new` (A, P); tell in which rows that changes any: (A,)."""
+        before = self.ids[rows]
+        padding = (0, before.size(1) - ids.size(1))
+        self.ids[rows] = F.pad(ids, padding).where(is_new, before)
+        self.log_probs[rows] = F.pad(log_probs, padding).where(is_new, self.log_probs[rows])
+        return (self.ids[rows] != before).any(1)
 
     def hypotheses(self, length_log_probs: Tensor, end_id: int | None, config: SearchConfig) -> list[Hypothesis]:
         """Write out all rows; `length_log_probs` (N,) stand for the end, unless `end_id` is an id that ends them."""
@@ -115,24 +131,31 @@ class Rows:
         return found
 
 
-def fill(model: PositionModel, source: Any, rows: Rows, iterations: int, never: Sequence[int]) -> None:
-    """Predict all free positions, then again and again a linearly smaller part of them; rows without a change leave."""
-    alive, count = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
-    shown = rows.forced if (rows.forced != IGNORE).any() else None
+def fill(
+    model: PositionModel, source: Any, rows: Rows, iterations: int, never: Sequence[int], early_stopping: bool
+) -> None:
+    """Predict all free positions, then again and again a linearly smaller part of them.
+
+    Rows of which nothing is left to be hidden leave, with `early_stopping` also those in which nothing has changed.
+    """
+    alive, free = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
+    is_forced = rows.forced != IGNORE
+    if is_forced.any():
+        ids, log_probs = model.predict(source, rows.lengths).likeliest(never, rows.forced)
+        rows.say(alive, is_forced, ids, log_probs)
+    goes_on = free > 0
     for iteration in range(iterations):
-        is_hidden = rows.least_sure(count * (iterations - iteration) // iterations)[alive]
-        before, size = rows.ids[alive], int(rows.lengths[alive].max())
-        if iteration:
-            shown = before.masked_fill(is_hidden, IGNORE)
-        output = model.predict(source, rows.lengths[alive], None if shown is None else shown[:, :size])
-        found = output.likeliest(never, rows.forced[alive, :size])
-        ids, log_probs = (F.pad(each, (0, before.size(1) - size)) for each in found)
-        is_new = is_hidden if iteration else torch.ones_like(is_hidden)
-        rows.ids[alive] = ids.where(is_new, before)
-        rows.log_probs[alive] = log_probs.where(is_new, rows.log_probs[alive])
-        is_changed = (rows.ids[alive] != before).any(1)
-        if not is_changed.all():
-            kept = is_changed.nonzero()[:, 0]
+        goes_on &= free[alive] * (iterations - iteration) // iterations > 0
+        if not goes_on.all():
+            kept = goes_on.nonzero()[:, 0]
             alive, source = alive[kept], source.select(kept)
-            if not len(alive):
-                return
+        if not len(alive):
+            return
+        is_hidden = rows.least_sure(free * (iterations - iteration) // iterations)[alive]
+        shown, size = rows.ids[alive].masked_fill(is_hidden, IGNORE), int(rows.lengths[alive].max())
+        is_any = iteration > 0 or bool(is_forced.any())
+        output = model.predict(source, rows.lengths[alive], shown[:, :size] if is_any else None)
+        ids, log_probs = output.likeliest(never)
+        refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), iteration)
+        is_changed = rows.say(alive, is_hidden, ids, log_probs)
+        goes_on = is_changed if early_stopping else torch.ones_like(is_changed)

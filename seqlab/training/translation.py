@@ -17,7 +17,7 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
-from seqlab.models import TransformerCtcConfig, TranslatorConfig
+from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, unknown_of
@@ -65,23 +65,28 @@ def _prepare(
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
-    if isinstance(config.model, TransformerCtcConfig):
-        _warn_of_too_few_frames(prepared.train, config.model.upsampling)
+    _warn_of_unsayable(prepared.train, config)
     return prepared
 
 
-def _warn_of_too_few_frames(train: EncodedPairs, upsampling: int) -> None:
-    """Warn of pairs whose targets have more symbols than the decoder has frames for: no path says them."""
-    is_too_long = train.tgt.lengths > upsampling * (train.src.lengths + 1)
-    if count := int(is_too_long.sum()):
-        logger.warning(
-            "%s of %s pairs have too many target tokens for the frames that `model.upsampling: %d` gives them, and "
-            "teach nothing; the first: %s.",
-            f"{count:,}",
-            f"{len(is_too_long):,}",
-            upsampling,
-            train.locate(int(is_too_long.argmax())),
-        )
+def _warn_of_unsayable(train: EncodedPairs, config: Config) -> None:
+    """Warn of pairs whose targets have lengths that the model never says."""
+    src, tgt, model = train.src.lengths + 1, train.tgt.lengths, config.model
+    if isinstance(model, TransformerCtcConfig):
+        is_unsayable, setting = tgt > model.upsampling * src, f"`model.upsampling: {model.upsampling}`"
+        reason = f"have too many target tokens for the frames that {setting} gives them, and teach nothing"
+    elif isinstance(model, TransformerNatConfig) and model.length == "end_mark":
+        is_unsayable, setting = tgt >= model.end_mark_ratio * src, f"`model.end_mark_ratio: {model.end_mark_ratio}`"
+        reason = f"have more target tokens than are ever said with {setting}"
+    elif isinstance(model, TransformerNatConfig | TransformerCmlmConfig) and model.length == "classifier":
+        most = model.max_length_difference
+        is_unsayable = abs(tgt - (src - 1)) > most
+        reason = f"have lengths that are never said, as they differ by more than `model.max_length_difference: {most}`"
+    else:
+        return
+    if count := int(is_unsayable.sum()):
+        first = train.locate(int(is_unsayable.argmax()))
+        logger.warning("%s of %s pairs %s; the first: %s.", f"{count:,}", f"{len(src):,}", reason, first)
 
 
 def _steps(

@@ -35,7 +35,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         folder = tmp_path_factory.mktemp("run")
         values = {"d_model": 32, "d_ff": 64, "num_encoder_layers": 2, "num_decoder_layers": 2, "max_length": 30}
         model_config = TransformerConfig(**(values | fields))
-        config = Config(data=ParallelConfig(train_src=["a"], train_tgt=["b"]), model=model_config)
+        data = ParallelConfig(train_src=["a"], train_tgt=["b"], max_length=model_config.max_length - 1)
+        config = Config(data=data, model=model_config)
         write_config(config, folder / "config.yaml")
         (folder / "run.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
         used = other or tokenizer

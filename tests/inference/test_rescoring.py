@@ -44,8 +44,9 @@ def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Pa
     for row, best, score in zip(rows, bests, expected, strict=True):
         assert len(best) == 1
         if row:
-            assert best[0].log_prob == pytest.approx(score.log_prob, rel=1e-5)
-            assert best[0].score == pytest.approx(score.log_prob / score.num_tokens, rel=1e-5)
+            shares = score.token_log_probs[: best[0].num_tokens]  # the end counts where it was found
+            assert best[0].token_log_probs == pytest.approx(shares, rel=1e-5)
+            assert best[0].score == pytest.approx(sum(shares) / len(shares), rel=1e-5)
 
 
 def test_batches_and_processes_change_nothing(run_folder: Path, judge: Path) -> None:
@@ -76,3 +77,15 @@ def test_mistakes(run_folder: Path, judge: Path, make_run: MakeRun) -> None:
     )
     with pytest.raises(ValueError, match="have different src vocabularies"):
         seqlab.load(run_folder, rescore=make_run(other=other))
+
+
+def test_what_the_limit_ends_is_scored_by_a_model_of_that_limit(make_run: MakeRun, run_folder: Path) -> None:
+    """A model with learned positions cannot read one more."""
+    judge = make_run(seed=5, positions="learned", max_length=12)
+    found = seqlab.load(run_folder, precision="fp32", rescore=judge).translate_detailed(
+        LINES, beam_size=3, max_length=30
+    )
+    assert any(not each.hypotheses[0].finished for each in found)
+    for each in found:
+        best = each.hypotheses[0]
+        assert best.score == pytest.approx(best.log_prob / max(1, best.num_tokens))

@@ -7,10 +7,13 @@ import pytest
 import torch
 from reference.tiny_translators import ALL, BOS, EOS, SRC, TGT, VOCAB, batch_of
 
-from seqlab.data.batch import IGNORE
+from seqlab.data.batch import IGNORE, collate
 from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
+from seqlab.models.transformer_nat import IMPOSSIBLE
 from seqlab.objectives import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
+from seqlab.search.config import SearchConfig
+from seqlab.search.mask_predict import mask_predict
 
 SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
 CONFIGS = {
@@ -136,24 +139,62 @@ def test_the_ratio_is_a_distribution_too() -> None:
     ratio = LengthRatio()
     ratio.log_ratio.fill_(0.3)
     ratio.log_width.fill_(-1.5)
-    for symbols in (1, 4, 30):
-        lengths, src_lengths = torch.arange(1, 400), torch.tensor([symbols + 1])
+    for symbols in (1, 4, 30, 100):
+        lengths, src_lengths = torch.arange(1, 900), torch.tensor([symbols + 1])
         probs = (-ratio.nll(torch.zeros(1, 1), src_lengths, lengths)).exp()
         assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
-        found = ratio.likely(torch.zeros(1, 1), src_lengths, 4, torch.tensor([1]), torch.tensor([99]))
-        assert found.lengths[0].tolist() == (probs.argsort(descending=True)[:4] + 1).tolist()
-        torch.testing.assert_close(found.log_probs[0].exp(), probs.sort(descending=True).values[:4])
+        for count in (1, 4):
+            found = ratio.likely(torch.zeros(1, 1), src_lengths, count, torch.tensor([1]), torch.tensor([900]))
+            torch.testing.assert_close(found.log_probs[0].exp(), probs.sort(descending=True).values[:count])
+            torch.testing.assert_close(probs[found.lengths[0] - 1], found.log_probs[0].exp())
 
 
-def test_the_ratio_is_learnt() -> None:
+@pytest.mark.parametrize("factor", [0.2, 0.5, 3.0, 8.0])
+def test_the_ratio_is_learnt_from_far_away(factor: float) -> None:
     ratio = LengthRatio()
-    src_lengths = torch.tensor([4, 8, 20])
+    src_lengths = torch.tensor([10, 20, 40])
+    tgt_lengths = (factor * src_lengths).long() - 1
     optimizer = torch.optim.Adam(ratio.parameters(), lr=0.05)
-    for _ in range(300):
+    for _ in range(400):
         optimizer.zero_grad()
-        ratio.nll(torch.zeros(3, 1), src_lengths, 3 * src_lengths - 1).sum().backward()
+        ratio.nll(torch.zeros(3, 1), src_lengths, tgt_lengths).sum().backward()
         optimizer.step()
-    found = ratio.likely(torch.zeros(3, 1), src_lengths, 3, torch.ones(3).long(), torch.full((3,), 59))
-    assert found.lengths[:, 0].tolist() == [11, 23, 59]
-    assert found.log_probs.exp()[:, 0].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=0.02)
-    assert found.log_probs[2].isfinite().tolist() == [True, True, True]
+    found = ratio.likely(torch.zeros(3, 1), src_lengths, 3, torch.ones(3).long(), torch.full((3,), 400))
+    assert found.lengths[:, 0].tolist() == pytest.approx(tgt_lengths.tolist(), rel=0.05)
+
+
+def test_an_empty_target_is_never_said() -> None:
+    for name in ("classifier", "cmlm, ratio"):
+        model = build(name)
+        batch = collate([SRC[0], SRC[1]], [[], TGT[0]], [0, 1], pad_id=0, bos_id=BOS, eos_id=EOS)
+        scores = model.score(batch)
+        assert scores[0].tolist() == [IMPOSSIBLE] + [0.0] * len(TGT[0])
+        assert scores[1].isfinite().all()
+        assert float(scores[1].sum()) > IMPOSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "name"),
+    [
+        (TransformerNatConfig, {"length": "ratio", "max_length_difference": 9}, "max_length_difference"),
+        (TransformerNatConfig, {"end_mark_ratio": 3}, "end_mark_ratio"),
+        (TransformerCmlmConfig, {"length": "ratio", "max_length_difference": 9}, "max_length_difference"),
+    ],
+)
+def test_what_is_for_other_lengths_is_refused(config: type, fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` is for `length: "):
+        config(**fields)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("prefix", [(), (30,), (30, 31, 32, 33, 34, 35, 36)])
+def test_a_prefix_and_limits_hold(name: str, prefix: tuple[int, ...]) -> None:
+    model, batch = build(name), batch_of([2, 0], with_target=False)
+    for limit in (9, 4 if len(prefix) < 3 else 8):
+        config = SearchConfig(beam_size=3, max_length=limit)
+        with torch.inference_mode():
+            found = mask_predict(model, batch, config, prefixes=[prefix, ()], banned_ids=[0, BOS])
+        for own, (best,) in zip((prefix, ()), found, strict=True):
+            assert tuple(best.ids[: len(own)]) == own
+            assert len(best.ids) + best.finished <= limit
+            assert not {0, BOS, EOS} & set(best.ids)

@@ -34,7 +34,7 @@ class Sentences:
 class Scripted:
     """A `PositionModel` whose logits are a function of sentence, position and what is shown."""
 
-    eos_id, iterations = EOS, 1
+    vocab_size, eos_id, iterations = SIZE, EOS, 1
 
     def __init__(self, lengths: list[list[int]], ends_at_eos: bool = False, seed: int = 0) -> None:
         self.lengths, self.ends_at_eos = lengths, ends_at_eos
@@ -78,12 +78,20 @@ class Batch:
 
 
 def by_definition(
-    model: Scripted, sentence: int, length: int, iterations: int, never: set[int], prefix: tuple[int, ...] = ()
+    model: Scripted,
+    sentence: int,
+    length: int,
+    iterations: int,
+    never: set[int],
+    prefix: tuple[int, ...] = (),
+    early_stopping: bool = False,
 ) -> tuple[list[int], list[float]]:
     """Write the paper's algorithm down for one row with lists."""
-    ids, log_probs = [*prefix, *[IGNORE] * (length - len(prefix))], [0.0] * length
+    nothing = model.logits(sentence, length, [IGNORE] * length).log_softmax(-1)
+    ids = [*prefix, *[IGNORE] * (length - len(prefix))]
+    log_probs = [float(nothing[at, given]) for at, given in enumerate(prefix)] + [0.0] * (length - len(prefix))
+    free = range(len(prefix), length)
     for iteration in range(iterations):
-        free = range(len(prefix), length)
         count = len(free) * (iterations - iteration) // iterations
         hidden = sorted(free, key=lambda at: log_probs[at])[:count] if iteration else list(free)
         shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
@@ -91,24 +99,27 @@ def by_definition(
         for at in hidden:
             best = max((i for i in range(SIZE) if i not in never), key=lambda i: float(scores[at, i]))
             ids[at], log_probs[at] = best, float(scores[at, best])
-        for at, given in enumerate(prefix):
-            if iteration == 0:
-                log_probs[at] = float(scores[at, given])
-        if ids == before:
+        if early_stopping and ids == before:
             break
     return ids, log_probs
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("iterations", [1, 2, 4, 10])
-@pytest.mark.parametrize("prefix", [(), (4, 3)])
-def test_each_length_is_filled_as_the_paper_says(iterations: int, prefix: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("prefix", [(), (4, 3), (2, 2, 5)])
+def test_each_length_is_filled_as_the_paper_says(
+    iterations: int, prefix: tuple[int, ...], early_stopping: bool
+) -> None:
+    """The third prefix fills the shortest length."""
     model = Scripted([[5, 7, 3], [8, 2, 9]])
-    config = SearchConfig(beam_size=3, num_hypotheses=3, iterations=iterations, length_alpha=0.6)
+    config = SearchConfig(
+        beam_size=3, num_hypotheses=3, iterations=iterations, length_alpha=0.6, early_stopping=early_stopping
+    )
     found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0])
     for sentence, hypotheses in enumerate(found):
         own, expected = (prefix, ())[sentence], []
         for rank, length in enumerate(model.lengths[sentence]):
-            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own)
+            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own, early_stopping)
             log_prob = sum(log_probs) - 0.25 * rank
             expected.append((log_prob / (length + 1) ** 0.6, ids, [*log_probs, -0.25 * rank]))
         expected.sort(reverse=True)
@@ -164,6 +175,8 @@ def test_lengths_outside_the_limits_are_not_tried() -> None:
         ({"no_repeat_ngram_size": 2}, False, "no_repeat_ngram_size"),
         ({"coverage_penalty": 0.2}, False, "coverage_penalty"),
         ({"min_length_ratio": 0.5}, True, "min_length_ratio"),
+        ({"num_hypotheses": 2}, True, "num_hypotheses"),
+        ({"iterations": 2}, True, "iterations"),
     ],
 )
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
@@ -171,3 +184,29 @@ def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool
         mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
     with pytest.raises(ValueError, match="`iterations` must be at least 1, but is 0"):
         SearchConfig(iterations=0)
+    with pytest.raises(ValueError, match="`iterations` is for models that predict all symbols"):
+        SearchConfig(iterations=2).check_left_to_right()
+
+
+def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
+    for prefix, message in (
+        ((99,), "from 0 to 5"),
+        ((EOS,), "must not contain `eos_id`"),
+        ((2,) * 9, "no room for eos"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mask_predict(Scripted([[3]]), Batch([3]), SearchConfig(max_length=8), prefixes=[prefix])
+    damaged = Scripted([[3]])
+    damaged.tables *= torch.nan
+    with pytest.raises(ValueError, match="not numbers"):
+        mask_predict(damaged, Batch([3]), SearchConfig(beam_size=1))
+    damaged = Scripted([[3, 4]])
+    damaged.target_lengths = lambda *_: TargetLengths(torch.tensor([[3, 4]]), torch.tensor([[torch.nan, -1.0]]))  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="not numbers"):
+        mask_predict(damaged, Batch([3]), SearchConfig(beam_size=2))
+
+
+def test_rows_of_which_nothing_is_left_to_hide_leave() -> None:
+    model = Scripted([[1], [8]])
+    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=4, early_stopping=False))
+    assert [len(call) for call in model.calls] == [2, 1, 1, 1]

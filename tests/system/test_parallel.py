@@ -91,8 +91,12 @@ def test_lengths_and_symbols_are_predicted(
 
 
 def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
-    write_digits(tmp_path)
-    train(tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2)
+    write_digits(tmp_path, (("7", " ".join(["sieben"] * 9)),))
+    said = train(
+        tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2, model__max_length_difference=4
+    )
+    assert b"1 of " in said
+    assert b"have lengths that are never said" in said
     run, src, tgt = tmp_path / "run", tmp_path / "test0", tmp_path / "test1"
     for command in (
         ("translate", run, run, "--input", src),
@@ -103,3 +107,13 @@ def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
         assert failed.returncode != 0
         assert b"predicts all symbols at once" in failed.stderr
         assert failed.stdout == b""
+    of_validation = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
+    of_others = ("--training.valid_search.iterations", "2")
+    for options in (of_validation, of_others):
+        failed = subprocess.run(
+            [*SEQLAB, "train", "--data.train_src", src, "--data.train_tgt", tgt, *options],
+            capture_output=True,
+            check=False,
+        )
+        assert failed.returncode != 0
+        assert b"`training.valid_search`" in failed.stderr
