@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "variants": {"guided": {"guided_attention": 0.3}, "guided too much": {"guided_attention": 1.0}},
     },
     "exposure_bias_and_scheduled_sampling": {"seeds": (2,)},
+    "what_parallel_decoding_loses": {"training_steps": 400, "test_lines": 200},
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
@@ -91,6 +92,13 @@ def test_attention_as_alignment(working_folder: Path) -> None:
 def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
     found = run("exposure_bias_and_scheduled_sampling")
     assert found["figures"]["own"]["scheduled sampling"] > found["figures"]["own"]["teacher forcing"]
+    assert not found["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+def test_what_parallel_decoding_loses(working_folder: Path) -> None:
+    found = run("what_parallel_decoding_loses")
+    assert found["results"]["all at once, distilled"]["repeats"] < found["results"]["all at once"]["repeats"]
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 

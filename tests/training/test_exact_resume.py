@@ -13,8 +13,21 @@ import pytest
 from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
 
 import seqlab.training.loop
-from seqlab.models import GruConfig, LstmConfig
-from seqlab.objectives import CrossEntropyConfig, ScheduledSamplingConfig
+from seqlab.models import (
+    GruConfig,
+    LstmConfig,
+    TransformerCmlmConfig,
+    TransformerCtcConfig,
+    TransformerNatConfig,
+)
+from seqlab.objectives import (
+    CmlmConfig,
+    CrossEntropyConfig,
+    CtcConfig,
+    ObjectiveConfig,
+    ParallelCrossEntropyConfig,
+    ScheduledSamplingConfig,
+)
 from seqlab.optim.config import (
     AdamConfig,
     AdamWConfig,
@@ -58,6 +71,26 @@ def test_stopped_and_continued(corpus: Path, tmp_path: Path, optim: OptimConfig)
     assert_equal_runs(parts, whole)
     events = [line for line in RunFolder(parts).read_metrics() if line["kind"] == "event"]
     assert [event["step"] for event in events] == [2, 7, 8, 13]
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [
+        (TransformerCmlmConfig, CmlmConfig()),
+        (TransformerNatConfig, ParallelCrossEntropyConfig(glancing=0.5)),
+        (TransformerCtcConfig, CtcConfig(glancing=0.5)),
+    ],
+    ids=["cmlm", "nat", "ctc"],
+)
+def test_what_is_shown_is_drawn_as_before(
+    corpus: Path, tmp_path: Path, model: type[TransformerNatConfig], objective: ObjectiveConfig
+) -> None:
+    small = model(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
+    config = replace(tiny_config(corpus, max_steps=10), model=small, objective=objective)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    train_until(config, parts, 7)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
 from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
 
+from seqlab.models import ModelConfig, TransformerCtcConfig, TransformerNatConfig
+from seqlab.objectives import CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config
@@ -74,6 +76,36 @@ def test_three_ranks_and_steps_too_small_to_share(corpus: Path, tmp_path: Path) 
     config = exact_config(corpus, SGD, max_steps=12, parallel="fsdp")
     config = replace(config, data=replace(config.data, batch_tokens=16, micro_batch_tokens=16))
     assert_like(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "alone"))
+
+
+AT_ONCE: dict[str, Any] = {
+    "d_model": 16,
+    "d_ff": 32,
+    "num_heads": 2,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "dropout": 0.0,
+}
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [
+        (
+            TransformerNatConfig(**AT_ONCE, length="ratio", decoder_input="soft_copy"),
+            ParallelCrossEntropyConfig(label_smoothing=0.1),
+        ),
+        (TransformerCtcConfig(**AT_ONCE, upsampling=2), CtcConfig()),
+    ],
+    ids=["nat", "ctc"],
+)
+def test_models_that_predict_all_at_once(
+    corpus: Path, tmp_path: Path, parallel: str, model: ModelConfig, objective: ObjectiveConfig
+) -> None:
+    config = replace(exact_config(corpus, ADAM, max_steps=10), model=model, objective=objective)
+    expected = train(config, tmp_path / "alone")
+    assert_like(train_in_ranks(2, with_training(config, parallel=parallel), tmp_path / "run"), expected)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
