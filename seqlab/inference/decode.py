@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.data.batch import collate
+from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
 from seqlab.search.beam import beam_search
@@ -96,17 +96,7 @@ def decode_rows(
                 eos_id=tokenizer.eos_id,
             ).to(device)
             forced = None if prefixes is None else [prefixes[i] for i in indices]
-            if isinstance(model, PositionModel):
-                hypotheses = mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
-            elif isinstance(model, FrameModel) and _is_free(config, forced):
-                hypotheses = [
-                    [best]
-                    for best in best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
-                ]
-            else:
-                hypotheses = beam_search(
-                    model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention
-                )
+            hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -114,6 +104,24 @@ def decode_rows(
     if progress is not None and len(filled) < len(src_rows):
         progress(len(src_rows) - len(filled))
     return found
+
+
+def _search(
+    model: Stepper | PositionModel,
+    batch: Seq2SeqBatch,
+    config: SearchConfig,
+    forced: Sequence[Sequence[int]] | None,
+    banned: Sequence[int],
+    need_attention: bool,
+    need_scores: bool,
+) -> list[list[Hypothesis]]:
+    """Search a batch in the way of its model."""
+    if isinstance(model, PositionModel):
+        return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
+    if isinstance(model, FrameModel) and _is_free(config, forced):
+        best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+        return [[each] for each in best]
+    return beam_search(model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
 
 
 def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> bool:
