@@ -23,7 +23,7 @@ from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
 from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
 from seqlab.models.transformer_nat import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 
-ModelConfig = Annotated[
+TranslatorConfig = (
     TransformerConfig
     | RnnConfig
     | LstmConfig
@@ -31,6 +31,9 @@ ModelConfig = Annotated[
     | TransformerCtcConfig
     | TransformerNatConfig
     | TransformerCmlmConfig
+)
+ModelConfig = Annotated[
+    TranslatorConfig
     | TransformerLmConfig
     | RnnLmConfig
     | LstmLmConfig
@@ -50,15 +53,6 @@ LanguageModel = TransformerLm | RecurrentLm | NgramModel
 LeftToRight = Transformer | RecurrentTranslator | TransformerCtc
 """Translators that score what comes next."""
 Translator = LeftToRight | TransformerNat
-TranslatorConfig = (
-    TransformerConfig
-    | RnnConfig
-    | LstmConfig
-    | GruConfig
-    | TransformerCtcConfig
-    | TransformerNatConfig
-    | TransformerCmlmConfig
-)
 AnyLabeller = RecurrentLabeller | TransformerLabeller | FrequencyLabeller
 Model = Translator | TransformerMlm | LanguageModel | AnyLabeller
 
