@@ -28,6 +28,9 @@ def make_parser() -> Parser:
         metavar="FILE",
         help="references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference",
     )
+    parser.add_argument(
+        "--src", metavar="FILE", help="sources: also counts how many translations their words have (alternatives)"
+    )
     parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
     parser.add_argument(
         "--metrics", nargs="+", default=["bleu"], metavar="NAME", help=f"any of {', '.join(METRICS)} (default: bleu)"
@@ -43,14 +46,16 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files and print one line per metric; with a baseline three."""
-    from seqlab.evaluation import compare, confusion, evaluate
+    from seqlab.evaluation import alternatives, compare, confusion, evaluate
     from seqlab.evaluation.metrics import check_names
 
     metrics = check_names(arguments.metrics)
-    if [arguments.hypotheses, arguments.baseline, *arguments.ref].count("-") > 1:
+    if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     baselines = [] if arguments.baseline is None else [arguments.baseline]
-    hypotheses, *references = _read([arguments.hypotheses, *arguments.ref, *baselines])
+    sources = [] if arguments.src is None else [arguments.src]
+    hypotheses, *references = _read([arguments.hypotheses, *arguments.ref, *baselines, *sources])
+    src_lines = references.pop() if sources else None
     baseline = references.pop() if baselines else None
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
@@ -64,6 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         for name, comparison in compare(hypotheses, baseline, references, metrics).items():
             lines += comparison.as_lines()
             results[name] = comparison.as_dict()
+    if src_lines is not None:
+        score = alternatives(hypotheses, references[0], src_lines)
+        lines.append(score.as_line())
+        results[score.name] = score.as_dict()
     if arguments.confusion:
         if len(references) > 1:
             raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")

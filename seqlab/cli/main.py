@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import seqlab
 from seqlab.cli import (
+    calibration,
     distill,
     evaluate,
     export,
@@ -40,6 +41,7 @@ COMMANDS = {
     "generate": generate,
     "perplexity": perplexity,
     "evaluate": evaluate,
+    "calibration": calibration,
     "exposure": exposure,
     "search-errors": search_errors,
     "plot": plot,

@@ -6,6 +6,8 @@ the first is no reference: lines may have more references or fewer.
 """
 
 from .bootstrap import Comparison, compare
+from .calibration import Calibration, calibration_of_lines, calibration_of_tokens
+from .complexity import alternatives
 from .labels import Confusion, confusion
 from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
 from .metrics import METRICS, evaluate
@@ -13,11 +15,15 @@ from .score import LineStatistics, Metric, Score
 
 __all__ = [
     "METRICS",
+    "Calibration",
     "Comparison",
     "Confusion",
     "LineStatistics",
     "Metric",
     "Score",
+    "alternatives",
+    "calibration_of_lines",
+    "calibration_of_tokens",
     "compare",
     "confusion",
     "evaluate",

@@ -2,13 +2,17 @@
 
 Words are aligned by IBM model 1 (Brown et al. 1993), whose t(y | x) is the probability that a source word x is
 translated by y. The lexical complexity is the entropy of these translations in nats, as the mean over all source words
-(Zhou et al. 2020, arXiv:1911.02727, section 3.2).
+(Zhou et al. 2020, arXiv:1911.02727, section 3.2). Its exponential is how many translations a word has, each as likely
+as the others: its alternatives.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .score import Score
 
 ROUNDS = 5
 """Of expectation and maximisation: more of them change little."""
@@ -42,6 +46,18 @@ def lexical_complexity(src_lines: Sequence[str], tgt_lines: Sequence[str]) -> fl
         probs = counts / np.bincount(src_of_pair, counts)[src_of_pair]
     entropies = np.bincount(src_of_pair, -probs * np.log(np.maximum(probs, np.finfo(float).tiny)))
     return float(entropies[1:].mean())  # without the empty word, which is the first
+
+
+def alternatives(hypotheses: Sequence[str], references: Sequence[str], src_lines: Sequence[str]) -> Score:
+    """How many translations a source word has in a system's lines, lower is less varied; beside it the references'.
+
+    Raises:
+        ValueError: the sides have different numbers of lines.
+    """
+    found, of_references = (lexical_complexity(src_lines, lines) for lines in (hypotheses, references))
+    extra = {"of_references": math.exp(of_references), "lexical_complexity": found}
+    signature = f"case:mixed|unit:token|norm:none|align:ibm1|rounds:{ROUNDS}"
+    return Score("alternatives", math.exp(found), signature, False, extra)
 
 
 def _links(

@@ -4,13 +4,15 @@ Tokens are what stands between whitespace: the words of speech, or the sounds of
 phone error rate.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from .references import References, num_references
 from .score import LineStatistics, Score
+
+T = TypeVar("T")
 
 
 class Edits(NamedTuple):
@@ -35,21 +37,37 @@ class Edits(NamedTuple):
 
 def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
     """Align two sequences; where several alignments cost the least, substitutions come before deletions."""
+    steps = list(_aligned(reference, hypothesis))
+    substitutions = sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in steps)
+    return Edits(substitutions, sum(j < 0 for _, j in steps), sum(i < 0 for i, _ in steps), len(reference))
+
+
+def matches(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
+    """Tell of each token of the hypothesis whether it is the one of the reference that it is aligned with."""
+    found = [False] * len(hypothesis)
+    for i, j in _aligned(reference, hypothesis):
+        if i >= 0 and j >= 0:
+            found[j] = reference[i] == hypothesis[j]
+    return found
+
+
+def _aligned(reference: Sequence[T], hypothesis: Sequence[T]) -> Iterator[tuple[int, int]]:
+    """Yield which token stands for which from the end on, -1 for none, by an alignment of the least cost."""
     costs = _costs(reference, hypothesis)
     i, j = len(reference), len(hypothesis)
-    substitutions = deletions = insertions = 0
     while i or j:
         if i and j and costs[i, j] == costs[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
-            substitutions += reference[i - 1] != hypothesis[j - 1]
             i, j = i - 1, j - 1
+            yield i, j
         elif i and costs[i, j] == costs[i - 1, j] + 1:
-            deletions, i = deletions + 1, i - 1
+            i -= 1
+            yield i, -1
         else:
-            insertions, j = insertions + 1, j - 1
-    return Edits(substitutions, deletions, insertions, len(reference))
+            j -= 1
+            yield -1, j
 
 
-def _costs(reference: Sequence[str], hypothesis: Sequence[str]) -> np.ndarray:
+def _costs(reference: Sequence[T], hypothesis: Sequence[T]) -> np.ndarray:
     """Give the edit distance of every pair of beginnings: (len(reference) + 1, len(hypothesis) + 1)."""
     places = np.arange(len(hypothesis) + 1, dtype=np.int32)
     costs = np.empty((len(reference) + 1, len(places)), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Pairs that a translator is measured on step by step, by this process alone."""
+"""Pairs that a translator is measured on, by this process alone."""
 
 import logging
 from collections.abc import Sequence
@@ -30,12 +30,23 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     """Encode pairs for a run that `load` gave, with a warning where some are left out, as a side is empty.
 
     Raises:
-        ValueError: another engine than torch computes for the run; its model has no steps; no pair is left; errors of
-            `Run.encode_pairs`.
+        ValueError: another engine than torch computes for the run; its model has no steps; errors of
+            `encoded_pairs`.
     """
     if not isinstance(run.engine, TorchEngine):
         raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
     stepper = run.engine.stepper
+    return MeasuredPairs(run.engine, stepper, *encoded_pairs(run, src_lines, tgt_lines))
+
+
+def encoded_pairs(
+    run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str]
+) -> tuple[list[list[int]], list[list[int]], int]:
+    """Give the ids of both sides of pairs, and how many were left out, as a side of them is empty: with a warning.
+
+    Raises:
+        ValueError: no pair is left; errors of `Run.encode_pairs`.
+    """
     src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines)
     kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
     if not kept:
@@ -44,5 +55,4 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     if left_out:
         shown = ", ".join(str(i + 1) for i in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
         _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
-    kept_src, kept_tgt = [src_rows[i] for i in kept], [tgt_rows[i] for i in kept]
-    return MeasuredPairs(run.engine, stepper, kept_src, kept_tgt, len(left_out))
+    return [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out)

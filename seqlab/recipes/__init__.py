@@ -16,6 +16,12 @@ from seqlab.recipes.inflection import INFLECTION_RECIPES
 from seqlab.recipes.labelling import LABELLING_RECIPES
 from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_names, multi30k_en_de_rnn, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
+from seqlab.recipes.multi30k_parallel import (
+    multi30k_en_de_cmlm,
+    multi30k_en_de_deep_shallow,
+    multi30k_en_de_nat,
+    multi30k_en_de_nat_vanilla,
+)
 from seqlab.recipes.number_words import number_words
 from seqlab.recipes.tinyshakespeare import (
     tinyshakespeare,
@@ -33,6 +39,10 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
         multi30k_en_de,
         multi30k_en_de_rnn,
         multi30k_en_de_names,
+        multi30k_en_de_nat,
+        multi30k_en_de_cmlm,
+        multi30k_en_de_nat_vanilla,
+        multi30k_en_de_deep_shallow,
         multi30k_mlm,
         *G2P_RECIPES,
         *INFLECTION_RECIPES,

@@ -1,4 +1,4 @@
-"""Spelling to sound: a bidirectional LSTM that attends, or a Transformer.
+"""Spelling to sound: a bidirectional LSTM that attends, or a Transformer, also all sounds at once.
 
 Six languages from Wiktionary (Ashby et al. 2021), and English from the CMU Pronouncing Dictionary.
 """
@@ -11,7 +11,7 @@ from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
 from seqlab.data.config import ParallelConfig
 from seqlab.recipes.run_data import written
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, word_recipes
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
 from seqlab.text import CharactersConfig, WordsConfig
 
 MODELS = [
@@ -31,6 +31,7 @@ MODELS = [
         1024,
         "a Transformer",
     ),
+    *all_at_once(0.3, 4000, 1024),
 ]
 CMUDICT_MODELS = [
     WordModel(
@@ -49,6 +50,7 @@ CMUDICT_MODELS = [
         2048,
         "a Transformer",
     ),
+    *all_at_once(0.1, 12_000, 2048),
 ]
 """For ten times as many words."""
 

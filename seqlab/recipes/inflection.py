@@ -1,4 +1,5 @@
-"""A lemma and features to the inflected form in six languages (Cotterell et al. 2017): an LSTM or a Transformer."""
+"""A lemma and features to the inflected form in six languages (Cotterell et al. 2017): an LSTM or a Transformer,
+also all characters at once."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
 from seqlab.data.config import ParallelConfig
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, word_recipes
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
 from seqlab.text import CharactersConfig
 
 MODELS = [
@@ -26,6 +27,7 @@ MODELS = [
         2048,
         "a Transformer",
     ),
+    *all_at_once(0.2, 4000, 2048),
 ]
 
 

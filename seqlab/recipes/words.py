@@ -6,14 +6,26 @@ from functools import partial
 from pathlib import Path
 
 from seqlab.data.config import ParallelConfig
-from seqlab.models import LstmConfig, TransformerConfig, TranslatorConfig
-from seqlab.objectives import CrossEntropyConfig
+from seqlab.models import (
+    LstmConfig,
+    TransformerCmlmConfig,
+    TransformerConfig,
+    TransformerCtcConfig,
+    TranslatorConfig,
+)
+from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig
+from seqlab.objectives.config import ObjectiveConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 
 LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True)
 TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", rotary_cross_attention=True)
-"""What writes words from words, in nearly the same order."""
+CTC = TransformerCtcConfig(
+    d_model=128, d_ff=512, num_heads=4, positions="rotary", tied_embeddings="decoder", upsampling=2
+)
+CMLM = TransformerCmlmConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", tied_embeddings="decoder")
+"""What writes words from words, in nearly the same order: symbol after symbol, or all at once."""
+CROSS_ENTROPY = CrossEntropyConfig(label_smoothing=0.1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,18 @@ class WordModel:
     """Target tokens of a step, where the corpus does not ask for more."""
     what: str
     """What it is, for the recipe's description."""
+    objective: ObjectiveConfig = CROSS_ENTROPY
+
+
+def all_at_once(dropout: float, max_steps: int, batch_tokens: int) -> list[WordModel]:
+    """Give the models that predict all symbols of a word at once."""
+    sizes = 2e-3, max_steps, batch_tokens
+    ctc, cmlm = replace(CTC, dropout=dropout), replace(CMLM, dropout=dropout)
+    glancing = CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=max_steps)
+    return [
+        WordModel("_ctc", ctc, *sizes, "a Transformer that says all at once, by CTC with glancing", glancing),
+        WordModel("_cmlm", cmlm, *sizes, "a Transformer that fills gaps, for mask-predict", CmlmConfig()),
+    ]
 
 
 def word_recipes(
@@ -65,7 +89,7 @@ def _recipe(
         return Config(
             data=replace(corpus, batch_tokens=batch_tokens, micro_batch_tokens=max(1024, 2 * batch_tokens)),
             model=model.config,
-            objective=CrossEntropyConfig(label_smoothing=0.1),
+            objective=model.objective,
             optim=OptimConfig(
                 optimizer=AdamConfig(lr=model.lr),
                 schedule=LinearScheduleConfig(warmup_steps=400),

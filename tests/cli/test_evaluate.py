@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_bleu_of_text_that_looks_tokenized_comes_with_a_warning(seqlab, files: d
     assert "look tokenized" in seqlab(*command).err
     assert "look tokenized" not in seqlab(*command, "--metrics", "chrf").err
     assert "look tokenized" not in seqlab("evaluate", files["hyp"], "--ref", files["ref"]).err
+
+
+def test_sources_add_the_alternatives_of_their_words(seqlab, files: dict[str, Path]) -> None:
+    from seqlab.evaluation.complexity import lexical_complexity
+
+    command = ("evaluate", files["hyp"], "--ref", files["ref"], "--src", files["other"])
+    line = seqlab(*command).out.decode().splitlines()[-1]
+    assert line.startswith("alternatives|case:mixed|unit:token|norm:none|align:ibm1")
+    score = json.loads(seqlab(*command, "--baseline", files["base"], "--json").out)["alternatives"]
+    for name, lines in (("value", HYPOTHESES), ("of_references", REFERENCES)):
+        assert score[name] == pytest.approx(math.exp(lexical_complexity(OTHERS, lines)))
 
 
 def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from seqlab.evaluation.complexity import MOST_LINES, ROUNDS, lexical_complexity
+from seqlab.evaluation.complexity import MOST_LINES, ROUNDS, alternatives, lexical_complexity
 
 
 def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
@@ -65,3 +65,11 @@ def test_what_there_is_nothing_to_say_of() -> None:
 def test_of_a_large_text_some_lines_are_looked_at() -> None:
     src, tgt = ["a", "b"] * MOST_LINES, ["x", "y"] * MOST_LINES
     assert lexical_complexity(src, tgt) == lexical_complexity(["a"] * MOST_LINES, ["x"] * MOST_LINES)
+
+
+def test_three_translations_are_three_times_the_alternatives_of_one() -> None:
+    src, three = text(3000, 3)
+    one = [" ".join(word.partition(".")[0] for word in line.split()) for line in three]
+    score = alternatives(one, three, src)
+    assert score.extra["of_references"] / score.value == pytest.approx(3.0, rel=0.3)
+    assert score.value == pytest.approx(math.exp(score.extra["lexical_complexity"]))

@@ -1,0 +1,73 @@
+"""seqlab calibration: how sure a translator is of its answers, beside how often it is right.
+
+Of tokens, which are right where the alignment with the fewest edits puts them on the same token of the reference, and
+of whole lines, which are right where they are the reference. Of translations many are good that are not the reference,
+so that these figures are for comparing models; of words' sounds or forms they say what a probability is worth.
+
+The table has a line for each range of probabilities. The expected calibration error is how far probability and share of
+right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
+from seqlab.cli.parser import Parser
+from seqlab.cli.progress import counting
+from seqlab.cli.search_options import add_search_options, search_values
+from seqlab.world import refuse_ranks
+
+if TYPE_CHECKING:
+    from seqlab.evaluation import Calibration
+
+SUMMARY = "compare how sure a translator is with how often it is right"
+
+
+def make_parser() -> Parser:
+    """Name the run, the pairs and the search."""
+    parser = Parser("seqlab calibration", __doc__)
+    add_pair_options(parser, precision="auto")
+    parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens times beam_size at once")
+    add_search_options(parser, known=("num_hypotheses",))
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Translate, compare and print."""
+    from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
+    from seqlab.inference.answers import answers_of
+    from seqlab.search.config import SearchConfig
+
+    refuse_ranks("calibration")
+    config = SearchConfig(**search_values(arguments))
+    src_lines, tgt_lines = read_pairs(arguments)
+    trained = load_one_process(arguments)
+    with counting("pairs", len(src_lines)) as advance:
+        answers = answers_of(
+            trained, src_lines, tgt_lines, config, batch_tokens=arguments.batch_tokens, progress=advance
+        )
+    hypotheses, references = [each.ids for each in answers], [each.reference for each in answers]
+    found = {
+        "tokens": calibration_of_tokens(hypotheses, references, [each.token_log_probs for each in answers]),
+        "lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in answers]),
+    }
+    if arguments.json:
+        print(json.dumps({name: asdict(each) for name, each in found.items()}))
+    else:
+        print("\n\n".join("\n".join(lines_of(name, each)) for name, each in found.items()))
+    return 0
+
+
+def lines_of(name: str, found: "Calibration") -> list[str]:
+    """Write a table: a line for each range of probabilities, and one for all."""
+    lines = [f"{name:<12}{'count':>10}{'sure':>9}{'right':>9}"]
+    size = len(found.bins)
+    for i, each in enumerate(found.bins):
+        shares = (each.confidence, each.accuracy)
+        shown = "".join(f"{'n/a':>9}" if share is None else f"{100 * share:>8.2f}%" for share in shares)
+        lines.append(f"{f'{i / size:.2g} to {(i + 1) / size:.2g}':<12}{each.count:>10,}{shown}")
+    lines.append(f"{'all':<12}{found.count:>10,}{100 * found.confidence:>8.2f}%{100 * found.accuracy:>8.2f}%")
+    lines.append(f"expected calibration error: {100 * found.expected_error:.2f} of 100 {name}")
+    return lines

@@ -1,0 +1,41 @@
+"""seqlab calibration with models of random weights."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+LONG = ("--min_length_ratio", "1")
+
+
+@pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
+def test_tokens_and_lines_are_those_that_translate_gives(
+    seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run = request.getfixturevalue(name)
+    (tmp_path / "src").write_text("abc def\n\nz\nfed\n")
+    translated = seqlab("translate", run, "--json", *LONG, stdin=(tmp_path / "src").read_bytes())
+    answers = [json.loads(line)["hypotheses"][0] for line in translated.out.splitlines()]
+    wanted = [answers[0]["text"], "", "klm", "no"]
+    (tmp_path / "tgt").write_text("".join(f"{line}\n" for line in wanted))
+    options = ("calibration", run, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt", *LONG)
+    table = seqlab(*options)
+    assert table.status == 0, table.err
+    assert table.out.decode().count("expected calibration error") == 2
+    figures = json.loads(seqlab(*options, "--json").out)
+    assert figures["lines"]["count"] == 3  # the pair with an empty side is left out
+    probs = [math.exp(answers[i]["log_prob"]) for i in (0, 2, 3)]
+    assert figures["lines"]["confidence"] == pytest.approx(sum(probs) / 3, rel=1e-3)
+    assert figures["lines"]["accuracy"] >= 1 / 3
+    without_ends = sum(answers[i]["num_tokens"] - answers[i]["finished"] for i in (0, 2, 3))
+    assert figures["tokens"]["count"] == without_ends
+    assert sum(each["count"] for each in figures["tokens"]["bins"]) == without_ends
+
+
+def test_what_cannot_be_measured_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    result = seqlab("calibration", run_dir, "--src", tmp_path / "empty", "--tgt", tmp_path / "empty")
+    assert (result.status, "is empty: there is nothing to measure on" in result.err) == (2, True)
+    result = seqlab("calibration", run_dir, "--src", "a", "--tgt", "b", "--beam_size", "0")
+    assert (result.status, "beam_size" in result.err) == (2, True)

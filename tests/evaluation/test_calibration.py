@@ -1,0 +1,67 @@
+"""Calibration against systems that are as right as they say, and against hand-counted examples."""
+
+import math
+import random
+
+import pytest
+
+from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
+from seqlab.evaluation.calibration import calibration_of
+from seqlab.evaluation.edits import count_edits, matches
+
+
+def test_who_is_right_as_often_as_he_says_has_no_error() -> None:
+    draw = random.Random(0)
+    probs = [draw.random() for _ in range(200_000)]
+    honest = calibration_of(probs, [draw.random() < prob for prob in probs])
+    assert honest.expected_error < 0.01
+    assert honest.accuracy == pytest.approx(0.5, abs=0.01)
+    boastful = calibration_of(probs, [draw.random() < prob / 2 for prob in probs])
+    assert boastful.expected_error == pytest.approx(0.25, abs=0.01)
+    shy = calibration_of([prob / 2 for prob in probs], [draw.random() < prob for prob in probs])
+    assert shy.expected_error == pytest.approx(0.25, abs=0.01)
+
+
+def test_bins_counted_by_hand() -> None:
+    found = calibration_of([0.0, 0.1, 0.4, 0.6, 0.9, 1.0], [False, True, False, True, True, True], bins=2)
+    low, high = found.bins
+    assert (low.count, high.count, found.count) == (3, 3, 6)
+    assert (low.confidence, low.accuracy) == (pytest.approx(0.5 / 3), pytest.approx(1 / 3))
+    assert (high.confidence, high.accuracy) == (pytest.approx(2.5 / 3), 1.0)
+    assert found.expected_error == pytest.approx((abs(0.5 - 1) + abs(2.5 - 3)) / 6)
+    assert (found.confidence, found.accuracy) == (pytest.approx(0.5), pytest.approx(4 / 6))
+    assert [(each.count, each.confidence) for each in calibration_of([0.2], [True], bins=3).bins[1:]] == [(0, None)] * 2
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ValueError, match="there are 0 and 0"):
+        calibration_of([], [])
+    with pytest.raises(ValueError, match="there are 1 and 2"):
+        calibration_of([0.5], [True, True])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        calibration_of([1.5], [True])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        calibration_of([math.nan], [True])
+    with pytest.raises(ValueError, match="at least 1, but is 0"):
+        calibration_of([0.5], [True], bins=0)
+
+
+def test_a_token_is_right_where_the_shortest_edit_leaves_it() -> None:
+    assert matches("abcd", "axc") == [True, False, True]
+    assert matches("abc", "zabc") == [False, True, True, True]
+    assert matches([], [1]) == [False]
+    draw = random.Random(1)
+    for _ in range(200):
+        a, b = ("".join(draw.choices("abc", k=draw.randint(0, 8))) for _ in range(2))
+        edits = count_edits(a, b)
+        assert sum(matches(a, b)) == len(a) - edits.substitutions - edits.deletions
+
+
+def test_tokens_and_lines_of_answers() -> None:
+    hypotheses, references = [[1, 2, 3], [4]], [[1, 3], [4]]
+    halves = [[math.log(0.5)] * 3, [0.0]]
+    tokens = calibration_of_tokens(hypotheses, references, halves)
+    assert (tokens.count, tokens.accuracy, tokens.confidence) == (4, 0.75, pytest.approx(2.5 / 4))
+    lines = calibration_of_lines(hypotheses, references, [math.log(0.125), 1e-7])  # rounded above 0
+    assert (lines.count, lines.accuracy) == (2, 0.5)
+    assert lines.expected_error == pytest.approx(0.125 / 2)
