@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import decoding, growth, language_models, preparation, quality, training
+from benchmarks import decoding, growth, language_models, preparation, quality, tradeoff, training
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
@@ -18,6 +18,7 @@ TASKS = {
     "training": training,
     "decoding": decoding,
     "quality": quality,
+    "tradeoff": tradeoff,
     "growth": growth,
     "preparation": preparation,
     "language_models": language_models,

@@ -85,6 +85,21 @@ class DecodingResult:
 
 
 @dataclass(frozen=True)
+class TradeoffJob:
+    """Some lines to translate with one search, once with each batch size."""
+
+    run: str
+    search: Json
+    """Fields by name; values may be text. `rescore` names a run that chooses between what is found."""
+    batches: list[int]
+    """Padded source tokens times beam size."""
+    lines: list[str]
+    precision: str
+    """`fp32`, `bf16` or `auto`."""
+    device: str
+
+
+@dataclass(frozen=True)
 class QualityJob:
     """A training run that is validated now and then."""
 

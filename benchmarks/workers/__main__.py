@@ -28,6 +28,7 @@ WORKERS = (
     "quality_marian",
     "quality_seqlab",
     "score_lm",
+    "tradeoff",
     "train_gpt2",
     "train_joeynmt",
     "train_lm_seqlab",

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from reference.random_runs import LETTERS, write_run
 
-from .conftest import LETTERS, Command, write_run
+from .conftest import Command
 
 
 @pytest.fixture(scope="module")

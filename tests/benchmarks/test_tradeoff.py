@@ -1,0 +1,50 @@
+"""What systems give for their time: each with its own search, on the lines that it is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reference.random_runs import write_run
+from reference.tiny_benchmark import TINY, call_worker
+
+from benchmarks import machine, tradeoff
+from benchmarks.__main__ import make_parser
+from seqlab import load
+from seqlab.evaluation import evaluate
+
+
+def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = write_run(tmp_path / "run")
+    monkeypatch.setattr(tradeoff, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    src, references = ["abc def", "z", "fed", "a a a"], ["klm no", "x", "klm", "klm klm klm"]
+    for name, lines in (("src", src), ("ref", references)):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+    options = ["--system", "greedy", str(run_dir), "beam_size=1"]
+    options += ["--system", "long", str(run_dir), "beam_size=2", "min_length_ratio=1"]
+    options += ["--system", "judged", str(run_dir), f"rescore={run_dir}"]
+    options += ["--pairs", str(tmp_path / "src"), str(tmp_path / "ref"), "--lines", "2", "--threads", "1"]
+    options += ["--plot", str(tmp_path / "plot.svg")]
+    report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
+    trained = load(run_dir, processes=1)
+    assert [row.system for row in report.rows] == ["greedy", "long", "judged"]
+    searches = ({"beam_size": 1}, {"beam_size": 2, "min_length_ratio": 1.0})
+    for row, search in zip(report.rows[:2], searches, strict=True):
+        scores = evaluate(trained.translate(src, **search), [references], ["bleu", "repeated", "length_error"])
+        assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}
+        assert row.more["sentences_per_second_one_by_one"] > 0
+        assert row.more["sentences_per_second_in_batches"] > 0
+    assert report.rows[0].more["times_the_first"] == 1.0
+    assert json.dumps(report.to_json())
+    assert "greedy" in report.to_markdown()
+    assert (tmp_path / "plot.svg").stat().st_size > 1000
+
+
+def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
+    for words, message in (
+        (["name"], "takes a name, a run folder"),
+        (["name", "nowhere"], "there is no folder nowhere"),
+        (["name", str(tmp_path), "beam_size"], "'beam_size' must be a field"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            tradeoff.read_system(words)
