@@ -11,6 +11,7 @@ from .cmudict import CORPUS as CMUDICT
 from .description import Corpus, Split, TextFile
 from .g2p2021 import CORPUS as G2P2021
 from .inflection2017 import CORPUS as INFLECTION2017
+from .iwslt14 import CORPUS as IWSLT14
 from .location import Splits, locate_files, specs_of
 from .multi30k import CORPUS as MULTI30K
 from .number_words import CORPUS as NUMBER_WORDS
@@ -20,6 +21,7 @@ from .tinyshakespeare import CORPUS as TINYSHAKESPEARE
 from .trec import CORPUS as TREC
 from .ud_ewt import CORPUS as UD_EWT
 from .wikitext import WIKITEXT2, WIKITEXT103
+from .wmt14 import CORPUS as WMT14
 
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
@@ -27,6 +29,7 @@ CORPORA: dict[str, Corpus] = {
         CMUDICT,
         G2P2021,
         INFLECTION2017,
+        IWSLT14,
         MULTI30K,
         NUMBER_WORDS,
         PTB,
@@ -36,6 +39,7 @@ CORPORA: dict[str, Corpus] = {
         UD_EWT,
         WIKITEXT2,
         WIKITEXT103,
+        WMT14,
     )
 }
 

@@ -13,6 +13,7 @@ from seqlab.recipes.from_labels import from_labels
 from seqlab.recipes.from_text import from_text
 from seqlab.recipes.g2p import G2P_RECIPES
 from seqlab.recipes.inflection import INFLECTION_RECIPES
+from seqlab.recipes.iwslt_wmt import IWSLT_WMT_RECIPES
 from seqlab.recipes.labelling import LABELLING_RECIPES
 from seqlab.recipes.multi30k import multi30k_en_de, multi30k_en_de_names, multi30k_en_de_rnn, multi30k_mlm
 from seqlab.recipes.multi30k_lm import multi30k_lm_en, multi30k_lm_en_gru, multi30k_lm_en_lstm, multi30k_lm_en_ngram
@@ -44,6 +45,7 @@ RECIPES: dict[str, Callable[[Path], Config]] = {
         multi30k_en_de_nat_vanilla,
         multi30k_en_de_deep_shallow,
         multi30k_mlm,
+        *IWSLT_WMT_RECIPES,
         *G2P_RECIPES,
         *INFLECTION_RECIPES,
         *LABELLING_RECIPES,

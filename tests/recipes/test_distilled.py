@@ -1,0 +1,120 @@
+"""Recipes that learn from a teacher, on small look-alikes of their corpora: teacher, translations, students."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seqlab import corpora
+from seqlab.cli.main import main
+from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig
+from seqlab.recipes import RECIPES
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run
+
+TEACHERS = {"multi30k_en_de": ("multi30k", "en", "de"), "iwslt14_de_en": ("iwslt14", "de", "en")}
+TEACHERS["wmt14_en_de"] = ("wmt14", "en", "de")
+STUDENTS = {
+    "_nat": TransformerCtcConfig,
+    "_cmlm": TransformerCmlmConfig,
+    "_nat_vanilla": TransformerNatConfig,
+}
+SMALL = {
+    "model.d_model": 16,
+    "model.d_ff": 32,
+    "model.num_heads": 2,
+    "model.num_encoder_layers": 1,
+    "model.num_decoder_layers": 1,
+    "data.tokenizer.vocab_size": 300,
+    "data.batch_tokens": 500,
+    "data.micro_batch_tokens": 500,
+    "training.max_steps": 4,
+    "training.valid_every": 2,
+    "training.save_every": 2,
+    "training.device": "cpu",
+    "optim.schedule.warmup_steps": 2,
+    "optim.average_last": 0,
+}
+
+
+@pytest.fixture
+def look_alikes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder with a few hundred pairs in place of each corpus, whose checksums are taken back, and go there."""
+    draw = random.Random(0)
+    words = ["red", "dogs", "run", "in", "the", "street", "two", "men", "see", "balls", "on", "grass"]
+    for name in {corpus for corpus, _, _ in TEACHERS.values()}:
+        known = corpora.CORPORA[name]
+        splits = {}
+        for split, described in known.splits.items():
+            files = {column: corpora.TextFile(file.names) for column, file in described.files.items()}
+            splits[split] = replace(described, files=files)
+            lines = [draw.choices(words, k=draw.randint(3, 9)) for _ in range(300 if split == "train" else 20)]
+            for column, file in files.items():
+                path = tmp_path / "data" / name / file.names[0]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("".join(" ".join(w + column for w in line) + "\n" for line in lines), encoding="utf-8")
+        monkeypatch.setitem(corpora.CORPORA, name, replace(known, splits=splits))
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(recipe: str) -> int:
+    options = [word for key, value in SMALL.items() for word in (f"--{key}", str(value))]
+    return main(["train", recipe, *options])
+
+
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, look_alikes: Path) -> None:
+    corpus, src, tgt = TEACHERS[teacher]
+    assert train(teacher) == 0
+    splits = corpora.locate(corpus)
+    run, said = Path("runs") / teacher, Path("runs") / teacher / f"distilled.{tgt}"
+    options = ["--src", str(splits["train"][src]), "--ref", str(splits["train"][tgt]), "--out", str(said)]
+    assert main(["distill", str(run), *options, "--max_length", "12"]) == 0
+    assert len(said.read_text(encoding="utf-8").splitlines()) == 300
+    for ending, family in STUDENTS.items():
+        if teacher + ending not in RECIPES:
+            continue
+        config = RECIPES[teacher + ending](look_alikes / "unused")
+        assert isinstance(config.model, family)
+        assert config.data.train_tgt == [str(said)]
+        assert config.data.valid_tgt == [str(splits["valid"][tgt])]
+        # What an untrained teacher says may be empty or odd, so that the references stand in.
+        said.write_text(splits["train"][tgt].read_text(encoding="utf-8"), encoding="utf-8")
+        assert train(teacher + ending) == 0
+        student = load_run(Path("runs") / (teacher + ending))
+        started = RunFolder(Path("runs") / (teacher + ending)).read_description()["init_from"]
+        assert started["run"] == str(run)
+        assert {name for name in started["random"] if not name.startswith("length.")} == set()
+        assert student.tgt_tokenizer.vocab_size == load_run(run).tgt_tokenizer.vocab_size
+
+
+def test_without_a_teacher_it_is_said_how_to_make_one(look_alikes: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train("multi30k_en_de_nat") == 2
+    said = capfd.readouterr().err
+    assert "seqlab train multi30k_en_de" in said
+    assert "seqlab distill runs/multi30k_en_de --src" in said
+    assert not Path("runs").exists()
+
+
+def test_wmt14_comes_from_the_hub_where_there_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
+    config = RECIPES["wmt14_en_de"](tmp_path / "run")
+    assert config.data.train_src == ["hub:wmt/wmt14:de-en:train#translation.en"]
+    assert config.data.test_tgt == ["hub:wmt/wmt14:de-en:test#translation.de"]
+    with pytest.raises(FileNotFoundError, match=r"prepare-iwslt14\.sh"):
+        RECIPES["iwslt14_de_en"](tmp_path / "run")
+
+
+def test_the_deep_encoder_has_as_many_parameters_as_the_teacher(look_alikes: Path) -> None:
+    from seqlab.runs import build_model
+    from seqlab.text import CharactersConfig, train_tokenizer
+
+    tokenizer = train_tokenizer(CharactersConfig(), ["ab"])
+    sizes = []
+    for name in ("multi30k_en_de", "multi30k_en_de_deep_shallow"):
+        model = build_model(RECIPES[name](look_alikes / "run").model, tokenizer, tokenizer)
+        sizes.append(sum(each.numel() for each in model.parameters()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.03)
