@@ -58,8 +58,12 @@ class Projection(Protocol):
         """hidden (2, R, D) of two passes -> the sums of R-Drop's loss, the nll and the divergence, in nats."""
         ...
 
-    def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), means over all ids and likeliest ids."""
+    def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""
+        ...
+
+    def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (B, F, D), ids (B, k) -> their logits (B, F, k), and the largest of all ids (B, F); no gradient."""
         ...
 
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -141,9 +145,13 @@ class FrameOutput(NamedTuple):
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
 
-    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ids (B, k) -> their log-probabilities (B, F, k), means over all ids and likeliest ids (B, F)."""
+    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""
         return self.projection.selected_log_probs(self.hidden, ids)
+
+    def selected_logits(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """ids (B, k) -> their logits (B, F, k), and the largest of all ids (B, F); no gradient."""
+        return self.projection.selected_logits(self.hidden, ids)
 
     @torch.no_grad()
     def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import PackableLinear, compute_dtype, product, with_padded_rows
-from seqlab.nn.selected_log_probs import SelectedLogProbs
+from seqlab.nn.selected_log_probs import SelectedLogProbs, selected_logits
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
@@ -64,15 +64,21 @@ class VocabularyProjection(PackableLinear):
         log_probs = torch.log_softmax(self(hidden), dim=-1)
         return log_probs.gather(1, targets[:, None])[:, 0], log_probs.mean(1)
 
-    def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), means over all ids and likeliest ids (B, F).
+    def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F).
 
         The ids of a sentence are different ones, with `UNUSED` where it has fewer than others: -inf there.
         """
         dtype = compute_dtype(self.weight)
         with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
-            found: tuple[Tensor, Tensor, Tensor] = SelectedLogProbs.apply(hidden, self.weight, ids, dtype)
+            found: tuple[Tensor, Tensor] = SelectedLogProbs.apply(hidden, self.weight, ids, dtype)
         return found
+
+    def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (B, F, D), ids (B, k) as above -> logits (B, F, k), and the largest of all ids (B, F); no gradient."""
+        dtype = compute_dtype(self.weight)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return selected_logits(hidden, self.weight, ids, dtype)
 
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float

@@ -20,7 +20,7 @@ UNUSED = -100
 
 
 class SelectedLogProbs(torch.autograd.Function):
-    """hidden (B, F, D), weight (V, D), ids (B, k) -> log-probabilities (B, F, k), means over all ids and likeliest ids.
+    """hidden (B, F, D), weight (V, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F).
 
     With logits l = h W^T, probabilities p, gradients g of the selected log-probabilities and m of the mean, the
     gradient with respect to l is g + m / V - (sum(g) + m) p: of the selected ids, which may be likely, in fp32, of all
@@ -28,13 +28,11 @@ class SelectedLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         w, h = weight.to(dtype), hidden.float().flatten(0, 1)  # (R, D)
         columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)  # (R, k)
         selected = h.new_empty(columns.shape)
-        means, likeliest = h.new_empty(len(h)), ids.new_empty(len(h))
+        means = h.new_empty(len(h))
         needs_grad, probs = any(ctx.needs_input_grad[:2]), []
         for start in range(0, len(h), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
@@ -42,18 +40,14 @@ class SelectedLogProbs(torch.autograd.Function):
             log_probs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
             torch.gather(log_probs, 1, columns[rows], out=selected[rows])
             torch.mean(log_probs, 1, out=means[rows])
-            torch.argmax(log_probs, 1, out=likeliest[rows])  # of bf16 it takes ten times as long
             if needs_grad:
                 block = log_probs.exp_().to(dtype)
                 probs.append(block.scatter_(1, columns[rows], 0.0))
-        shape = hidden.shape[:2]
-        selected = selected.view(*shape, -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
         if needs_grad:
             ctx.save_for_backward(hidden, weight, ids, selected)
             ctx.probs = probs
-        likeliest = likeliest.view(shape)
-        ctx.mark_non_differentiable(likeliest)
-        return selected, means.view(shape), likeliest
+        return selected, means.view(hidden.shape[:2])
 
     @staticmethod
     @first_order
@@ -77,3 +71,21 @@ class SelectedLogProbs(torch.autograd.Function):
             grad_w -= product(scaled.t(), with_padded_rows(rows[own], block.dtype).t()).float()
             start += len(block)
         return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None
+
+
+@torch.no_grad()
+def selected_logits(hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """hidden (B, F, D), weight (V, D), ids (B, k) -> logits (B, F, k), -inf where unused, and the largest (B, F).
+
+    They compare what a frame may say as log-probabilities do, for half of the time and without a gradient.
+    """
+    w, h = weight.to(dtype), hidden.float().flatten(0, 1)
+    columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)
+    selected, largest = h.new_empty(columns.shape), h.new_empty(len(h))
+    for start in range(0, len(h), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        logits = product(with_padded_rows(h[rows], dtype), w)[: len(h[rows])].float()
+        torch.gather(logits, 1, columns[rows], out=selected[rows])
+        torch.amax(logits, 1, out=largest[rows])
+    shape = hidden.shape[:2]
+    return selected.view(*shape, -1).masked_fill((ids == UNUSED)[:, None], float("-inf")), largest.view(shape)

@@ -49,7 +49,7 @@ class Ctc:
 
         share = glancing_share(self.config, context.step)
         output = model(batch, glance) if share else model(batch)
-        log_probs, means, _ = output.selected(targets.ids)
+        log_probs, means = output.selected(targets.ids)
         is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
         nll = ctc_nll(Frames(log_probs, output.lengths), targets, is_sayable).sum()
         total = nll
@@ -62,11 +62,14 @@ class Ctc:
 
 
 def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
-    """Give the likeliest path that says each target, and where the likeliest of all says something else: (B, F)."""
-    log_probs, _, likeliest = output.selected(targets.ids)
-    scores, columns = alignments(Frames(log_probs, output.lengths), targets.columns, targets.lengths, BLANK)
-    path = targets.ids.gather(1, columns)
-    return path, (likeliest != path) & scores.isfinite()[:, None]
+    """Give the likeliest path that says each target, and where another id is likelier than its own: (B, F).
+
+    Logits are enough: what log-probabilities subtract is the same for all ids of a frame.
+    """
+    logits, largest = output.selected_logits(targets.ids)
+    scores, columns = alignments(Frames(logits, output.lengths), targets.columns, targets.lengths, BLANK)
+    of_path = logits.gather(2, columns[..., None])[..., 0]
+    return targets.ids.gather(1, columns), (of_path < largest) & scores.isfinite()[:, None]
 
 
 @dataclass(frozen=True)

@@ -63,20 +63,34 @@ def test_selected_log_probabilities_and_gradients_are_those_of_torch(frames: int
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.randn(3, frames, 12, requires_grad=True)
     ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED, UNUSED], [0, UNUSED, 3, UNUSED]])
-    selected, means, likeliest = projection.selected_log_probs(hidden, ids)
+    selected, means = projection.selected_log_probs(hidden, ids)
     log_probs = F.linear(hidden, projection.weight).log_softmax(2)
     expected = log_probs.gather(2, ids.clamp_min(0)[:, None].expand(-1, frames, -1))
     used = (ids != UNUSED)[:, None].expand_as(expected)
     torch.testing.assert_close(selected[used], expected[used])
     assert (selected[~used] == -torch.inf).all()
     torch.testing.assert_close(means, log_probs.mean(2))
-    assert torch.equal(likeliest, log_probs.argmax(2))
     directions = torch.randn_like(expected), torch.randn_like(means)
     mine = (selected.where(used, 0.0) * directions[0]).sum() + (means * directions[1]).sum()
     torchs = (expected.where(used, 0.0) * directions[0]).sum() + (log_probs.mean(2) * directions[1]).sum()
     inputs = (hidden, projection.weight)
     for found, wanted in zip(torch.autograd.grad(mine, inputs), torch.autograd.grad(torchs, inputs), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, BLOCK_ROWS // 2 + 5])
+def test_selected_logits_are_those_of_torch(frames: int) -> None:
+    torch.manual_seed(0)
+    projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
+    hidden = torch.randn(3, frames, 12, requires_grad=True)
+    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED, UNUSED], [0, UNUSED, 3, UNUSED]])
+    selected, largest = projection.selected_logits(hidden, ids)
+    logits = F.linear(hidden, projection.weight)
+    used = (ids != UNUSED)[:, None].expand_as(selected)
+    torch.testing.assert_close(selected[used], logits.gather(2, ids.clamp_min(0)[:, None].expand_as(selected))[used])
+    assert (selected[~used] == -torch.inf).all()
+    torch.testing.assert_close(largest, logits.amax(2))
+    assert not selected.requires_grad
 
 
 def test_bf16_keeps_the_gradient_of_confident_selected_ids() -> None:
@@ -89,7 +103,7 @@ def test_bf16_keeps_the_gradient_of_confident_selected_ids() -> None:
     gradients = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            selected, _, _ = projection.selected_log_probs(hidden, targets[:, None])
+            selected, _ = projection.selected_log_probs(hidden, targets[:, None])
         gradients.append(torch.autograd.grad(-selected.sum(), hidden)[0][:, 0])
     exact, near = gradients
     assert ((near - exact).norm(dim=1) / exact.norm(dim=1)).max() < 0.1

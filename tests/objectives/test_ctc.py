@@ -33,11 +33,17 @@ class LogitsModel(GivenFrames):
     def frames(self, batch: Any = None) -> Frames:
         return Frames(self.logits.log_softmax(2), self.lengths)
 
-    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = self.frames().log_probs
-        index = ids.clamp_min(0)[:, None].expand(-1, log_probs.size(1), -1)
-        selected = log_probs.gather(2, index).masked_fill((ids == IGNORE)[:, None], -torch.inf)
-        return selected, log_probs.mean(2), log_probs.argmax(2)
+        return self._gathered(log_probs, ids), log_probs.mean(2)
+
+    def selected_logits(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.logits.detach()
+        return self._gathered(logits, ids), logits.amax(2)
+
+    def _gathered(self, values: Tensor, ids: Tensor) -> Tensor:
+        index = ids.clamp_min(0)[:, None].expand(-1, values.size(1), -1)
+        return values.gather(2, index).masked_fill((ids == IGNORE)[:, None], -torch.inf)
 
 
 def batch_of(rows: list[list[int]]) -> Seq2SeqBatch:
