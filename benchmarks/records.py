@@ -86,13 +86,13 @@ class DecodingResult:
 
 @dataclass(frozen=True)
 class TradeoffJob:
-    """Some lines to translate with one search, once with each batch size."""
+    """Some lines to translate with one search, once with each batch size, or one by one."""
 
     run: str
     search: Json
     """Fields by name; values may be text. `rescore` names a run that chooses between what is found."""
     batches: list[int]
-    """Padded source tokens times beam size."""
+    """Padded source tokens times beam size; none for one by one."""
     lines: list[str]
     precision: str
     """`fp32`, `bf16` or `auto`."""

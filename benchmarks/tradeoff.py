@@ -1,7 +1,8 @@
 """`python -m benchmarks tradeoff`: what runs and their searches give for their time: BLEU against sentences a second.
 
 Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`):
-`--system "CTC, greedy" runs/nat beam_size=1`.
+`--system "CTC, greedy" runs/nat beam_size=1`. One by one: a call for each line, all threads on it. In batches: one call
+for all lines, divided among processes as `seqlab translate` does it.
 """
 
 import argparse
@@ -35,34 +36,48 @@ class System:
     """Fields by name, as text."""
 
 
+@dataclass
+class Measured:
+    """What was found of a system."""
+
+    hypotheses: list[str]
+    parameters: int
+    """Of the run, and of the one that rescores."""
+    dtype: str
+    best_batch: int
+    one_by_one: list[float]
+    """Sentences a second, for each repetition."""
+    in_batches: list[float]
+
+
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Find each system's best batch on all lines, then measure both kinds of batches in turns."""
+    """Find each system's best batch on all lines, then measure both ways in turns."""
     systems = [read_system(words) for words in arguments.system]
+    if len({system.name for system in systems}) < len(systems):
+        raise SystemExit("`--system`: two systems have one name.")
     src, references = (_lines(path)[: QUICK_LINES if arguments.quick else None] for path in arguments.pairs)
     if len(src) != len(references):
         raise SystemExit(f"`--pairs`: the files have {len(src)} and {len(references)} lines.")
-    report = Report("tradeoff", measure_machine(arguments), more={"lines": len(src), "single_lines": arguments.lines})
+    few = src[: arguments.lines]
+    report = Report("tradeoff", measure_machine(arguments), more={"lines": len(src), "lines_one_by_one": len(few)})
     base = TradeoffJob("", {}, [], [], arguments.precision, arguments.device)
-    whole: dict[str, Json] = {}
+    found: dict[str, Measured] = {}
     for system in systems:
         logger.info("trying the batch sizes of %s", system.name)
-        whole[system.name] = _measured(system, list(BATCHES), src, base, arguments.threads)
-    singles: dict[str, list[float]] = {system.name: [] for system in systems}
-    batched: dict[str, list[float]] = {system.name: [] for system in systems}
+        tried = _measured(system, list(BATCHES), src, base, arguments.threads)
+        best = BATCHES[tried["seconds"].index(min(tried["seconds"]))]
+        named = {name: tried[name] for name in ("hypotheses", "parameters", "dtype")}
+        found[system.name] = Measured(**named, best_batch=best, one_by_one=[], in_batches=[])
     for repetition in range(scale.repetitions):
         for system in systems:
-            seconds = whole[system.name]["seconds"]
-            best = BATCHES[seconds.index(min(seconds))]
-            few = src[: arguments.lines]
-            singles[system.name].append(len(few) / _measured(system, [1], few, base, arguments.threads)["seconds"][0])
-            batched[system.name].append(
-                len(src) / _measured(system, [best], src, base, arguments.threads)["seconds"][0]
-            )
+            own = found[system.name]
+            [alone] = _measured(system, [], few, base, arguments.threads)["seconds"]
+            [together] = _measured(system, [own.best_batch], src, base, arguments.threads)["seconds"]
+            own.one_by_one.append(len(few) / alone)
+            own.in_batches.append(len(src) / together)
             logger.info("%d/%d %s", repetition + 1, scale.repetitions, system.name)
-    for system in systems:
-        found = whole[system.name]
-        speeds = singles[system.name], batched[system.name]
-        report.rows.append(_row(system, arguments.precision, found, references, *speeds, singles[systems[0].name]))
+    first = statistics.median(found[systems[0].name].one_by_one)
+    report.rows += [_row(system, found[system.name], references, first) for system in systems]
     if arguments.plot is not None:
         save_plot(arguments.plot, report.rows)
     return report
@@ -70,14 +85,27 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 def read_system(words: Sequence[str]) -> System:
     """Read `NAME RUN [field=value ...]`; ends the program where that is not what it is."""
+    from seqlab.runs.validate import build
+    from seqlab.search.config import SearchConfig
+
     if len(words) < 2:
         raise SystemExit(f"`--system` takes a name, a run folder and fields of a search, not {' '.join(words)!r}.")
     name, folder, *fields = words
     refuse_missing_folder("--system", Path(folder))
+    search: dict[str, Any] = {}
     for field in fields:
-        if "=" not in field:
-            raise SystemExit(f"`--system {name!r}`: {field!r} must be a field of a search and its value, field=value.")
-    return System(name, Path(folder).resolve(), dict(field.split("=", 1) for field in fields))
+        key, equals, value = field.partition("=")
+        if not equals or key in search:
+            raise SystemExit(f"`--system {name!r}`: {field!r} must be a field of a search, once, as field=value.")
+        search[key] = value
+    if "rescore" in search:
+        refuse_missing_folder("--system ... rescore", Path(search["rescore"]))
+        search["rescore"] = str(Path(search["rescore"]).resolve())
+    try:
+        build(SearchConfig, {key: value for key, value in search.items() if key != "rescore"})
+    except ValueError as error:
+        raise SystemExit(f"`--system {name!r}`: {error}") from None
+    return System(name, Path(folder).resolve(), search)
 
 
 def _lines(path: Path) -> list[str]:
@@ -91,31 +119,25 @@ def _measured(system: System, batches: list[int], lines: list[str], base: Tradeo
     return run_worker("tradeoff", asdict(job), threads)
 
 
-def _row(
-    system: System,
-    dtype: str,
-    found: Json,
-    references: list[str],
-    singles: list[float],
-    batched: list[float],
-    first: list[float],
-) -> Row:
+def _row(system: System, found: Measured, references: list[str], first: float) -> Row:
     from seqlab.evaluation import evaluate
 
-    scores = evaluate(found["hypotheses"], [references], ["bleu", "repeated", "length_error"])
-    single = statistics.median(singles)
+    scores = evaluate(found.hypotheses, [references], ["bleu", "repeated", "length_error"])
+    alone, together = statistics.median(found.one_by_one), statistics.median(found.in_batches)
     return Row(
         system=system.name,
         task="tradeoff",
-        dtype=dtype,
+        dtype=found.dtype,
         setting=" ".join(f"{name}={value}" for name, value in system.search.items()),
         more={
-            "parameters": f"{found['parameters']:,}",
+            "parameters": f"{found.parameters:,}",
             "bleu": scores["bleu"].value,
-            "sentences_per_second_one_by_one": single,
-            "slowest_and_fastest": f"{min(singles):.1f} to {max(singles):.1f}",
-            "times_the_first": single / statistics.median(first),
-            "sentences_per_second_in_batches": statistics.median(batched),
+            "sentences_per_second_one_by_one": alone,
+            "from_to": f"{min(found.one_by_one):.1f} to {max(found.one_by_one):.1f}",
+            "times_the_first": alone / first,
+            "sentences_per_second_in_batches": together,
+            "from_to_in_batches": f"{min(found.in_batches):.0f} to {max(found.in_batches):.0f}",
+            "best_batch": found.best_batch,
             "repeated": scores["repeated"].value,
             "length_error": scores["length_error"].value,
         },
@@ -123,15 +145,16 @@ def _row(
 
 
 def save_plot(path: Path, rows: Sequence[Row]) -> None:
-    """Draw BLEU over speed, a point for each system and kind of batch; needs matplotlib."""
+    """Draw BLEU over speed, two points for each system, one by one and in batches; needs matplotlib."""
     from seqlab.reports.figures import save_figure
 
     def draw(axes: Any) -> None:
         for i, row in enumerate(rows):
             speeds = [row.more[f"sentences_per_second_{kind}"] for kind in ("one_by_one", "in_batches")]
-            [line] = axes.plot(speeds, [row.more["bleu"]] * 2, linewidth=0.6, color=f"C{i % 10}")
-            axes.plot(speeds[0], row.more["bleu"], "o", color=line.get_color(), label=row.system)
-            axes.plot(speeds[1], row.more["bleu"], "s", color=line.get_color())
+            color = f"C{i % 10}"
+            axes.plot(speeds, [row.more["bleu"]] * 2, linewidth=0.6, color=color)
+            axes.plot(speeds[0], row.more["bleu"], "o", color=color, label=row.system)
+            axes.plot(speeds[1], row.more["bleu"], "s", color=color)
         axes.set(xscale="log", ylabel="BLEU")
         axes.set_xlabel("sentences a second: one by one (round), in the best batch (square)")
         axes.grid(alpha=0.3)

@@ -6,10 +6,14 @@ so that these figures are for comparing models; of words' sounds or forms they s
 
 The table has a line for each range of probabilities. The expected calibration error is how far probability and share of
 right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
+
+Of mask-predict with several passes (--iterations) a token has the probability of the pass that said it last, which was
+shown others; what a line has is the product of these, and no probability of the line.
 """
 
 import argparse
 import json
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,7 @@ from seqlab.world import refuse_ranks
 if TYPE_CHECKING:
     from seqlab.evaluation import Calibration
 
+logger = logging.getLogger(__name__)
 SUMMARY = "compare how sure a translator is with how often it is right"
 
 
@@ -49,10 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
             trained, src_lines, tgt_lines, config, batch_tokens=arguments.batch_tokens, progress=advance
         )
     hypotheses, references = [each.ids for each in answers], [each.reference for each in answers]
-    found = {
-        "tokens": calibration_of_tokens(hypotheses, references, [each.token_log_probs for each in answers]),
-        "lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in answers]),
-    }
+    found = {"lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in answers])}
+    if any(hypotheses):
+        log_probs = [each.token_log_probs for each in answers]
+        found = {"tokens": calibration_of_tokens(hypotheses, references, log_probs), **found}
+    else:
+        logger.warning("all answers are empty: there are no tokens to compare")
     if arguments.json:
         print(json.dumps({name: asdict(each) for name, each in found.items()}))
     else:
@@ -69,5 +76,5 @@ def lines_of(name: str, found: "Calibration") -> list[str]:
         shown = "".join(f"{'n/a':>9}" if share is None else f"{100 * share:>8.2f}%" for share in shares)
         lines.append(f"{f'{i / size:.2g} to {(i + 1) / size:.2g}':<12}{each.count:>10,}{shown}")
     lines.append(f"{'all':<12}{found.count:>10,}{100 * found.confidence:>8.2f}%{100 * found.accuracy:>8.2f}%")
-    lines.append(f"expected calibration error: {100 * found.expected_error:.2f} of 100 {name}")
+    lines.append(f"expected calibration error: {100 * found.expected_error:.2f}%")
     return lines

@@ -29,7 +29,9 @@ def make_parser() -> Parser:
         help="references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference",
     )
     parser.add_argument(
-        "--src", metavar="FILE", help="sources: also counts how many translations their words have (alternatives)"
+        "--src",
+        metavar="FILE",
+        help="sources: also counts how many translations a word of them has (alternatives), beside the first reference",
     )
     parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
     parser.add_argument(
@@ -70,9 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
             lines += comparison.as_lines()
             results[name] = comparison.as_dict()
     if src_lines is not None:
-        score = alternatives(hypotheses, references[0], src_lines)
-        lines.append(score.as_line())
-        results[score.name] = score.as_dict()
+        for system, texts in (("", hypotheses), ("baseline ", baseline)):
+            if texts is not None:
+                score = alternatives(texts, references[0], src_lines)
+                lines.append(system + score.as_line())
+                results[f"{system.strip()}_{score.name}".strip("_")] = score.as_dict()
     if arguments.confusion:
         if len(references) > 1:
             raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")

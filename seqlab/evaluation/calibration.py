@@ -13,6 +13,8 @@ from .edits import matches
 
 T = TypeVar("T")
 BINS = 10
+ROUNDING = 1e-3
+"""Nats that a log-probability may be above 0."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,15 @@ def calibration_of_tokens(
     2020, arXiv:2005.00963, take that of TER).
 
     Raises:
-        ValueError: there is no token, or what `calibration_of` raises.
+        ValueError: there is no token, not one log-probability for each, or what `calibration_of` raises.
     """
-    is_right = [right for pair in zip(references, hypotheses, strict=True) for right in matches(*pair)]
+    is_right: list[bool] = []
+    for reference, hypothesis, row in zip(references, hypotheses, log_probs, strict=True):
+        if len(hypothesis) != len(row):
+            raise ValueError(f"A hypothesis of {len(hypothesis)} tokens has {len(row)} log-probabilities.")
+        is_right += matches(reference, hypothesis)
+    if not is_right:
+        raise ValueError("All hypotheses are empty: there is no token to compare.")
     return calibration_of([_prob(each) for row in log_probs for each in row], is_right)
 
 
@@ -98,4 +106,7 @@ def calibration_of_lines(
 
 
 def _prob(log_prob: float) -> float:
-    return min(1.0, math.exp(log_prob))  # a sum in fp32 may be above 0 by its rounding
+    """Give the probability; a sum in fp32 may be above 0 by its rounding."""
+    if log_prob > ROUNDING:
+        raise ValueError(f"A log-probability must be at most 0, but is {log_prob} instead.")
+    return math.exp(min(0.0, log_prob))

@@ -49,14 +49,16 @@ def lexical_complexity(src_lines: Sequence[str], tgt_lines: Sequence[str]) -> fl
 
 
 def alternatives(hypotheses: Sequence[str], references: Sequence[str], src_lines: Sequence[str]) -> Score:
-    """How many translations a source word has in a system's lines, lower is less varied; beside it the references'.
+    """Count how many translations a source word has in a system's lines; beside it the references' count.
+
+    It describes a text and is no quality: who always says the same has one.
 
     Raises:
         ValueError: the sides have different numbers of lines.
     """
     found, of_references = (lexical_complexity(src_lines, lines) for lines in (hypotheses, references))
     extra = {"of_references": math.exp(of_references), "lexical_complexity": found}
-    signature = f"case:mixed|unit:token|norm:none|align:ibm1|rounds:{ROUNDS}"
+    signature = f"nrefs:1|case:mixed|unit:token|norm:none|align:ibm1|rounds:{ROUNDS}"
     return Score("alternatives", math.exp(found), signature, False, extra)
 
 

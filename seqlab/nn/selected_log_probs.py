@@ -77,7 +77,7 @@ class SelectedLogProbs(torch.autograd.Function):
 def selected_logits(hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """hidden (B, F, D), weight (V, D), ids (B, k) -> logits (B, F, k), -inf where unused, and the largest (B, F).
 
-    They compare what a frame may say as log-probabilities do, for half of the time and without a gradient.
+    They compare what a frame may say as log-probabilities do, with no softmax and no gradient.
     """
     w, h = weight.to(dtype), hidden.float().flatten(0, 1)
     columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)

@@ -35,8 +35,8 @@ def taught_by(
     if not translations.exists():
         [src], [ref] = config.data.train_src, config.data.train_tgt
         raise FileNotFoundError(
-            f"There is no {translations}, what a teacher says: make it with `seqlab train {recipe.__name__}` and "
-            f"`seqlab distill {teacher} --src {src} --ref {ref} --out {translations}`."
+            f"There is no {translations} in this folder, what a teacher says: make it with `seqlab train "
+            f"{recipe.__name__}` and `seqlab distill {teacher} --src {src} --ref {ref} --out {translations}`."
         )
     batch_tokens = batch_tokens or config.data.batch_tokens
     data = replace(config.data, train_tgt=[str(translations)], batch_tokens=batch_tokens)

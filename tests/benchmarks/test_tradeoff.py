@@ -14,7 +14,7 @@ from seqlab.evaluation import evaluate
 
 
 def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_dir = write_run(tmp_path / "run")
+    run_dir, judge = write_run(tmp_path / "run"), write_run(tmp_path / "judge", seed=3)
     monkeypatch.setattr(tradeoff, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     src, references = ["abc def", "z", "fed", "a a a"], ["klm no", "x", "klm", "klm klm klm"]
@@ -22,19 +22,28 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
     options = ["--system", "greedy", str(run_dir), "beam_size=1"]
     options += ["--system", "long", str(run_dir), "beam_size=2", "min_length_ratio=1"]
-    options += ["--system", "judged", str(run_dir), f"rescore={run_dir}"]
+    options += ["--system", "judged", str(run_dir), f"rescore={judge}", "min_length_ratio=1"]
     options += ["--pairs", str(tmp_path / "src"), str(tmp_path / "ref"), "--lines", "2", "--threads", "1"]
     options += ["--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
     trained = load(run_dir, processes=1)
     assert [row.system for row in report.rows] == ["greedy", "long", "judged"]
-    searches = ({"beam_size": 1}, {"beam_size": 2, "min_length_ratio": 1.0})
-    for row, search in zip(report.rows[:2], searches, strict=True):
-        scores = evaluate(trained.translate(src, **search), [references], ["bleu", "repeated", "length_error"])
+    judged = load(run_dir, processes=1, rescore=judge)
+    said = [
+        trained.translate(src, beam_size=1),
+        trained.translate(src, beam_size=2, min_length_ratio=1.0),
+        judged.translate(src, min_length_ratio=1.0),
+    ]
+    assert said[2] != trained.translate(src, min_length_ratio=1.0)
+    for row, hypotheses in zip(report.rows, said, strict=True):
+        scores = evaluate(hypotheses, [references], ["bleu", "repeated", "length_error"])
         assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}
         assert row.more["sentences_per_second_one_by_one"] > 0
         assert row.more["sentences_per_second_in_batches"] > 0
-    assert report.rows[0].more["times_the_first"] == 1.0
+        speeds = [each.more["sentences_per_second_one_by_one"] for each in (row, report.rows[0])]
+        assert row.more["times_the_first"] == speeds[0] / speeds[1]
+        assert row.more["best_batch"] in tradeoff.BATCHES
+    assert report.rows[2].more["parameters"] != report.rows[0].more["parameters"]
     assert json.dumps(report.to_json())
     assert "greedy" in report.to_markdown()
     assert (tmp_path / "plot.svg").stat().st_size > 1000
@@ -45,6 +54,9 @@ def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
         (["name"], "takes a name, a run folder"),
         (["name", "nowhere"], "there is no folder nowhere"),
         (["name", str(tmp_path), "beam_size"], "'beam_size' must be a field"),
+        (["name", str(tmp_path), "beam_size=2", "beam_size=3"], "'beam_size=3' must be a field"),
+        (["name", str(tmp_path), "beam=2"], "beam_size"),
+        (["name", str(tmp_path), "rescore=nowhere"], "there is no folder nowhere"),
     ):
         with pytest.raises(SystemExit, match=message):
             tradeoff.read_system(words)

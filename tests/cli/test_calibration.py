@@ -5,7 +5,17 @@ import math
 from pathlib import Path
 
 import pytest
+from reference.random_runs import write_run
 
+from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
+
+SIZES = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+MODELS: dict[str, TranslatorConfig] = {
+    "ctc": TransformerCtcConfig(**SIZES),
+    "nat": TransformerNatConfig(**SIZES),
+    "end_mark": TransformerNatConfig(**SIZES, length="end_mark"),
+    "cmlm": TransformerCmlmConfig(**SIZES),
+}
 LONG = ("--min_length_ratio", "1")
 
 
@@ -31,6 +41,25 @@ def test_tokens_and_lines_are_those_that_translate_gives(
     without_ends = sum(answers[i]["num_tokens"] - answers[i]["finished"] for i in (0, 2, 3))
     assert figures["tokens"]["count"] == without_ends
     assert sum(each["count"] for each in figures["tokens"]["bins"]) == without_ends
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("beam_size", ["1", "3"])
+def test_models_that_say_all_at_once(seqlab, name: str, beam_size: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", model=MODELS[name])
+    (tmp_path / "src").write_text("abc def\nz\nfed\n")
+    search = ("--beam_size", beam_size)
+    translated = seqlab("translate", run, "--json", *search, stdin=(tmp_path / "src").read_bytes())
+    answers = [json.loads(line)["hypotheses"][0] for line in translated.out.splitlines()]
+    (tmp_path / "tgt").write_text("".join(f"{each['text'] or 'k'}\n" for each in answers))
+    found = seqlab("calibration", run, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt", *search, "--json")
+    figures = json.loads(found.out)
+    probs = [math.exp(each["log_prob"]) for each in answers]
+    assert figures["lines"]["confidence"] == pytest.approx(sum(probs) / 3, rel=1e-3)
+    if any(each["text"] for each in answers):
+        assert figures["tokens"]["count"] >= 1
+    else:
+        assert "all answers are empty" in found.err
 
 
 def test_what_cannot_be_measured_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:

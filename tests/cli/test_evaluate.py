@@ -93,10 +93,11 @@ def test_sources_add_the_alternatives_of_their_words(seqlab, files: dict[str, Pa
 
     command = ("evaluate", files["hyp"], "--ref", files["ref"], "--src", files["other"])
     line = seqlab(*command).out.decode().splitlines()[-1]
-    assert line.startswith("alternatives|case:mixed|unit:token|norm:none|align:ibm1")
-    score = json.loads(seqlab(*command, "--baseline", files["base"], "--json").out)["alternatives"]
-    for name, lines in (("value", HYPOTHESES), ("of_references", REFERENCES)):
-        assert score[name] == pytest.approx(math.exp(lexical_complexity(OTHERS, lines)))
+    assert line.startswith("alternatives|nrefs:1|case:mixed|unit:token|norm:none|align:ibm1")
+    found = json.loads(seqlab(*command, "--baseline", files["base"], "--json").out)
+    for name, lines in (("alternatives", HYPOTHESES), ("baseline_alternatives", BASELINE)):
+        assert found[name]["value"] == pytest.approx(math.exp(lexical_complexity(OTHERS, lines)))
+        assert found[name]["of_references"] == pytest.approx(math.exp(lexical_complexity(OTHERS, REFERENCES)))
 
 
 def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:

@@ -46,6 +46,15 @@ def test_what_cannot_be_compared_is_refused() -> None:
         calibration_of([0.5], [True], bins=0)
 
 
+def test_answers_that_are_no_probabilities_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be at most 0, but is 800"):
+        calibration_of_lines([[1]], [[1]], [800.0])
+    with pytest.raises(ValueError, match="of 2 tokens has 1 log-prob"):
+        calibration_of_tokens([[1, 2], [3]], [[1], [3]], [[0.0], [0.0, -9.0]])
+    with pytest.raises(ValueError, match="All hypotheses are empty"):
+        calibration_of_tokens([[], []], [[1], [3]], [[], []])
+
+
 def test_a_token_is_right_where_the_shortest_edit_leaves_it() -> None:
     assert matches("abcd", "axc") == [True, False, True]
     assert matches("abc", "zabc") == [False, True, True, True]

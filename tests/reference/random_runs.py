@@ -2,18 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from seqlab.data.config import ParallelConfig
 from seqlab.durable import write_json
 from seqlab.models import TransformerConfig, TranslatorConfig
+from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ParallelCrossEntropyConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.text import CharactersConfig, train_tokenizer
 
+OBJECTIVES: dict[str, Any] = {
+    "ctc": CtcConfig,
+    "parallel_cross_entropy": ParallelCrossEntropyConfig,
+    "cmlm": CmlmConfig,
+}
 LETTERS = ["abcdefghij ", "klmnopqrst.", "uvwxyzäöüß"]
 
 
@@ -21,9 +28,11 @@ def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) 
     """Write a run folder as training does, with random weights at two steps; step 10 was the best."""
     folder = RunFolder(path)
     path.mkdir()
+    model = model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
     config = Config(
         data=ParallelConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
-        model=model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1),
+        model=model,
+        objective=OBJECTIVES.get(model.objective_family or "", CrossEntropyConfig)(),
         seed=seed,
     )
     config = replace(config, model=replace(config.model, max_length=32))
