@@ -15,6 +15,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.mask_predict import mask_predict
+from seqlab.search.prefix_beam import prefix_beam_search
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
@@ -119,14 +120,16 @@ def _search(
     if isinstance(model, PositionModel):
         return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
     if isinstance(model, FrameModel) and _is_free(config, forced):
-        best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
-        return [[each] for each in best]
+        if config.beam_size == 1:
+            best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+            return [[each] for each in best]
+        return prefix_beam_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
     return beam_search(model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
 
 
 def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> bool:
-    """Tell whether a search is greedy, and may say whatever a path through all frames says."""
-    return config.beam_size == 1 and not (prefixes or config.no_repeat_ngram_size or config.min_length_ratio)
+    """Tell whether a search may say whatever paths through all frames say."""
+    return not (prefixes or config.no_repeat_ngram_size or config.min_length_ratio)
 
 
 def decode_text(

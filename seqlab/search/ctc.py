@@ -48,10 +48,12 @@ def best_path_search(
     else:
         shares = [[] for _ in rows]
         log_probs = [sum(row[: len(path)]) for row, path in zip(values.tolist(), paths, strict=True)]
-    return [
-        Hypothesis(symbols, log_prob / length_penalty(len(symbols) + 1, config), log_prob, True, own)
-        for symbols, log_prob, own in zip(rows, log_probs, shares, strict=True)
-    ]
+    return [scored(*each, config) for each in zip(rows, log_probs, shares, strict=True)]
+
+
+def scored(symbols: list[int], log_prob: float, shares: list[float], config: SearchConfig) -> Hypothesis:
+    """Give what frames say as a hypothesis, which ends where they do."""
+    return Hypothesis(symbols, log_prob / length_penalty(len(symbols) + 1, config), log_prob, True, shares)
 
 
 def alignments(frames: Frames, targets: Tensor, target_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:

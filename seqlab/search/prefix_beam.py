@@ -1,0 +1,186 @@
+"""Beam search over what paths through frames say, frame by frame (Graves et al. 2006; Hannun et al. 2014).
+
+A prefix is what all paths so far say that say the same: their probabilities are summed up, apart for those that end in
+a blank and those that end in the prefix's last symbol, as only behind a blank may that symbol follow itself. In each
+frame the best K of all prefixes are kept: those there are, and each with one symbol more. One that is there already,
+because its beginning is still kept too, takes in what that adds to it.
+
+A step of a left-to-right model over frames (`seqlab.models.ctc`) sums over all of them for each symbol of the
+vocabulary. It is what language models, ensembles and forced prefixes need; this search only looks at likely symbols of
+one frame at a time.
+
+Shapes: B sentences, F frames, K prefixes, C symbols that may follow.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqlab.models.interfaces import FrameModel, Frames
+from seqlab.search.config import SearchConfig
+from seqlab.search.constraints import NEVER
+from seqlab.search.ctc import scored
+from seqlab.search.hypothesis import Hypothesis
+
+FACTOR = 6364136223846793005
+"""Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
+NOTHING, NO_PREFIX = -1, -2
+"""In place of a symbol where none is added; and of the hash of a prefix that there is not."""
+
+
+class Prefixes(NamedTuple):
+    """The best prefixes of each sentence, all of these (B, K); log-probabilities in float64."""
+
+    blank: Tensor
+    """Of the paths that end in a blank."""
+    symbol: Tensor
+    """Of those that end in the last symbol."""
+    last_ids: Tensor
+    hashes: Tensor
+    """Which prefix it is: equal ones are equal, others differ as surely as 64 bits do."""
+    beginnings: Tensor
+    """The hash of the prefix without its last symbol."""
+
+    @property
+    def whole(self) -> Tensor:
+        """Of all paths."""
+        return torch.logaddexp(self.blank, self.symbol)
+
+
+class Grown(NamedTuple):
+    """Where the prefixes of a frame come from, each (B, K)."""
+
+    parents: Tensor
+    """Which of the frame before."""
+    ids: Tensor
+    """The symbol that it has more, or `NOTHING`."""
+
+
+def prefix_beam_search(
+    model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = (), need_scores: bool = True
+) -> list[list[Hypothesis]]:
+    """Give the best hypotheses of each sentence, at most `num_hypotheses`, best first by the paths in the beam.
+
+    Of `config` the beam, the number of hypotheses and the length penalty of the scores are read; no hypothesis is
+    longer than its frames are many. All symbols count: no more than 2K of them can be among the best in a frame.
+
+    Args:
+        model: scores all frames at once.
+        batch: what it reads.
+        config: how to search.
+        banned_ids: ids that no hypothesis may hold.
+        need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
+            search; else they are of the paths in the beam, which takes less time.
+    """
+    frames = model.frames(batch)
+    beam_size = config.beam_size
+    probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
+    behind = torch.arange(probs.size(1), device=ids.device) >= frames.lengths[:, None]
+    blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
+    probs = probs.double().masked_fill(behind[..., None], NEVER)
+    prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
+    for frame in range(probs.size(1)):
+        again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
+        again = again.masked_fill(behind[:, frame, None], NEVER)
+        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, probs[:, frame], ids[:, frame])
+        history.append(grown)
+    return _best(_said(history), prefixes.whole.float().tolist(), frames, model, config, need_scores)
+
+
+def _best(
+    rows: Sequence[Sequence[list[int]]],
+    log_probs: Sequence[Sequence[float]],
+    frames: Frames,
+    model: FrameModel,
+    config: SearchConfig,
+    need_scores: bool,
+) -> list[list[Hypothesis]]:
+    """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned."""
+    found: list[list[Hypothesis]] = []
+    for of_row, own in zip(rows, log_probs, strict=True):
+        said = [scored(ids, each, [], config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
+        found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
+    if not need_scores:
+        return found
+    places = [row for row, best in enumerate(found) for _ in best]
+    chosen = torch.tensor(places, device=frames.lengths.device)
+    repeated = Frames(frames.log_probs[chosen], frames.lengths[chosen])
+    shares = iter(model.score_said(repeated, [each.ids for best in found for each in best]))
+    return [[scored(each.ids, math.fsum(own := list(next(shares))), own, config) for each in best] for best in found]
+
+
+def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
+    """Give the likeliest symbols of each frame: log-probabilities and ids (B, F, C)."""
+    never = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
+    log_probs = frames.log_probs.index_fill(2, never, NEVER)
+    values, ids = log_probs.topk(min(count, log_probs.size(2)), dim=2)
+    return values, ids
+
+
+def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> Prefixes:
+    """Begin with the prefix that says nothing."""
+    shape = sentences, beam_size
+    blank = torch.full(shape, NEVER, dtype=torch.float64, device=device)
+    hashes = torch.full(shape, NO_PREFIX, device=device)
+    beginnings = torch.full(shape, NOTHING, device=device)
+    symbol = blank.clone()
+    blank[:, 0], hashes[:, 0] = 0.0, 0
+    return Prefixes(blank, symbol, torch.full(shape, blank_id, device=device), hashes, beginnings)
+
+
+def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, ids: Tensor) -> tuple[Prefixes, Grown]:
+    """Go on by a frame: blank (B, 1), again (B, K) that of each last symbol, probs and ids (B, C) of those that may
+    follow."""
+    whole, size = prefixes.whole, prefixes.hashes.size(1)
+    last, symbols = prefixes.last_ids[..., None], ids[:, None]
+    # A prefix with its beginning in the beam (B, K, K): what its last symbol adds to that.
+    is_beginning = prefixes.beginnings[..., None] == prefixes.hashes[:, None]
+    is_twice = last == prefixes.last_ids[:, None]
+    added = torch.where(is_twice, prefixes.blank[:, None], whole[:, None])
+    added = added.masked_fill(~is_beginning, NEVER).amax(2)
+    in_blank, in_symbol = whole + blank, torch.logaddexp(prefixes.symbol, added) + again
+    # Longer ones (B, K, C), but for those that are there.
+    is_same = last == symbols
+    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + probs[:, None]
+    is_there = (is_beginning[..., None] & is_same[:, :, None]).any(1)
+    longer = longer.masked_fill(is_there, NEVER)
+    values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)
+    # In fp32, so that what is equal but for the last bits, which depend on the place in a batch, is equal; such values
+    # stay in order, so that frames behind the last one change nothing.
+    index = values.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
+    values = values.gather(1, index)
+    is_longer = index >= size
+    place = (index - size).clamp_min(0)
+    parents = torch.where(is_longer, place // ids.size(1), index)
+    new_ids = ids.gather(1, place % ids.size(1))
+    hashes = prefixes.hashes.gather(1, parents)
+    is_none = values == NEVER
+    chosen = Prefixes(
+        in_blank.gather(1, parents).masked_fill(is_longer, NEVER),
+        torch.where(is_longer, values, in_symbol.gather(1, parents)),
+        torch.where(is_longer, new_ids, prefixes.last_ids.gather(1, parents)),
+        torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_PREFIX),
+        torch.where(is_longer, hashes, prefixes.beginnings.gather(1, parents)).masked_fill(is_none, NOTHING),
+    )
+    return chosen, Grown(parents, new_ids.masked_fill(~is_longer, NOTHING))
+
+
+def _said(history: Sequence[Grown]) -> list[list[list[int]]]:
+    """Read the prefixes of the last frame from their ends to their beginnings: for each sentence K."""
+    parents = torch.stack([grown.parents for grown in history]).tolist()
+    ids = torch.stack([grown.ids for grown in history]).tolist()
+    found = []
+    for row in range(len(parents[0])):
+        of_row = []
+        for kept in range(len(parents[0][row])):
+            said, place = [], kept
+            for frame in reversed(range(len(history))):
+                if ids[frame][row][place] != NOTHING:
+                    said.append(ids[frame][row][place])
+                place = parents[frame][row][place]
+            of_row.append(said[::-1])
+        found.append(of_row)
+    return found

@@ -1,0 +1,93 @@
+"""The beam over frames against all paths there are, and against the beam over symbols."""
+
+import math
+
+import pytest
+import torch
+from reference.paths_of_frames import BLANK, EOS, GivenFrames, distribution, frames_of
+
+from seqlab.models.interfaces import Frames
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ctc import best_path_search
+from seqlab.search.prefix_beam import prefix_beam_search
+
+MODEL = GivenFrames()
+LENGTHS = [5, 1, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_beam_that_holds_all_prefixes_sums_all_paths(seed: int) -> None:
+    frames = frames_of(LENGTHS, seed=seed)
+    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
+    for need_scores in (True, False):
+        for row, found in enumerate(prefix_beam_search(MODEL, frames, config, need_scores=need_scores)):
+            truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob > 0}
+            assert {tuple(each.ids) for each in found} == truth.keys()
+            assert len(found) == len(truth)  # none twice
+            for each in found:
+                assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+                assert each.score == each.log_prob
+                assert len(each.token_log_probs) == (each.num_tokens if need_scores else 0)
+            probs = [truth[tuple(each.ids)] for each in found]
+            assert probs == pytest.approx(sorted(probs, reverse=True))
+
+
+def test_the_best_of_a_small_beam_is_as_likely_as_that_over_symbols() -> None:
+    """Neither beam is exact; on as many frames they find the same in nearly all cases."""
+    lengths = list(range(1, 30))
+    frames = frames_of(lengths, spread=3.0)
+    config = SearchConfig(beam_size=8, length_alpha=0.0)
+    mine = [best.log_prob for (best,) in prefix_beam_search(MODEL, frames, config)]
+    over_symbols = [best.log_prob for (best,) in beam_search(MODEL, frames, config)]
+    same = [a == pytest.approx(b, abs=1e-4) for a, b in zip(mine, over_symbols, strict=True)]
+    assert sum(same) >= 26
+    greedy = [best.log_prob for best in best_path_search(MODEL, frames, config)]
+    assert sum(a > b + 1e-6 for a, b in zip(mine, greedy, strict=True)) >= 5
+    assert all(a >= b - 1e-4 for a, b in zip(mine, greedy, strict=True))
+
+
+def test_other_sentences_and_padding_change_nothing() -> None:
+    lengths = [4, 17, 1, 9, 17]
+    config = SearchConfig(beam_size=4, num_hypotheses=3)
+    together = prefix_beam_search(MODEL, frames_of(lengths), config)
+    for row, length in enumerate(lengths):
+        assert prefix_beam_search(MODEL, frames_of([length]), config) == [together[row]]
+
+
+def test_what_is_equally_likely_stays_in_order_behind_the_last_frame() -> None:
+    probs = torch.tensor([[0.5, 0.0, 0.25, 0.25]] * 3)
+    config = SearchConfig(beam_size=5, num_hypotheses=5, length_alpha=0.0)
+    alone = prefix_beam_search(MODEL, Frames(probs.log()[None], torch.tensor([3])), config)
+    for more in range(1, 20):
+        padded = torch.cat((probs, torch.full((more, 4), math.nan))).log()[None]
+        assert prefix_beam_search(MODEL, Frames(padded, torch.tensor([3])), config) == alone
+
+
+def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
+    probs = torch.tensor([[0.1, 0.0, 0.9, 0.0], [0.8, 0.0, 0.2, 0.0], [0.1, 0.0, 0.9, 0.0]])
+    frames = Frames(probs.log()[None], torch.tensor([3]))
+    config = SearchConfig(beam_size=2, num_hypotheses=2, length_alpha=0.0)
+    ((first, second),) = prefix_beam_search(MODEL, frames, config)
+    assert (first.ids, first.log_prob) == ([2, 2], pytest.approx(math.log(0.9 * 0.8 * 0.9)))
+    assert second.ids == [2]
+    assert second.log_prob == pytest.approx(math.log(distribution(frames, 0)[(2,)]))
+
+
+def test_what_is_banned_and_eos_are_never_said() -> None:
+    frames = frames_of(LENGTHS)
+    frames.log_probs[:, :, EOS] = 0.0
+    config = SearchConfig(beam_size=3, num_hypotheses=3)
+    for best in prefix_beam_search(MODEL, frames, config, banned_ids=[BLANK, 3]):
+        assert {id_ for each in best for id_ in each.ids} <= {2}
+        assert len({tuple(each.ids) for each in best}) == len(best)
+
+
+def test_the_length_penalty_chooses_between_what_is_left() -> None:
+    frames = frames_of(LENGTHS)
+    for alpha in (-2.0, 0.0, 2.0):
+        config = SearchConfig(beam_size=6, num_hypotheses=6, length_alpha=alpha)
+        for best in prefix_beam_search(MODEL, frames, config, need_scores=False):
+            for each in best:
+                assert each.score == pytest.approx(each.log_prob / (len(each.ids) + 1) ** alpha)
+            assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
