@@ -27,9 +27,9 @@ def multi30k_en_de_nat(run_dir: Path) -> Config:
         multi30k_en_de,
         run_dir,
         "de",
-        model=TransformerCtcConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3, upsampling=2),
+        model=TransformerCtcConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2, upsampling=2),
         objective=CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=5000),
-        **_training(5000),
+        **_training(4000),
     )
 
 
@@ -39,9 +39,9 @@ def multi30k_en_de_cmlm(run_dir: Path) -> Config:
         multi30k_en_de,
         run_dir,
         "de",
-        model=TransformerCmlmConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
+        model=TransformerCmlmConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2),
         objective=CmlmConfig(),
-        **_training(8000),
+        **_training(7000),
     )
 
 
@@ -54,7 +54,7 @@ def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:
         multi30k_en_de,
         run_dir,
         "de",
-        model=TransformerNatConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
+        model=TransformerNatConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2),
         objective=ParallelCrossEntropyConfig(),
         **_training(3000),
     )
