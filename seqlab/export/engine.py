@@ -222,7 +222,7 @@ def refuse_search(config: SearchConfig) -> None:
             f"`coverage_penalty: {config.coverage_penalty}` is not computed with CTranslate2: leave it out, or "
             "translate without `--engine ctranslate2`."
         )
-    if not config.early_stopping and config.beam_size > 1:
+    if config.early_stopping is False and config.beam_size > 1:
         raise ValueError(
             "`early_stopping: false` is unknown to CTranslate2, which always stops early: leave it out, or translate "
             "without `--engine ctranslate2`."

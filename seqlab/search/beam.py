@@ -107,7 +107,7 @@ def beam_search(
         _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)
-        if config.early_stopping:
+        if config.early_stopping is not False:
             done |= _is_enough(pool, live, beam, rules, position + 1, config.beam_size)
         if done.any():
             _collect_unfinished(pool, live, beam, rules, done, history)

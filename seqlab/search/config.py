@@ -37,10 +37,11 @@ class SearchConfig:
     """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
     min_length_ratio: float = 0.0
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
-    early_stopping: bool = True
-    """Let a sentence leave the search when `beam_size` hypotheses have finished and none that goes on is better so far.
-    Without it the search goes on until nothing better can be found. Of mask-predict: let a hypothesis leave when a pass
-    changes nothing."""
+    early_stopping: bool | None = None
+    """Let a sentence leave a beam when `beam_size` hypotheses have finished and none that goes on is better so far, as
+    it does where this is left out; without it the search goes on until nothing better can be found. Let a hypothesis
+    leave mask-predict when a pass changes nothing: not where this is left out, as a later pass, which hides others,
+    might have changed it."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
     iterations: int | None = None

@@ -58,7 +58,7 @@ def mask_predict(
         source = source.select(sentences)
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
     never = {*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id}
-    fill(model, source, rows, config.iterations or model.iterations, sorted(never), config.early_stopping)
+    fill(model, source, rows, config.iterations or model.iterations, sorted(never), bool(config.early_stopping))
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
     written = rows.hypotheses(found.log_probs[sentences, ranks], end_id, config)

@@ -144,7 +144,7 @@ def test_rows_in_which_nothing_changes_leave() -> None:
     """The first sentence's logits do not look at what is shown, so that its second pass says what its first one did."""
     model = Scripted([[6], [6]])
     model.tables[0] = model.tables[0, :, :, :1]
-    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=10))
+    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=10, early_stopping=True))
     rows = [len(call) for call in model.calls]
     assert rows[:2] == [2, 2]
     assert set(rows[2:]) == {1}
@@ -208,5 +208,5 @@ def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
 
 def test_rows_of_which_nothing_is_left_to_hide_leave() -> None:
     model = Scripted([[1], [8]])
-    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=4, early_stopping=False))
+    mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=4))
     assert [len(call) for call in model.calls] == [2, 1, 1, 1]
