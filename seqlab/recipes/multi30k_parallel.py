@@ -4,45 +4,47 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from seqlab.models import TransformerCmlmConfig, TransformerConfig, TransformerCtcConfig, TransformerNatConfig
+from seqlab.models import (
+    ModelConfig,
+    TransformerCmlmConfig,
+    TransformerConfig,
+    TransformerCtcConfig,
+    TransformerNatConfig,
+)
 from seqlab.objectives import CmlmConfig, CtcConfig, ParallelCrossEntropyConfig
+from seqlab.objectives.config import ObjectiveConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.distilled import taught_by
 from seqlab.recipes.multi30k import multi30k_en_de
 from seqlab.runs.config import Config, TrainingConfig
 
+SIZES: dict[str, Any] = {"d_model": 128, "d_ff": 256, "num_heads": 4}
+"""Those of the teacher."""
 
-def _training(max_steps: int) -> dict[str, Any]:
-    return {
-        "optim": OptimConfig(
+
+def _taught(run_dir: Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
+    return taught_by(
+        multi30k_en_de,
+        run_dir,
+        "de",
+        model=model,
+        objective=objective,
+        optim=OptimConfig(
             optimizer=AdamConfig(lr=2e-3), schedule=LinearScheduleConfig(warmup_steps=500), average_last=10
         ),
-        "training": TrainingConfig(max_steps=max_steps, log_every=100, save_every=100, valid_every=500),
-    }
+        training=TrainingConfig(max_steps=max_steps, log_every=100, save_every=100, valid_every=500),
+    )
 
 
 def multi30k_en_de_nat(run_dir: Path) -> Config:
     """English to German, all symbols at once: CTC with glancing (Qian et al. 2021), taught by `multi30k_en_de`."""
-    return taught_by(
-        multi30k_en_de,
-        run_dir,
-        "de",
-        model=TransformerCtcConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2, upsampling=2),
-        objective=CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=5000),
-        **_training(4000),
-    )
+    model = TransformerCtcConfig(**SIZES, dropout=0.2, upsampling=2)
+    return _taught(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=5000), 4000)
 
 
 def multi30k_en_de_cmlm(run_dir: Path) -> Config:
     """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `multi30k_en_de`."""
-    return taught_by(
-        multi30k_en_de,
-        run_dir,
-        "de",
-        model=TransformerCmlmConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2),
-        objective=CmlmConfig(),
-        **_training(7000),
-    )
+    return _taught(run_dir, TransformerCmlmConfig(**SIZES, dropout=0.2), CmlmConfig(), 7000)
 
 
 def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:
@@ -50,14 +52,7 @@ def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:
 
     First a length, then its symbols; with `--model.length end_mark` the first end that is said ends a target.
     """
-    return taught_by(
-        multi30k_en_de,
-        run_dir,
-        "de",
-        model=TransformerNatConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.2),
-        objective=ParallelCrossEntropyConfig(),
-        **_training(3000),
-    )
+    return _taught(run_dir, TransformerNatConfig(**SIZES, dropout=0.2), ParallelCrossEntropyConfig(), 3000)
 
 
 def multi30k_en_de_deep_shallow(run_dir: Path) -> Config:

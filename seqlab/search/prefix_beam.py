@@ -24,6 +24,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
 from seqlab.search.ctc import scored
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.length import length_limits
 
 FACTOR = 6364136223846793005
 """Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
@@ -43,6 +44,8 @@ class Prefixes(NamedTuple):
     """Which prefix it is: equal ones are equal, others differ as surely as 64 bits do."""
     beginnings: Tensor
     """The hash of the prefix without its last symbol."""
+    sizes: Tensor
+    """How many symbols it has."""
 
     @property
     def whole(self) -> Tensor:
@@ -64,8 +67,8 @@ def prefix_beam_search(
 ) -> list[list[Hypothesis]]:
     """Give the best hypotheses of each sentence, at most `num_hypotheses`, best first by the paths in the beam.
 
-    Of `config` the beam, the number of hypotheses and the length penalty of the scores are read; no hypothesis is
-    longer than its frames are many. All symbols count: no more than 2K of them can be among the best in a frame.
+    Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
+    All symbols count: no more than 2K of them can be among the best in a frame.
 
     Args:
         model: scores all frames at once.
@@ -81,11 +84,14 @@ def prefix_beam_search(
     behind = torch.arange(probs.size(1), device=ids.device) >= frames.lengths[:, None]
     blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
     probs = probs.double().masked_fill(behind[..., None], NEVER)
+    most = _most_symbols(batch, len(ids), config).to(ids.device)
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
     for frame in range(probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
-        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, probs[:, frame], ids[:, frame])
+        may_grow = (prefixes.sizes < most)[..., None]
+        following = torch.where(may_grow, probs[:, None, frame], NEVER)
+        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, following, ids[:, frame])
         history.append(grown)
     return _best(_said(history), prefixes.whole.float().tolist(), frames, model, config, need_scores)
 
@@ -105,11 +111,19 @@ def _best(
         found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores:
         return found
-    places = [row for row, best in enumerate(found) for _ in best]
-    chosen = torch.tensor(places, device=frames.lengths.device)
-    repeated = Frames(frames.log_probs[chosen], frames.lengths[chosen])
-    shares = iter(model.score_said(repeated, [each.ids for best in found for each in best]))
-    return [[scored(each.ids, math.fsum(own := list(next(shares))), own, config) for each in best] for best in found]
+    for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
+        shares = model.score_said(frames, [best[rank].ids if rank < len(best) else [] for best in found])
+        for best, own in zip(found, shares, strict=True):
+            if rank < len(best):
+                best[rank] = scored(best[rank].ids, math.fsum(own), own, config)
+    return found
+
+
+def _most_symbols(batch: Any, count: int, config: SearchConfig) -> Tensor:
+    """Give the longest lengths without ends: (B, 1)."""
+    src_lengths = getattr(batch, "src_lengths", None)
+    longest = length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)[1]
+    return torch.tensor(longest)[:, None] - 1
 
 
 def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
@@ -128,12 +142,12 @@ def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) 
     beginnings = torch.full(shape, NOTHING, device=device)
     symbol = blank.clone()
     blank[:, 0], hashes[:, 0] = 0.0, 0
-    return Prefixes(blank, symbol, torch.full(shape, blank_id, device=device), hashes, beginnings)
+    last_ids, sizes = torch.full(shape, blank_id, device=device), torch.zeros_like(hashes)
+    return Prefixes(blank, symbol, last_ids, hashes, beginnings, sizes)
 
 
 def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, ids: Tensor) -> tuple[Prefixes, Grown]:
-    """Go on by a frame: blank (B, 1), again (B, K) that of each last symbol, probs and ids (B, C) of those that may
-    follow."""
+    """Go on by a frame: blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with probs (B, K, C)."""
     whole, size = prefixes.whole, prefixes.hashes.size(1)
     last, symbols = prefixes.last_ids[..., None], ids[:, None]
     # A prefix with its beginning in the beam (B, K, K): what its last symbol adds to that.
@@ -144,7 +158,7 @@ def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, id
     in_blank, in_symbol = whole + blank, torch.logaddexp(prefixes.symbol, added) + again
     # Longer ones (B, K, C), but for those that are there.
     is_same = last == symbols
-    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + probs[:, None]
+    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + probs
     is_there = (is_beginning[..., None] & is_same[:, :, None]).any(1)
     longer = longer.masked_fill(is_there, NEVER)
     values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)
@@ -164,6 +178,7 @@ def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, id
         torch.where(is_longer, new_ids, prefixes.last_ids.gather(1, parents)),
         torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_PREFIX),
         torch.where(is_longer, hashes, prefixes.beginnings.gather(1, parents)).masked_fill(is_none, NOTHING),
+        prefixes.sizes.gather(1, parents) + is_longer,
     )
     return chosen, Grown(parents, new_ids.masked_fill(~is_longer, NOTHING))
 

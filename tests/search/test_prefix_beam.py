@@ -83,6 +83,18 @@ def test_what_is_banned_and_eos_are_never_said() -> None:
         assert len({tuple(each.ids) for each in best}) == len(best)
 
 
+@pytest.mark.parametrize("max_length", [1, 2, 3])
+def test_no_hypothesis_is_longer_than_it_may_be(max_length: int) -> None:
+    """The best of those that are short enough: what a longer one has is not theirs."""
+    frames = frames_of(LENGTHS)
+    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
+    for row, found in enumerate(prefix_beam_search(MODEL, frames, config)):
+        truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob and len(ids) < max_length}
+        assert {tuple(each.ids) for each in found} == truth.keys()
+        for each in found:
+            assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+
+
 def test_the_length_penalty_chooses_between_what_is_left() -> None:
     frames = frames_of(LENGTHS)
     for alpha in (-2.0, 0.0, 2.0):
