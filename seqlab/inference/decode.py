@@ -69,7 +69,7 @@ def decode_rows(
         device: where the model is.
         progress: called after each batch with its number of rows.
         need_attention: whether hypotheses come with what they attended to.
-        need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough.
+        need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough or NaN.
 
     Raises:
         ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.

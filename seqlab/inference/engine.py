@@ -41,7 +41,7 @@ class Engine(Protocol):
             src_rows: source ids.
             config: how to search.
             prefixes: ids that the hypotheses of each row must begin with.
-            need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough.
+            need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough or NaN.
             batch_tokens: padded source tokens (eos counted) times `beam_size` that are searched together; None takes
                 what is fast.
             progress: called after each batch with its number of rows.

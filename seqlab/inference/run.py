@@ -71,7 +71,7 @@ class Run:
         Args:
             lines: text without newlines.
             prefixes: for each line the text that its translations must begin with.
-            need_scores: whether the scores will be looked at: if not, an engine may leave them rough.
+            need_scores: whether the scores will be looked at: if not, they may be rough or NaN.
             need_attention: whether to return what the best translations attended to (`Translation.alignments`).
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.

@@ -101,7 +101,7 @@ class Translator:
             lines: text without newlines.
             config: how to search.
             prefixes: for each line the text that its translations must begin with; may be empty.
-            need_scores: whether the scores will be looked at: if not, an engine may leave them rough.
+            need_scores: whether the scores will be looked at: if not, they may be rough or NaN.
             need_attention: whether to return what the best hypotheses attended to.
             batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.

@@ -154,6 +154,20 @@ class FrameOutput(NamedTuple):
         return self.projection.selected_logits(self.hidden, ids)
 
     @torch.no_grad()
+    def frames(self) -> Frames:
+        """Give the log-probabilities of all frames, without a gradient."""
+        log_probs = self.projection.log_probs(self.hidden.flatten(0, 1))
+        return Frames(log_probs.view(*self.hidden.shape[:2], -1), self.lengths)
+
+    @torch.no_grad()
+    def likeliest_ids(self, never: Sequence[int] = ()) -> Tensor:
+        """Give the likeliest id of each frame that is none of `never`: (B, F); what it does not need are the sums."""
+        banned = torch.tensor(sorted(never), dtype=torch.int64, device=self.hidden.device)
+        blocks = self.hidden.flatten(0, 1).split(SCORED_ROWS)
+        ids = [self.projection(rows).index_fill_(1, banned, float("-inf")).argmax(1) for rows in blocks]
+        return torch.cat(ids).view(self.hidden.shape[:2])
+
+    @torch.no_grad()
     def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the likeliest id of each frame that is none of `never`, and its log-probability: (B, F) each.
 

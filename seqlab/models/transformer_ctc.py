@@ -88,9 +88,7 @@ class TransformerCtc(nn.Module):
     @torch.no_grad()
     def frames(self, batch: Seq2SeqBatch) -> Frames:
         """Give the log-probabilities of all frames, without a gradient."""
-        output = self(batch)
-        log_probs = self.projection.log_probs(output.hidden.flatten(0, 1))
-        return Frames(log_probs.view(*output.hidden.shape[:2], -1), output.lengths)
+        return self(batch).frames()
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all paths that say it."""

@@ -6,6 +6,7 @@ dropped.
 Shapes: B sentences, F frames, V ids, T symbols.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -18,42 +19,53 @@ from seqlab.models.interfaces import FrameModel, Frames
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.length import length_penalty
+from seqlab.search.length import length_limits, length_penalty
 
 
 def best_path_search(
     model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = (), need_scores: bool = True
 ) -> list[Hypothesis]:
-    """Give what the likeliest path of each sentence says.
+    """Give what the likeliest path of each sentence says, as far as the longest lengths go.
 
-    Other symbols may be likelier, by the sum of their paths: a beam finds these. Of `config` the length penalty of the
-    scores is read; paths without any of `banned_ids` and eos are searched, but blanks are never banned.
+    Other symbols may be likelier, by the sum of their paths: a beam finds these. Of `config` the longest lengths and
+    the length penalty of the scores are read; paths without any of `banned_ids` and eos are searched, but blanks are
+    never banned.
 
     Args:
         model: scores all frames at once.
         batch: what it reads.
-        config: the length penalty.
+        config: the longest lengths and the length penalty.
         banned_ids: ids that no hypothesis may hold.
-        need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
-            search; else they are the path's alone, which takes less time.
+        need_scores: whether there are log-probabilities, those of all paths that say the symbols, as those of every
+            other search; else they are NaN, which spares the sums over the vocabulary.
     """
-    frames = model.frames(batch)
-    never = sorted({*banned_ids, model.eos_id} - {model.blank_id})
-    values, ids = frames.log_probs.index_fill(2, torch.tensor(never, device=frames.lengths.device), NEVER).max(2)
-    paths = [path[:length] for path, length in zip(ids.tolist(), frames.lengths.tolist(), strict=True)]
+    output = model(batch)
+    ids = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
+    paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
-    if need_scores:
-        shares = model.score_said(frames, rows)
-        log_probs = [sum(each) for each in shares]
-    else:
-        shares = [[] for _ in rows]
-        log_probs = [sum(row[: len(path)]) for row, path in zip(values.tolist(), paths, strict=True)]
-    return [scored(*each, config) for each in zip(rows, log_probs, shares, strict=True)]
+    limits = most_symbols(batch, len(rows), config)
+    said = [row[:limit] for row, limit in zip(rows, limits, strict=True)]
+    if not need_scores:
+        return [Hypothesis(row, math.nan, math.nan, row == whole, []) for row, whole in zip(said, rows, strict=True)]
+    shares = model.score_said(output.frames(), said)
+    return [
+        scored(row, each if row == whole else each[:-1], config)
+        for row, whole, each in zip(said, rows, shares, strict=True)
+    ]
 
 
-def scored(symbols: list[int], log_prob: float, shares: list[float], config: SearchConfig) -> Hypothesis:
-    """Give what frames say as a hypothesis, which ends where they do."""
-    return Hypothesis(symbols, log_prob / length_penalty(len(symbols) + 1, config), log_prob, True, shares)
+def scored(symbols: list[int], shares: list[float], config: SearchConfig) -> Hypothesis:
+    """Give what frames say as a hypothesis; `shares` of its log-probability, without the last where it was cut."""
+    log_prob = math.fsum(shares)
+    score = log_prob / length_penalty(len(shares), config)
+    return Hypothesis(symbols, score, log_prob, len(shares) > len(symbols), shares)
+
+
+def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
+    """Give the longest lengths of `count` sentences without their ends."""
+    src_lengths = getattr(batch, "src_lengths", None)
+    longest = length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)[1]
+    return [length - 1 for length in longest]
 
 
 def alignments(frames: Frames, targets: Tensor, target_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ one frame at a time.
 Shapes: B sentences, F frames, K prefixes, C symbols that may follow.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,9 +21,9 @@ from torch import Tensor
 from seqlab.models.interfaces import FrameModel, Frames
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
-from seqlab.search.ctc import scored
+from seqlab.search.ctc import most_symbols, scored
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.length import length_limits
+from seqlab.search.length import length_penalty
 
 FACTOR = 6364136223846793005
 """Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
@@ -84,7 +83,7 @@ def prefix_beam_search(
     behind = torch.arange(probs.size(1), device=ids.device) >= frames.lengths[:, None]
     blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
     probs = probs.double().masked_fill(behind[..., None], NEVER)
-    most = _most_symbols(batch, len(ids), config).to(ids.device)
+    most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
     for frame in range(probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
@@ -107,7 +106,7 @@ def _best(
     """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned."""
     found: list[list[Hypothesis]] = []
     for of_row, own in zip(rows, log_probs, strict=True):
-        said = [scored(ids, each, [], config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
+        said = [_rough(ids, each, config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
         found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores:
         return found
@@ -115,15 +114,13 @@ def _best(
         shares = model.score_said(frames, [best[rank].ids if rank < len(best) else [] for best in found])
         for best, own in zip(found, shares, strict=True):
             if rank < len(best):
-                best[rank] = scored(best[rank].ids, math.fsum(own), own, config)
+                best[rank] = scored(best[rank].ids, own, config)
     return found
 
 
-def _most_symbols(batch: Any, count: int, config: SearchConfig) -> Tensor:
-    """Give the longest lengths without ends: (B, 1)."""
-    src_lengths = getattr(batch, "src_lengths", None)
-    longest = length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)[1]
-    return torch.tensor(longest)[:, None] - 1
+def _rough(ids: list[int], log_prob: float, config: SearchConfig) -> Hypothesis:
+    """Score by the paths in the beam."""
+    return Hypothesis(ids, log_prob / length_penalty(len(ids) + 1, config), log_prob, True, [])
 
 
 def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:

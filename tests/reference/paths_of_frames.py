@@ -9,11 +9,18 @@ import torch
 from torch import Tensor
 
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.interfaces import Frames, Glance, Step
+from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
 
 BLANK, EOS, SIZE = 0, 1, 4
 BOS = BLANK
 """Which id the first step reads does not matter: neither is a symbol."""
+
+
+class _Projected(torch.nn.Identity):
+    """Log-probabilities in the place of hidden states."""
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        return hidden
 
 
 class GivenFrames:
@@ -22,11 +29,11 @@ class GivenFrames:
     vocab_size, blank_id, eos_id = SIZE, BLANK, EOS
     prefixes = CtcPrefixes(blank_id=BLANK, bos_id=BOS, eos_id=EOS)
 
-    def __call__(self, batch: Frames, glance: Glance | None = None) -> Frames:
-        return batch
+    def __call__(self, batch: Frames, glance: Glance | None = None) -> FrameOutput:
+        return FrameOutput(batch.log_probs.clone(), _Projected(), batch.lengths)
 
     def frames(self, batch: Frames) -> Frames:
-        return Frames(batch.log_probs.clone(), batch.lengths)
+        return self(batch).frames()
 
     def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         return self.prefixes.score_said(frames, symbols)

@@ -18,9 +18,8 @@ def test_the_likeliest_path_may_say_something_less_likely() -> None:
     """Graves et al. 2006, figure 2, of two frames: blank has 0.6 in each, but only one path of four says nothing."""
     log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
     frames = Frames(log_probs, torch.tensor([2]))
-    for need_scores in (True, False):  # there is one path that says nothing
-        (path,) = best_path_search(MODEL, frames, SearchConfig(), need_scores=need_scores)
-        assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))
+    (path,) = best_path_search(MODEL, frames, SearchConfig())
+    assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))  # there is one path that says nothing
     ((best,),) = beam_search(MODEL, frames, SearchConfig(length_alpha=0.0))
     assert (best.ids, best.log_prob) == ([2], pytest.approx(math.log(1 - 0.36)))
 
@@ -34,7 +33,7 @@ def test_best_paths_are_the_likeliest_of_all() -> None:
         log_probs = frames.log_probs[row, : int(frames.lengths[row])]
         best = max(all_paths(len(log_probs), (BLANK, 2, 3)), key=lambda path: log_prob_of(path, log_probs))
         assert tuple(found.ids) == tuple(unscored.ids) == said(best)
-        assert unscored.log_prob == pytest.approx(log_prob_of(best, log_probs), rel=1e-6)
+        assert math.isnan(unscored.log_prob)
         assert found.log_prob == pytest.approx(math.log(distribution(frames, row)[tuple(found.ids)]), rel=1e-5)
         assert found.score == pytest.approx(found.log_prob / math.sqrt(len(found.ids) + 1))
         assert len(found.token_log_probs) == found.num_tokens
@@ -46,6 +45,19 @@ def test_no_path_has_what_is_banned() -> None:
     frames.log_probs[:, :, EOS] = 0.0  # would win everywhere
     for found in best_path_search(MODEL, frames, SearchConfig(), banned_ids=[BLANK, 3]):
         assert set(found.ids) <= {2}
+
+
+@pytest.mark.parametrize("need_scores", [True, False])
+def test_best_paths_are_cut_at_the_longest_length(need_scores: bool) -> None:
+    log_probs = torch.tensor([[0.1, 0.0, 0.7, 0.2], [0.1, 0.0, 0.2, 0.7], [0.1, 0.0, 0.7, 0.2]]).log()[None]
+    frames = Frames(log_probs, torch.tensor([3]))
+    (whole,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
+    (cut,) = best_path_search(MODEL, frames, SearchConfig(max_length=3), need_scores=need_scores)
+    assert (whole.ids, whole.finished) == ([2, 3, 2], True)
+    assert (cut.ids, cut.finished) == ([2, 3], False)
+    if need_scores:
+        assert cut.token_log_probs == pytest.approx(whole.token_log_probs[:2])
+        assert cut.log_prob == pytest.approx(sum(cut.token_log_probs))
 
 
 @pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])
