@@ -1,8 +1,9 @@
 """`python -m benchmarks tradeoff`: what runs and their searches give for their time: BLEU against sentences a second.
 
-Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`):
-`--system "CTC, greedy" runs/nat beam_size=1`. One by one: a call for each line, all threads on it. In batches: one call
-for all lines, divided among processes as `seqlab translate` does it.
+Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`) or a
+language model that it searches with (`lm=RUN lm_weight=0.5`): `--system "CTC, greedy" runs/nat beam_size=1`. One by
+one: a call for each line, all threads on it. In batches: one call for all lines, divided among processes as `seqlab
+translate` does it.
 """
 
 import argparse
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 BATCHES = (640, 2560, 10_240)
 """Padded source tokens times beam size: those that are tried for the most sentences a second."""
 QUICK_LINES = 20
+HELPERS = ("rescore", "lm")
+"""Fields that name other runs."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class System:
     name: str
     run: Path
     search: Mapping[str, Any]
-    """Fields by name, as text."""
+    """Fields by name, as text: of a `SearchConfig`, those of `HELPERS`, and `lm_weight`."""
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Measured:
 
     hypotheses: list[str]
     parameters: int
-    """Of the run, and of the one that rescores."""
+    """Of the run, and of those that help it."""
     dtype: str
     best_batch: int
     one_by_one: list[float]
@@ -98,11 +101,14 @@ def read_system(words: Sequence[str]) -> System:
         if not equals or key in search:
             raise SystemExit(f"`--system {name!r}`: {field!r} must be a field of a search, once, as field=value.")
         search[key] = value
-    if "rescore" in search:
-        refuse_missing_folder("--system ... rescore", Path(search["rescore"]))
-        search["rescore"] = str(Path(search["rescore"]).resolve())
+    for helper in search.keys() & HELPERS:
+        refuse_missing_folder(f"--system ... {helper}", Path(search[helper]))
+        search[helper] = str(Path(search[helper]).resolve())
+    if ("lm" in search) != ("lm_weight" in search):
+        raise SystemExit(f"`--system {name!r}`: `lm` and `lm_weight` go together.")
     try:
-        build(SearchConfig, {key: value for key, value in search.items() if key != "rescore"})
+        search |= {key: float(search[key]) for key in search.keys() & {"lm_weight"}}
+        build(SearchConfig, {key: value for key, value in search.items() if key not in (*HELPERS, "lm_weight")})
     except ValueError as error:
         raise SystemExit(f"`--system {name!r}`: {error}") from None
     return System(name, Path(folder).resolve(), search)

@@ -16,12 +16,14 @@ def run(job: Json) -> Json:
     """Run a `TradeoffJob`."""
     settings = TradeoffJob(**job)
     search = dict(settings.search)
-    judge = search.pop("rescore", None)
+    judge, lm, weight = search.pop("rescore", None), search.pop("lm", None), search.pop("lm_weight", 0.0)
     trained = load(
         settings.run,
         device=settings.device,
         precision=settings.precision,
         rescore=judge or (),
+        lm=lm,
+        lm_weight=weight,
         processes=None if settings.batches else 1,
     )
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)
@@ -30,7 +32,7 @@ def run(job: Json) -> Json:
         started = time.perf_counter()
         hypotheses = translate()
         seconds.append(time.perf_counter() - started)
-    models = [load_run(path).model for path in (settings.run, judge) if path]
+    models = [load_run(path).model for path in (settings.run, judge, lm) if path]
     dtype = choose_dtype(settings.precision, choose_device(settings.device))
     return {
         "seconds": seconds,

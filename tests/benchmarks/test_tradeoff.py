@@ -10,7 +10,12 @@ from reference.tiny_benchmark import TINY, call_worker
 from benchmarks import machine, tradeoff
 from benchmarks.__main__ import make_parser
 from seqlab import load
+from seqlab.data.config import TextConfig
 from seqlab.evaluation import evaluate
+from seqlab.models import NgramConfig
+from seqlab.runs.config import Config
+from seqlab.text import SavedConfig
+from seqlab.training import train
 
 
 def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,18 +28,24 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     options = ["--system", "greedy", str(run_dir), "beam_size=1"]
     options += ["--system", "long", str(run_dir), "beam_size=2", "min_length_ratio=1"]
     options += ["--system", "judged", str(run_dir), f"rescore={judge}", "min_length_ratio=1"]
+    text = [str(tmp_path / "ref")]
+    data = TextConfig(train=text, valid=text, tokenizer=SavedConfig(folder=str(run_dir / "tokenizer")))
+    lm = train(Config(data=data, model=NgramConfig(order=2)), tmp_path / "lm")
+    options += ["--system", "fluent", str(run_dir), f"lm={lm}", "lm_weight=0.5"]
     options += ["--pairs", str(tmp_path / "src"), str(tmp_path / "ref"), "--lines", "2", "--threads", "1"]
     options += ["--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
     trained = load(run_dir, processes=1)
-    assert [row.system for row in report.rows] == ["greedy", "long", "judged"]
+    assert [row.system for row in report.rows] == ["greedy", "long", "judged", "fluent"]
     judged = load(run_dir, processes=1, rescore=judge)
     said = [
         trained.translate(src, beam_size=1),
         trained.translate(src, beam_size=2, min_length_ratio=1.0),
         judged.translate(src, min_length_ratio=1.0),
+        load(run_dir, processes=1, lm=lm, lm_weight=0.5).translate(src),
     ]
     assert said[2] != trained.translate(src, min_length_ratio=1.0)
+    assert said[3] != trained.translate(src)
     for row, hypotheses in zip(report.rows, said, strict=True):
         scores = evaluate(hypotheses, [references], ["bleu", "repeated", "length_error"])
         assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}
@@ -57,6 +68,8 @@ def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
         (["name", str(tmp_path), "beam_size=2", "beam_size=3"], "'beam_size=3' must be a field"),
         (["name", str(tmp_path), "beam=2"], "beam_size"),
         (["name", str(tmp_path), "rescore=nowhere"], "there is no folder nowhere"),
+        (["name", str(tmp_path), "lm_weight=1"], "`lm` and `lm_weight` go together"),
+        (["name", str(tmp_path), f"lm={tmp_path}", "lm_weight=much"], "could not convert string to float: 'much'"),
     ):
         with pytest.raises(SystemExit, match=message):
             tradeoff.read_system(words)
