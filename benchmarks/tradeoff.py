@@ -27,6 +27,8 @@ BATCHES = (640, 2560, 10_240)
 QUICK_LINES = 20
 HELPERS = ("rescore", "lm")
 """Fields that name other runs."""
+LM_FIELDS = ("lm_weight", "length_reward")
+"""Fields of how a language model decides, numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class System:
     name: str
     run: Path
     search: Mapping[str, Any]
-    """Fields by name, as text: of a `SearchConfig`, those of `HELPERS`, and `lm_weight`."""
+    """Fields by name, as text: of a `SearchConfig`, those of `HELPERS` and of `LM_FIELDS`."""
 
 
 @dataclass
@@ -104,11 +106,11 @@ def read_system(words: Sequence[str]) -> System:
     for helper in search.keys() & HELPERS:
         refuse_missing_folder(f"--system ... {helper}", Path(search[helper]))
         search[helper] = str(Path(search[helper]).resolve())
-    if ("lm" in search) != ("lm_weight" in search):
-        raise SystemExit(f"`--system {name!r}`: `lm` and `lm_weight` go together.")
+    if "lm" not in search and search.keys() & LM_FIELDS:
+        raise SystemExit(f"`--system {name!r}`: {' and '.join(LM_FIELDS)} need a language model, lm=RUN.")
     try:
-        search |= {key: float(search[key]) for key in search.keys() & {"lm_weight"}}
-        build(SearchConfig, {key: value for key, value in search.items() if key not in (*HELPERS, "lm_weight")})
+        search |= {key: float(search[key]) for key in search.keys() & LM_FIELDS}
+        build(SearchConfig, {key: value for key, value in search.items() if key not in (*HELPERS, *LM_FIELDS)})
     except ValueError as error:
         raise SystemExit(f"`--system {name!r}`: {error}") from None
     return System(name, Path(folder).resolve(), search)

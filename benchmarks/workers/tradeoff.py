@@ -16,14 +16,15 @@ def run(job: Json) -> Json:
     """Run a `TradeoffJob`."""
     settings = TradeoffJob(**job)
     search = dict(settings.search)
-    judge, lm, weight = search.pop("rescore", None), search.pop("lm", None), search.pop("lm_weight", 0.0)
+    judge, lm = search.pop("rescore", None), search.pop("lm", None)
+    weights = {name: search.pop(name) for name in ("lm_weight", "length_reward") if name in search}
     trained = load(
         settings.run,
         device=settings.device,
         precision=settings.precision,
         rescore=judge or (),
         lm=lm,
-        lm_weight=weight,
+        **weights,
         processes=None if settings.batches else 1,
     )
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)

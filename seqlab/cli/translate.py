@@ -38,6 +38,9 @@ def make_parser() -> Parser:
     parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
     parser.add_argument("--lm_weight", type=float, metavar="W", help="of its log-probabilities (default: 0.1)")
     parser.add_argument(
+        "--length_reward", type=float, metavar="R", help="added for each symbol beside --lm (default: 0)"
+    )
+    parser.add_argument(
         "--rescore",
         nargs="+",
         metavar="RUN",
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("more than one hypothesis per line needs --json")
         if arguments.batch_tokens is not None:
             options["batch_tokens"] = arguments.batch_tokens
-        others = {name: getattr(arguments, name) for name in ("lm", "lm_weight", "rescore")}
+        others = {name: getattr(arguments, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
         trained = load_named_runs(arguments, world, **others)
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             arguments.input, arguments.output, arguments.prefix = os.devnull, os.devnull, None

@@ -65,6 +65,7 @@ def load_translator(
     processes: int | None = 1,
     lm: str | Path | None = None,
     lm_weight: float | None = None,
+    length_reward: float | None = None,
     rescore: str | Path | Sequence[str | Path] | None = None,
 ) -> Run:
     """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
@@ -86,6 +87,8 @@ def load_translator(
         lm: of torch, the run of a language model over the same target vocabulary, which decides with the translator
             (shallow fusion).
         lm_weight: of its log-probabilities; 0.1 unless given.
+        length_reward: what is added for each symbol beside the language model, which prefers short texts; 0 unless
+            given.
         rescore: of torch, a run of the same vocabularies, or several, whose scores choose between the hypotheses of a
             search, and are the scores of what is chosen.
 
@@ -98,12 +101,14 @@ def load_translator(
         raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
     if engine not in ENGINES:
         raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, but is `{engine}` instead.")
-    if lm is None and lm_weight is not None:
-        raise ValueError("`lm_weight` needs a language model, `lm`.")
+    of_lm = {"lm_weight": lm_weight, "length_reward": length_reward}
+    of_lm = {name: value for name, value in of_lm.items() if value is not None}
+    if lm is None and of_lm:
+        raise ValueError(f"`{next(iter(of_lm))}` needs a language model, `lm`.")
     if engine == "torch":
         others: dict[str, Any] = {"rescore": rescore or ()}
         if lm is not None:
-            others |= {"lm": lm, "lm_weight": 0.1 if lm_weight is None else lm_weight}
+            others |= {"lm": lm, **of_lm}
         return _load_torch(run, checkpoint, device, precision, quantization, threads, processes, **others)
     for name, value in (("lm", lm), ("rescore", rescore)):
         if value is not None:

@@ -9,10 +9,11 @@ from torch import nn
 
 from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.inference.batches import length_batches
-from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
+from seqlab.models.interfaces import ContextModel, FrameModel, PositionModel, Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
+from seqlab.search.fusion import Fusion
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.mask_predict import mask_predict
 from seqlab.search.prefix_beam import prefix_beam_search
@@ -119,11 +120,13 @@ def _search(
     """Search a batch in the way of its model."""
     if isinstance(model, PositionModel):
         return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
-    if isinstance(model, FrameModel) and _is_free(config, forced):
-        if config.beam_size == 1:
-            best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+    fusion = model if isinstance(model, Fusion) and isinstance(model.lm, ContextModel) else None
+    frame_model = model if fusion is None else fusion.translator
+    if isinstance(frame_model, FrameModel) and _is_free(config, forced):
+        if config.beam_size == 1 and fusion is None:
+            best = best_path_search(frame_model, batch, config, banned_ids=banned, need_scores=need_scores)
             return [[each] for each in best]
-        return prefix_beam_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+        return prefix_beam_search(frame_model, batch, config, banned_ids=banned, need_scores=need_scores, fusion=fusion)
     return beam_search(model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
 
 

@@ -59,7 +59,7 @@ class TorchEngine:
         """The models as one that predicts from left to right; raises ValueError where they are one that does not."""
         return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
 
-    def fuse(self, lm: LoadedRun, weight: float, dtype: torch.dtype) -> None:
+    def fuse(self, lm: LoadedRun, weight: float, length_reward: float, dtype: torch.dtype) -> None:
         """Search with `weight` times a language model's log-probabilities added (see `Fusion`); scores are such sums.
 
         Raises:
@@ -82,6 +82,7 @@ class TorchEngine:
             self.stepper,
             lm.stepper,
             weight=weight,
+            length_reward=length_reward,
             start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
         )
 
@@ -158,6 +159,7 @@ def load(
     processes: int | None = 1,
     lm: str | Path | None = None,
     lm_weight: float = 0.1,
+    length_reward: float = 0.0,
     rescore: str | Path | Sequence[str | Path] = (),
 ) -> Run:
     """Load a trained run for inference; several runs or checkpoints become an ensemble.
@@ -173,6 +175,7 @@ def load(
             each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
         lm: the run of a language model over the same target vocabulary, which decides with the translator.
         lm_weight: of its log-probabilities.
+        length_reward: what is added for each symbol when there is a language model, as that prefers short texts.
         rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search; of
             each the best checkpoint.
 
@@ -191,7 +194,7 @@ def load(
     members = [load_run(path, step, kind="parallel") for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
     if lm is not None:
-        engine.fuse(load_run(lm, kind="text"), lm_weight, dtype)
+        engine.fuse(load_run(lm, kind="text"), lm_weight, length_reward, dtype)
     judges = [load_run(path, kind="parallel") for path in ([rescore] if isinstance(rescore, str | Path) else rescore)]
     everyone = [*members, *judges]
     refuse_different_vocabularies(everyone)

@@ -18,6 +18,7 @@ __all__ = [
     "IGNORE",
     "SCORED_ROWS",
     "CarryingScorer",
+    "ContextModel",
     "DecoderOutput",
     "FrameModel",
     "FrameOutput",
@@ -247,6 +248,26 @@ class Stepper(Protocol):
 
         The state is one that this same model returned; `Any`, so that each model can name its own type of it.
         """
+        ...
+
+
+@runtime_checkable
+class ContextModel(Protocol):
+    """A left-to-right model that knows of a text no more than some numbers; it is a `Stepper`, too.
+
+    So each of many rows can go on, or not, apart from the others, and single ids can be looked up.
+    """
+
+    def contexts_behind(self, batch: Any) -> Tensor:
+        """Read the prompts of a batch: the contexts (B, order) int64 behind them."""
+        ...
+
+    def look_up(self, ids: Tensor, contexts: Tensor) -> Tensor:
+        """Give the log-probabilities (...) in fp64 of ids (...) behind contexts (..., order), which are broadcast."""
+        ...
+
+    def read(self, ids: Tensor, contexts: Tensor) -> Tensor:
+        """Read an id (...) after each context (..., order): the contexts (..., order) behind it."""
         ...
 
 

@@ -171,7 +171,7 @@ class NgramModel(nn.Module):
 
     def step(self, last_ids: Tensor, state: NgramState) -> Step:
         """Read one id per row (N,) and score the next: (N, V) in fp32."""
-        contexts = self._read(last_ids[:, None], state.contexts)[:, -1]  # (N, order)
+        contexts = self.read(last_ids, state.contexts)  # (N, order)
         backoffs = self._backoffs(contexts)
         scores = self.trie[0].log_probs + backoffs[0][:, None]
         for length, level in enumerate(self.trie[1:], start=1):
@@ -193,11 +193,24 @@ class NgramModel(nn.Module):
         contexts = read[:, 1:]  # (B, T, order)
         ignored = batch.tgt_out == IGNORE
         ids = batch.tgt_out.masked_fill(ignored, self.eos_id)
+        return self.look_up(ids, contexts).masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
+
+    def contexts_behind(self, batch: TextBatch) -> Tensor:
+        """Read the prompts `batch.tgt_in` (B, T), of equal lengths: the contexts (B, order) behind them."""
+        return self._read(batch.tgt_in, self._empty(batch.tgt_in))[:, -1]
+
+    def look_up(self, ids: Tensor, contexts: Tensor) -> Tensor:
+        """Give the log-probabilities (...) in fp64 of ids (...) behind contexts (..., order), which are broadcast."""
         scores = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
         for length, (level, backoffs) in enumerate(zip(self.trie, self._backoffs(contexts), strict=True)):
             entries = level.find(contexts[..., length], ids)
             scores = torch.where(entries == NONE, scores, level.log_probs[entries] + backoffs)
-        return scores.masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
+        return scores
+
+    def read(self, ids: Tensor, contexts: Tensor) -> Tensor:
+        """Read an id (...) after each context (..., order): the contexts (..., order) behind it."""
+        longer = [level.find(contexts[..., length], ids) for length, level in enumerate(self.trie[:-1])]
+        return torch.stack([torch.zeros_like(ids), *longer], dim=-1)
 
     def _empty(self, ids: Tensor) -> Tensor:
         """Make the contexts (B, order) of rows (B, T) before anything is read."""

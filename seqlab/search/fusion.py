@@ -29,11 +29,12 @@ class FusionState:
 
 
 class Fusion:
-    """Add the scores of a translator and of a language model: log p(y | x) + weight * log p(y).
+    """Add the scores of a translator and of a language model: log p(y | x) + weight * log p(y) + length_reward * |y|.
 
-    Shallow fusion (Gulcehre et al. 2015, arXiv:1503.03535). The sum is an additive score, not a log-probability. The
-    language model begins with its own start, which need not be the translator's `bos_id`, and reads the same ids from
-    then on.
+    Shallow fusion (Gulcehre et al. 2015, arXiv:1503.03535), with a reward for each symbol, as the language model makes
+    longer texts less likely (Hannun et al. 2014, arXiv:1408.2873). The sum is an additive score, not a log-probability.
+    The language model begins with its own start, which need not be the translator's `bos_id`, and reads the same ids
+    from then on.
 
     Args:
         translator: reads the batch; the attention is its.
@@ -41,13 +42,20 @@ class Fusion:
         weight: of the language model's log-probabilities, above 0.
         start_lm: makes a batch for `lm.start` from a number of rows and a device: that many times the language model's
             start alone.
+        length_reward: what is added for each symbol but eos.
 
     Raises:
-        ValueError: the vocabularies differ, or the weight is not above 0.
+        ValueError: the vocabularies differ, the weight is not above 0, or the reward is not finite.
     """
 
     def __init__(
-        self, translator: Stepper, lm: Stepper, *, weight: float, start_lm: Callable[[int, torch.device], Any]
+        self,
+        translator: Stepper,
+        lm: Stepper,
+        *,
+        weight: float,
+        start_lm: Callable[[int, torch.device], Any],
+        length_reward: float = 0.0,
     ) -> None:
         for name in ("vocab_size", "eos_id"):
             ours, theirs = getattr(translator, name), getattr(lm, name)
@@ -61,8 +69,10 @@ class Fusion:
                 f"`weight` must be finite and above 0, but is {weight} instead. At 0 the translator decides alone: "
                 "search without the language model."
             )
+        if not math.isfinite(length_reward):
+            raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
         self.translator, self.lm = translator, lm
-        self.weight, self.start_lm = weight, start_lm
+        self.weight, self.start_lm, self.length_reward = weight, start_lm, length_reward
         self.vocab_size, self.eos_id = translator.vocab_size, translator.eos_id
 
     def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, FusionState]:
@@ -87,4 +97,8 @@ class Fusion:
         # Product and sum apart: a compiler may fuse them in vectors and not in the elements that are left over, so that
         # an element's place in the batch would round it.
         scores = lm_step.scores.float() * self.weight
+        if self.length_reward:
+            of_end = scores[:, self.eos_id].clone()
+            scores += self.length_reward
+            scores[:, self.eos_id] = of_end
         return Step(scores.add_(step.scores), FusionState(step.state, lm_step.state), step.attention)

@@ -6,13 +6,15 @@ frame the best K of all prefixes are kept: those there are, and each with one sy
 because its beginning is still kept too, takes in what that adds to it.
 
 A step of a left-to-right model over frames (`seqlab.models.ctc`) sums over all of them for each symbol of the
-vocabulary. It is what language models, ensembles and forced prefixes need; this search only looks at likely symbols of
-one frame at a time.
+vocabulary. It is what ensembles, forced prefixes and most language models need; this search only looks at likely
+symbols of one frame at a time. A language model whose prefixes may be of different lengths, as an n-gram model, can
+decide with it (Hannun et al. 2014).
 
 Shapes: B sentences, F frames, K prefixes, C symbols that may follow.
 """
 
 from collections.abc import Sequence
+from operator import add
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +24,8 @@ from seqlab.models.interfaces import FrameModel, Frames
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
 from seqlab.search.ctc import most_symbols, scored
+from seqlab.search.frame_fusion import FusedPrefixes, fused_shares
+from seqlab.search.fusion import Fusion
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
 
@@ -55,6 +59,8 @@ class Prefixes(NamedTuple):
 class Grown(NamedTuple):
     """Where the prefixes of a frame come from, each (B, K)."""
 
+    places: Tensor
+    """Which of the K prefixes that there were, or of the KC with a symbol more behind them."""
     parents: Tensor
     """Which of the frame before."""
     ids: Tensor
@@ -62,12 +68,19 @@ class Grown(NamedTuple):
 
 
 def prefix_beam_search(
-    model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = (), need_scores: bool = True
+    model: FrameModel,
+    batch: Any,
+    config: SearchConfig,
+    *,
+    banned_ids: Sequence[int] = (),
+    need_scores: bool = True,
+    fusion: Fusion | None = None,
 ) -> list[list[Hypothesis]]:
     """Give the best hypotheses of each sentence, at most `num_hypotheses`, best first by the paths in the beam.
 
     Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
-    All symbols count: no more than 2K of them can be among the best in a frame.
+    All symbols count: no more than 2K of them can be among the best in a frame. With a language model only these 2K
+    are looked up.
 
     Args:
         model: scores all frames at once.
@@ -76,6 +89,7 @@ def prefix_beam_search(
         banned_ids: ids that no hypothesis may hold.
         need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
             search; else they are of the paths in the beam, which takes less time.
+        fusion: names a language model that decides too, a `ContextModel`; log-probabilities are then its sums.
     """
     frames = model.frames(batch)
     beam_size = config.beam_size
@@ -85,14 +99,19 @@ def prefix_beam_search(
     probs = probs.double().masked_fill(behind[..., None], NEVER)
     most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
+    fused = None if fusion is None else FusedPrefixes(fusion, len(ids), beam_size, ids.device)
     for frame in range(probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
         may_grow = (prefixes.sizes < most)[..., None]
         following = torch.where(may_grow, probs[:, None, frame], NEVER)
-        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, following, ids[:, frame])
+        fluency = None if fused is None else fused.choices(ids[:, frame])
+        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, following, ids[:, frame], fluency)
+        if fused is not None and fluency is not None:
+            fused.follow(grown.parents, prefixes.last_ids, grown.ids != NOTHING, fluency.gather(1, grown.places))
         history.append(grown)
-    return _best(_said(history), prefixes.whole.float().tolist(), frames, model, config, need_scores)
+    totals = prefixes.whole if fused is None else prefixes.whole + fused.whole()
+    return _best(_said(history), totals.float().tolist(), frames, model, config, need_scores, fusion)
 
 
 def _best(
@@ -102,6 +121,7 @@ def _best(
     model: FrameModel,
     config: SearchConfig,
     need_scores: bool,
+    fusion: Fusion | None,
 ) -> list[list[Hypothesis]]:
     """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned."""
     found: list[list[Hypothesis]] = []
@@ -114,7 +134,10 @@ def _best(
         shares = model.score_said(frames, [best[rank].ids if rank < len(best) else [] for best in found])
         for best, own in zip(found, shares, strict=True):
             if rank < len(best):
-                best[rank] = scored(best[rank].ids, own, config)
+                ids = best[rank].ids
+                if fusion is not None:
+                    own = list(map(add, own, fused_shares(fusion, ids, frames.lengths.device)))
+                best[rank] = scored(ids, own, config)
     return found
 
 
@@ -143,8 +166,13 @@ def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) 
     return Prefixes(blank, symbol, last_ids, hashes, beginnings, sizes)
 
 
-def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, ids: Tensor) -> tuple[Prefixes, Grown]:
-    """Go on by a frame: blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with probs (B, K, C)."""
+def _advance(
+    prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, ids: Tensor, fluency: Tensor | None
+) -> tuple[Prefixes, Grown]:
+    """Go on by a frame: blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with probs (B, K, C).
+
+    `fluency` (B, K + KC), of the prefixes as they are and of the longer ones, counts too when the best are chosen.
+    """
     whole, size = prefixes.whole, prefixes.hashes.size(1)
     last, symbols = prefixes.last_ids[..., None], ids[:, None]
     # A prefix with its beginning in the beam (B, K, K): what its last symbol adds to that.
@@ -161,7 +189,8 @@ def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, id
     values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)
     # In fp32, so that what is equal but for the last bits, which depend on the place in a batch, is equal; such values
     # stay in order, so that frames behind the last one change nothing.
-    index = values.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
+    ranks = values if fluency is None else values + fluency
+    index = ranks.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
     values = values.gather(1, index)
     is_longer = index >= size
     place = (index - size).clamp_min(0)
@@ -177,7 +206,7 @@ def _advance(prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, id
         torch.where(is_longer, hashes, prefixes.beginnings.gather(1, parents)).masked_fill(is_none, NOTHING),
         prefixes.sizes.gather(1, parents) + is_longer,
     )
-    return chosen, Grown(parents, new_ids.masked_fill(~is_longer, NOTHING))
+    return chosen, Grown(index, parents, new_ids.masked_fill(~is_longer, NOTHING))
 
 
 def _said(history: Sequence[Grown]) -> list[list[list[int]]]:

@@ -68,7 +68,7 @@ def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
         (["name", str(tmp_path), "beam_size=2", "beam_size=3"], "'beam_size=3' must be a field"),
         (["name", str(tmp_path), "beam=2"], "beam_size"),
         (["name", str(tmp_path), "rescore=nowhere"], "there is no folder nowhere"),
-        (["name", str(tmp_path), "lm_weight=1"], "`lm` and `lm_weight` go together"),
+        (["name", str(tmp_path), "lm_weight=1"], "need a language model, lm=RUN"),
         (["name", str(tmp_path), f"lm={tmp_path}", "lm_weight=much"], "could not convert string to float: 'much'"),
     ):
         with pytest.raises(SystemExit, match=message):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.random_runs import write_run
 from reference.tiny_language_models import FAMILIES, TinyRuns, random_model, write_language_model
 
 import seqlab
@@ -16,7 +17,7 @@ from seqlab.data.batch import collate_text
 from seqlab.data.config import TextConfig
 from seqlab.inference import LanguageModel, Run, load_language_model
 from seqlab.inference.lines import without_control_characters
-from seqlab.models import NgramConfig
+from seqlab.models import NgramConfig, TransformerCtcConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.search.config import SearchConfig
 from seqlab.text import SavedConfig, Tokenizer
@@ -30,17 +31,20 @@ MakeRun = Callable[..., Path]
 @pytest.fixture(scope="module")
 def lm_dir(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
     """Count an n-gram model with the translator's tokenizer, as a user does."""
-    folder = tmp_path_factory.mktemp("lm")
-    (folder / "text.txt").write_text("".join(f"{line}\n" for line in LINES * 5), encoding="utf-8")
+    return count(tmp_path_factory.mktemp("lm"), run_folder / "tokenizer", LINES * 5)
+
+
+def count(folder: Path, tokenizer: Path, lines: list[str]) -> Path:
+    (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     data = TextConfig(
         train=[str(folder / "text.txt")],
         valid=[str(folder / "text.txt")],
-        tokenizer=SavedConfig(folder=str(run_folder / "tokenizer")),
+        tokenizer=SavedConfig(folder=str(tokenizer)),
     )
     config = Config(
         data=data, model=NgramConfig(order=3), training=TrainingConfig(device="cpu", precision="fp32", threads=1)
     )
-    return train(config, folder / "run")
+    return train(config, folder / "lm")
 
 
 def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], finished: bool, weight: float) -> float:
@@ -52,6 +56,24 @@ def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], fini
     with torch.inference_mode():
         theirs = lm.members[0].model.score(batch)[0, :length]
     return sum(pair.token_log_probs[:length]) + weight * float(theirs.sum())
+
+
+def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
+    small = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    run_dir = write_run(tmp_path / "run", model=TransformerCtcConfig(**small))
+    lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
+    fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
+    lm = load_language_model(lm_dir)
+    lines = ["a b c", "", "hij ab", "k"]
+    found = fused.translate_detailed(lines, beam_size=4, num_hypotheses=2)
+    assert [fused.translate([line], beam_size=4) for line in lines] == [[each.text] for each in found]
+    said = fused.engine.decode(fused.src_tokenizer.encode(lines), SearchConfig(beam_size=4, num_hypotheses=2))
+    for src_ids, best in zip(fused.src_tokenizer.encode(lines), said, strict=True):
+        for each in best if src_ids else ():
+            expected = sum_of(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
+            assert each.log_prob == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    alone = seqlab.load(run_dir, precision="fp32")
+    assert alone.translate(lines, beam_size=4) != [each.text for each in found]
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])

@@ -1,0 +1,108 @@
+"""A beam over frames with an n-gram model, against all that can be said."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
+
+from seqlab.data.batch import TextBatch, prompts
+from seqlab.models import NgramConfig
+from seqlab.models.ngram import NgramModel
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.fusion import Fusion
+from seqlab.search.prefix_beam import prefix_beam_search
+
+MODEL = GivenFrames()
+LENGTHS = [5, 1, 3, 4]
+WEIGHT, REWARD = 0.7, 0.9
+
+
+@pytest.fixture(scope="module")
+def lm() -> NgramModel:
+    drawn = random.Random(1)
+    model = NgramModel(NgramConfig(order=3), SIZE, pad_id=BLANK, bos_id=BLANK, eos_id=EOS)
+    model.fit([drawn.choices([2, 3], [3, 1], k=drawn.randint(0, 5)) for _ in range(60)])
+    return model
+
+
+def fused(lm: NgramModel, length_reward: float = REWARD) -> Fusion:
+    def start(rows: int, device: torch.device) -> TextBatch:
+        return prompts([[BLANK]] * rows)
+
+    return Fusion(MODEL, lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
+
+
+def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD) -> list[float]:
+    """Walk through the steps of the language model."""
+    last_ids, state = lm.start(prompts([[BLANK]]))
+    found = []
+    for symbol in (*symbols, EOS):
+        step = lm.step(last_ids, state)
+        found.append(WEIGHT * float(step.scores[0, symbol]) + length_reward * (symbol != EOS))
+        last_ids, state = torch.tensor([symbol]), step.state
+    return found
+
+
+@pytest.mark.parametrize("need_scores", [True, False])
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, need_scores: bool) -> None:
+    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha)
+    frames = frames_of(LENGTHS)
+    found = prefix_beam_search(MODEL, frames, config, need_scores=need_scores, fusion=fused(lm))
+    for row, best in enumerate(found):
+        truth = {
+            ids: math.log(prob) + sum(shares(lm, ids)) for ids, prob in distribution(frames, row).items() if prob > 0
+        }
+        assert {tuple(each.ids) for each in best} == truth.keys()
+        for each in best:
+            assert each.log_prob == pytest.approx(truth[tuple(each.ids)], rel=1e-4, abs=1e-5)
+            assert each.score == pytest.approx(each.log_prob / (len(each.ids) + 1) ** alpha)
+            if need_scores:
+                alone = MODEL.score_said(frames, [each.ids] * len(frames.lengths))[row]
+                both = [one + other for one, other in zip(alone, shares(lm, each.ids), strict=True)]
+                assert each.token_log_probs == pytest.approx(both, rel=1e-4, abs=1e-5)
+        assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
+
+
+def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
+    lengths = list(range(1, 30))
+    frames, config = frames_of(lengths, spread=3.0), SearchConfig(beam_size=32, length_alpha=0.0, early_stopping=False)
+    mine = prefix_beam_search(MODEL, frames, config, fusion=fused(lm))
+    over_symbols = beam_search(fused(lm), frames, config, banned_ids=[BLANK])
+    for (one,), (other,) in zip(mine, over_symbols, strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
+    alone = prefix_beam_search(MODEL, frames, config)
+    assert sum(a.ids != b.ids for (a,), (b,) in zip(mine, alone, strict=True)) >= 5
+
+
+def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
+    frames, config = frames_of(list(range(1, 30))), SearchConfig(beam_size=8, length_alpha=0.0)
+    sizes = [
+        sum(len(best.ids) for (best,) in prefix_beam_search(MODEL, frames, config, fusion=fused(lm, reward)))
+        for reward in (-1.0, 0.0, 1.0, 2.0)
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_other_sentences_and_padding_change_nothing(lm: NgramModel) -> None:
+    lengths = [4, 17, 1, 9, 17]
+    config = SearchConfig(beam_size=4, num_hypotheses=3)
+    together = prefix_beam_search(MODEL, frames_of(lengths), config, fusion=fused(lm))
+    for row, length in enumerate(lengths):
+        assert prefix_beam_search(MODEL, frames_of([length]), config, fusion=fused(lm)) == [together[row]]
+
+
+def test_lookups_are_what_steps_and_scores_say(lm: NgramModel) -> None:
+    contexts = lm.contexts_behind(prompts([[BLANK], [BLANK]]))
+    for symbols in ([2, 3], [3, 3], [2, 2]):
+        last_ids, state = lm.start(prompts([[BLANK, *symbols]]))
+        row = contexts[:1]
+        for symbol in symbols:
+            row = lm.read(torch.tensor([symbol]), row)
+        ids = torch.tensor([[EOS, 2, 3]])
+        expected = lm.step(last_ids, state).scores[0, [EOS, 2, 3]]
+        torch.testing.assert_close(lm.look_up(ids, row[:, None])[0].float(), expected)
