@@ -34,7 +34,7 @@ def make_parser() -> Parser:
     parser.add_argument("--src", required=True, metavar="FILE", help="what to translate: FILE or FILE#COLUMN")
     parser.add_argument("--out", required=True, metavar="OUT", help="where the translations are written")
     parser.add_argument("--ref", metavar="FILE", help="the references, to compare with: FILE or FILE#COLUMN")
-    parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a file or work already")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT, and work on it that was begun otherwise")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--buffer_lines", type=int, metavar="N", help="lines that are translated before they are kept (default: 4096)"
@@ -45,6 +45,7 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Translate the corpus, write it and print the report."""
+    from seqlab.data.columns import parse_column
     from seqlab.inference.distill import WorkFile, distill, sha256_of
 
     refuse_ranks("distill")
@@ -66,12 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     identity = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
     identity |= {name: getattr(arguments, name) for name in ("engine", "quantization", "precision")}
     work = WorkFile(out.with_name(f"{out.name}.work"), identity)
-    if arguments.overwrite:
-        work.path.unlink(missing_ok=True)
-    elif work.path.exists():
+    if arguments.overwrite and work.is_other():
+        work.path.unlink()
+    if work.path.exists():
         logger.info("going on with %s", work.path)
     trained = load_named_runs(arguments)
     options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
+    options["first_line"] = 1 + parse_column(arguments.src).has_header
     options = {name: value for name, value in options.items() if value is not None}
     try:
         with counting("lines", len(lines)) as advance:

@@ -72,10 +72,10 @@ def _links(
     src_ids: dict[str, int] = {}
     tgt_ids: dict[str, int] = {}
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for src_line, tgt_line in zip(src_lines, tgt_lines, strict=True):
-        src = [src_ids.setdefault(word, len(src_ids) + 1) for word in src_line.split()]
-        tgt = [tgt_ids.setdefault(word, len(tgt_ids)) for word in tgt_line.split()]
-        if src and tgt:
+    for src_words, tgt_words in zip(map(str.split, src_lines), map(str.split, tgt_lines), strict=True):
+        if src_words and tgt_words:  # a word that is only in other lines has no translation to count
+            src = [src_ids.setdefault(word, len(src_ids) + 1) for word in src_words]
+            tgt = [tgt_ids.setdefault(word, len(tgt_ids)) for word in tgt_words]
             parts.append((np.array([0, *src]), np.array(tgt)))
     if not parts:
         nothing = np.zeros(0, np.int64)

@@ -83,12 +83,10 @@ def decode_rows(
     if not isinstance(model, PositionModel):
         config.check_left_to_right()
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
-    filled = [i for i, row in enumerate(src_rows) if len(row)]
     banned = banned_ids(tokenizer)
     src_tokens = -(-batch_tokens // config.beam_size)
     with evaluation_mode(model):
-        for places in length_batches([len(src_rows[i]) + 1 for i in filled], src_tokens):
-            indices = [filled[place] for place in places]
+        for indices in _batches(src_rows, prefixes, src_tokens):
             batch = collate(
                 [src_rows[i] for i in indices],
                 None,
@@ -97,15 +95,27 @@ def decode_rows(
                 bos_id=tokenizer.bos_id,
                 eos_id=tokenizer.eos_id,
             ).to(device)
-            forced = None if prefixes is None else [prefixes[i] for i in indices]
+            forced = [prefixes[i] for i in indices] if prefixes is not None and prefixes[indices[0]] else None
             hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
                 progress(len(indices))
-    if progress is not None and len(filled) < len(src_rows):
-        progress(len(src_rows) - len(filled))
+    if progress is not None and not all(map(len, src_rows)):
+        progress(sum(not len(row) for row in src_rows))
     return found
+
+
+def _batches(
+    src_rows: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]] | None, src_tokens: int
+) -> Iterator[list[int]]:
+    """Divide the rows that are not empty, those with a prefix apart: they may have to be searched otherwise."""
+    filled = [i for i, row in enumerate(src_rows) if len(row)]
+    is_free = [prefixes is None or not len(prefixes[i]) for i in filled]
+    for group in (True, False):
+        rows = [i for i, free in zip(filled, is_free, strict=True) if free is group]
+        for places in length_batches([len(src_rows[i]) + 1 for i in rows], src_tokens):
+            yield [rows[place] for place in places]
 
 
 def _search(
@@ -122,6 +132,8 @@ def _search(
         return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
     fusion = model if isinstance(model, Fusion) and isinstance(model.lm, ContextModel) else None
     frame_model = model if fusion is None else fusion.translator
+    if isinstance(frame_model, FrameModel):
+        config.check_frames()
     if isinstance(frame_model, FrameModel) and _is_free(config, forced):
         if config.beam_size == 1 and fusion is None:
             best = best_path_search(frame_model, batch, config, banned_ids=banned, need_scores=need_scores)

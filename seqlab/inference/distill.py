@@ -56,6 +56,14 @@ class WorkFile:
                     "was begun, or begin anew with `--overwrite`."
                 )
 
+    def is_other(self) -> bool:
+        """Tell whether it is there, but of another work."""
+        try:
+            self.read()
+        except ValueError:
+            return True
+        return False
+
     def open(self) -> BinaryIO:
         """Open it to be written on; a new one begins with what it is of."""
         file = self.path.open("ab")
@@ -85,6 +93,7 @@ def distill(
     work: WorkFile,
     *,
     block_lines: int = BLOCK_LINES,
+    first_line: int = 1,
     progress: OnRows | None = None,
     **options: Any,
 ) -> list[str]:
@@ -95,6 +104,7 @@ def distill(
         lines: text without newlines.
         work: where translations are kept until all are there.
         block_lines: lines that are translated before they are kept.
+        first_line: the number of the first line in its file, for messages.
         progress: called with how many lines (pieces of lines that were cut) are done.
         options: of `Run.translate`.
 
@@ -107,7 +117,7 @@ def distill(
     with work.open() as file:
         for start in range(len(done), len(lines), block_lines):
             block = lines[start : start + block_lines]
-            translated = run.translate(block, first_line=start + 1, progress=progress, **options)
+            translated = run.translate(block, first_line=first_line + start, progress=progress, **options)
             keep(file, translated)
             done.extend(translated)
     return done

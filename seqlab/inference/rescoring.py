@@ -47,7 +47,9 @@ class RescoringEngine:
         )
         for (row, rank), score in zip(places, scores, strict=True):
             found[row][rank] = _rescored(found[row][rank], score, config)
-        return [sorted(best, key=lambda each: -each.score)[: config.num_hypotheses] for best in found]
+        return [
+            sorted(best, key=lambda each: (not each.finished, -each.score))[: config.num_hypotheses] for best in found
+        ]
 
     def score(
         self,

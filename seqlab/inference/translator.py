@@ -116,15 +116,18 @@ class Translator:
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
+        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, first_line)
         found = self.engine.decode(
             rows,
             limited,
-            prefixes=None if prefixes is None else self._forced(prefixes, pieces, limited, first_line),
+            prefixes=forced,
             need_scores=need_scores,
             need_attention=need_attention,
             batch_tokens=batch_tokens,
             progress=progress,
         )
+        if forced is not None:
+            refuse_cut(forced, found, pieces, first_line)
         decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
         for number, parts in enumerate(pieces, start=first_line):
@@ -210,6 +213,22 @@ class Translator:
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])
         return forced
+
+
+def refuse_cut(
+    forced: Sequence[Sequence[int]],
+    found: Sequence[Sequence[Hypothesis]],
+    pieces: Sequence[Sequence[Piece]],
+    first_line: int,
+) -> None:
+    """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
+    lines = [number for number, parts in enumerate(pieces, start=first_line) for _ in parts]
+    for number, prefix, best, piece in zip(lines, forced, found, chain.from_iterable(pieces), strict=True):
+        if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
+            raise ValueError(
+                f"line {number}: its prefix has {len(prefix)} tokens, which are more than the model can say for so "
+                "short a line: shorten it."
+            )
 
 
 def _joined(

@@ -22,6 +22,8 @@ from seqlab.models.interfaces import Frames, Step
 NEVER = float("-inf")
 WHOLE_VECTORS = 16
 """Of floats: each row begins where a vector does."""
+IMPOSSIBLE = -100.0
+"""Nats of what there are too few frames for, so that sums over a corpus are still numbers."""
 LEAST = -1e4
 """The least log-probability of an id in a frame that is told from 0: sums of many are still numbers."""
 
@@ -31,8 +33,8 @@ class CtcState:
     """Prefixes, and for each number of frames the sums over the paths of so many frames that say them."""
 
     frames: Frames
-    probs: Tensor
-    """(B, F, V or more): the probabilities of the frames, with zeros up to whole vectors."""
+    probs: Tensor | None
+    """(B, F, V or more): the probabilities of the frames, with zeros up to whole vectors; steps need them."""
     sentences: Tensor
     """(N,) int64: whose frames a row's are."""
     symbol: Tensor
@@ -80,16 +82,15 @@ class CtcPrefixes:
 
     def start(self, frames: Frames) -> tuple[Tensor, CtcState]:
         """Begin with empty prefixes; the first step reads bos."""
-        log_probs = frames.log_probs.float().clamp_min(LEAST)
-        blank = F.pad(log_probs[:, :, self.blank_id].double().cumsum(1), (1, 0))
-        state = CtcState(
-            Frames(log_probs, frames.lengths),
-            F.pad(log_probs, (0, -log_probs.size(2) % WHOLE_VECTORS), value=NEVER).exp_(),
-            torch.arange(len(blank), device=blank.device),
-            torch.full_like(blank, NEVER),
-            blank,
-            blank.new_zeros(len(blank)),
-        )
+        log_probs = frames.log_probs
+        probs = F.pad(log_probs.float(), (0, -log_probs.size(2) % WHOLE_VECTORS), value=NEVER).exp_()
+        return self._empty(frames, probs)
+
+    def _empty(self, frames: Frames, probs: Tensor | None) -> tuple[Tensor, CtcState]:
+        of_blank = frames.log_probs[:, :, self.blank_id].clamp_min(LEAST)
+        blank = F.pad(of_blank.double().cumsum(1), (1, 0))
+        rows = torch.arange(len(blank), device=blank.device)
+        state = CtcState(frames, probs, rows, torch.full_like(blank, NEVER), blank, blank.new_zeros(len(blank)))
         return frames.lengths.new_full((len(blank),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
@@ -102,14 +103,19 @@ class CtcPrefixes:
         return Step(scores, state, None)
 
     def score(self, frames: Frames, tgt_out: Tensor) -> Tensor:
-        """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 where nothing is predicted."""
-        last_ids, state = self.start(frames)
+        """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 where nothing is predicted.
+
+        The first symbol for which there are too few frames costs `IMPOSSIBLE`, what is behind it nothing.
+        """
+        last_ids, state = self._empty(frames, None)
         state = replace(state, last_ids=last_ids)
         scores = []
         for ids in tgt_out.unbind(1):
             before, is_end = state.prefix, ids == self.eos_id
             longer = self._lengthened(ids.masked_fill(is_end | (ids == IGNORE), self.blank_id), state)
-            scores.append(torch.where(is_end, state.whole, longer.prefix) - before)
+            after = torch.where(is_end, state.whole, longer.prefix)
+            share = (after - before).masked_fill(after == NEVER, IMPOSSIBLE)
+            scores.append(share.masked_fill(before == NEVER, 0.0))
             state = longer
         return torch.stack(scores, 1).float().masked_fill(tgt_out == IGNORE, 0.0)
 
@@ -126,8 +132,8 @@ class CtcPrefixes:
         assert state.last_ids is not None, "the first step has read bos"
         log_probs, rows = state.frames.log_probs, state.sentences[:, None]
         frames = torch.arange(log_probs.size(1), device=ids.device)
-        of_symbol = log_probs[rows, frames, ids[:, None]].double()  # (N, F)
-        of_blank = log_probs[rows, frames, self.blank_id].double()
+        of_symbol = log_probs[rows, frames, ids[:, None]].clamp_min(LEAST).double()  # (N, F)
+        of_blank = log_probs[rows, frames, self.blank_id].clamp_min(LEAST).double()
         before = _before(state, ids == state.last_ids)
         symbol = _runs(before, of_symbol)
         return replace(
@@ -142,6 +148,7 @@ class CtcPrefixes:
 def _following(state: CtcState, prefix: Tensor) -> Tensor:
     """Give the log-probabilities of all symbols behind the prefixes, whose own are `prefix` (N,): (N, V)."""
     assert state.last_ids is not None, "the first step has read bos"
+    assert state.probs is not None, "`start` has given them"
     before = _before(state)
     most = before.amax(1, keepdim=True)
     most = most.masked_fill(most == NEVER, 0.0)
@@ -155,7 +162,7 @@ def _following(state: CtcState, prefix: Tensor) -> Tensor:
         torch.mm(rows[:, own].contiguous(), state.probs[sentence, own], out=out)
     scores = scores[:, : state.frames.log_probs.size(2)].log_().add_((most - prefix[:, None]).float())
     frames = torch.arange(before.size(1), device=before.device)
-    again = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]]
+    again = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]].clamp_min(LEAST)
     is_any = torch.ones_like(state.last_ids, dtype=torch.bool)
     repeated = _in_all(_before(state, is_any) + again, state)
     return scores.scatter_(1, state.last_ids[:, None], (repeated - prefix).float()[:, None])

@@ -161,12 +161,16 @@ class FrameOutput(NamedTuple):
         return Frames(log_probs.view(*self.hidden.shape[:2], -1), self.lengths)
 
     @torch.no_grad()
-    def likeliest_ids(self, never: Sequence[int] = ()) -> Tensor:
-        """Give the likeliest id of each frame that is none of `never`: (B, F); what it does not need are the sums."""
+    def likeliest_ids(self, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Give the likeliest id of each frame that is none of `never`, and its logit: (B, F) each.
+
+        Without the sums over the vocabulary that its probability needs.
+        """
         banned = torch.tensor(sorted(never), dtype=torch.int64, device=self.hidden.device)
         blocks = self.hidden.flatten(0, 1).split(SCORED_ROWS)
-        ids = [self.projection(rows).index_fill_(1, banned, float("-inf")).argmax(1) for rows in blocks]
-        return torch.cat(ids).view(self.hidden.shape[:2])
+        best = [self.projection(rows).index_fill_(1, banned, float("-inf")).max(1) for rows in blocks]
+        values, ids = (torch.cat(parts).view(self.hidden.shape[:2]) for parts in zip(*best, strict=True))
+        return ids, values
 
     @torch.no_grad()
     def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -88,6 +88,7 @@ class Targets:
     @classmethod
     def of(cls, tgt_out: Tensor, blank_id: int) -> "Targets":
         """Take the ends away: tgt_out (B, T + 1), IGNORE behind them."""
+        tgt_out = F.pad(tgt_out, (0, max(0, 2 - tgt_out.size(1))), value=IGNORE)  # one symbol, where all are empty
         tokens = (tgt_out != IGNORE).sum(1)
         lengths = (tokens - 1).clamp_min(0)
         places = torch.arange(tgt_out.size(1) - 1, device=tgt_out.device)

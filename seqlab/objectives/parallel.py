@@ -25,7 +25,7 @@ class ParallelCrossEntropy:
         found = [torch.full_like(targets, IGNORE)]
 
         def glance(output: FrameOutput) -> Tensor:
-            ids, _ = output.likeliest()
+            ids, _ = output.likeliest_ids()
             is_wrong = (ids != targets) & (targets != IGNORE)
             found[0] = shown_part(targets, is_wrong, (targets != IGNORE).sum(1), share, context.generator)
             return found[0]

@@ -47,6 +47,9 @@ class SearchConfig:
     iterations: int | None = None
     """Of models that predict all symbols at once, given any of them: passes of mask-predict. Left out, a
     `transformer_cmlm` takes 10 and others 1."""
+    pseudo_likelihood: bool = True
+    """Of mask-predict with more than one pass and several lengths: choose between these by how likely each symbol is
+    given half of the others (two more passes), rather than by how likely it was when it was predicted last."""
 
     def check_all_at_once(self, ends_at_eos: bool) -> None:
         """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
@@ -69,6 +72,14 @@ class SearchConfig:
                     f"`{name}` is for models that predict lengths, but this one has one answer, which it cuts at the "
                     "first eos: leave it out."
                 )
+
+    def check_frames(self) -> None:
+        """Raise ValueError where a field asks for what a model of frames cannot do."""
+        if self.coverage_penalty:
+            raise ValueError(
+                "`coverage_penalty` is for models that attend to a source symbol by symbol, but this one predicts "
+                "frames all at once: leave it out."
+            )
 
     def check_left_to_right(self) -> None:
         """Raise ValueError where a field asks for what only a model can do that predicts all positions at once."""

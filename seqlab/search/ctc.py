@@ -20,6 +20,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.rules import refuse_nan
 
 
 def best_path_search(
@@ -40,7 +41,8 @@ def best_path_search(
             other search; else they are NaN, which spares the sums over the vocabulary.
     """
     output = model(batch)
-    ids = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
+    ids, logits = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
+    refuse_nan(logits.masked_fill(is_behind(output.lengths, ids.size(1)), 0.0), 0)
     paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
     limits = most_symbols(batch, len(rows), config)
@@ -52,6 +54,11 @@ def best_path_search(
         scored(row, each if row == whole else each[:-1], config)
         for row, whole, each in zip(said, rows, shares, strict=True)
     ]
+
+
+def is_behind(lengths: Tensor, size: int) -> Tensor:
+    """Mark what stands behind the last frame of each sentence: (B, size)."""
+    return torch.arange(size, device=lengths.device) >= lengths[:, None]
 
 
 def scored(symbols: list[int], shares: list[float], config: SearchConfig) -> Hypothesis:

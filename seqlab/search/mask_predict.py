@@ -34,13 +34,15 @@ def mask_predict(
     After each pass but the last a smaller part of the positions, those with the lowest probabilities, is hidden and
     predicted anew. With `early_stopping` a row in which a pass changes nothing is done. Log-probabilities are those
     that symbols had when they were predicted last, those of a prefix where nothing is shown, and that of the length;
-    where eos ends a target, of eos.
+    where eos ends a target, of eos. With `pseudo_likelihood`, where there is more than one pass and one length, they
+    are those of the symbols at even places given the others, and the other way round (cf. Salazar et al. 2020,
+    arXiv:1910.14659, who hide one at a time): what was predicted early, given little, is not held against an answer.
 
     Args:
         model: predicts lengths, and positions given others.
         batch: what it reads.
-        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, the limits and the penalty of
-            lengths.
+        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, `pseudo_likelihood`,
+            the limits and the penalty of lengths.
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.
 
@@ -58,7 +60,10 @@ def mask_predict(
         source = source.select(sentences)
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
     never = {*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id}
-    fill(model, source, rows, config.iterations or model.iterations, sorted(never), bool(config.early_stopping))
+    iterations = config.iterations or model.iterations
+    fill(model, source, rows, iterations, sorted(never), bool(config.early_stopping))
+    if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
+        score_by_halves(model, source, rows)
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
     written = rows.hypotheses(found.log_probs[sentences, ranks], end_id, config)
@@ -159,3 +164,12 @@ def fill(
         refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), iteration)
         is_changed = rows.say(alive, is_hidden, ids, log_probs)
         goes_on = is_changed if early_stopping else torch.ones_like(is_changed)
+
+
+def score_by_halves(model: PositionModel, source: Any, rows: Rows) -> None:
+    """Give all symbols the log-probabilities that they have when every other place is hidden, theirs included."""
+    is_even = torch.arange(rows.ids.size(1), device=rows.ids.device) % 2 == 0
+    for is_hidden in (is_even, ~is_even):
+        output = model.predict(source, rows.lengths, rows.ids.masked_fill(is_hidden, IGNORE))
+        _, log_probs = output.likeliest((), rows.ids)
+        rows.log_probs = log_probs.where(is_hidden, rows.log_probs)

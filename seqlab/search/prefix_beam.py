@@ -23,11 +23,12 @@ from torch import Tensor
 from seqlab.models.interfaces import FrameModel, Frames
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NEVER
-from seqlab.search.ctc import most_symbols, scored
+from seqlab.search.ctc import is_behind, most_symbols, scored
 from seqlab.search.frame_fusion import FusedPrefixes, fused_shares
 from seqlab.search.fusion import Fusion
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
+from seqlab.search.rules import refuse_nan
 
 FACTOR = 6364136223846793005
 """Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
@@ -76,7 +77,7 @@ def prefix_beam_search(
     need_scores: bool = True,
     fusion: Fusion | None = None,
 ) -> list[list[Hypothesis]]:
-    """Give the best hypotheses of each sentence, at most `num_hypotheses`, best first by the paths in the beam.
+    """Give the best hypotheses of each sentence by the paths in the beam, at most `num_hypotheses`, best first.
 
     Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
     All symbols count: no more than 2K of them can be among the best in a frame. With a language model only these 2K
@@ -94,9 +95,10 @@ def prefix_beam_search(
     frames = model.frames(batch)
     beam_size = config.beam_size
     probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
-    behind = torch.arange(probs.size(1), device=ids.device) >= frames.lengths[:, None]
+    behind = is_behind(frames.lengths, probs.size(1))
     blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
     probs = probs.double().masked_fill(behind[..., None], NEVER)
+    refuse_nan(probs, 0)
     most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
     fused = None if fusion is None else FusedPrefixes(fusion, len(ids), beam_size, ids.device)
@@ -138,7 +140,7 @@ def _best(
                 if fusion is not None:
                     own = list(map(add, own, fused_shares(fusion, ids, frames.lengths.device)))
                 best[rank] = scored(ids, own, config)
-    return found
+    return [sorted(best, key=lambda each: -each.score) for best in found]
 
 
 def _rough(ids: list[int], log_prob: float, config: SearchConfig) -> Hypothesis:

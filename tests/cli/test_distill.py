@@ -69,6 +69,47 @@ def test_what_was_killed_is_gone_on_with(
     assert [line for block in asked[3:] for line in block] == LINES[3 if torn else 6 :]
 
 
+def test_what_is_to_be_replaced_is_gone_on_with_too(
+    seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
+    files = ("--src", corpus / "src", "--out", corpus / "out", "--overwrite")
+    options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
+    (corpus / "out").write_text("before\n")
+    asked: list[list[str]] = []
+
+    def translate(self: Run, lines: list[str], **options: object) -> list[str]:
+        asked.append(list(lines))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return translated(self, lines, **options)  # type: ignore[arg-type]
+
+    translated = Run.translate
+    monkeypatch.setattr(Run, "translate", translate)
+    assert seqlab(*options).status == 130
+    assert (corpus / "out").read_text() == "before\n"
+    assert seqlab(*options).status == 0
+    assert (corpus / "out").read_bytes() == expected
+    assert [line for block in asked[3:] for line in block] == LINES[6:]
+
+
+@pytest.mark.parametrize("other", [("--beam_size", "3"), ("--precision", "bf16"), ("--max_length", "7")])
+def test_work_that_was_begun_otherwise_is_not_finished(
+    seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Run, lines: list[str], **_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "translate", stop)
+        options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out")
+        assert seqlab(*options, *SMALL).status == 130
+    changed = list(SMALL)
+    changed[changed.index(other[0]) + 1] = other[1]
+    result = seqlab(*options, *changed)
+    assert (result.status, "was begun with another" in result.err) == (2, True)
+
+
 def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
     run = load(run_dir)
     options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)

@@ -43,7 +43,7 @@ def text(count: int, translations: int) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("translations", [1, 3])
 def test_it_is_that_of_model_1_in_loops(translations: int) -> None:
     src, tgt = text(60, translations)
-    src, tgt = [*src, "", "only here", ""], [*tgt, "", "", "only there"]
+    src, tgt = ["only here", *src, "", "here, too", ""], ["", *tgt, "", "", "only there"]
     assert lexical_complexity(src, tgt) == pytest.approx(brute_force(src, tgt))
 
 

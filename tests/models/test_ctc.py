@@ -10,7 +10,7 @@ from reference.scripted import Scripted, batch_of
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.ctc import CtcPrefixes, CtcState
+from seqlab.models.ctc import IMPOSSIBLE, CtcPrefixes, CtcState
 from seqlab.models.interfaces import Frames, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -153,3 +153,13 @@ def test_scores_do_not_depend_on_what_stands_beside_in_memory(vocab_size: int) -
             alone = steps(log_probs[row : row + 1, :length].clone(), [length])
             for mine, theirs in zip(alone, together, strict=True):
                 assert torch.equal(mine[0], theirs[row])
+
+
+def test_what_there_are_too_few_frames_for_costs_a_finite_number() -> None:
+    """Two frames have no room for three symbols, nor for one twice."""
+    frames = frames_of([2, 2, 2])
+    tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
+    scores = MODEL.prefixes.score(frames, tgt_out)
+    assert scores[0, 2:].tolist() == [IMPOSSIBLE, 0.0]
+    assert scores[1, 1:].tolist() == [IMPOSSIBLE, 0.0, 0.0]
+    assert float(scores[2].sum()) == pytest.approx(math.log(distribution(frames, 2)[2, 3]))

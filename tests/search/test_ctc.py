@@ -1,6 +1,7 @@
 """Paths through frames against all there are."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from seqlab.models.interfaces import Frames
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import alignments, best_path_search
+from seqlab.search.prefix_beam import prefix_beam_search
 
 MODEL = GivenFrames()
 
@@ -76,3 +78,11 @@ def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int,
             assert log_prob_of(path[: len(own)], own) == pytest.approx(best, rel=1e-6)
             assert said(path[: len(own)]) == target
             assert set(path[len(own) :]) <= {BLANK}
+
+
+@pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
+def test_what_is_no_number_is_refused(search: Any) -> None:
+    frames = frames_of([3, 4])
+    frames.log_probs[1, 2] = math.nan
+    with pytest.raises(ValueError, match=r"not numbers \(NaN\)"):
+        search(MODEL, frames, SearchConfig())

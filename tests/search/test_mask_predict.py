@@ -113,7 +113,12 @@ def test_each_length_is_filled_as_the_paper_says(
     """The third prefix fills the shortest length."""
     model = Scripted([[5, 7, 3], [8, 2, 9]])
     config = SearchConfig(
-        beam_size=3, num_hypotheses=3, iterations=iterations, length_alpha=0.6, early_stopping=early_stopping
+        beam_size=3,
+        num_hypotheses=3,
+        iterations=iterations,
+        length_alpha=0.6,
+        early_stopping=early_stopping,
+        pseudo_likelihood=False,
     )
     found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0])
     for sentence, hypotheses in enumerate(found):
@@ -128,6 +133,31 @@ def test_each_length_is_filled_as_the_paper_says(
             assert hypothesis.score == pytest.approx(score, abs=1e-5)
             assert hypothesis.token_log_probs == pytest.approx(shares, abs=1e-5)
             assert hypothesis.finished
+
+
+def test_between_lengths_each_half_decides_given_the_other() -> None:
+    model = Scripted([[5, 7, 3], [8, 2, 9]])
+    fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 3, "length_alpha": 0.6}
+    found = mask_predict(model, Batch([9, 9]), SearchConfig(**fields), prefixes=[(4, 3), ()], banned_ids=[0])
+    plain = SearchConfig(**fields, pseudo_likelihood=False)
+    before = mask_predict(model, Batch([9, 9]), plain, prefixes=[(4, 3), ()], banned_ids=[0])
+    for sentence, hypotheses in enumerate(found):
+        assert sorted(each.ids for each in hypotheses) == sorted(each.ids for each in before[sentence])
+        for each in hypotheses:
+            expected = [0.0] * len(each.ids)
+            for parity in (0, 1):
+                shown = [IGNORE if at % 2 == parity else id_ for at, id_ in enumerate(each.ids)]
+                scores = model.logits(sentence, len(each.ids), shown).log_softmax(-1)
+                for at in range(parity, len(each.ids), 2):
+                    expected[at] = float(scores[at, each.ids[at]])
+            assert each.token_log_probs[:-1] == pytest.approx(expected, abs=1e-5)
+            assert each.log_prob == pytest.approx(sum(each.token_log_probs), abs=1e-5)
+        assert [each.score for each in hypotheses] == sorted((each.score for each in hypotheses), reverse=True)
+    assert [best[0].ids for best in found] != [best[0].ids for best in before]
+    for few in ({"iterations": 1}, {"beam_size": 1, "num_hypotheses": 1}):  # what there is no choice for
+        some, calls = SearchConfig(**(fields | few)), len(model.calls)
+        mask_predict(model, Batch([9, 9]), some)
+        assert len(model.calls) == calls + (some.iterations or 0)
 
 
 def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:

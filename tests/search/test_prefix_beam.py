@@ -74,6 +74,16 @@ def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
     assert second.log_prob == pytest.approx(math.log(distribution(frames, 0)[(2,)]))
 
 
+def test_the_best_come_first_by_all_of_their_paths() -> None:
+    frames = frames_of(list(range(1, 20)), spread=0.5)
+    config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0)
+    rough = prefix_beam_search(MODEL, frames, config, need_scores=False)
+    found = prefix_beam_search(MODEL, frames, config)
+    assert [[each.ids for each in best] for best in found] != [[each.ids for each in best] for best in rough]
+    for best in found:
+        assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
+
+
 def test_what_is_banned_and_eos_are_never_said() -> None:
     frames = frames_of(LENGTHS)
     frames.log_probs[:, :, EOS] = 0.0

@@ -1,0 +1,43 @@
+"""Translators whose frames are all predicted at once: what may be asked of them, and what not."""
+
+import pytest
+from reference.random_runs import write_run
+
+import seqlab
+from seqlab.inference import Run
+from seqlab.models import TransformerCtcConfig
+
+LINES = ["abc", "", "d", "fed cba", "jihgfedcba abc", "e f", "hij ihg", "a a a a a"]
+SIZES = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1, "upsampling": 2}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("frames") / "run"
+    return seqlab.load(write_run(folder, model=TransformerCtcConfig(**SIZES)), precision="fp32")
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_an_empty_prefix_changes_nothing(run: Run, beam_size: int) -> None:
+    expected = run.translate(LINES, beam_size=beam_size)
+    assert run.translate(LINES, beam_size=beam_size, prefixes=[""] * len(LINES)) == expected
+    prefixes = ["", "", "", "kl", "", "", "n", ""]
+    found = run.translate(LINES, beam_size=beam_size, prefixes=prefixes)
+    for prefix, text, alone in zip(prefixes, found, expected, strict=True):
+        assert text.startswith(prefix) if prefix else text == alone
+
+
+def test_a_prefix_that_there_are_no_frames_for_is_named(run: Run) -> None:
+    with pytest.raises(ValueError, match="line 5: its prefix has 5 tokens, which are more than the model can say"):
+        run.translate(["a", "b"], prefixes=["", "klmno"], first_line=4, max_length_offset=20)
+
+
+def test_what_frames_have_not_is_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="`coverage_penalty` is for models that attend to a source symbol by symbol"):
+        run.translate(LINES, coverage_penalty=0.2)
+
+
+def test_n_best_lists_are_sorted(run: Run) -> None:
+    for translation in run.translate_detailed(LINES, beam_size=5, num_hypotheses=5):
+        scores = [each.score for each in translation.hypotheses]
+        assert scores == sorted(scores, reverse=True)
