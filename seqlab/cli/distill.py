@@ -52,6 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if arguments.src == "-":
         raise UsageError("--src must be a file, as a start that was killed reads it again")
+    for name in ("src", "ref"):
+        spec = getattr(arguments, name)
+        if spec is not None and out.resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
+            raise ValueError(f"--out and --{name} are both {out}: name another file.")
     if out.exists() and not arguments.overwrite:
         raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
     lines = all_lines(arguments.src)

@@ -127,6 +127,10 @@ def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_r
 
 def test_mistakes_are_named(seqlab, run_dir: Path, corpus: Path) -> None:
     (corpus / "short").write_text("k\n")
+    src = (corpus / "src").read_bytes()
+    result = seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "src", "--overwrite")
+    assert (result.status, "--out and --src are both" in result.err) == (2, True)
+    assert (corpus / "src").read_bytes() == src
     for options, message in (
         (("--src", "-"), "--src must be a file"),
         (("--src", corpus / "src", "--ref", corpus / "short"), "has 10 lines but"),
