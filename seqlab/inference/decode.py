@@ -95,7 +95,7 @@ def decode_rows(
                 bos_id=tokenizer.bos_id,
                 eos_id=tokenizer.eos_id,
             ).to(device)
-            forced = [prefixes[i] for i in indices] if prefixes is not None and prefixes[indices[0]] else None
+            forced = [prefixes[i] for i in indices] if prefixes is not None and len(prefixes[indices[0]]) else None
             hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best

@@ -10,11 +10,12 @@ score already than the best of them. (Most toolkits do not ask for the second: w
 models of words' letters are, a beam's other rows end at once in hypotheses of no worth, which then cut the right one
 off.) Without `early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no
 hypothesis that continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the
-lengths that are still allowed; a coverage penalty, which is at most 0, only lowers it. With either setting a sentence
-leaves as soon as this bound of its best row is not above the score of its `num_hypotheses`-th best finished hypothesis;
-then no later step can change the result (an equal score found later would lose the tie). Cf. Huang et al. 2017
-(arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it leaves at its maximum length. If fewer than
-`num_hypotheses` are finished then, the best unfinished ones are returned behind them.
+lengths that are still allowed (a fusion's reward for symbols raises that bound); a coverage penalty, which is at most
+0, only lowers it. With either setting a sentence leaves as soon as this bound of its best row is not above the score of
+its `num_hypotheses`-th best finished hypothesis; then no later step can change the result (an equal score found later
+would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it
+leaves at its maximum length. If fewer than `num_hypotheses` are finished then, the best unfinished ones are returned
+behind them.
 """
 
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ def beam_search(
     sentences of the batch. The search is greedy where `config.beam_size` is 1.
 
     Args:
-        stepper: the model. Its scores should be at most 0 for the optimal stopping rule.
+        stepper: the model. Its scores should be at most 0 for the optimal stopping rule, which knows a fusion's reward.
         batch: what `stepper.start` reads; the length limits use its `src_lengths` (B,) if it has them.
         config: beam, length penalty and limits.
         prefixes: for each sentence the ids that its hypotheses must begin with, without eos; may be empty. Their
@@ -148,7 +149,7 @@ def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidat
 
 def _is_done(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: int) -> Tensor:
     """Apply the stopping rule (see the top of this file) after a step to hypotheses of `length` ids: (A,) bool."""
-    bound = live.log_probs[:, 0] / rules.best_penalty(beam.active, length + 1)
+    bound = rules.best_score(live.log_probs[:, 0], beam.active, length)
     # Without a live row the bound is -inf, which is not above the -inf of a pool that is not full.
     can_improve = bound > pool.worst_scores()[beam.active]
     return ~can_improve | (length >= rules.longest[beam.active])

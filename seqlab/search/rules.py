@@ -16,6 +16,7 @@ from seqlab.search.constraints import (
     force_ids,
     prefix_table,
 )
+from seqlab.search.fusion import Fusion
 from seqlab.search.length import length_limits, penalty_table
 
 
@@ -38,6 +39,8 @@ class Rules:
     """(B, longest prefix) int64, padded with `NOT_FORCED`."""
     banned_ids: Tensor
     """(any,) int64."""
+    most_per_step: float
+    """The most that a step can add to a score: 0 for log-probabilities, which a reward may lift."""
     no_repeat_ngram_size: int
 
     def apply(self, scores: Tensor, sentences: Tensor, ids: Tensor, position: int) -> Tensor:
@@ -65,9 +68,21 @@ class Rules:
         Reachable are the allowed lengths from `length` on. Log-probabilities are not positive, so the largest divisor
         is the best; both formulas are monotonic in the length, so it is at one of the ends, whatever the sign of alpha.
         """
+        return torch.maximum(*self._penalties_at_ends(sentences, length))
+
+    def best_score(self, log_probs: Tensor, sentences: Tensor, length: int) -> Tensor:
+        """Bound what hypotheses of `length` ids and these log-probabilities (A,), one a sentence, can still score.
+
+        Where a reward may make them positive, of these the smallest divisor is the best.
+        """
+        most = log_probs + self.most_per_step * (self.longest[sentences] - length)
+        smallest = torch.minimum(*self._penalties_at_ends(sentences, length + 1))
+        return most / torch.where(most > 0, smallest, self.best_penalty(sentences, length + 1))
+
+    def _penalties_at_ends(self, sentences: Tensor, length: int) -> tuple[Tensor, Tensor]:
         longest = self.longest[sentences]
         nearest = torch.minimum(self.shortest[sentences].clamp(min=length), longest)
-        return torch.maximum(self.penalties[nearest], self.penalties[longest])
+        return self.penalties[nearest], self.penalties[longest]
 
 
 def make_rules(
@@ -104,6 +119,7 @@ def make_rules(
         prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id).to(device),
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
+        most_per_step=max(0.0, stepper.length_reward) if isinstance(stepper, Fusion) else 0.0,
     )
 
 

@@ -110,6 +110,22 @@ def test_work_that_was_begun_otherwise_is_not_finished(
     assert (result.status, "was begun with another" in result.err) == (2, True)
 
 
+def test_lines_of_a_table_are_counted_with_its_header(
+    seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (corpus / "table.tsv").write_text("src\ttgt\n" + "".join(f"{line}\tk\n" for line in ("a", "b", "c")))
+    asked: list[tuple[list[str], int]] = []
+
+    def translate(self: Run, lines: list[str], first_line: int, **_: object) -> list[str]:
+        asked.append((list(lines), first_line))
+        return ["k"] * len(lines)
+
+    monkeypatch.setattr(Run, "translate", translate)
+    files = ("--src", f"{corpus / 'table.tsv'}#src", "--out", corpus / "out")
+    assert seqlab("distill", run_dir, *files, "--buffer_lines", "2", *SMALL).status == 0
+    assert asked == [(["a", "b"], 2), (["c"], 4)]
+
+
 def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
     run = load(run_dir)
     options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)

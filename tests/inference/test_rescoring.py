@@ -11,7 +11,10 @@ import pytest
 
 import seqlab
 from seqlab.cli.main import main
+from seqlab.inference.engine import PairScore
+from seqlab.inference.rescoring import RescoringEngine
 from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "a man rides.", "", "the red horse eats quickly on the street."]
@@ -89,3 +92,19 @@ def test_what_the_limit_ends_is_scored_by_a_model_of_that_limit(make_run: MakeRu
     for each in found:
         best = each.hypotheses[0]
         assert best.score == pytest.approx(best.log_prob / max(1, best.num_tokens))
+
+
+def test_what_was_cut_off_comes_behind_what_has_ended() -> None:
+    """However likely it is: its end is not in its score."""
+
+    class Found:
+        def decode(self, src_rows: Any, config: SearchConfig, **_: Any) -> list[list[Hypothesis]]:
+            return [[Hypothesis([5], -1.0, -1.0, True, [-0.5, -0.5]), Hypothesis([6], -0.1, -0.1, False, [-0.1])]]
+
+    class Judge:
+        def score(self, src_rows: Any, tgt_rows: Any, **_: Any) -> list[PairScore]:
+            return [PairScore(-2.0, 2, [-1.0, -1.0]), PairScore(-20.5, 2, [-0.5, -20.0])]
+
+    engine = RescoringEngine(Found(), Judge())  # type: ignore[arg-type]
+    ((best,),) = engine.decode([[3]], SearchConfig(beam_size=2))
+    assert (best.ids, best.score) == ([5], -1.0)

@@ -83,6 +83,14 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
     assert not gradient[1, 2:].any()
 
 
+@pytest.mark.parametrize("glancing", [0.0, 0.5])
+def test_where_nothing_is_to_be_said_all_frames_are_blank(glancing: float) -> None:
+    model = model_of([3, 2])
+    found = Ctc(CtcConfig(glancing=glancing))(model, batch_of([[], []]), CONTEXT)
+    expected = sum((brute_force(model, row, []) for row in range(2)), torch.zeros(()))
+    torch.testing.assert_close(found.total, expected, check_dtype=False)
+
+
 def test_smoothing_is_what_all_ids_cost_in_the_mean() -> None:
     model = model_of()
     plain = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)

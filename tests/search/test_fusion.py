@@ -1,5 +1,6 @@
 """Shallow fusion is the model whose scores are the weighted sum of its members'."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from seqlab.models.interfaces import Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
+from seqlab.search.constraints import NEVER
 from seqlab.search.fusion import Fusion
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
@@ -37,28 +39,49 @@ def start_lm(rows: int, device: torch.device) -> ScriptedBatch:
 
 
 def fused_table(
-    translator: Scripted, lm: Scripted, weight: float, key: int
+    translator: Scripted, lm: Scripted, weight: float, key: int, length_reward: float = 0.0
 ) -> Callable[[tuple[int, ...]], list[float]]:
     def scores(history: tuple[int, ...]) -> list[float]:
         pairs = zip(translator.table(key, history), lm.table(LM_KEY, history), strict=True)
-        return [ours + weight * theirs for ours, theirs in pairs]
+        sums = [ours + weight * theirs for ours, theirs in pairs]
+        return [each + length_reward * (id_ != translator.eos_id) for id_, each in enumerate(sums)]
 
     return scores
 
 
 @pytest.mark.parametrize("weight", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("banned_share", [0.0, 0.3])
-def test_a_fusion_is_searched_exactly(weight: float, banned_share: float) -> None:
+@pytest.mark.parametrize(("length_reward", "alpha"), [(0.0, 1.0), (2.5, 1.0), (2.5, 0.0), (6.0, -0.5), (-1.0, 0.0)])
+def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length_reward: float, alpha: float) -> None:
     translator, lm = (Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
-    config = SearchConfig(beam_size=400, num_hypotheses=5, max_length=5, early_stopping=False)
+    config = SearchConfig(beam_size=400, num_hypotheses=2, max_length=5, length_alpha=alpha, early_stopping=False)
     keys = list(range(5))
-    fusion = Fusion(translator, lm, weight=weight, start_lm=start_lm)
+    fusion = Fusion(translator, lm, weight=weight, start_lm=start_lm, length_reward=length_reward)
     for key, found in zip(keys, beam_search(fusion, batch_of(keys), config), strict=True):
-        expected = best(all_sequences(fused_table(translator, lm, weight, key), 0, config, 1, 5), 5)
+        expected = best(all_sequences(fused_table(translator, lm, weight, key, length_reward), 0, config, 1, 5), 2)
         # A sentence of which everything is forbidden has one hypothesis, which is empty.
         assert [tuple(h.ids) for h in found] == ([e.ids for e in expected] or [()])
         scores = [e.score for e in expected] or [0.0]
         assert [h.score for h in found] == pytest.approx(scores, rel=1e-5, abs=1e-6)
+
+
+class Hesitant(Scripted):
+    """End at once with 0.6, or else after three symbols of which all but the first are sure."""
+
+    def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
+        if not history:
+            return (math.log(0.6), NEVER, math.log(0.4), NEVER)
+        return (NEVER, NEVER, 0.0, NEVER) if len(history) < 3 else (0.0, NEVER, NEVER, NEVER)
+
+
+@pytest.mark.parametrize(("length_reward", "length"), [(0.0, 0), (0.1, 0), (0.3, 3)])
+def test_a_search_waits_for_what_rewards_may_still_bring(length_reward: float, length: int) -> None:
+    """Three rewards of 0.3 are worth more than log(0.6 / 0.4), but one is not."""
+    lm = Scripted(4, seed=1)
+    fusion = Fusion(Hesitant(4), lm, weight=1e-6, start_lm=start_lm, length_reward=length_reward)
+    config = SearchConfig(beam_size=2, max_length=8, length_alpha=0.0, early_stopping=False)
+    ((best_one,),) = beam_search(fusion, batch_of([0]), config)
+    assert len(best_one.ids) == length
 
 
 def test_the_language_model_can_change_the_result() -> None:
