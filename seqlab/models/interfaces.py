@@ -266,12 +266,12 @@ class ContextModel(Protocol):
         """Read the prompts of a batch: the contexts (B, order) int64 behind them."""
         ...
 
-    def look_up(self, ids: Tensor, contexts: Tensor) -> Tensor:
-        """Give the log-probabilities (...) in fp64 of ids (...) behind contexts (..., order), which are broadcast."""
-        ...
+    def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Read an id (...) behind each context (..., order), which are broadcast.
 
-    def read(self, ids: Tensor, contexts: Tensor) -> Tensor:
-        """Read an id (...) after each context (..., order): the contexts (..., order) behind it."""
+        Returns:
+            Their log-probabilities (...) in fp64, and the contexts (..., order) behind them.
+        """
         ...
 
 

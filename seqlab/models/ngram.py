@@ -8,11 +8,12 @@ Shapes: B rows of ids, T positions, V vocabulary, E n-grams of one length, N row
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import ClassVar, Literal, NamedTuple, cast
+from itertools import accumulate, chain
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
@@ -24,7 +25,7 @@ from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
 
 NONE = -1
-"""The index of an n-gram that the trie does not hold."""
+"""The entry of an n-gram that the trie does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -52,42 +53,20 @@ class NgramConfig(Family):
         return self
 
 
-class Level(nn.Module):
-    """The n-grams of one length, as buffers: see `TrieLevel`."""
+class Level(NamedTuple):
+    """The n-grams of one length: `TrieLevel` in tensors."""
 
     keys: Tensor
     log_probs: Tensor
     backoffs: Tensor
-
-    def __init__(self, vocab_size: int, keys: Tensor, log_probs: Tensor, backoffs: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("keys", keys)
-        self.register_buffer("log_probs", log_probs)
-        self.register_buffer("backoffs", backoffs)
-        self.vocab_size = vocab_size
-
-    def find(self, contexts: Tensor, ids: Tensor) -> Tensor:
-        """Look n-grams up by the index of their context in the level before, which may be `NONE`, and their last id."""
-        wanted = contexts * self.vocab_size + ids  # below 0 where there is no context
-        places = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        return torch.where(self.keys[places] == wanted, places, NONE)
-
-    def continuations(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Find all n-grams that have one of these contexts (N,): the row of each (M,), and its index (M,)."""
-        first = torch.searchsorted(self.keys, contexts * self.vocab_size)
-        counts = torch.searchsorted(self.keys, (contexts + 1) * self.vocab_size) - first
-        rows = torch.arange(len(contexts), device=contexts.device).repeat_interleave(counts)
-        # Each entry's place: its context's first entry, plus its rank among those of its row.
-        shift = first - (counts.cumsum(0) - counts)
-        return rows, torch.arange(len(rows), device=contexts.device) + shift[rows]
 
 
 class NgramState(NamedTuple):
     """Which of the trie's n-grams the ids read so far end with."""
 
     contexts: Tensor
-    """(N, order) int64: column k is the index of the last k ids among the n-grams of k ids, or `NONE`; column 0 is 0,
-    the empty context. Never written to."""
+    """(N, order) int64: column k is the entry of the last k ids, or `NONE`; column 0 is 0, the empty context. Never
+    written to."""
 
     def select(self, rows: Tensor) -> "NgramState":
         """Keep, reorder or repeat rows."""
@@ -102,7 +81,17 @@ class NgramModel(nn.Module):
     """A trie of n-grams; a `Stepper` and a `Scorer`. Uniform until `fit`, `load_weights` or `set_levels` fills it.
 
     It has buffers and no parameters. Ids must lie below `vocab_size`; `pad_id` and `bos_id` are never predicted (-inf).
+
+    All n-grams stand in one table, the shorter before the longer, so that an id is looked up behind contexts of all
+    lengths at once. Entry 0 is that of no ids.
     """
+
+    keys: Tensor
+    """(E,) int64 ascending: `context * V + last id`, where `context` is the entry of the n-gram without its last id."""
+    log_probs: Tensor
+    """(E,) fp64"""
+    backoffs: Tensor
+    """(E without the longest n-grams,) fp64"""
 
     embeddings: ClassVar[dict[str, str]] = {}
     """The parameter that the ids of each side are looked up in: there is none."""
@@ -131,25 +120,41 @@ class NgramModel(nn.Module):
         )
 
     @property
-    def trie(self) -> Sequence[Level]:
+    def trie(self) -> list[Level]:
         """List the levels, shortest n-grams first; at most `config.order`."""
-        return cast(Sequence[Level], self.levels)
+        levels = []
+        for before, first, end in zip(self.starts, self.starts[1:], self.starts[2:], strict=False):
+            keys = self.keys[first:end] - before * self.vocab_size
+            levels.append(Level(keys, self.log_probs[first:end], self.backoffs[first:end]))
+        return levels
 
     def set_levels(self, levels: Sequence[TrieLevel]) -> None:
         """Replace the whole trie."""
-        self._set([[torch.from_numpy(array) for array in level] for level in levels])
+        self._set([Level(*map(torch.from_numpy, level)) for level in levels])
 
-    def _set(self, levels: Sequence[Sequence[Tensor]]) -> None:
-        self.levels = nn.ModuleList(Level(self.vocab_size, *tensors) for tensors in levels)
+    def _set(self, levels: Sequence[Level]) -> None:
+        self.starts = list(accumulate((len(level.keys) for level in levels), initial=1))
+        """The first entry of each length, and behind the last one."""
+        self.starts.insert(0, 0)
+        keys = [level.keys + before * self.vocab_size for level, before in zip(levels, self.starts, strict=False)]
+        no_ids, none = keys[0].new_full((1,), torch.iinfo(torch.int64).min), levels[0].log_probs.new_zeros(1)
+        tables = {
+            "keys": torch.cat([no_ids, *keys]),
+            "log_probs": torch.cat([none, *(level.log_probs for level in levels)]),
+            "backoffs": torch.cat([none, *(level.backoffs for level in levels)]),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
 
     def weights(self) -> dict[str, Tensor]:
-        """The trie as named tensors, for `load_weights`; the same as `state_dict()`."""
-        return dict(self.named_buffers())
+        """The trie as named tensors, for `load_weights`."""
+        levels = enumerate(self.trie)
+        return {f"levels.{i}.{field}": tensor for i, level in levels for field, tensor in level._asdict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Replace the trie by one that `weights` gave; raises ValueError where it does not fit config or vocabulary."""
-        num_levels = len(weights) // len(TrieLevel._fields)
-        names = [[f"levels.{i}.{field}" for field in TrieLevel._fields] for i in range(num_levels)]
+        num_levels = len(weights) // len(Level._fields)
+        names = [[f"levels.{i}.{field}" for field in Level._fields] for i in range(num_levels)]
         if not weights or set(weights) != set(chain.from_iterable(names)):
             raise ValueError(f"These are not the weights of an n-gram model, but {', '.join(sorted(weights))}.")
         found = len(weights["levels.0.keys"])
@@ -158,7 +163,7 @@ class NgramModel(nn.Module):
                 f"The weights are of order {num_levels} over {found} ids, but config and vocabulary say order "
                 f"{self.config.order} over {self.vocab_size} ids."
             )
-        self._set([[weights[name] for name in level] for level in names])
+        self._set([Level(*(weights[name] for name in level)) for level in names])
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, NgramState]:
         """Read the prompts `batch.tgt_in` (B, T) but for their last ids, which the first step reads.
@@ -171,12 +176,12 @@ class NgramModel(nn.Module):
 
     def step(self, last_ids: Tensor, state: NgramState) -> Step:
         """Read one id per row (N,) and score the next: (N, V) in fp32."""
-        contexts = self.read(last_ids, state.contexts)  # (N, order)
+        _, contexts = self.read(last_ids, state.contexts)  # (N, order)
         backoffs = self._backoffs(contexts)
-        scores = self.trie[0].log_probs + backoffs[0][:, None]
-        for length, level in enumerate(self.trie[1:], start=1):
-            rows, entries = level.continuations(contexts[:, length])
-            scores[rows, level.keys[entries] % self.vocab_size] = level.log_probs[entries] + backoffs[length][rows]
+        scores = self.log_probs[self.starts[1] : self.starts[2]] + backoffs[:, :1]
+        for length in range(1, contexts.size(1)):
+            rows, entries = self._continuations(contexts[:, length])
+            scores[rows, self.keys[entries] % self.vocab_size] = self.log_probs[entries] + backoffs[rows, length]
         return Step(scores.float(), NgramState(contexts), None)
 
     def score(self, batch: TextBatch) -> Tensor:
@@ -193,48 +198,55 @@ class NgramModel(nn.Module):
         contexts = read[:, 1:]  # (B, T, order)
         ignored = batch.tgt_out == IGNORE
         ids = batch.tgt_out.masked_fill(ignored, self.eos_id)
-        return self.look_up(ids, contexts).masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
+        return self.read(ids, contexts)[0].masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
 
     def contexts_behind(self, batch: TextBatch) -> Tensor:
         """Read the prompts `batch.tgt_in` (B, T), of equal lengths: the contexts (B, order) behind them."""
         return self._read(batch.tgt_in, self._empty(batch.tgt_in))[:, -1]
 
-    def look_up(self, ids: Tensor, contexts: Tensor) -> Tensor:
-        """Give the log-probabilities (...) in fp64 of ids (...) behind contexts (..., order), which are broadcast."""
-        scores = torch.zeros(ids.shape, dtype=torch.float64, device=ids.device)
-        for length, (level, backoffs) in enumerate(zip(self.trie, self._backoffs(contexts), strict=True)):
-            entries = level.find(contexts[..., length], ids)
-            scores = torch.where(entries == NONE, scores, level.log_probs[entries] + backoffs)
-        return scores
-
-    def read(self, ids: Tensor, contexts: Tensor) -> Tensor:
-        """Read an id (...) after each context (..., order): the contexts (..., order) behind it."""
-        longer = [level.find(contexts[..., length], ids) for length, level in enumerate(self.trie[:-1])]
-        return torch.stack([torch.zeros_like(ids), *longer], dim=-1)
+    def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Read an id (...) behind each context (..., order): log-probabilities (...) in fp64, and the contexts then."""
+        entries = self._find(contexts, ids[..., None])
+        places = torch.arange(contexts.size(-1), device=ids.device)
+        longest = torch.where(entries == NONE, 0, places).amax(-1, keepdim=True)
+        backoffs = self._backoffs(contexts).expand(entries.shape).gather(-1, longest)
+        log_probs = self.log_probs[entries.gather(-1, longest)] + backoffs
+        return log_probs[..., 0], F.pad(entries[..., :-1], (1, 0))
 
     def _empty(self, ids: Tensor) -> Tensor:
         """Make the contexts (B, order) of rows (B, T) before anything is read."""
-        contexts = ids.new_full((len(ids), len(self.levels)), NONE)
+        contexts = ids.new_full((len(ids), len(self.starts) - 2), NONE)
         contexts[:, 0] = 0
         return contexts
 
     def _read(self, ids: Tensor, before: Tensor) -> Tensor:
         """Read ids (B, T) after contexts (B, order), which come first in what this gives: (B, T + 1, order)."""
         columns = [ids.new_zeros(len(ids), ids.size(1) + 1)]
-        for length, level in enumerate(self.trie[:-1], start=1):
-            ends = level.find(columns[-1][:, :-1], ids)
+        for length in range(1, before.size(1)):
+            ends = self._find(columns[-1][:, :-1], ids)
             columns.append(torch.cat([before[:, length : length + 1], ends], dim=1))
         return torch.stack(columns, dim=-1)
 
-    def _backoffs(self, contexts: Tensor) -> list[Tensor]:
-        """Sum what is added to the log-probability of an n-gram of 1, 2, ... ids that ends after contexts (..., order).
+    def _find(self, contexts: Tensor, ids: Tensor) -> Tensor:
+        """Give the entries of contexts with one id more, or `NONE`, which contexts may be too; both are broadcast."""
+        wanted = contexts * self.vocab_size + ids  # below 0 where there is no context
+        entries = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+        return torch.where(self.keys[entries] == wanted, entries, NONE)
 
-        That is the backoffs of the contexts which are longer than its own, (...) for each length.
+    def _continuations(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Find all n-grams that have one of these contexts (N,): the row of each (M,), and its entry (M,)."""
+        first = torch.searchsorted(self.keys, contexts * self.vocab_size)
+        counts = torch.searchsorted(self.keys, (contexts + 1) * self.vocab_size) - first
+        rows = torch.arange(len(contexts), device=contexts.device).repeat_interleave(counts)
+        # Each entry's place: its context's first entry, plus its rank among those of its row.
+        shift = first - (counts.cumsum(0) - counts)
+        return rows, torch.arange(len(rows), device=contexts.device) + shift[rows]
+
+    def _backoffs(self, contexts: Tensor) -> Tensor:
+        """Sum what is added to the log-probability of an n-gram that ends after contexts (..., order): (..., order).
+
+        That is, for n-grams of 1, 2, ... ids, the backoffs of the contexts which are longer than its own.
         """
-        total = torch.zeros(contexts.shape[:-1], dtype=torch.float64, device=contexts.device)
-        sums = [total]
-        for length in range(len(self.levels) - 1, 0, -1):
-            entries = contexts[..., length]
-            total = total + self.trie[length - 1].backoffs[entries].masked_fill(entries == NONE, 0.0)
-            sums.append(total)
-        return sums[::-1]
+        longer = contexts[..., 1:]
+        backoffs = self.backoffs[longer].masked_fill(longer == NONE, 0.0)
+        return F.pad(backoffs.flip(-1).cumsum(-1).flip(-1), (0, 1))

@@ -22,34 +22,37 @@ class FusedPrefixes:
         self.fusion, self.lm = fusion, fusion.lm
         contexts = fusion.lm.contexts_behind(fusion.start_lm(sentences, device))
         self.contexts = contexts[:, None].expand(-1, beam_size, -1)
-        """(B, K, order)"""
+        """(B, K, order); between `choices` and `keep` those of all choices, as what is added."""
         self.added = torch.zeros(sentences, beam_size, dtype=torch.float64, device=device)
         """(B, K): its weighted log-probabilities, and the rewards of the symbols."""
 
     def choices(self, ids: Tensor) -> Tensor:
         """Give what is added to the prefixes as they are, and to each with one more of ids (B, C): (B, K + KC)."""
         ids = ids[:, None].expand(-1, self.contexts.size(1), -1)
-        more = self.fusion.weight * self.lm.look_up(ids, self.contexts[:, :, None]) + self.fusion.length_reward
-        return torch.cat((self.added, (self.added[..., None] + more).flatten(1)), 1)
+        log_probs, contexts = self.lm.read(ids, self.contexts[:, :, None])
+        longer = self.added[..., None] + self.fusion.weight * log_probs + self.fusion.length_reward
+        self.contexts = torch.cat((self.contexts, contexts.flatten(1, 2)), 1)
+        self.added = torch.cat((self.added, longer.flatten(1)), 1)
+        return self.added
 
-    def follow(self, parents: Tensor, ids: Tensor, is_longer: Tensor, added: Tensor) -> None:
-        """Keep prefixes, some with a symbol more, to which so much is added then: each (B, K)."""
-        contexts = self.contexts.gather(1, parents[..., None].expand(-1, -1, self.contexts.size(2)))
-        self.contexts = torch.where(is_longer[..., None], self.lm.read(ids, contexts), contexts)
-        self.added = added
+    def keep(self, places: Tensor) -> None:
+        """Keep those of the choices that stand at these places (B, K)."""
+        self.contexts = self.contexts.gather(1, places[..., None].expand(-1, -1, self.contexts.size(2)))
+        self.added = self.added.gather(1, places)
 
     def whole(self) -> Tensor:
         """Give what is added to prefixes that end here: (B, K)."""
         ends = torch.full_like(self.contexts[..., 0], self.fusion.eos_id)
-        return self.added + self.fusion.weight * self.lm.look_up(ends, self.contexts)
+        return self.added + self.fusion.weight * self.lm.read(ends, self.contexts)[0]
 
 
 def fused_shares(fusion: Fusion, symbols: Sequence[int], device: torch.device) -> list[float]:
     """Give what a language model adds for each symbol of a text, and for its end."""
     prefix, shares = FusedPrefixes(fusion, 1, 1, device), []
-    first, is_longer = torch.zeros(1, 1, dtype=torch.int64, device=device), torch.ones(1, 1, dtype=torch.bool)
+    longer = torch.ones(1, 1, dtype=torch.int64, device=device)
     for symbol in symbols:
-        before, ids = prefix.added, torch.full_like(first, symbol)
-        prefix.follow(first, ids, is_longer.to(device), prefix.choices(ids)[:, 1:])
+        before = prefix.added
+        prefix.choices(torch.full_like(longer, symbol))
+        prefix.keep(longer)
         shares.append(float(prefix.added - before))
     return [*shares, float(prefix.whole() - prefix.added)]

@@ -109,8 +109,8 @@ def prefix_beam_search(
         following = torch.where(may_grow, probs[:, None, frame], NEVER)
         fluency = None if fused is None else fused.choices(ids[:, frame])
         prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, following, ids[:, frame], fluency)
-        if fused is not None and fluency is not None:
-            fused.follow(grown.parents, prefixes.last_ids, grown.ids != NOTHING, fluency.gather(1, grown.places))
+        if fused is not None:
+            fused.keep(grown.places)
         history.append(grown)
     totals = prefixes.whole if fused is None else prefixes.whole + fused.whole()
     return _best(_said(history), totals.float().tolist(), frames, model, config, need_scores, fusion)

@@ -101,7 +101,7 @@ class SentencePiece:
         return UnigramSampling(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
-        return [_unescape(line) for line in self._processor.decode(rows)] if rows else []
+        return [_unescape(line) for line in self._processor.decode(rows, num_threads=1)] if rows else []
 
     def token(self, index: int) -> str:
         return _unescape(self._processor.id_to_piece(index))

@@ -170,7 +170,6 @@ def test_searches_find_what_trying_everything_finds() -> None:
 def test_weights_can_be_saved_and_loaded(order: int) -> None:
     model = fitted(order)
     weights = model.weights()
-    assert weights.keys() == model.state_dict().keys()
     loaded = NgramModel(model.config, VOCAB, PAD, BOS, EOS)
     loaded.load_weights(load(save(weights)))
     batch = batch_of(texts(6, BOS))
