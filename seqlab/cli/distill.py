@@ -9,13 +9,13 @@ same, how long they are, and how many translations a source word has (its lexica
 """
 
 import argparse
+import gzip
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqlab.cli.files import all_lines
+from seqlab.cli.files import all_lines, is_packed
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import counting
@@ -23,7 +23,6 @@ from seqlab.cli.search_options import add_search_options, search_values
 from seqlab.durable import write_bytes
 from seqlab.world import refuse_ranks
 
-logger = logging.getLogger(__name__)
 SUMMARY = "translate a corpus for another model to learn from"
 
 
@@ -32,7 +31,9 @@ def make_parser() -> Parser:
     parser = Parser("seqlab distill", __doc__)
     add_inference_options(parser)
     parser.add_argument("--src", required=True, metavar="FILE", help="what to translate: FILE or FILE#COLUMN")
-    parser.add_argument("--out", required=True, metavar="OUT", help="where the translations are written")
+    parser.add_argument(
+        "--out", required=True, metavar="OUT", help="where the translations are written, packed when it ends in .gz"
+    )
     parser.add_argument("--ref", metavar="FILE", help="the references, to compare with: FILE or FILE#COLUMN")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT, and work on it that was begun otherwise")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -71,23 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
     identity = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
     identity |= {name: getattr(arguments, name) for name in ("engine", "quantization", "precision")}
     work = WorkFile(out.with_name(f"{out.name}.work"), identity)
-    if arguments.overwrite and work.is_other():
-        work.path.unlink()
-    if work.path.exists():
-        logger.info("going on with %s", work.path)
     trained = load_named_runs(arguments)
     options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
+    options["overwrite"] = arguments.overwrite
     options["first_line"] = 1 + parse_column(arguments.src).has_header
     options = {name: value for name, value in options.items() if value is not None}
-    try:
-        with counting("lines", len(lines)) as advance:
-            translations = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
-    except BaseException:
-        if work.path.exists():
-            logger.warning("%s is not finished: the same command goes on with %s", out, work.path)
-        raise
-    write_bytes(out, "".join(f"{line}\n" for line in translations).encode())
-    work.path.unlink()
+    with counting("lines", len(lines)) as advance:
+        translations = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
+    content = "".join(f"{line}\n" for line in translations).encode()
+    write_bytes(out, gzip.compress(content, mtime=0) if is_packed(out) else content)
+    work.path.unlink(missing_ok=True)
     found = report(lines, translations, references)
     print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
     return 0

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from gzip import GzipFile
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -76,7 +77,8 @@ def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
 def output_stream(path: str | None) -> Iterator[BinaryIO]:
     """Open standard output, or a file that appears when everything is written: until then it has a temporary name.
 
-    What was written before a failure stays under the temporary name, and is named.
+    It is packed when its name ends in .gz. What was written before a failure stays under the temporary name, and is
+    named.
     """
     if path is None or path == "-":
         yield sys.stdout.buffer
@@ -92,18 +94,27 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
     except OSError as error:
         error.filename = path  # the temporary name means nothing to whoever gave the path
         raise
+    is_empty = True
     try:
-        with opened as stream:
-            yield stream
+        with opened as file, GzipFile("", "wb", fileobj=file, mtime=0) if is_packed(final) else opened as stream:
+            try:
+                yield stream  # type: ignore[misc]
+            finally:
+                is_empty = not stream.tell()
         building.replace(final)
     except BaseException as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = path
-        if building.exists() and building.stat().st_size:
+        if not is_empty:
             logger.warning("%s was not finished: what there is so far is in %s", final, building)
         else:
             building.unlink(missing_ok=True)
         raise
+
+
+def is_packed(path: Path) -> bool:
+    """Tell whether a text of this name is packed by gzip."""
+    return path.suffix == ".gz"
 
 
 def all_lines(spec: str) -> list[str]:

@@ -177,6 +177,12 @@ class Rows(Sequence[NDArray[Any]]):
         """Return the lengths of some rows."""
         return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
 
+    def repetitions(self) -> NDArray[np.int64]:
+        """Count the values of each row that are as the one before them."""
+        places = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
+        rows = np.searchsorted(self.offsets, places, side="right") - 1
+        return np.bincount(rows[self.offsets[rows] < places], minlength=len(self))
+
     def take(self, indices: NDArray[np.int64]) -> Rows:
         """Copy some rows into memory; row i of the result is row `indices[i]` of these."""
         lengths = self.lengths_of(indices)

@@ -7,14 +7,20 @@ of, so that the work of another model, search or corpus is not gone on with.
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from seqlab.durable import alone_in
 from seqlab.inference.run import Run
 from seqlab.world import OnRows
 
+logger = logging.getLogger(__name__)
+HASHED = ("runs", "src")
+"""What of a work's identity is no setting, but checksums."""
 BLOCK_LINES = 4096
 """Lines that are translated before they are kept: sorted by length they fill their batches as well as all would."""
 
@@ -26,50 +32,61 @@ class WorkFile:
         """`identity`: what the work is of, as JSON can hold it."""
         self.path, self.identity = path, dict(identity)
 
-    def read(self) -> list[str]:
-        """Give the translations that are there, and cut off what is torn.
+    @contextmanager
+    def open(self, *, overwrite: bool = False) -> Iterator[tuple[BinaryIO, list[str]]]:
+        """Open it to be written on, by no one else, and cut off what is torn; give the translations that are there.
 
         Raises:
-            ValueError: it is of another work.
+            ValueError: it is of another work, and this is not to overwrite that; or another process works on it.
         """
-        if not self.path.exists():
-            return []
+        with self.path.open("ab") as file, self._alone():
+            identity, done, size = self._read()
+            if identity is not None and overwrite and self._others(identity):
+                identity, done, size = None, [], 0
+            file.truncate(size)
+            if identity is None:
+                keep(file, self.identity)
+            elif others := self._others(identity):
+                raise ValueError(
+                    f"{self.path} was begun with {others[0]}: go on as it was begun, or begin anew with `--overwrite`."
+                )
+            yield file, done
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        try:
+            with alone_in(self.path, wait=False):
+                yield
+        except BlockingIOError as error:
+            raise ValueError(f"Another process works on {self.path}: wait for it, or name another file.") from error
+
+    def _read(self) -> tuple[dict[str, Any] | None, list[str], int]:
+        """Give what the work is of, the translations, and how many bytes are whole."""
+        identity: dict[str, Any] | None = None
         done: list[str] = []
         size = 0
         with self.path.open("rb") as file:
-            for number, line in enumerate(file):
+            for line in file:
                 if not line.endswith(b"\n"):
                     break
-                if number == 0:
-                    self._refuse_other(json.loads(line))
+                if identity is None:
+                    identity = json.loads(line)
                 else:
                     done.extend(json.loads(line))
                 size += len(line)
-        os.truncate(self.path, size)
-        return done
+        return identity, done, size
 
-    def _refuse_other(self, identity: Mapping[str, Any]) -> None:
+    def _others(self, identity: Mapping[str, Any]) -> list[str]:
+        """Say in what another work differs: values where they are settings, which fit a line."""
+        found = []
         for name, value in self.identity.items():
-            if identity.get(name) != value:
-                raise ValueError(
-                    f"{self.path} was begun with another `{name}` ({identity.get(name)!r}, not {value!r}): go on as it "
-                    "was begun, or begin anew with `--overwrite`."
-                )
-
-    def is_other(self) -> bool:
-        """Tell whether it is there, but of another work."""
-        try:
-            self.read()
-        except ValueError:
-            return True
-        return False
-
-    def open(self) -> BinaryIO:
-        """Open it to be written on; a new one begins with what it is of."""
-        file = self.path.open("ab")
-        if not file.tell():
-            keep(file, self.identity)
-        return file
+            other = identity.get(name)
+            if isinstance(value, dict) and isinstance(other, dict):
+                names = [key for key in value | other if value.get(key) != other.get(key)]
+                found += [f"`{key}: {other.get(key)}`, not `{key}: {value.get(key)}`" for key in names]
+            elif value != other:
+                found.append(f"another `{name}`" if name in HASHED else f"`{name}: {other}`, not `{name}: {value}`")
+        return found
 
 
 def keep(file: BinaryIO, value: object) -> None:
@@ -94,6 +111,7 @@ def distill(
     *,
     block_lines: int = BLOCK_LINES,
     first_line: int = 1,
+    overwrite: bool = False,
     progress: OnRows | None = None,
     **options: Any,
 ) -> list[str]:
@@ -105,19 +123,25 @@ def distill(
         work: where translations are kept until all are there.
         block_lines: lines that are translated before they are kept.
         first_line: the number of the first line in its file, for messages.
+        overwrite: whether another work is thrown away.
         progress: called with how many lines (pieces of lines that were cut) are done.
         options: of `Run.translate`.
 
     Raises:
-        ValueError: the work file is of another work.
+        ValueError: the work file is of another work, or another process writes it.
     """
-    done = work.read()
-    if progress is not None:
-        progress(len(done))
-    with work.open() as file:
-        for start in range(len(done), len(lines), block_lines):
-            block = lines[start : start + block_lines]
-            translated = run.translate(block, first_line=first_line + start, progress=progress, **options)
-            keep(file, translated)
-            done.extend(translated)
+    with work.open(overwrite=overwrite) as (file, done):
+        if done:
+            logger.info("going on with %s: %s of %s lines are there", work.path, f"{len(done):,}", f"{len(lines):,}")
+        if progress is not None:
+            progress(len(done))
+        try:
+            for start in range(len(done), len(lines), block_lines):
+                block = lines[start : start + block_lines]
+                translated = run.translate(block, first_line=first_line + start, progress=progress, **options)
+                keep(file, translated)
+                done.extend(translated)
+        except BaseException:
+            logger.warning("%s holds what is done so far: the same command goes on with it", work.path)
+            raise
     return done

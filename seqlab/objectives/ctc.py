@@ -32,7 +32,7 @@ class Ctc:
         self.config = config
 
     def __call__(self, model: FrameModel, batch: Batch, context: StepContext) -> Loss:
-        """Unit: target tokens, the end of sentence counted, which the frames have no token for.
+        """Unit: tokens of targets that can be said, the end of sentence counted, which the frames have no token for.
 
         Logs: `nll`; `too_long`, tokens of the targets for which there are too few frames, which teach nothing; with
         glancing `shown`, the frames that were shown.
@@ -58,7 +58,8 @@ class Ctc:
             uniform = -means.where(is_frame & is_sayable[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
         logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
-        return Loss(total, targets.tokens.sum().to(total), {name: value.to(total) for name, value in logs.items()})
+        count = targets.tokens.where(is_sayable | ~is_sayable.any(), 0).sum()  # of all where none can be said: no 0 / 0
+        return Loss(total, count.to(total), {name: value.to(total) for name, value in logs.items()})
 
 
 def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:

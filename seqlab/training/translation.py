@@ -65,16 +65,21 @@ def _prepare(
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
-    _warn_of_unsayable(prepared.train, config)
+    _warn_of_unsayable("training", prepared.train, config)
+    _warn_of_unsayable("validation", prepared.valid, config)
     return prepared
 
 
-def _warn_of_unsayable(train: EncodedPairs, config: Config) -> None:
+def _warn_of_unsayable(name: str, pairs: EncodedPairs, config: Config) -> None:
     """Warn of pairs whose targets have lengths that the model never says."""
-    src, tgt, model = train.src.lengths + 1, train.tgt.lengths, config.model
+    src, tgt, model = pairs.src.lengths + 1, pairs.tgt.lengths, config.model
     if isinstance(model, TransformerCtcConfig):
-        is_unsayable, setting = tgt > model.upsampling * src, f"`model.upsampling: {model.upsampling}`"
-        reason = f"have too many target tokens for the frames that {setting} gives them, and teach nothing"
+        # A blank stands between two tokens that are alike.
+        is_unsayable = tgt + pairs.tgt.repetitions() > model.upsampling * src
+        setting = f"`model.upsampling: {model.upsampling}`"
+        reason = (
+            f"have too many target tokens for the frames that {setting} gives them, so that nothing is learnt there"
+        )
     elif isinstance(model, TransformerNatConfig) and model.length == "end_mark":
         is_unsayable, setting = tgt >= model.end_mark_ratio * src, f"`model.end_mark_ratio: {model.end_mark_ratio}`"
         reason = f"have more target tokens than are ever said with {setting}"
@@ -85,8 +90,8 @@ def _warn_of_unsayable(train: EncodedPairs, config: Config) -> None:
     else:
         return
     if count := int(is_unsayable.sum()):
-        first = train.locate(int(is_unsayable.argmax()))
-        logger.warning("%s of %s pairs %s; the first: %s.", f"{count:,}", f"{len(src):,}", reason, first)
+        first = pairs.locate(int(is_unsayable.argmax()))
+        logger.warning("%s of %s %s pairs %s; the first: %s.", f"{count:,}", f"{len(src):,}", name, reason, first)
 
 
 def _steps(

@@ -1,5 +1,6 @@
 """seqlab distill: whole, in order, and gone on with after a kill."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_work_that_was_begun_otherwise_is_not_finished(
     changed = list(SMALL)
     changed[changed.index(other[0]) + 1] = other[1]
     result = seqlab(*options, *changed)
-    assert (result.status, "was begun with another" in result.err) == (2, True)
+    assert (result.status, f"was begun with `{other[0][2:]}: " in result.err) == (2, True)
 
 
 def test_lines_of_a_table_are_counted_with_its_header(
@@ -129,16 +130,39 @@ def test_lines_of_a_table_are_counted_with_its_header(
 def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
     run = load(run_dir)
     options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)
-    WorkFile(corpus / "out.work", {"runs": "others"}).open().close()
+    with WorkFile(corpus / "out.work", {"runs": "others"}).open():
+        pass
     result = seqlab("distill", other_run_dir, *options)
-    assert (result.status, "was begun with another `runs` ('others', not [[10, " in result.err) == (2, True)
+    assert (result.status, "out.work was begun with another `runs`: go on as it" in result.err) == (2, True)
+    assert "going on" not in result.err
     assert seqlab("distill", other_run_dir, *options, "--overwrite").status == 0
-    work = WorkFile(corpus / "w", {"src": "a"})
+    work = WorkFile(corpus / "w", {"src": "a", "search": {"beam_size": 1}})
     assert distill(run, ["a", "b"], work, beam_size=1, max_length=4) == run.translate(
         ["a", "b"], beam_size=1, max_length=4
     )
-    with pytest.raises(ValueError, match=r"w was begun with another `src` \('a', not 'b'\)"):
-        WorkFile(corpus / "w", {"src": "b"}).read()
+    for identity, message in (
+        ({"src": "b"}, r"w was begun with another `src`: "),
+        ({"search": {"beam_size": 2}}, r"w was begun with `beam_size: 1`, not `beam_size: 2`: "),
+        ({"engine": "torch"}, r"w was begun with `engine: None`, not `engine: torch`: "),
+    ):
+        with pytest.raises(ValueError, match=message), WorkFile(corpus / "w", identity).open():
+            pass
+
+
+def test_two_do_not_write_the_same(seqlab, run_dir: Path, corpus: Path) -> None:
+    options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)
+    with WorkFile(corpus / "out.work", {}).open():
+        result = seqlab("distill", run_dir, *options, "--overwrite")
+    assert (result.status, "Another process works on" in result.err) == (2, True)
+    assert not (corpus / "out").exists()
+
+
+def test_what_is_named_gz_is_packed(seqlab, run_dir: Path, corpus: Path) -> None:
+    seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
+    seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out.gz", *SMALL)
+    seqlab("translate", run_dir, "--input", corpus / "src", "--output", corpus / "translated.gz", *SMALL)
+    for name in ("out.gz", "translated.gz"):
+        assert gzip.decompress((corpus / name).read_bytes()) == (corpus / "out").read_bytes()
 
 
 def test_mistakes_are_named(seqlab, run_dir: Path, corpus: Path) -> None:

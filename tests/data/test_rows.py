@@ -42,6 +42,12 @@ def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: 
             read[len(rows)]
 
 
+@given(rows=st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=12))
+def test_repetitions_are_counted_within_rows(rows: list[list[int]]) -> None:
+    expected = [sum(one == other for one, other in pairwise(row)) for row in rows]
+    assert Rows.from_lists(rows).repetitions().tolist() == expected
+
+
 @given(lines=texts)
 def test_text_comes_back(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
