@@ -60,9 +60,11 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     systems = [read_system(words) for words in arguments.system]
     if len({system.name for system in systems}) < len(systems):
         raise SystemExit("`--system`: two systems have one name.")
-    src, references = (_lines(path)[: QUICK_LINES if arguments.quick else None] for path in arguments.pairs)
+    src, references = map(_lines, arguments.pairs)
     if len(src) != len(references):
         raise SystemExit(f"`--pairs`: the files have {len(src)} and {len(references)} lines.")
+    if arguments.quick:
+        src, references = src[:QUICK_LINES], references[:QUICK_LINES]
     few = src[: arguments.lines]
     report = Report("tradeoff", measure_machine(arguments), more={"lines": len(src), "lines_one_by_one": len(few)})
     base = TradeoffJob("", {}, [], [], arguments.precision, arguments.device)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.data.config import DataConfig, ParallelConfig
 from seqlab.durable import write_bytes
 from seqlab.models import FAMILIES, ModelConfig, TransformerConfig
-from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig
+from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
 from seqlab.search.config import SearchConfig
@@ -180,6 +180,14 @@ class Config:
             raise ValueError(
                 f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
                 f"{family}`: set it to 0."
+            )
+        weighted = isinstance(self.objective, ParallelCrossEntropyConfig) and (
+            self.objective.length_weight != ParallelCrossEntropyConfig.length_weight
+        )
+        if weighted and getattr(self.model, "length", None) == "end_mark":
+            raise ValueError(
+                "`objective.length_weight` is of what lengths cost, but with `model.length: end_mark` that is nothing: "
+                "leave it out."
             )
 
     def _check_copying(self) -> None:

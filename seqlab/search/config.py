@@ -39,9 +39,9 @@ class SearchConfig:
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
     early_stopping: bool | None = None
     """Let a sentence leave a beam when `beam_size` hypotheses have finished and none that goes on is better so far, as
-    it does where this is left out; without it the search goes on until nothing better can be found. Let a hypothesis
-    leave mask-predict when a pass changes nothing: not where this is left out, as a later pass, which hides others,
-    might have changed it."""
+    it does where this is left out; without it the search goes on until nothing better can be found. A beam over frames
+    reads all of them. Let a hypothesis leave mask-predict when a pass changes nothing: not where this is left out, as a
+    later pass, which hides others, might have changed it."""
     no_repeat_ngram_size: int = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
     iterations: int | None = None

@@ -37,6 +37,7 @@ def mask_predict(
     where eos ends a target, of eos. With `pseudo_likelihood`, where there is more than one pass and one length, they
     are those of the symbols at even places given the others, and the other way round (cf. Salazar et al. 2020,
     arXiv:1910.14659, who hide one at a time): what was predicted early, given little, is not held against an answer.
+    An answer has one symbol at least, whatever the limits are.
 
     Args:
         model: predicts lengths, and positions given others.
