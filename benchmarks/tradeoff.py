@@ -1,4 +1,4 @@
-"""`python -m benchmarks tradeoff`: what runs and their searches give for their time: BLEU against sentences a second.
+"""`python -m benchmarks tradeoff`: what runs and their searches give for their time: quality against speed.
 
 Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`) or a
 language model that it searches with (`lm=RUN lm_weight=0.5`): `--system "CTC, greedy" runs/nat beam_size=1`. One by
@@ -27,6 +27,10 @@ BATCHES = (640, 2560, 10_240)
 QUICK_LINES = 20
 HELPERS = ("rescore", "lm")
 """Fields that name other runs."""
+METRICS = ("bleu", "chrf", "wer", "cer", "exact_match")
+"""What may be set against speed."""
+FAULTS = ("repeated", "length_error")
+"""Metrics that every system is measured by."""
 LM_FIELDS = ("lm_weight", "length_reward")
 """Fields of how a language model decides, numbers."""
 
@@ -84,9 +88,10 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
             own.in_batches.append(len(src) / together)
             logger.info("%d/%d %s", repetition + 1, scale.repetitions, system.name)
     first = statistics.median(found[systems[0].name].one_by_one)
-    report.rows += [_row(system, found[system.name], references, first) for system in systems]
+    metric = arguments.metric
+    report.rows += [_row(system, found[system.name], references, metric, first) for system in systems]
     if arguments.plot is not None:
-        save_plot(arguments.plot, report.rows)
+        save_plot(arguments.plot, report.rows, metric)
     return report
 
 
@@ -129,10 +134,10 @@ def _measured(system: System, batches: list[int], lines: list[str], base: Tradeo
     return run_worker("tradeoff", asdict(job), threads)
 
 
-def _row(system: System, found: Measured, references: list[str], first: float) -> Row:
+def _row(system: System, found: Measured, references: list[str], metric: str, first: float) -> Row:
     from seqlab.evaluation import evaluate
 
-    scores = evaluate(found.hypotheses, [references], ["bleu", "repeated", "length_error"])
+    scores = evaluate(found.hypotheses, [references], [metric, *FAULTS])
     alone, together = statistics.median(found.one_by_one), statistics.median(found.in_batches)
     return Row(
         system=system.name,
@@ -141,31 +146,30 @@ def _row(system: System, found: Measured, references: list[str], first: float) -
         setting=" ".join(f"{name}={value}" for name, value in system.search.items()),
         more={
             "parameters": f"{found.parameters:,}",
-            "bleu": scores["bleu"].value,
+            metric: scores[metric].value,
             "sentences_per_second_one_by_one": alone,
             "from_to": f"{min(found.one_by_one):.1f} to {max(found.one_by_one):.1f}",
             "times_the_first": alone / first,
             "sentences_per_second_in_batches": together,
             "from_to_in_batches": f"{min(found.in_batches):.0f} to {max(found.in_batches):.0f}",
             "best_batch": found.best_batch,
-            "repeated": scores["repeated"].value,
-            "length_error": scores["length_error"].value,
+            **{name: scores[name].value for name in FAULTS},
         },
     )
 
 
-def save_plot(path: Path, rows: Sequence[Row]) -> None:
-    """Draw BLEU over speed, two points for each system, one by one and in batches; needs matplotlib."""
+def save_plot(path: Path, rows: Sequence[Row], metric: str) -> None:
+    """Draw the metric over speed, two points for each system, one by one and in batches; needs matplotlib."""
     from seqlab.reports.figures import save_figure
 
     def draw(axes: Any) -> None:
         for i, row in enumerate(rows):
             speeds = [row.more[f"sentences_per_second_{kind}"] for kind in ("one_by_one", "in_batches")]
             color = f"C{i % 10}"
-            axes.plot(speeds, [row.more["bleu"]] * 2, linewidth=0.6, color=color)
-            axes.plot(speeds[0], row.more["bleu"], "o", color=color, label=row.system)
-            axes.plot(speeds[1], row.more["bleu"], "s", color=color)
-        axes.set(xscale="log", ylabel="BLEU")
+            axes.plot(speeds, [row.more[metric]] * 2, linewidth=0.6, color=color)
+            axes.plot(speeds[0], row.more[metric], "o", color=color, label=row.system)
+            axes.plot(speeds[1], row.more[metric], "s", color=color)
+        axes.set(xscale="log", ylabel="BLEU" if metric == "bleu" else metric)
         axes.set_xlabel("sentences a second: one by one (round), in the best batch (square)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -180,6 +184,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("SRC", "REF"), help="what is translated")
     parser.add_argument("--lines", type=int, default=200, help="lines translated one by one (default: 200)")
+    parser.add_argument("--metric", choices=METRICS, default="bleu", help="what is drawn (default: bleu)")
     parser.add_argument("--precision", default="auto", help="fp32, bf16 or auto (default)")
     parser.add_argument("--repetitions", type=int, help="how often each is measured")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG or SVG")

@@ -32,7 +32,17 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     data = TextConfig(train=text, valid=text, tokenizer=SavedConfig(folder=str(run_dir / "tokenizer")))
     lm = train(Config(data=data, model=NgramConfig(order=2)), tmp_path / "lm")
     options += ["--system", "fluent", str(run_dir), f"lm={lm}", "lm_weight=0.5"]
-    options += ["--pairs", str(tmp_path / "src"), str(tmp_path / "ref"), "--lines", "2", "--threads", "1"]
+    options += [
+        "--pairs",
+        str(tmp_path / "src"),
+        str(tmp_path / "ref"),
+        "--lines",
+        "2",
+        "--threads",
+        "1",
+        "--metric",
+        "chrf",
+    ]
     options += ["--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
     trained = load(run_dir, processes=1)
@@ -47,7 +57,7 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     assert said[2] != trained.translate(src, min_length_ratio=1.0)
     assert said[3] != trained.translate(src)
     for row, hypotheses in zip(report.rows, said, strict=True):
-        scores = evaluate(hypotheses, [references], ["bleu", "repeated", "length_error"])
+        scores = evaluate(hypotheses, [references], ["chrf", "repeated", "length_error"])
         assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}
         assert row.more["sentences_per_second_one_by_one"] > 0
         assert row.more["sentences_per_second_in_batches"] > 0
