@@ -51,7 +51,7 @@ class Measured:
 
     hypotheses: list[str]
     parameters: int
-    """Of the run, and of those that help it."""
+    """Of the run, and of those that help it; n-grams count as one each."""
     dtype: str
     best_batch: int
     one_by_one: list[float]
@@ -67,6 +67,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     src, references = map(_lines, arguments.pairs)
     if len(src) != len(references):
         raise SystemExit(f"`--pairs`: the files have {len(src)} and {len(references)} lines.")
+    if arguments.lines < 1:
+        raise SystemExit(f"`--lines` must be at least 1, but is {arguments.lines}.")
     if arguments.quick:
         src, references = src[:QUICK_LINES], references[:QUICK_LINES]
     few = src[: arguments.lines]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from benchmarks.records import Json, TradeoffJob
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import load
+from seqlab.models import Model, NgramModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import load_run
 
@@ -38,9 +39,16 @@ def run(job: Json) -> Json:
     return {
         "seconds": seconds,
         "hypotheses": hypotheses,
-        "parameters": sum(each.numel() for model in models for each in model.parameters()),
+        "parameters": sum(_size(model) for model in models),
         "dtype": {"bfloat16": "bf16", "float32": "fp32"}[str(dtype).removeprefix("torch.")],
     }
+
+
+def _size(model: Model) -> int:
+    """Count parameters; of a model of counts, which has none, its n-grams."""
+    if isinstance(model, NgramModel):
+        return sum(len(level.keys) for level in model.trie)
+    return sum(each.numel() for each in model.parameters())
 
 
 def one_by_one(trained: Run, lines: list[str], search: Json) -> list[str]:

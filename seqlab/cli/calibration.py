@@ -7,8 +7,9 @@ so that these figures are for comparing models; of words' sounds or forms they s
 The table has a line for each range of probabilities. The expected calibration error is how far probability and share of
 right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
 
-Of mask-predict with several passes (--iterations) a token has the probability of the pass that said it last, which was
-shown others; what a line has is the product of these, and no probability of the line.
+Of mask-predict a token has the probability that the search chose by: given one half of the answer where it chose
+between several lengths after several passes (--pseudo_likelihood), else that of the pass that said it last, which was
+shown others. What a line has is the product of these, and no probability of the line.
 """
 
 import argparse

@@ -11,7 +11,9 @@ same, how long they are, and how many translations a source word has (its lexica
 import argparse
 import gzip
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from seqlab.cli.search_options import add_search_options, search_values
 from seqlab.durable import write_bytes
 from seqlab.world import refuse_ranks
 
+logger = logging.getLogger(__name__)
 SUMMARY = "translate a corpus for another model to learn from"
 
 
@@ -51,8 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     refuse_ranks("distill")
     out = Path(arguments.out)
-    if arguments.src == "-":
-        raise UsageError("--src must be a file, as a start that was killed reads it again")
+    for name in ("src", "out"):
+        if getattr(arguments, name) == "-":
+            raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
     for name in ("src", "ref"):
         spec = getattr(arguments, name)
         if spec is not None and out.resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
@@ -69,8 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.buffer_lines is not None and arguments.buffer_lines < 1:
         raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
     search = search_values(arguments)
-    identity = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
-    identity |= {name: getattr(arguments, name) for name in ("engine", "quantization", "precision")}
+    identity: dict[str, Any] = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
+    identity |= {
+        "engine": arguments.engine,
+        "quantization": arguments.quantization,
+        "precision": precision_of(arguments),
+    }
     work = WorkFile(out.with_name(f"{out.name}.work"), identity)
     trained = load_named_runs(arguments)
     options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
@@ -78,29 +88,45 @@ def run(arguments: argparse.Namespace) -> int:
     options["first_line"] = 1 + parse_column(arguments.src).has_header
     options = {name: value for name, value in options.items() if value is not None}
     with counting("lines", len(lines)) as advance:
-        translations = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
+        distilled = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
+    translations = distilled.translations
     content = "".join(f"{line}\n" for line in translations).encode()
     write_bytes(out, gzip.compress(content, mtime=0) if is_packed(out) else content)
     work.path.unlink(missing_ok=True)
-    found = report(lines, translations, references)
+    if distilled.control_characters:
+        logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)
+    found = report(lines, translations, references) | {"cut_at_max_length": distilled.cut}
     print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
     return 0
 
 
 def weights_of(arguments: argparse.Namespace) -> list[list[Any]]:
     """Tell the weights that translate from others: of each run and checkpoint the step and a checksum."""
+    from seqlab.export.folder import ExportFolder
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
     from seqlab.runs.folder import RunFolder
 
     found: list[list[Any]] = []
     for path in arguments.runs:
-        folder = RunFolder(Path(path))
+        folder, exported = RunFolder(Path(path)), ExportFolder(Path(path))
         if not folder.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {folder.path}.")
+        if exported.exists():
+            found.append(list(asdict(exported.read().origin).values()))
+            continue
         for checkpoint in arguments.checkpoint:
             step = choose_step(folder, checkpoint)
             found.append([step, inference_checksum(folder.checkpoints / checkpoint_name(step))])
     return found
+
+
+def precision_of(arguments: argparse.Namespace) -> str | None:
+    """Tell what torch computes in, which `auto` leaves to the device."""
+    from seqlab.nn.precision import choose_device, choose_dtype
+
+    if arguments.engine != "torch":
+        return None
+    return str(choose_dtype(arguments.precision, choose_device(arguments.device))).removeprefix("torch.")
 
 
 def report(
@@ -111,6 +137,7 @@ def report(
 
     src_words = max(1, sum(len(line.split()) for line in lines))
     found: dict[str, float | int] = {"lines": len(lines), "different_sources": len(set(lines))}
+    found["empty"] = sum(bool(line.strip()) and not said for line, said in zip(lines, translations, strict=True))
     for name, targets in (("", translations), ("references_", references)):
         if targets is not None:
             found[f"{name}words_per_source_word"] = sum(len(line.split()) for line in targets) / src_words
@@ -124,6 +151,7 @@ def report(
 def lines_of(found: dict[str, float | int]) -> list[str]:
     """Write the report as lines."""
     lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
+    lines.append(f"empty: {found['empty']:,}; cut at the maximum length: {found['cut_at_max_length']:,}")
     for name, what in (
         ("words_per_source_word", "words per source word"),
         ("lexical_complexity", "lexical complexity"),

@@ -107,6 +107,6 @@ def calibration_of_lines(
 
 def _prob(log_prob: float) -> float:
     """Give the probability; a sum in fp32 may be above 0 by its rounding."""
-    if log_prob > ROUNDING:
+    if not log_prob <= ROUNDING:  # NaN is none either
         raise ValueError(f"A log-probability must be at most 0, but is {log_prob} instead.")
     return math.exp(min(0.0, log_prob))

@@ -16,7 +16,7 @@ class Answer:
     reference: list[int]
     ids: list[int]
     token_log_probs: list[float]
-    """One for each of `ids`, in nats: of several passes of mask-predict, that of the pass that said it last."""
+    """One for each of `ids`, in nats, as the search gives them; see `mask_predict` for what those of its are."""
     log_prob: float
     """Of the whole answer, its end among it, in nats."""
 

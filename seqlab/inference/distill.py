@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,10 +20,30 @@ from seqlab.inference.run import Run
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
+MARK = "seqlab distill"
+"""What a work file begins with, and what it is of behind it."""
 HASHED = ("runs", "src")
 """What of a work's identity is no setting, but checksums."""
 BLOCK_LINES = 4096
 """Lines that are translated before they are kept: sorted by length they fill their batches as well as all would."""
+
+
+@dataclass
+class Distilled:
+    """What the teacher says, and what happened to it."""
+
+    translations: list[str] = field(default_factory=list)
+    """One for each line."""
+    cut: int = 0
+    """Translations that the maximum length ended."""
+    control_characters: int = 0
+    """How many were replaced by spaces."""
+
+    def extend(self, block: "Distilled") -> None:
+        """Put another part behind it."""
+        self.translations += block.translations
+        self.cut += block.cut
+        self.control_characters += block.control_characters
 
 
 class WorkFile:
@@ -33,19 +54,20 @@ class WorkFile:
         self.path, self.identity = path, dict(identity)
 
     @contextmanager
-    def open(self, *, overwrite: bool = False) -> Iterator[tuple[BinaryIO, list[str]]]:
-        """Open it to be written on, by no one else, and cut off what is torn; give the translations that are there.
+    def open(self, *, overwrite: bool = False) -> Iterator[tuple[BinaryIO, Distilled]]:
+        """Open it to be written on, by no one else, and cut off what is torn; give what is there.
 
         Raises:
-            ValueError: it is of another work, and this is not to overwrite that; or another process works on it.
+            ValueError: it is of another work, and this is not to overwrite that; it is damaged or something else, which
+                is left as it is; or another process works on it.
         """
         with self.path.open("ab") as file, self._alone():
             identity, done, size = self._read()
             if identity is not None and overwrite and self._others(identity):
-                identity, done, size = None, [], 0
+                identity, done, size = None, Distilled(), 0
             file.truncate(size)
             if identity is None:
-                keep(file, self.identity)
+                keep(file, {MARK: self.identity})
             elif others := self._others(identity):
                 raise ValueError(
                     f"{self.path} was begun with {others[0]}: go on as it was begun, or begin anew with `--overwrite`."
@@ -60,19 +82,25 @@ class WorkFile:
         except BlockingIOError as error:
             raise ValueError(f"Another process works on {self.path}: wait for it, or name another file.") from error
 
-    def _read(self) -> tuple[dict[str, Any] | None, list[str], int]:
-        """Give what the work is of, the translations, and how many bytes are whole."""
+    def _read(self) -> tuple[dict[str, Any] | None, Distilled, int]:
+        """Give what the work is of, what is done, and how many bytes are whole."""
         identity: dict[str, Any] | None = None
-        done: list[str] = []
-        size = 0
+        done, size = Distilled(), 0
         with self.path.open("rb") as file:
-            for line in file:
+            beginning = b'{"%s": ' % MARK.encode()
+            if not beginning.startswith(file.read(len(beginning))):
+                raise ValueError(f"{self.path} is not what `distill` keeps its work in: move it, or name another OUT.")
+            file.seek(0)
+            for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
-                if identity is None:
-                    identity = json.loads(line)
-                else:
-                    done.extend(json.loads(line))
+                try:
+                    if identity is None:
+                        identity = dict(json.loads(line)[MARK])
+                    else:
+                        done.extend(Distilled(**json.loads(line)))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{self.path}, line {number}: is damaged ({error}); move the file.") from error
                 size += len(line)
         return identity, done, size
 
@@ -114,7 +142,7 @@ def distill(
     overwrite: bool = False,
     progress: OnRows | None = None,
     **options: Any,
-) -> list[str]:
+) -> Distilled:
     """Translate lines, going on where the work file ends, which stays when all are done.
 
     Args:
@@ -125,21 +153,28 @@ def distill(
         first_line: the number of the first line in its file, for messages.
         overwrite: whether another work is thrown away.
         progress: called with how many lines (pieces of lines that were cut) are done.
-        options: of `Run.translate`.
+        options: of `Run.translate_detailed`.
 
     Raises:
-        ValueError: the work file is of another work, or another process writes it.
+        ValueError: the work file is of another work or something else, or another process writes it.
     """
     with work.open(overwrite=overwrite) as (file, done):
-        if done:
-            logger.info("going on with %s: %s of %s lines are there", work.path, f"{len(done):,}", f"{len(lines):,}")
+        if count := len(done.translations):
+            logger.info("going on with %s: %s of %s lines are there", work.path, f"{count:,}", f"{len(lines):,}")
         if progress is not None:
-            progress(len(done))
+            progress(count)
         try:
-            for start in range(len(done), len(lines), block_lines):
+            for start in range(count, len(lines), block_lines):
                 block = lines[start : start + block_lines]
-                translated = run.translate(block, first_line=first_line + start, progress=progress, **options)
-                keep(file, translated)
+                found = run.translate_detailed(
+                    block, need_scores=False, first_line=first_line + start, progress=progress, **options
+                )
+                translated = Distilled(
+                    [each.text for each in found],
+                    sum(not each.hypotheses[0].finished for each in found),
+                    sum(each.control_characters for each in found),
+                )
+                keep(file, asdict(translated))
                 done.extend(translated)
         except BaseException:
             logger.warning("%s holds what is done so far: the same command goes on with it", work.path)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from seqlab.inference.engine import Engine, PairScore
+from seqlab.models.interfaces import IMPOSSIBLE
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
@@ -47,9 +48,7 @@ class RescoringEngine:
         )
         for (row, rank), score in zip(places, scores, strict=True):
             found[row][rank] = _rescored(found[row][rank], score, config)
-        return [
-            sorted(best, key=lambda each: (not each.finished, -each.score))[: config.num_hypotheses] for best in found
-        ]
+        return [sorted(best, key=_rank)[: config.num_hypotheses] for best in found]
 
     def score(
         self,
@@ -61,6 +60,11 @@ class RescoringEngine:
     ) -> list[PairScore]:
         """Score as the scorer does."""
         return self.scorer.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
+
+
+def _rank(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
+    """Put what is finished first, and what the scorer would never say behind what it would."""
+    return not hypothesis.finished, IMPOSSIBLE in hypothesis.token_log_probs, -hypothesis.score
 
 
 def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:

@@ -17,13 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.interfaces import Frames, Step
+from seqlab.models.interfaces import IMPOSSIBLE, Frames, Step
 
 NEVER = float("-inf")
 WHOLE_VECTORS = 16
 """Of floats: each row begins where a vector does."""
-IMPOSSIBLE = -100.0
-"""Nats of what there are too few frames for, so that sums over a corpus are still numbers."""
 LEAST = -1e4
 """The least log-probability of an id in a frame that is told from 0: sums of many are still numbers."""
 

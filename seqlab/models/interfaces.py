@@ -317,6 +317,10 @@ class FrameModel(Protocol):
         ...
 
 
+IMPOSSIBLE = -100.0
+"""The log-probability in nats of a token that a model never says: a number, so that sums over a corpus are."""
+
+
 class TargetLengths(NamedTuple):
     """How many symbols each of some targets may have."""
 

@@ -3,7 +3,7 @@
 An n-gram that the trie holds has its probability there. Any other has that of the n-gram without its first id, times
 the backoff of its context where the trie holds that: so each probability is one entry and a sum of backoffs.
 
-Shapes: B rows of ids, T positions, V vocabulary, E n-grams of one length, N rows while decoding.
+Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all lengths and that of no ids, N rows while decoding.
 """
 
 import math

@@ -31,8 +31,8 @@ class TransformerCtcConfig(ParallelDecoderConfig):
     family: Literal["transformer_ctc"] = "transformer_ctc"
     """Which architecture this is."""
     upsampling: Size = 3
-    """Frames for each symbol of the source, eos counted: a target with more symbols than there are frames cannot be
-    said, nor one that has as many and repeats some in a row."""
+    """Frames for each symbol of the source, eos counted. A target needs one for each symbol, and one more for each that
+    is as the one before it."""
 
     objective_family: ClassVar[str | None] = "ctc"
 

@@ -18,15 +18,12 @@ from torch import Tensor, nn
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.embeddings import make_embeddings
 from seqlab.models.family import SETTINGS, Size
-from seqlab.models.interfaces import DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
+from seqlab.models.interfaces import IMPOSSIBLE, DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
 from seqlab.models.transformer_encoder import Encoder, initialise
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
-
-IMPOSSIBLE = -100.0
-"""Nats of what is never said, so that sums over a corpus are still numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

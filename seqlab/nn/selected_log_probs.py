@@ -16,7 +16,7 @@ from seqlab.nn.linear import product, with_padded_rows
 
 BLOCK_ROWS = 1024
 UNUSED = -100
-"""Stands where a sentence has fewer ids than others."""
+"""Stands where a sentence has fewer ids than others; each has one at least."""
 
 
 class SelectedLogProbs(torch.autograd.Function):
@@ -30,7 +30,7 @@ class SelectedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         w, h = weight.to(dtype), hidden.float().flatten(0, 1)  # (R, D)
-        columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)  # (R, k)
+        columns = _columns(ids).repeat_interleave(hidden.size(1), 0)  # (R, k)
         selected = h.new_empty(columns.shape)
         means = h.new_empty(len(h))
         needs_grad, probs = any(ctx.needs_input_grad[:2]), []
@@ -56,12 +56,13 @@ class SelectedLogProbs(torch.autograd.Function):
         used = (ids != UNUSED)[:, None]  # (B, 1, k)
         to_selected, to_mean = grads[0].masked_fill(~used, 0.0), grads[1]  # (B, F, k), (B, F)
         total = to_selected.sum(2) + to_mean  # (B, F)
-        h, vectors = hidden.float(), weight[ids.clamp_min(0)].float()  # (B, F, D), (B, k, D)
+        columns = _columns(ids)
+        h, vectors = hidden.float(), weight[columns].float()  # (B, F, D), (B, k, D)
         coefficients = to_selected - selected.exp() * total[..., None]  # (B, F, k), 0 where nothing is selected
         grad_h = coefficients @ vectors + to_mean[..., None] * weight.float().mean(0)
         grad_w = (to_mean[..., None] * h).sum((0, 1)) / len(weight)
         grad_w = grad_w.expand_as(weight).clone()
-        grad_w.index_add_(0, ids.clamp_min(0).flatten(), (coefficients.mT @ h).flatten(0, 1))
+        grad_w.index_add_(0, columns.flatten(), (coefficients.mT @ h).flatten(0, 1))
         rows, grad_rows, totals = h.flatten(0, 1), grad_h.flatten(0, 1), total.flatten()
         start = 0
         for block in ctx.probs:
@@ -73,6 +74,11 @@ class SelectedLogProbs(torch.autograd.Function):
         return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None
 
 
+def _columns(ids: Tensor) -> Tensor:
+    """Let places that are `UNUSED` look where another of their row does (B, k): nothing else is touched there."""
+    return ids.where(ids != UNUSED, ids.amax(1, keepdim=True))
+
+
 @torch.no_grad()
 def selected_logits(hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """hidden (B, F, D), weight (V, D), ids (B, k) -> logits (B, F, k), -inf where unused, and the largest (B, F).
@@ -80,7 +86,7 @@ def selected_logits(hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dt
     They compare what a frame may say as log-probabilities do, with no softmax and no gradient.
     """
     w, h = weight.to(dtype), hidden.float().flatten(0, 1)
-    columns = ids.clamp_min(0).repeat_interleave(hidden.size(1), 0)
+    columns = _columns(ids).repeat_interleave(hidden.size(1), 0)
     selected, largest = h.new_empty(columns.shape), h.new_empty(len(h))
     for start in range(0, len(h), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)

@@ -58,7 +58,7 @@ class Ctc:
             uniform = -means.where(is_frame & is_sayable[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
         logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
-        count = targets.tokens.where(is_sayable | ~is_sayable.any(), 0).sum()  # of all where none can be said: no 0 / 0
+        count = targets.tokens[is_sayable].sum()
         return Loss(total, count.to(total), {name: value.to(total) for name, value in logs.items()})
 
 

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, ParallelConfig
 from seqlab.durable import write_bytes
-from seqlab.models import FAMILIES, ModelConfig, TransformerConfig
+from seqlab.models import FAMILIES, ModelConfig, TransformerConfig, TransformerCtcConfig
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -159,6 +159,8 @@ class Config:
         try:
             if length is None:
                 self.training.valid_search.check_left_to_right()
+                if isinstance(self.model, TransformerCtcConfig):
+                    self.training.valid_search.check_frames()
             else:
                 self.training.valid_search.check_all_at_once(ends_at_eos=length == "end_mark")
         except ValueError as error:

@@ -104,7 +104,7 @@ def beam_search(
             beam.coverage = _covered(beam.coverage, step.attention, config.coverage_penalty, batch, rules)
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
-        refuse_nan(candidates.log_probs, position)
+        refuse_nan(candidates.log_probs, f"at position {position}")
         _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)

@@ -125,7 +125,7 @@ class _DepthFirst:
         step = self.stepper.step(last_ids, state)
         read = torch.tensor([ids], dtype=torch.int64, device=last_ids.device)
         scores = self.rules.apply(step.scores.float(), self.sentence, read, len(ids))
-        refuse_nan(scores.amax(1), len(ids))
+        refuse_nan(scores.amax(1), f"at position {len(ids)}")
         self._end(ids, [*log_probs, float(scores[0, self.rules.eos_id])])
         if len(ids) + 1 >= self.longest:
             return _Prefix(ids, log_probs, sum(log_probs), step.state, iter(()))

@@ -81,7 +81,7 @@ def greedy_search(
         scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
         last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
         best = scores.gather(1, last_ids[:, None])[:, 0]
-        refuse_nan(best, position)
+        refuse_nan(best, f"at position {position}")
         # Where all ids are forbidden the hypothesis stays as it is, unfinished.
         rows = (best > NEVER).nonzero()[:, 0]
         attention = None if step.attention is None else step.attention[rows]

@@ -20,6 +20,9 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.rules import refuse_nan
 
+UNLIMITED = 1 << 30
+"""Positions: more than any target has."""
+
 
 def mask_predict(
     model: PositionModel,
@@ -34,9 +37,10 @@ def mask_predict(
     After each pass but the last a smaller part of the positions, those with the lowest probabilities, is hidden and
     predicted anew. With `early_stopping` a row in which a pass changes nothing is done. Log-probabilities are those
     that symbols had when they were predicted last, those of a prefix where nothing is shown, and that of the length;
-    where eos ends a target, of eos. With `pseudo_likelihood`, where there is more than one pass and one length, they
-    are those of the symbols at even places given the others, and the other way round (cf. Salazar et al. 2020,
-    arXiv:1910.14659, who hide one at a time): what was predicted early, given little, is not held against an answer.
+    where eos ends a target, of eos. What is as long as the limit allows, but would be longer, has no end. With
+    `pseudo_likelihood`, where there is more than one pass and one length, they are those of the symbols at even places
+    given the others, and the other way round (cf. Salazar et al. 2020, arXiv:1910.14659, who hide one at a time): what
+    was predicted early, given little, is not held against an answer.
     An answer has one symbol at least, whatever the limits are.
 
     Args:
@@ -54,8 +58,8 @@ def mask_predict(
     shortest, longest = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
     forced = prefix_table(prefixes, longest, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
     source = model.encode(batch)
-    found = _lengths(model, source, batch.src_lengths, forced, config.beam_size, shortest, longest)
-    refuse_nan(found.log_probs, 0)
+    found, is_cut = _lengths(model, source, batch.src_lengths, forced, config.beam_size, shortest, longest)
+    refuse_nan(found.log_probs, "for the lengths")
     sentences, ranks = (found.log_probs > NEVER).nonzero(as_tuple=True)
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
@@ -67,7 +71,7 @@ def mask_predict(
         score_by_halves(model, source, rows)
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
-    written = rows.hypotheses(found.log_probs[sentences, ranks], end_id, config)
+    written = rows.hypotheses(found.log_probs[sentences, ranks], is_cut[sentences, ranks], end_id, config)
     for sentence, hypothesis in zip(sentences.tolist(), written, strict=True):
         answers[sentence].append(hypothesis)
     return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in answers]
@@ -81,14 +85,23 @@ def _lengths(
     count: int,
     shortest: Sequence[int],
     longest: Sequence[int],
-) -> TargetLengths:
-    """Ask for numbers of positions within the limits, which count eos: it has a position only where it ends targets."""
+) -> tuple[TargetLengths, Tensor]:
+    """Ask for numbers of positions within the limits, which count eos: it has a position only where it ends targets.
+
+    Also tell which of them (B, K) are the longest allowed because a longer one, likelier than all, is not.
+    """
     of_prefix = (forced != NOT_FORCED).sum(1)
     has_end = int(model.ends_at_eos)
     most = src_lengths.new_tensor(longest) - 1 + has_end
     least = torch.maximum(src_lengths.new_tensor(shortest) - 1, of_prefix).clamp_min(1)
     least = torch.maximum(least, of_prefix + has_end)
-    return model.target_lengths(source, count, torch.minimum(least, most.clamp_min(1)), most.clamp_min(1))
+    most = most.clamp_min(1)
+    least = torch.minimum(least, most)
+    found = model.target_lengths(source, count, least, most)
+    if model.ends_at_eos:
+        return found, torch.zeros_like(found.lengths, dtype=torch.bool)
+    likeliest = model.target_lengths(source, 1, least, torch.full_like(most, UNLIMITED)).lengths
+    return found, (found.lengths == most[:, None]) & (likeliest > most[:, None])
 
 
 class Rows:
@@ -121,12 +134,18 @@ class Rows:
         self.log_probs[rows] = F.pad(log_probs, padding).where(is_new, self.log_probs[rows])
         return (self.ids[rows] != before).any(1)
 
-    def hypotheses(self, length_log_probs: Tensor, end_id: int | None, config: SearchConfig) -> list[Hypothesis]:
-        """Write out all rows; `length_log_probs` (N,) stand for the end, unless `end_id` is an id that ends them."""
+    def hypotheses(
+        self, length_log_probs: Tensor, is_cut: Tensor, end_id: int | None, config: SearchConfig
+    ) -> list[Hypothesis]:
+        """Write out all rows; `length_log_probs` (N,) stand for the end, unless `end_id` is an id that ends them.
+
+        Those that are cut (N,) have no end.
+        """
         found = []
-        filled = zip(self.ids.tolist(), self.log_probs.tolist(), self.lengths.tolist(), strict=True)
-        for (ids, log_probs, length), of_length in zip(filled, length_log_probs.tolist(), strict=True):
-            size, finished, shares = length, True, [*log_probs[:length], of_length]
+        filled = zip(self.ids.tolist(), self.log_probs.tolist(), self.lengths.tolist(), is_cut.tolist(), strict=True)
+        for (ids, log_probs, length, cut), of_length in zip(filled, length_log_probs.tolist(), strict=True):
+            size, finished = length, not cut
+            shares = [*log_probs[:length], of_length][: size + finished]
             if end_id is not None:
                 finished = end_id in ids[:length]
                 size = ids.index(end_id) if finished else length
@@ -162,7 +181,7 @@ def fill(
         is_any = iteration > 0 or bool(is_forced.any())
         output = model.predict(source, rows.lengths[alive], shown[:, :size] if is_any else None)
         ids, log_probs = output.likeliest(never)
-        refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), iteration)
+        refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), f"in pass {iteration + 1}")
         is_changed = rows.say(alive, is_hidden, ids, log_probs)
         goes_on = is_changed if early_stopping else torch.ones_like(is_changed)
 

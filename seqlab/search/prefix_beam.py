@@ -89,26 +89,27 @@ def prefix_beam_search(
         config: how to search.
         banned_ids: ids that no hypothesis may hold.
         need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
-            search; else they are of the paths in the beam, which takes less time.
+            search; else they are of the paths in the beam, which takes less time. These choose what is returned in
+            either case; those of all paths put that in order, so that more hypotheses may have another first one.
         fusion: names a language model that decides too, a `ContextModel`; log-probabilities are then its sums.
     """
     frames = model.frames(batch)
     beam_size = config.beam_size
-    probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
-    behind = is_behind(frames.lengths, probs.size(1))
-    blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
-    probs = probs.double().masked_fill(behind[..., None], NEVER)
-    refuse_nan(probs, 0)
+    log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
+    behind = is_behind(frames.lengths, log_probs.size(1))
+    of_blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
+    log_probs = log_probs.double().masked_fill(behind[..., None], NEVER)
+    refuse_nan(log_probs, "in a frame")
     most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
     fused = None if fusion is None else FusedPrefixes(fusion, len(ids), beam_size, ids.device)
-    for frame in range(probs.size(1)):
+    for frame in range(log_probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
         may_grow = (prefixes.sizes < most)[..., None]
-        following = torch.where(may_grow, probs[:, None, frame], NEVER)
+        following = torch.where(may_grow, log_probs[:, None, frame], NEVER)
         fluency = None if fused is None else fused.choices(ids[:, frame])
-        prefixes, grown = _advance(prefixes, blanks[:, frame, None], again, following, ids[:, frame], fluency)
+        prefixes, grown = _advance(prefixes, of_blanks[:, frame, None], again, following, ids[:, frame], fluency)
         if fused is not None:
             fused.keep(grown.places)
         history.append(grown)
@@ -169,9 +170,9 @@ def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) 
 
 
 def _advance(
-    prefixes: Prefixes, blank: Tensor, again: Tensor, probs: Tensor, ids: Tensor, fluency: Tensor | None
+    prefixes: Prefixes, of_blank: Tensor, again: Tensor, log_probs: Tensor, ids: Tensor, fluency: Tensor | None
 ) -> tuple[Prefixes, Grown]:
-    """Go on by a frame: blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with probs (B, K, C).
+    """Go on by a frame: of_blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with log_probs (B, K, C).
 
     `fluency` (B, K + KC), of the prefixes as they are and of the longer ones, counts too when the best are chosen.
     """
@@ -182,10 +183,10 @@ def _advance(
     is_twice = last == prefixes.last_ids[:, None]
     added = torch.where(is_twice, prefixes.blank[:, None], whole[:, None])
     added = added.masked_fill(~is_beginning, NEVER).amax(2)
-    in_blank, in_symbol = whole + blank, torch.logaddexp(prefixes.symbol, added) + again
+    in_blank, in_symbol = whole + of_blank, torch.logaddexp(prefixes.symbol, added) + again
     # Longer ones (B, K, C), but for those that are there.
     is_same = last == symbols
-    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + probs
+    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + log_probs
     is_there = (is_beginning[..., None] & is_same[:, :, None]).any(1)
     longer = longer.masked_fill(is_there, NEVER)
     values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)

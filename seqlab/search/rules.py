@@ -123,14 +123,16 @@ def make_rules(
     )
 
 
-def refuse_nan(log_probs: Tensor, position: int) -> None:
+def refuse_nan(log_probs: Tensor, where: str) -> None:
     """Stop if the best scores of a step are not numbers: comparing them would give an arbitrary hypothesis.
+
+    `where`: names the step.
 
     Raises:
         ValueError: if one is NaN.
     """
     if log_probs.isnan().any():
         raise ValueError(
-            f"The model gave scores that are not numbers (NaN) at position {position}. Its weights are damaged, or its "
+            f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its "
             "precision is too low for them."
         )

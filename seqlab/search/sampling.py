@@ -160,7 +160,7 @@ def sample(
         best = scores.amax(dim=1)
         places = [place for place, value in enumerate(best.tolist()) if value > NEVER]
         if len(places) < len(active):
-            refuse_nan(best, position)
+            refuse_nan(best, f"at position {position}")
             scores[best == NEVER] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
         last_ids = draw_ids(apply_filters(scores, said, config), torch.from_numpy(uniforms.draw(active)))
         ids, log_probs = last_ids.tolist(), scores.gather(1, last_ids[:, None])[:, 0].tolist()

@@ -39,10 +39,11 @@ def update(
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
     Gradients are divided once, by the count of all micro-steps of all ranks, so that how a step is cut into
-    micro-steps, dealt to ranks and padded changes nothing. Raises NonFiniteUpdate, on all ranks, before any weight
-    moves.
+    micro-steps, dealt to ranks and padded changes nothing; no unit at all counts as one. Raises NonFiniteUpdate, on all
+    ranks, before any weight moves.
     """
     totals = accumulator.backward(micro_steps, context)
+    totals["count"] = max(totals["count"], 1.0)
     parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
     torch._foreach_div_(gradients, totals["count"] / accumulator.world_size)  # they are means over the ranks

@@ -57,8 +57,10 @@ def test_models_that_say_all_at_once(seqlab, name: str, beam_size: str, tmp_path
     probs = [math.exp(each["log_prob"]) for each in answers]
     assert figures["lines"]["confidence"] == pytest.approx(sum(probs) / 3, rel=1e-3)
     without_ends = sum(each["num_tokens"] - each["finished"] for each in answers)
+    assert figures["lines"]["accuracy"] == sum(bool(each["text"]) for each in answers) / 3
     if without_ends:
         assert figures["tokens"]["count"] == without_ends
+        assert figures["tokens"]["accuracy"] == 1.0
     else:
         assert "all answers are empty" in found.err
 

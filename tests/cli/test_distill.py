@@ -9,6 +9,7 @@ import pytest
 from seqlab.inference import load
 from seqlab.inference.distill import WorkFile, distill
 from seqlab.inference.run import Run
+from seqlab.inference.translator import Translation
 
 LINES = ["abc", "", "d", "abc", "jihgfedcba abc", "e f", "g", "h i", "", "j"]
 SMALL = ("--beam_size", "2", "--max_length", "8", "--precision", "fp32")
@@ -34,7 +35,7 @@ def test_lines_are_those_of_translate_and_the_report_is_of_them(seqlab, run_dir:
     assert report["references_words_per_source_word"] > report["words_per_source_word"] > 0
     again = seqlab(*options)
     assert (again.status, f"{corpus / 'out'} exists" in again.err) == (2, True)
-    assert len(seqlab(*options, "--overwrite").out.splitlines()) == 4
+    assert len(seqlab(*options, "--overwrite").out.splitlines()) == 5
 
 
 @pytest.mark.parametrize("torn", [0, 7])
@@ -47,23 +48,25 @@ def test_what_was_killed_is_gone_on_with(
     options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
     asked: list[list[str]] = []
 
-    def translate(self: object, lines: list[str], **_: object) -> list[str]:
+    def translate(self: Run, lines: list[str], **_: object) -> list[Translation]:
         asked.append(list(lines))
         if len(asked) == 3:
             raise KeyboardInterrupt
         return translated(self, lines, **_)
 
-    translated = Run.translate
-    monkeypatch.setattr(Run, "translate", translate)
+    translated = Run.translate_detailed
+    monkeypatch.setattr(Run, "translate_detailed", translate)
     killed = seqlab(*options)
     assert (killed.status, "the same command goes on with" in killed.err) == (130, True)
-    monkeypatch.setattr(Run, "translate", translated)
+    monkeypatch.setattr(Run, "translate_detailed", translated)
     work = corpus / "out.work"
     assert not (corpus / "out").exists()
     content = work.read_bytes()
     assert len(content.splitlines()) == 3
     work.write_bytes(content[: len(content) - torn])
-    monkeypatch.setattr(Run, "translate", lambda self, lines, **_: asked.append(lines) or translated(self, lines, **_))
+    monkeypatch.setattr(
+        Run, "translate_detailed", lambda self, lines, **_: asked.append(lines) or translated(self, lines, **_)
+    )
     assert seqlab(*options).status == 0
     assert (corpus / "out").read_bytes() == expected
     assert not work.exists()
@@ -79,14 +82,14 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
     (corpus / "out").write_text("before\n")
     asked: list[list[str]] = []
 
-    def translate(self: Run, lines: list[str], **options: object) -> list[str]:
+    def translate(self: Run, lines: list[str], **options: object) -> list[Translation]:
         asked.append(list(lines))
         if len(asked) == 3:
             raise KeyboardInterrupt
         return translated(self, lines, **options)  # type: ignore[arg-type]
 
-    translated = Run.translate
-    monkeypatch.setattr(Run, "translate", translate)
+    translated = Run.translate_detailed
+    monkeypatch.setattr(Run, "translate_detailed", translate)
     assert seqlab(*options).status == 130
     assert (corpus / "out").read_text() == "before\n"
     assert seqlab(*options).status == 0
@@ -98,11 +101,11 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
 def test_work_that_was_begun_otherwise_is_not_finished(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Run, lines: list[str], **_: object) -> list[str]:
+    def stop(self: Run, lines: list[str], **_: object) -> list[Translation]:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "translate", stop)
+        patch.setattr(Run, "translate_detailed", stop)
         options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out")
         assert seqlab(*options, *SMALL).status == 130
     changed = list(SMALL)
@@ -117,11 +120,13 @@ def test_lines_of_a_table_are_counted_with_its_header(
     (corpus / "table.tsv").write_text("src\ttgt\n" + "".join(f"{line}\tk\n" for line in ("a", "b", "c")))
     asked: list[tuple[list[str], int]] = []
 
-    def translate(self: Run, lines: list[str], first_line: int, **_: object) -> list[str]:
+    def translate(self: Run, lines: list[str], first_line: int, **options: object) -> list[Translation]:
         asked.append((list(lines), first_line))
-        return ["k"] * len(lines)
+        return translated(self, lines, first_line=first_line, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Run, "translate", translate)
+    translated = Run.translate_detailed
+
+    monkeypatch.setattr(Run, "translate_detailed", translate)
     files = ("--src", f"{corpus / 'table.tsv'}#src", "--out", corpus / "out")
     assert seqlab("distill", run_dir, *files, "--buffer_lines", "2", *SMALL).status == 0
     assert asked == [(["a", "b"], 2), (["c"], 4)]
@@ -137,9 +142,8 @@ def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_r
     assert "going on" not in result.err
     assert seqlab("distill", other_run_dir, *options, "--overwrite").status == 0
     work = WorkFile(corpus / "w", {"src": "a", "search": {"beam_size": 1}})
-    assert distill(run, ["a", "b"], work, beam_size=1, max_length=4) == run.translate(
-        ["a", "b"], beam_size=1, max_length=4
-    )
+    found = distill(run, ["a", "b"], work, beam_size=1, max_length=4)
+    assert found.translations == run.translate(["a", "b"], beam_size=1, max_length=4)
     for identity, message in (
         ({"src": "b"}, r"w was begun with another `src`: "),
         ({"search": {"beam_size": 2}}, r"w was begun with `beam_size: 1`, not `beam_size: 2`: "),
@@ -147,6 +151,37 @@ def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_r
     ):
         with pytest.raises(ValueError, match=message), WorkFile(corpus / "w", identity).open():
             pass
+
+
+@pytest.mark.parametrize("content", ["my notes", "my notes\n", "5\n", "[]\n"])
+def test_what_is_no_work_is_left_as_it_is(seqlab, run_dir: Path, corpus: Path, content: str) -> None:
+    (corpus / "out.work").write_text(content)
+    for more in ((), ("--overwrite",)):
+        result = seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL, *more)
+        assert (result.status, "out.work is not what `distill` keeps its work in" in result.err) == (2, True)
+        assert (corpus / "out.work").read_text() == content
+
+
+def test_damaged_work_is_named_with_its_line(corpus: Path) -> None:
+    work = WorkFile(corpus / "w", {"src": "a"})
+    with work.open():
+        pass
+    for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n'):
+        whole = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
+        (corpus / "w").write_bytes(whole)
+        with pytest.raises(ValueError, match="w, line 2: is damaged"), work.open():
+            pass
+        assert (corpus / "w").read_bytes() == whole
+
+
+def test_what_is_empty_or_cut_is_counted(seqlab, run_dir: Path, corpus: Path) -> None:
+    options = ("distill", run_dir, "--src", corpus / "src", "--json", "--beam_size", "1", "--buffer_lines", "3")
+    cut = ("--out", corpus / "cut", "--min_length_ratio", "9", "--max_length", "3")
+    found = json.loads(seqlab(*options, *cut).out)
+    assert (found["empty"], found["cut_at_max_length"]) == (0, sum(map(bool, LINES)))
+    found = json.loads(seqlab(*options, "--out", corpus / "out", "--max_length", "1").out)
+    said = (corpus / "out").read_text().splitlines()
+    assert found["empty"] == said.count("") - LINES.count("") > 0
 
 
 def test_two_do_not_write_the_same(seqlab, run_dir: Path, corpus: Path) -> None:
@@ -173,11 +208,15 @@ def test_mistakes_are_named(seqlab, run_dir: Path, corpus: Path) -> None:
     assert (corpus / "src").read_bytes() == src
     for options, message in (
         (("--src", "-"), "--src must be a file"),
+        (("--src", corpus / "src", "--out", "-"), "--out must be a file"),
+        (("--src", corpus / "src", "--out", corpus), "--out must be a file in a folder that is there, but is"),
+        (("--src", corpus / "src", "--out", corpus / "none" / "x"), "--out must be a file in a folder that is there"),
         (("--src", corpus / "src", "--ref", corpus / "short"), "has 10 lines but"),
         (("--src", corpus / "src", "--buffer_lines", "0"), "`buffer_lines` must be at least 1, but is 0 instead"),
         (("--src", corpus / "none"), "none: there is no such file"),
         (("--src", corpus / "src", "--checkpoint", "7"), "`checkpoint` must be `best`, `last` or one of 10, 20"),
     ):
-        result = seqlab("distill", run_dir, "--out", corpus / "out", *options)
+        out = () if "--out" in options else ("--out", corpus / "out")
+        result = seqlab("distill", run_dir, *out, *options)
         assert (result.status, message in result.err) == (2, True)
         assert not list(corpus.glob("out*"))

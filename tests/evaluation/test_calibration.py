@@ -49,6 +49,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_answers_that_are_no_probabilities_are_refused() -> None:
     with pytest.raises(ValueError, match="must be at most 0, but is 800"):
         calibration_of_lines([[1]], [[1]], [800.0])
+    with pytest.raises(ValueError, match="must be at most 0, but is nan"):
+        calibration_of_lines([[1]], [[1]], [math.nan])
     with pytest.raises(ValueError, match="of 2 tokens has 1 log-prob"):
         calibration_of_tokens([[1, 2], [3]], [[1], [3]], [[0.0], [0.0, -9.0]])
     with pytest.raises(ValueError, match="All hypotheses are empty"):

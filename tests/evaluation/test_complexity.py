@@ -63,8 +63,10 @@ def test_what_there_is_nothing_to_say_of() -> None:
 
 
 def test_of_a_large_text_some_lines_are_looked_at() -> None:
-    src, tgt = ["a", "b"] * MOST_LINES, ["x", "y"] * MOST_LINES
-    assert lexical_complexity(src, tgt) == lexical_complexity(["a"] * MOST_LINES, ["x"] * MOST_LINES)
+    src = ["a"] * 2 * MOST_LINES
+    tgt = [f"x{line % 4}" for line in range(2 * MOST_LINES)]  # every second one has two of these four
+    assert lexical_complexity(src, tgt) == lexical_complexity(src[::2], tgt[::2]) > 0
+    assert lexical_complexity(src[:MOST_LINES], tgt[:MOST_LINES]) > lexical_complexity(src, tgt)
 
 
 def test_three_translations_are_three_times_the_alternatives_of_one() -> None:

@@ -13,6 +13,7 @@ import seqlab
 from seqlab.cli.main import main
 from seqlab.inference.engine import PairScore
 from seqlab.inference.rescoring import RescoringEngine
+from seqlab.models.interfaces import IMPOSSIBLE
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
@@ -108,3 +109,16 @@ def test_what_was_cut_off_comes_behind_what_has_ended() -> None:
     engine = RescoringEngine(Found(), Judge())  # type: ignore[arg-type]
     ((best,),) = engine.decode([[3]], SearchConfig(beam_size=2))
     assert (best.ids, best.score) == ([5], -1.0)
+
+
+def test_what_the_scorer_never_says_comes_behind_what_it_finds_unlikely() -> None:
+    class Beam:
+        def decode(self, src_rows: Any, config: SearchConfig, **_: Any) -> list[list[Hypothesis]]:
+            return [[Hypothesis([], -1.0, -1.0, True, [-1.0]), Hypothesis([5] * 9, -9.0, -9.0, True, [-0.9] * 10)]]
+
+    class Scorer:
+        def score(self, src_rows: Any, tgt_rows: Any, **_: Any) -> list[PairScore]:
+            return [PairScore(IMPOSSIBLE, 1, [IMPOSSIBLE]), PairScore(-150.0, 10, [-15.0] * 10)]
+
+    [found] = RescoringEngine(Beam(), Scorer()).decode([[4]], SearchConfig(beam_size=2, length_alpha=0.0))  # type: ignore[arg-type]
+    assert [each.ids for each in found] == [[5] * 9]

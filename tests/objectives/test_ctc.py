@@ -103,11 +103,13 @@ def test_smoothing_is_what_all_ids_cost_in_the_mean() -> None:
 def test_what_else_is_in_the_batch_changes_nothing() -> None:
     model = model_of()
     together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
-    apart = 0.0
+    apart = count = 0.0
     for row, ids in enumerate(ROWS):
         alone = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
-        apart += Ctc(CtcConfig(label_smoothing=0.1))(alone, batch_of([ids]), CONTEXT).total.item()
+        found = Ctc(CtcConfig(label_smoothing=0.1))(alone, batch_of([ids]), CONTEXT)
+        apart, count = apart + found.total.item(), count + found.count.item()
     assert together.total.item() == pytest.approx(apart)
+    assert together.count.item() == count
 
 
 def test_a_rank_without_work_adds_nothing() -> None:

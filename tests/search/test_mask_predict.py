@@ -197,6 +197,17 @@ def test_lengths_outside_the_limits_are_not_tried() -> None:
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=8, min_length_ratio=1.0, iterations=2)
     (found,) = mask_predict(model, Batch([6]), config)
     assert sorted(len(each.ids) for each in found) == [5, 7]
+    assert all(each.finished for each in found)
+
+
+def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
+    model = Scripted([[11, 7, 5], [7, 11, 5]])
+    config = SearchConfig(beam_size=3, num_hypotheses=3, max_length=8)
+    for row, found in enumerate(mask_predict(model, Batch([6, 6]), config)):
+        assert {len(each.ids): each.finished for each in found} == {7: row == 1, 5: True}
+        for each in found:
+            assert len(each.token_log_probs) == len(each.ids) + each.finished
+            assert each.log_prob == pytest.approx(sum(each.token_log_probs))
 
 
 @pytest.mark.parametrize(

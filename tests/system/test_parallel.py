@@ -109,7 +109,8 @@ def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
         assert failed.stdout == b""
     of_validation = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
     of_others = ("--training.valid_search.iterations", "2")
-    for options in (of_validation, of_others):
+    of_frames = ("--training.valid_search.coverage_penalty", "0.2", "--model.family", "transformer_ctc")
+    for options in (of_validation, of_others, of_frames):
         failed = subprocess.run(
             [*SEQLAB, "train", "--data.train_src", src, "--data.train_tgt", tgt, *options],
             capture_output=True,
