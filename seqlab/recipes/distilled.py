@@ -15,7 +15,12 @@ from seqlab.runs.config import Config
 
 
 def taught_by(
-    recipe: Callable[[Path], Config], run_dir: Path, tgt: str, batch_tokens: int | None = None, **sections: Any
+    recipe: Callable[[Path], Config],
+    run_dir: Path,
+    tgt: str,
+    batch_tokens: int | None = None,
+    search: str = "",
+    **sections: Any,
 ) -> Config:
     """Give a recipe's config with other `sections`, on what `runs/RECIPE` said; validation keeps its references.
 
@@ -24,6 +29,7 @@ def taught_by(
         run_dir: the student's run folder.
         tgt: the ending of the file of translations, `runs/RECIPE/distilled.TGT`.
         batch_tokens: target tokens of a step, where they are not the teacher's.
+        search: options of the search that makes them, where its own are not the best to learn from.
         sections: of the config: model, objective, optim, training.
 
     Raises:
@@ -34,9 +40,10 @@ def taught_by(
     assert isinstance(config.data, ParallelConfig)
     if not translations.exists():
         [src], [ref] = config.data.train_src, config.data.train_tgt
+        distill = f"seqlab distill {teacher} --src {src} --ref {ref} --out {translations} {search}".rstrip()
         raise FileNotFoundError(
             f"There is no {translations} in this folder, what a teacher says: make it with `seqlab train "
-            f"{recipe.__name__}` and `seqlab distill {teacher} --src {src} --ref {ref} --out {translations}`."
+            f"{recipe.__name__}` and `{distill}`."
         )
     batch_tokens = batch_tokens or config.data.batch_tokens
     data = replace(config.data, train_tgt=[str(translations)], batch_tokens=batch_tokens)

@@ -114,6 +114,7 @@ def test_without_a_teacher_it_is_said_how_to_make_one(look_alikes: Path, capfd: 
     said = capfd.readouterr().err
     assert "seqlab train multi30k_en_de" in said
     assert "seqlab distill runs/multi30k_en_de --src" in said
+    assert "distilled.de --length_alpha 2.5`" in said
     assert not Path("runs").exists()
 
 
