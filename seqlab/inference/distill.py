@@ -177,6 +177,9 @@ def distill(
                 keep(file, asdict(translated))
                 done.extend(translated)
         except BaseException:
-            logger.warning("%s holds what is done so far: the same command goes on with it", work.path)
+            if done.translations:
+                logger.warning("%s holds what is done so far: the same command goes on with it", work.path)
+            else:
+                work.path.unlink()  # it would only be in the way of another command
             raise
     return done

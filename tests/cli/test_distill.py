@@ -101,13 +101,20 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
 def test_work_that_was_begun_otherwise_is_not_finished(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Run, lines: list[str], **_: object) -> list[Translation]:
-        raise KeyboardInterrupt
+    def stop(self: Run, lines: list[str], first_line: int, **options: object) -> list[Translation]:
+        if first_line == stops[-1]:
+            raise KeyboardInterrupt
+        return translated(self, lines, first_line=first_line, **options)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "translate_detailed", stop)
-        options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out")
-        assert seqlab(*options, *SMALL).status == 130
+    translated = Run.translate_detailed
+    options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", "--buffer_lines", "3")
+    stops: list[int] = []
+    for line, left in ((1, []), (4, [corpus / "out.work"])):
+        stops.append(line)
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "translate_detailed", stop)
+            assert seqlab(*options, *SMALL).status == 130
+        assert list(corpus.glob("out*")) == left
     changed = list(SMALL)
     changed[changed.index(other[0]) + 1] = other[1]
     result = seqlab(*options, *changed)

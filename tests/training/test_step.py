@@ -217,3 +217,14 @@ def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm
     model.decoder.norm.weight.data[0] = 1.0
     done = update(accumulator, optimizer, [good], StepContext(1), 0.1, max_grad_norm)
     assert np.isfinite(done.grad_norm)
+
+
+def test_a_step_without_a_unit_moves_no_weight() -> None:
+    model = make_model()
+    accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    batch = make_batch([(3, 4), (2, 2)], seed=0)
+    assert batch.tgt_out is not None
+    before, empty = weights_of(model), replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE))
+    done = update(accumulator, build_optimizer(SGD, accumulator.parameters), [empty], StepContext(0), 0.05, 0.5)
+    assert (done.total, done.grad_norm) == (0.0, 0.0)
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(model).items())
