@@ -84,13 +84,19 @@ class DecodingResult:
     peak_memory_mb: float
 
 
+HELPERS = ("rescore", "lm")
+"""Fields of a system's search that name other runs."""
+LM_FIELDS = ("lm_weight", "length_reward")
+"""Fields of how a language model decides, numbers."""
+
+
 @dataclass(frozen=True)
 class TradeoffJob:
     """Some lines to translate with one search, once with each batch size, or one by one."""
 
     run: str
     search: Json
-    """Fields by name; values may be text. `rescore` names a run that chooses between what is found."""
+    """Fields by name: of a `SearchConfig`, whose values may be text, those of `HELPERS` and of `LM_FIELDS`."""
     batches: list[int]
     """Padded source tokens times beam size; none for one by one."""
     lines: list[str]

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.machine import measure_machine
 from benchmarks.options import refuse_missing_folder
 from benchmarks.processes import run_worker
-from benchmarks.records import Json, TradeoffJob
+from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
 from benchmarks.report import Report, Row
 from benchmarks.scale import Scale
 
@@ -25,14 +25,10 @@ logger = logging.getLogger(__name__)
 BATCHES = (640, 2560, 10_240)
 """Padded source tokens times beam size: those that are tried for the most sentences a second."""
 QUICK_LINES = 20
-HELPERS = ("rescore", "lm")
-"""Fields that name other runs."""
 METRICS = ("bleu", "chrf", "wer", "cer", "exact_match")
 """What may be set against speed."""
 FAULTS = ("repeated", "length_error")
 """Metrics that every system is measured by."""
-LM_FIELDS = ("lm_weight", "length_reward")
-"""Fields of how a language model decides, numbers."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,8 @@ class Measured:
     one_by_one: list[float]
     """Sentences a second, for each repetition."""
     in_batches: list[float]
+    stages: Json
+    """Milliseconds a line, one by one, by the stage of a translation; none where they were not asked for."""
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
@@ -80,7 +78,9 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         tried = _measured(system, list(BATCHES), src, base, arguments.threads)
         best = BATCHES[tried["seconds"].index(min(tried["seconds"]))]
         named = {name: tried[name] for name in ("hypotheses", "parameters", "dtype")}
-        found[system.name] = Measured(**named, best_batch=best, one_by_one=[], in_batches=[])
+        found[system.name] = Measured(**named, best_batch=best, one_by_one=[], in_batches=[], stages={})
+        if arguments.stages:
+            found[system.name].stages = _stages(system, few, base, arguments.threads)
     for repetition in range(scale.repetitions):
         for system in systems:
             own = found[system.name]
@@ -132,8 +132,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def _measured(system: System, batches: list[int], lines: list[str], base: TradeoffJob, threads: int) -> Json:
-    job = replace(base, run=str(system.run), search=dict(system.search), batches=batches, lines=lines)
-    return run_worker("tradeoff", asdict(job), threads)
+    return run_worker("tradeoff", asdict(_job(system, batches, lines, base)), threads)
+
+
+def _stages(system: System, lines: list[str], base: TradeoffJob, threads: int) -> Json:
+    found: Json = run_worker("stages", asdict(_job(system, [], lines, base)), threads)["milliseconds"]
+    return found
+
+
+def _job(system: System, batches: list[int], lines: list[str], base: TradeoffJob) -> TradeoffJob:
+    return replace(base, run=str(system.run), search=dict(system.search), batches=batches, lines=lines)
 
 
 def _row(system: System, found: Measured, references: list[str], metric: str, first: float) -> Row:
@@ -156,6 +164,7 @@ def _row(system: System, found: Measured, references: list[str], metric: str, fi
             "from_to_in_batches": f"{min(found.in_batches):.0f} to {max(found.in_batches):.0f}",
             "best_batch": found.best_batch,
             **{name: scores[name].value for name in FAULTS},
+            **{f"ms_{name.replace(' ', '_')}": each for name, each in found.stages.items()},
         },
     )
 
@@ -189,4 +198,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", choices=METRICS, default="bleu", help="what is drawn (default: bleu)")
     parser.add_argument("--precision", default="auto", help="fp32, bf16 or auto (default)")
     parser.add_argument("--repetitions", type=int, help="how often each is measured")
+    parser.add_argument(
+        "--stages", action="store_true", help="also tell the milliseconds of each stage of a translation, one by one"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG or SVG")

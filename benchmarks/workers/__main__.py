@@ -28,6 +28,7 @@ WORKERS = (
     "quality_marian",
     "quality_seqlab",
     "score_lm",
+    "stages",
     "tradeoff",
     "train_gpt2",
     "train_joeynmt",

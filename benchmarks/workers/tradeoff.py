@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from benchmarks.records import Json, TradeoffJob
+from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import load
 from seqlab.models import Model, NgramModel
@@ -16,25 +16,15 @@ WARMUP_LINES = 16
 def run(job: Json) -> Json:
     """Run a `TradeoffJob`."""
     settings = TradeoffJob(**job)
-    search = dict(settings.search)
-    judge, lm = search.pop("rescore", None), search.pop("lm", None)
-    weights = {name: search.pop(name) for name in ("lm_weight", "length_reward") if name in search}
-    trained = load(
-        settings.run,
-        device=settings.device,
-        precision=settings.precision,
-        rescore=judge or (),
-        lm=lm,
-        **weights,
-        processes=None if settings.batches else 1,
-    )
+    trained, search = open_run(settings)
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)
     seconds, hypotheses = [], []
     for translate in ways(trained, settings, search):
         started = time.perf_counter()
         hypotheses = translate()
         seconds.append(time.perf_counter() - started)
-    models = [load_run(path).model for path in (settings.run, judge, lm) if path]
+    folders = [settings.run, *(settings.search[name] for name in HELPERS if name in settings.search)]
+    models = [load_run(folder).model for folder in folders]
     dtype = choose_dtype(settings.precision, choose_device(settings.device))
     return {
         "seconds": seconds,
@@ -42,6 +32,15 @@ def run(job: Json) -> Json:
         "parameters": sum(_size(model) for model in models),
         "dtype": {"bfloat16": "bf16", "float32": "fp32"}[str(dtype).removeprefix("torch.")],
     }
+
+
+def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
+    """Load the run with what helps it, and give the fields of its search."""
+    options = {name: settings.search[name] for name in (*HELPERS, *LM_FIELDS) if name in settings.search}
+    search = {name: value for name, value in settings.search.items() if name not in options}
+    processes = None if settings.batches else 1
+    trained = load(settings.run, device=settings.device, precision=settings.precision, processes=processes, **options)
+    return trained, search
 
 
 def _size(model: Model) -> int:

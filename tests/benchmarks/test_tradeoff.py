@@ -9,6 +9,7 @@ from reference.tiny_benchmark import TINY, call_worker
 
 from benchmarks import machine, tradeoff
 from benchmarks.__main__ import make_parser
+from benchmarks.workers.stages import Stages
 from seqlab import load
 from seqlab.data.config import TextConfig
 from seqlab.evaluation import evaluate
@@ -43,7 +44,7 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
         "--metric",
         "chrf",
     ]
-    options += ["--plot", str(tmp_path / "plot.svg")]
+    options += ["--stages", "--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
     trained = load(run_dir, processes=1)
     assert [row.system for row in report.rows] == ["greedy", "long", "judged", "fluent"]
@@ -64,10 +65,35 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
         speeds = [each.more["sentences_per_second_one_by_one"] for each in (row, report.rows[0])]
         assert row.more["times_the_first"] == speeds[0] / speeds[1]
         assert row.more["best_batch"] in tradeoff.BATCHES
+        stages = {name for name in row.more if name.startswith("ms_")}
+        own = {"judged": {"ms_rescoring"}, "fluent": {"ms_language_model"}}.get(row.system, set())
+        assert stages == {"ms_tokenizer", "ms_encoder", "ms_decoder", "ms_projection", "ms_search"} | own
+        assert all(row.more[name] > 0 for name in stages)
     assert report.rows[2].more["parameters"] != report.rows[0].more["parameters"]
     assert json.dumps(report.to_json())
     assert "greedy" in report.to_markdown()
     assert (tmp_path / "plot.svg").stat().st_size > 1000
+
+
+def test_a_stage_is_not_charged_with_what_it_calls() -> None:
+    times = iter(range(100))
+    stages = Stages(is_on_gpu=False)
+    stages._now = lambda: next(times)  # every look at the clock takes a second
+
+    class Outer:
+        def call(self, inner: "Inner") -> str:
+            return inner.call() + inner.call()
+
+    class Inner:
+        def call(self) -> str:
+            return "a"
+
+    outer, inner = Outer(), Inner()
+    stages.watch(outer, "call", "search")
+    stages.watch(inner, "call", "decoder")
+    assert outer.call(inner) == "aa"
+    assert inner.call() == "a"
+    assert stages.seconds == {"search": 5 - 2, "decoder": 3}
 
 
 def test_what_is_no_system_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""A run with a search of its own, one line after the other: how long each stage of a translation takes."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from benchmarks.records import Json, TradeoffJob
+from benchmarks.workers.tradeoff import WARMUP_LINES, one_by_one, open_run
+from seqlab.inference.engine import Engine
+from seqlab.inference.rescoring import RescoringEngine
+from seqlab.inference.run import Run
+from seqlab.inference.torch_engine import TorchEngine
+from seqlab.models.transformer_ctc import TransformerCtc
+from seqlab.models.transformer_nat import TransformerNat
+from seqlab.search.fusion import Fusion
+
+SEARCH = "search"
+"""What is left of a translation."""
+Part = tuple[Any, str, str]
+"""An object, one of its methods, and the stage that this belongs to."""
+
+
+def run(job: Json) -> Json:
+    """Run a `TradeoffJob`, which has no batches: milliseconds a line of each stage."""
+    settings = TradeoffJob(**job)
+    trained, search = open_run(settings)
+    one_by_one(trained, settings.lines[:WARMUP_LINES], search)
+    stages = Stages(is_on_gpu=settings.device.startswith("cuda"))
+    for owner, method, stage in parts(trained):
+        stages.watch(owner, method, stage)
+    stages.watch(trained, "translate", SEARCH)
+    one_by_one(trained, settings.lines, search)
+    return {"milliseconds": {name: 1000 * each / len(settings.lines) for name, each in stages.seconds.items()}}
+
+
+class Stages:
+    """Seconds of methods, those of watched methods that they call left out."""
+
+    def __init__(self, *, is_on_gpu: bool) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._now: Callable[[], float] = _when_done if is_on_gpu else time.perf_counter
+        self._inside: list[float] = []
+
+    def watch(self, owner: Any, method: str, stage: str) -> None:
+        """Count what one object spends in a method for a stage."""
+        call = getattr(owner, method)
+
+        def timed(*args: Any, **options: Any) -> Any:
+            started = self._now()
+            self._inside.append(0.0)
+            result = call(*args, **options)
+            whole = self._now() - started
+            self.seconds[stage] += whole - self._inside.pop()
+            if self._inside:
+                self._inside[-1] += whole
+            return result
+
+        object.__setattr__(owner, method, timed)  # some are frozen
+
+
+def _when_done() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def parts(trained: Run) -> Iterator[Part]:
+    """Give the parts of a run whose time is told; what a model does beside them is a part of the search."""
+    for tokenizer, method in ((trained.src_tokenizer, "encode"), (trained.tgt_tokenizer, "decode")):
+        yield tokenizer, method, "tokenizer"
+    engine: Engine = trained.engine
+    if isinstance(engine, RescoringEngine):
+        yield engine.scorer, "score", "rescoring"
+        engine = engine.engine
+    assert isinstance(engine, TorchEngine)
+    for member in engine.members:
+        yield from _parts_of_model(member.model)
+    if isinstance(engine.model, Fusion):
+        lm = engine.model.lm
+        yield from ((lm, name, "language model") for name in ("start", "step", "read") if hasattr(lm, name))
+
+
+def _parts_of_model(model: Any) -> Iterator[Part]:
+    if isinstance(model, TransformerCtc | TransformerNat):
+        yield from ((model.decoder, "encode", "encoder"), (model.decoder, "forward", "decoder"))
+    else:
+        yield from ((model, "start", "encoder"), (model, "step", "decoder"))
+    if hasattr(model, "projection"):
+        yield from ((model.projection, name, "projection") for name in ("forward", "log_probs"))
