@@ -17,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.interfaces import IMPOSSIBLE, Frames, Step
+from seqlab.models.interfaces import IMPOSSIBLE, NEVER, Frames, Step
 
-NEVER = float("-inf")
 WHOLE_VECTORS = 16
 """Of floats: each row begins where a vector does."""
 LEAST = -1e4
@@ -169,9 +168,7 @@ def _following(state: CtcState, prefix: Tensor) -> Tensor:
 def _before(state: CtcState, is_repeated: Tensor | None = None) -> Tensor:
     """Give the sums over the paths behind which a symbol may begin (N, F): behind the same one they end in a blank."""
     symbol = state.symbol if is_repeated is None else state.symbol.masked_fill(is_repeated[:, None], NEVER)
-    frames = torch.arange(symbol.size(1) - 1, device=symbol.device)
-    is_behind = frames >= state.frames.lengths[state.sentences][:, None]
-    return torch.logaddexp(symbol, state.blank)[:, :-1].masked_fill(is_behind, NEVER)
+    return torch.logaddexp(symbol, state.blank)[:, :-1].masked_fill(state.frames.padding[state.sentences], NEVER)
 
 
 def _runs(before: Tensor, log_probs: Tensor) -> Tensor:

@@ -13,9 +13,12 @@ from torch import Tensor
 from seqlab.data.batch import IGNORE
 from seqlab.nn.copying import Pointer
 from seqlab.nn.input_mixing import InputMixing, Mixture
+from seqlab.nn.masks import padding_mask
 
 __all__ = [
     "IGNORE",
+    "IMPOSSIBLE",
+    "NEVER",
     "SCORED_ROWS",
     "CarryingScorer",
     "ContextModel",
@@ -128,6 +131,12 @@ class DecoderOutput(NamedTuple):
         return scores.masked_scatter(predicted, picked)
 
 
+IMPOSSIBLE = -100.0
+"""The log-probability in nats of a token that a model never says: a number, so that sums over a corpus are."""
+NEVER = float("-inf")
+"""That of what a search does not consider."""
+
+
 class Frames(NamedTuple):
     """What a model says of each of some frames, or positions, of which the symbols of a target are fewer."""
 
@@ -135,6 +144,11 @@ class Frames(NamedTuple):
     """(B, F, V): of each id in each frame, in nats; what stands behind the last frame of a sentence is not read."""
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
+
+    @property
+    def padding(self) -> Tensor:
+        """(B, F) bool: what stands behind the last frame of each sentence."""
+        return padding_mask(self.lengths, self.log_probs.size(1))
 
 
 class FrameOutput(NamedTuple):
@@ -145,6 +159,11 @@ class FrameOutput(NamedTuple):
     projection: Projection
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
+
+    @property
+    def padding(self) -> Tensor:
+        """(B, F) bool: what stands behind the last frame of each sentence."""
+        return padding_mask(self.lengths, self.hidden.size(1))
 
     def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""
@@ -315,10 +334,6 @@ class FrameModel(Protocol):
     def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
         ...
-
-
-IMPOSSIBLE = -100.0
-"""The log-probability in nats of a token that a model never says: a number, so that sums over a corpus are."""
 
 
 class TargetLengths(NamedTuple):

@@ -8,10 +8,9 @@ Shapes: B batch, D d_model, K lengths, L classes.
 import torch
 from torch import Tensor, nn
 
-from seqlab.models.interfaces import TargetLengths
+from seqlab.models.interfaces import NEVER, TargetLengths
 from seqlab.nn.linear import Linear
 
-NEVER = float("-inf")
 EVERYTHING = 40.0
 """Deviations that nothing is below, beside what is below the one they are taken from."""
 FIRST_LOG_WIDTH = -1.5

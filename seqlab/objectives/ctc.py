@@ -43,7 +43,7 @@ class Ctc:
 
         def glance(output: FrameOutput) -> Tensor:
             path, is_wrong = _mistakes(output, targets)
-            shown = shown_part(path, is_wrong, output.lengths, share, context.generator)
+            shown = shown_part(path, is_wrong, output.padding, share, context.generator)
             logs["shown"] = (shown != IGNORE).sum()
             return shown
 
@@ -54,8 +54,7 @@ class Ctc:
         nll = ctc_nll(Frames(log_probs, output.lengths), targets, is_sayable).sum()
         total = nll
         if self.config.label_smoothing:
-            is_frame = torch.arange(means.size(1), device=means.device) < output.lengths[:, None]
-            uniform = -means.where(is_frame & is_sayable[:, None], 0.0).sum()
+            uniform = -means.where(~output.padding & is_sayable[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
         logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
         count = targets.tokens[is_sayable].sum()
@@ -129,9 +128,8 @@ class _CtcNll(torch.autograd.Function):
                 by_frame, targets.columns, lengths, targets.lengths, BLANK, reduction="none", zero_infinity=True
             )
             (gradient,) = torch.autograd.grad(nll.sum(), whole)
-        is_frame = torch.arange(log_probs.size(1), device=lengths.device) < lengths[:, None]
         spent = (whole.detach().exp() - gradient)[:, :, :-1]
-        ctx.save_for_backward(spent * (is_frame & is_sayable[:, None])[..., None])
+        ctx.save_for_backward(spent * (~Frames(log_probs, lengths).padding & is_sayable[:, None])[..., None])
         return nll.detach() * is_sayable
 
     @staticmethod

@@ -15,18 +15,17 @@ def glancing_share(config: GlancingConfig, step: int) -> float:
 
 
 def shown_part(
-    ids: Tensor, is_wrong: Tensor, lengths: Tensor, share: float, generator: torch.Generator | None
+    ids: Tensor, is_wrong: Tensor, padding: Tensor, share: float, generator: torch.Generator | None
 ) -> Tensor:
     """Choose positions at random, `share` times as many as are wrong: ids (B, P) -> those there, IGNORE elsewhere.
 
-    None is chosen behind the `lengths` (B,), and what is wrong there does not count.
+    None of the `padding` (B, P) is chosen, and what is wrong there does not count.
     """
-    is_behind = torch.arange(ids.size(1), device=ids.device) >= lengths[:, None]
-    count = (share * (is_wrong & ~is_behind).sum(1)).round()
-    return ids.masked_fill(~drawn_positions(count, is_behind, generator), IGNORE)
+    count = (share * (is_wrong & ~padding).sum(1)).round()
+    return ids.masked_fill(~drawn_positions(count, padding, generator), IGNORE)
 
 
-def drawn_positions(count: Tensor, is_behind: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw `count` (B,) positions of each row at random, none that is behind its end: (B, P) bool."""
-    drawn = torch.rand(is_behind.shape, generator=generator, device=is_behind.device).masked_fill(is_behind, 2.0)
+def drawn_positions(count: Tensor, padding: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw `count` (B,) positions of each row at random, none of the padding (B, P): (B, P) bool."""
+    drawn = torch.rand(padding.shape, generator=generator, device=padding.device).masked_fill(padding, 2.0)
     return drawn.argsort(1).argsort(1) < count[:, None]

@@ -26,8 +26,7 @@ class ParallelCrossEntropy:
 
         def glance(output: FrameOutput) -> Tensor:
             ids, _ = output.likeliest_ids()
-            is_wrong = (ids != targets) & (targets != IGNORE)
-            found[0] = shown_part(targets, is_wrong, (targets != IGNORE).sum(1), share, context.generator)
+            found[0] = shown_part(targets, ids != targets, targets == IGNORE, share, context.generator)
             return found[0]
 
         share = glancing_share(self.config, context.step)

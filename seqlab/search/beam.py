@@ -25,9 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import State, Stepper
+from seqlab.models.interfaces import NEVER, State, Stepper
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
 from seqlab.search.coverage import Coverage
 from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-NEVER = float("-inf")
+from seqlab.models.interfaces import NEVER
+
 NOT_FORCED = -1
 
 

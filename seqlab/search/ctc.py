@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import FrameModel, Frames
+from seqlab.models.interfaces import NEVER, FrameModel, Frames
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.rules import refuse_nan
@@ -42,7 +41,7 @@ def best_path_search(
     """
     output = model(batch)
     ids, logits = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
-    refuse_nan(logits.masked_fill(is_behind(output.lengths, ids.size(1)), 0.0), "in a frame")
+    refuse_nan(logits.masked_fill(output.padding, 0.0), "in a frame")
     paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
     limits = most_symbols(batch, len(rows), config)
@@ -54,11 +53,6 @@ def best_path_search(
         scored(row, each if row == whole else each[:-1], config)
         for row, whole, each in zip(said, rows, shares, strict=True)
     ]
-
-
-def is_behind(lengths: Tensor, size: int) -> Tensor:
-    """Mark what stands behind the last frame of each sentence: (B, size)."""
-    return torch.arange(size, device=lengths.device) >= lengths[:, None]
 
 
 def scored(symbols: list[int], shares: list[float], config: SearchConfig) -> Hypothesis:

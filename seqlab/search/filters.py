@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from seqlab.search.constraints import NEVER
+from seqlab.models.interfaces import NEVER
 from seqlab.search.sampling_config import SamplingConfig
 from seqlab.search.top import top_ids
 

@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import Stepper
+from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import Rules, make_rules, refuse_nan
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, PositionModel, TargetLengths
+from seqlab.models.interfaces import IGNORE, NEVER, PositionModel, TargetLengths
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER, NOT_FORCED, prefix_table
+from seqlab.search.constraints import NOT_FORCED, prefix_table
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.rules import refuse_nan

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seqlab.search.constraints import NEVER
+from seqlab.models.interfaces import NEVER
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
 

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import FrameModel, Frames
+from seqlab.models.interfaces import NEVER, FrameModel, Frames
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
-from seqlab.search.ctc import is_behind, most_symbols, scored
+from seqlab.search.ctc import most_symbols, scored
 from seqlab.search.frame_fusion import FusedPrefixes, fused_shares
 from seqlab.search.fusion import Fusion
 from seqlab.search.hypothesis import Hypothesis
@@ -96,7 +95,7 @@ def prefix_beam_search(
     frames = model.frames(batch)
     beam_size = config.beam_size
     log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
-    behind = is_behind(frames.lengths, log_probs.size(1))
+    behind = frames.padding
     of_blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
     log_probs = log_probs.double().masked_fill(behind[..., None], NEVER)
     refuse_nan(log_probs, "in a frame")

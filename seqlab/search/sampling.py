@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqlab.models.interfaces import Stepper
-from seqlab.search.constraints import NEVER, ban_ids
+from seqlab.models.interfaces import NEVER, Stepper
+from seqlab.search.constraints import ban_ids
 from seqlab.search.filters import apply_filters, whole_probs
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import refuse_nan

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqlab.search.constraints import NEVER
+from seqlab.models.interfaces import NEVER
 
 COLUMNS_PER_GROUP = 8
 

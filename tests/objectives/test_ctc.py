@@ -33,6 +33,10 @@ class LogitsModel(GivenFrames):
     def frames(self, batch: Any = None) -> Frames:
         return Frames(self.logits.log_softmax(2), self.lengths)
 
+    @property
+    def padding(self) -> Tensor:
+        return self.frames().padding
+
     def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = self.frames().log_probs
         return self._gathered(log_probs, ids), log_probs.mean(2)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from reference.exhaustive import repeats
 from reference.scripted import Scripted, batch_of
 
+from seqlab.models.interfaces import NEVER
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import (
-    NEVER,
     NOT_FORCED,
     ban_early_end,
     ban_ids,

@@ -10,10 +10,9 @@ from reference.exhaustive import all_sequences, best
 from reference.scripted import Scripted, ScriptedBatch, batch_of
 from torch import Tensor
 
-from seqlab.models.interfaces import Step
+from seqlab.models.interfaces import NEVER, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import NEVER
 from seqlab.search.fusion import Fusion
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
