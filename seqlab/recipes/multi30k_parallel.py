@@ -43,7 +43,7 @@ def _taught(run_dir: Path, model: ModelConfig, objective: ObjectiveConfig, max_s
 def multi30k_en_de_nat(run_dir: Path) -> Config:
     """English to German, all symbols at once: CTC with glancing (Qian et al. 2021), taught by `multi30k_en_de`."""
     model = TransformerCtcConfig(**SIZES, dropout=0.2, upsampling=2)
-    return _taught(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=5000), 4000)
+    return _taught(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=5000), 4500)
 
 
 def multi30k_en_de_cmlm(run_dir: Path) -> Config:
