@@ -15,7 +15,6 @@ from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.transformer_ctc import TransformerCtc
 from seqlab.models.transformer_nat import TransformerNat
-from seqlab.search.fusion import Fusion
 
 SEARCH = "search"
 """What is left of a translation."""
@@ -77,8 +76,8 @@ def parts(trained: Run) -> Iterator[Part]:
     assert isinstance(engine, TorchEngine)
     for member in engine.members:
         yield from _parts_of_model(member.model)
-    if isinstance(engine.model, Fusion):
-        lm = engine.model.lm
+    if engine.lm is not None:
+        lm = engine.lm.lm
         yield from ((lm, name, "language model") for name in ("start", "step", "read") if hasattr(lm, name))
 
 

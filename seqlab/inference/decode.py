@@ -13,7 +13,7 @@ from seqlab.models.interfaces import ContextModel, FrameModel, PositionModel, St
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.mask_predict import mask_predict
 from seqlab.search.prefix_beam import prefix_beam_search
@@ -54,6 +54,7 @@ def decode_rows(
     progress: OnRows | None = None,
     need_attention: bool = False,
     need_scores: bool = True,
+    lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the best hypotheses of each row, best first, in the order of the rows.
 
@@ -71,6 +72,7 @@ def decode_rows(
         progress: called after each batch with its number of rows.
         need_attention: whether hypotheses come with what they attended to.
         need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough or NaN.
+        lm: a language model that decides too: what is added to all scores.
 
     Raises:
         ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.
@@ -96,7 +98,7 @@ def decode_rows(
                 eos_id=tokenizer.eos_id,
             ).to(device)
             forced = [prefixes[i] for i in indices] if prefixes is not None and len(prefixes[indices[0]]) else None
-            hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores)
+            hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores, lm)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -126,20 +128,20 @@ def _search(
     banned: Sequence[int],
     need_attention: bool,
     need_scores: bool,
+    lm: WeightedLm | None,
 ) -> list[list[Hypothesis]]:
     """Search a batch in the way of its model."""
     if isinstance(model, PositionModel):
-        return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned)
-    fusion = model if isinstance(model, Fusion) and isinstance(model.lm, ContextModel) else None
-    frame_model = model if fusion is None else fusion.translator
-    if isinstance(frame_model, FrameModel):
+        return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned, lm=lm)
+    if isinstance(model, FrameModel):
         config.check_frames()
-    if isinstance(frame_model, FrameModel) and _is_free(config, forced):
-        if config.beam_size == 1 and fusion is None:
-            best = best_path_search(frame_model, batch, config, banned_ids=banned, need_scores=need_scores)
-            return [[each] for each in best]
-        return prefix_beam_search(frame_model, batch, config, banned_ids=banned, need_scores=need_scores, fusion=fusion)
-    return beam_search(model, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
+        if _is_free(config, forced) and (lm is None or isinstance(lm.lm, ContextModel)):
+            if config.beam_size == 1 and lm is None:
+                best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
+                return [[each] for each in best]
+            return prefix_beam_search(model, batch, config, banned_ids=banned, need_scores=need_scores, lm=lm)
+    together = model if lm is None else Fusion(model, lm)
+    return beam_search(together, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
 
 
 def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> bool:

@@ -16,12 +16,12 @@ from seqlab.inference.forks import Forks, choose_count
 from seqlab.inference.rescoring import RescoringEngine
 from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
-from seqlab.models.interfaces import PositionModel, Stepper
+from seqlab.models.interfaces import ContextModel, PositionModel, Stepper
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 from seqlab.world import OnRows
@@ -49,6 +49,7 @@ class TorchEngine:
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
         self.model: Stepper | PositionModel
+        self.lm: WeightedLm | None = None
         if len(members) > 1:
             self.model = Ensemble([member.stepper for member in members])
         else:
@@ -60,10 +61,11 @@ class TorchEngine:
         return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
 
     def fuse(self, lm: LoadedRun, weight: float, length_reward: float, dtype: torch.dtype) -> None:
-        """Search with `weight` times a language model's log-probabilities added (see `Fusion`); scores are such sums.
+        """Search with a language model's weighted log-probabilities added (see `WeightedLm`); scores are such sums.
 
         Raises:
-            ValueError: it has another vocabulary than the translations, or the weight is not above 0.
+            ValueError: it has another vocabulary than the translations; the weight is not above 0; the model predicts
+                all positions at once, and ends them at eos or the language model reads them one after the other.
         """
         data = lm.config.data
         if copies_unknown(self.members):
@@ -76,15 +78,29 @@ class TorchEngine:
                 f"{lm.folder.path} and {self.members[0].folder.path} have different vocabularies: train the language "
                 "model with the translator's tokenizer (`data.tokenizer.kind: saved`)."
             )
+        if isinstance(self.model, PositionModel):
+            self._refuse_for_positions(lm, self.model)
         prepare_inference(lm.model, self.device, dtype)
         first = start_id(data, self.tokenizer)
-        self.model = Fusion(
-            self.stepper,
+        self.lm = WeightedLm(
             lm.stepper,
             weight=weight,
             length_reward=length_reward,
             start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
         )
+
+    def _refuse_for_positions(self, lm: LoadedRun, model: PositionModel) -> None:
+        family, path = self.members[0].config.model.family, self.members[0].folder.path
+        if model.ends_at_eos:
+            raise ValueError(
+                f"{path} cuts what it says at the first eos, of which a language model knows no more than of what is "
+                "cut: `lm` is for those that predict lengths (`model.length: classifier`)."
+            )
+        if not isinstance(lm.stepper, ContextModel):
+            raise ValueError(
+                f"{lm.folder.path} (`model.family: {lm.config.model.family}`) would have to read each text from its "
+                f"beginning after each pass of {path} (`model.family: {family}`): take an n-gram model (`ngram_lm`)."
+            )
 
     def decode(
         self,
@@ -109,6 +125,7 @@ class TorchEngine:
             progress=progress,
             need_attention=need_attention,
             need_scores=need_scores,
+            lm=self.lm,
         )
 
     def score(

@@ -192,6 +192,20 @@ class FrameOutput(NamedTuple):
         return ids, values
 
     @torch.no_grad()
+    def candidates(self, count: int, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Give the likeliest ids of each frame, none of `never`: log-probabilities and ids, (B, F, count) each.
+
+        Fewer where the vocabulary has fewer; with -inf where all others are among `never`.
+        """
+        banned = torch.tensor(sorted(never), dtype=torch.int64, device=self.hidden.device)
+        found = []
+        for rows in self.hidden.flatten(0, 1).split(SCORED_ROWS):
+            log_probs = self.projection.log_probs(rows).index_fill(1, banned, NEVER)
+            found.append(log_probs.topk(min(count, log_probs.size(1)), dim=1))
+        values, ids = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return values.view(*self.hidden.shape[:2], -1), ids.view(*self.hidden.shape[:2], -1)
+
+    @torch.no_grad()
     def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Give the likeliest id of each frame that is none of `never`, and its log-probability: (B, F) each.
 

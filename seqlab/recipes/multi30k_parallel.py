@@ -48,7 +48,7 @@ def multi30k_en_de_nat(run_dir: Path) -> Config:
 
 def multi30k_en_de_cmlm(run_dir: Path) -> Config:
     """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `multi30k_en_de`."""
-    return _taught(run_dir, TransformerCmlmConfig(**SIZES, dropout=0.2), CmlmConfig(), 7000)
+    return _taught(run_dir, TransformerCmlmConfig(**SIZES, dropout=0.1), CmlmConfig(), 7000)
 
 
 def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:

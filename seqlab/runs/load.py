@@ -48,8 +48,8 @@ class LoadedRun:
         if isinstance(self.model, TransformerNat):
             raise ValueError(
                 f"{self.folder.path} (`model.family: {self.config.model.family}`) predicts all symbols at once: what "
-                "needs the next symbol's probabilities, as ensembles, `--lm`, `exposure` and `search-errors` do, takes "
-                "another run."
+                "needs the next symbol's probabilities, as ensembles, `exposure` and `search-errors` do, takes another "
+                "run."
             )
         return self.model
 

@@ -1,4 +1,4 @@
-"""A translator and a language model that decide together: shallow fusion is itself a `Stepper`."""
+"""A translator and a language model that decide together; from left to right they are themselves a `Stepper`."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import State, Step, Stepper
+from seqlab.models.interfaces import ContextModel, State, Step, Stepper
 
 
 class FusionState:
@@ -28,8 +28,8 @@ class FusionState:
         return FusionState(self.translator.fork(), self.lm.fork(), self.lm_last_ids)
 
 
-class Fusion:
-    """Add the scores of a translator and of a language model: log p(y | x) + weight * log p(y) + length_reward * |y|.
+class WeightedLm:
+    """A language model that decides with a translator: log p(y | x) + weight * log p(y) + length_reward * |y|.
 
     Shallow fusion (Gulcehre et al. 2015, arXiv:1503.03535), with a reward for each symbol, as the language model makes
     longer texts less likely (Hannun et al. 2014, arXiv:1408.2873). The sum is an additive score, not a log-probability.
@@ -37,7 +37,6 @@ class Fusion:
     from then on.
 
     Args:
-        translator: reads the batch; the attention is its.
         lm: a language model over the translator's target vocabulary.
         weight: of the language model's log-probabilities, above 0.
         start_lm: makes a batch for `lm.start` from a number of rows and a device: that many times the language model's
@@ -45,25 +44,12 @@ class Fusion:
         length_reward: what is added for each symbol but eos.
 
     Raises:
-        ValueError: the vocabularies differ, the weight is not above 0, or the reward is not finite.
+        ValueError: the weight is not above 0, or the reward is not finite.
     """
 
     def __init__(
-        self,
-        translator: Stepper,
-        lm: Stepper,
-        *,
-        weight: float,
-        start_lm: Callable[[int, torch.device], Any],
-        length_reward: float = 0.0,
+        self, lm: Stepper, *, weight: float, start_lm: Callable[[int, torch.device], Any], length_reward: float = 0.0
     ) -> None:
-        for name in ("vocab_size", "eos_id"):
-            ours, theirs = getattr(translator, name), getattr(lm, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"The translator and the language model must have the same `{name}`, but theirs are {ours} and "
-                    f"{theirs}. Train the language model with the translator's target tokenizer."
-                )
         if not (math.isfinite(weight) and weight > 0):
             raise ValueError(
                 f"`weight` must be finite and above 0, but is {weight} instead. At 0 the translator decides alone: "
@@ -71,34 +57,73 @@ class Fusion:
             )
         if not math.isfinite(length_reward):
             raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
-        self.translator, self.lm = translator, lm
-        self.weight, self.start_lm, self.length_reward = weight, start_lm, length_reward
-        self.vocab_size, self.eos_id = translator.vocab_size, translator.eos_id
+        self.lm, self.weight, self.length_reward = lm, weight, length_reward
+        self._start_lm = start_lm
+        self.eos_id = lm.eos_id
 
-    def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, FusionState]:
-        """Start the translator on the batch, and the language model on as many rows.
+    def start(self, rows: int, device: torch.device) -> tuple[Tensor, State]:
+        """Start the language model on as many rows.
 
         Raises:
             ValueError: `start_lm` gave another number of rows.
         """
-        last_ids, state = self.translator.start(batch, need_attention)
-        lm_last_ids, lm_state = self.lm.start(self.start_lm(len(last_ids), last_ids.device))
-        if len(lm_last_ids) != len(last_ids):
+        last_ids, state = self.lm.start(self._start_lm(rows, device))
+        if len(last_ids) != rows:
             raise ValueError(
-                f"`start_lm` must give a batch of {len(last_ids)} rows when it is asked for as many, but gave "
-                f"{len(lm_last_ids)}."
+                f"`start_lm` must give a batch of {rows} rows when it is asked for as many, but gave {len(last_ids)}."
             )
+        return last_ids, state
+
+    def contexts(self, rows: int, device: torch.device) -> Tensor:
+        """Give what a `ContextModel` knows behind its start: (rows, order)."""
+        assert isinstance(self.lm, ContextModel), "others would have to read all prefixes at once"
+        return self.lm.contexts_behind(self._start_lm(rows, device))
+
+    def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Read an id (...) behind each context (..., order), as a `ContextModel` does.
+
+        Returns:
+            What is added for each id (...), in fp64, and the contexts behind them.
+        """
+        assert isinstance(self.lm, ContextModel), "others would have to read all prefixes at once"
+        log_probs, behind = self.lm.read(ids, contexts)
+        shares = self.weight * log_probs
+        return shares + self.length_reward * (ids != self.eos_id).to(shares) if self.length_reward else shares, behind
+
+
+class Fusion:
+    """A translator and a language model that decide together from left to right.
+
+    Raises:
+        ValueError: the vocabularies differ.
+    """
+
+    def __init__(self, translator: Stepper, lm: WeightedLm) -> None:
+        for name in ("vocab_size", "eos_id"):
+            ours, theirs = getattr(translator, name), getattr(lm.lm, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"The translator and the language model must have the same `{name}`, but theirs are {ours} and "
+                    f"{theirs}. Train the language model with the translator's target tokenizer."
+                )
+        self.translator, self.lm = translator, lm
+        self.vocab_size, self.eos_id = translator.vocab_size, translator.eos_id
+
+    def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, FusionState]:
+        """Start the translator on the batch, and the language model on as many rows."""
+        last_ids, state = self.translator.start(batch, need_attention)
+        lm_last_ids, lm_state = self.lm.start(len(last_ids), last_ids.device)
         return last_ids, FusionState(state, lm_state, lm_last_ids)
 
     def step(self, last_ids: Tensor, state: FusionState) -> Step:
         """Step both models and add their scores; the attention is the translator's."""
         step = self.translator.step(last_ids, state.translator)
-        lm_step = self.lm.step(last_ids if state.lm_last_ids is None else state.lm_last_ids, state.lm)
+        lm_step = self.lm.lm.step(last_ids if state.lm_last_ids is None else state.lm_last_ids, state.lm)
         # Product and sum apart: a compiler may fuse them in vectors and not in the elements that are left over, so that
         # an element's place in the batch would round it.
-        scores = lm_step.scores.float() * self.weight
-        if self.length_reward:
+        scores = lm_step.scores.float() * self.lm.weight
+        if self.lm.length_reward:
             of_end = scores[:, self.eos_id].clone()
-            scores += self.length_reward
+            scores += self.lm.length_reward
             scores[:, self.eos_id] = of_end
         return Step(scores.add_(step.scores), FusionState(step.state, lm_step.state), step.attention)

@@ -6,22 +6,26 @@ Several lengths of a target are tried beside each other: they are the hypotheses
 Shapes: B sentences, K lengths, N rows (hypotheses), P positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEVER, PositionModel, TargetLengths
+from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput, PositionModel, TargetLengths
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NOT_FORCED, prefix_table
+from seqlab.search.context_fusion import fused_shares
+from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.position_beam import fluent_filling
 from seqlab.search.rules import refuse_nan
 
 UNLIMITED = 1 << 30
 """Positions: more than any target has."""
+Choice = Callable[[FrameOutput, Tensor], tuple[Tensor, Tensor]]
 
 
 def mask_predict(
@@ -31,6 +35,7 @@ def mask_predict(
     *,
     prefixes: Sequence[Sequence[int]] | None = None,
     banned_ids: Sequence[int] = (),
+    lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
     """Fill the positions of the `beam_size` likeliest lengths of each sentence, and give the best answers, best first.
 
@@ -43,6 +48,9 @@ def mask_predict(
     was predicted early, given little, is not held against an answer.
     An answer has one symbol at least, whatever the limits are.
 
+    With a language model each pass says what it and the model find likely together, by a beam over the positions that
+    is as wide as that over lengths; log-probabilities are then sums with its shares.
+
     Args:
         model: predicts lengths, and positions given others.
         batch: what it reads.
@@ -50,6 +58,7 @@ def mask_predict(
             the limits and the penalty of lengths.
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.
+        lm: a `ContextModel` that decides too, where eos does not end targets.
 
     Raises:
         ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
@@ -64,14 +73,22 @@ def mask_predict(
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
-    never = {*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id}
+    never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
-    fill(model, source, rows, iterations, sorted(never), bool(config.early_stopping))
+
+    def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
+        return output.likeliest(never) if lm is None else fluent_filling(output, shown, lm, config.beam_size, never)
+
+    fill(model, source, rows, iterations, choose, bool(config.early_stopping))
     if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
         score_by_halves(model, source, rows)
+    of_lengths = found.log_probs[sentences, ranks]
+    if lm is not None:
+        of_symbols, of_ends = fused_shares(lm, rows.ids, rows.lengths)
+        rows.log_probs, of_lengths = rows.log_probs + of_symbols, of_lengths + of_ends
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
-    written = rows.hypotheses(found.log_probs[sentences, ranks], is_cut[sentences, ranks], end_id, config)
+    written = rows.hypotheses(of_lengths, is_cut[sentences, ranks], end_id, config)
     for sentence, hypothesis in zip(sentences.tolist(), written, strict=True):
         answers[sentence].append(hypothesis)
     return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in answers]
@@ -156,17 +173,16 @@ class Rows:
         return found
 
 
-def fill(
-    model: PositionModel, source: Any, rows: Rows, iterations: int, never: Sequence[int], early_stopping: bool
-) -> None:
+def fill(model: PositionModel, source: Any, rows: Rows, iterations: int, choose: Choice, early_stopping: bool) -> None:
     """Predict all free positions, then again and again a linearly smaller part of them.
 
-    Rows of which nothing is left to be hidden leave, with `early_stopping` also those in which nothing has changed.
+    Of what the model says `choose` takes an id for each, beside what is shown (A, P), and its log-probability. Rows of
+    which nothing is left to be hidden leave, with `early_stopping` also those in which nothing has changed.
     """
     alive, free = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
     is_forced = rows.forced != IGNORE
     if is_forced.any():
-        ids, log_probs = model.predict(source, rows.lengths).likeliest(never, rows.forced)
+        ids, log_probs = model.predict(source, rows.lengths).likeliest((), rows.forced)
         rows.say(alive, is_forced, ids, log_probs)
     goes_on = free > 0
     for iteration in range(iterations):
@@ -177,10 +193,11 @@ def fill(
         if not len(alive):
             return
         is_hidden = rows.least_sure(free * (iterations - iteration) // iterations)[alive]
-        shown, size = rows.ids[alive].masked_fill(is_hidden, IGNORE), int(rows.lengths[alive].max())
+        size = int(rows.lengths[alive].max())
+        shown = rows.ids[alive].masked_fill(is_hidden, IGNORE)[:, :size]
         is_any = iteration > 0 or bool(is_forced.any())
-        output = model.predict(source, rows.lengths[alive], shown[:, :size] if is_any else None)
-        ids, log_probs = output.likeliest(never)
+        output = model.predict(source, rows.lengths[alive], shown if is_any else None)
+        ids, log_probs = choose(output, shown)
         refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), f"in pass {iteration + 1}")
         is_changed = rows.say(alive, is_hidden, ids, log_probs)
         goes_on = is_changed if early_stopping else torch.ones_like(is_changed)

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, FrameModel, Frames
 from seqlab.search.config import SearchConfig
+from seqlab.search.context_fusion import FusedPrefixes, fused_shares
 from seqlab.search.ctc import most_symbols, scored
-from seqlab.search.frame_fusion import FusedPrefixes, fused_shares
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
 from seqlab.search.rules import refuse_nan
@@ -74,7 +74,7 @@ def prefix_beam_search(
     *,
     banned_ids: Sequence[int] = (),
     need_scores: bool = True,
-    fusion: Fusion | None = None,
+    lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
     """Give the best hypotheses of each sentence by the paths in the beam, at most `num_hypotheses`, best first.
 
@@ -90,7 +90,7 @@ def prefix_beam_search(
         need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
             search; else they are of the paths in the beam, which takes less time. These choose what is returned in
             either case; those of all paths put that in order, so that more hypotheses may have another first one.
-        fusion: names a language model that decides too, a `ContextModel`; log-probabilities are then its sums.
+        lm: a language model that decides too, a `ContextModel`; log-probabilities are then sums with its shares.
     """
     frames = model.frames(batch)
     beam_size = config.beam_size
@@ -101,7 +101,7 @@ def prefix_beam_search(
     refuse_nan(log_probs, "in a frame")
     most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
-    fused = None if fusion is None else FusedPrefixes(fusion, len(ids), beam_size, ids.device)
+    fused = None if lm is None else FusedPrefixes(lm, len(ids), beam_size, ids.device)
     for frame in range(log_probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
@@ -113,7 +113,7 @@ def prefix_beam_search(
             fused.keep(grown.places)
         history.append(grown)
     totals = prefixes.whole if fused is None else prefixes.whole + fused.whole()
-    return _best(_said(history), totals.float().tolist(), frames, model, config, need_scores, fusion)
+    return _best(_said(history), totals.float().tolist(), frames, model, config, need_scores, lm)
 
 
 def _best(
@@ -123,7 +123,7 @@ def _best(
     model: FrameModel,
     config: SearchConfig,
     need_scores: bool,
-    fusion: Fusion | None,
+    lm: WeightedLm | None,
 ) -> list[list[Hypothesis]]:
     """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned."""
     found: list[list[Hypothesis]] = []
@@ -133,14 +133,30 @@ def _best(
     if not need_scores:
         return found
     for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
-        shares = model.score_said(frames, [best[rank].ids if rank < len(best) else [] for best in found])
+        said_here = [best[rank].ids if rank < len(best) else [] for best in found]
+        shares = model.score_said(frames, said_here)
+        if lm is not None:
+            shares = _with_lm(shares, said_here, lm, frames.lengths.device)
         for best, own in zip(found, shares, strict=True):
             if rank < len(best):
-                ids = best[rank].ids
-                if fusion is not None:
-                    own = list(map(add, own, fused_shares(fusion, ids, frames.lengths.device)))
-                best[rank] = scored(ids, own, config)
+                best[rank] = scored(best[rank].ids, own, config)
     return [sorted(best, key=lambda each: -each.score) for best in found]
+
+
+def _with_lm(
+    shares: Sequence[Sequence[float]], rows: Sequence[Sequence[int]], lm: WeightedLm, device: torch.device
+) -> list[list[float]]:
+    """Add what a language model adds for each symbol, and for the end."""
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    ids = torch.full((len(rows), int(lengths.max())), lm.eos_id, device=device)
+    for padded, row in zip(ids, rows, strict=True):
+        padded[: len(row)] = torch.tensor(row, dtype=torch.int64)
+    of_symbols, of_ends = fused_shares(lm, ids, lengths)
+    theirs = zip(of_symbols.tolist(), of_ends.tolist(), map(len, rows), strict=True)
+    return [
+        list(map(add, own, [*symbols[:length], end]))
+        for own, (symbols, end, length) in zip(shares, theirs, strict=True)
+    ]
 
 
 def _rough(ids: list[int], log_prob: float, config: SearchConfig) -> Hypothesis:

@@ -119,7 +119,7 @@ def make_rules(
         prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id).to(device),
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
-        most_per_step=max(0.0, stepper.length_reward) if isinstance(stepper, Fusion) else 0.0,
+        most_per_step=max(0.0, stepper.lm.length_reward) if isinstance(stepper, Fusion) else 0.0,
     )
 
 

@@ -17,14 +17,22 @@ from seqlab.data.batch import collate_text
 from seqlab.data.config import TextConfig
 from seqlab.inference import LanguageModel, Run, load_language_model
 from seqlab.inference.lines import without_control_characters
-from seqlab.models import NgramConfig, TransformerCtcConfig
+from seqlab.models import (
+    NgramConfig,
+    TransformerCmlmConfig,
+    TransformerCtcConfig,
+    TransformerNatConfig,
+    TranslatorConfig,
+)
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.search.config import SearchConfig
 from seqlab.text import SavedConfig, Tokenizer
+from seqlab.text.trained import load_tokenizer
 from seqlab.training import train
 
 LINES = ["the dog sees a cat.", "a man rides.", "", "the red horse eats quickly on the street."]
 SEARCH = {"beam_size": 3, "num_hypotheses": 2, "max_length": 9}
+SMALL: dict[str, Any] = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
 MakeRun = Callable[..., Path]
 
 
@@ -59,8 +67,7 @@ def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], fini
 
 
 def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
-    small = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
-    run_dir = write_run(tmp_path / "run", model=TransformerCtcConfig(**small))
+    run_dir = write_run(tmp_path / "run", model=TransformerCtcConfig(**SMALL))
     lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
     lm = load_language_model(lm_dir)
@@ -74,6 +81,42 @@ def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
             assert each.log_prob == pytest.approx(expected, rel=1e-4, abs=1e-4)
     alone = seqlab.load(run_dir, precision="fp32")
     assert alone.translate(lines, beam_size=4) != [each.text for each in found]
+
+
+@pytest.mark.parametrize("config", [TransformerCmlmConfig(**SMALL), TransformerNatConfig(**SMALL)])
+def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: TranslatorConfig) -> None:
+    run_dir = write_run(tmp_path / "run", model=config)
+    lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
+    fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
+    lm, lines = load_language_model(lm_dir), ["a b c", "", "hij ab", "k"]
+    options: dict[str, Any] = {"beam_size": 4, "iterations": 3}
+    found = fused.translate(lines, **options)
+    assert [fused.translate([line], **options)[0] for line in lines] == found
+    assert seqlab.load(run_dir, precision="fp32").translate(lines, **options) != found
+    search = SearchConfig(beam_size=4, num_hypotheses=4, iterations=1)
+    rows = fused.src_tokenizer.encode(lines)
+    for src_ids, best in zip(rows, fused.engine.decode(rows, search), strict=True):
+        for each in best if src_ids else ():
+            expected = sum_of(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
+            assert each.log_prob == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("length", "family", "message"),
+    [
+        ("end_mark", "ngram_lm", "run cuts what it says at the first eos"),
+        ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* take an n-gram model"),
+    ],
+)
+def test_what_cannot_decide_with_positions_is_refused(tmp_path: Path, length: Any, family: str, message: str) -> None:
+    run_dir = write_run(tmp_path / "run", model=TransformerNatConfig(**SMALL, length=length))
+    tokenizer = load_tokenizer(run_dir / "tokenizer")
+    model = random_model(FAMILIES[family], tokenizer, seed=4)
+    if family == "ngram_lm":
+        model.fit(tokenizer.encode(["abc"]), "lines")
+    lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer)
+    with pytest.raises(ValueError, match=message):
+        seqlab.load(run_dir, lm=lm_dir)
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])

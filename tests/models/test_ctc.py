@@ -16,7 +16,7 @@ from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.exact import exact_search
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import Fusion, WeightedLm
 
 LENGTHS = [5, 1, 3, 4]
 MODEL = GivenFrames()
@@ -91,7 +91,7 @@ def test_no_symbol_is_said_where_no_frame_is_left() -> None:
 
 def test_a_language_model_decides_with_it() -> None:
     lm = Scripted(SIZE, EOS, bos_id=2, spread=2.0)
-    fused = Fusion(MODEL, lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows))
+    fused = Fusion(MODEL, WeightedLm(lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows)))
     frames = frames_of(LENGTHS)
     found = beam_search(fused, frames, SearchConfig(beam_size=40, **PLAIN), banned_ids=[BLANK])
     for row, (best,) in enumerate(found):

@@ -13,7 +13,7 @@ from seqlab.models import NgramConfig
 from seqlab.models.ngram import NgramModel
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.prefix_beam import prefix_beam_search
 
 MODEL = GivenFrames()
@@ -29,11 +29,11 @@ def lm() -> NgramModel:
     return model
 
 
-def fused(lm: NgramModel, length_reward: float = REWARD) -> Fusion:
+def fused(lm: NgramModel, length_reward: float = REWARD) -> WeightedLm:
     def start(rows: int, device: torch.device) -> TextBatch:
         return prompts([[BLANK]] * rows)
 
-    return Fusion(MODEL, lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
+    return WeightedLm(lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
 
 
 def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD) -> list[float]:
@@ -52,7 +52,7 @@ def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD
 def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, need_scores: bool) -> None:
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha)
     frames = frames_of(LENGTHS)
-    found = prefix_beam_search(MODEL, frames, config, need_scores=need_scores, fusion=fused(lm))
+    found = prefix_beam_search(MODEL, frames, config, need_scores=need_scores, lm=fused(lm))
     for row, best in enumerate(found):
         truth = {
             ids: math.log(prob) + sum(shares(lm, ids)) for ids, prob in distribution(frames, row).items() if prob > 0
@@ -71,8 +71,8 @@ def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alph
 def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
     lengths = list(range(1, 30))
     frames, config = frames_of(lengths, spread=3.0), SearchConfig(beam_size=32, length_alpha=0.0, early_stopping=False)
-    mine = prefix_beam_search(MODEL, frames, config, fusion=fused(lm))
-    over_symbols = beam_search(fused(lm), frames, config, banned_ids=[BLANK])
+    mine = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
+    over_symbols = beam_search(Fusion(MODEL, fused(lm)), frames, config, banned_ids=[BLANK])
     for (one,), (other,) in zip(mine, over_symbols, strict=True):
         assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
     alone = prefix_beam_search(MODEL, frames, config)
@@ -82,7 +82,7 @@ def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
 def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
     frames, config = frames_of(list(range(1, 30))), SearchConfig(beam_size=8, length_alpha=0.0)
     sizes = [
-        sum(len(best.ids) for (best,) in prefix_beam_search(MODEL, frames, config, fusion=fused(lm, reward)))
+        sum(len(best.ids) for (best,) in prefix_beam_search(MODEL, frames, config, lm=fused(lm, reward)))
         for reward in (-1.0, 0.0, 1.0, 2.0)
     ]
     assert sizes == sorted(set(sizes))
@@ -91,9 +91,9 @@ def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
 def test_other_sentences_and_padding_change_nothing(lm: NgramModel) -> None:
     lengths = [4, 17, 1, 9, 17]
     config = SearchConfig(beam_size=4, num_hypotheses=3)
-    together = prefix_beam_search(MODEL, frames_of(lengths), config, fusion=fused(lm))
+    together = prefix_beam_search(MODEL, frames_of(lengths), config, lm=fused(lm))
     for row, length in enumerate(lengths):
-        assert prefix_beam_search(MODEL, frames_of([length]), config, fusion=fused(lm)) == [together[row]]
+        assert prefix_beam_search(MODEL, frames_of([length]), config, lm=fused(lm)) == [together[row]]
 
 
 def test_lookups_are_what_steps_and_scores_say(lm: NgramModel) -> None:

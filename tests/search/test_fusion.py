@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.models.interfaces import NEVER, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.fusion import Fusion
+from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
 from seqlab.search.sampling_config import SamplingConfig
@@ -37,6 +37,10 @@ def start_lm(rows: int, device: torch.device) -> ScriptedBatch:
     return batch_of([LM_KEY] * rows)
 
 
+def fuse(translator: Scripted, lm: Scripted, weight: float = 0.5, length_reward: float = 0.0) -> Fusion:
+    return Fusion(translator, WeightedLm(lm, weight=weight, start_lm=start_lm, length_reward=length_reward))
+
+
 def fused_table(
     translator: Scripted, lm: Scripted, weight: float, key: int, length_reward: float = 0.0
 ) -> Callable[[tuple[int, ...]], list[float]]:
@@ -55,7 +59,7 @@ def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length
     translator, lm = (Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
     config = SearchConfig(beam_size=400, num_hypotheses=2, max_length=5, length_alpha=alpha, early_stopping=False)
     keys = list(range(5))
-    fusion = Fusion(translator, lm, weight=weight, start_lm=start_lm, length_reward=length_reward)
+    fusion = fuse(translator, lm, weight, length_reward)
     for key, found in zip(keys, beam_search(fusion, batch_of(keys), config), strict=True):
         expected = best(all_sequences(fused_table(translator, lm, weight, key, length_reward), 0, config, 1, 5), 2)
         # A sentence of which everything is forbidden has one hypothesis, which is empty.
@@ -77,7 +81,7 @@ class Hesitant(Scripted):
 def test_a_search_waits_for_what_rewards_may_still_bring(length_reward: float, length: int) -> None:
     """Three rewards of 0.3 are worth more than log(0.6 / 0.4), but one is not."""
     lm = Scripted(4, seed=1)
-    fusion = Fusion(Hesitant(4), lm, weight=1e-6, start_lm=start_lm, length_reward=length_reward)
+    fusion = fuse(Hesitant(4), lm, 1e-6, length_reward)
     config = SearchConfig(beam_size=2, max_length=8, length_alpha=0.0, early_stopping=False)
     ((best_one,),) = beam_search(fusion, batch_of([0]), config)
     assert len(best_one.ids) == length
@@ -88,17 +92,14 @@ def test_the_language_model_can_change_the_result() -> None:
     config = SearchConfig(beam_size=3, max_length=8)
     keys = list(range(8))
     alone = beam_search(translator, batch_of(keys), config)
-    little, much = (
-        beam_search(Fusion(translator, lm, weight=weight, start_lm=start_lm), batch_of(keys), config)
-        for weight in (1e-6, 2.0)
-    )
+    little, much = (beam_search(fuse(translator, lm, weight), batch_of(keys), config) for weight in (1e-6, 2.0))
     assert [found[0].ids for found in little] == [found[0].ids for found in alone]
     assert [found[0].ids for found in much] != [found[0].ids for found in alone]
 
 
 def test_the_language_model_begins_with_its_own_start() -> None:
     translator, lm = Recording(5, bos_id=1, seed=0), Recording(5, bos_id=3, seed=1)
-    fusion = Fusion(translator, lm, weight=0.5, start_lm=start_lm)
+    fusion = fuse(translator, lm, 0.5)
     greedy_search(fusion, batch_of([0, 1, 2]), SearchConfig(max_length=4))
     assert (translator.read[0], lm.read[0]) == ([1] * 3, [3] * 3)
     assert len(lm.read) > 1
@@ -106,7 +107,7 @@ def test_the_language_model_begins_with_its_own_start() -> None:
 
 
 def test_rows_can_be_selected_before_the_first_step() -> None:
-    fusion = Fusion(Scripted(5), Scripted(5, bos_id=3, seed=1), weight=0.5, start_lm=start_lm)
+    fusion = fuse(Scripted(5), Scripted(5, bos_id=3, seed=1))
     last_ids, state = fusion.start(batch_of([0, 1, 2]))
     scores = fusion.step(last_ids[1:], state.select(torch.tensor([2, 0]))).scores
     for row, key in zip(scores, (2, 0), strict=True):
@@ -116,7 +117,7 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
 
 def test_no_batch_changes_a_fusions_answer() -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers."""
-    fusion = Fusion(Scripted(37, seed=0), Scripted(37, seed=1), weight=0.37, start_lm=start_lm)
+    fusion = fuse(Scripted(37, seed=0), Scripted(37, seed=1), 0.37)
     search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
     draw = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
     found = beam_search(fusion, batch_of(list(range(9))), search)
@@ -128,7 +129,7 @@ def test_no_batch_changes_a_fusions_answer() -> None:
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_forked_fusion_is_independent(steps: int) -> None:
-    fusion = Fusion(Scripted(4, seed=0), Scripted(4, seed=1), weight=0.5, start_lm=start_lm)
+    fusion = fuse(Scripted(4, seed=0), Scripted(4, seed=1), 0.5)
     state: Any
     last_ids, state = fusion.start(batch_of([0, 1]))
     for _ in range(steps):
@@ -142,7 +143,7 @@ def test_a_forked_fusion_is_independent(steps: int) -> None:
 
 def test_the_attention_is_the_translators() -> None:
     translator = Scripted(5, seed=0)
-    fusion = Fusion(translator, Scripted(5, seed=1), weight=0.5, start_lm=start_lm)
+    fusion = fuse(translator, Scripted(5, seed=1), 0.5)
     for key, h in enumerate(greedy_search(fusion, batch_of([0, 1]), SearchConfig(max_length=6), need_attention=True)):
         histories = [tuple(h.ids[:i]) for i in range(h.num_tokens)]
         assert h.attention is not None
@@ -163,10 +164,11 @@ def test_the_attention_is_the_translators() -> None:
 )
 def test_what_cannot_be_fused_is_refused(lm: Scripted, weight: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Fusion(Scripted(4), lm, weight=weight, start_lm=start_lm)
+        fuse(Scripted(4), lm, weight)
 
 
 def test_a_start_of_another_size_is_refused() -> None:
-    fusion = Fusion(Scripted(4), Scripted(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
+    lm = WeightedLm(Scripted(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
+    fusion = Fusion(Scripted(4), lm)
     with pytest.raises(ValueError, match=r"`start_lm` must give a batch of 3 rows .* but gave 1"):
         fusion.start(batch_of([0, 1, 2]))

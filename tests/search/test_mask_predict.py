@@ -5,76 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from reference.scripted_positions import EOS, SIZE, Batch, Scripted
 
-from seqlab.models.interfaces import IGNORE, FrameOutput, TargetLengths
+from seqlab.models.interfaces import IGNORE, TargetLengths
 from seqlab.search.config import SearchConfig
 from seqlab.search.mask_predict import mask_predict
-
-EOS, SIZE = 1, 6
-
-
-class Logits:
-    """A projection of hidden states that are logits."""
-
-    def log_probs(self, hidden: Tensor) -> Tensor:
-        return hidden.log_softmax(-1)
-
-
-class Sentences:
-    """What the encoder gives: which sentence each row is of."""
-
-    def __init__(self, numbers: Tensor) -> None:
-        self.numbers = numbers
-
-    def select(self, rows: Tensor) -> "Sentences":
-        return Sentences(self.numbers[rows])
-
-
-class Scripted:
-    """A `PositionModel` whose logits are a function of sentence, position and what is shown."""
-
-    vocab_size, eos_id, iterations = SIZE, EOS, 1
-
-    def __init__(self, lengths: list[list[int]], ends_at_eos: bool = False, seed: int = 0) -> None:
-        self.lengths, self.ends_at_eos = lengths, ends_at_eos
-        self.tables = torch.randn(len(lengths), 12, 12, SIZE + 1, SIZE, generator=torch.Generator().manual_seed(seed))
-        self.calls: list[list[list[int]]] = []
-
-    def __call__(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("a search does not train")
-
-    def position_targets(self, batch: Any) -> Tensor:
-        raise AssertionError("a search knows no targets")
-
-    def encode(self, batch: Any) -> "Sentences":
-        return Sentences(torch.arange(len(self.lengths)))
-
-    def target_lengths(self, source: "Sentences", count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        lengths = torch.tensor(self.lengths)[:, :count]
-        scores = -0.25 * torch.arange(lengths.size(1)).expand(lengths.shape)
-        is_outside = (lengths < shortest[:, None]) | (lengths > longest[:, None])
-        return TargetLengths(lengths, scores.masked_fill(is_outside, -torch.inf))
-
-    def logits(self, sentence: int, length: int, shown: list[int]) -> Tensor:
-        """(P, V): each shown id, or the lack of one, at each position, moves the logits of all."""
-        ids = [SIZE if i == IGNORE else i for i in shown[:length]]
-        return torch.stack([self.tables[sentence, at, range(length), ids].sum(0) for at in range(length)])
-
-    def predict(self, source: "Sentences", lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
-        size = int(lengths.max())
-        rows = [[IGNORE] * size] * len(lengths) if shown is None else shown.tolist()
-        self.calls.append(rows)
-        hidden = torch.full((len(lengths), size, SIZE), torch.nan)
-        for i, (sentence, length) in enumerate(zip(source.numbers.tolist(), lengths.tolist(), strict=True)):
-            hidden[i, :length] = self.logits(sentence, length, rows[i])
-            hidden[i, length:] = 0.0
-        return FrameOutput(hidden, Logits(), lengths)  # type: ignore[arg-type]
-
-
-class Batch:
-    def __init__(self, src_lengths: list[int]) -> None:
-        self.src_lengths = torch.tensor(src_lengths)
 
 
 def by_definition(

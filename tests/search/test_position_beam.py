@@ -1,0 +1,133 @@
+"""Positions and an n-gram model that decide together, against all fillings."""
+
+import random
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from reference.scripted_positions import EOS, SIZE, Batch, Scripted
+from torch import Tensor
+
+from seqlab.data.batch import TextBatch, prompts
+from seqlab.models import NgramConfig
+from seqlab.models.interfaces import IGNORE
+from seqlab.models.ngram import NgramModel
+from seqlab.search.config import SearchConfig
+from seqlab.search.context_fusion import fused_shares
+from seqlab.search.fusion import WeightedLm
+from seqlab.search.mask_predict import mask_predict
+from seqlab.search.position_beam import fluent_places
+
+START, WEIGHT, REWARD = 0, 0.7, 0.4
+SAID = [2, 3, 4, 5]
+"""What is neither a start nor an end."""
+WIDE = 300
+
+
+def start_lm(rows: int, device: torch.device) -> TextBatch:
+    return prompts([[START]] * rows)
+
+
+@pytest.fixture(scope="module")
+def ngrams() -> NgramModel:
+    drawn = random.Random(1)
+    model = NgramModel(NgramConfig(order=3), SIZE, pad_id=START, bos_id=START, eos_id=EOS)
+    model.fit([drawn.choices(SAID, [4, 3, 2, 1], k=drawn.randint(0, 6)) for _ in range(60)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def lm(ngrams: NgramModel) -> WeightedLm:
+    return WeightedLm(ngrams, weight=WEIGHT, start_lm=start_lm, length_reward=REWARD)
+
+
+def shares(lm: NgramModel, symbols: Sequence[int]) -> list[float]:
+    """Walk through the steps of the language model."""
+    last_ids, state = lm.start(prompts([[START]]))
+    found = []
+    for symbol in (*symbols, EOS):
+        step = lm.step(last_ids, state)
+        found.append(WEIGHT * float(step.scores[0, symbol]) + REWARD * (symbol != EOS))
+        last_ids, state = torch.tensor([symbol]), step.state
+    return found
+
+
+def likeliest(log_probs: Tensor, ngrams: NgramModel, shown: Sequence[int]) -> list[int]:
+    """Try all fillings of what is not shown: log_probs (P, V)."""
+    free = [[id_] if id_ != IGNORE else SAID for id_ in shown]
+
+    def total(ids: Sequence[int]) -> float:
+        own = sum(float(log_probs[at, ids[at]]) for at, id_ in enumerate(shown) if id_ == IGNORE)
+        return own + sum(shares(ngrams, ids))
+
+    return list(max(product(*free), key=total))
+
+
+def test_what_is_added_is_what_steps_say(ngrams: NgramModel, lm: WeightedLm) -> None:
+    ids = torch.tensor([[2, 3, 3, 2], [4, 2, IGNORE, IGNORE], [IGNORE] * 4])
+    of_symbols, of_ends = fused_shares(lm, ids, torch.tensor([4, 2, 0]))
+    for row, symbols in enumerate(([2, 3, 3, 2], [4, 2], [])):
+        expected = shares(ngrams, symbols)
+        found = [*of_symbols[row].tolist(), float(of_ends[row])]
+        assert found == pytest.approx([*expected[:-1], *[0.0] * (4 - len(symbols)), expected[-1]], abs=1e-5)
+
+
+def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramModel, lm: WeightedLm) -> None:
+    lengths = torch.tensor([4, 1, 3, 4, 2, 4])
+    log_probs = torch.randn(6, 4, SIZE, generator=torch.Generator().manual_seed(2)).log_softmax(2)
+    log_probs[2, 1, 3:] = -torch.inf
+    ids = torch.arange(SIZE).expand(log_probs.shape)
+    choices = log_probs.index_fill(2, torch.tensor([START, EOS]), -torch.inf)
+    places = fluent_places(choices, ids, lengths, lm, WIDE)
+    for row, length in enumerate(lengths.tolist()):
+        expected = likeliest(choices[row], ngrams, [IGNORE] * length)
+        assert places[row].tolist() == [*expected, *[0] * (4 - length)]
+    alone = choices.argmax(2)
+    assert sum(places[row, :n].tolist() != alone[row, :n].tolist() for row, n in enumerate(lengths.tolist())) >= 2
+
+
+@pytest.mark.parametrize("prefix", [(), (4, 3)])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_each_pass_says_what_both_find_likeliest(
+    ngrams: NgramModel, lm: WeightedLm, iterations: int, prefix: tuple[int, ...]
+) -> None:
+    model = Scripted([[3, 4]])
+    config = SearchConfig(
+        beam_size=WIDE, num_hypotheses=2, iterations=iterations, length_alpha=0.6, pseudo_likelihood=False
+    )
+    (found,) = mask_predict(model, Batch([9]), config, prefixes=[prefix], banned_ids=[START], lm=lm)
+    expected = []
+    for rank, length in enumerate(model.lengths[0]):
+        nothing = model.logits(0, length, [IGNORE] * length).log_softmax(-1)
+        ids = [*prefix, *[IGNORE] * (length - len(prefix))]
+        log_probs = [float(nothing[at, id_]) for at, id_ in enumerate(prefix)] + [0.0] * (length - len(prefix))
+        for iteration in range(iterations):
+            free = range(len(prefix), length)
+            count = len(free) * (iterations - iteration) // iterations
+            hidden = sorted(free, key=lambda at: log_probs[at])[:count] if iteration else list(free)
+            if not hidden:
+                break
+            shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
+            scores = model.logits(0, length, shown).log_softmax(-1)
+            ids = likeliest(scores, ngrams, shown)
+            for at in hidden:
+                log_probs[at] = float(scores[at, ids[at]])
+        sums = [own + theirs for own, theirs in zip([*log_probs, -0.25 * rank], shares(ngrams, ids), strict=True)]
+        expected.append((sum(sums) / (length + 1) ** 0.6, ids, sums))
+    for hypothesis, (score, ids, sums) in zip(found, sorted(expected, reverse=True), strict=True):
+        assert hypothesis.ids == ids
+        assert hypothesis.score == pytest.approx(score, abs=1e-5)
+        assert hypothesis.token_log_probs == pytest.approx(sums, abs=1e-5)
+
+
+def test_other_sentences_and_padding_change_nothing(lm: WeightedLm) -> None:
+    lengths = [[5, 7, 3], [8, 2, 9], [1, 2, 3]]
+    fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 4}
+    model = Scripted(lengths)
+    together = mask_predict(model, Batch([9] * 3), SearchConfig(**fields), banned_ids=[START], lm=lm)
+    for row in range(3):
+        alone = Scripted([lengths[row]])
+        alone.tables = model.tables[row : row + 1]
+        assert mask_predict(alone, Batch([9]), SearchConfig(**fields), banned_ids=[START], lm=lm) == [together[row]]
