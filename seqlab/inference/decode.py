@@ -9,7 +9,7 @@ from torch import nn
 
 from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.inference.batches import length_batches
-from seqlab.models.interfaces import ContextModel, FrameModel, PositionModel, Stepper
+from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
@@ -135,7 +135,7 @@ def _search(
         return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned, lm=lm)
     if isinstance(model, FrameModel):
         config.check_frames()
-        if _is_free(config, forced) and (lm is None or isinstance(lm.lm, ContextModel)):
+        if _is_free(config, forced) and (lm is None or lm.of_contexts is not None):
             if config.beam_size == 1 and lm is None:
                 best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
                 return [[each] for each in best]

@@ -58,6 +58,8 @@ class WeightedLm:
         if not math.isfinite(length_reward):
             raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
         self.lm, self.weight, self.length_reward = lm, weight, length_reward
+        self.of_contexts = lm if isinstance(lm, ContextModel) else None
+        """The same where it knows of a text no more than some numbers, so that rows need not all go on at once."""
         self._start_lm = start_lm
         self.eos_id = lm.eos_id
 
@@ -76,8 +78,8 @@ class WeightedLm:
 
     def contexts(self, rows: int, device: torch.device) -> Tensor:
         """Give what a `ContextModel` knows behind its start: (rows, order)."""
-        assert isinstance(self.lm, ContextModel), "others would have to read all prefixes at once"
-        return self.lm.contexts_behind(self._start_lm(rows, device))
+        assert self.of_contexts is not None, "others would have to read all prefixes at once"
+        return self.of_contexts.contexts_behind(self._start_lm(rows, device))
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
         """Read an id (...) behind each context (..., order), as a `ContextModel` does.
@@ -85,8 +87,8 @@ class WeightedLm:
         Returns:
             What is added for each id (...), in fp64, and the contexts behind them.
         """
-        assert isinstance(self.lm, ContextModel), "others would have to read all prefixes at once"
-        log_probs, behind = self.lm.read(ids, contexts)
+        assert self.of_contexts is not None, "others would have to read all prefixes at once"
+        log_probs, behind = self.of_contexts.read(ids, contexts)
         shares = self.weight * log_probs
         return shares + self.length_reward * (ids != self.eos_id).to(shares) if self.length_reward else shares, behind
 
