@@ -12,7 +12,6 @@ import argparse
 import gzip
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,7 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
+    from seqlab.evaluation.distilled import describe_targets
     from seqlab.inference.distill import WorkFile, distill, sha256_of
 
     refuse_ranks("distill")
@@ -95,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     work.path.unlink(missing_ok=True)
     if distilled.control_characters:
         logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)
-    found = report(lines, translations, references) | {"cut_at_max_length": distilled.cut}
+    found = describe_targets(lines, translations, references)
+    found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
     print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
     return 0
 
@@ -129,29 +130,13 @@ def precision_of(arguments: argparse.Namespace) -> str | None:
     return str(choose_dtype(arguments.precision, choose_device(arguments.device))).removeprefix("torch.")
 
 
-def report(
-    lines: Sequence[str], translations: Sequence[str], references: Sequence[str] | None
-) -> dict[str, float | int]:
-    """Say what the translations are like, beside the references."""
-    from seqlab.evaluation.complexity import lexical_complexity
-
-    src_words = max(1, sum(len(line.split()) for line in lines))
-    found: dict[str, float | int] = {"lines": len(lines), "different_sources": len(set(lines))}
-    found["empty"] = sum(bool(line.strip()) and not said for line, said in zip(lines, translations, strict=True))
-    for name, targets in (("", translations), ("references_", references)):
-        if targets is not None:
-            found[f"{name}words_per_source_word"] = sum(len(line.split()) for line in targets) / src_words
-            found[f"{name}lexical_complexity"] = lexical_complexity(lines, targets)
-    if references is not None:
-        same = sum(mine == theirs for mine, theirs in zip(translations, references, strict=True))
-        found["same_as_reference"] = same / max(1, len(lines))
-    return found
-
-
 def lines_of(found: dict[str, float | int]) -> list[str]:
     """Write the report as lines."""
     lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
-    lines.append(f"empty: {found['empty']:,}; cut at the maximum length: {found['cut_at_max_length']:,}")
+    lines.append(
+        f"empty: {found['empty']:,}; cut at the maximum length: {found['cut_at_max_length']:,}; "
+        f"sources translated in pieces: {found['sources_in_pieces']:,}"
+    )
     for name, what in (
         ("words_per_source_word", "words per source word"),
         ("lexical_complexity", "lexical complexity"),

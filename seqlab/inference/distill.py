@@ -36,6 +36,8 @@ class Distilled:
     """One for each line."""
     cut: int = 0
     """Translations that the maximum length ended."""
+    truncated: int = 0
+    """Sources that are too long for the model: translated in pieces."""
     control_characters: int = 0
     """How many were replaced by spaces."""
 
@@ -43,6 +45,7 @@ class Distilled:
         """Put another part behind it."""
         self.translations += block.translations
         self.cut += block.cut
+        self.truncated += block.truncated
         self.control_characters += block.control_characters
 
 
@@ -172,6 +175,7 @@ def distill(
                 translated = Distilled(
                     [each.text for each in found],
                     sum(not each.hypotheses[0].finished for each in found),
+                    sum(each.truncated for each in found),
                     sum(each.control_characters for each in found),
                 )
                 keep(file, asdict(translated))

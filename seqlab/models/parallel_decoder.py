@@ -23,6 +23,8 @@ from seqlab.nn.embedding import Embedding
 from seqlab.nn.norms import make_norm
 from seqlab.nn.transformer import DecoderLayer, LayerMemory
 
+FEW_ROWS = 16
+"""Products of fewer rows may be computed in another way, and round otherwise."""
 DecoderInput = Literal["uniform_copy", "soft_copy", "mask"]
 
 
@@ -119,10 +121,11 @@ class ParallelDecoder(nn.Module):
         if self.log_width is None:
             index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(vectors.size(1) - 1)
             return vectors.gather(1, index[..., None].expand(-1, -1, vectors.size(2)))
-        if not self.training:
+        if not self.training:  # sums of products of few rows, as of few columns, have another order
             vectors = pad_positions(vectors, vectors.size(2))
+            positions = torch.arange(max(size, FEW_ROWS), device=lengths.device)
         middles = (positions + 0.5) * src_lengths[:, None] / lengths[:, None] - 0.5  # (B, P), among the source's
         places = torch.arange(vectors.size(1), device=lengths.device)
         scores = -(places - middles[..., None]).abs() * (-self.log_width).exp()  # (B, P, S)
         scores = scores.masked_fill(masks.padding_mask(src_lengths, vectors.size(1))[:, None], float("-inf"))
-        return scores.softmax(2) @ vectors
+        return (scores.softmax(2) @ vectors)[:, :size]

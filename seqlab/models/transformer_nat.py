@@ -27,33 +27,49 @@ from seqlab.nn.projection import VocabularyProjection
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerNatConfig(ParallelDecoderConfig):
+class PredictedLengthConfig(ParallelDecoderConfig):
+    """The fields of both families."""
+
+    length: Literal["classifier", "ratio"] = "classifier"
+    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), or a
+    distribution of ratios that is learnt for all (`ratio`)."""
+    max_length_difference: Size = 64
+    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
+
+    needed_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
+    """The fields that are for one `length` alone."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "PredictedLengthConfig":
+        for name, length in self.needed_length.items():
+            if self.length != length and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"`{name}` is for `length: {length}`, but `length` is `{self.length}`: set one of them differently."
+                )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerNatConfig(PredictedLengthConfig):
     """A Transformer that predicts a target's length, then all of its symbols at once."""
 
     family: Literal["transformer_nat"] = "transformer_nat"
     """Which architecture this is."""
-    length: Literal["classifier", "ratio", "end_mark"] = "classifier"
+    length: Literal["classifier", "ratio", "end_mark"] = "classifier"  # type: ignore[assignment]
     """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), a
     distribution of ratios that is learnt for all (`ratio`), or more positions than are needed, cut at the first eos
     (`end_mark`)."""
-    max_length_difference: Size = 64
-    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
     end_mark_ratio: Size = 2
     """Of `length: end_mark`: positions for each symbol of the source, eos counted. Longer targets have as many as they
     need in training; none that is longer is ever said."""
 
     objective_family: ClassVar[str | None] = "parallel_cross_entropy"
     iterations: ClassVar[int] = 1
-
-    @model_validator(mode="after")
-    def _check_length(self) -> "TransformerNatConfig":
-        refuse_unused("max_length_difference", self, "classifier")
-        refuse_unused("end_mark_ratio", self, "end_mark")
-        return self
+    needed_length: ClassVar[dict[str, str]] = {**PredictedLengthConfig.needed_length, "end_mark_ratio": "end_mark"}
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerCmlmConfig(ParallelDecoderConfig):
+class TransformerCmlmConfig(PredictedLengthConfig):
     """A Transformer that fills gaps in targets, all at once, and again what it is least sure of (mask-predict)."""
 
     family: Literal["transformer_cmlm"] = "transformer_cmlm"
@@ -61,27 +77,9 @@ class TransformerCmlmConfig(ParallelDecoderConfig):
     decoder_input: DecoderInput = "mask"
     """What the decoder reads in a gap: a mask (`mask`), or the source's vector at the same share of its length
     (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
-    length: Literal["classifier", "ratio"] = "classifier"
-    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), or a
-    distribution of ratios that is learnt for all (`ratio`)."""
-    max_length_difference: Size = 64
-    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
 
     objective_family: ClassVar[str | None] = "cmlm"
     iterations: ClassVar[int] = 10
-
-    @model_validator(mode="after")
-    def _check_length(self) -> "TransformerCmlmConfig":
-        refuse_unused("max_length_difference", self, "classifier")
-        return self
-
-
-def refuse_unused(name: str, config: TransformerNatConfig | TransformerCmlmConfig, length: str) -> None:
-    """Raise ValueError for a field that is set, but is for lengths from elsewhere."""
-    if config.length != length and getattr(config, name) != type(config).__dataclass_fields__[name].default:
-        raise ValueError(
-            f"`{name}` is for `length: {length}`, but `length` is `{config.length}`: set one of them differently."
-        )
 
 
 class TransformerNat(nn.Module):

@@ -1,7 +1,7 @@
 """CTC: the probability of a target is that of all paths through the frames that say it (Graves et al. 2006).
 
 With glancing (Qian et al. 2021, arXiv:2008.07905) the decoder is shown parts of the likeliest of these paths, the more
-of them the more frames a first pass gets wrong, and has to say the rest.
+of them the more frames a first pass gets wrong; the loss is that of all frames, as its paths go through all.
 
 Paths that say a target have its symbols and blanks only, so that no other id is looked at but for all of them together:
 the columns of a sentence are blank, its symbols, each once, and the rest.
@@ -39,7 +39,7 @@ class Ctc:
         """
         assert batch.tgt_out is not None, "CTC needs a target"
         targets = Targets.of(batch.tgt_out, model.blank_id)
-        logs: dict[str, Tensor] = {}
+        logs: dict[str, Tensor] = {"shown": targets.lengths.new_zeros(())} if self.config.glancing else {}
 
         def glance(output: FrameOutput) -> Tensor:
             path, is_wrong = _mistakes(output, targets)

@@ -66,6 +66,7 @@ class SearchConfig:
             ("min_length_ratio", self.min_length_ratio > 0),
             ("num_hypotheses", self.num_hypotheses > 1),
             ("iterations", (self.iterations or 1) > 1),
+            ("pseudo_likelihood", not self.pseudo_likelihood),
         ):
             if ends_at_eos and is_asked:
                 raise ValueError(
@@ -83,11 +84,15 @@ class SearchConfig:
 
     def check_left_to_right(self) -> None:
         """Raise ValueError where a field asks for what only a model can do that predicts all positions at once."""
-        if self.iterations is not None:
-            raise ValueError(
-                "`iterations` is for models that predict all symbols of a target given any of them, but this one does "
-                "not: leave it out."
-            )
+        for name, is_asked in (
+            ("iterations", self.iterations is not None),
+            ("pseudo_likelihood", not self.pseudo_likelihood),
+        ):
+            if is_asked:
+                raise ValueError(
+                    f"`{name}` is for models that predict all symbols of a target given any of them, but this one does "
+                    "not: leave it out."
+                )
 
     def limited_to(self, max_length: int) -> "SearchConfig":
         """Give the same search with hypotheses of at most `max_length` ids."""

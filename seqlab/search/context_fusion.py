@@ -14,7 +14,7 @@ class FusedPrefixes:
 
     def __init__(self, lm: WeightedLm, sentences: int, beam_size: int, device: torch.device) -> None:
         """Begin with prefixes that say nothing."""
-        self.lm = lm
+        self.lm, self.beam_size = lm, beam_size
         self.contexts = lm.contexts(sentences, device)[:, None].expand(-1, beam_size, -1)
         """(B, K, order); between `choices` and `keep` those of all choices, as what is added."""
         self.added = torch.zeros(sentences, beam_size, dtype=torch.float64, device=device)
@@ -22,7 +22,8 @@ class FusedPrefixes:
 
     def choices(self, ids: Tensor) -> Tensor:
         """Give what is added to the prefixes as they are, and to each with one more of ids (B, C): (B, K + KC)."""
-        ids = ids[:, None].expand(-1, self.contexts.size(1), -1)
+        assert self.added.size(1) == self.beam_size, "`keep` has to follow"
+        ids = ids[:, None].expand(-1, self.beam_size, -1)
         shares, contexts = self.lm.read(ids, self.contexts[:, :, None])
         self.contexts = torch.cat((self.contexts, contexts.flatten(1, 2)), 1)
         self.added = torch.cat((self.added, (self.added[..., None] + shares).flatten(1)), 1)

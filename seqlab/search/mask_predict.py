@@ -46,7 +46,7 @@ def mask_predict(
     `pseudo_likelihood`, where there is more than one pass and one length, they are those of the symbols at even places
     given the others, and the other way round (cf. Salazar et al. 2020, arXiv:1910.14659, who hide one at a time): what
     was predicted early, given little, is not held against an answer.
-    An answer has one symbol at least, whatever the limits are.
+    Where lengths are predicted an answer has one symbol at least, whatever the limits are.
 
     With a language model each pass says what it and the model find likely together, by a beam over the positions that
     is as wide as that over lengths; log-probabilities are then sums with its shares.

@@ -80,7 +80,7 @@ def prefix_beam_search(
 
     Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
     All symbols count: no more than 2K of them can be among the best in a frame. With a language model only these 2K
-    are looked up.
+    are looked up. The longest lengths bound what is searched, so that every answer is a whole one.
 
     Args:
         model: scores all frames at once.

@@ -199,6 +199,17 @@ def test_two_do_not_write_the_same(seqlab, run_dir: Path, corpus: Path) -> None:
     assert not (corpus / "out").exists()
 
 
+def test_sources_that_are_translated_in_pieces_are_counted_after_a_kill_too(
+    seqlab, run_dir: Path, corpus: Path
+) -> None:
+    lines = ["abc", "abc " * 20, "d", "e f " * 20]
+    distill(load(run_dir), lines[:2], work := WorkFile(corpus / "kept.work", {}), beam_size=1)
+    assert distill(load(run_dir), lines, work, beam_size=1).truncated == 2
+    (corpus / "long").write_text("".join(f"{line}\n" for line in lines))
+    options = ("--src", corpus / "long", "--out", corpus / "out", "--json", *SMALL)
+    assert json.loads(seqlab("distill", run_dir, *options).out)["sources_in_pieces"] == 2
+
+
 def test_what_is_named_gz_is_packed(seqlab, run_dir: Path, corpus: Path) -> None:
     seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
     seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out.gz", *SMALL)

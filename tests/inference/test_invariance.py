@@ -115,7 +115,10 @@ PARALLEL = {
     "nat, end mark": TransformerNatConfig(d_model=64, d_ff=96, num_heads=4, length="end_mark", positions="rotary"),
     "nat, ratio": TransformerNatConfig(d_model=48, d_ff=96, num_heads=2, length="ratio", decoder_input="soft_copy"),
     "cmlm": TransformerCmlmConfig(d_model=64, d_ff=96, num_heads=4),
+    "cmlm, soft copies": TransformerCmlmConfig(d_model=128, d_ff=96, num_heads=4, decoder_input="soft_copy"),
 }
+SHORT = ["A", "dog", "Two men", "A red bus", "Men run ."]
+"""Of so few symbols that products of them are small, too."""
 
 
 @every_dtype
@@ -124,13 +127,13 @@ def test_parallel_families(real_lines: RealLines, real_tokenizer: Tokenizer, dty
     torch.manual_seed(1)
     model = build_model(PARALLEL[name], real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
-    src, tgt = (real_tokenizer.encode(real_lines(f"test2016.{side}.gz")[:60]) for side in ("en", "de"))
+    src, tgt = (real_tokenizer.encode(SHORT + real_lines(f"test2016.{side}.gz")[:60]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)
     assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
     for config in (SearchConfig(beam_size=1), SearchConfig(beam_size=3, max_length=8)):
-        found = decode_rows(model, src[:30], config, real_tokenizer)
-        assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE) == found
-        assert decode_rows(model, src[:30][::-1], config, real_tokenizer, batch_tokens=300)[::-1] == found
+        found = decode_rows(model, src[:35], config, real_tokenizer)
+        assert decode_rows(model, src[:35], config, real_tokenizer, batch_tokens=ONE) == found
+        assert decode_rows(model, src[:35][::-1], config, real_tokenizer, batch_tokens=300)[::-1] == found
 
 
 def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:

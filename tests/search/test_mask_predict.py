@@ -116,12 +116,14 @@ def test_rows_in_which_nothing_changes_leave() -> None:
 
 
 def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
-    model = Scripted([[5], [4]], ends_at_eos=True)
+    model = Scripted([[5], [4], [3]], ends_at_eos=True)
     model.tables *= 0.0
     for at, best in enumerate([3, 4, EOS, 3, EOS]):
         model.tables[0, at, 0, SIZE, best] = 5.0
     model.tables[1, :, 0, SIZE, 2] = 5.0
-    (first,), (second,) = mask_predict(model, Batch([3, 3]), SearchConfig(beam_size=1))
+    model.tables[2, 0, 0, SIZE, EOS] = 5.0
+    (first,), (second,), (third,) = mask_predict(model, Batch([3, 3, 3]), SearchConfig(beam_size=1))
+    assert (third.ids, third.finished, len(third.token_log_probs)) == ([], True, 1)
     assert (first.ids, first.finished, len(first.token_log_probs)) == ([3, 4], True, 3)
     assert (second.ids, second.finished, len(second.token_log_probs)) == ([2, 2, 2, 2], False, 4)
     assert first.log_prob == pytest.approx(3 * float(torch.tensor([5.0, *[0.0] * 5]).log_softmax(0)[0]))
@@ -153,6 +155,7 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
         ({"min_length_ratio": 0.5}, True, "min_length_ratio"),
         ({"num_hypotheses": 2}, True, "num_hypotheses"),
         ({"iterations": 2}, True, "iterations"),
+        ({"pseudo_likelihood": False}, True, "pseudo_likelihood"),
     ],
 )
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
@@ -160,8 +163,9 @@ def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool
         mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
     with pytest.raises(ValueError, match="`iterations` must be at least 1, but is 0"):
         SearchConfig(iterations=0)
-    with pytest.raises(ValueError, match="`iterations` is for models that predict all symbols"):
-        SearchConfig(iterations=2).check_left_to_right()
+    for setting in ({"iterations": 2}, {"pseudo_likelihood": False}):
+        with pytest.raises(ValueError, match=f"`{next(iter(setting))}` is for models that predict all symbols"):
+            SearchConfig(**setting).check_left_to_right()
 
 
 def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
