@@ -26,6 +26,8 @@ STUDENTS = {
     "iwslt14_de_en": {"_nat": TransformerCtcConfig, "_cmlm": TransformerCmlmConfig},
     "wmt14_en_de": {"_nat": TransformerCtcConfig, "_cmlm": TransformerCmlmConfig},
 }
+MADE_UP = ("multi30k_en_de",)
+"""The teachers that also translate what a language model makes up, for all of their students."""
 SMALL = {
     "model.d_model": 16,
     "model.d_ff": 32,
@@ -80,10 +82,16 @@ def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, lo
     options = ["--src", str(splits["train"][src]), "--ref", str(splits["train"][tgt]), "--out", str(said)]
     assert main(["distill", str(run), *options, "--max_length", "12"]) == 0
     assert len(said.read_text(encoding="utf-8").splitlines()) == 300
+    sources, translations = [str(splits["train"][src])], [str(said)]
+    if teacher in MADE_UP:
+        sources.append(str(run / f"made_up.{src}"))
+        translations.append(str(run / f"made_up.{tgt}"))
+        Path(sources[1]).write_text("redde zzz\n" * 20, encoding="utf-8")
+        Path(translations[1]).write_text("xxx yyy\n" * 20, encoding="utf-8")
     for ending, family in STUDENTS[teacher].items():
         config = RECIPES[teacher + ending](look_alikes / "unused")
         assert isinstance(config.model, family)
-        assert config.data.train_tgt == [str(said)]
+        assert (config.data.train_src, config.data.train_tgt) == (sources, translations)
         assert config.data.valid_tgt == [str(splits["valid"][tgt])]
         # What an untrained teacher says may be empty: words stand in that a tokenizer of them would know.
         said.write_text("".join(f"zzz{i % 7} yyy\n" for i in range(300)), encoding="utf-8")
@@ -99,7 +107,9 @@ def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, lo
 def test_the_configs_hold_together(teacher: str, look_alikes: Path) -> None:
     run = Path("runs") / teacher
     run.mkdir(parents=True)
-    (run / f"distilled.{TEACHERS[teacher][2]}").write_text("")
+    _, src, tgt = TEACHERS[teacher]
+    for name in (f"distilled.{tgt}", f"made_up.{src}", f"made_up.{tgt}"):
+        (run / name).write_text("")
     for ending in ("", *STUDENTS[teacher]):
         config = RECIPES[teacher + ending](look_alikes / "unused")
         write_config(config, look_alikes / "config.yaml")
@@ -109,13 +119,32 @@ def test_the_configs_hold_together(teacher: str, look_alikes: Path) -> None:
         assert config.optim.average_last * config.training.save_every < config.training.max_steps / 2
 
 
-def test_without_a_teacher_it_is_said_how_to_make_one(look_alikes: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert train("multi30k_en_de_nat") == 2
-    said = capfd.readouterr().err
-    assert "seqlab train multi30k_en_de" in said
-    assert "seqlab distill runs/multi30k_en_de --src" in said
-    assert "distilled.de --length_alpha 2.5`" in said
-    assert not Path("runs").exists()
+def test_what_is_missing_is_named_with_the_commands_that_make_it(
+    look_alikes: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = ("distilled.de", "made_up.de", "made_up.en")
+    run = Path("runs/multi30k_en_de")
+    for number, missing in enumerate(files):
+        assert train("multi30k_en_de_nat") == 2
+        said = capfd.readouterr().err
+        assert f"There is no {run / missing} in this folder" in said
+        places = [
+            said.index(f"`{command}")
+            for command in (
+                "seqlab train multi30k_en_de`",
+                "seqlab distill runs/multi30k_en_de --src",
+                "seqlab train multi30k_lm_en`",
+                "seqlab generate runs/multi30k_lm_en --num_samples 100000 --output runs/multi30k_en_de/made_up.en`",
+                "seqlab distill runs/multi30k_en_de --src runs/multi30k_en_de/made_up.en --out "
+                "runs/multi30k_en_de/made_up.de --length_alpha 2.5`",
+            )
+        ]
+        assert places == sorted(places)
+        assert "distilled.de --length_alpha 2.5`" in said
+        assert not Path("runs/multi30k_en_de_nat").exists()
+        run.mkdir(parents=True, exist_ok=True)
+        (run / missing).write_text("a\n")
+        assert len(list(run.iterdir())) == number + 1
 
 
 def test_wmt14_comes_from_the_hub_where_there_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
