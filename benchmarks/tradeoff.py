@@ -27,6 +27,8 @@ BATCHES = (640, 2560, 10_240)
 QUICK_LINES = 20
 METRICS = ("bleu", "chrf", "wer", "cer", "exact_match")
 """What may be set against speed."""
+COLORS = [f"C{i}" for i in range(10)] + ["black", "gold", "navy", "lime", "magenta", "peru"]
+"""Of a plot, one for each system."""
 FAULTS = ("repeated", "length_error")
 """Metrics that every system is measured by."""
 
@@ -176,7 +178,7 @@ def save_plot(path: Path, rows: Sequence[Row], metric: str) -> None:
     def draw(axes: Any) -> None:
         for i, row in enumerate(rows):
             speeds = [row.more[f"sentences_per_second_{kind}"] for kind in ("one_by_one", "in_batches")]
-            color = f"C{i % 10}"
+            color = COLORS[i % len(COLORS)]
             axes.plot(speeds, [row.more[metric]] * 2, linewidth=0.6, color=color)
             axes.plot(speeds[0], row.more[metric], "o", color=color, label=row.system)
             axes.plot(speeds[1], row.more[metric], "s", color=color)
