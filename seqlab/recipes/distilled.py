@@ -77,5 +77,5 @@ def taught_by(
                 f"there: {', '.join(f'`{command}`' for command in commands)}."
             )
     batch_tokens = batch_tokens or config.data.batch_tokens
-    data = replace(config.data, train_src=sources, train_tgt=said, train_weights=[], batch_tokens=batch_tokens)
+    data = replace(config.data, train_src=sources, train_tgt=said, batch_tokens=batch_tokens)
     return replace(config, data=data, init_from=str(teacher), init_parts="matching", **sections)

@@ -29,7 +29,7 @@ TEACHERS_SEARCH = "--length_alpha 2.5"
 """Students say less than they are taught: from translations that are as short as the teacher's best they learn to leave
 out 7% of the words."""
 MADE_UP = MadeUp(multi30k_lm_en, "en", lines=100_000)
-"""29,000 sources are too few: what students say of those differs much from what they say of others."""
+"""What the teacher is asked beside the 29,000 sources of the training set."""
 
 
 def _taught(run_dir: Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
