@@ -28,6 +28,7 @@ from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
 from seqlab.search.rules import refuse_nan
+from seqlab.search.top import top_ids
 
 FACTOR = 6364136223846793005
 """Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
@@ -167,9 +168,13 @@ def _rough(ids: list[int], log_prob: float, config: SearchConfig) -> Hypothesis:
 def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
     """Give the likeliest symbols of each frame: log-probabilities and ids (B, F, C)."""
     never = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
-    log_probs = frames.log_probs.index_fill(2, never, NEVER)
-    values, ids = log_probs.topk(min(count, log_probs.size(2)), dim=2)
-    return values, ids
+    # Those that are never said are dropped of a few more: no copy of all frames without them is made.
+    size = frames.log_probs.size(2)
+    values, ids = top_ids(frames.log_probs.flatten(0, 1), min(count + len(never), size))
+    values = values.masked_fill(torch.isin(ids, never), NEVER)
+    values, order = values.sort(dim=1, descending=True, stable=True)
+    shape = *frames.log_probs.shape[:2], -1
+    return values[:, :count].view(shape), ids.gather(1, order)[:, :count].view(shape)
 
 
 def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> Prefixes:
