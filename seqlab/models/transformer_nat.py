@@ -124,13 +124,13 @@ class TransformerNat(nn.Module):
     def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets: hidden states (B, P, D).
 
-        The decoder is shown `shown` (B, P), IGNORE for none; or, with `glance`, what that chooses by what a pass before
-        it said, which has no gradient; the encoder runs once.
+        The decoder is shown `shown` (B, P), IGNORE for none; or, with `glance`, what that chooses by what a pass that
+        was shown this said, which has no gradient; the encoder runs once.
         """
         source, lengths = self.encode(batch), self._true_lengths(batch)
         if glance is not None:
             with torch.no_grad():
-                shown = glance(self.predict(source, lengths))
+                shown = glance(self.predict(source, lengths, shown))
         length_nll = torch.zeros(len(lengths), device=lengths.device)
         if self.length is not None:
             length_nll = self.length.nll(source.end, source.lengths, lengths)

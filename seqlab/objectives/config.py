@@ -120,6 +120,10 @@ class CmlmConfig:
     """Share of the target's probability that is spread uniformly over the vocabulary."""
     length_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of what the lengths of the targets cost."""
+    own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the targets of which the model is shown what it says itself in the gaps of a pass before, as a search
+    shows it, and of which it learns to say all anew, what it is shown included (Ghazvininejad et al. 2020,
+    arXiv:2001.08785)."""
 
 
 ObjectiveConfig = Annotated[

@@ -46,12 +46,29 @@ class Cmlm:
         Of a target of n symbols 1 to n are hidden, each number as likely as the others.
         """
         targets = model.position_targets(batch)
-        symbols = (targets != IGNORE).sum(1)
-        share = torch.rand(len(targets), generator=context.generator, device=targets.device)
-        hidden = (share * symbols).floor() + 1
-        is_hidden = drawn_positions(hidden, targets == IGNORE, context.generator)
-        shown = targets.masked_fill(is_hidden, IGNORE)
-        return position_loss(model(batch, shown=shown), targets, shown, self.config)
+        shown = _some_hidden(targets, targets, context.generator)
+        if not self.config.own_words:
+            return position_loss(model(batch, shown=shown), targets, shown, self.config)
+        drawn = torch.rand(len(targets), 1, generator=context.generator, device=targets.device)
+        is_own, found = drawn < self.config.own_words, [shown]
+
+        def show_own(output: FrameOutput) -> Tensor:
+            ids, _ = output.likeliest_ids()
+            said = ids.where(shown == IGNORE, shown)
+            found[0] = _some_hidden(said, targets, context.generator).where(is_own, shown)
+            return found[0]
+
+        output = model(batch, shown=shown, glance=show_own)
+        return position_loss(output, targets, found[0].masked_fill(is_own, IGNORE), self.config)
+
+
+def _some_hidden(ids: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Hide 1 to n of the n symbols of each target, each number as likely as the others: ids (B, P), IGNORE there."""
+    symbols = (targets != IGNORE).sum(1)
+    share = torch.rand(len(targets), generator=generator, device=targets.device)
+    hidden = (share * symbols).floor() + 1
+    is_hidden = drawn_positions(hidden, targets == IGNORE, generator)
+    return ids.masked_fill(is_hidden | (targets == IGNORE), IGNORE)
 
 
 def position_loss(

@@ -50,6 +50,9 @@ class SearchConfig:
     pseudo_likelihood: bool = True
     """Of mask-predict with more than one pass and several lengths: choose between these by how likely each symbol is
     given half of the others (two more passes), rather than by how likely it was when it was predicted last."""
+    revise: bool = False
+    """Of mask-predict: say all symbols anew in each pass, rather than the hidden ones alone. For models that learned to
+    read their own words (`objective.own_words`)."""
 
     def check_all_at_once(self, ends_at_eos: bool) -> None:
         """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
@@ -67,6 +70,7 @@ class SearchConfig:
             ("num_hypotheses", self.num_hypotheses > 1),
             ("iterations", (self.iterations or 1) > 1),
             ("pseudo_likelihood", not self.pseudo_likelihood),
+            ("revise", self.revise),
         ):
             if ends_at_eos and is_asked:
                 raise ValueError(
@@ -87,6 +91,7 @@ class SearchConfig:
         for name, is_asked in (
             ("iterations", self.iterations is not None),
             ("pseudo_likelihood", not self.pseudo_likelihood),
+            ("revise", self.revise),
         ):
             if is_asked:
                 raise ValueError(

@@ -79,7 +79,7 @@ def mask_predict(
     def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
         return output.likeliest(never) if lm is None else fluent_filling(output, shown, lm, config.beam_size, never)
 
-    fill(model, source, rows, iterations, choose, bool(config.early_stopping))
+    fill(model, source, rows, iterations, choose, bool(config.early_stopping), config.revise)
     if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
         score_by_halves(model, source, rows)
     of_lengths = found.log_probs[sentences, ranks]
@@ -173,11 +173,20 @@ class Rows:
         return found
 
 
-def fill(model: PositionModel, source: Any, rows: Rows, iterations: int, choose: Choice, early_stopping: bool) -> None:
-    """Predict all free positions, then again and again a linearly smaller part of them.
+def fill(
+    model: PositionModel,
+    source: Any,
+    rows: Rows,
+    iterations: int,
+    choose: Choice,
+    early_stopping: bool,
+    revise: bool = False,
+) -> None:
+    """Predict all free positions, then again and again a linearly smaller part of them, which is hidden.
 
-    Of what the model says `choose` takes an id for each, beside what is shown (A, P), and its log-probability. Rows of
-    which nothing is left to be hidden leave, with `early_stopping` also those in which nothing has changed.
+    Of what the model says `choose` takes an id for each, beside what is kept (A, P), and its log-probability: what is
+    shown is kept, with `revise` only what is forced. Rows of which nothing is left to be hidden leave, with
+    `early_stopping` also those in which nothing has changed.
     """
     alive, free = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
     is_forced = rows.forced != IGNORE
@@ -188,8 +197,8 @@ def fill(model: PositionModel, source: Any, rows: Rows, iterations: int, choose:
     for iteration in range(iterations):
         goes_on &= free[alive] * (iterations - iteration) // iterations > 0
         if not goes_on.all():
-            kept = goes_on.nonzero()[:, 0]
-            alive, source = alive[kept], source.select(kept)
+            left = goes_on.nonzero()[:, 0]
+            alive, source = alive[left], source.select(left)
         if not len(alive):
             return
         is_hidden = rows.least_sure(free * (iterations - iteration) // iterations)[alive]
@@ -197,9 +206,10 @@ def fill(model: PositionModel, source: Any, rows: Rows, iterations: int, choose:
         shown = rows.ids[alive].masked_fill(is_hidden, IGNORE)[:, :size]
         is_any = iteration > 0 or bool(is_forced.any())
         output = model.predict(source, rows.lengths[alive], shown if is_any else None)
-        ids, log_probs = choose(output, shown)
-        refuse_nan(log_probs.masked_fill(~is_hidden[:, :size], 0.0), f"in pass {iteration + 1}")
-        is_changed = rows.say(alive, is_hidden, ids, log_probs)
+        kept, is_new = (rows.forced[alive, :size], rows.is_free[alive]) if revise else (shown, is_hidden)
+        ids, log_probs = choose(output, kept)
+        refuse_nan(log_probs.masked_fill(~is_new[:, :size], 0.0), f"in pass {iteration + 1}")
+        is_changed = rows.say(alive, is_new, ids, log_probs)
         goes_on = is_changed if early_stopping else torch.ones_like(is_changed)
 
 

@@ -15,14 +15,16 @@ CMLM = TransformerCmlmConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
 
 
 class Watched(TransformerNat):
-    """Keeps what it was shown."""
+    """Keeps what it was shown, and what it was shown in the first of two passes."""
 
     seen: torch.Tensor | None = None
+    first: torch.Tensor | None = None
 
     def forward(
         self, batch: Seq2SeqBatch, shown: torch.Tensor | None = None, glance: Glance | None = None
     ) -> PositionOutput:
         """Note what is shown."""
+        self.first = shown
         if glance is None:
             self.seen = shown
             return super().forward(batch, shown)
@@ -32,7 +34,7 @@ class Watched(TransformerNat):
             self.seen = glance(output)  # type: ignore[arg-type]
             return self.seen
 
-        return super().forward(batch, glance=watched)
+        return super().forward(batch, shown, glance=watched)
 
 
 def build(config: TransformerNatConfig | TransformerCmlmConfig) -> Watched:
@@ -105,6 +107,39 @@ def test_any_number_of_symbols_is_hidden_as_often_as_any_other_and_each_symbol_t
         assert ((number[1:] - expected).abs() < 5 * expected**0.5 + 1).all()
         often = draws * (len(tgt) + 1) / 2 / len(tgt)
         assert ((places - often).abs() < 5 * (draws / 4) ** 0.5).all()
+
+
+def test_of_its_own_words_a_model_learns_to_say_all_anew() -> None:
+    model, batch = build(CMLM), batch_of(ALL)
+    targets, differs = model.position_targets(batch), False
+    for seed in range(20):
+        found = Cmlm(CmlmConfig(own_words=1.0, label_smoothing=0.0, length_weight=0.0))(model, batch, context(seed))
+        first, shown = model.first, model.seen
+        assert first is not None
+        assert shown is not None
+        with torch.no_grad():
+            filled = model(batch, shown=first).positions.likeliest()[0].where(first == IGNORE, first)
+            log_probs = model(batch, shown=shown).positions.frames().log_probs
+        is_hidden = shown == IGNORE
+        assert torch.equal(shown[~is_hidden], filled[~is_hidden])
+        assert is_hidden[targets == IGNORE].all()
+        assert [bool(row[: len(tgt)].any()) for row, tgt in zip(is_hidden, TGT, strict=True)] == [True] * len(TGT)
+        differs |= bool((shown != targets)[~is_hidden].any())
+        nll = -log_probs.gather(2, targets.clamp_min(0)[..., None])[..., 0].masked_fill(targets == IGNORE, 0.0)
+        torch.testing.assert_close(found.total.detach(), nll.sum())
+        assert float(found.count) == sum(map(len, TGT))
+    assert differs
+
+
+def test_a_share_of_the_targets_shows_own_words() -> None:
+    """Of the others what is shown is left out of the loss, which tells how many these are."""
+    row, draws = 2, 400
+    model, batch = build(CMLM), batch_of([row])
+    counts = [float(Cmlm(CmlmConfig(own_words=0.25))(model, batch, context(seed)).count) for seed in range(draws)]
+    size = len(TGT[row])
+    # All are predicted of own words, and where all are hidden, which is one of `size` numbers.
+    expected = draws * (0.25 + 0.75 / size)
+    assert abs(counts.count(size) - expected) < 4 * (expected * (1 - expected / draws)) ** 0.5
 
 
 def test_glancing_shows_as_many_as_its_share_of_what_the_first_pass_gets_wrong() -> None:

@@ -20,6 +20,7 @@ def by_definition(
     never: set[int],
     prefix: tuple[int, ...] = (),
     early_stopping: bool = False,
+    revise: bool = False,
 ) -> tuple[list[int], list[float]]:
     """Write the paper's algorithm down for one row with lists."""
     nothing = model.logits(sentence, length, [IGNORE] * length).log_softmax(-1)
@@ -28,10 +29,12 @@ def by_definition(
     free = range(len(prefix), length)
     for iteration in range(iterations):
         count = len(free) * (iterations - iteration) // iterations
+        if not count:
+            break
         hidden = sorted(free, key=lambda at: log_probs[at])[:count] if iteration else list(free)
         shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
         scores, before = model.logits(sentence, length, shown).log_softmax(-1), list(ids)
-        for at in hidden:
+        for at in free if revise else hidden:
             best = max((i for i in range(SIZE) if i not in never), key=lambda i: float(scores[at, i]))
             ids[at], log_probs[at] = best, float(scores[at, best])
         if early_stopping and ids == before:
@@ -39,13 +42,14 @@ def by_definition(
     return ids, log_probs
 
 
+@pytest.mark.parametrize("revise", [False, True])
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("iterations", [1, 2, 4, 10])
 @pytest.mark.parametrize("prefix", [(), (4, 3), (2, 2, 5)])
 def test_each_length_is_filled_as_the_paper_says(
-    iterations: int, prefix: tuple[int, ...], early_stopping: bool
+    iterations: int, prefix: tuple[int, ...], early_stopping: bool, revise: bool
 ) -> None:
-    """The third prefix fills the shortest length."""
+    """The third prefix fills the shortest length. With `revise` it is the paper of models that see their own words."""
     model = Scripted([[5, 7, 3], [8, 2, 9]])
     config = SearchConfig(
         beam_size=3,
@@ -54,12 +58,13 @@ def test_each_length_is_filled_as_the_paper_says(
         length_alpha=0.6,
         early_stopping=early_stopping,
         pseudo_likelihood=False,
+        revise=revise,
     )
     found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0])
     for sentence, hypotheses in enumerate(found):
         own, expected = (prefix, ())[sentence], []
         for rank, length in enumerate(model.lengths[sentence]):
-            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own, early_stopping)
+            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own, early_stopping, revise)
             log_prob = sum(log_probs) - 0.25 * rank
             expected.append((log_prob / (length + 1) ** 0.6, ids, [*log_probs, -0.25 * rank]))
         expected.sort(reverse=True)
@@ -156,6 +161,7 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
         ({"num_hypotheses": 2}, True, "num_hypotheses"),
         ({"iterations": 2}, True, "iterations"),
         ({"pseudo_likelihood": False}, True, "pseudo_likelihood"),
+        ({"revise": True}, True, "revise"),
     ],
 )
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
@@ -163,7 +169,7 @@ def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool
         mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
     with pytest.raises(ValueError, match="`iterations` must be at least 1, but is 0"):
         SearchConfig(iterations=0)
-    for setting in ({"iterations": 2}, {"pseudo_likelihood": False}):
+    for setting in ({"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}):
         with pytest.raises(ValueError, match=f"`{next(iter(setting))}` is for models that predict all symbols"):
             SearchConfig(**setting).check_left_to_right()
 

@@ -88,14 +88,20 @@ def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramMod
     assert sum(places[row, :n].tolist() != alone[row, :n].tolist() for row, n in enumerate(lengths.tolist())) >= 2
 
 
+@pytest.mark.parametrize("revise", [False, True])
 @pytest.mark.parametrize("prefix", [(), (4, 3)])
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_each_pass_says_what_both_find_likeliest(
-    ngrams: NgramModel, lm: WeightedLm, iterations: int, prefix: tuple[int, ...]
+    ngrams: NgramModel, lm: WeightedLm, iterations: int, prefix: tuple[int, ...], revise: bool
 ) -> None:
     model = Scripted([[3, 4]])
     config = SearchConfig(
-        beam_size=WIDE, num_hypotheses=2, iterations=iterations, length_alpha=0.6, pseudo_likelihood=False
+        beam_size=WIDE,
+        num_hypotheses=2,
+        iterations=iterations,
+        length_alpha=0.6,
+        pseudo_likelihood=False,
+        revise=revise,
     )
     (found,) = mask_predict(model, Batch([9]), config, prefixes=[prefix], banned_ids=[START], lm=lm)
     expected = []
@@ -111,8 +117,9 @@ def test_each_pass_says_what_both_find_likeliest(
                 break
             shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
             scores = model.logits(0, length, shown).log_softmax(-1)
-            ids = likeliest(scores, ngrams, shown)
-            for at in hidden:
+            forced = [*prefix, *[IGNORE] * (length - len(prefix))]
+            ids = likeliest(scores, ngrams, forced if revise else shown)
+            for at in free if revise else hidden:
                 log_probs[at] = float(scores[at, ids[at]])
         sums = [own + theirs for own, theirs in zip([*log_probs, -0.25 * rank], shares(ngrams, ids), strict=True)]
         expected.append((sum(sums) / (length + 1) ** 0.6, ids, sums))
