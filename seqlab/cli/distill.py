@@ -53,18 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.distill import WorkFile, distill, sha256_of
 
     refuse_ranks("distill")
-    out = Path(arguments.out)
-    for name in ("src", "out"):
-        if getattr(arguments, name) == "-":
-            raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
-    if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
-    for name in ("src", "ref"):
-        spec = getattr(arguments, name)
-        if spec is not None and out.resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
-            raise ValueError(f"--out and --{name} are both {out}: name another file.")
-    if out.exists() and not arguments.overwrite:
-        raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
+    out = output_of(arguments)
     lines = all_lines(arguments.src)
     references = None if arguments.ref is None else all_lines(arguments.ref)
     if references is not None and len(references) != len(lines):
@@ -72,8 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.src} has {len(lines):,} lines but {arguments.ref} has {len(references):,}: they must have the "
             "same number of lines."
         )
-    if arguments.buffer_lines is not None and arguments.buffer_lines < 1:
-        raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
     search = search_values(arguments)
     identity: dict[str, Any] = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
     identity |= {
@@ -99,6 +86,25 @@ def run(arguments: argparse.Namespace) -> int:
     found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
     print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
     return 0
+
+
+def output_of(arguments: argparse.Namespace) -> Path:
+    """Give what is written, where that can be and the options about it make sense."""
+    out = Path(arguments.out)
+    for name in ("src", "out"):
+        if getattr(arguments, name) == "-":
+            raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
+    for name in ("src", "ref"):
+        spec = getattr(arguments, name)
+        if spec is not None and out.resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
+            raise ValueError(f"--out and --{name} are both {out}: name another file.")
+    if out.exists() and not arguments.overwrite:
+        raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
+    if arguments.buffer_lines is not None and arguments.buffer_lines < 1:
+        raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
+    return out
 
 
 def weights_of(arguments: argparse.Namespace) -> list[list[Any]]:
