@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import GzipFile
@@ -110,6 +110,15 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         else:
             building.unlink(missing_ok=True)
         raise
+
+
+def refuse_overwritten_input(option: str, output: str | None, inputs: Mapping[str, str | None]) -> None:
+    """Raise ValueError where what is written would take the place of what is read, `FILE` or `FILE#COLUMN` by name."""
+    if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
+        return
+    for name, spec in inputs.items():
+        if spec and Path(output).resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
+            raise ValueError(f"{option} and {name} are both {output}: name another file.")
 
 
 def is_packed(path: Path) -> bool:

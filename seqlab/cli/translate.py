@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import BUFFER_LINES, open_input, output_stream
+from seqlab.cli.files import BUFFER_LINES, open_input, output_stream, refuse_overwritten_input
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -34,7 +34,9 @@ def make_parser() -> Parser:
     add_inference_options(parser)
     parser.add_argument("--input", metavar="FILE", help="text to translate, or FILE#COLUMN (default: standard input)")
     parser.add_argument("--output", metavar="FILE", help="where to write (default: standard output)")
-    parser.add_argument("--prefix", metavar="FILE", help="for each line, what its translations must begin with")
+    parser.add_argument(
+        "--prefix", metavar="FILE", help="for each line that is not blank, what its translations must begin with"
+    )
     parser.add_argument("--lm", metavar="RUN", help="a language model over the target vocabulary that decides too")
     parser.add_argument("--lm_weight", type=float, metavar="W", help="of its log-probabilities (default: 0.1)")
     parser.add_argument(
@@ -64,9 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.lines import write_lines
 
     with joined() as world:
-        files = [Path(path).resolve() for path in (arguments.input, arguments.output) if path is not None]
-        if arguments.alignment == "-" or (arguments.alignment and Path(arguments.alignment).resolve() in files):
-            raise UsageError(f"--alignment needs a file of its own, but is {arguments.alignment}")
+        if arguments.alignment == "-":
+            raise UsageError("--alignment needs a file of its own, but is -")
+        refuse_overwritten_input("--alignment", arguments.alignment, {"--output": arguments.output})
+        read = {"the input": arguments.input, "--prefix": arguments.prefix}
+        refuse_overwritten_input("--output", arguments.output, read)
+        refuse_overwritten_input("--alignment", arguments.alignment, read)
         options = {**search_values(arguments), "need_scores": arguments.json}
         if arguments.alignment is not None:
             options["need_attention"] = True

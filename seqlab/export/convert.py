@@ -26,7 +26,8 @@ from seqlab.export.folder import (
 from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.models import Transformer
-from seqlab.runs.load import LoadedRun, load_run
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import LoadedRun, load_run, read_config
 from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
@@ -64,11 +65,7 @@ def export_run(
     final = default_folder(Path(run), quantization) if out is None else Path(out)
     refuse_occupied(final, overwrite)
     member = load_run(run, checkpoint, kind="parallel")
-    if not isinstance(member.model, Transformer):
-        raise ValueError(
-            f"{run} is of `model.family: {member.config.model.family}`, but CTranslate2 has Transformers only: "
-            "`seqlab translate` runs it as it is."
-        )
+    refuse_other_models(run)
     src_rows, tgt_rows = check_rows(member, check)
     with building(final) as folder:
         save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
@@ -107,6 +104,16 @@ def convert(
     engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
     return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)
+
+
+def refuse_other_models(run: str | Path) -> None:
+    """Raise ValueError where a run's model is none that CTranslate2 has."""
+    family = read_config(RunFolder(Path(run))).model.family
+    if family != "transformer":
+        raise ValueError(
+            f"{run} is of `model.family: {family}`, but CTranslate2 has Transformers only: `seqlab translate` runs it "
+            "as it is."
+        )
 
 
 def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:

@@ -189,8 +189,9 @@ def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder
     wanted = origin(source, step, quantization)
     if folder.was_made_from(wanted):
         return folder
-    from seqlab.export.convert import export_run
+    from seqlab.export.convert import export_run, refuse_other_models
 
+    refuse_other_models(run)
     folder.path.parent.mkdir(exist_ok=True)
     with alone_in(folder.path.parent, wait=True):
         if not folder.was_made_from(wanted):  # by a process that was here first

@@ -75,6 +75,8 @@ def mask_predict(
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
     never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
+    if config.revise and iterations == 1:
+        raise ValueError("`revise` is for more than one pass of mask-predict, but `iterations` is 1: leave it out.")
 
     def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
         return output.likeliest(never) if lm is None else fluent_filling(output, shown, lm, config.beam_size, never)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -175,7 +176,25 @@ def test_an_alignment_needs_a_file_of_its_own(seqlab, run_dir: Path, tmp_path: P
         ["--alignment", tmp_path / "in", "--input", tmp_path / "in"],
     ):
         result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
-        assert (result.status, "--alignment needs a file of its own" in result.err) == (2, True)
+        named = "--alignment needs a file of its own" if "-" in options else "--alignment and "
+        assert (result.status, named in result.err) == (2, True)
+    assert (tmp_path / "in").read_text() == "a\n"
+
+
+def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    text = tmp_path / "in.tsv"
+    (tmp_path / "x").mkdir()
+    for options in (
+        ["--input", text, "--output", tmp_path / "x" / ".." / "in.tsv"],
+        ["--input", f"{text}#0", "--output", text],
+        ["--input", tmp_path / "other", "--prefix", text, "--output", text],
+    ):
+        text.write_text("abc\tb\n")
+        (tmp_path / "other").write_text("abc\n")
+        result = seqlab("translate", run_dir, *options)
+        assert (result.status, "name another file" in result.err) == (2, True)
+        assert text.read_text() == "abc\tb\n"
+    assert seqlab("translate", run_dir, "--input", os.devnull, "--output", os.devnull).status == 0
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.random_runs import write_run
 
 import seqlab
 from seqlab.export.folder import building
+from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint
 from seqlab.runs.load import load_tokenizers, read_config
@@ -54,6 +56,18 @@ def test_a_run_is_exported_once_and_anew_when_its_weights_change(
     write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # the same step, trained anew
     assert translate(checkpoint="1") != first
     assert len(exports(caplog)) == 1
+
+
+def test_a_model_of_another_family_is_refused_before_anything_is_made(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = TransformerCtcConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
+    run_dir = write_run(tmp_path / "run", model=model)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"`model\.family: transformer_ctc`, but CTranslate2 has Transformers only"):
+        seqlab.load(run_dir, engine="ctranslate2")
+    assert exports(caplog) == []
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_what_is_missing_is_named_with_the_commands_that_make_it(
                 "seqlab train multi30k_en_de`",
                 "seqlab distill runs/multi30k_en_de --src",
                 "seqlab train multi30k_lm_en`",
-                "seqlab generate runs/multi30k_lm_en --num_samples 100000 --output runs/multi30k_en_de/made_up.en`",
+                "seqlab generate runs/multi30k_lm_en --num_samples 300000 --output runs/multi30k_en_de/made_up.en`",
                 "seqlab distill runs/multi30k_en_de --src runs/multi30k_en_de/made_up.en --out "
                 "runs/multi30k_en_de/made_up.de --length_alpha 2.5`",
             )

@@ -157,9 +157,9 @@ def test_the_attention_is_the_translators() -> None:
     [
         (Scripted(5), 0.5, "must have the same `vocab_size`, but theirs are 4 and 5.*target tokenizer"),
         (Scripted(4, eos_id=2), 0.5, "must have the same `eos_id`, but theirs are 0 and 2"),
-        (Scripted(4), 0.0, r"`weight` must be finite and above 0, but is 0\.0 instead.*without the language model"),
-        (Scripted(4), -0.5, r"`weight` must be finite and above 0, but is -0\.5"),
-        (Scripted(4), float("nan"), "`weight` must be finite and above 0, but is nan"),
+        (Scripted(4), 0.0, r"`lm_weight` must be finite and above 0, but is 0\.0 instead.*without the language model"),
+        (Scripted(4), -0.5, r"`lm_weight` must be finite and above 0, but is -0\.5"),
+        (Scripted(4), float("nan"), "`lm_weight` must be finite and above 0, but is nan"),
     ],
 )
 def test_what_cannot_be_fused_is_refused(lm: Scripted, weight: float, message: str) -> None:

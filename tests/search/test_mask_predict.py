@@ -42,9 +42,8 @@ def by_definition(
     return ids, log_probs
 
 
-@pytest.mark.parametrize("revise", [False, True])
+@pytest.mark.parametrize(("iterations", "revise"), [(1, False), *product([2, 4, 10], [False, True])])
 @pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("iterations", [1, 2, 4, 10])
 @pytest.mark.parametrize("prefix", [(), (4, 3), (2, 2, 5)])
 def test_each_length_is_filled_as_the_paper_says(
     iterations: int, prefix: tuple[int, ...], early_stopping: bool, revise: bool
@@ -167,6 +166,8 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` is for models that"):
         mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
+    with pytest.raises(ValueError, match="`revise` is for more than one pass"):
+        mask_predict(Scripted([[3]]), Batch([3]), SearchConfig(revise=True, iterations=1))
     with pytest.raises(ValueError, match="`iterations` must be at least 1, but is 0"):
         SearchConfig(iterations=0)
     for setting in ({"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}):
