@@ -186,7 +186,8 @@ class PositionModel(Protocol):
     def __call__(self, batch: Any, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets.
 
-        The decoder is shown `shown` (B, P) int64, IGNORE for none, or what `glance` chooses by a pass before it.
+        The decoder is shown `shown` (B, P) int64, IGNORE for none, or what `glance` chooses by what a pass that was
+        shown this said.
         """
         ...
 
