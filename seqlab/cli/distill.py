@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from seqlab.cli.files import all_lines, is_packed, refuse_overwritten_input
+from seqlab.cli.files import all_lines, is_packed, refuse_same_file
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import counting
@@ -96,7 +96,7 @@ def output_of(arguments: argparse.Namespace) -> Path:
             raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
-    refuse_overwritten_input("--out", arguments.out, {"--src": arguments.src, "--ref": arguments.ref})
+    refuse_same_file("--out", arguments.out, {"--src": arguments.src, "--ref": arguments.ref})
     if out.exists() and not arguments.overwrite:
         raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
     if arguments.buffer_lines is not None and arguments.buffer_lines < 1:

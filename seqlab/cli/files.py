@@ -112,11 +112,14 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         raise
 
 
-def refuse_overwritten_input(option: str, output: str | None, inputs: Mapping[str, str | None]) -> None:
-    """Raise ValueError where what is written would take the place of what is read, `FILE` or `FILE#COLUMN` by name."""
+def refuse_same_file(option: str, output: str | None, others: Mapping[str, str | None]) -> None:
+    """Raise ValueError where a file that is to be written is another one that is named, `FILE` or `FILE#COLUMN`.
+
+    Devices, such as /dev/null, may be named more than once.
+    """
     if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
         return
-    for name, spec in inputs.items():
+    for name, spec in others.items():
         if spec and Path(output).resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
             raise ValueError(f"{option} and {name} are both {output}: name another file.")
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from seqlab.cli.files import open_input, output_stream, refuse_overwritten_input
+from seqlab.cli.files import open_input, output_stream, refuse_same_file
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -70,7 +70,7 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
     refuse_ranks("generate")
-    refuse_overwritten_input("--output", arguments.output, {"--prompts": arguments.prompts})
+    refuse_same_file("--output", arguments.output, {"--prompts": arguments.prompts})
     search, given = _search(arguments), _given_prompts(arguments)
     several = max(arguments.num_samples, int(search.get("num_hypotheses", 1))) > 1
     if several and arguments.prompts and not arguments.json:

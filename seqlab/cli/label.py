@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import BUFFER_LINES, Input, open_input, output_stream, refuse_overwritten_input
+from seqlab.cli.files import BUFFER_LINES, Input, open_input, output_stream, refuse_same_file
 from seqlab.cli.inference_options import add_run_options, set_threads
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     refuse_ranks("label")
     _check(arguments)
-    refuse_overwritten_input("--output", arguments.output, {"the input": arguments.input})
+    refuse_same_file("--output", arguments.output, {"the input": arguments.input})
     set_threads(arguments.threads)
     labeller = load_labeller(arguments.runs, arguments.checkpoint, arguments.device, arguments.precision)
     if arguments.conllu is not None and labeller.labels_lines:

@@ -13,7 +13,7 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from seqlab.cli.files import input_stream, output_stream, refuse_overwritten_input
+from seqlab.cli.files import input_stream, output_stream, refuse_same_file
 from seqlab.cli.inference_options import add_run_options, load_language_models
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.lines import write_lines
 
     refuse_ranks("perplexity")
-    refuse_overwritten_input("--output", arguments.output, {"the text": arguments.file})
+    refuse_same_file("--output", arguments.output, {"the text": arguments.file})
     model = load_language_models(arguments.runs, arguments)
     text = _read(arguments.file, split_records=model.is_continuous)
     context = arguments.context

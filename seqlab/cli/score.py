@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import BUFFER_LINES, output_stream, refuse_overwritten_input, side_by_side
+from seqlab.cli.files import BUFFER_LINES, output_stream, refuse_same_file, side_by_side
 from seqlab.cli.inference_options import (
     add_inference_options,
     load_language_models,
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("`--likeliest` and several files after `--tgt` are given together, or neither is")
         for name, specs in (("--src", [arguments.src]), ("--tgt", arguments.tgt)):
             for spec in specs:
-                refuse_overwritten_input("--output", arguments.output, {name: spec})
+                refuse_same_file("--output", arguments.output, {name: spec})
         files = [parse_column(spec) for spec in ([arguments.src] if arguments.src else []) + arguments.tgt]
         score = (_language_model if is_for(arguments.runs[0], "text") else _translator)(arguments, world)
         blocks = in_batches(side_by_side(files), arguments.buffer_lines)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import BUFFER_LINES, open_input, output_stream, refuse_overwritten_input
+from seqlab.cli.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -68,10 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     with joined() as world:
         if arguments.alignment == "-":
             raise UsageError("--alignment needs a file of its own, but is -")
-        refuse_overwritten_input("--alignment", arguments.alignment, {"--output": arguments.output})
+        refuse_same_file("--alignment", arguments.alignment, {"--output": arguments.output})
         read = {"the input": arguments.input, "--prefix": arguments.prefix}
-        refuse_overwritten_input("--output", arguments.output, read)
-        refuse_overwritten_input("--alignment", arguments.alignment, read)
+        refuse_same_file("--output", arguments.output, read)
+        refuse_same_file("--alignment", arguments.alignment, read)
         options = {**search_values(arguments), "need_scores": arguments.json}
         if arguments.alignment is not None:
             options["need_attention"] = True

@@ -41,10 +41,7 @@ class Cmlm:
         self.config = config
 
     def __call__(self, model: PositionModel, batch: Batch, context: StepContext) -> Loss:
-        """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`.
-
-        Of a target of n symbols 1 to n are hidden, each number as likely as the others.
-        """
+        """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`, which are not."""
         targets = model.position_targets(batch)
         shown = _some_hidden(targets, targets, context.generator)
         if not self.config.own_words:

@@ -10,7 +10,14 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import DataConfig, ParallelConfig
 from seqlab.durable import write_bytes
-from seqlab.models import FAMILIES, ModelConfig, TransformerConfig, TransformerCtcConfig
+from seqlab.models import (
+    FAMILIES,
+    ModelConfig,
+    TransformerCmlmConfig,
+    TransformerConfig,
+    TransformerCtcConfig,
+    TransformerNatConfig,
+)
 from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.runs.fields import with_tags
@@ -155,14 +162,14 @@ class Config:
 
     def _check_search(self) -> None:
         """Raise ValueError where validation is to search in a way that the model cannot."""
-        length = getattr(self.model, "length", None)
+        search = self.training.valid_search
         try:
-            if length is None:
-                self.training.valid_search.check_left_to_right()
-                if isinstance(self.model, TransformerCtcConfig):
-                    self.training.valid_search.check_frames()
+            if isinstance(self.model, TransformerNatConfig | TransformerCmlmConfig):
+                search.check_all_at_once(self.model.length == "end_mark", self.model.iterations)
             else:
-                self.training.valid_search.check_all_at_once(ends_at_eos=length == "end_mark")
+                search.check_left_to_right()
+                if isinstance(self.model, TransformerCtcConfig):
+                    search.check_frames()
         except ValueError as error:
             raise ValueError(f"`training.valid_search`: {error}") from None
 

@@ -54,10 +54,11 @@ class SearchConfig:
     """Of mask-predict: say all symbols anew in each pass, rather than the hidden ones alone. For models that learned to
     read their own words (`objective.own_words`)."""
 
-    def check_all_at_once(self, ends_at_eos: bool) -> None:
+    def check_all_at_once(self, ends_at_eos: bool, iterations: int) -> None:
         """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
 
-        `ends_at_eos`: whether it predicts more of them than are needed, and the first eos ends a target.
+        `ends_at_eos`: whether it predicts more of them than are needed, and the first eos ends a target. `iterations`:
+        the passes that it takes unless it is told.
         """
         for name in ("no_repeat_ngram_size", "coverage_penalty"):
             if getattr(self, name):
@@ -77,6 +78,8 @@ class SearchConfig:
                     f"`{name}` is for models that predict lengths, but this one has one answer, which it cuts at the "
                     "first eos: leave it out."
                 )
+        if self.revise and (self.iterations or iterations) == 1:
+            raise ValueError("`revise` is for more than one pass of mask-predict, but `iterations` is 1: leave it out.")
 
     def check_frames(self) -> None:
         """Raise ValueError where a field asks for what a model of frames cannot do."""

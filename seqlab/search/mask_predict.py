@@ -63,7 +63,7 @@ def mask_predict(
     Raises:
         ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
     """
-    config.check_all_at_once(model.ends_at_eos)
+    config.check_all_at_once(model.ends_at_eos, model.iterations)
     shortest, longest = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
     forced = prefix_table(prefixes, longest, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
     source = model.encode(batch)
@@ -75,8 +75,6 @@ def mask_predict(
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
     never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
-    if config.revise and iterations == 1:
-        raise ValueError("`revise` is for more than one pass of mask-predict, but `iterations` is 1: leave it out.")
 
     def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
         return output.likeliest(never) if lm is None else fluent_filling(output, shown, lm, config.beam_size, never)
@@ -182,7 +180,7 @@ def fill(
     iterations: int,
     choose: Choice,
     early_stopping: bool,
-    revise: bool = False,
+    revise: bool,
 ) -> None:
     """Predict all free positions, then again and again a linearly smaller part of them, which is hidden.
 

@@ -232,6 +232,17 @@ def test_setting_one_field_of_a_missing_section_keeps_its_other_defaults() -> No
     assert override(CORPUS, [("training.valid_search.max_length", "9")]).training.valid_search.beam_size == 1
 
 
+def test_a_validation_that_the_model_cannot_do_is_refused_before_training() -> None:
+    revised = ("training.valid_search.revise", "true")
+    for family, message in (
+        ("transformer_nat", "`training.valid_search`: `revise` is for more than one pass"),
+        ("transformer_ctc", "`training.valid_search`: `revise` is for models that predict all symbols"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            override(CORPUS, [("model.family", family), revised])
+    assert override(CORPUS, [("model.family", "transformer_cmlm"), revised]).training.valid_search.revise
+
+
 def test_the_base_is_left_alone() -> None:
     base = to_dict(override(CORPUS, []))
     before = repr(base)
