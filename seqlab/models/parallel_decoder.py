@@ -41,6 +41,8 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
     data_kind: ClassVar[str] = "parallel"
+    marks_gaps: ClassVar[bool] = False
+    """Whether a copy is read with the mask, which tells it from a symbol that is shown."""
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
@@ -76,6 +78,7 @@ class ParallelDecoder(nn.Module):
     def __init__(self, config: ParallelDecoderConfig, embedding: Embedding, mask_id: int) -> None:
         super().__init__()
         self.embedding, self.mask_id, self.kind = embedding, mask_id, config.decoder_input
+        self.marks_gaps = config.marks_gaps
         self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(make_decoder_layer(config) for _ in range(config.num_decoder_layers))
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
@@ -114,9 +117,14 @@ class ParallelDecoder(nn.Module):
 
     def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
         """Give what is read where nothing is shown: (B, P, D)."""
-        vectors, src_lengths = source.vectors, source.lengths
-        if self.kind == "mask":
-            return self.embedding.looked_up(lengths.new_full((len(lengths), size), self.mask_id))
+        vectors = None if self.kind == "mask" else self._copied(source.vectors, source.lengths, lengths, size)
+        if vectors is not None and not self.marks_gaps:
+            return vectors
+        mask = self.embedding.looked_up(lengths.new_full((len(lengths), size), self.mask_id))
+        return mask if vectors is None else vectors + mask
+
+    def _copied(self, vectors: Tensor, src_lengths: Tensor, lengths: Tensor, size: int) -> Tensor:
+        """Stretch or shrink a source's vectors (B, S, D) to other lengths: (B, P, D)."""
         positions = torch.arange(size, device=lengths.device)
         if self.log_width is None:
             index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(vectors.size(1) - 1)

@@ -75,11 +75,12 @@ class TransformerCmlmConfig(PredictedLengthConfig):
     family: Literal["transformer_cmlm"] = "transformer_cmlm"
     """Which architecture this is."""
     decoder_input: DecoderInput = "mask"
-    """What the decoder reads in a gap: a mask (`mask`), or the source's vector at the same share of its length
-    (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
+    """What the decoder reads in a gap: a mask (`mask`), and beside it the source's vector at the same share of its
+    length (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
 
     objective_family: ClassVar[str | None] = "cmlm"
     iterations: ClassVar[int] = 10
+    marks_gaps: ClassVar[bool] = True
 
 
 class TransformerNat(nn.Module):

@@ -70,6 +70,7 @@ class SearchConfig:
             ("min_length_ratio", self.min_length_ratio > 0),
             ("num_hypotheses", self.num_hypotheses > 1),
             ("iterations", (self.iterations or 1) > 1),
+            ("early_stopping", self.early_stopping is not None),
             ("pseudo_likelihood", not self.pseudo_likelihood),
             ("revise", self.revise),
         ):

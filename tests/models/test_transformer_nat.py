@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, BOS, EOS, SRC, TGT, VOCAB, batch_of
+from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, TGT, VOCAB, batch_of
 
 from seqlab.data.batch import IGNORE, collate
 from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
@@ -70,6 +70,18 @@ def test_every_position_sees_what_is_shown_at_any_other(name: str) -> None:
         found = model(batch, shown=shown).positions.hidden
         assert (found != plain).any(2).all()
         torch.testing.assert_close(model(batch, glance=lambda _, shown=shown: shown).positions.hidden, found)
+
+
+@torch.inference_mode()
+def test_a_copy_in_a_gap_is_told_from_that_symbol_where_gaps_are_learned() -> None:
+    """Both sides have the same vectors, and what is copied of this source is what is shown."""
+    cmlm = TransformerCmlmConfig(**SMALL, decoder_input="uniform_copy")
+    batch = collate([[17, 17, 17, 17]], [[17, 17, 17]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    for config, is_told in ((cmlm, True), (CONFIGS["classifier"], False)):
+        torch.manual_seed(0)
+        model = TransformerNat(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS).eval()
+        in_gaps, as_shown = model(batch), model(batch, shown=torch.tensor([[17, 17, 17]]))
+        assert torch.equal(in_gaps.positions.hidden, as_shown.positions.hidden) != is_told
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -159,6 +159,7 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
         ({"min_length_ratio": 0.5}, True, "min_length_ratio"),
         ({"num_hypotheses": 2}, True, "num_hypotheses"),
         ({"iterations": 2}, True, "iterations"),
+        ({"early_stopping": True}, True, "early_stopping"),
         ({"pseudo_likelihood": False}, True, "pseudo_likelihood"),
         ({"revise": True}, True, "revise"),
     ],
