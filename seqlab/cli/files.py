@@ -120,8 +120,14 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
     if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
         return
     for name, spec in others.items():
-        if spec and Path(output).resolve() in {Path(spec).resolve(), Path(spec.partition("#")[0]).resolve()}:
+        if spec and Path(output).resolve() == _path_of(spec).resolve():
             raise ValueError(f"{option} and {name} are both {output}: name another file.")
+
+
+def _path_of(spec: str) -> Path:
+    """Give the file of `FILE` or `FILE#COLUMN`; a name that really contains the `#` is taken as it is."""
+    path = Path(spec)
+    return path if path.exists() or "#" not in path.name else Path(spec.rpartition("#")[0])
 
 
 def is_packed(path: Path) -> bool:

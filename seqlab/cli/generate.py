@@ -35,6 +35,8 @@ SEPARATOR = "---"
 """Stands between texts that may hold newlines."""
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
 """Fields of a search that are relative to a source, which a prompt is not."""
+NEEDS_POSITIONS = ("iterations", "pseudo_likelihood", "revise")
+"""Fields for models that predict all symbols at once."""
 
 
 def make_parser() -> Parser:
@@ -62,7 +64,7 @@ def make_parser() -> Parser:
         "--json", action="store_true", help="one JSON object per continuation, with its log-probability"
     )
     add_fields(parser, "sampling", SamplingConfig)
-    known = (*SamplingConfig.__pydantic_fields__, *NEEDS_SOURCE)  # type: ignore[attr-defined]
+    known = (*SamplingConfig.__pydantic_fields__, *NEEDS_SOURCE, *NEEDS_POSITIONS)  # type: ignore[attr-defined]
     add_fields(parser, "beam search instead", SearchConfig, known)
     return parser
 

@@ -212,6 +212,7 @@ def with_scores(hypothesis: Hypothesis, log_probs: Sequence[float], config: Sear
 
 def refuse_search(config: SearchConfig) -> None:
     """Raise ValueError, naming the field, for a search that CTranslate2 cannot do."""
+    config.check_left_to_right()
     if config.length_penalty != "plain" and config.length_alpha != 0:
         raise ValueError(
             f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "

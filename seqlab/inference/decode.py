@@ -82,8 +82,6 @@ def decode_rows(
             "What a model that predicts all symbols at once attends to belongs to no symbol: there is no "
             "alignment of it."
         )
-    if not isinstance(model, PositionModel):
-        config.check_left_to_right()
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
     src_tokens = -(-batch_tokens // config.beam_size)
@@ -134,12 +132,12 @@ def _search(
     if isinstance(model, PositionModel):
         return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned, lm=lm)
     if isinstance(model, FrameModel):
-        config.check_frames()
         if _is_free(config, forced) and (lm is None or lm.of_contexts is not None):
             if config.beam_size == 1 and lm is None:
                 best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
                 return [[each] for each in best]
             return prefix_beam_search(model, batch, config, banned_ids=banned, need_scores=need_scores, lm=lm)
+        config.check_frames()
     together = model if lm is None else Fusion(model, lm)
     return beam_search(together, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
 

@@ -166,10 +166,10 @@ class Config:
         try:
             if isinstance(self.model, TransformerNatConfig | TransformerCmlmConfig):
                 search.check_all_at_once(self.model.length == "end_mark", self.model.iterations)
+            elif isinstance(self.model, TransformerCtcConfig):
+                search.check_frames()
             else:
                 search.check_left_to_right()
-                if isinstance(self.model, TransformerCtcConfig):
-                    search.check_frames()
         except ValueError as error:
             raise ValueError(f"`training.valid_search`: {error}") from None
 

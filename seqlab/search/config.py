@@ -1,4 +1,4 @@
-"""How to search: one typed config for greedy and beam search."""
+"""How to search: one typed config for all searches, each of which refuses what it cannot do."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ class SearchConfig:
 
     beam_size: int = 5
     """Hypotheses per sentence that are extended at each step; 1 is greedy search. Of models that predict lengths: how
-    many lengths are tried."""
+    many lengths are tried, and beside a language model how many beginnings of each are kept."""
     num_hypotheses: int = 1
     """Hypotheses per sentence to return, best first; at most `beam_size`."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
@@ -80,10 +80,11 @@ class SearchConfig:
                     "first eos: leave it out."
                 )
         if self.revise and (self.iterations or iterations) == 1:
-            raise ValueError("`revise` is for more than one pass of mask-predict, but `iterations` is 1: leave it out.")
+            raise ValueError("`revise` is for mask-predict, but there is one pass: raise `iterations` or leave it out.")
 
     def check_frames(self) -> None:
         """Raise ValueError where a field asks for what a model of frames cannot do."""
+        self.check_left_to_right()
         if self.coverage_penalty:
             raise ValueError(
                 "`coverage_penalty` is for models that attend to a source symbol by symbol, but this one predicts "

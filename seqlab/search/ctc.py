@@ -38,7 +38,11 @@ def best_path_search(
         banned_ids: ids that no hypothesis may hold.
         need_scores: whether there are log-probabilities, those of all paths that say the symbols, as those of every
             other search; else they are NaN, which spares the sums over the vocabulary.
+
+    Raises:
+        ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
     """
+    config.check_frames()
     output = model(batch)
     ids, logits = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
     refuse_nan(logits.masked_fill(output.padding, 0.0), "in a frame")

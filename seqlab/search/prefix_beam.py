@@ -92,7 +92,11 @@ def prefix_beam_search(
             search; else they are of the paths in the beam, which takes less time. These choose what is returned in
             either case; those of all paths put that in order, so that more hypotheses may have another first one.
         lm: a language model that decides too, a `ContextModel`; log-probabilities are then sums with its shares.
+
+    Raises:
+        ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
     """
+    config.check_frames()
     frames = model.frames(batch)
     beam_size = config.beam_size
     log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)

@@ -98,8 +98,9 @@ def make_rules(
     Source lengths are read from `batch.src_lengths` (B,); where a batch has none, `config.max_length` is the limit.
 
     Raises:
-        ValueError: for a prefix or a banned id that cannot be.
+        ValueError: for a prefix or a banned id that cannot be, or where `config` asks for what no such search does.
     """
+    config.check_left_to_right()
     if stepper.eos_id in banned_ids:
         raise ValueError(f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}): no hypothesis could end.")
     for unknown in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):

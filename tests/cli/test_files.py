@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.cli.files import Input, open_input
+from seqlab.cli.files import Input, open_input, refuse_same_file
 
 
 def test_blocks_come_as_soon_as_their_lines_are_there() -> None:
@@ -62,3 +62,35 @@ def test_a_packed_input_that_breaks_off_is_named(tmp_path: Path) -> None:
             pytest.raises(ValueError, match=r"a\.gz: cannot be unpacked, the file is damaged or incomplete"),
         ):
             list(source.lines)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["translate", "RUN", "--prefix", "IN", "--output", "IN"],
+        ["translate", "RUN", "--alignment", "IN", "--input", "IN"],
+        ["label", "RUN", "--input", "IN#0", "--output", "IN"],
+        ["generate", "RUN", "--prompts", "IN#0", "--output", "IN"],
+        ["perplexity", "RUN", "IN", "--per_line", "--output", "IN"],
+        ["score", "RUN", "--src", "IN#0", "--tgt", "other", "--output", "IN"],
+        ["score", "RUN", "--src", "other", "--tgt", "other", "IN#1", "--likeliest", "--output", "IN"],
+        ["distill", "RUN", "--src", "other", "--ref", "IN#1", "--out", "IN"],
+    ],
+    ids=" ".join,
+)
+def test_an_output_is_none_of_the_inputs(seqlab, tmp_path: Path, command: list[str]) -> None:
+    text = tmp_path / "in.tsv"
+    text.write_text("a\tb\n")
+    result = seqlab(*(each.replace("IN", str(text)).replace("RUN", str(tmp_path)) for each in command))
+    assert (result.status, "name another file" in result.err) == (2, True)
+    assert text.read_text() == "a\tb\n"
+
+
+def test_files_are_told_apart_by_what_is_read_of_them(tmp_path: Path) -> None:
+    for name in ("notes", "notes#1", "a#b.tsv"):
+        (tmp_path / name).write_text("a\tb\n")
+    with pytest.raises(ValueError, match=r"--output and the input are both .*: name another file"):
+        refuse_same_file("--output", str(tmp_path / "a#b.tsv"), {"the input": str(tmp_path / "a#b.tsv#0")})
+    refuse_same_file("--output", str(tmp_path / "notes"), {"the input": str(tmp_path / "notes#1")})
+    refuse_same_file("--output", "/dev/null", {"the input": "/dev/null"})
+    refuse_same_file("--output", "-", {"the input": "-"})

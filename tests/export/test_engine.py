@@ -137,6 +137,8 @@ def test_what_ctranslate2_cannot_do_is_refused(runs: tuple[Run, Run]) -> None:
         runs[0].translate(["the dog"], length_penalty="gnmt")
     with pytest.raises(ValueError, match="`early_stopping: false` is unknown to CTranslate2"):
         runs[0].translate(["the dog"], early_stopping=False)
+    with pytest.raises(ValueError, match="`iterations` is for models that predict all symbols"):
+        runs[0].translate(["the dog"], iterations=3)
 
 
 def test_a_batch_has_one_pair_of_limits() -> None:

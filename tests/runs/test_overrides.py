@@ -235,7 +235,7 @@ def test_setting_one_field_of_a_missing_section_keeps_its_other_defaults() -> No
 def test_a_validation_that_the_model_cannot_do_is_refused_before_training() -> None:
     revised = ("training.valid_search.revise", "true")
     for family, message in (
-        ("transformer_nat", "`training.valid_search`: `revise` is for more than one pass"),
+        ("transformer_nat", "`training.valid_search`: `revise` is for mask-predict"),
         ("transformer_ctc", "`training.valid_search`: `revise` is for models that predict all symbols"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -308,6 +308,13 @@ def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("field", [{"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}])
+def test_what_needs_all_positions_at_once_is_refused(beam_size: int, field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for models that predict all symbols"):
+        beam_search(Scripted(), batch_of([0]), SearchConfig(beam_size=beam_size, **field))
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
 def test_scores_that_are_not_numbers_are_refused(beam_size: int) -> None:
     model = Scripted(4)
     table = model.table

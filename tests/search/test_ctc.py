@@ -86,3 +86,10 @@ def test_what_is_no_number_is_refused(search: Any) -> None:
     frames.log_probs[1, 2] = math.nan
     with pytest.raises(ValueError, match=r"not numbers \(NaN\)"):
         search(MODEL, frames, SearchConfig())
+
+
+@pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
+@pytest.mark.parametrize("field", [{"iterations": 2}, {"revise": True}, {"coverage_penalty": 0.2}])
+def test_what_frames_have_not_is_refused(search: Any, field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for models that"):
+        search(MODEL, frames_of([3, 4]), SearchConfig(**field))
