@@ -9,7 +9,8 @@ right answers lie apart, as the mean over all answers. Pairs with an empty side 
 
 Of mask-predict a token has the probability that the search chose by: given one half of the answer where it chose
 between several lengths after several passes (--pseudo_likelihood), else that of the pass that said it last, which was
-shown others. What a line has is the product of these, and no probability of the line.
+shown others (with --revise most of them the token itself, so that it means little). What a line has is the product of
+these, and no probability of the line.
 """
 
 import argparse

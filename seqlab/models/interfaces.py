@@ -186,8 +186,8 @@ class PositionModel(Protocol):
     def __call__(self, batch: Any, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets.
 
-        The decoder is shown `shown` (B, P) int64, IGNORE for none, or what `glance` chooses by what a pass that was
-        shown this said.
+        The decoder is shown `shown` (B, P) int64, IGNORE for none. With `glance` there are two passes: the first is
+        shown this, the second what `glance` makes of what the first said.
         """
         ...
 

@@ -131,11 +131,18 @@ class FrameOutput(NamedTuple):
     projection: Projection
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
+    shown: Tensor | None = None
+    """(B, F) int64: the ids that were shown in their places, IGNORE for none; None where there are none at all."""
 
     @property
     def padding(self) -> Tensor:
         """(B, F) bool: what stands behind the last frame of each sentence."""
         return padding_mask(self.lengths, self.hidden.size(1))
+
+    @property
+    def is_shown(self) -> Tensor:
+        """(B, F) bool."""
+        return torch.zeros_like(self.padding) if self.shown is None else self.shown != IGNORE
 
     def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""

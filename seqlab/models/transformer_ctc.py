@@ -83,7 +83,7 @@ class TransformerCtc(nn.Module):
         if glance is not None:
             with torch.no_grad():
                 shown = glance(FrameOutput(self.decoder(source, lengths), self.projection, lengths))
-        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths)
+        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths, shown)
 
     @torch.no_grad()
     def frames(self, batch: Seq2SeqBatch) -> Frames:

@@ -125,8 +125,8 @@ class TransformerNat(nn.Module):
     def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets: hidden states (B, P, D).
 
-        The decoder is shown `shown` (B, P), IGNORE for none; or, with `glance`, what that chooses by what a pass that
-        was shown this said, which has no gradient; the encoder runs once.
+        The decoder is shown `shown` (B, P), IGNORE for none. With `glance` there are two passes: the first is shown
+        this, and has no gradient, the second what `glance` makes of what the first said; the encoder runs once.
         """
         source, lengths = self.encode(batch), self._true_lengths(batch)
         if glance is not None:
@@ -169,7 +169,7 @@ class TransformerNat(nn.Module):
 
     def predict(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
         """Predict `lengths` (N,) positions of each source; `shown` (N, P): ids that are read, IGNORE for none."""
-        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths)
+        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths, shown)
 
     @torch.no_grad()
     def score(self, batch: Seq2SeqBatch) -> Tensor:

@@ -121,9 +121,10 @@ class CmlmConfig:
     length_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of what the lengths of the targets cost."""
     own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the targets of which the model is shown what it says itself in the gaps of a pass before, as a search
-    shows it, and of which it learns to say all anew, what it is shown included (Ghazvininejad et al. 2020,
-    arXiv:2001.08785)."""
+    """Share of the targets that are learned beside words of the model's own, which fill the gaps of a pass before: of
+    these it learns to say all symbols anew, those that it is shown included (after Ghazvininejad et al. 2020,
+    arXiv:2001.08785). Such a target counts with all of its symbols, another with those that are hidden, half of them
+    in the mean."""
 
 
 ObjectiveConfig = Annotated[

@@ -39,13 +39,10 @@ class Ctc:
         """
         assert batch.tgt_out is not None, "CTC needs a target"
         targets = Targets.of(batch.tgt_out, model.blank_id)
-        logs: dict[str, Tensor] = {"shown": targets.lengths.new_zeros(())} if self.config.glancing else {}
 
         def glance(output: FrameOutput) -> Tensor:
             path, is_wrong = _mistakes(output, targets)
-            shown = shown_part(path, is_wrong, output.padding, share, context.generator)
-            logs["shown"] = (shown != IGNORE).sum()
-            return shown
+            return shown_part(path, is_wrong, output.padding, share, context.generator)
 
         share = glancing_share(self.config, context.step)
         output = model(batch, glance) if share else model(batch)
@@ -56,7 +53,9 @@ class Ctc:
         if self.config.label_smoothing:
             uniform = -means.where(~output.padding & is_sayable[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
-        logs |= {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
+        logs = {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
+        if self.config.glancing:
+            logs["shown"] = output.is_shown.sum()
         count = targets.tokens[is_sayable].sum()
         return Loss(total, count.to(total), {name: value.to(total) for name, value in logs.items()})
 

@@ -1,5 +1,5 @@
 """Mask-predict: all positions at once, then again those that the model is least sure of (Ghazvininejad et al. 2019,
-arXiv:1904.09324).
+arXiv:1904.09324), or all of them anew while those are hidden (Ghazvininejad et al. 2020, arXiv:2001.08785).
 
 Several lengths of a target are tried beside each other: they are the hypotheses of a sentence.
 
@@ -40,8 +40,9 @@ def mask_predict(
     """Fill the positions of the `beam_size` likeliest lengths of each sentence, and give the best answers, best first.
 
     After each pass but the last a smaller part of the positions, those with the lowest probabilities, is hidden and
-    predicted anew. With `early_stopping` a row in which a pass changes nothing is done. Log-probabilities are those
-    that symbols had when they were predicted last, those of a prefix where nothing is shown, and that of the length;
+    predicted anew; with `revise` the others, too, which are shown. With `early_stopping` a row in which a pass changes
+    nothing is done. Log-probabilities are those that symbols had when they were predicted last (with `revise` most of
+    them while they were shown), those of a prefix where nothing is shown, and that of the length;
     where eos ends a target, of eos. What is as long as the limit allows, but would be longer, has no end. With
     `pseudo_likelihood`, where there is more than one pass and one length, they are those of the symbols at even places
     given the others, and the other way round (cf. Salazar et al. 2020, arXiv:1910.14659, who hide one at a time): what
@@ -54,7 +55,7 @@ def mask_predict(
     Args:
         model: predicts lengths, and positions given others.
         batch: what it reads.
-        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, `pseudo_likelihood`,
+        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, `pseudo_likelihood`, `revise`,
             the limits and the penalty of lengths.
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.

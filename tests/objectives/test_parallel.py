@@ -1,5 +1,7 @@
 """What models that predict all at once are trained on: which positions are shown, and what is summed."""
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,6 +142,29 @@ def test_a_share_of_the_targets_shows_own_words() -> None:
     # All are predicted of own words, and where all are hidden, which is one of `size` numbers.
     expected = draws * (0.25 + 0.75 / size)
     assert abs(counts.count(size) - expected) < 4 * (expected * (1 - expected / draws)) ** 0.5
+
+
+def test_each_row_is_learned_beside_own_words_or_beside_the_target() -> None:
+    """The loss tells which rows were: all symbols of these count, of the others those that are hidden."""
+    model, batch = build(CMLM), batch_of(ALL)
+    targets, is_mixed = model.position_targets(batch), False
+    is_there = targets != IGNORE
+    for seed in range(40):
+        found = Cmlm(CmlmConfig(own_words=0.5, label_smoothing=0.0, length_weight=0.0))(model, batch, context(seed))
+        shown = model.seen
+        assert shown is not None
+        with torch.no_grad():
+            log_probs = model(batch, shown=shown).positions.frames().log_probs
+        nll = -log_probs.gather(2, targets.clamp_min(0)[..., None])[..., 0]
+        fitting = []
+        for is_own in product((False, True), repeat=len(ALL)):
+            counts = is_there & (torch.tensor(is_own)[:, None] | (shown == IGNORE))
+            if int(counts.sum()) == int(found.count) and torch.isclose(found.total.detach(), nll[counts].sum()):
+                fitting.append(torch.tensor(is_own))
+        assert any((shown == targets)[~is_own][(shown != IGNORE)[~is_own]].all() for is_own in fitting)
+        assert float(found.logs["shown"]) == (shown != IGNORE).sum()
+        is_mixed |= bool(fitting) and all(0 < int(is_own.sum()) < len(ALL) for is_own in fitting)
+    assert is_mixed
 
 
 def test_glancing_shows_as_many_as_its_share_of_what_the_first_pass_gets_wrong() -> None:
