@@ -23,7 +23,14 @@ TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="r
 CTC = TransformerCtcConfig(
     d_model=128, d_ff=512, num_heads=4, positions="rotary", tied_embeddings="decoder", upsampling=2
 )
-CMLM = TransformerCmlmConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", tied_embeddings="decoder")
+CMLM = TransformerCmlmConfig(
+    d_model=128,
+    d_ff=512,
+    num_heads=4,
+    positions="rotary",
+    tied_embeddings="decoder",
+    decoder_input="uniform_copy",
+)
 """What writes words from words, in nearly the same order: symbol after symbol, or all at once."""
 CROSS_ENTROPY = CrossEntropyConfig(label_smoothing=0.1)
 
@@ -45,13 +52,23 @@ class WordModel:
 
 
 def all_at_once(dropout: float, max_steps: int, batch_tokens: int) -> list[WordModel]:
-    """Give the models that predict all symbols of a word at once."""
-    sizes = 2e-3, max_steps, batch_tokens
-    ctc, cmlm = replace(CTC, dropout=dropout), replace(CMLM, dropout=dropout)
-    glancing = CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=max_steps)
+    """Give the models that predict all symbols of a word at once; gaps need twice as many steps to be learned."""
+    model = partial(WordModel, lr=2e-3, batch_tokens=batch_tokens)
     return [
-        WordModel("_ctc", ctc, *sizes, "a Transformer that says all at once, by CTC with glancing", glancing),
-        WordModel("_cmlm", cmlm, *sizes, "a Transformer that fills gaps, for mask-predict", CmlmConfig()),
+        model(
+            "_ctc",
+            replace(CTC, dropout=dropout),
+            max_steps=max_steps,
+            what="a Transformer that says all at once, by CTC with glancing",
+            objective=CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=max_steps),
+        ),
+        model(
+            "_cmlm",
+            replace(CMLM, dropout=dropout),
+            max_steps=2 * max_steps,
+            what="a Transformer that fills gaps, for mask-predict",
+            objective=CmlmConfig(),
+        ),
     ]
 
 
