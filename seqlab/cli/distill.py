@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.distill import WorkFile, distill, sha256_of
 
     refuse_ranks("distill")
-    out = output_of(arguments)
+    out = checked_output(arguments)
     lines = all_lines(arguments.src)
     references = None if arguments.ref is None else all_lines(arguments.ref)
     if references is not None and len(references) != len(lines):
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def output_of(arguments: argparse.Namespace) -> Path:
+def checked_output(arguments: argparse.Namespace) -> Path:
     """Give what is written, where that can be and the options about it make sense."""
     out = Path(arguments.out)
     for name in ("src", "out"):
