@@ -45,7 +45,7 @@ class FileColumn(Column):
 
     @property
     def has_header(self) -> bool:
-        return self.kind == "csv" or (self.kind == "tsv" and not str(self.column).isdigit())
+        return self.kind == "csv" or (self.kind == "tsv" and not str(self.column).isdecimal())
 
     def __str__(self) -> str:
         return str(self.path) if self.column is None else f"{self.path}#{self.column}"
@@ -108,17 +108,18 @@ class FileColumn(Column):
             header = next(lines, "").split("\t")
             if column not in header:
                 raise ValueError(f"{self.path}: has no column {column!r}, only {', '.join(header)}.")
-            if header.count(column) > 1:
-                raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
+            self._refuse_twice(column, header)
             field, width = header.index(column), len(header)
         else:
             field, width = int(column), None
         for number, line in enumerate(lines, start=1 + self.has_header):
+            if not line:
+                yield ""
+                continue
             fields = line.split("\t")
-            if width is None and line:
-                width = len(fields)
-            if line and len(fields) != width:
-                wrong = "few" if len(fields) < (width or 0) else "many"
+            width = len(fields) if width is None else width
+            if len(fields) != width:
+                wrong = "few" if len(fields) < width else "many"
                 raise ValueError(
                     f"{self.path}, line {number}: has {len(fields)} columns, but the first line has {width}: is there "
                     f"a tab too {wrong}?"
@@ -129,6 +130,10 @@ class FileColumn(Column):
                     f"{len(fields)} (columns are divided by tabs and numbered from 0)."
                 )
             yield fields[field]
+
+    def _refuse_twice(self, column: str, header: list[str]) -> None:
+        if header.count(column) > 1:
+            raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
 
     def _jsonl_values(self, column: str) -> Iterator[str]:
         for index, line in enumerate(read_lines(self.path)):
@@ -142,6 +147,8 @@ class FileColumn(Column):
                 raise ValueError(f"{where}: not JSON (character {error.pos + 1}: {error.msg}).") from None
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
+            except RecursionError:
+                raise ValueError(f"{where}: not JSON that can be read, it is nested too deeply.") from None
             yield text_of(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
@@ -151,6 +158,7 @@ class FileColumn(Column):
         csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # csv's own default is 131,072
         try:
             header = next(rows, [])
+            self._refuse_twice(column, header)
             for cells in rows:
                 if not cells:
                     yield ""

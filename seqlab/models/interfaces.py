@@ -21,6 +21,7 @@ from seqlab.models.outputs import (
     Projection,
 )
 from seqlab.nn.input_mixing import InputMixing, Mixture
+from seqlab.nn.masks import padding_mask
 
 __all__ = [
     "IGNORE",
@@ -45,6 +46,7 @@ __all__ = [
     "Step",
     "Stepper",
     "TargetLengths",
+    "padding_mask",
 ]
 
 

@@ -49,7 +49,7 @@ class SourceTags:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Give the ids without tags, eos behind the symbols; their lengths; and the tags' sum (B, 1, D)."""
         tags = self.are_tags(src)
-        added = (look_up(src) * tags[..., None]).sum(1, keepdim=True)
+        added = (look_up(src) * tags[..., None]).cumsum(1)[:, -1:]  # unlike `sum`, not grouped by how much padding
         lengths = src_lengths - tags.sum(1)
         return src.masked_fill(padding_mask(lengths - 1, src.size(1)), self.eos_id), lengths, added
 

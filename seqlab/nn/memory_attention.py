@@ -90,17 +90,7 @@ class MemoryAttention(nn.Module):
 
     def looped(self, memory: Memory) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
         """Give what does as `step`, for a loop of single queries (B, 1, D) with a gradient through all."""
-        average = Deferred(memory.values.transpose(1, 2))
-        project = None
-        if isinstance(self.project_query, Linear):
-            weight = self.project_query.weight
-            project = Deferred(weight, None, compute_dtype(weight))
-        keys = Deferred(memory.keys)
-
-        def compare(query: Tensor) -> Tensor:
-            if project is None:
-                return keys(query)
-            return self._compared(project(query[:, 0])[:, None].float(), memory.keys)
+        average, compare = Deferred(memory.values.transpose(1, 2)), self._looped_scores(memory)
 
         def attend(query: Tensor, position: int) -> tuple[Tensor, Tensor]:
             query = query.float() if self.rotary is None else self.rotary(query.float(), position)
@@ -109,6 +99,14 @@ class MemoryAttention(nn.Module):
                 return average(weights), weights
 
         return attend
+
+    def _looped_scores(self, memory: Memory) -> Callable[[Tensor], Tensor]:
+        """Give what tells the scores (B, 1, S) of queries (B, 1, D) in such a loop."""
+        if not isinstance(self.project_query, Linear):
+            return Deferred(memory.keys)
+        weight = self.project_query.weight
+        project = Deferred(weight, None, compute_dtype(weight))
+        return lambda query: self._compared(project(query[:, 0])[:, None].float(), memory.keys)
 
     def _compared(self, query: Tensor, keys: Tensor) -> Tensor:
         """Give the additive scores of queries (B, T, D) and keys (B, S, D), both projected: (B, T, S)."""

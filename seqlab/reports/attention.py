@@ -25,8 +25,8 @@ def draw_attention(axes: Axes, src: Sequence[str], tgt: Sequence[str], weights: 
         shape = f"{len(weights)} x {', '.join(sorted({str(len(row)) for row in weights}))}"
         raise ValueError(f"`weights` must be {len(tgt)} x {len(src)}, as the symbols are, but are {shape} instead.")
     axes.imshow(weights, cmap="Greys", vmin=0.0, vmax=1.0, aspect="equal")
-    axes.set_xticks(range(len(src)), labels=src, rotation=90)
-    axes.set_yticks(range(len(tgt)), labels=tgt)
+    axes.set_xticks(range(len(src)), labels=src, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(tgt)), labels=tgt, parse_math=False)
     axes.xaxis.tick_top()
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqlab.models.interfaces import padding_mask
+
 LEAST = 1e-9
 """Attention below this counts as this much."""
 
@@ -26,8 +28,7 @@ class Coverage(NamedTuple):
     @classmethod
     def begin(cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor) -> "Coverage":
         """Begin with what the first step attends to, one row for each sentence (B, S) of ids src (B, S)."""
-        is_padding = torch.arange(src.size(1), device=src.device) >= src_lengths[:, None]
-        return cls(attention, ~(is_padding | torch.isin(src, banned_ids)), beta)
+        return cls(attention, ~(padding_mask(src_lengths, src.size(1)) | torch.isin(src, banned_ids)), beta)
 
     def add(self, attention: Tensor) -> "Coverage":
         """Add what a step has attended to (N, S)."""

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput, PositionModel, TargetLengths
+from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput, PositionModel, TargetLengths, padding_mask
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NOT_FORCED, prefix_table
 from seqlab.search.context_fusion import fused_shares
@@ -135,8 +135,7 @@ class Rows:
         """(N, P), IGNORE where nothing was predicted yet."""
         self.log_probs = torch.zeros(shape, device=lengths.device)
         """(N, P): of these, when they were predicted."""
-        is_there = torch.arange(shape[1], device=lengths.device) < lengths[:, None]
-        self.is_free = is_there & (self.forced == IGNORE)
+        self.is_free = ~padding_mask(lengths, shape[1]) & (self.forced == IGNORE)
 
     def least_sure(self, count: Tensor) -> Tensor:
         """Mark the `count` (N,) free positions of each row with the lowest log-probabilities: (N, P) bool."""

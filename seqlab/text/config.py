@@ -72,8 +72,8 @@ class _VocabularyConfig(_SharedConfig):
     """Occurrences below which an item becomes `unk_id`."""
 
     tags: bool = False
-    """Whether a line may have tags behind a tab, with `;` or tabs between, as in `walk<tab>V;PST`. Each is one id,
-    which no other text has, and all tags of the text get one; they come behind the ids of the line itself."""
+    """Whether a line may have tags behind a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
+    one id, which no other text has, and all tags of the text get one; they come behind the ids of the line itself."""
 
 
 @dataclass(frozen=True, config=_SETTINGS, kw_only=True)

@@ -221,7 +221,7 @@ def _normalize(line: str, config: LearntConfig) -> str:
     line = normalize(line, config.normalization)
     if isinstance(config, CharactersConfig | WordsConfig) and config.tags:
         text, _, tags = line.partition(TAB)
-        tags = ";".join(filter(None, map(str.strip, tags.replace(TAB, ";").split(";"))))
+        tags = ";".join(tags.replace(";", " ").split())
         text = " ".join(text.split()) if isinstance(config, WordsConfig) else text
         return f"{text}{TAB}{tags}" if tags and text else text
     return " ".join(line.split()) if isinstance(config, WordsConfig) else line

@@ -59,6 +59,22 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     assert read(f"{tmp_path}/twice.tsv#en") == ["ko"]
     with pytest.raises(ValueError, match=r"twice\.tsv: has 2 columns 'de': rename all but one"):
         read(f"{tmp_path}/twice.tsv#de")
+    (tmp_path / "twice.csv").write_text("de,en,de\nka,ko,ku\n")
+    assert read(f"{tmp_path}/twice.csv#en") == ["ko"]
+    with pytest.raises(ValueError, match=r"twice\.csv: has 2 columns 'de': rename all but one"):
+        read(f"{tmp_path}/twice.csv#de")
+
+
+@pytest.mark.parametrize("column", ["0", "1", "de", "en"])
+def test_an_empty_line_is_empty_in_every_column(tmp_path: Path, column: str) -> None:
+    header = "" if column.isdecimal() else "de\ten\n"
+    (tmp_path / "a.tsv").write_text(f"{header}ka\tko\n\nti\ttu\n")
+    assert [bool(value) for value in read(f"{tmp_path}/a.tsv#{column}")] == [True, False, True]
+
+
+def test_a_digit_that_is_no_number_is_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("m²\t²\nka\tko\n")
+    assert read(f"{tmp_path}/a.tsv#²") == ["ko"]
 
 
 def test_a_sentence_is_where_its_first_line_is(tmp_path: Path) -> None:
@@ -114,6 +130,7 @@ def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
         ('{"src": ["a", ""]}', r"line 2: 'src\[1\]' must be a word without spaces, but is ''"),
         ('{"src": ["a", "\\ud800"]}', r"line 2: 'src\[1\]' holds half of a surrogate pair"),
         ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: names 'b' twice: rename all but one"),
+        ("[" * 100_000, "line 2: not JSON that can be read, it is nested too deeply"),
         ("[1]", "line 2: has no 'src': looking for 'src', found a list"),
         ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),
     ],

@@ -1,5 +1,6 @@
 """Tags that are added to all symbols: what the encoder reads, and where its memory stands in the source."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -46,6 +47,19 @@ def test_tags_are_taken_out_and_summed() -> None:
         assert src[i, : lengths[i]].tolist() == [*symbols, EOS]
         expected = torch.zeros(3) + sum(table[tag] for tag in row[len(symbols) :])
         torch.testing.assert_close(added[i, 0], expected)
+
+
+@pytest.mark.parametrize("size", [6, 40, 100])
+def test_the_sum_does_not_depend_on_how_far_it_is_padded(size: int) -> None:
+    """Sizes in which torch would group what it sums by how much there is."""
+    torch.manual_seed(1)
+    table, tags = torch.randn(VOCAB, size), list(TAGS) * 2
+    for symbols, count, longest in itertools.product(range(1, 12), range(3, len(tags) + 1), range(20, 40)):
+        row, sums = [5] * symbols + tags[:count], []
+        for rows in ([row], [row, [6] * longest]):
+            batch = collate(rows, None, list(range(len(rows))), pad_id=PAD, bos_id=BOS, eos_id=EOS)
+            sums.append(SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
+        assert torch.equal(*sums)
 
 
 def test_places_run_from_the_first_symbol_to_eos() -> None:

@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from seqlab.reports.attention import draw_attention, save_attention
 
-SRC, TGT = ["ein", "Haus", "</s>"], ["a", "house"]
+SRC, TGT = ["$5-$10", r"$\frac$", "</s>"], ["a", "house"]
 WEIGHTS = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]
 
 

@@ -40,6 +40,7 @@ def test_odd_lines() -> None:
     assert tokenizer.encode(["\tV;PST", ""]) == [[], []]
     assert tokenizer.normalize("sehen\t V ;; PRS ") == "sehen\tV;PRS"
     assert tokenizer.normalize("sehen\tV\tPRS;3") == "sehen\tV;PRS;3", "several columns of tags"
+    assert tokenizer.normalize("sehen\tV PRS") == "sehen\tV;PRS", "a list in JSON"
     assert tokenizer.normalize("sehen\t") == "sehen"
 
 
