@@ -17,17 +17,20 @@ class Piece:
 
     ids: list[int]
     joint: str
-    """What stands between this piece's translation and the next one's: a space, or nothing where none was cut."""
+    """What stands between this piece's translation and the next one's: a space, or nothing."""
     unknown: Sequence[str] = ()
     """The words of its line that the ids from the size of the vocabulary on stand for."""
 
 
-def cut(line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence[str] = ()) -> list[Piece]:
+def cut(
+    line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence[str] = (), has_words: bool = False
+) -> list[Piece]:
     """Cut a line of more than `limit` ids into pieces of at most `limit`; a shorter line is one piece.
 
     A blank line is one piece without ids, whatever the tokenizer makes of spaces.
     Each cut is behind the last sentence mark within the limit, else behind the last space, else behind the last
-    character. Only where a single character has more ids than the limit are ids lost.
+    character. Only where a single character has more ids than the limit are ids lost. Translations are joined by a
+    space where the line had one, and all of them if they are of words (`has_words`).
     """
     if not line.strip():
         return [Piece([], "")]
@@ -37,7 +40,7 @@ def cut(line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence
     rest = line.strip()
     while rest:
         end, piece_ids = _first_piece(rest, limit, encode)
-        has_space = end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace())
+        has_space = has_words or (end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace()))
         if piece_ids:
             pieces.append(Piece(piece_ids, " " if has_space else "", unknown))
         rest = rest[end:]

@@ -134,8 +134,8 @@ class Translator:
             bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
             translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
-                where = place(number, file)
-                _log.warning("%s is too long for the model: translated in %d pieces", where, len(parts))
+                text = "%s is too long for the model, which reads %d tokens at most: translated in %d pieces"
+                _log.warning(text, place(number, file), self.max_src_tokens, len(parts))
         return translations
 
     def _texts(self, pieces: Sequence[Sequence[Piece]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
@@ -189,7 +189,7 @@ class Translator:
         def encode(parts: Sequence[str]) -> list[list[int]]:
             return encode_unknown(self.src_tokenizer, [part + tab + tags for part in parts], [unknown] * len(parts))
 
-        return cut(text, ids, self.max_src_tokens, encode, unknown)
+        return cut(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
     def _forced(
         self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]], config: SearchConfig, first_line: int

@@ -53,6 +53,11 @@ def test_pieces_are_joined_as_they_were_cut() -> None:
     assert join(["A.", "B."], cut(line, encode([line])[0], 4, encode)) == "A.B."
 
 
+def test_words_are_joined_by_spaces_wherever_their_source_was_cut() -> None:
+    pieces = cut("abcdefgh", encode(["abcdefgh"])[0], 3, encode, has_words=True)
+    assert join(["EY B", "", "G"], pieces) == "EY B G"
+
+
 @given(st.text(alphabet="ab .!?。\t\u2028é", max_size=300), st.integers(1, 40))
 def test_nothing_is_lost_and_no_piece_is_too_long(line: str, limit: int) -> None:
     pieces = cut(line, encode([line])[0], limit, encode)
