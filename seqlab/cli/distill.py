@@ -137,8 +137,8 @@ def lines_of(found: dict[str, float | int]) -> list[str]:
     """Write the report as lines."""
     lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
     lines.append(
-        f"empty: {found['empty']:,}; cut at the maximum length: {found['cut_at_max_length']:,}; "
-        f"sources translated in pieces: {found['sources_in_pieces']:,}"
+        f"empty where the source is not: {found['empty']:,}; cut at the maximum length: "
+        f"{found['cut_at_max_length']:,}; sources translated in pieces: {found['sources_in_pieces']:,}"
     )
     for name, what in (
         ("words_per_source_word", "words per source word"),

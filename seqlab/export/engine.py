@@ -17,7 +17,7 @@ from seqlab.world import OnRows
 
 BATCH_TOKENS = 512
 """Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
-IMPOSSIBLE = -1e8
+FILLER = -1e8
 """A log-probability below this marks what fills a beam for want of a hypothesis."""
 
 EMPTY = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
@@ -124,7 +124,7 @@ class CTranslate2Engine:
             finished = ids[-1:] == [self.tokenizer.eos_id]
             log_prob = score * length_penalty(len(ids), config)
             hypotheses.append(Hypothesis(ids[: len(ids) - finished], score, log_prob, finished, []))
-        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > IMPOSSIBLE]
+        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > FILLER]
         return sorted(real or hypotheses[:1], key=rank)
 
     def _rescored(

@@ -116,7 +116,7 @@ class Translator:
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
-        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, first_line)
+        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, first_line, file)
         found = self.engine.decode(
             rows,
             limited,
@@ -127,7 +127,7 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            refuse_cut(forced, found, pieces, first_line)
+            refuse_cut(forced, found, pieces, first_line, file)
         decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
         for number, parts in enumerate(pieces, start=first_line):
@@ -192,7 +192,12 @@ class Translator:
         return cut(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
     def _forced(
-        self, prefixes: Sequence[str], pieces: Sequence[Sequence[Piece]], config: SearchConfig, first_line: int
+        self,
+        prefixes: Sequence[str],
+        pieces: Sequence[Sequence[Piece]],
+        config: SearchConfig,
+        first_line: int,
+        file: str,
     ) -> list[list[int]]:
         """Force a line's prefix upon its first piece; raises ValueError for one that is too long."""
         if len(prefixes) != len(pieces):
@@ -206,8 +211,8 @@ class Translator:
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:
                 raise ValueError(
-                    f"line {number}: its prefix has {len(prefix)} tokens, but its translation may have no more than "
-                    f"{limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
+                    f"{place(number, file)}: its prefix has {len(prefix)} tokens, but its translation may have no more "
+                    f"than {limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
                     f"(the model writes {self.max_length - 1} at most)."
                 )
             forced.append(prefix)
@@ -220,14 +225,15 @@ def refuse_cut(
     found: Sequence[Sequence[Hypothesis]],
     pieces: Sequence[Sequence[Piece]],
     first_line: int,
+    file: str,
 ) -> None:
     """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
     lines = [number for number, parts in enumerate(pieces, start=first_line) for _ in parts]
     for number, prefix, best, piece in zip(lines, forced, found, chain.from_iterable(pieces), strict=True):
         if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
-                f"line {number}: its prefix has {len(prefix)} tokens, which are more than the model can say for so "
-                "short a line: shorten it."
+                f"{place(number, file)}: its prefix has {len(prefix)} tokens, which are more than the model can say "
+                "for so short a line: shorten it."
             )
 
 

@@ -102,7 +102,7 @@ class CtcPrefixes:
     def score(self, frames: Frames, tgt_out: Tensor) -> Tensor:
         """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 where nothing is predicted.
 
-        The first symbol for which there are too few frames costs `IMPOSSIBLE`, what is behind it nothing.
+        A symbol for which there are too few frames costs `IMPOSSIBLE`, and so does all that is behind it.
         """
         last_ids, state = self._empty(frames, None)
         state = replace(state, last_ids=last_ids)
@@ -112,7 +112,7 @@ class CtcPrefixes:
             longer = self._lengthened(ids.masked_fill(is_end | (ids == IGNORE), self.blank_id), state)
             after = torch.where(is_end, state.whole, longer.prefix)
             share = (after - before).masked_fill(after == NEVER, IMPOSSIBLE)
-            scores.append(share.masked_fill(before == NEVER, 0.0))
+            scores.append(share.masked_fill(before == NEVER, IMPOSSIBLE))
             state = longer
         return torch.stack(scores, 1).float().masked_fill(tgt_out == IGNORE, 0.0)
 

@@ -36,8 +36,7 @@ class LengthClassifier(nn.Module):
         log_probs, lengths = self._log_probs(end, src_lengths), self._lengths(src_lengths)
         within = lengths.clamp(shortest[:, None], longest[:, None])
         distance = (lengths - within).abs()
-        nearest = distance.amin(1, keepdim=True)
-        is_allowed = (distance == nearest) & (lengths >= 1).logical_or(nearest > 0)
+        is_allowed = distance == distance.amin(1, keepdim=True)
         best = log_probs.masked_fill(~is_allowed, NEVER).topk(min(count, lengths.size(1)), dim=1)
         return TargetLengths(within.gather(1, best.indices), best.values)
 

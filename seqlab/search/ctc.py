@@ -73,7 +73,7 @@ def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
     return [length - 1 for length in longest]
 
 
-def alignments(frames: Frames, targets: Tensor, target_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:
+def alignments(frames: Frames, targets: Tensor, tgt_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:
     """Find the likeliest path that says each target: targets (B, T) -> its log-probability (B,) and its ids (B, F).
 
     By Viterbi's algorithm over the target with blanks between its symbols (section 4.1 there, with a maximum in the
@@ -93,7 +93,7 @@ def alignments(frames: Frames, targets: Tensor, target_lengths: Tensor, blank_id
         scores = scores + emitted[:, frame]
         all_scores.append(scores)
         moves.append(move)
-    ends = torch.stack((2 * target_lengths, (2 * target_lengths - 1).clamp_min(0)), 1)  # in a blank, in the last symbol
+    ends = torch.stack((2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1)  # in a blank, in the last symbol
     log_prob, end = torch.stack(all_scores, 1)[rows, frames.lengths - 1].gather(1, ends).max(1)
     place = ends[rows, end]
     paths = targets.new_full(log_probs.shape[:2], blank_id)

@@ -74,6 +74,7 @@ def mask_predict(
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
     rows = Rows(found.lengths[sentences, ranks], forced[sentences])
+    limits = [longest[sentence] for sentence in sentences.tolist()]
     never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
 
@@ -89,7 +90,7 @@ def mask_predict(
         rows.log_probs, of_lengths = rows.log_probs + of_symbols, of_lengths + of_ends
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None
-    written = rows.hypotheses(of_lengths, is_cut[sentences, ranks], end_id, config)
+    written = rows.hypotheses(of_lengths, is_cut[sentences, ranks], limits, end_id, config)
     for sentence, hypothesis in zip(sentences.tolist(), written, strict=True):
         answers[sentence].append(hypothesis)
     return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in answers]
@@ -104,21 +105,21 @@ def _lengths(
     shortest: Sequence[int],
     longest: Sequence[int],
 ) -> tuple[TargetLengths, Tensor]:
-    """Ask for numbers of positions within the limits, which count eos: it has a position only where it ends targets.
+    """Ask for numbers of positions: within the limits, which count eos, where eos has none of its own.
 
+    Where it ends targets there are as many as in training, whatever the limits, and one more than the prefix at least.
     Also tell which of them (B, K) are the longest allowed because a longer one, likelier than all, is not.
     """
     of_prefix = (forced != NOT_FORCED).sum(1)
-    has_end = int(model.ends_at_eos)
-    most = src_lengths.new_tensor(longest) - 1 + has_end
+    unlimited = torch.full_like(src_lengths, UNLIMITED)
+    if model.ends_at_eos:
+        found = model.target_lengths(source, count, of_prefix + 1, unlimited)
+        return found, torch.zeros_like(found.lengths, dtype=torch.bool)
+    most = (src_lengths.new_tensor(longest) - 1).clamp_min(1)
     least = torch.maximum(src_lengths.new_tensor(shortest) - 1, of_prefix).clamp_min(1)
-    least = torch.maximum(least, of_prefix + has_end)
-    most = most.clamp_min(1)
     least = torch.minimum(least, most)
     found = model.target_lengths(source, count, least, most)
-    if model.ends_at_eos:
-        return found, torch.zeros_like(found.lengths, dtype=torch.bool)
-    likeliest = model.target_lengths(source, 1, least, torch.full_like(most, UNLIMITED)).lengths
+    likeliest = model.target_lengths(source, 1, least, unlimited).lengths
     return found, (found.lengths == most[:, None]) & (likeliest > most[:, None])
 
 
@@ -152,20 +153,28 @@ class Rows:
         return (self.ids[rows] != before).any(1)
 
     def hypotheses(
-        self, length_log_probs: Tensor, is_cut: Tensor, end_id: int | None, config: SearchConfig
+        self,
+        length_log_probs: Tensor,
+        is_cut: Tensor,
+        limits: Sequence[int],
+        end_id: int | None,
+        config: SearchConfig,
     ) -> list[Hypothesis]:
         """Write out all rows; `length_log_probs` (N,) stand for the end, unless `end_id` is an id that ends them.
 
-        Those that are cut (N,) have no end.
+        Those that are cut (N,) have no end, nor have those with no `end_id` within their `limits` (N), where they are
+        cut then.
         """
         found = []
-        filled = zip(self.ids.tolist(), self.log_probs.tolist(), self.lengths.tolist(), is_cut.tolist(), strict=True)
-        for (ids, log_probs, length, cut), of_length in zip(filled, length_log_probs.tolist(), strict=True):
+        lengths = zip(self.lengths.tolist(), limits, is_cut.tolist(), length_log_probs.tolist(), strict=True)
+        filled = zip(self.ids.tolist(), self.log_probs.tolist(), lengths, strict=True)
+        for ids, log_probs, (length, limit, cut, of_length) in filled:
             size, finished = length, not cut
             shares = [*log_probs[:length], of_length][: size + finished]
             if end_id is not None:
-                finished = end_id in ids[:length]
-                size = ids.index(end_id) if finished else length
+                said = ids[: min(length, limit)]
+                finished = end_id in said
+                size = said.index(end_id) if finished else len(said)
                 shares = log_probs[: size + finished]
             log_prob = sum(shares)
             score = log_prob / length_penalty(size + finished, config)

@@ -89,8 +89,9 @@ def prefix_beam_search(
         config: how to search.
         banned_ids: ids that no hypothesis may hold.
         need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
-            search; else they are of the paths in the beam, which takes less time. These choose what is returned in
-            either case; those of all paths put that in order, so that more hypotheses may have another first one.
+            search; else a single hypothesis has that of the paths in the beam, which takes less time. These choose what
+            is returned in either case; those of all paths put that in order, so that more hypotheses may have another
+            first one.
         lm: a language model that decides too, a `ContextModel`; log-probabilities are then sums with its shares.
 
     Raises:
@@ -135,7 +136,7 @@ def _best(
     for of_row, own in zip(rows, log_probs, strict=True):
         said = [_rough(ids, each, config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
         found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
-    if not need_scores:
+    if not need_scores and config.num_hypotheses == 1:
         return found
     for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
         said_here = [best[rank].ids if rank < len(best) else [] for best in found]

@@ -65,21 +65,25 @@ def _prepare(
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
-    _warn_of_unsayable("training", prepared.train, config)
-    _warn_of_unsayable("validation", prepared.valid, config)
+    _check_sayable("training", prepared.train, config)
+    _check_sayable("validation", prepared.valid, config)
     return prepared
 
 
-def _warn_of_unsayable(name: str, pairs: EncodedPairs, config: Config) -> None:
-    """Warn of pairs whose targets have lengths that the model never says."""
+def _check_sayable(name: str, pairs: EncodedPairs, config: Config) -> None:
+    """Warn of pairs whose targets have lengths that the model never says; raise ValueError where no loss is left."""
     src, tgt, model = pairs.src.lengths + 1, pairs.tgt.lengths, config.model
     if isinstance(model, TransformerCtcConfig):
         # A blank stands between two tokens that are alike.
-        is_unsayable = tgt + pairs.tgt.repetitions() > model.upsampling * src
+        needed = tgt + pairs.tgt.repetitions()
+        is_unsayable = needed > model.upsampling * src
         setting = f"`model.upsampling: {model.upsampling}`"
         reason = (
-            f"have too many target tokens for the frames that {setting} gives them, so that nothing is learnt there"
+            f"have too many target tokens for the frames that {setting} gives them, so that nothing is learnt there "
+            f"({max(1, int((-(-needed // src)).max()))} is enough for all)"
         )
+        if is_unsayable.all():
+            raise ValueError(f"All {len(src):,} {name} pairs {reason}: are the two sides the right way round?")
     elif isinstance(model, TransformerNatConfig) and model.length == "end_mark":
         is_unsayable, setting = tgt >= model.end_mark_ratio * src, f"`model.end_mark_ratio: {model.end_mark_ratio}`"
         reason = f"have more target tokens than are ever said with {setting}"

@@ -43,6 +43,8 @@ def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Pa
         ranks = [(not h.finished, -h.score) for h in chosen.hypotheses]
         assert ranks == sorted(ranks)
     assert changed > 0
+    assert both.translate(LINES, **SEARCH) == [each.text for each in found]
+    assert found[LINES.index("")].hypotheses[0].score == 0.0
     bests = both.engine.decode(rows, SearchConfig(**SEARCH))
     expected = scorer.engine.score(rows, [best[0].ids for best in bests])
     for row, best, score in zip(rows, bests, expected, strict=True):

@@ -160,6 +160,6 @@ def test_what_there_are_too_few_frames_for_costs_a_finite_number() -> None:
     frames = frames_of([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)
-    assert scores[0, 2:].tolist() == [IMPOSSIBLE, 0.0]
-    assert scores[1, 1:].tolist() == [IMPOSSIBLE, 0.0, 0.0]
+    assert scores[0, 2:].tolist() == [IMPOSSIBLE, IMPOSSIBLE]
+    assert scores[1, 1:].tolist() == [IMPOSSIBLE, IMPOSSIBLE, 0.0]
     assert float(scores[2].sum()) == pytest.approx(math.log(distribution(frames, 2)[2, 3]))

@@ -198,6 +198,18 @@ def test_what_is_for_other_lengths_is_refused(config: type, fields: dict[str, An
         config(**fields)
 
 
+@torch.inference_mode()
+def test_a_limit_cuts_what_ends_at_eos_and_changes_nothing_else() -> None:
+    """The decoder reads as many positions as in training, 3 for each symbol, though no answer may have so many."""
+    model = build("end mark")
+    batch = collate([[5, 6, 7, 8, 9, 10, 11] * 2], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    ((whole,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length_ratio=4), banned_ids=[EOS])
+    assert len(whole.ids) > 40
+    for limit in (40, 20, 2):
+        ((cut,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length=limit), banned_ids=[EOS])
+        assert (cut.ids, cut.token_log_probs, cut.finished) == (whole.ids[:limit], whole.token_log_probs[:limit], False)
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("prefix", [(), (30,), (30, 31, 32, 33, 34, 35, 36)])
 def test_a_prefix_and_limits_hold(name: str, prefix: tuple[int, ...]) -> None:

@@ -133,6 +133,12 @@ def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
     assert first.log_prob == pytest.approx(3 * float(torch.tensor([5.0, *[0.0] * 5]).log_softmax(0)[0]))
 
 
+def test_a_prefix_leaves_a_place_for_eos() -> None:
+    model = Scripted([[3, 4]], ends_at_eos=True)
+    ((best,),) = mask_predict(model, Batch([9]), SearchConfig(beam_size=2), prefixes=[(2, 3, 4)])
+    assert len(best.token_log_probs) == 4
+
+
 def test_lengths_outside_the_limits_are_not_tried() -> None:
     model = Scripted([[5, 7, 3, 11]])
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=8, min_length_ratio=1.0, iterations=2)

@@ -1,6 +1,7 @@
 """The beam over frames against all paths there are, and against the beam over symbols."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,17 +21,20 @@ LENGTHS = [5, 1, 3, 4]
 def test_a_beam_that_holds_all_prefixes_sums_all_paths(seed: int) -> None:
     frames = frames_of(LENGTHS, seed=seed)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
-    for need_scores in (True, False):
-        for row, found in enumerate(prefix_beam_search(MODEL, frames, config, need_scores=need_scores)):
-            truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob > 0}
-            assert {tuple(each.ids) for each in found} == truth.keys()
-            assert len(found) == len(truth)  # none twice
-            for each in found:
-                assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
-                assert each.score == each.log_prob
-                assert len(each.token_log_probs) == (each.num_tokens if need_scores else 0)
-            probs = [truth[tuple(each.ids)] for each in found]
-            assert probs == pytest.approx(sorted(probs, reverse=True))
+    single = replace(config, num_hypotheses=1)
+    found = prefix_beam_search(MODEL, frames, config)
+    rough = prefix_beam_search(MODEL, frames, single, need_scores=False)
+    for row, (hypotheses, (best,)) in enumerate(zip(found, rough, strict=True)):
+        truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob > 0}
+        assert {tuple(each.ids) for each in hypotheses} == truth.keys()
+        assert len(hypotheses) == len(truth)  # none twice
+        for each in (*hypotheses, best):
+            assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+            assert each.score == each.log_prob
+            assert len(each.token_log_probs) == (0 if each is best else each.num_tokens)
+        probs = [truth[tuple(each.ids)] for each in hypotheses]
+        assert probs == pytest.approx(sorted(probs, reverse=True))
+        assert truth[tuple(best.ids)] == pytest.approx(probs[0])
 
 
 def test_the_best_of_a_small_beam_is_as_likely_as_that_over_symbols() -> None:
@@ -77,9 +81,10 @@ def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
 def test_the_best_come_first_by_all_of_their_paths() -> None:
     frames = frames_of(list(range(1, 20)), spread=0.5)
     config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0)
-    rough = prefix_beam_search(MODEL, frames, config, need_scores=False)
     found = prefix_beam_search(MODEL, frames, config)
-    assert [[each.ids for each in best] for best in found] != [[each.ids for each in best] for best in rough]
+    assert prefix_beam_search(MODEL, frames, config, need_scores=False) == found, "what is found does not depend on it"
+    single = SearchConfig(beam_size=4, length_alpha=0.0)
+    assert [best[0].ids for best in prefix_beam_search(MODEL, frames, single)] != [best[0].ids for best in found]
     for best in found:
         assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
 
@@ -109,7 +114,8 @@ def test_the_length_penalty_chooses_between_what_is_left() -> None:
     frames = frames_of(LENGTHS)
     for alpha in (-2.0, 0.0, 2.0):
         config = SearchConfig(beam_size=6, num_hypotheses=6, length_alpha=alpha)
-        for best in prefix_beam_search(MODEL, frames, config, need_scores=False):
+        rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
+        for best in rough + prefix_beam_search(MODEL, frames, config):
             for each in best:
                 assert each.score == pytest.approx(each.log_prob / (len(each.ids) + 1) ** alpha)
             assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
