@@ -49,13 +49,14 @@ def best_path_search(
     paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
     limits = most_symbols(batch, len(rows), config)
-    said = [row[:limit] for row, limit in zip(rows, limits, strict=True)]
+    finished = [len(row) <= limit for row, limit in zip(rows, limits, strict=True)]
+    said = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]  # where the end would stand
     if not need_scores:
-        return [Hypothesis(row, math.nan, math.nan, row == whole, []) for row, whole in zip(said, rows, strict=True)]
+        return [Hypothesis(row, math.nan, math.nan, whole, []) for row, whole in zip(said, finished, strict=True)]
     shares = model.score_said(output.frames(), said)
     return [
-        scored(row, each if row == whole else each[:-1], config)
-        for row, whole, each in zip(said, rows, shares, strict=True)
+        scored(row, each if whole else each[:-1], config)
+        for row, whole, each in zip(said, finished, shares, strict=True)
     ]
 
 

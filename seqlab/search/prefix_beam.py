@@ -56,6 +56,12 @@ class Prefixes(NamedTuple):
         """Of all paths."""
         return torch.logaddexp(self.blank, self.symbol)
 
+    def settled(self, is_cut: Tensor) -> "Prefixes":
+        """Put all paths of some prefixes (B, K) into `blank`."""
+        return self._replace(
+            blank=torch.where(is_cut, self.whole, self.blank), symbol=self.symbol.masked_fill(is_cut, NEVER)
+        )
+
 
 class Grown(NamedTuple):
     """Where the prefixes of a frame come from, each (B, K)."""
@@ -81,7 +87,8 @@ def prefix_beam_search(
 
     Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
     All symbols count: no more than 2K of them can be among the best in a frame. With a language model only these 2K
-    are looked up. The longest lengths bound what is searched, so that every answer is a whole one.
+    are looked up. A prefix as long as the longest length has no end: whatever follows it counts for it, as in a search
+    that goes from symbol to symbol.
 
     Args:
         model: scores all frames at once.
@@ -105,36 +112,45 @@ def prefix_beam_search(
     of_blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
     log_probs = log_probs.double().masked_fill(behind[..., None], NEVER)
     refuse_nan(log_probs, "in a frame")
-    most = torch.tensor(most_symbols(batch, len(ids), config), device=ids.device)[:, None]
+    limits = most_symbols(batch, len(ids), config)
+    most = torch.tensor(limits, device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
     fused = None if lm is None else FusedPrefixes(lm, len(ids), beam_size, ids.device)
     for frame in range(log_probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
-        may_grow = (prefixes.sizes < most)[..., None]
-        following = torch.where(may_grow, log_probs[:, None, frame], NEVER)
+        is_cut = prefixes.sizes > most
+        following = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEVER)
+        of_blank = of_blanks[:, frame, None].masked_fill(is_cut, 0.0)
+        prefixes = prefixes.settled(is_cut)
         fluency = None if fused is None else fused.choices(ids[:, frame])
-        prefixes, grown = _advance(prefixes, of_blanks[:, frame, None], again, following, ids[:, frame], fluency)
+        prefixes, grown = _advance(prefixes, of_blank, again, following, ids[:, frame], fluency)
         if fused is not None:
             fused.keep(grown.places)
         history.append(grown)
-    totals = prefixes.whole if fused is None else prefixes.whole + fused.whole()
-    return _best(_said(history), totals.float().tolist(), frames, model, config, need_scores, lm)
+    totals = prefixes.whole
+    if fused is not None:
+        totals = totals + torch.where(prefixes.sizes > most, fused.added, fused.whole())
+    return _best(_said(history), totals.float().tolist(), limits, frames, model, config, need_scores, lm)
 
 
 def _best(
     rows: Sequence[Sequence[list[int]]],
     log_probs: Sequence[Sequence[float]],
+    limits: Sequence[int],
     frames: Frames,
     model: FrameModel,
     config: SearchConfig,
     need_scores: bool,
     lm: WeightedLm | None,
 ) -> list[list[Hypothesis]]:
-    """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned."""
+    """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned.
+
+    What has more symbols than `limits` (B,) has no end.
+    """
     found: list[list[Hypothesis]] = []
-    for of_row, own in zip(rows, log_probs, strict=True):
-        said = [_rough(ids, each, config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
+    for of_row, own, limit in zip(rows, log_probs, limits, strict=True):
+        said = [_rough(ids, each, limit, config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
         found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores and config.num_hypotheses == 1:
         return found
@@ -145,7 +161,7 @@ def _best(
             shares = _with_lm(shares, said_here, lm, frames.lengths.device)
         for best, own in zip(found, shares, strict=True):
             if rank < len(best):
-                best[rank] = scored(best[rank].ids, own, config)
+                best[rank] = scored(best[rank].ids, own if best[rank].finished else own[:-1], config)
     return [sorted(best, key=lambda each: -each.score) for best in found]
 
 
@@ -165,9 +181,10 @@ def _with_lm(
     ]
 
 
-def _rough(ids: list[int], log_prob: float, config: SearchConfig) -> Hypothesis:
+def _rough(ids: list[int], log_prob: float, limit: int, config: SearchConfig) -> Hypothesis:
     """Score by the paths in the beam."""
-    return Hypothesis(ids, log_prob / length_penalty(len(ids) + 1, config), log_prob, True, [])
+    finished = len(ids) <= limit
+    return Hypothesis(ids, log_prob / length_penalty(len(ids) + finished, config), log_prob, finished, [])
 
 
 def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
@@ -197,7 +214,7 @@ def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) 
 def _advance(
     prefixes: Prefixes, of_blank: Tensor, again: Tensor, log_probs: Tensor, ids: Tensor, fluency: Tensor | None
 ) -> tuple[Prefixes, Grown]:
-    """Go on by a frame: of_blank (B, 1), again (B, K) of last symbols; ids (B, C) may follow with log_probs (B, K, C).
+    """Go on by a frame: of_blank (B, K), again (B, K) of last symbols; ids (B, C) may follow with log_probs (B, K, C).
 
     `fluency` (B, K + KC), of the prefixes as they are and of the longer ones, counts too when the best are chosen.
     """

@@ -54,12 +54,13 @@ def test_best_paths_are_cut_at_the_longest_length(need_scores: bool) -> None:
     log_probs = torch.tensor([[0.1, 0.0, 0.7, 0.2], [0.1, 0.0, 0.2, 0.7], [0.1, 0.0, 0.7, 0.2]]).log()[None]
     frames = Frames(log_probs, torch.tensor([3]))
     (whole,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
-    (cut,) = best_path_search(MODEL, frames, SearchConfig(max_length=3), need_scores=need_scores)
     assert (whole.ids, whole.finished) == ([2, 3, 2], True)
-    assert (cut.ids, cut.finished) == ([2, 3], False)
-    if need_scores:
-        assert cut.token_log_probs == pytest.approx(whole.token_log_probs[:2])
-        assert cut.log_prob == pytest.approx(sum(cut.token_log_probs))
+    for limit in (1, 2, 3):
+        (cut,) = best_path_search(MODEL, frames, SearchConfig(max_length=limit), need_scores=need_scores)
+        assert (cut.ids, cut.finished) == ([2, 3, 2][:limit], False)
+        if need_scores:
+            assert cut.token_log_probs == pytest.approx(whole.token_log_probs[:limit])
+            assert cut.log_prob == pytest.approx(sum(cut.token_log_probs))
 
 
 @pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])

@@ -2,7 +2,9 @@
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,25 +49,31 @@ def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD
     return found
 
 
-@pytest.mark.parametrize("need_scores", [True, False])
+@pytest.mark.parametrize("max_length", [256, 3])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, need_scores: bool) -> None:
-    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha)
+def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, max_length: int) -> None:
+    """What is as long as the longest length has no end, and all that longer ones have."""
+    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha, max_length=max_length)
     frames = frames_of(LENGTHS)
-    found = prefix_beam_search(MODEL, frames, config, need_scores=need_scores, lm=fused(lm))
-    for row, best in enumerate(found):
-        truth = {
-            ids: math.log(prob) + sum(shares(lm, ids)) for ids, prob in distribution(frames, row).items() if prob > 0
-        }
-        assert {tuple(each.ids) for each in best} == truth.keys()
-        for each in best:
-            assert each.log_prob == pytest.approx(truth[tuple(each.ids)], rel=1e-4, abs=1e-5)
-            assert each.score == pytest.approx(each.log_prob / (len(each.ids) + 1) ** alpha)
-            if need_scores:
-                alone = MODEL.score_said(frames, [each.ids] * len(frames.lengths))[row]
-                both = [one + other for one, other in zip(alone, shares(lm, each.ids), strict=True)]
+    found = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
+    rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False, lm=fused(lm))
+    for row, (best, (first,)) in enumerate(zip(found, rough, strict=True)):
+        probs: dict[tuple[int, ...], float] = defaultdict(float)
+        for ids, prob in distribution(frames, row).items():
+            probs[ids[:max_length]] += prob
+        assert {tuple(each.ids) for each in best} == {ids for ids, prob in probs.items() if prob > 0}
+        for each in (*best, first):
+            added = shares(lm, each.ids)[: each.num_tokens]
+            truth = math.log(probs[tuple(each.ids)]) + sum(added)
+            assert each.finished == (len(each.ids) < max_length)
+            assert each.log_prob == pytest.approx(truth, rel=1e-4, abs=1e-5)
+            assert each.score == pytest.approx(each.log_prob / each.num_tokens**alpha)
+            if each is not first:
+                alone = MODEL.score_said(frames, [each.ids] * len(frames.lengths))[row][: each.num_tokens]
+                both = [one + other for one, other in zip(alone, added, strict=True)]
                 assert each.token_log_probs == pytest.approx(both, rel=1e-4, abs=1e-5)
         assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
+        assert first.score == pytest.approx(best[0].score, rel=1e-4)
 
 
 def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
@@ -88,9 +96,10 @@ def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
     assert sizes == sorted(set(sizes))
 
 
-def test_other_sentences_and_padding_change_nothing(lm: NgramModel) -> None:
+@pytest.mark.parametrize("max_length", [256, 4])
+def test_other_sentences_and_padding_change_nothing(lm: NgramModel, max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
-    config = SearchConfig(beam_size=4, num_hypotheses=3)
+    config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
     together = prefix_beam_search(MODEL, frames_of(lengths), config, lm=fused(lm))
     for row, length in enumerate(lengths):
         assert prefix_beam_search(MODEL, frames_of([length]), config, lm=fused(lm)) == [together[row]]

@@ -1,6 +1,7 @@
 """The beam over frames against all paths there are, and against the beam over symbols."""
 
 import math
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -51,9 +52,10 @@ def test_the_best_of_a_small_beam_is_as_likely_as_that_over_symbols() -> None:
     assert all(a >= b - 1e-4 for a, b in zip(mine, greedy, strict=True))
 
 
-def test_other_sentences_and_padding_change_nothing() -> None:
+@pytest.mark.parametrize("max_length", [256, 4])
+def test_other_sentences_and_padding_change_nothing(max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
-    config = SearchConfig(beam_size=4, num_hypotheses=3)
+    config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
     together = prefix_beam_search(MODEL, frames_of(lengths), config)
     for row, length in enumerate(lengths):
         assert prefix_beam_search(MODEL, frames_of([length]), config) == [together[row]]
@@ -100,14 +102,20 @@ def test_what_is_banned_and_eos_are_never_said() -> None:
 
 @pytest.mark.parametrize("max_length", [1, 2, 3])
 def test_no_hypothesis_is_longer_than_it_may_be(max_length: int) -> None:
-    """The best of those that are short enough: what a longer one has is not theirs."""
+    """What longer ones have is that of their beginning, which has no end."""
     frames = frames_of(LENGTHS)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
+    rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
     for row, found in enumerate(prefix_beam_search(MODEL, frames, config)):
-        truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob and len(ids) < max_length}
-        assert {tuple(each.ids) for each in found} == truth.keys()
-        for each in found:
+        truth: dict[tuple[int, ...], float] = defaultdict(float)
+        for ids, prob in distribution(frames, row).items():
+            truth[ids[:max_length]] += prob
+        assert {tuple(each.ids) for each in found} == {ids for ids, prob in truth.items() if prob}
+        for each in (*found, *rough[row]):
             assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+            assert each.finished == (len(each.ids) < max_length)
+            assert each.num_tokens == len(each.ids) + each.finished
+        assert rough[row][0].log_prob == pytest.approx(found[0].log_prob, rel=1e-5, abs=1e-6)
 
 
 def test_the_length_penalty_chooses_between_what_is_left() -> None:
