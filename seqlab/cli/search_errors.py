@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         logger.warning(
             "exact search did not end on %d of %d pairs within `--max_steps` steps: all rows are of the others",
             given_up,
-            len(src_lines),
+            found[-1].num_pairs,
         )
     print(json.dumps([asdict(each) for each in found]) if arguments.json else "\n".join(lines_of(found)))
     return 0

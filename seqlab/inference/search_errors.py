@@ -45,6 +45,11 @@ class SearchErrors:
     out_of_reach: int = 0
     """References that the search may not say, as its limits and bans are; they are counted nowhere else."""
 
+    @property
+    def num_pairs(self) -> int:
+        """All pairs that were looked at."""
+        return self.right + self.search_errors + self.model_errors + self.unknown + self.out_of_reach
+
 
 def search_errors(
     run: Run,

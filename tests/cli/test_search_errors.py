@@ -32,7 +32,7 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
     assert all(each["search_errors"] <= each["beaten"] for each in exact)
     result = seqlab(*options, "--exact", "--max_steps", "1", "--json")
-    assert "exact search did not end on 3 of 4 pairs" in result.err
+    assert "exact search did not end on 3 of 3 pairs" in result.err
     assert [each["unknown"] for each in json.loads(result.out)] == [3, 3, 3]
 
 
