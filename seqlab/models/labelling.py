@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.family import SETTINGS, Family, Probability
+from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
 from seqlab.nn.masks import padding_mask
+from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
@@ -32,6 +33,13 @@ class LabellerConfig(Family):
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0
     """Probability of reading a word as unknown in training, so that the model learns what to do without it."""
+    ngram_order: Annotated[int, Field(ge=1)] = 1
+    """Words of the longest n-grams that have vectors of their own, which are added to those of the words that they end
+    at; 1 has none, 3 those of pairs and triples."""
+    num_ngrams: Size = 10_000
+    """Of each length the n-grams that have vectors at most: the most frequent that training has more than once."""
+    ngram_dropout: Probability = 0.5
+    """Probability of dropping all occurrences of an n-gram in a micro-step."""
     pooling: Pooling | None = None
     """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
     of each feature (`max`), which null takes."""
@@ -63,11 +71,19 @@ class LabellerConfig(Family):
 class WordReader(nn.Module):
     """What is read of the words of a batch besides what the encoder looks up."""
 
-    def __init__(self, config: LabellerConfig, unk_id: int, dropout: float) -> None:
+    def __init__(
+        self, config: LabellerConfig, vocab_size: int, unk_id: int, *, size: int, std: float, dropout: float
+    ) -> None:
+        """`size`: of the words' vectors, `std`: of their random start, `dropout`: of the bytes of their spelling."""
         super().__init__()
         self.unk_id, self.unknown = unk_id, Dropout(config.unknown_share)
-        size = config.spelling_size
-        self.spelling = WordSpelling(SPELLING_SIZE, size, dropout=dropout) if size else None
+        self.spelling = (
+            WordSpelling(SPELLING_SIZE, config.spelling_size, dropout=dropout) if config.spelling_size else None
+        )
+        self.ngrams = nn.ModuleList(
+            NgramEmbedding(config.num_ngrams, length, vocab_size, size, std=std, dropout=config.ngram_dropout)
+            for length in range(2, config.ngram_order + 1)
+        )
 
     def words(self, src: Tensor) -> Tensor:
         """src (B, S) -> the same with some of them unknown in training."""
@@ -75,6 +91,10 @@ class WordReader(nn.Module):
             return src
         is_unknown = self.unknown(torch.ones(src.shape, device=src.device)) == 0
         return src.masked_fill(is_unknown, self.unk_id)
+
+    def added(self, words: Tensor) -> Tensor | None:
+        """Give what the n-grams that end at each word add to its vector: (B, S, E); None for a model that has none."""
+        return sum(ngrams(words) for ngrams in self.ngrams) if len(self.ngrams) else None
 
     def spelt(self, batch: LabelledBatch) -> Tensor | None:
         """Give vectors (B, S, F) of how the words are spelt, 0 at padding; None for a model that does not read it."""
@@ -117,6 +137,7 @@ class LabellingModel(nn.Module):
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}
     """The parameter that the ids of each side are looked up in."""
+    reader: WordReader
     head: LabelHead
 
     @property

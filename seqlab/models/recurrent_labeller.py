@@ -17,6 +17,9 @@ from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, W
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
+START = 0.1
+"""Vectors start between this and its negative."""
+
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class _RecurrentLabellerConfig(LabellerConfig):
@@ -78,7 +81,7 @@ class _Encoder(nn.Module):
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.embedding.weight, -START, START)
         self.embedding_dropout = EmbeddingDropout(config.embedding_dropout, vocab_size)
         self.layers = Recurrent(
             config.kind,
@@ -91,9 +94,10 @@ class _Encoder(nn.Module):
             weight_dropout=config.weight_dropout,
         )
 
-    def forward(self, src: Tensor, src_lengths: Tensor, spelt: Tensor | None) -> Tensor:
-        """src (B, S), spelt (B, S, F) -> (B, S, H)."""
+    def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None, spelt: Tensor | None) -> Tensor:
+        """src (B, S), added to its embeddings (B, S, E), spelt (B, S, F) -> (B, S, H)."""
         x = self.embedding_dropout(F.embedding(src, self.embedding.weight).float(), src)
+        x = x if added is None else x + added
         x = x if spelt is None else torch.cat((x, spelt), dim=-1)
         return self.layers(x, lengths=src_lengths).output
 
@@ -105,9 +109,13 @@ class RecurrentLabeller(LabellingModel):
         super().__init__()
         self.config = config
         self.encoder = _Encoder(config, vocab_size)
-        self.reader = WordReader(config, unk_id, config.dropout)
+        std = START / 3**0.5
+        self.reader = WordReader(
+            config, vocab_size, unk_id, size=config.embedding_size, std=std, dropout=config.dropout
+        )
         self.head = LabelHead(config, config.hidden_size, num_labels)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, H)."""
-        return self.encoder(self.reader.words(batch.src), batch.src_lengths, self.reader.spelt(batch))
+        words = self.reader.words(batch.src)
+        return self.encoder(words, batch.src_lengths, self.reader.added(words), self.reader.spelt(batch))

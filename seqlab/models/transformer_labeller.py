@@ -53,17 +53,22 @@ class TransformerLabeller(LabellingModel):
     def __init__(self, config: TransformerLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
-        weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=config.d_model**-0.5))
+        std = config.d_model**-0.5
+        weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
         self.encoder = Encoder(config, embedding)
-        self.reader = WordReader(config, unk_id, config.dropout)
+        self.reader = WordReader(config, vocab_size, unk_id, size=config.d_model, std=std, dropout=config.dropout)
         self.to_model = Linear(config.spelling_size, config.d_model) if config.spelling_size else None
         self.head = LabelHead(config, config.d_model, num_labels)
         self.encoder.apply(initialise)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, D)."""
-        spelt = self.reader.spelt(batch)
-        added = None if self.to_model is None else self.to_model(spelt).float()
-        memory, _ = self.encoder(self.reader.words(batch.src), batch.src_lengths, added)
+        words = self.reader.words(batch.src)
+        added, spelt = self.reader.added(words), self.reader.spelt(batch)
+        added = None if added is None else added * self.encoder.embedding.scale
+        if self.to_model is not None:
+            read = self.to_model(spelt).float()
+            added = read if added is None else read + added
+        memory, _ = self.encoder(words, batch.src_lengths, added)
         return memory[:, : batch.src.size(1)]

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 FREE_MODEL_FIELDS = {
     *("model.dropout", "model.attention_dropout", "model.activation_dropout"),
     *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
-    *("model.weight_dropout", "model.unknown_share", "model.max_length"),
+    *("model.weight_dropout", "model.ngram_dropout", "model.unknown_share", "model.max_length"),
 }
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""

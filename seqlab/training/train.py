@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
-from seqlab.models import Model, NgramConfig
+from seqlab.models import LabellingModel, Model, NgramConfig
 from seqlab.objectives import OBJECTIVES
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
@@ -37,6 +37,7 @@ from seqlab.training.begin import (
     was_restarted,
     without_trace,
 )
+from seqlab.training.counting import count_word_ngrams
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
@@ -178,10 +179,12 @@ def _assemble(
 def _start_weights(
     model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any, *, is_new: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Let weights start from another run or from word vectors; return the rows that are frozen, and what is noted.
+    """Let weights start from counts, another run or word vectors; return the rows that are frozen, and what is noted.
 
     The weights of a run that is not new are in its checkpoint, but which rows are frozen only the vectors tell.
     """
+    if isinstance(model, LabellingModel) and is_new:
+        count_word_ngrams(model, data.train)
     if config.init_from is not None:
         return {}, {"init_from": start_from(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):

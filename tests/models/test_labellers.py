@@ -19,6 +19,7 @@ from seqlab.models import (
     TransformerMlmConfig,
 )
 from seqlab.models.labelling import LabellerConfig, pooled
+from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
 from seqlab.training.origin import matching_weights
@@ -30,6 +31,10 @@ CONFIGS = {
     "lstm": LstmLabellerConfig(hidden_size=32, embedding_size=16, num_layers=2, spelling_size=8),
     "gru": GruLabellerConfig(hidden_size=32, embedding_size=16),
     "transformer": TransformerLabellerConfig(d_model=32, d_ff=64, spelling_size=8),
+    "lstm with n-grams": LstmLabellerConfig(hidden_size=32, embedding_size=16, ngram_order=3, num_ngrams=100),
+    "transformer with n-grams": TransformerLabellerConfig(
+        d_model=32, d_ff=64, spelling_size=8, ngram_order=2, num_ngrams=50
+    ),
     "transformer without spelling": TransformerLabellerConfig(d_model=32, d_ff=64),
 }
 DATA = {"train_src": ["x"], "train_tgt": ["y"]}
@@ -39,10 +44,17 @@ def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | Transfo
     torch.manual_seed(1)
     config = config.resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
     size = 4 + len(VOCABULARY)
+    model: RecurrentLabeller | TransformerLabeller
     if isinstance(config, TransformerLabellerConfig):
-        return TransformerLabeller(config, size, UNK, LABELS)
-    assert isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig)
-    return RecurrentLabeller(config, size, UNK, LABELS)
+        model = TransformerLabeller(config, size, UNK, LABELS)
+    else:
+        assert isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig)
+        model = RecurrentLabeller(config, size, UNK, LABELS)
+    words = np.random.default_rng(1).integers(4, size, size=1200)
+    for ngrams in model.reader.ngrams:
+        assert isinstance(ngrams, NgramEmbedding)
+        ngrams.learn(words, np.arange(0, 1201, 10))
+    return model
 
 
 def make_batch(lengths: list[int], seed: int = 0, rows: list[int] | None = None) -> LabelledBatch:
@@ -101,6 +113,24 @@ def test_spelling_tells_unknown_words_apart() -> None:
     assert not torch.allclose(found[0], found[1])
 
 
+@pytest.mark.parametrize("name", ["lstm with n-grams", "transformer with n-grams"])
+def test_ngrams_add_their_vectors_to_those_of_the_words_that_they_end_at(name: str) -> None:
+    model = build(CONFIGS[name], "words").eval()
+    batch = make_batch([6])
+    with torch.no_grad():
+        before = model.label(batch)
+        for ngrams in model.reader.ngrams:  # what is not known adds nothing
+            known = ngrams.known.clone()
+            ngrams.known.fill_(-1)
+            without = model.label(batch)
+            assert not torch.allclose(without, before)
+            ngrams.known.copy_(known)
+            vectors = ngrams.weight.clone()
+            ngrams.weight.zero_()
+            torch.testing.assert_close(model.label(batch), without)
+            ngrams.weight.copy_(vectors)
+
+
 @pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig()), RDrop(RDropConfig())])
 @pytest.mark.parametrize("labels_of", ["words", "lines"])
 @pytest.mark.parametrize("name", CONFIGS)
@@ -111,6 +141,8 @@ def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: Cross
     batch = replace(batch, tgt_out=torch.randint(LABELS, shape), num_tgt_tokens=int(np.prod(shape)))
     objective(model, batch, StepContext(0)).total.backward()
     for parameter_name, parameter in model.named_parameters():
+        if not parameter.requires_grad:  # which n-grams there are
+            continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
 

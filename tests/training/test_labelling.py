@@ -12,14 +12,17 @@ from reference.tiny_runs import assert_equal_runs, journal_of
 
 from seqlab import load
 from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
+from seqlab.data.prepare import open_prepared
 from seqlab.inference import Labeller
 from seqlab.models import (
     FrequencyLabellerConfig,
     GruConfig,
     GruLabellerConfig,
+    LabellingModel,
     TransformerLabellerConfig,
     TransformerMlmConfig,
 )
+from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
 from seqlab.text import CharactersConfig, SavedConfig, WordsConfig, train_tokenizer
@@ -60,7 +63,11 @@ def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
 @pytest.mark.parametrize("family", ["gru", "transformer"])
 def test_stopped_and_continued_ends_like_one_that_was_not(tmp_path: Path, family: str) -> None:
     corpus = write_corpus(tmp_path / "corpus")
-    model = TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, unknown_share=0.2) if family != "gru" else None
+    model = (
+        TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, unknown_share=0.2, ngram_order=3, num_ngrams=40)
+        if family != "gru"
+        else None
+    )
     config = labelled_config(corpus, model)
     whole = train(config, tmp_path / "whole")
     train_until(config, tmp_path / "parts", 3)
@@ -122,6 +129,27 @@ def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
             torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-6)
     assert run.src_tokenizer.vocab_size == 4 + len(NUMBERS)
     assert run.tgt_tokenizer.vocab_size == 4 + 2
+
+
+@pytest.mark.parametrize("family", ["gru", "transformer"])
+def test_ngrams_are_those_of_the_training_set_whatever_is_averaged(tmp_path: Path, family: str) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
+    model: Any = (
+        GruLabellerConfig(hidden_size=16, embedding_size=8, **fields)
+        if family == "gru"
+        else TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, **fields)
+    )
+    config = labelled_config(corpus, model)
+    run = load_run(train(replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9)), tmp_path / "run"))
+    other = load_run(train(labelled_config(corpus, model, init_from=str(tmp_path / "run")), tmp_path / "other"))
+    rows = open_prepared(config.data, run.src_tokenizer, run.tgt_tokenizer, tmp_path / "run" / "cache").train.src
+    for each in (run, other):
+        assert isinstance(each.model, LabellingModel)
+        for ngrams, length in zip(each.model.reader.ngrams, (2, 3), strict=True):
+            expected = NgramEmbedding(40, length, run.src_tokenizer.vocab_size, 8, std=1.0, dropout=0.0)
+            assert expected.learn(rows.values, rows.offsets) > 0
+            assert torch.equal(ngrams.known, expected.known)
 
 
 def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

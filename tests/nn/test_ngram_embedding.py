@@ -1,0 +1,91 @@
+"""Vectors of n-grams, against a dictionary that counts them one by one."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.nn.ngram_embedding import NgramEmbedding
+
+VOCAB_SIZE, SIZE = 12, 5
+
+
+def random_lines(seed: int) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(1, VOCAB_SIZE, size=length).tolist() for length in [*rng.integers(0, 9, size=60), 0, 1]]
+
+
+def ngrams_of(line: list[int], length: int) -> list[tuple[int, ...]]:
+    """Name the n-gram that ends at each word, the words before the line by the vocabulary's size."""
+    padded = [VOCAB_SIZE] * (length - 1) + line
+    return [tuple(padded[i : i + length]) for i in range(len(line))]
+
+
+def learnt(lines: list[list[int]], length: int, num_ngrams: int, **fields: float) -> tuple[NgramEmbedding, int]:
+    torch.manual_seed(0)
+    layer = NgramEmbedding(num_ngrams, length, VOCAB_SIZE, SIZE, std=1.0, dropout=fields.pop("dropout", 0.0))
+    words = np.array([word for line in lines for word in line], np.uint16)
+    return layer, layer.learn(words, np.cumsum([0, *map(len, lines)]))
+
+
+@pytest.mark.parametrize(("length", "num_ngrams"), [(2, 500), (2, 30), (3, 500), (3, 7), (4, 40)])
+def test_the_most_frequent_have_a_vector_each(length: int, num_ngrams: int) -> None:
+    lines = random_lines(0)
+    counts = Counter(ngram for line in lines for ngram in ngrams_of(line, length))
+    ranked = sorted((ngram for ngram, count in counts.items() if count > 1), key=lambda ngram: (-counts[ngram], ngram))
+    expected = set(ranked[:num_ngrams])
+    layer, num_known = learnt(lines, length, num_ngrams)
+    assert num_known == len(expected)
+    vectors: dict[tuple[int, ...], torch.Tensor] = {}
+    for line in [*lines, *random_lines(1)]:  # also of a text that it has not seen
+        if not line:
+            continue
+        for ngram, vector in zip(ngrams_of(line, length), layer(torch.tensor([line]))[0], strict=True):
+            assert (ngram in expected) == bool(vector.any())
+            assert torch.equal(vectors.setdefault(ngram, vector), vector)
+    assert len({tuple(vector.tolist()) for ngram, vector in vectors.items() if ngram in expected}) == len(expected)
+
+
+def test_nothing_is_known_before_and_padding_is_never() -> None:
+    layer = NgramEmbedding(8, 2, VOCAB_SIZE, SIZE, std=1.0, dropout=0.0)
+    assert not layer(torch.tensor([[4, 4], [0, 0]])).any()
+    layer, _ = learnt([[4, 5], [4, 5], [5]], 2, 8)
+    found = layer(torch.tensor([[4, 5, 0, 0], [5, 4, 5, 0]]))
+    assert found.any(2).tolist() == [[True, True, False, False], [False, False, True, False]]
+    assert torch.equal(found[0, 1], found[1, 2])
+
+
+def test_a_text_without_lines_makes_none_known() -> None:
+    _, num_known = learnt([], 3, 8)
+    assert num_known == 0
+
+
+def test_dropout_takes_an_ngram_away_wherever_it_occurs() -> None:
+    layer, _ = learnt(random_lines(0), 2, 500, dropout=0.5)
+    src = torch.tensor([line[:3] for line in random_lines(0) if len(line) >= 3] * 4)
+    torch.manual_seed(1)
+    whole, dropped = layer.eval()(src), layer.train()(src)
+    is_kept = {}
+    for row, before, after in zip(src.tolist(), whole, dropped, strict=True):
+        for ngram, vector, left in zip(ngrams_of(row, 2), before, after, strict=True):
+            if vector.any():
+                kept = is_kept.setdefault(ngram, bool(left.any()))
+                torch.testing.assert_close(left, 2 * vector if kept else torch.zeros(SIZE))
+    assert 0.3 < np.mean(list(is_kept.values())) < 0.7
+
+
+def test_only_known_ngrams_learn() -> None:
+    layer, num_known = learnt([[4, 5, 4, 5], [4, 5]], 2, 8)
+    assert num_known == 2  # the first word of a line is one, too
+    layer(torch.tensor([[4, 5, 6, 0]])).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.any(1).sum() == 2
+    assert not layer.known.requires_grad
+
+
+def test_a_vocabulary_too_large_to_number_ngrams_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 words: .*ngram_order"):
+        NgramEmbedding(8, 4, 100_000, SIZE, std=1.0, dropout=0.0)
+    with pytest.raises(ValueError, match="too large"):
+        NgramEmbedding(8, 2, 1 << 24, SIZE, std=1.0, dropout=0.0)
