@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
 Pooling = Literal["mean", "max"]
+NUM_NGRAMS, NGRAM_DROPOUT = 10_000, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -33,13 +34,14 @@ class LabellerConfig(Family):
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0
     """Probability of reading a word as unknown in training, so that the model learns what to do without it."""
-    ngram_order: Annotated[int, Field(ge=1)] = 1
-    """Words of the longest n-grams that have vectors of their own, which are added to those of the words that they end
-    at; 1 has none, 3 those of pairs and triples."""
-    num_ngrams: Size = 10_000
-    """Of each length the n-grams that have vectors at most: the most frequent that training has more than once."""
-    ngram_dropout: Probability = 0.5
-    """Probability of dropping all occurrences of an n-gram in a micro-step."""
+    ngram_order: Annotated[int, Field(ge=1, le=8)] = 1
+    """Tokens of the longest n-grams that have vectors of their own, which are added to that of the token that they end
+    at: 1 has none, 3 those of pairs and triples. Another run's model (`init_from`) keeps its n-grams."""
+    num_ngrams: Size = NUM_NGRAMS
+    """Of each length the n-grams that have vectors at most: the most frequent that training has more than once, counted
+    alike whatever `data.train_weights` says."""
+    ngram_dropout: Probability = NGRAM_DROPOUT
+    """Probability of dropping all occurrences of an n-gram in a micro-step; a Transformer's are not dropped besides."""
     pooling: Pooling | None = None
     """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
     of each feature (`max`), which null takes."""
@@ -47,6 +49,16 @@ class LabellerConfig(Family):
     """Probability of dropping a feature of what labels are predicted from."""
 
     data_kind: ClassVar[str] = "labelled"
+
+    @model_validator(mode="after")
+    def _check_ngrams(self) -> Self:
+        for name, default in (("num_ngrams", NUM_NGRAMS), ("ngram_dropout", NGRAM_DROPOUT)):
+            if self.ngram_order == 1 and getattr(self, name) != default:
+                raise ValueError(
+                    f"`model.{name}` is about n-grams, of which `model.ngram_order: 1` has none: raise it, or leave "
+                    f"`model.{name}` out."
+                )
+        return self
 
     def resolve(self, data: Any) -> Self:
         """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""
@@ -92,8 +104,8 @@ class WordReader(nn.Module):
         is_unknown = self.unknown(torch.ones(src.shape, device=src.device)) == 0
         return src.masked_fill(is_unknown, self.unk_id)
 
-    def added(self, words: Tensor) -> Tensor | None:
-        """Give what the n-grams that end at each word add to its vector: (B, S, E); None for a model that has none."""
+    def ngram_vectors(self, words: Tensor) -> Tensor | None:
+        """Add up the vectors of the n-grams that end at each of words (B, S): (B, S, E); None for a model without."""
         return sum(ngrams(words) for ngrams in self.ngrams) if len(self.ngrams) else None
 
     def spelt(self, batch: LabelledBatch) -> Tensor | None:

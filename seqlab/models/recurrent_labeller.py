@@ -94,10 +94,10 @@ class _Encoder(nn.Module):
             weight_dropout=config.weight_dropout,
         )
 
-    def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None, spelt: Tensor | None) -> Tensor:
-        """src (B, S), added to its embeddings (B, S, E), spelt (B, S, F) -> (B, S, H)."""
+    def forward(self, src: Tensor, src_lengths: Tensor, ngrams: Tensor | None, spelt: Tensor | None) -> Tensor:
+        """src (B, S), what n-grams add to its embeddings (B, S, E), spelt (B, S, F) -> (B, S, H)."""
         x = self.embedding_dropout(F.embedding(src, self.embedding.weight).float(), src)
-        x = x if added is None else x + added
+        x = x if ngrams is None else x + ngrams
         x = x if spelt is None else torch.cat((x, spelt), dim=-1)
         return self.layers(x, lengths=src_lengths).output
 
@@ -109,7 +109,7 @@ class RecurrentLabeller(LabellingModel):
         super().__init__()
         self.config = config
         self.encoder = _Encoder(config, vocab_size)
-        std = START / 3**0.5
+        std = START / 3**0.5  # that of the embeddings, which are uniform
         self.reader = WordReader(
             config, vocab_size, unk_id, size=config.embedding_size, std=std, dropout=config.dropout
         )
@@ -118,4 +118,4 @@ class RecurrentLabeller(LabellingModel):
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, H)."""
         words = self.reader.words(batch.src)
-        return self.encoder(words, batch.src_lengths, self.reader.added(words), self.reader.spelt(batch))
+        return self.encoder(words, batch.src_lengths, self.reader.ngram_vectors(words), self.reader.spelt(batch))

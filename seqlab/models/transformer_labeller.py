@@ -65,10 +65,8 @@ class TransformerLabeller(LabellingModel):
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, D)."""
         words = self.reader.words(batch.src)
-        added, spelt = self.reader.added(words), self.reader.spelt(batch)
-        added = None if added is None else added * self.encoder.embedding.scale
-        if self.to_model is not None:
-            read = self.to_model(spelt).float()
-            added = read if added is None else read + added
-        memory, _ = self.encoder(words, batch.src_lengths, added)
+        ngrams, spelt = self.reader.ngram_vectors(words), self.reader.spelt(batch)
+        parts = [] if ngrams is None else [ngrams * self.encoder.embedding.scale]
+        parts += [] if self.to_model is None else [self.to_model(spelt).float()]
+        memory, _ = self.encoder(words, batch.src_lengths, sum(parts) if parts else None)
         return memory[:, : batch.src.size(1)]

@@ -149,22 +149,28 @@ def sst2_transformer(run_dir: Path) -> Config:
 
 
 def trec(run_dir: Path) -> Config:
-    """What questions ask for: a bidirectional LSTM; `--data.valid_fold` says which tenth is validated on."""
+    """What questions ask for: a bidirectional LSTM that also knows pairs and triples of words.
+
+    `--data.valid_fold` says which tenth is validated on.
+    """
     model = LstmLabellerConfig(
-        hidden_size=400,
+        hidden_size=200,
         embedding_size=256,
         spelling_size=64,
         unknown_share=0.1,
+        ngram_order=3,
+        num_ngrams=5000,
         embedding_dropout=0.3,
         dropout=0.5,
+        output_dropout=0.5,
     )
     config = _line_labeller(run_dir, "trec", model)
-    return replace(config, optim=_optim(2e-3), training=replace(config.training, max_steps=1800))
+    return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(2e-3))
 
 
 def trec_transformer(run_dir: Path) -> Config:
-    """What questions ask for: a Transformer; `--data.valid_fold` says which tenth is validated on."""
-    return _line_labeller(run_dir, "trec", TRANSFORMER)
+    """What questions ask for: a Transformer that also knows pairs and triples of words."""
+    return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3, num_ngrams=5000))
 
 
 LABELLING_RECIPES = (

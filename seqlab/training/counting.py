@@ -1,7 +1,4 @@
-"""Training of what is counted rather than optimised: one step over the whole corpus, one validation, one checkpoint.
-
-And what a model that is optimised counts before its first step.
-"""
+"""Training of what is counted rather than optimised: one step over the whole corpus, one validation, one checkpoint."""
 
 import logging
 import time
@@ -9,10 +6,8 @@ import time
 import torch
 
 from seqlab.data.config import TextConfig
-from seqlab.data.encoded import EncodedPairs
 from seqlab.data.labels import numbered
-from seqlab.models import FrequencyLabeller, LabellingModel, NgramModel
-from seqlab.nn.ngram_embedding import NgramEmbedding
+from seqlab.models import FrequencyLabeller, NgramModel
 from seqlab.training.state import TrainingRun
 from seqlab.training.validation import validate
 
@@ -41,14 +36,6 @@ def count(run: TrainingRun, model: NgramModel | FrequencyLabeller) -> None:
     shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
     logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
     run.save()
-
-
-def count_word_ngrams(model: LabellingModel, pairs: EncodedPairs) -> None:
-    """Tell a labeller which n-grams of words the training corpus has more than once, and log how many."""
-    for ngrams in model.reader.ngrams:
-        assert isinstance(ngrams, NgramEmbedding)
-        num_known = ngrams.learn(pairs.src.values, pairs.src.offsets)
-        logger.info("n-grams of %d words: %s have vectors", ngrams.length, f"{num_known:,}")
 
 
 def _count_ngrams(run: TrainingRun, model: NgramModel) -> None:

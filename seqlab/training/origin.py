@@ -4,7 +4,7 @@ A weight matches where both models have it under the same name and in the same s
 over that of a masked model (both call it `encoder`), a deeper model the lower layers of a flatter one, and an untied
 output the embeddings of a tied one. A language model is a decoder that has no source: its `embedding`, `layers` and
 `norm` count as those of a translator's `decoder`. The vocabulary is the other run's, as embeddings mean nothing
-without it; labels are learnt anew, and so is what predicts them.
+without it; labels are learnt anew, and so is what predicts them; n-grams are those of the corpus, with new vectors.
 """
 
 import logging
@@ -104,6 +104,7 @@ def start_from(model: Model, config: Config) -> dict[str, Any]:
     """
     assert config.init_from is not None
     origin, names = load_run(config.init_from), [name for name, _ in model.named_parameters()]
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     copied = set(names)
     if config.init_parts == "all":
         model.load_state_dict(origin.model.state_dict())
@@ -113,7 +114,7 @@ def start_from(model: Model, config: Config) -> dict[str, Any]:
         "run": config.init_from,
         "step": origin.step,
         "copied": [name for name in names if name in copied],
-        "random": [name for name in names if name not in copied],
+        "random": [name for name in names if name in trained - copied],
     }
 
 
@@ -128,7 +129,8 @@ def _copy_matching(model: Model, origin: LoadedRun) -> set[str]:
         )
     for name, value in found.items():
         own[name].copy_(value)
-    for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", [n for n in own if n not in found])):
+    others = [name for name, parameter in own.items() if name not in found and parameter.requires_grad]
+    for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", others)):
         size = sum(own[name].numel() for name in names)
         logger.info("%s: %s parameters (%s).", title, f"{size:,}", ", ".join(_parts(names)) or "none")
     return set(found)
@@ -148,8 +150,9 @@ def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
         theirs = {own_names[name]: weight for name, weight in theirs.items() if name in own_names}
     if getattr(origin.config, "kind", "") != getattr(model.config, "kind", ""):  # gates of another kind
         theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
-    if isinstance(model, LabellingModel):  # its labels are learnt anew, and numbered by how frequent they are
-        theirs = {name: weight for name, weight in theirs.items() if not name.startswith("head.")}
+    if isinstance(model, LabellingModel):
+        # Labels are learnt anew, and numbered by how frequent they are; rows of n-grams mean those of another corpus.
+        theirs = {name: weight for name, weight in theirs.items() if not name.startswith(("head.", "reader.ngrams."))}
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -37,7 +37,6 @@ from seqlab.training.begin import (
     was_restarted,
     without_trace,
 )
-from seqlab.training.counting import count_word_ngrams
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
@@ -47,6 +46,7 @@ from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
+from seqlab.training.word_ngrams import learn_ngrams
 from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
 from seqlab.world import World, joined
 
@@ -183,8 +183,9 @@ def _start_weights(
 
     The weights of a run that is not new are in its checkpoint, but which rows are frozen only the vectors tell.
     """
-    if isinstance(model, LabellingModel) and is_new:
-        count_word_ngrams(model, data.train)
+    takes_all = config.init_from is not None and config.init_parts == "all"
+    if is_new and isinstance(model, LabellingModel) and not takes_all:
+        learn_ngrams(model, data.train)
     if config.init_from is not None:
         return {}, {"init_from": start_from(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):

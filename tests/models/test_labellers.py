@@ -1,6 +1,7 @@
 """Models that label: other lines and padding change nothing, and what they are made of is what it should be."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,22 +114,52 @@ def test_spelling_tells_unknown_words_apart() -> None:
     assert not torch.allclose(found[0], found[1])
 
 
-@pytest.mark.parametrize("name", ["lstm with n-grams", "transformer with n-grams"])
+WITH_NGRAMS = ["lstm with n-grams", "transformer with n-grams"]
+
+
+@pytest.mark.parametrize("name", WITH_NGRAMS)
 def test_ngrams_add_their_vectors_to_those_of_the_words_that_they_end_at(name: str) -> None:
+    """A model that knows no n-grams reads the same from words whose own vectors are those sums."""
     model = build(CONFIGS[name], "words").eval()
-    batch = make_batch([6])
+    src = torch.tensor([[5, 8, 4, 7, 6]])
+    texts = [np.frombuffer(" ".join(VOCABULARY[i - 4] for i in src[0].tolist()).encode(), np.uint8)]
+    batch = collate_labelled([src[0].tolist()], None, texts, [0], pad_id=0)
     with torch.no_grad():
-        before = model.label(batch)
-        for ngrams in model.reader.ngrams:  # what is not known adds nothing
-            known = ngrams.known.clone()
+        vectors = model.reader.ngram_vectors(src)
+        assert vectors is not None
+        assert vectors.any(2).all()
+        expected = model.encode(batch)
+        for ngrams in model.reader.ngrams:
             ngrams.known.fill_(-1)
-            without = model.label(batch)
-            assert not torch.allclose(without, before)
-            ngrams.known.copy_(known)
-            vectors = ngrams.weight.clone()
-            ngrams.weight.zero_()
-            torch.testing.assert_close(model.label(batch), without)
-            ngrams.weight.copy_(vectors)
+        assert not torch.allclose(model.encode(batch), expected, atol=1e-3)
+        model.get_parameter("encoder.embedding.weight")[src[0]] += vectors[0]
+        torch.testing.assert_close(model.encode(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WITH_NGRAMS)
+def test_ngrams_are_dropped_and_begin_as_words_do(name: str) -> None:
+    model = build(replace(CONFIGS[name], ngram_order=2, ngram_dropout=0.9), "words").train()
+    src = torch.cartesian_prod(torch.arange(4, 9), torch.arange(4, 9))
+    vectors = model.reader.ngram_vectors(src)
+    assert vectors is not None
+    assert vectors.any(2).float().mean() < 0.5
+    embedding = model.get_parameter("encoder.embedding.weight")
+    (ngrams,) = model.reader.ngrams
+    torch.testing.assert_close(ngrams.weight.std(), embedding.std(), rtol=0.2, atol=0)
+
+
+@pytest.mark.parametrize("name", WITH_NGRAMS)
+def test_ngrams_of_a_word_that_is_read_as_unknown_are_unknown(name: str) -> None:
+    model = build(replace(CONFIGS[name], unknown_share=0.999), "words").train()
+    model.encode(make_batch([7, 9])).sum().backward()
+    for ngrams in model.reader.ngrams:
+        assert not ngrams.weight.grad.any()
+
+
+@pytest.mark.parametrize("field", [{"num_ngrams": 5}, {"ngram_dropout": 0.1}])
+def test_fields_about_ngrams_are_refused_without_them(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"`model.{next(iter(field))}` .* `model.ngram_order: 1` has none"):
+        LstmLabellerConfig(**field)
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig()), RDrop(RDropConfig())])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqlab.nn import ngram_embedding
 from seqlab.nn.ngram_embedding import NgramEmbedding
 
 VOCAB_SIZE, SIZE = 12, 5
@@ -29,8 +30,12 @@ def learnt(lines: list[list[int]], length: int, num_ngrams: int, **fields: float
     return layer, layer.learn(words, np.cumsum([0, *map(len, lines)]))
 
 
+@pytest.mark.parametrize("counted_tokens", [1 << 24, 25])
 @pytest.mark.parametrize(("length", "num_ngrams"), [(2, 500), (2, 30), (3, 500), (3, 7), (4, 40)])
-def test_the_most_frequent_have_a_vector_each(length: int, num_ngrams: int) -> None:
+def test_the_most_frequent_have_a_vector_each(
+    length: int, num_ngrams: int, counted_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram_embedding, "COUNTED_TOKENS", counted_tokens)
     lines = random_lines(0)
     counts = Counter(ngram for line in lines for ngram in ngrams_of(line, length))
     ranked = sorted((ngram for ngram, count in counts.items() if count > 1), key=lambda ngram: (-counts[ngram], ngram))
@@ -56,9 +61,22 @@ def test_nothing_is_known_before_and_padding_is_never() -> None:
     assert torch.equal(found[0, 1], found[1, 2])
 
 
-def test_a_text_without_lines_makes_none_known() -> None:
-    _, num_known = learnt([], 3, 8)
+@pytest.mark.parametrize("lines", [[], [[]], [[], [], []]])
+def test_a_text_without_words_makes_none_known(lines: list[list[int]]) -> None:
+    layer, num_known = learnt(lines, 3, 8)
     assert num_known == 0
+    assert layer(torch.zeros(2, 0, dtype=torch.int64)).shape == (2, 0, SIZE)
+
+
+@pytest.mark.parametrize(("vocab_size", "length"), [(1_400_000, 3), ((1 << 24) - 1, 2), (55_000, 4)])
+def test_large_ids_are_told_apart(vocab_size: int, length: int) -> None:
+    layer = NgramEmbedding(50, length, vocab_size, SIZE, std=1.0, dropout=0.0)
+    line = [vocab_size - 1, vocab_size - 2, vocab_size - 1, vocab_size - 3, 1, vocab_size - 257]
+    assert layer.learn(np.array(line * 2), np.array([0, len(line), 2 * len(line)])) == len(line)
+    others = [vocab_size - 2, *line[1:]]
+    found, of_others = layer(torch.tensor([line, others]))
+    assert found.any(1).all()
+    assert of_others.any(1).tolist() == [False] * length + [True] * (len(line) - length)
 
 
 def test_dropout_takes_an_ngram_away_wherever_it_occurs() -> None:
@@ -85,7 +103,7 @@ def test_only_known_ngrams_learn() -> None:
 
 
 def test_a_vocabulary_too_large_to_number_ngrams_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 words: .*ngram_order"):
+    with pytest.raises(ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 tokens .*ngram_order"):
         NgramEmbedding(8, 4, 100_000, SIZE, std=1.0, dropout=0.0)
     with pytest.raises(ValueError, match="too large"):
         NgramEmbedding(8, 2, 1 << 24, SIZE, std=1.0, dropout=0.0)

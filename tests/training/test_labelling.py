@@ -131,25 +131,45 @@ def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
     assert run.tgt_tokenizer.vocab_size == 4 + 2
 
 
+def known_ngrams(run: Path) -> list[torch.Tensor]:
+    model = load_run(run).model
+    assert isinstance(model, LabellingModel)
+    return [ngrams.get_parameter("known") for ngrams in model.reader.ngrams]
+
+
+def learnt_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
+    """Learn n-grams from the training set as it is cached."""
+    tokenizers = load_run(run).src_tokenizer, load_run(run).tgt_tokenizer
+    rows = open_prepared(config.data, *tokenizers, run / "cache").train.src  # type: ignore[arg-type]
+    layers = [NgramEmbedding(40, length, tokenizers[0].vocab_size, 8, std=1.0, dropout=0.0) for length in (2, 3)]
+    assert all(layer.learn(rows.values, rows.offsets) > 0 for layer in layers)
+    return [layer.known for layer in layers]
+
+
 @pytest.mark.parametrize("family", ["gru", "transformer"])
-def test_ngrams_are_those_of_the_training_set_whatever_is_averaged(tmp_path: Path, family: str) -> None:
-    corpus = write_corpus(tmp_path / "corpus")
+def test_ngrams_are_those_of_the_training_set_or_of_the_model_that_goes_on(tmp_path: Path, family: str) -> None:
     fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
     model: Any = (
         GruLabellerConfig(hidden_size=16, embedding_size=8, **fields)
         if family == "gru"
         else TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, **fields)
     )
-    config = labelled_config(corpus, model)
-    run = load_run(train(replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9)), tmp_path / "run"))
-    other = load_run(train(labelled_config(corpus, model, init_from=str(tmp_path / "run")), tmp_path / "other"))
-    rows = open_prepared(config.data, run.src_tokenizer, run.tgt_tokenizer, tmp_path / "run" / "cache").train.src
-    for each in (run, other):
-        assert isinstance(each.model, LabellingModel)
-        for ngrams, length in zip(each.model.reader.ngrams, (2, 3), strict=True):
-            expected = NgramEmbedding(40, length, run.src_tokenizer.vocab_size, 8, std=1.0, dropout=0.0)
-            assert expected.learn(rows.values, rows.offsets) > 0
-            assert torch.equal(ngrams.known, expected.known)
+    config = labelled_config(write_corpus(tmp_path / "corpus"), model)
+    averaged = replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9))
+    run = train(averaged, tmp_path / "run")
+    expected = learnt_ngrams(config, run)
+    assert all(map(torch.equal, known_ngrams(run), expected))
+    other = write_corpus(tmp_path / "other", seed=5)
+    tuned = train(labelled_config(other, model, init_from=str(run)), tmp_path / "tuned")
+    assert all(map(torch.equal, known_ngrams(tuned), expected))
+    config = labelled_config(other, model, init_from=str(run), init_parts="matching")
+    matching = train(config, tmp_path / "matching")
+    own = learnt_ngrams(config, matching)
+    assert not any(map(torch.equal, own, expected))
+    assert all(map(torch.equal, known_ngrams(matching), own))
+    copied = load_run(matching).folder.read_description()["init_from"]
+    assert not [name for name in copied["copied"] if "ngrams" in name]
+    assert [name for name in copied["random"] if "ngrams" in name] == [f"reader.ngrams.{i}.weight" for i in range(2)]
 
 
 def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
