@@ -22,7 +22,7 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
 Pooling = Literal["mean", "max"]
-NUM_NGRAMS, NGRAM_DROPOUT = 10_000, 0.5
+NUM_NGRAMS, NGRAM_DROPOUT = 5_000, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

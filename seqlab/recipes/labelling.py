@@ -159,7 +159,6 @@ def trec(run_dir: Path) -> Config:
         spelling_size=64,
         unknown_share=0.1,
         ngram_order=3,
-        num_ngrams=5000,
         embedding_dropout=0.3,
         dropout=0.5,
         output_dropout=0.5,
@@ -170,7 +169,7 @@ def trec(run_dir: Path) -> Config:
 
 def trec_transformer(run_dir: Path) -> Config:
     """What questions ask for: a Transformer that also knows pairs and triples of words."""
-    return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3, num_ngrams=5000))
+    return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3))
 
 
 LABELLING_RECIPES = (
