@@ -24,7 +24,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
             return f"error: {error}", FAILURE
     if _is_out_of_memory(error):
-        return "error: memory ran out: lower `--batch_tokens`, or `--buffer_lines` where the input is long", FAILURE
+        advice = "lower `--batch_tokens`, or `--buffer_lines` where the input is long, in training the model's size"
+        return f"error: memory ran out: {advice}", FAILURE
     return None
 
 

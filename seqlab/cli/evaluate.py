@@ -35,7 +35,10 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
     parser.add_argument(
-        "--metrics", nargs="+", default=["bleu"], metavar="NAME", help=f"any of {', '.join(METRICS)} (default: bleu)"
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help=f"any of {', '.join(METRICS)} (default: bleu, with --confusion accuracy)",
     )
     parser.add_argument(
         "--confusion",
@@ -51,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.evaluation import alternatives, compare, confusion, evaluate
     from seqlab.evaluation.metrics import check_names
 
-    metrics = check_names(arguments.metrics)
+    metrics = check_names(arguments.metrics or (["accuracy"] if arguments.confusion else ["bleu"]))
     if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
     baselines = [] if arguments.baseline is None else [arguments.baseline]

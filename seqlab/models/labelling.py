@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.family import SETTINGS, Family, Probability, Size
+from seqlab.models.family import SETTINGS, Family, Probability
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
@@ -22,7 +22,6 @@ from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.word_spelling import WordSpelling
 
 Pooling = Literal["mean", "max"]
-NUM_NGRAMS, NGRAM_DROPOUT = 5_000, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -34,14 +33,15 @@ class LabellerConfig(Family):
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0
     """Probability of reading a word as unknown in training, so that the model learns what to do without it."""
-    ngram_order: Annotated[int, Field(ge=1, le=8)] = 1
+    ngram_order: Annotated[int, Field(ge=1, le=5)] = 1
     """Tokens of the longest n-grams that have vectors of their own, which are added to that of the token that they end
     at: 1 has none, 3 those of pairs and triples. Another run's model (`init_from`) keeps its n-grams."""
-    num_ngrams: Size = NUM_NGRAMS
-    """Of each length the n-grams that have vectors at most: the most frequent that training has more than once, counted
-    alike whatever `data.train_weights` says."""
-    ngram_dropout: Probability = NGRAM_DROPOUT
-    """Probability of dropping all occurrences of an n-gram in a micro-step; a Transformer's are not dropped besides."""
+    num_ngrams: Annotated[int, Field(ge=1, le=10_000_000)] = 5000
+    """Where `ngram_order` is above 1: of each length the n-grams that have vectors at most, the most frequent that
+    training has more than once, counted alike whatever `data.train_weights` says."""
+    ngram_dropout: Probability = 0.5
+    """Where `ngram_order` is above 1: probability of dropping all occurrences of an n-gram in a micro-step; those of a
+    Transformer are not dropped besides."""
     pooling: Pooling | None = None
     """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
     of each feature (`max`), which null takes."""
@@ -49,16 +49,6 @@ class LabellerConfig(Family):
     """Probability of dropping a feature of what labels are predicted from."""
 
     data_kind: ClassVar[str] = "labelled"
-
-    @model_validator(mode="after")
-    def _check_ngrams(self) -> Self:
-        for name, default in (("num_ngrams", NUM_NGRAMS), ("ngram_dropout", NGRAM_DROPOUT)):
-            if self.ngram_order == 1 and getattr(self, name) != default:
-                raise ValueError(
-                    f"`model.{name}` is about n-grams, of which `model.ngram_order: 1` has none: raise it, or leave "
-                    f"`model.{name}` out."
-                )
-        return self
 
     def resolve(self, data: Any) -> Self:
         """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""

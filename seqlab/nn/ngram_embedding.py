@@ -6,6 +6,7 @@ such n-grams sees it at once, while a recurrent network or attention has to put 
 Shapes: N n-grams that are known, G tokens of each, B lines, S tokens of a line, E embedding size.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -43,9 +44,10 @@ class NgramEmbedding(nn.Module):
         self.length, self.start_id = length, vocab_size
         self._base = vocab_size + 1
         if vocab_size >= LARGEST_ID or self._base**length >= 1 << 63:
+            longest = int(63 / math.log2(self._base))
             raise ValueError(
-                f"A vocabulary of {vocab_size:,} is too large for n-grams of {length} tokens to be numbered: lower "
-                "`model.ngram_order`, or take a smaller vocabulary."
+                f"A vocabulary of {vocab_size:,} is too large for n-grams of {length} tokens to be numbered: "
+                f"`model.ngram_order` can be {longest} at most, unless the vocabulary is smaller."
             )
         self.weight = nn.Parameter(torch.empty(num_ngrams, size).normal_(std=std))
         self.known = nn.Parameter(torch.full((num_ngrams, length), float(UNUSED)), requires_grad=False)  # (N, G)

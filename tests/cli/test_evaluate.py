@@ -151,3 +151,12 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         assert (result.status, result.out) == (2, b"")
         assert message in result.err
         assert result.err.count("\n") == 1
+
+
+def test_of_labels_accuracy_is_what_confusion_stands_beside(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("A\nB\nA\n")
+    (tmp_path / "truth").write_text("A\nB\nB\n")
+    result = seqlab("evaluate", tmp_path / "labels", "--ref", tmp_path / "truth", "--confusion")
+    assert result.status == 0
+    assert result.out.startswith(b"accuracy|")
+    assert b"bleu" not in result.out.lower()

@@ -1,7 +1,6 @@
 """Models that label: other lines and padding change nothing, and what they are made of is what it should be."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -154,12 +153,6 @@ def test_ngrams_of_a_word_that_is_read_as_unknown_are_unknown(name: str) -> None
     model.encode(make_batch([7, 9])).sum().backward()
     for ngrams in model.reader.ngrams:
         assert not ngrams.weight.grad.any()
-
-
-@pytest.mark.parametrize("field", [{"num_ngrams": 5}, {"ngram_dropout": 0.1}])
-def test_fields_about_ngrams_are_refused_without_them(field: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=rf"`model.{next(iter(field))}` .* `model.ngram_order: 1` has none"):
-        LstmLabellerConfig(**field)
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig()), RDrop(RDropConfig())])
