@@ -126,8 +126,8 @@ class Labeller:
             done += len(parts)
             labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
             if len(parts) > 1:
-                where = place(number, file)
-                _log.warning("%s is too long for the model: labelled in %d pieces", where, len(parts))
+                text = "%s is too long for the model, which reads %d tokens at most: labelled in %d pieces"
+                _log.warning(text, place(number, file), self.max_src_tokens, len(parts))
         return labellings
 
     def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """Labelling as a task: lines with labels of their own or of their words, validated by how many are right."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ from seqlab.training.task import Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
 
 
 def _data_config(config: Config) -> LabelledConfig:
@@ -74,6 +77,8 @@ def _prepare(
     assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
     message = "The label %r is not in the training data, so it counts as wrong wherever it stands"
     warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
+    if len(names := label_names(tokenizers[1])) == 1:
+        logger.warning("All of the training data has one label, %r: is it the right column?", names[0])
     if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
         raise ValueError(
             f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): validate on labels "

@@ -91,9 +91,8 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
-    assert (
-        f"line 3 is too long for the model: labelled in {len(pieces)} pieces" in result.err
-    )  # the header is the first
+    limit = f"which reads {labeller.max_src_tokens} tokens at most: labelled in {len(pieces)} pieces"
+    assert f"line 3 is too long for the model, {limit}" in result.err  # the header is the first
     assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
 
 

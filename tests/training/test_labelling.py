@@ -109,6 +109,18 @@ def test_labels_that_training_lacks_are_named_by_file_and_line(
     assert f"{valid / 'tgt'}, line 5" in message
 
 
+@pytest.mark.parametrize(("labels", "warned"), [(["ODD"], True), (["ODD", "EVEN"], False)])
+def test_that_there_is_one_label_alone_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, labels: list[str], warned: bool
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus")
+    text = (corpus / "tgt").read_text()
+    (corpus / "tgt").write_text(text if "EVEN" in labels else text.replace("EVEN", "ODD"))
+    with caplog.at_level(logging.WARNING, logger="seqlab"):
+        train(labelled_config(corpus), tmp_path / "run")
+    assert any("one label, 'ODD'" in record.getMessage() for record in caplog.records) == warned
+
+
 def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     text = TextConfig(train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16)
