@@ -205,9 +205,9 @@ class JoinedColumns(FileColumn):
         return [FileColumn(self.path, name) for name in str(self.column).split("+")]
 
     def cells(self) -> Iterator[str]:
-        """Yield the joined cells; errors as in `FileColumn`."""
+        """Yield the joined cells, nothing where all are empty; errors as in `FileColumn`."""
         for cells in zip(*(part.cells() for part in self._parts), strict=True):
-            yield "\t".join(one_line(cell).replace("\t", " ") for cell in cells)
+            yield "\t".join(one_line(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
 
 
 def parse_column(spec: str) -> Column:

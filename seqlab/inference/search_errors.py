@@ -75,11 +75,16 @@ def search_errors(
         progress: called with how many sentences a search has done.
 
     Raises:
-        ValueError: a coverage penalty, which a reference has no score with; errors of `measured_pairs`.
+        ValueError: a coverage penalty, which a reference has no score with; a run in bf16; errors of `measured_pairs`.
     """
     if config.coverage_penalty:
         raise ValueError("`coverage_penalty` must be 0 where search errors are counted: references have none.")
     pairs = measured_pairs(run, src_lines, tgt_lines)
+    if any(each.dtype == torch.bfloat16 for member in pairs.engine.members for each in member.model.parameters()):
+        raise ValueError(
+            "`precision` must be fp32 where search errors are counted: bf16 rounds the score of a pair in one pass "
+            "otherwise than that of its steps."
+        )
     if progress is not None:
         progress(pairs.left_out * (len(beam_sizes) + exact))
     config = config.limited_to(run.translator.max_length)

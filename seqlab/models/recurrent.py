@@ -221,15 +221,14 @@ class Decoder(nn.Module):
         """
         features, symbols = self.embedding.features(len(tgt_in)), self.embedding.symbols()
         x = self.embedding.looked_up(tgt_in, symbols) * features
-        if not self.training:  # so many queries that what one finds does not depend on how many they are
-            x = F.pad(x, (0, 0, 0, -x.size(1) % 16))
         own = mix and mix(DeferredLookup(self.embedding.weight, *tgt_in.shape), features[:, 0], symbols)
         if self.input_feeding or own is not None:
-            vectors, weights = self._stepwise(x, memory, start, own)
-        else:
-            found, weights = self.attention(hidden := self.layers(x, start).output, memory)
-            vectors = self._predicted_from(hidden, found)
-        length = tgt_in.size(1)
+            return self._stepwise(x, memory, start, own)
+        length = x.size(1)
+        if not self.training:  # so many queries that what one finds does not depend on how many they are
+            x = F.pad(x, (0, 0, 0, -length % 16))
+        found, weights = self.attention(hidden := self.layers(x, start).output, memory)
+        vectors = self._predicted_from(hidden, found)
         return vectors[:, :length], weights[:, :length]
 
     def _predicted_from(self, hidden: Tensor, found: Tensor) -> Tensor:
@@ -243,7 +242,7 @@ class Decoder(nn.Module):
         read, attend, combine = self._parts(len(x), memory)
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
         for position, embedded in enumerate(x.unbind(1)):
-            if own is not None and 0 < position < own.mixing.is_reference.size(1):
+            if own is not None and position > 0:
                 embedded = own.mixed(embedded, vector, position)
             hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
             found, weights_here = attend(hidden[:, None], position)

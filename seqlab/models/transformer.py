@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.attentional import AttentionalTranslator, SourceView
@@ -199,11 +200,18 @@ class Transformer(AttentionalTranslator):
             return vectors
         with torch.no_grad():
             hidden, _ = self.decoder(vectors[:, :-1], memories)
-            rows = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once
-            predictions = torch.cat([mixing.predictions(self.projection(block)) for block in rows])
-        embedding = self.decoder.embedding
-        predicted = look_up(predictions, embedding.weight).view_as(hidden) * embedding.scale
+        read = partial(self._read, mixing)
+        if mixing.mixture == "soft":  # or the probabilities of all symbols would be kept for the backward pass
+            read = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)
+        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once
+        predicted = torch.cat([read(block) for block in blocks]).view_as(hidden)
         return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))
+
+    def _read(self, mixing: InputMixing, hidden: Tensor) -> Tensor:
+        """Embed what hidden states predict, both (N, D)."""
+        with torch.no_grad():
+            predictions = mixing.predictions(self.projection(hidden))
+        return look_up(predictions, self.decoder.embedding.weight) * self.decoder.embedding.scale
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""

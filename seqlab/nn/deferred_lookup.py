@@ -1,7 +1,8 @@
 """Symbols looked up step after step, whose gradient is taken once, at the end of the backward pass.
 
 Where a step reads what the one before has predicted, autograd makes a gradient as large as the weight at each step.
-Here each step only notes what it looked up. Shapes: N rows, T steps, V vocabulary, E embedding size.
+Here each step only notes what it looked up, shares of all symbols in the precision of products. Shapes: N rows, T
+steps, V vocabulary, E embedding size.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.nn.first_order import first_order
-from seqlab.nn.linear import product
+from seqlab.nn.linear import compute_dtype, product
 
 
 def look_up(rows: Tensor, weight: Tensor) -> Tensor:
@@ -33,17 +34,21 @@ class DeferredLookup:
 
     def __call__(self, rows: Tensor, step: int) -> Tensor:
         """Look up as `look_up` does."""
-        self.rows[step] = rows
+        self.rows[step] = rows if rows.dim() == 1 else rows.to(compute_dtype(self.weight))
         return look_up(rows, self.weight) + self._links[step]
 
     def gradient(self, grads: Tensor) -> Tensor:
         """Give the weight's gradient (V, E) from those of all steps (T, N, E)."""
-        rows, grads = torch.stack(list(self.rows.values())).flatten(0, 1), grads[list(self.rows)].flatten(0, 1)
+        rows, grads = list(self.rows.values()), grads[list(self.rows)]
         self.rows, self._links = {}, ()  # or this and the graph, with all that they hold, would keep each other alive
-        if rows.dim() == 1:
-            gradient: Tensor = torch.ops.aten.embedding_dense_backward(grads, rows, len(self.weight), -1, False)
+        if rows[0].dim() == 1:
+            ids, grads = torch.cat(rows), grads.flatten(0, 1)
+            gradient: Tensor = torch.ops.aten.embedding_dense_backward(grads, ids, len(self.weight), -1, False)
             return gradient
-        return product(rows.t(), grads.t())
+        total = torch.zeros(self.weight.shape, device=grads.device)
+        for shares, grad in zip(rows, grads, strict=True):
+            total += product(shares.t(), grad.to(shares.dtype).t())
+        return total
 
 
 class _Gradient(torch.autograd.Function):

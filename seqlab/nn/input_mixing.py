@@ -4,6 +4,7 @@ Shapes: B sentences, T target positions, N rows, V vocabulary, E embedding size.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -38,6 +39,12 @@ class InputMixing:
         is_reference[:, 0] = True
         return cls(is_reference, mixture, temperature, generator)
 
+    @cached_property
+    def has_predictions(self) -> list[bool]:
+        """Tell for each of the T positions whether a prediction is read there; asks the device once."""
+        found: list[bool] = (~self.is_reference).any(0).tolist()
+        return found
+
     def predictions(self, logits: Tensor) -> Tensor:
         """Say what is read of logits (N, V), as `look_up` takes it: ids (N,), or the probabilities of all symbols."""
         logits = logits.detach().float()
@@ -71,6 +78,8 @@ class OwnInputs:
 
     def mixed(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
         """Give what is read at a position, (B, E): the reference, or what the attentional vector before it predicts."""
+        if not self.mixing.has_predictions[position]:
+            return reference
         with torch.no_grad():
             predictions = self.mixing.predictions(self.projection(vector))
         if self.symbols is None:

@@ -29,7 +29,8 @@ class CrossEntropyConfig:
     """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
     et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
     guided_width: Annotated[float, Field(gt=0)] = 0.2
-    """How far from the diagonal attention may be at little cost, as a share of the sentence."""
+    """Where `guided_attention` is above 0, how far from the diagonal attention may be at little cost, as a share of the
+    sentence."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)

@@ -28,7 +28,7 @@ class ScheduledSampling:
         assert batch.tgt_out is not None, "scheduled sampling needs a target"
         share = reference_share(config, context.step)
         mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
-        output: DecoderOutput = model(batch, mixing=mixing)
+        output: DecoderOutput = model(batch, mixing=mixing if any(mixing.has_predictions) else None)
         total, nll = output.cross_entropy(batch.tgt_out, config.label_smoothing)
         predicted = batch.tgt_out != IGNORE
         logs = {"nll": nll, "predicted_inputs": (predicted & ~mixing.is_reference).sum().to(nll)}

@@ -72,6 +72,14 @@ def test_an_empty_line_is_empty_in_every_column(tmp_path: Path, column: str) -> 
     assert [bool(value) for value in read(f"{tmp_path}/a.tsv#{column}")] == [True, False, True]
 
 
+def test_an_empty_line_is_empty_in_several_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("ka\tko\ttu\n\nka\t\ttu\n\t\t\n")
+    assert read(f"{tmp_path}/a.tsv#0+2") == ["ka\ttu", "", "ka\ttu", ""]
+    assert read(f"{tmp_path}/a.tsv#1+2") == ["ko\ttu", "", "\ttu", ""]
+    (tmp_path / "a.jsonl").write_text('{"de": "ka", "en": null}\n{"de": null, "en": null}\n')
+    assert read(f"{tmp_path}/a.jsonl#de+en") == ["ka\t", ""]
+
+
 def test_a_digit_that_is_no_number_is_a_name(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("m²\t²\nka\tko\n")
     assert read(f"{tmp_path}/a.tsv#²") == ["ko"]

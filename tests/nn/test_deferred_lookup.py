@@ -34,6 +34,23 @@ def test_gradients_are_those_of_autograd(kind: str) -> None:
         torch.testing.assert_close(own, autograds)
 
 
+def test_shares_wait_in_the_precision_of_products() -> None:
+    """In bf16 what is kept for the backward pass is half as large, and the gradient is nearly that of fp32."""
+    torch.manual_seed(0)
+    weight = torch.randn(VOCAB, SIZE, requires_grad=True)
+    shares, direction = torch.rand(STEPS, ROWS, VOCAB).softmax(-1), torch.randn(STEPS, ROWS, SIZE)
+    gradients = []
+    for enabled in (True, False):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            lookup = DeferredLookup(weight, ROWS, STEPS)
+            found = torch.stack([lookup(shares[step], step) for step in range(STEPS)])
+        assert {kept.dtype for kept in lookup.rows.values()} == {torch.bfloat16 if enabled else torch.float32}
+        torch.testing.assert_close(found, shares @ weight)
+        gradients.append(torch.autograd.grad((found * direction).sum(), weight)[0])
+    assert gradients[0].dtype == torch.float32
+    torch.testing.assert_close(*gradients, rtol=0.05, atol=0.05)
+
+
 def test_nothing_looked_up_has_no_gradient() -> None:
     weight = torch.ones(VOCAB, SIZE, requires_grad=True)
     DeferredLookup(weight, ROWS, STEPS)

@@ -37,7 +37,25 @@ def test_predictions_are_looked_up_as_other_inputs_are(mixture: Mixture, drops_s
         probs = predicted if predicted.dim() == 2 else nn.functional.one_hot(predicted, VOCAB).float()
         return torch.where(again.is_reference[:, t, None], references[t], probs @ embedding * features)
 
+    assert again.has_predictions == [False, True, True, True]
     expected = torch.stack([by_definition(t) for t in range(1, STEPS)])
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient, torch.autograd.grad((expected * factors[1:]).sum(), weight)[0])
     assert bool(gradient.any())
+
+
+def test_where_all_read_the_reference_nothing_is_predicted() -> None:
+    weight, reference = nn.Parameter(torch.randn(VOCAB, SIZE)), torch.randn(ROWS, SIZE)
+    is_reference = torch.ones(ROWS, STEPS, dtype=torch.bool)
+    is_reference[1, 2] = False
+    lookup = DeferredLookup(weight, ROWS, STEPS)
+    own = OwnInputs(
+        InputMixing(is_reference, "argmax", 1.0, None),
+        VocabularyProjection(weight),
+        lookup,
+        torch.ones(ROWS, SIZE),
+        None,
+    )
+    found = [own.mixed(reference, torch.randn(ROWS, SIZE), t) for t in range(STEPS)]
+    assert [torch.equal(each, reference) for each in found] == [True, True, False, True]
+    assert list(lookup.rows) == [2]

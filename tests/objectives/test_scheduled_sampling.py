@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, batch_of, build
+from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models import Translator
@@ -83,6 +83,36 @@ def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
     for gradient in torch.autograd.grad(loss.total, list(model.parameters())):
         assert bool(gradient.isfinite().all())
         assert bool(gradient.any())
+
+
+@pytest.mark.parametrize("name", ["pre", "lstm, not fed"])
+def test_where_nothing_is_sampled_there_is_one_pass_as_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*inputs: object) -> None:
+        raise AssertionError("nothing is to be predicted")
+
+    monkeypatch.setattr(InputMixing, "predictions", refuse)
+    model, config = build(VARIANTS[name]).train(), ScheduledSamplingConfig(**ALWAYS)
+    context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
+    ScheduledSampling(config)(model, batch_of(ALL), context)
+    with pytest.raises(AssertionError, match="nothing is to be predicted"):
+        ScheduledSampling(config)(model, batch_of(ALL), LATER)
+
+
+def test_probabilities_of_all_symbols_are_not_kept_for_the_backward_pass() -> None:
+    """Of the soft mixture, whose means have a gradient: it makes them again, a block at a time."""
+    model, batch = build(VARIANTS["pre"]).train(), batch_of(ALL)
+    config = ScheduledSamplingConfig(**{**ALWAYS, "mixture": "soft"})  # type: ignore[arg-type]
+    sizes: list[int] = []
+
+    def note(kept: torch.Tensor) -> torch.Tensor:
+        if kept.dim() == 2 and kept.size(1) == VOCAB:
+            sizes.append(len(kept))
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
+        ScheduledSampling(config)(model, batch, LATER)
+    assert batch.tgt_in is not None
+    assert batch.tgt_in[:, 1:].numel() not in sizes
 
 
 def mixing_of(mixture: str, temperature: float = 1.0) -> InputMixing:

@@ -1,0 +1,134 @@
+"""Where recurrent translators and labellers drop something in training: what is dropped has no gradient, or is zero."""
+
+import numpy as np
+import pytest
+import torch
+from reference.tiny_translators import batch_of, build
+from torch import Tensor
+
+from seqlab.data.batch import Seq2SeqBatch, collate_labelled
+from seqlab.data.config import LabelledConfig
+from seqlab.models import GruConfig, LstmConfig, LstmLabellerConfig, RecurrentLabeller, RecurrentTranslator
+
+LONG_SOURCE, LONG_TARGET = 1, 2
+"""Of the tiny pairs."""
+
+
+def is_dropped(rows: Tensor) -> Tensor:
+    """Tell which features of rows (N, E) are zero in all, which must be some of them, and the others in none."""
+    zero = rows == 0
+    assert torch.equal(zero.all(0), zero.any(0)), "one mask must hold for all"
+    assert 0.1 < float(zero[0].float().mean()) < 0.9
+    return zero[0]
+
+
+def translator(is_fed: bool, **fields: float) -> RecurrentTranslator:
+    config = LstmConfig(
+        hidden_size=48,
+        embedding_size=40,
+        num_encoder_layers=2,
+        num_decoder_layers=2,
+        input_feeding=is_fed,
+        tied_embeddings="none",
+        **{"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, **fields},  # type: ignore[arg-type]
+    )
+    model = build(config).train()
+    assert isinstance(model, RecurrentTranslator)
+    return model
+
+
+def read_on(side: str) -> tuple[Seq2SeqBatch, Tensor]:
+    """Give the pair whose sentence on this side is long, and the symbols that are read there."""
+    batch = batch_of([LONG_SOURCE if side == "encoder" else LONG_TARGET])
+    ids = batch.src if side == "encoder" else batch.tgt_in
+    assert ids is not None
+    return batch, ids.unique()
+
+
+def gradient(model: RecurrentTranslator, batch: Seq2SeqBatch, name: str) -> Tensor:
+    """Give a parameter's gradient of the sum over everything that is predicted from."""
+    (found,) = torch.autograd.grad(model(batch).hidden.sum(), [model.get_parameter(name)])
+    return found
+
+
+every_side = pytest.mark.parametrize("side", ["encoder", "decoder"])
+fed_or_not = pytest.mark.parametrize("is_fed", [True, False])
+
+
+@every_side
+@fed_or_not
+def test_dropout_takes_the_same_features_of_all_symbols_of_a_sentence(is_fed: bool, side: str) -> None:
+    batch, ids = read_on(side)
+    is_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
+
+
+@every_side
+@fed_or_not
+def test_dropout_takes_the_same_features_between_layers_at_all_steps(is_fed: bool, side: str) -> None:
+    batch, _ = read_on(side)
+    is_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight"))
+
+
+@fed_or_not
+def test_dropout_takes_features_of_the_memory_and_of_what_is_predicted_from(is_fed: bool) -> None:
+    model, (batch, _) = translator(is_fed, dropout=0.5), read_on("encoder")
+    memory, _, _ = model.encoder(batch.src, batch.src_lengths)
+    is_dropped(memory[0])
+    batch, _ = read_on("decoder")
+    is_dropped(model(batch).hidden[0])
+
+
+@every_side
+@fed_or_not
+def test_embedding_dropout_takes_whole_symbols(is_fed: bool, side: str) -> None:
+    batch, ids = read_on(side)
+    is_dropped(gradient(translator(is_fed, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t())
+
+
+@every_side
+@fed_or_not
+def test_weight_dropout_takes_elements_of_the_recurrent_matrices(is_fed: bool, side: str) -> None:
+    batch, _ = read_on(side)
+    found = gradient(translator(is_fed, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight")
+    assert 0.4 < float((found == 0).float().mean()) < 0.6
+
+
+@pytest.mark.parametrize("family", [LstmConfig, GruConfig])
+def test_nothing_is_dropped_but_in_training(family: type[LstmConfig | GruConfig]) -> None:
+    dropping = family(hidden_size=16, dropout=0.5, embedding_dropout=0.5, weight_dropout=0.5)
+    batch = batch_of([0, 1, 2])
+    with torch.no_grad():
+        found, expected = (build(config)(batch).hidden for config in (dropping, family(hidden_size=16, dropout=0.0)))
+    assert torch.equal(found, expected)
+
+
+def labeller(**fields: float) -> RecurrentLabeller:
+    torch.manual_seed(0)
+    none = {"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, "output_dropout": 0.0}
+    config = LstmLabellerConfig(hidden_size=48, embedding_size=40, num_layers=2, **{**none, **fields})  # type: ignore[arg-type]
+    return RecurrentLabeller(
+        config.resolve(LabelledConfig(labels_of="words", train_src=["x"], train_tgt=["y"])), 30, 3, 5
+    ).train()
+
+
+def test_every_dropout_of_a_labeller() -> None:
+    ids = np.arange(4, 24)
+    batch = collate_labelled([ids], None, None, [0], pad_id=0)
+
+    def found(**fields: float) -> tuple[dict[str, Tensor], Tensor]:
+        model = labeller(**fields)
+        hidden = model(batch).hidden
+        hidden.sum().backward()
+        grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        return grads, hidden
+
+    grads, _ = found(dropout=0.5)
+    is_dropped(grads["encoder.embedding.weight"][4:24])
+    is_dropped(grads["encoder.layers.layers.1.0.from_input.weight"])
+    grads, _ = found(embedding_dropout=0.5)
+    is_dropped(grads["encoder.embedding.weight"][4:24].t())
+    grads, _ = found(weight_dropout=0.5)
+    zero = grads["encoder.layers.layers.0.1.from_hidden.weight"] == 0
+    assert 0.4 < float(zero.float().mean()) < 0.6
+    _, hidden = found(output_dropout=0.5)
+    is_dropped(hidden[0])
