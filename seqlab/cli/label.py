@@ -117,6 +117,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.conllu is not None:
         if column_number(arguments.conllu, "--conllu") <= FORM:
             raise UsageError("--conllu names the column that the labels go to, but `id` and `form` are the words")
+        if "#" in (arguments.input or ""):
+            raise UsageError("--conllu reads whole sentences and writes them back: name the file without #COLUMN")
         if arguments.json:
             raise UsageError("--conllu and --json both say what is written: give one of them")
     if arguments.num_labels > 1 and not arguments.json:

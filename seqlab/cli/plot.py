@@ -44,6 +44,8 @@ def read_piece(path: str, line: int, number: int) -> dict[str, Any]:
         pieces = json.loads(text)["pieces"]
         found: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
         complete = {"src", "tgt", "weights"} <= found.keys()
+        if complete:
+            found["weights"] = [[float(weight) for weight in row] for row in found["weights"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path}, line {line}: is not what `seqlab translate --alignment` writes.") from None
     if not complete:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
-from seqlab.cli.parser import Parser
+from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import counting
 from seqlab.cli.search_options import add_search_options, search_values
 from seqlab.world import refuse_ranks
@@ -52,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         build(SearchConfig, {"beam_size": size})
     if arguments.max_steps is not None and arguments.max_steps < 1:
         raise ValueError(f"`max_steps` must be at least 1, but is {arguments.max_steps} instead.")
+    if arguments.max_steps is not None and not arguments.exact:
+        raise UsageError("--max_steps limits exact search: it needs --exact")
     src_lines, tgt_lines = read_pairs(arguments)
     trained = load_one_process(arguments)
     options = {} if arguments.max_steps is None else {"max_steps": arguments.max_steps}

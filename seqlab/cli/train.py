@@ -122,7 +122,10 @@ def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir
     from seqlab.training.begin import check_folder
 
     check_folder(RunFolder(run_dir), overwrite)
-    return make_config(recipe, overrides, run_dir, overwrite)
+    config = make_config(recipe, overrides, run_dir, overwrite)
+    if recipe is not None:
+        _say_what_is_reset(recipe, overrides, config)
+    return config
 
 
 def make_config(
@@ -157,6 +160,32 @@ def make_config(
         with TemporaryDirectory() as folder:  # what is refused is refused before the recipe writes anything
             override(RECIPES[recipe](Path(folder)), overrides)
     return override(RECIPES[recipe](run_dir), overrides)
+
+
+def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config") -> None:
+    """Log which values a recipe or a file has in vain, as a family that is given begins from its own defaults."""
+    from seqlab.runs.config import to_dict
+    from seqlab.training.resume import flatten
+
+    sections = [key.removesuffix("family") for key, _ in overrides if key.endswith(".family")]
+    if not sections:
+        return
+    try:
+        with TemporaryDirectory() as folder:
+            base = make_config(recipe, [], Path(folder))
+    except ValueError:  # a file may be nothing without what is given beside it
+        return
+    old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
+    for section in sections:
+        reset = [key for key in old if key.startswith(section) and key in new and key not in given]
+        values = [f"--{key} {_as_text(old[key])}" for key in reset if old[key] != new[key]]
+        if values:
+            logger.info("%sfamily is set to its own defaults; what it had before: %s", section, " ".join(values))
+
+
+def _as_text(value: object) -> str:
+    """Write a value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":

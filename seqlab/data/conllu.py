@@ -51,7 +51,7 @@ class Sentence:
                 raise ValueError(f"{where}: has {len(fields)} columns, so `{COLUMNS[number]}` is missing.")
             value = "_".join(fields[number].split())
             if not value:
-                raise ValueError(f"{where}: `{COLUMNS[number]}` is empty: write `_` for what is not known.")
+                raise ValueError(f"{where}: `{COLUMNS[number]}` is empty, or blank: write `_` for what is not known.")
             values.append(value)
         return values
 

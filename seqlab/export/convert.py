@@ -25,7 +25,7 @@ from seqlab.export.folder import (
 )
 from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
-from seqlab.models import Transformer
+from seqlab.models import Transformer, TransformerConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
 from seqlab.world import usable_cores
@@ -108,12 +108,15 @@ def convert(
 
 def refuse_other_models(run: str | Path) -> None:
     """Raise ValueError where a run's model is none that CTranslate2 has."""
-    family = read_config(RunFolder(Path(run))).model.family
-    if family != "transformer":
+    from seqlab.export.specification import refuse_unknown_settings  # imports CTranslate2, which may be missing
+
+    model = read_config(RunFolder(Path(run))).model
+    if not isinstance(model, TransformerConfig):
         raise ValueError(
-            f"{run} is of `model.family: {family}`, but CTranslate2 has Transformers only: `seqlab translate` runs it "
-            "as it is."
+            f"{run} is of `model.family: {model.family}`, but CTranslate2 has Transformers only: `seqlab translate` "
+            "runs it as it is."
         )
+    refuse_unknown_settings(model)
 
 
 def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:

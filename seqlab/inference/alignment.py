@@ -31,7 +31,7 @@ def align(
     """Name the symbols that a hypothesis's attention is between; `unknown`: words with ids of their own."""
     src_tokenizer, tgt_tokenizer = tokenizers
     if hypothesis.attention is None:
-        raise ValueError("This model attends to nothing: there is no alignment to be written.")
+        raise ValueError("There is no alignment to be written: the model, or one of several, attends to nothing.")
     tgt_ids = [*hypothesis.ids, *([tgt_tokenizer.eos_id] if hypothesis.finished else [])]
     return Alignment(
         _names(src_tokenizer, [*src_ids, src_tokenizer.eos_id], unknown),

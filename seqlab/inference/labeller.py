@@ -25,6 +25,8 @@ from seqlab.world import OnRows
 _log = logging.getLogger(__name__)
 BATCH_TOKENS = 4096
 """Padded tokens that are labelled together unless the caller says otherwise."""
+SHOWN_LABELS = 5
+"""Labels named that one run of an ensemble lacks."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,10 @@ class Labeller:
 
     def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Put models between their tokenizer and their labels; raises ValueError where these differ."""
-        refuse_different_vocabularies(members)
+        refuse_different_vocabularies(members, ["src"])
         self.members, self.device = members, device
         self.tokenizer, self.names = members[0].src_tokenizer, label_names(members[0].tgt_tokenizer)
+        self.orders = [self._order(member) for member in members]
         self.models = [cast(interfaces.Labeller, member.model) for member in members]
         if len({model.labels_lines for model in self.models}) > 1:
             raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
@@ -130,6 +133,18 @@ class Labeller:
                 _log.warning(text, place(number, file), self.max_src_tokens, len(parts))
         return labellings
 
+    def _order(self, member: LoadedRun) -> Tensor | None:
+        """Give the numbers that a member has for the labels in their order; None where it is its own, too."""
+        names = label_names(member.tgt_tokenizer)
+        if names == self.names:
+            return None
+        if others := sorted(set(names) ^ set(self.names)):
+            raise ValueError(
+                f"{self.members[0].folder.path} and {member.folder.path} have different labels, so that they cannot "
+                f"decide together: one alone has `{'`, `'.join(others[:SHOWN_LABELS])}`."
+            )
+        return torch.tensor([names.index(name) for name in self.names], device=self.device)
+
     def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
         """Give the log-probabilities of all labels (units, L) for each piece."""
         scores: dict[int, Tensor] = {}
@@ -141,7 +156,7 @@ class Labeller:
                 indices,
                 pad_id=self.tokenizer.pad_id,
             ).to(self.device)
-            scores.update(zip(indices, scores_by_line(self.models, batch), strict=True))
+            scores.update(zip(indices, scores_by_line(self.models, batch, self.orders), strict=True))
             if progress is not None:
                 progress(len(indices))
         return [scores[i] for i in range(len(pieces))]

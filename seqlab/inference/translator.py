@@ -199,15 +199,21 @@ class Translator:
         first_line: int,
         file: str,
     ) -> list[list[int]]:
-        """Force a line's prefix upon its first piece; raises ValueError for one that is too long."""
+        """Force a line's prefix upon its first piece; raises ValueError for one that cannot be."""
         if len(prefixes) != len(pieces):
             raise ValueError(f"`prefixes` must have one entry per line ({len(pieces)}), but has {len(prefixes)}.")
         refuse_newlines(prefixes, "prefixes")
-        forced = []
-        encoded = self.tgt_tokenizer.encode(prefixes)
+        forced, tokenizer = [], self.tgt_tokenizer
+        if len(tokenizer.tag_ids):
+            for number, text in enumerate(prefixes, start=first_line):
+                if TAB in text:
+                    raise ValueError(f"{place(number, file)}: its prefix has a tab, but only sources have tags.")
+        encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
         for number, (prefix, parts) in enumerate(zip(encoded, pieces, strict=True), start=first_line):
-            if self.tgt_tokenizer.unk_id in prefix:
-                raise ValueError(f"line {number}: its prefix holds text that the vocabulary lacks: leave it out.")
+            if tokenizer.unk_id in prefix:
+                raise ValueError(
+                    f"{place(number, file)}: its prefix holds text that the vocabulary lacks: leave it out."
+                )
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:
                 raise ValueError(

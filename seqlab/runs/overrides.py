@@ -1,8 +1,8 @@
 """Single fields set by dotted key, as on the command line: `model.d_model` and "512".
 
-The tag of a section (`model.family`) resets that section to the defaults of the family it names, and that of a model
-which is counted, not optimised, `optim` and `objective` too; one that learns by an objective of its own brings it. All
-other fields are set after the tags, in whatever order they are given.
+The tag of a section (`model.family`) resets that section to the defaults of the family it names, but for what the
+corpus decides; that of a model which is counted, not optimised, resets `optim` and `objective` too, and one that learns
+by an objective of its own brings it. All other fields are set after the tags, in whatever order they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,8 @@ from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section,
 
 Override = tuple[str, str | Sequence[str]]
 """A dotted key and its value as text, or its values where it is a list."""
+DECIDED_BY_CORPUS = ("tied_embeddings",)
+"""Fields that another family takes over: what the vocabularies of two sides can share."""
 
 
 def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Override], source: str = "") -> Config:
@@ -36,7 +38,9 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         check_keys(Config, values)
     except ConfigError as error:
         raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
-    later = [(key, text) for key, text in overrides if not _set_tag(values, key, text)]
+    # The model's tag comes first: it may choose an objective, which a given one must not be lost to.
+    ordered = sorted(overrides, key=lambda each: each[0] != "model.family")
+    later = [(key, text) for key, text in ordered if not _set_tag(values, key, text)]
     for key, text in later:
         _set_field(values, key, text)
     try:
@@ -58,8 +62,12 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
         return False
     tag = _single(key, text)
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
+    before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
+    fields = fields_of(chosen)
+    shared = [each for each in DECIDED_BY_CORPUS if each in section and each in fields]
+    kept = {each: section[each] for each in shared if before[each].annotation == fields[each].annotation}
     section.clear()
-    section[name] = tag
+    section.update({name: tag, **kept})
     if getattr(chosen, "is_counted", False):  # what another family was optimised by is left out
         values.pop("optim", None)
         values.pop("objective", None)

@@ -204,7 +204,7 @@ def _advance(
 def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules) -> Coverage:
     """Add what a step has attended to (N, S); raises ValueError where there is nothing to attend to."""
     if attention is None:
-        raise ValueError("`coverage_penalty` is for models that attend to a source: leave it out.")
+        raise ValueError("`coverage_penalty` is for models that all attend to a source: leave it out.")
     if coverage is None:
         return Coverage.begin(attention, batch.src, batch.src_lengths, beta, rules.banned_ids)
     return coverage.add(attention)

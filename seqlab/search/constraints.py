@@ -53,9 +53,15 @@ def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
 
 
 def prefix_table(
-    prefixes: Sequence[Sequence[int]] | None, longest: Sequence[int], vocab_size: int, eos_id: int
+    prefixes: Sequence[Sequence[int]] | None,
+    longest: Sequence[int],
+    vocab_size: int,
+    eos_id: int,
+    sources: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
     """Check the forced prefixes, one per sentence, and pad them with `NOT_FORCED`: (B, longest prefix) int64.
+
+    `sources`: ids of which a prefix may hold those of its own sentence from `vocab_size` on, which are copied.
 
     Raises:
         ValueError: if there is not one per sentence, or one holds eos or an unknown id, or leaves no room for eos
@@ -68,7 +74,8 @@ def prefix_table(
     for i, (prefix, limit) in enumerate(zip(prefixes, longest, strict=True)):
         if eos_id in prefix:
             raise ValueError(f"`prefixes[{i}]` must not contain `eos_id` ({eos_id}), but is {list(prefix)} instead.")
-        for unknown in (n for n in prefix if not 0 <= n < vocab_size):
+        copied = () if sources is None else sources[i]
+        for unknown in (n for n in prefix if not 0 <= n < vocab_size and n not in copied):
             raise ValueError(f"`prefixes[{i}]` must hold ids from 0 to {vocab_size - 1}, but holds {unknown}.")
         if len(prefix) >= limit:
             raise ValueError(

@@ -109,6 +109,8 @@ def make_rules(
     source = None if src_lengths is None else src_lengths.tolist()
     shortest, longest = length_limits(source, len(last_ids), config)
     device = last_ids.device
+    src: Tensor | None = getattr(batch, "src", None)
+    sources = None if prefixes is None or src is None else src.tolist()
     most_steps = max(longest, default=0)
     return Rules(
         eos_id=stepper.eos_id,
@@ -117,7 +119,7 @@ def make_rules(
         most_steps=most_steps,
         fewest_ids=max(shortest, default=0),
         penalties=penalty_table(most_steps, config, device),
-        prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id).to(device),
+        prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id, sources).to(device),
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
         most_per_step=max(0.0, stepper.lm.length_reward) if isinstance(stepper, Fusion) else 0.0,

@@ -1,6 +1,7 @@
 """seqlab label with models of random weights: ensembles, lines that are too long, and what it refuses."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +26,8 @@ LABELS = ["blame", "none", "praise"]
 Unit = Literal["lines", "words"]
 
 
-def write_run(path: Path, labels_of: Unit, seed: int) -> Path:
-    """Write the run folder of a labeller that reads eight tokens at most."""
+def write_run(path: Path, labels_of: Unit, seed: int, labels: Sequence[str] = LABELS) -> Path:
+    """Write the run folder of a labeller that reads eight tokens at most, and has learned from these labels."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
@@ -37,7 +38,7 @@ def write_run(path: Path, labels_of: Unit, seed: int) -> Path:
     )
     tokenizers = [
         train_tokenizer(each, [" ".join(text)])
-        for each, text in zip(config.data.tokenizers, (WORDS, LABELS), strict=True)
+        for each, text in zip(config.data.tokenizers, (WORDS, labels), strict=True)
     ]
     for side, tokenizer in zip(("src", "tgt"), tokenizers, strict=True):
         tokenizer.save(path / f"{side}_tokenizer")
@@ -78,6 +79,20 @@ def test_an_ensemble_averages_probabilities(runs: dict[Unit, list[Path]], unit: 
         assert [len(choices) for choices in found.choices] == [3] * (1 if unit == "lines" else len(first.choices))
 
 
+def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+    first = runs["words"][0]
+    other = write_run(tmp_path / "other", "words", 3, labels=["praise", "praise", "praise", "none", "none", "blame"])
+    lines, options = ["a good film"], {"device": "cpu", "precision": "fp32"}
+    labellers = [load_labeller(run, **options) for run in (first, other, [first, other], [other, first])]
+    assert labellers[0].names != labellers[1].names
+    found = [probabilities(labeller.label_detailed(lines, num_labels=3)[0]) for labeller in labellers]
+    for together in found[2:]:
+        np.testing.assert_allclose(together, (found[0] + found[1]) / 2, atol=1e-6)
+    third = write_run(tmp_path / "third", "words", 3, labels=["praise", "none", "anger"])
+    with pytest.raises(ValueError, match=r"have different labels.*one alone has `anger`, `blame`"):
+        load_labeller([first, third])
+
+
 @pytest.mark.parametrize("unit", ["lines", "words"])
 def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
@@ -101,6 +116,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     [
         ("lines", ["--conllu", "upos"], "labels lines, but a column of CoNLL-U has the labels of words"),
         ("words", ["--conllu", "form"], "names the column that the labels go to, but `id` and `form` are the words"),
+        ("words", ["--conllu", "upos", "--input", "a.conllu#form"], "name the file without #COLUMN"),
         ("words", ["--conllu", "upos", "--json"], "--conllu and --json both say what is written"),
         ("words", ["--num_labels", "2"], "more than one label for each word or line needs --json"),
         ("words", ["--num_labels", "0"], "`num_labels` must be at least 1, but is 0 instead."),

@@ -10,6 +10,7 @@ import seqlab.training
 from seqlab import recipes
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import make_config, run_dir_of
+from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.fields import list_fields
@@ -61,6 +62,18 @@ def test_a_recipe_with_single_fields_set(seqlab, calls: list[dict[str, Any]], tm
     assert config.optim.schedule == base.optim.schedule
     assert (call["run_dir"], call["overwrite"]) == (Path("runs/number_words"), True)
     assert call["command"] == ["seqlab", "train", "number_words", *options]
+
+
+def test_what_a_family_resets_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    result = seqlab("train", "number_words", "--model.family", "lstm", "--model.dropout", "0.5", "--seed", "5")
+    config, base = calls[0]["config"], number_words(Path("runs/number_words"))
+    assert config.model == LstmConfig(dropout=0.5)
+    changed = {name: value for name, value in vars(base.model).items() if getattr(config.model, name, value) != value}
+    expected = " ".join(
+        f"--model.{name} {value}" for name, value in changed.items() if name not in ("family", "dropout")
+    )
+    assert f"model.family is set to its own defaults; what it had before: {expected}" in result.err
+    assert "what it had before" not in seqlab("train", "number_words", "--model.dropout", "0.5").err
 
 
 def test_a_config_file(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:

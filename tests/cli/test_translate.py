@@ -200,14 +200,17 @@ def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--line", "4"], "a.jsonl has no line 4."),
+        (["--line", "5"], "a.jsonl has no line 5."),
         (["--line", "0"], "`--line` must be at least 1, but is 0 instead."),
         (["--line", "2"], "line 2: has 0 translated pieces, so there is no piece 1."),
         (["--line", "3"], "line 3: is not what `seqlab translate --alignment` writes."),
+        (["--line", "4"], "line 4: is not what `seqlab translate --alignment` writes."),
     ],
 )
 def test_what_cannot_be_plotted_is_named(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"pieces": [{"src": [], "tgt": [], "weights": []}]}\n{"pieces": []}\n[]\n')
+    pieces = ('{"pieces": [{"src": [], "tgt": [], "weights": []}]}', '{"pieces": []}', "[]")
+    text = '{"pieces": [{"src": ["a"], "tgt": ["b"], "weights": [["x"]]}]}'
+    (tmp_path / "a.jsonl").write_text("".join(f"{line}\n" for line in (*pieces, text)))
     result = seqlab("plot", tmp_path / "a.jsonl", "--out", tmp_path / "a.png", *options)
     assert result.status == 2
     assert message in result.err

@@ -84,7 +84,7 @@ def test_what_cannot_be_drawn(norms: dict[str, list[float]], message: str, tmp_p
 
 
 def test_another_ending_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`path` must end in .png or .svg, but is flow.jpeg instead"):
+    with pytest.raises(ValueError, match=r"must end in .png or .svg, but is flow.jpeg instead"):
         save_gradient_flow("flow.jpeg", NORMS)
 
 

@@ -220,6 +220,18 @@ def test_the_order_does_not_matter() -> None:
     settings = [("optim.optimizer.momentum", "0.5"), ("optim.optimizer.family", "sgd"), ("seed", "2")]
     assert override(CORPUS, settings) == override(CORPUS, settings[::-1])
     assert override(CORPUS, settings).optim.optimizer == SgdConfig(momentum=0.5)
+    objective, model = ("objective.family", "r_drop"), ("model.family", "transformer_ctc")
+    for order in ([objective, model], [model, objective]):
+        with pytest.raises(ConfigError, match=r"transformer_ctc` learns by `objective\.family: ctc`, not by `r_drop`"):
+            override(CORPUS, order)
+
+
+def test_another_family_keeps_what_the_vocabularies_decide() -> None:
+    apart = override(CORPUS, [("data.joint_vocabulary", "false"), ("model.tied_embeddings", "decoder")])
+    for family in ("gru", "transformer_ctc"):
+        changed = override(apart, [("model.family", family), ("model.dropout", "0.1")])
+        assert changed.model.tied_embeddings == "decoder"  # type: ignore[union-attr]
+    assert override(apart, [("model.family", "gru"), ("model.tied_embeddings", "none")]).model.tied_embeddings == "none"  # type: ignore[union-attr]
 
 
 def test_the_last_of_equal_keys_counts() -> None:

@@ -54,6 +54,12 @@ def test_names_never_seen_are_copied(family: str, tmp_path: Path) -> None:
     assert score(tmp_path, translated.stdout, [tgt for _, tgt in pairs[1000:]]) >= MIN_COPIED
     one_by_one = seqlab("translate", run_dir, "--threads", "1", "--batch_tokens", "1", stdin=source)
     assert one_by_one.stdout == translated.stdout
+    named = [(src, tgt) for src, tgt in pairs[1000:] if " sees " in src]
+    (tmp_path / "prefixes").write_text("".join(f"{tgt.split()[0]}\n" for _, tgt in named), encoding="utf-8")
+    source = "".join(f"{src}\n" for src, _ in named).encode()
+    begun = seqlab("translate", run_dir, "--threads", "1", "--prefix", tmp_path / "prefixes", stdin=source)
+    for line, (_, tgt) in zip(begun.stdout.decode().splitlines(), named, strict=True):
+        assert line.split()[0] == tgt.split()[0]
 
 
 @pytest.mark.parametrize("use", ["symbols", "sum"])
