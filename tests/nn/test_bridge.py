@@ -1,0 +1,50 @@
+"""The bridge between encoder and decoder: which layer begins where, and by what equation."""
+
+import pytest
+import torch
+
+from seqlab.nn.bridge import Bridge, BridgeKind
+from seqlab.nn.recurrent import RecurrentKind
+from seqlab.nn.recurrent_state import RecurrentState
+
+SIZE, ROWS = 6, 3
+DEPTHS = {(2, 2): [0, 1], (3, 1): [2], (3, 2): [1, 2], (1, 3): [0, 0, 0], (2, 3): [0, 0, 1]}
+"""Layers of the encoder and of the decoder -> the encoder's layer that each of the decoder's begins from."""
+
+
+def state_of(layers: int, kind: RecurrentKind) -> RecurrentState:
+    torch.manual_seed(layers)
+    hidden, cell = (tuple(torch.randn(ROWS, SIZE) for _ in range(layers)) for _ in range(2))
+    return RecurrentState(hidden, cell if kind == "lstm" else ())
+
+
+@pytest.mark.parametrize("recurrent", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("kind", ["linear", "copy", "zero"])
+@pytest.mark.parametrize("depths", DEPTHS)
+def test_last_layers_correspond(depths: tuple[int, int], kind: BridgeKind, recurrent: RecurrentKind) -> None:
+    torch.manual_seed(0)
+    bridge, state = Bridge(kind, recurrent, SIZE, *depths), state_of(depths[0], recurrent)
+    with torch.no_grad():
+        for parameter in bridge.parameters():
+            parameter.normal_()
+    found = bridge(state)
+    assert len(found.hidden) == depths[1]
+    assert len(found.cell) == (depths[1] if recurrent == "lstm" else 0)
+    weights = dict(bridge.named_parameters())
+    for layer, source in enumerate(DEPTHS[depths]):
+        for part, own, before in (("hidden", found.hidden, state.hidden), ("cell", found.cell, state.cell)):
+            if not own:
+                continue
+            expected = before[source]
+            if kind == "zero":
+                expected = torch.zeros_like(expected)
+            if kind == "linear":
+                weight, bias = (weights[f"projections.{part}.{layer}.{name}"] for name in ("weight", "bias"))
+                expected = expected @ weight.T + bias
+                expected = torch.tanh(expected) if part == "hidden" else expected
+            torch.testing.assert_close(own[layer], expected)
+
+
+@pytest.mark.parametrize("kind", ["copy", "zero"])
+def test_what_computes_nothing_has_no_weights(kind: BridgeKind) -> None:
+    assert not list(Bridge(kind, "lstm", SIZE, 2, 2).parameters())

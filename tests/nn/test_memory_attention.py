@@ -1,0 +1,121 @@
+"""Attention of recurrent decoders against its equations in numpy, one pass against steps, and what must not matter."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.nn.memory_attention import AttentionKind, Memory, MemoryAttention
+from seqlab.nn.precision import prepare_inference
+
+SIZE, QUERIES, LENGTHS = 8, 5, [7, 3, 20]
+VARIANTS: list[tuple[AttentionKind, bool]] = [
+    ("additive", False),
+    ("dot", False),
+    ("general", False),
+    ("dot", True),
+    ("general", True),
+]
+every_variant = pytest.mark.parametrize(("kind", "rotary"), VARIANTS)
+
+
+def attention(kind: AttentionKind, rotary: bool = False) -> MemoryAttention:
+    torch.manual_seed(1)
+    module = MemoryAttention(kind, SIZE, rotary).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():  # or biases would be zero
+            parameter.normal_()
+    return module
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (B, T, D), memories (B, S, D) and their lengths."""
+    torch.manual_seed(2)
+    return (
+        torch.randn(len(LENGTHS), QUERIES, SIZE),
+        torch.randn(len(LENGTHS), max(LENGTHS), SIZE),
+        torch.tensor(LENGTHS),
+    )
+
+
+def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """Write the scores (T, S) of one sentence out, as the papers have them."""
+    weights = {name: parameter.detach().double().numpy() for name, parameter in module.named_parameters()}
+    match module.kind:
+        case "dot":
+            return query @ memory.T
+        case "general":
+            return query @ (memory @ weights["project_memory.weight"].T).T
+        case "additive":
+            keys = memory @ weights["project_memory.weight"].T + weights["project_memory.bias"]
+            queries = query @ weights["project_query.weight"].T
+            return np.tanh(queries[:, None] + keys[None]) @ weights["direction"]
+
+
+@pytest.mark.parametrize("kind", ["additive", "dot", "general"])
+def test_it_is_what_the_equations_say(kind: AttentionKind) -> None:
+    module, (query, memory, lengths) = attention(kind), inputs()
+    with torch.inference_mode():
+        means, weights = module(query, module.prepare(memory, lengths))
+    for row, length in enumerate(LENGTHS):
+        keys = memory[row, :length].double().numpy()
+        scores = np.exp(expected_scores(module, query[row].double().numpy(), keys))
+        shares = scores / scores.sum(1, keepdims=True)
+        np.testing.assert_allclose(weights[row, :, :length], shares, atol=1e-5)
+        np.testing.assert_allclose(means[row], shares @ keys, atol=1e-5)
+        assert bool((weights[row, :, length:] == 0).all())
+
+
+@every_variant
+def test_steps_find_what_one_pass_finds(kind: AttentionKind, rotary: bool) -> None:
+    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+    prepared = module.prepare(memory, lengths)
+    means, weights = module(query, prepared)
+    looped = module.looped(prepared)
+    for position in range(QUERIES):
+        single = query[:, position : position + 1]
+        for found, seen in (module.step(single, prepared, position), looped(single, position)):
+            torch.testing.assert_close(found, means[:, position : position + 1])
+            torch.testing.assert_close(seen, weights[:, position : position + 1])
+
+
+@every_variant
+def test_a_loop_has_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool) -> None:
+    module, (query, memory, lengths) = attention(kind, rotary).train(), inputs()
+    query.requires_grad_()
+    memory.requires_grad_()
+    direction, wanted = torch.randn(query.shape), [query, memory, *module.parameters()]
+    looped = module.looped(prepared := module.prepare(memory, lengths))
+    by_steps = torch.cat([looped(each[:, None], position)[0] for position, each in enumerate(query.unbind(1))], dim=1)
+    found = torch.autograd.grad((by_steps * direction).sum(), wanted, retain_graph=True, allow_unused=True)
+    expected = torch.autograd.grad((module(query, prepared)[0] * direction).sum(), wanted, allow_unused=True)
+    for own, other in zip(found, expected, strict=True):
+        assert own is not None
+        assert other is not None
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@every_variant
+@torch.inference_mode()
+def test_what_a_query_finds_depends_on_nothing_else(kind: AttentionKind, rotary: bool, dtype: torch.dtype) -> None:
+    """Neither on other sentences nor on padding: the same bits."""
+    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+    prepare_inference(module, torch.device("cpu"), dtype)
+    prepared = module.prepare(memory, lengths)
+    for row, length in enumerate(LENGTHS):
+        alone = module.prepare(memory[row : row + 1, :length], lengths[row : row + 1])
+        for position in range(QUERIES):
+            single = query[:, position : position + 1]
+            whole, _ = module.step(single, prepared, position)
+            assert torch.equal(module.step(single[row : row + 1], alone, position)[0][0], whole[row])
+
+
+@torch.inference_mode()
+def test_sentences_are_kept_reordered_and_repeated() -> None:
+    module, (query, memory, lengths) = attention("general"), inputs()
+    prepared = module.prepare(memory, lengths)
+    rows = torch.tensor([2, 0, 2])
+    chosen = prepared.select(rows)
+    assert isinstance(chosen, Memory)
+    torch.testing.assert_close(module(query[rows], chosen)[0], module(query, prepared)[0][rows])
