@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.search_errors import search_errors
     from seqlab.runs.validate import build
     from seqlab.search.config import SearchConfig
+    from seqlab.search.exact import MAX_STEPS
 
     refuse_ranks("search-errors")
     config = SearchConfig(**search_values(arguments))
@@ -56,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--max_steps limits exact search: it needs --exact")
     src_lines, tgt_lines = read_pairs(arguments)
     trained = load_one_process(arguments)
-    options = {} if arguments.max_steps is None else {"max_steps": arguments.max_steps}
+    most = MAX_STEPS if arguments.max_steps is None else arguments.max_steps
+    if arguments.exact:
+        logger.info("exact search: up to %s steps of the model for each sentence (--max_steps)", f"{most:,}")
     with counting("sentences", (len(sizes) + arguments.exact) * len(src_lines)) as advance:
         found = search_errors(
             trained,
@@ -65,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
             sizes,
             config,
             exact=arguments.exact,
+            max_steps=most,
             progress=advance,
-            **options,
         )
     if given_up := found[-1].unknown:
         logger.warning(
