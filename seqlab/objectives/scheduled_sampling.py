@@ -8,6 +8,8 @@ once, predict in a first pass from the reference and read these predictions in a
 import math
 from typing import Any
 
+import torch
+
 from seqlab.data.batch import IGNORE, Batch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing
 from seqlab.objectives.config import ScheduledSamplingConfig
@@ -27,11 +29,14 @@ class ScheduledSampling:
         assert batch.tgt_in is not None, "scheduled sampling needs a target"
         assert batch.tgt_out is not None, "scheduled sampling needs a target"
         share = reference_share(config, context.step)
-        mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
-        output: DecoderOutput = model(batch, mixing=mixing if any(mixing.has_predictions) else None)
+        mixing = None  # by the share, not by what is drawn: where weights are divided all ranks must run as many passes
+        if share < 1:
+            mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
+        output: DecoderOutput = model(batch, mixing=mixing)
         total, nll = output.cross_entropy(batch.tgt_out, config.label_smoothing)
         predicted = batch.tgt_out != IGNORE
-        logs = {"nll": nll, "predicted_inputs": (predicted & ~mixing.is_reference).sum().to(nll)}
+        own = predicted & ~mixing.is_reference if mixing is not None else torch.zeros_like(predicted)
+        logs = {"nll": nll, "predicted_inputs": own.sum().to(nll)}
         return Loss(total, total.new_tensor(int(predicted.sum())), logs)
 
 
