@@ -14,12 +14,11 @@ LONG_SOURCE, LONG_TARGET = 1, 2
 """Of the tiny pairs."""
 
 
-def is_dropped(rows: Tensor) -> Tensor:
-    """Tell which features of rows (N, E) are zero in all, which must be some of them, and the others in none."""
+def assert_some_dropped(rows: Tensor) -> None:
+    """Some features of rows (N, E) are zero in all, the others in none."""
     zero = rows == 0
     assert torch.equal(zero.all(0), zero.any(0)), "one mask must hold for all"
     assert 0.1 < float(zero[0].float().mean()) < 0.9
-    return zero[0]
 
 
 def translator(is_fed: bool, **fields: float) -> RecurrentTranslator:
@@ -59,30 +58,30 @@ fed_or_not = pytest.mark.parametrize("is_fed", [True, False])
 @fed_or_not
 def test_dropout_takes_the_same_features_of_all_symbols_of_a_sentence(is_fed: bool, side: str) -> None:
     batch, ids = read_on(side)
-    is_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
+    assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
 
 
 @every_side
 @fed_or_not
 def test_dropout_takes_the_same_features_between_layers_at_all_steps(is_fed: bool, side: str) -> None:
     batch, _ = read_on(side)
-    is_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight"))
+    assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight"))
 
 
 @fed_or_not
 def test_dropout_takes_features_of_the_memory_and_of_what_is_predicted_from(is_fed: bool) -> None:
     model, (batch, _) = translator(is_fed, dropout=0.5), read_on("encoder")
     memory, _, _ = model.encoder(batch.src, batch.src_lengths)
-    is_dropped(memory[0])
+    assert_some_dropped(memory[0])
     batch, _ = read_on("decoder")
-    is_dropped(model(batch).hidden[0])
+    assert_some_dropped(model(batch).hidden[0])
 
 
 @every_side
 @fed_or_not
 def test_embedding_dropout_takes_whole_symbols(is_fed: bool, side: str) -> None:
     batch, ids = read_on(side)
-    is_dropped(gradient(translator(is_fed, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t())
+    assert_some_dropped(gradient(translator(is_fed, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t())
 
 
 @every_side
@@ -123,12 +122,12 @@ def test_every_dropout_of_a_labeller() -> None:
         return grads, hidden
 
     grads, _ = found(dropout=0.5)
-    is_dropped(grads["encoder.embedding.weight"][4:24])
-    is_dropped(grads["encoder.layers.layers.1.0.from_input.weight"])
+    assert_some_dropped(grads["encoder.embedding.weight"][4:24])
+    assert_some_dropped(grads["encoder.layers.layers.1.0.from_input.weight"])
     grads, _ = found(embedding_dropout=0.5)
-    is_dropped(grads["encoder.embedding.weight"][4:24].t())
+    assert_some_dropped(grads["encoder.embedding.weight"][4:24].t())
     grads, _ = found(weight_dropout=0.5)
     zero = grads["encoder.layers.layers.0.1.from_hidden.weight"] == 0
     assert 0.4 < float(zero.float().mean()) < 0.6
     _, hidden = found(output_dropout=0.5)
-    is_dropped(hidden[0])
+    assert_some_dropped(hidden[0])
