@@ -51,14 +51,22 @@ class Input:
 
 
 @contextmanager
-def open_input(spec: str | None) -> Iterator[Input]:
-    """Open a text, unpacked when it ends in .gz, a column of a table (`FILE#COLUMN`), or standard input."""
+def open_input(spec: str | None, *, whole_tables: bool = False) -> Iterator[Input]:
+    """Open a text, unpacked when it ends in .gz, a column of a table (`FILE#COLUMN`), or standard input.
+
+    Args:
+        spec: what is named; None and `-` are standard input.
+        whole_tables: take the lines of a table, too, as those of a text.
+
+    Raises ValueError for a table without a column, unless it is taken whole.
+    """
     from seqlab.data.columns import parse_column
 
-    if spec is not None and "#" in spec and not Path(spec).exists():
+    if spec is not None and spec != "-" and not whole_tables:
         column = parse_column(spec)
-        yield Input(str(column), column.values(), first_line=1 + column.has_header)
-        return
+        if column.kind != "text":
+            yield Input(str(column), column.values(), first_line=1 + column.has_header)
+            return
     with input_stream(spec) as (stream, name):
         yield Input(name, iter_lines(stream, name), stream)
 

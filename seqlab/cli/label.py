@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch_tokens is not None:
         options["batch_tokens"] = arguments.batch_tokens
     with (
-        open_input(arguments.input) as source,
+        open_input(arguments.input, whole_tables=arguments.conllu is not None) as source,
         output_stream(arguments.output) as output,
         progress_bar(source.stream, output) as advance,
     ):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,6 @@ def test_a_block_holds_a_line_at_least() -> None:
     [
         ("plain", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
         ("plain.gz", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
-        ("words.tsv", ["lemma\ttags", "gehen\tV;PST", "Haus\tN"], 1),
         ("words.tsv#lemma+tags", ["gehen\tV;PST", "Haus\tN"], 2),
         ("words.tsv#1", ["tags", "V;PST", "N"], 1),
         ("words.jsonl#word.form", ["ging hin", "Häuser"], 1),
@@ -51,6 +51,17 @@ def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[s
     with open_input(f"{tmp_path}/{spec}") as source:
         assert list(source.lines) == lines
         assert (source.name, source.first_line) == (f"{tmp_path}/{spec}", first_line)
+
+
+@pytest.mark.parametrize(("kind", "example"), [("tsv", "0"), ("jsonl", "text"), ("conllu", "form"), ("tsv.gz", "0")])
+def test_a_table_is_no_text_unless_it_is_taken_whole(tmp_path: Path, kind: str, example: str) -> None:
+    table = tmp_path / f"a.{kind}"
+    table.write_bytes((gzip.compress if table.suffix == ".gz" else bytes)(b"1\tHaus\n\n"))
+    message = f"a .{kind.removesuffix('.gz')} file needs the name of a column, for example {table}#{example}"
+    with pytest.raises(ValueError, match=re.escape(message)), open_input(str(table)):
+        pass
+    with open_input(str(table), whole_tables=True) as source:
+        assert list(source.lines) == ["1\tHaus", ""]
 
 
 def test_a_packed_input_that_breaks_off_is_named(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_words_never_seen_are_tagged_by_their_endings(family: str, tmp_path: Pat
     train(tmp_path / "run", settings | size[family])
     hidden = conllu([[(form, "_") for form, _ in line] for line in parts["test"]]).encode()
     tagged = seqlab("label", tmp_path / "run", "--conllu", "upos", stdin=hidden)
-    one_by_one = seqlab("label", tmp_path / "run", "--conllu", "upos", "--batch_tokens", "1", stdin=hidden)
+    (tmp_path / "hidden.conllu").write_bytes(hidden)
+    from_file = ["--conllu", "upos", "--input", tmp_path / "hidden.conllu"]
+    one_by_one = seqlab("label", tmp_path / "run", *from_file, "--batch_tokens", "1")
     assert one_by_one.stdout == tagged.stdout
     (tmp_path / "tagged.conllu").write_bytes(tagged.stdout)
     assert tagged.stdout.count(b"\n") == hidden.count(b"\n")
