@@ -46,7 +46,8 @@ class LabelEncoder(Encoder):
                 for label in self.tgt_tokenizer.unknown_items(tgt[place]):
                     raise ValueError(
                         f"{where}: has the label {label!r}, which the vocabulary of labels does not have: it was "
-                        "learnt from other text. Leave `init_from` out, or take labels that its run has."
+                        "learnt from other text. Learn the labels anew with `init_parts: matching`, leave "
+                        "`init_from` out, or take labels that its run has."
                     )
         return super().__call__(replace(task, block=PairBlock(src, tgt)))
 

@@ -94,7 +94,7 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
 
 
 def _profile(config: LabelledConfig) -> _Profile:
-    """Read the training corpora once."""
+    """Read the training corpora once; raises ValueError where they hold no word."""
     lines = words = 0
     of_words = True
     for sides in zip(config.train_src, config.train_tgt, strict=True):
@@ -104,6 +104,8 @@ def _profile(config: LabelledConfig) -> _Profile:
             lines, words = lines + 1, words + len(src.split())
         for src, _ in pairs:
             lines, words = lines + 1, words + len(src.split())
+    if not words:
+        raise ValueError(f"{', '.join(config.train_src)}: holds no line with a word, so there is nothing to learn.")
     return _Profile(lines, words, "words" if of_words else "lines")
 
 

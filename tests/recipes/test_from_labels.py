@@ -31,6 +31,15 @@ def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_pa
     assert given.valid_fraction == 0.3
 
 
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
+    overrides = overrides_of(tmp_path, 0, "X")
+    (tmp_path / "src").write_text(text)
+    (tmp_path / "tgt").write_text(text)
+    with pytest.raises(ValueError, match="src: holds no line with a word, so there is nothing to learn"):
+        from_labels(overrides)
+
+
 def test_every_family_may_be_named(tmp_path: Path) -> None:
     for family in ("lstm_labeller", "transformer_labeller", "frequency_labeller"):
         assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.family == family
