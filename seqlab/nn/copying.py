@@ -114,11 +114,14 @@ class Copying(nn.Module):
         """Mix in what is copied: scores (N, V), hidden (N, D), attention (N, S) -> log-probabilities (N, W)."""
         gate, src_ids = self._gate(hidden), source.src_ids
         src_ids = src_ids.repeat_interleave(len(scores) // len(src_ids), dim=0)
-        scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf"))
         attention, is_nothing = attention[:, : src_ids.size(1)], src_ids == NOTHING
-        shares = torch.zeros_like(scores).scatter_add_(1, src_ids.clamp_min(0), attention.masked_fill(is_nothing, 0.0))
         generated = _generated(gate, (attention * is_nothing).cumsum(-1)[:, -1])  # padding changes no last bit
-        return _log_sum(generated[:, None] + scores, F.logsigmoid(-gate)[:, None] + shares.log())
+        scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf")) + generated[:, None]
+        # Only what stands in the source is mixed: logarithms of all W would take most of the time of a search.
+        places = src_ids.clamp_min(0)
+        shares = torch.zeros_like(scores).scatter_add_(1, places, attention.masked_fill(is_nothing, 0.0))
+        copied = F.logsigmoid(-gate)[:, None] + shares.gather(1, places).log()
+        return scores.scatter_(1, places, _log_sum(scores.gather(1, places), copied))
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)
