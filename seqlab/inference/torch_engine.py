@@ -241,11 +241,11 @@ def copies_unknown(members: Sequence[LoadedRun]) -> bool:
 
 
 def longest_source(member: LoadedRun) -> int:
-    """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to translate.
+    """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to read.
 
     A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
     """
-    by_model = member.max_length - 1
+    by_model = member.max_length - (member.config.data.kind == "parallel")  # labelled lines have no eos
     if member.longest_src_tokens is None:
         return by_model
     return min(by_model, math.ceil(LENGTH_MARGIN * member.longest_src_tokens))

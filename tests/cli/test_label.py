@@ -96,7 +96,8 @@ def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], t
 @pytest.mark.parametrize("unit", ["lines", "words"])
 def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
-    assert labeller.max_src_tokens is not None
+    assert labeller.max_src_tokens == 8
+    assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
     pieces = [WORDS[each.start : each.stop] for each in cut_words(WORDS, labeller.max_src_tokens)]
     whole, *apart = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
     assert whole.num_pieces == len(pieces) > 1
