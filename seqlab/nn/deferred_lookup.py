@@ -27,15 +27,17 @@ class DeferredLookup:
     """Look-ups in one weight (V, E), at each of T steps of N rows at most once."""
 
     def __init__(self, weight: Tensor, rows: int, steps: int) -> None:
-        self.weight = weight.detach()
+        self.weight, self._shape = weight, (rows, steps)
         self.rows: dict[int, Tensor] = {}
-        link: Tensor = _Gradient.apply(weight, self, rows, steps)
-        self._links: tuple[Tensor, ...] = link.unbind(0)
+        self._links: tuple[Tensor, ...] = ()
 
     def __call__(self, rows: Tensor, step: int) -> Tensor:
         """Look up as `look_up` does."""
+        if not self.rows:  # a link that no step takes would have no backward pass, after which nothing is kept
+            link: Tensor = _Gradient.apply(self.weight, self, *self._shape)
+            self._links = link.unbind(0)
         self.rows[step] = rows if rows.dim() == 1 else rows.to(compute_dtype(self.weight))
-        return look_up(rows, self.weight) + self._links[step]
+        return look_up(rows, self.weight.detach()) + self._links[step]
 
     def gradient(self, grads: Tensor) -> Tensor:
         """Give the weight's gradient (V, E) from those of all steps (T, N, E)."""

@@ -1,5 +1,8 @@
 """Look-ups step after step against those of autograd."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
@@ -57,3 +60,18 @@ def test_nothing_looked_up_has_no_gradient() -> None:
     weight.sum().backward()
     assert weight.grad is not None
     assert weight.grad.equal(torch.ones(VOCAB, SIZE))
+
+
+@pytest.mark.parametrize("steps", [(), (1, 2)])
+def test_nothing_is_left_behind_a_backward_pass(steps: tuple[int, ...]) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        weight = torch.randn(VOCAB, SIZE, requires_grad=True)
+        lookup = DeferredLookup(weight, ROWS, STEPS)
+        alive = weakref.ref(lookup)
+        (weight.sum() + sum(lookup(torch.tensor([1, 2, 3]), step).sum() for step in steps)).backward()
+        del lookup
+        assert alive() is None
+    finally:
+        gc.enable()
