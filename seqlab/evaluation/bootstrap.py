@@ -125,5 +125,5 @@ def resample(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> 
     for sample in range(num_samples):
         lines = generator.choice(num_lines, size=num_lines, replace=True)
         for index, system in enumerate(systems):
-            values[index, sample] = system.score_of_sum(system.rows[lines].sum(axis=0)).value
+            values[index, sample] = system.score_of(lines).value
     return values

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .references import References, num_references
-from .score import LineStatistics, Score, check_counts
+from .score import LineStatistics, Score, SparseRows, check_counts
 
 
 def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistics:
@@ -43,12 +43,14 @@ def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
         raise ValueError(f"`macro_f1` compares with one reference, but there are {len(references)}: name one.")
     pairs = [[(label, of_label[0]) for label, of_label in line] for line in _label_pairs(hypotheses, references)]
     places = {label: i for i, label in enumerate(_labels(pairs))}
-    rows = np.zeros((len(pairs), 3, len(places)), dtype=int)  # right, given, there
-    for row, line in zip(rows, pairs, strict=True):
-        for hypothesis, reference in line:
-            row[0, places[reference]] += hypothesis == reference
-            row[1, places[hypothesis]] += 1
-            row[2, places[reference]] += 1
+    lines = np.repeat(np.arange(len(pairs)), [len(line) for line in pairs])
+    given, there = (np.array([places[pair[side]] for line in pairs for pair in line], np.int64) for side in (0, 1))
+    is_right, size = given == there, len(places)
+    rows = SparseRows(
+        np.concatenate((lines[is_right], lines, lines)),
+        np.concatenate((there[is_right], size + given, 2 * size + there)),
+        (len(pairs), 3 * size),
+    )
 
     def score_of_sum(summed: np.ndarray) -> Score:
         right, given, there = summed.reshape(3, -1)
@@ -56,7 +58,7 @@ def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
         value = 100 * float(np.mean(2 * right[occur] / (given + there)[occur])) if occur.any() else 0.0
         return Score("macro_f1", value, "nrefs:1|case:mixed|unit:label|norm:none", True, {"labels": int(occur.sum())})
 
-    return LineStatistics(rows.reshape(len(pairs), -1), score_of_sum)
+    return LineStatistics(rows, score_of_sum)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,26 @@ class Score:
 
 
 @dataclass(frozen=True)
+class SparseRows:
+    """Rows of counts that are nearly all 0, as those of each of many labels."""
+
+    lines: np.ndarray
+    """(counted,) int64: the row that each thing is counted in"""
+    statistics: np.ndarray
+    """(counted,) int64: and the column"""
+    shape: tuple[int, int]
+    """(lines, statistics)"""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def sum_of(self, lines: np.ndarray) -> np.ndarray:
+        """Sum rows (n,), each as often as it is named: (statistics,)."""
+        times = np.bincount(lines, minlength=self.shape[0])
+        return np.bincount(self.statistics, times[self.lines], self.shape[1]).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class LineStatistics:
     """What a corpus metric sums over the lines before it becomes a score.
 
@@ -45,14 +65,19 @@ class LineStatistics:
     lines resamples these rows and scores their sum.
     """
 
-    rows: np.ndarray
+    rows: np.ndarray | SparseRows
     """(lines, statistics)"""
     score_of_sum: Callable[[np.ndarray], Score]
     """the sum of some rows (statistics,) -> the score of those lines"""
 
     def score(self) -> Score:
         """Return the score of all lines."""
-        return self.score_of_sum(self.rows.sum(axis=0))
+        return self.score_of(np.arange(len(self.rows)))
+
+    def score_of(self, lines: np.ndarray) -> Score:
+        """Return the score of some lines (n,), each as often as it is named."""
+        rows = self.rows
+        return self.score_of_sum(rows.sum_of(lines) if isinstance(rows, SparseRows) else rows[lines].sum(axis=0))
 
 
 Metric = Callable[[Sequence[str], References], LineStatistics]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from seqlab.data.batch import LabelledBatch
+from seqlab.data.batch import IGNORE, LabelledBatch
 from seqlab.models.interfaces import Labeller
+from seqlab.nn.masks import padding_mask
 from seqlab.search.ensemble import mean_log_probs
 
 
@@ -19,11 +20,23 @@ def scores_by_line(
     """
     scores = [model.label(batch) for model in models]
     mean = mean_log_probs([x if order is None else x[:, order] for x, order in zip(scores, orders, strict=True)])
-    sizes = [1] * len(batch) if models[0].labels_lines else batch.src_lengths.tolist()
-    return list(mean.cpu().split(sizes))
+    return list(mean.cpu().split(_units(models[0], batch)))
 
 
-def best_labels(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> list[str]:
-    """Give each line its labels as one line of text; `names`: the labels by number."""
-    scores = scores_by_line([model], batch)
-    return [" ".join(names[number] for number in line.argmax(1).tolist()) for line in scores]
+def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> tuple[list[str], float]:
+    """Give each line its labels as one line of text, and the log-probability in nats of all that the batch has.
+
+    `names`: the labels by number. Both come from one pass.
+    """
+    assert batch.tgt_out is not None, "scoring needs labels"
+    scores = model.label(batch)
+    is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
+    there = batch.tgt_out[:, 0] if model.labels_lines else batch.tgt_out[is_word]
+    found = scores.gather(1, there.clamp(min=0)[:, None])[:, 0].masked_fill(there == IGNORE, 0)
+    lines = scores.argmax(1).cpu().split(_units(model, batch))
+    return [" ".join(names[number] for number in line.tolist()) for line in lines], float(found.double().sum())
+
+
+def _units(model: Labeller, batch: LabelledBatch) -> list[int]:
+    """Tell how many labels each line has."""
+    return [1] * len(batch) if model.labels_lines else batch.src_lengths.tolist()

@@ -16,15 +16,15 @@ from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
-from seqlab.evaluation import evaluate
-from seqlab.inference.labels import best_labels
+from seqlab.evaluation import evaluate, nll_per_tgt_token
+from seqlab.inference.labels import label_and_score
 from seqlab.runs.config import VALID_METRICS, Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
 from seqlab.training.unseen import warn_of_unseen
-from seqlab.training.validation import Validation, inference_model, nll_of
+from seqlab.training.validation import Validation, inference_model
 from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
@@ -106,19 +106,19 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     model, valid = inference_model(run, weights), run.data.valid
     tokenizers = run.src_tokenizer, run.tgt_tokenizer
     budget = run.config.data.micro_batch_tokens
-    nll = nll_of(run, model, ordered_labelled_batches(valid, budget, tokenizers))
     batches = list(ordered_labelled_batches(valid, budget, tokenizers))
     names = label_names(run.tgt_tokenizer)
 
-    def label(own: list[int], on_rows: OnRows | None) -> list[list[str]]:
+    def label(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
         with torch.inference_mode():
-            return [best_labels(model, batches[i].to(run.machine.device), names) for i in own]
+            return [label_and_score(model, batches[i].to(run.machine.device), names) for i in own]
 
     found = run.machine.world.spread([batch.src.numel() for batch in batches], label)
     hypotheses = [""] * len(valid)
-    for batch, lines in zip(batches, found, strict=True):
+    for batch, (lines, _) in zip(batches, found, strict=True):
         for index, line in zip(batch.indices.tolist(), lines, strict=True):
             hypotheses[index] = line
+    nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
     metrics = [name for name in VALID_METRICS["labelled"] if name != "nll"]
     scores = evaluate(hypotheses, [valid.tgt_text.texts()], metrics)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqlab.evaluation import compare, confusion, evaluate
+from seqlab.evaluation import METRICS, compare, confusion, evaluate
 
 
 def random_labels(seed: int) -> tuple[list[str], list[str]]:
@@ -35,6 +35,15 @@ def test_they_are_what_their_definitions_say() -> None:
         for j, hypothesis in enumerate(table.labels):
             assert table.counts[i, j] == pairs.count((hypothesis, reference))
     assert list(table.counts.sum(1)) == sorted(table.counts.sum(1), reverse=True)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_the_score_of_some_lines_is_that_of_a_file_of_them(metric: str) -> None:
+    hypotheses, references = random_labels(2)
+    whole = METRICS[metric](hypotheses, [references])
+    for lines in ([0, 0, 3, 7, 7, 7, 39], list(range(40)), [5]):
+        some = METRICS[metric]([hypotheses[i] for i in lines], [[references[i] for i in lines]])
+        assert whole.score_of(np.array(lines)) == some.score()
 
 
 def test_a_label_that_is_only_given_lowers_macro_f1() -> None:

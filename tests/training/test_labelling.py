@@ -76,22 +76,32 @@ def test_stopped_and_continued_ends_like_one_that_was_not(tmp_path: Path, family
     assert {"nll_per_label", "accuracy", "macro_f1"} <= last.keys()
 
 
-def test_validation_counts_what_the_labeller_gives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels_of", ["words", "lines"])
+def test_validation_counts_what_the_labeller_gives(tmp_path: Path, labels_of: str) -> None:
     corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 40, seed=1)
+    if labels_of == "lines":
+        for folder in (corpus, valid):
+            first = (line.split()[0] for line in (folder / "tgt").read_text().splitlines())
+            (folder / "tgt").write_text("".join(f"{label}\n" for label in first))
+    with (valid / "src").open("a") as src, (valid / "tgt").open("a") as tgt:
+        src.write("one\n"), tgt.write("NEW\n")  # counts as wrong, and has no probability
     config = labelled_config(corpus)
-    data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=str(valid / "tgt"))
-    run = train(replace(config, data=data), tmp_path / "run")
+    sides = {"valid_src": str(valid / "src"), "valid_tgt": str(valid / "tgt")}
+    data = replace(config.data, labels_of=labels_of, **sides)
+    model = replace(config.model, spelling_size=8 if labels_of == "words" else 0)
+    training = replace(config.training, precision="fp32", max_steps=4)
+    run = train(replace(config, data=data, model=model, training=training), tmp_path / "run")
     labeller = load(run, precision="fp32")
     assert isinstance(labeller, Labeller)
-    pairs = list(zip((valid / "src").read_text().split("\n"), (valid / "tgt").read_text().split("\n"), strict=True))
-    given = labeller.label([src for src, _ in pairs])
-    right = [
-        x == y
-        for line, (_, tgt) in zip(given, pairs, strict=True)
-        for x, y in zip(line.split(), tgt.split(), strict=True)
-    ]
-    best = max(entry["accuracy"] for entry in journal_of(run) if entry["kind"] == "valid")
-    assert 100 * np.mean(right) == pytest.approx(best, abs=2.0)  # trained in bf16
+    src, tgt = ((valid / side).read_text().splitlines() for side in ("src", "tgt"))
+    found = [unit for line in labeller.label_detailed(src, num_labels=2) for unit in line.choices]
+    there = [label for line in tgt for label in line.split()]
+    log_probs = [{each.label: each.log_prob for each in unit} for unit in found]
+    (entry,) = (entry for entry in journal_of(run) if entry["kind"] == "valid")
+    right = [unit[0].label == label for unit, label in zip(found, there, strict=True)]
+    assert entry["accuracy"] == pytest.approx(100 * np.mean(right))
+    nll = [-unit[label] for unit, label in zip(log_probs, there, strict=True) if label != "NEW"]
+    assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
 
 
 def test_labels_that_training_lacks_are_named_by_file_and_line(
