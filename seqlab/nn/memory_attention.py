@@ -110,5 +110,8 @@ class MemoryAttention(nn.Module):
 
     def _compared(self, query: Tensor, keys: Tensor) -> Tensor:
         """Give the additive scores of queries (B, T, D) and keys (B, S, D), both projected: (B, T, S)."""
-        squashed = torch.tanh(query[:, :, None] + keys[:, None])  # (B, T, S, D)
-        return F.linear(squashed, self.direction) if torch.is_grad_enabled() else (squashed * self.direction).sum(-1)
+        if torch.is_grad_enabled():
+            return F.linear(torch.tanh(query[:, :, None] + keys[:, None]), self.direction)
+        # One query at a time: (B, S, D) at once, not (B, T, S, D), which is slower, too.
+        scores = [(one[:, None] + keys).tanh_().mul_(self.direction).sum(-1) for one in query.unbind(1)]
+        return torch.stack(scores, dim=1)

@@ -38,31 +38,45 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarray) -> np.ndarray:
+def turned(x: np.ndarray) -> np.ndarray:
+    """Turn rows (T, D) by their positions: pairs of halves are complex numbers (Su et al. 2021)."""
+    half = x.shape[1] // 2
+    angles = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(half) / half)
+    product = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
+    return np.concatenate([product.real, product.imag], axis=1)
+
+
+def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarray, rotary: bool) -> np.ndarray:
     """Write the scores (T, S) of one sentence out, as the papers have them."""
     weights = {name: parameter.detach().double().numpy() for name, parameter in module.named_parameters()}
-    match module.kind:
-        case "dot":
+    match module.kind, rotary:
+        case "dot", False:
             return query @ memory.T
-        case "general":
+        case "general", False:
             return query @ (memory @ weights["project_memory.weight"].T).T
-        case "additive":
+        case "dot", True:
+            return turned(query) @ turned(memory).T
+        case "general", True:
+            keys = memory @ weights["project_memory.weight"].T + weights["project_memory.bias"]
+            return turned(query) @ turned(keys).T
+        case _:
             keys = memory @ weights["project_memory.weight"].T + weights["project_memory.bias"]
             queries = query @ weights["project_query.weight"].T
             return np.tanh(queries[:, None] + keys[None]) @ weights["direction"]
 
 
-@pytest.mark.parametrize("kind", ["additive", "dot", "general"])
-def test_it_is_what_the_equations_say(kind: AttentionKind) -> None:
-    module, (query, memory, lengths) = attention(kind), inputs()
-    with torch.inference_mode():
-        means, weights = module(query, module.prepare(memory, lengths))
+@pytest.mark.parametrize("has_gradient", [True, False])
+@every_variant
+def test_it_is_what_the_equations_say(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
+    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+    with torch.set_grad_enabled(has_gradient):
+        means, weights = (each.detach() for each in module(query, module.prepare(memory, lengths)))
     for row, length in enumerate(LENGTHS):
-        keys = memory[row, :length].double().numpy()
-        scores = np.exp(expected_scores(module, query[row].double().numpy(), keys))
+        values = memory[row, :length].double().numpy()
+        scores = np.exp(expected_scores(module, query[row].double().numpy(), values, rotary))
         shares = scores / scores.sum(1, keepdims=True)
         np.testing.assert_allclose(weights[row, :, :length], shares, atol=1e-5)
-        np.testing.assert_allclose(means[row], shares @ keys, atol=1e-5)
+        np.testing.assert_allclose(means[row], shares @ values, atol=1e-5)
         assert bool((weights[row, :, length:] == 0).all())
 
 
