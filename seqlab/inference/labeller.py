@@ -185,10 +185,13 @@ class Labeller:
         if self.labels_lines and len(parts) > 1:
             weights = torch.tensor([float(len(piece.ids)) for piece in parts])
             scores = (scores + (weights / weights.sum()).log()[:, None]).logsumexp(0, keepdim=True)
-        best = scores.topk(min(num_labels, scores.size(1)), dim=1)
+        # Of labels that are equally likely, which products in bf16 make often, the first, as in validation.
+        best = scores.sort(dim=1, descending=True, stable=True)
         return [
             [ScoredLabel(self.names[number], value) for number, value in zip(numbers, values, strict=True)]
-            for numbers, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for numbers, values in zip(
+                best.indices[:, :num_labels].tolist(), best.values[:, :num_labels].tolist(), strict=True
+            )
         ]
 
 

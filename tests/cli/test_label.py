@@ -93,6 +93,16 @@ def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], t
         load_labeller([first, third])
 
 
+def test_of_labels_that_are_equally_likely_the_first_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    labeller = load_labeller(write_run(tmp_path / "run", "lines", 1, labels=names), device="cpu", precision="fp32")
+    scores = torch.zeros(1, 40)
+    scores[0, :3] = torch.tensor([-1.0, 0.0, 1.0])
+    monkeypatch.setattr(labeller.models[0], "label", lambda batch: scores.expand(len(batch), -1))
+    (found,) = labeller.label_detailed(["a good film"], num_labels=40)
+    assert [each.label for each in found.choices[0]] == [names[2], names[1], *names[3:], names[0]]
+
+
 @pytest.mark.parametrize("unit", ["lines", "words"])
 def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
