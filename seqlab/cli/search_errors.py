@@ -71,14 +71,26 @@ def run(arguments: argparse.Namespace) -> int:
             max_steps=most,
             progress=advance,
         )
+    _warn(found)
+    print(json.dumps([asdict(each) for each in found]) if arguments.json else "\n".join(lines_of(found)))
+    return 0
+
+
+def _warn(found: "list[SearchErrors]") -> None:
+    """Say what the table does not count as one may think."""
     if given_up := found[-1].unknown:
         logger.warning(
             "exact search did not end on %d of %d pairs within `--max_steps` steps: all rows are of the others",
             given_up,
             found[-1].num_pairs,
         )
-    print(json.dumps([asdict(each) for each in found]) if arguments.json else "\n".join(lines_of(found)))
-    return 0
+    for each in found:
+        if each.unfinished:
+            logger.warning(
+                "beam %s: a limit cut %d answers off: they count as search errors, as whatever has an end is better",
+                each.beam_size,
+                each.unfinished,
+            )
 
 
 def lines_of(found: "list[SearchErrors]") -> list[str]:

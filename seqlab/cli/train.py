@@ -163,12 +163,12 @@ def make_config(
 
 
 def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config") -> None:
-    """Log which values a recipe or a file has in vain, as a family that is given begins from its own defaults."""
+    """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults."""
     from seqlab.runs.config import to_dict
     from seqlab.training.resume import flatten
 
-    sections = [key.removesuffix("family") for key, _ in overrides if key.endswith(".family")]
-    if not sections:
+    tags = [key for key, _ in overrides if key.endswith((".family", ".kind"))]
+    if not tags:
         return
     try:
         with TemporaryDirectory() as folder:
@@ -176,11 +176,15 @@ def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Co
     except ValueError:  # a file may be nothing without what is given beside it
         return
     old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
-    for section in sections:
-        reset = [key for key in old if key.startswith(section) and key in new and key not in given]
+    for tag in tags:
+        section = tag.rpartition(".")[0]
+        reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in given]
         values = [f"--{key} {_as_text(old[key])}" for key in reset if old[key] != new[key]]
         if values:
-            logger.info("%sfamily is set to its own defaults; what it had before: %s", section, " ".join(values))
+            logger.info("%s is set to its own defaults; what it had before: %s", tag, " ".join(values))
+        lost = [key for key in old if key.startswith(f"{section}.") and key not in new and old[key] is True]
+        if lost:
+            logger.info("%s %s has no %s, which was on", tag, new[tag], ", ".join(lost))
 
 
 def _as_text(value: object) -> str:

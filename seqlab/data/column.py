@@ -112,8 +112,8 @@ def text_of(record: Any, column: str, where: str) -> str:
     keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
     for key in keys:
         if not isinstance(value, Mapping) or key not in value:
-            found = ", ".join(map(str, value)) if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            raise ValueError(f"{where}: has no {column!r}: looking for {key!r}, found {found}.")
+            has = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+            raise ValueError(f"{where}: has no {column!r}: where {key!r} should be there is {has}.")
         value = value[key]
     if value is None:
         return ""

@@ -11,20 +11,23 @@ from .score import LineStatistics, Score
 def contains(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Percent of lines whose hypothesis holds the words of one of its references, one behind the other.
 
-    Words are compared as they are but for punctuation at their ends; nothing is within everything.
+    Words are compared as they are but for punctuation at their ends. Lines whose references have no word do not count.
+
+    Raises:
+        ValueError: there is no other line.
     """
-    rows = np.array(
-        [
-            [any(_holds(_words(hypothesis), _words(each)) for each in of_line if each is not None), 1]
-            for hypothesis, *of_line in zip(hypotheses, *references, strict=True)
-        ],
-        dtype=int,
-    )
+    counts = []
+    for hypothesis, *of_line in zip(hypotheses, *references, strict=True):
+        words, wanted = _words(hypothesis), [found for each in of_line if (found := _words(each or ""))]
+        counts.append([any(_holds(words, each) for each in wanted), bool(wanted)])
+    rows = np.array(counts, dtype=int)
+    if not rows[:, 1].any():
+        raise ValueError("`contains` looks for the words of the references, but no line of them has a word.")
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:punctuation"
 
     def score_of_sum(summed: np.ndarray) -> Score:
         holding, lines = summed.tolist()
-        return Score("contains", 100 * holding / lines, signature, True, {"holding": holding, "lines": lines})
+        return Score("contains", 100 * holding / max(1, lines), signature, True, {"holding": holding, "lines": lines})
 
     return LineStatistics(rows, score_of_sum)
 

@@ -44,6 +44,8 @@ class SearchErrors:
     """Sentences on which exact search was run and not complete; they are counted nowhere else, of no search."""
     out_of_reach: int = 0
     """References that the search may not say, as its limits and bans are; they are counted nowhere else."""
+    unfinished: int = 0
+    """Answers that a limit of the search cut off: among the search errors, for whatever has an end is better."""
 
     @property
     def num_pairs(self) -> int:
@@ -165,7 +167,7 @@ def compare(
 
     A sentence whose best answer is not known counts for no search, so that the figures of all are of the same ones.
     """
-    right = search = model = beaten = unknown = out_of_reach = 0
+    right = search = model = beaten = unknown = out_of_reach = unfinished = 0
     for i, (answer, reference) in enumerate(zip(found, wanted, strict=True)):
         rival = None if best is None else best[i]
         if not reference.is_in_reach:
@@ -174,8 +176,8 @@ def compare(
         if answer is None or (best is not None and rival is None):
             unknown += 1
             continue
-        # One that the search did not end is no answer: whatever has an end is better.
         score = answer.score if answer.finished else -math.inf
+        unfinished += not answer.finished
         if answer.finished and answer.ids == reference.ids:
             right += 1
         elif reference.score > score + TOLERANCE:
@@ -183,4 +185,4 @@ def compare(
         else:
             model += 1
         beaten += rival is not None and rival.score > score + TOLERANCE
-    return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach)
+    return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach, unfinished)

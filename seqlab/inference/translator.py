@@ -207,12 +207,14 @@ class Translator:
         if len(tokenizer.tag_ids):
             for number, text in enumerate(prefixes, start=first_line):
                 if TAB in text:
-                    raise ValueError(f"{place(number, file)}: its prefix has a tab, but only sources have tags.")
+                    raise ValueError(
+                        f"{place(number, file)}: its prefix {text!r} has a tab, but only sources have tags."
+                    )
         encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
-        for number, (prefix, parts) in enumerate(zip(encoded, pieces, strict=True), start=first_line):
+        for number, (text, prefix, parts) in enumerate(zip(prefixes, encoded, pieces, strict=True), start=first_line):
             if tokenizer.unk_id in prefix:
                 raise ValueError(
-                    f"{place(number, file)}: its prefix holds text that the vocabulary lacks: leave it out."
+                    f"{place(number, file)}: its prefix {text!r} holds text that the vocabulary lacks: leave it out."
                 )
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:

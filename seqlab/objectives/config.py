@@ -7,6 +7,8 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.models.interfaces import Mixture
 
+GUIDED_WIDTH = 0.2
+"""How far from the diagonal attention is guided to unless another width is given."""
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
@@ -28,9 +30,18 @@ class CrossEntropyConfig:
     guided_attention: Annotated[float, Field(ge=0)] = 0.0
     """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
     et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
-    guided_width: Annotated[float, Field(gt=0)] = 0.2
+    guided_width: Annotated[float, Field(gt=0)] = GUIDED_WIDTH
     """Where `guided_attention` is above 0, how far from the diagonal attention may be at little cost, as a share of the
     sentence."""
+
+    @model_validator(mode="after")
+    def _check_guided_width(self) -> "CrossEntropyConfig":
+        if not self.guided_attention and self.guided_width != GUIDED_WIDTH:
+            raise ValueError(
+                f"`guided_width` ({self.guided_width}) is the width of a guide that there is none of: set "
+                "`guided_attention` above 0, or leave it out."
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -65,6 +76,15 @@ class ScheduledSamplingConfig:
     their probabilities. All of the vocabulary count, those too that a search never says."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
+
+    @model_validator(mode="after")
+    def _check_temperature(self) -> "ScheduledSamplingConfig":
+        if self.mixture == "argmax" and self.temperature != 1:
+            raise ValueError(
+                f"`temperature` ({self.temperature}) does not change which symbol is likeliest: leave it out, or set "
+                "`mixture` to `sampled` or `soft`."
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)

@@ -70,3 +70,22 @@ def test_mistakes_are_named(seqlab, run_dir: Path, tmp_path: Path) -> None:
     ):
         result = seqlab("search-errors", run_dir, *files, *options)
         assert (result.status, message in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
+def test_answers_that_a_limit_cut_off_are_told(
+    seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run, lines = request.getfixturevalue(name), b"a\nb\nc\nd\ne\nf\n"
+    (tmp_path / "pairs").write_bytes(lines)
+    options = ("--src", tmp_path / "pairs", "--tgt", tmp_path / "pairs", "--beam_sizes", "1", "--max_length", "2")
+    result = seqlab("search-errors", run, *options, "--json")
+    greedy = ("--beam_size", "1", "--max_length", "2", "--precision", "fp32", "--json")
+    said = [
+        json.loads(line)["hypotheses"][0] for line in seqlab("translate", run, *greedy, stdin=lines).out.splitlines()
+    ]
+    cut_off = sum(not each["finished"] for each in said)
+    assert cut_off > 0
+    [found] = json.loads(result.out)
+    assert (found["unfinished"], found["search_errors"]) == (cut_off, cut_off)
+    assert f"beam 1: a limit cut {cut_off} answers off: they count as search errors" in result.err

@@ -203,6 +203,19 @@ def test_help_after_a_recipe_prints_every_field(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    config = make_config(
+        "number_words", [("data.tokenizer.kind", ["characters"]), ("data.tokenizer.tags", ["true"])], tmp_path
+    )
+    write_config(config, tmp_path / "tags.yaml")
+    for kind, is_lost in (("sentencepiece_bpe", True), ("words", False)):
+        result = seqlab("train", tmp_path / "tags.yaml", "--data.tokenizer.kind", kind)
+        assert (f"data.tokenizer.kind {kind} has no data.tokenizer.tags, which was on" in result.err) == is_lost
+    assert (
+        "data.tokenizer.kind is set to its own defaults; what it had before: --data.tokenizer.tags true" in result.err
+    )
+
+
 def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
     text = seqlab("train", "number_words", "--help", "--optim.optimizer.family", "sgd").out.decode()
     config = make_config("number_words", [], Path("runs/number_words"))

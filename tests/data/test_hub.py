@@ -98,7 +98,7 @@ def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
     assert list(parse_column(f"hub:{folder}:train#words").values()) == ["a b"]
     for column, message in (
         ("text", r"train#text: has no column 'text', only pair, numbers, words, dotted\.name\."),
-        ("pair.fr", r"record 1: has no 'pair\.fr': looking for 'fr', found de, en"),
+        ("pair.fr", r"record 1: has no 'pair\.fr': where 'fr' should be there is only de, en"),
         ("numbers", "record 1: 'numbers' must be text, but is a dict"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -28,3 +28,11 @@ def test_any_reference_will_do_and_lines_are_counted() -> None:
     score = evaluate(["a b", "c d", "e"], [["x", "c", "f"], ["b", "", ""]], ["contains"])["contains"]
     assert score.extra == {"holding": 2, "lines": 3}
     assert score.value == pytest.approx(200 / 3)
+
+
+def test_lines_without_anything_to_look_for_do_not_count() -> None:
+    hypotheses, wanted = ["Anna geht", "Annabel geht", "x", "y"], ["Anna", "Anna", "", " . "]
+    score = evaluate(hypotheses, [wanted], ["contains"])["contains"]
+    assert (score.value, score.extra) == (50, {"holding": 1, "lines": 2})
+    with pytest.raises(ValueError, match="no line of them has a word"):
+        evaluate(["x"], [[""]], ["contains"])

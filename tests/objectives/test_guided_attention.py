@@ -54,3 +54,9 @@ def test_the_cost_is_added_by_its_weight(name: str) -> None:
     assert 0 < float(cost) < float(plain.count)
     torch.testing.assert_close(guided.total, plain.total + 0.7 * cost)
     torch.testing.assert_close(guided.logs["strayed"], cost)
+
+
+def test_a_width_without_a_guide_is_refused() -> None:
+    CrossEntropyConfig(guided_attention=1.0, guided_width=0.3)
+    with pytest.raises(ValueError, match=r"`guided_width` \(0\.3\) is the width of a guide that there is none of"):
+        CrossEntropyConfig(guided_width=0.3)

@@ -153,3 +153,10 @@ def test_the_first_input_is_always_the_reference() -> None:
 def test_shares_are_those_of_the_formulas(decay: str, step: int, share: float) -> None:
     config = ScheduledSamplingConfig(decay=decay, decay_steps=100, least_reference=0.1)  # type: ignore[arg-type]
     assert reference_share(config, step) == pytest.approx(share)
+
+
+def test_a_temperature_that_changes_nothing_is_refused() -> None:
+    for mixture in ("sampled", "soft"):
+        ScheduledSamplingConfig(mixture=mixture, temperature=0.5)
+    with pytest.raises(ValueError, match=r"`temperature` \(0\.5\) does not change which symbol is likeliest"):
+        ScheduledSamplingConfig(temperature=0.5)
