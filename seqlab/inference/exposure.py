@@ -206,27 +206,40 @@ def _read_own(
     Returns how many there are for each row.
     """
     last_ids, state = model.start(batch)
-    speaking, said = set(range(len(oracles))), [0] * len(oracles)
+    speaking, said = list(range(len(oracles))), [0] * len(oracles)
     for position in range(max(limits)):
         step = model.step(last_ids, state)
         probs, last_ids = _predictions(step.scores, banned)
-        state, words = step.state, last_ids.tolist()
-        for row in sorted(speaking):
-            best = oracles[row].best()
-            is_right, probability = words[row] in best, float(probs[row, sorted(best)].sum())
-            found.add(found.own, position, is_right, probability, len(best))
-            said[row] += 1
-            if position < len(oracles[row].reference):
-                found.shared_own.add(is_right, probability, len(best))
-            if oracles[row].has_error:
-                found.after_error.add(is_right, probability, len(best))
-            if words[row] == model.eos_id or position + 1 >= limits[row]:
-                speaking.remove(row)
-            else:
-                oracles[row] = oracles[row].read(words[row])
-        if not speaking:
+        words, best = last_ids.tolist(), [oracles[sentence].best() for sentence in speaking]
+        going_on = []
+        for row, (sentence, probability) in enumerate(zip(speaking, _probability_of(best, probs), strict=True)):
+            oracle, is_right, choices = oracles[sentence], words[row] in best[row], len(best[row])
+            found.add(found.own, position, is_right, probability, choices)
+            said[sentence] += 1
+            if position < len(oracle.reference):
+                found.shared_own.add(is_right, probability, choices)
+            if oracle.has_error:
+                found.after_error.add(is_right, probability, choices)
+            if words[row] != model.eos_id and position + 1 < limits[sentence]:
+                oracles[sentence] = oracle.read(words[row])
+                going_on.append(row)
+        if not going_on:
             break
+        state, speaking = step.state, [speaking[row] for row in going_on]
+        if len(going_on) < len(words):
+            rows = torch.tensor(going_on, device=last_ids.device)
+            last_ids, state = last_ids[rows], state.select(rows)
     return said
+
+
+def _probability_of(tokens: Sequence[set[int]], probs: Tensor) -> list[float]:
+    """Sum the probabilities (N, W) of the tokens of each row, which are looked up at once."""
+    places = [(row, token) for row, of_row in enumerate(tokens) for token in sorted(of_row)]
+    rows, columns = torch.tensor(places, device=probs.device).unbind(1)
+    sums = [0.0] * len(tokens)
+    for (row, _), value in zip(places, probs[rows, columns].tolist(), strict=True):
+        sums[row] += value
+    return sums
 
 
 def _predictions(scores: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,41 @@ def test_a_model_that_is_lost_behind_its_own_mistake() -> None:
     assert found.bias == 0.75
 
 
+@pytest.mark.parametrize("never_said", [TOKENIZER.pad_id, TOKENIZER.bos_id])
+def test_what_is_never_said_is_no_answer(never_said: int) -> None:
+    model = Reciter(RECITED | {1: {never_said: 0.6, 4: 0.4}})
+    found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
+    for qualities in (found.true, found.own):
+        assert [quality.right for quality in qualities] == [1, 1, 1, 1]
+        assert total(qualities).probability == pytest.approx(0.4 + 1.0 + 0.9 + 1.0)
+
+
+def test_a_sentence_that_has_ended_is_read_no_further() -> None:
+    """It says 5 as many times as its source does, and the end; its state is how many times are left."""
+    rows = []
+
+    class Counter(Reciter):
+        def __init__(self, left: Tensor) -> None:
+            self.left = left
+
+        def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, "Counter"]:
+            return torch.full((len(batch),), 1), Counter((batch.src == 5).sum(1))
+
+        def step(self, last_ids: Tensor, state: Any) -> Step:
+            rows.append(len(last_ids))
+            said = torch.where(state.left > 0, 5, 2)
+            scores = torch.full((len(last_ids), 40), -torch.inf).scatter(1, said[:, None], 0.0)
+            return Step(scores, Counter(state.left - 1), None)
+
+        def select(self, rows: Tensor) -> "Counter":
+            return Counter(self.left[rows])
+
+    texts = [[5, 5, 5, 5], [5, 6, 6, 6], [5, 5, 6, 6]]
+    found = measure_exposure(Counter(torch.zeros(0)), texts, [[5, 5, 5, 5], [5], [5, 5]], TOKENIZER, GREEDY)
+    assert rows == [3, 3, 2, 1, 1] + [3] * 5  # its own, then the truth
+    assert total(found.own).right == total(found.own).count == total(found.true).count == 5 + 2 + 3
+
+
 def test_a_model_that_reads_its_source_alone_has_no_bias_however_long_its_answers() -> None:
     """Behind a given number of tokens it says the same whatever they are: wrong once, or the end too early."""
 
