@@ -9,16 +9,9 @@ from torch import Tensor, nn
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.first_order import first_order
 from seqlab.nn.linear import Linear, compute_dtype, product, with_padded_rows
+from seqlab.nn.steady import steady_silu
 
 Activation = Literal["relu", "gelu", "swiglu"]
-
-
-def silu(x: Tensor) -> Tensor:
-    """Compute x * sigmoid(x) so that no element depends on where in the batch it stands.
-
-    torch's fp32 kernel rounds differently in the elements that are left over when it has filled its vectors.
-    """
-    return x / (1 + torch.exp(-x)) if x.dtype == torch.float32 else F.silu(x)
 
 
 class _ReluFeedForward(torch.autograd.Function):
@@ -74,7 +67,7 @@ class FeedForward(nn.Module):
             return y
         if self.activation == "swiglu":
             gate, value = self.expand(x).chunk(2, dim=-1)
-            hidden = (F.silu(gate) if self.training else silu(gate)) * value
+            hidden = (F.silu(gate) if self.training else steady_silu(gate)) * value
         else:
             hidden = self.expand(x, self.activation)
         return self.contract(self.dropout(hidden) if drops else hidden)

@@ -23,11 +23,7 @@ from seqlab.nn.recurrent_loop import (
     project,
     repeated_product,
 )
-
-
-def steady_sigmoid_(x: Tensor) -> Tensor:
-    """Compute the sigmoid in place so that no element depends on where in the batch it stands (see `silu`)."""
-    return x.neg_().exp_().add_(1).reciprocal_()
+from seqlab.nn.steady import steady_sigmoid_
 
 
 class _Passed(NamedTuple):

@@ -26,6 +26,7 @@ from seqlab.nn.linear import Linear, Packable, PackedWeight, compute_dtype
 from seqlab.nn.recurrent_gru import gru_loop
 from seqlab.nn.recurrent_loop import Weights, tanh_loop
 from seqlab.nn.recurrent_lstm import lstm_cell, lstm_loop
+from seqlab.nn.steady import steady_sigmoid_
 
 _HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
@@ -38,11 +39,6 @@ LOOP_SIZE = 512
 
 SHUT = 100.0
 """A gate whose sum is below minus this is 0 in fp32, above it 1."""
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    """Without a gradient, so that no element depends on where in the batch it stands (see `feed_forward.silu`)."""
-    return torch.sigmoid(x) if torch.is_grad_enabled() else torch.neg(x).exp_().add_(1).reciprocal_()
 
 
 class RecurrentLayer(nn.Module):
@@ -184,7 +180,9 @@ class GruLayer(RecurrentLayer):
         """Give the hidden state (N, H) from both products (N, 3H) and the one before."""
         split = (2 * self.hidden_size, self.hidden_size)
         (gates, candidate), (gates_too, from_hidden) = (part.split(split, dim=-1) for part in (from_input, from_hidden))
-        reset, update = _sigmoid(gates + gates_too).chunk(2, dim=-1)
+        opened = gates + gates_too
+        opened = torch.sigmoid(opened) if torch.is_grad_enabled() else steady_sigmoid_(opened)
+        reset, update = opened.chunk(2, dim=-1)
         candidate = torch.tanh(candidate + reset * (from_hidden + self.candidate_bias))
         return torch.lerp(candidate, hidden, update)
 
@@ -230,7 +228,7 @@ class LstmLayer(_SummingLayer):
         if torch.is_grad_enabled():
             return lstm_cell(sums, cell)
         sums.narrow(-1, 2 * self.hidden_size, self.hidden_size).mul_(2)  # as tanh(x) is 2 s - 1, s = sigmoid(2 x)
-        write, forget, candidate, read = _sigmoid(sums).chunk(4, dim=-1)
+        write, forget, candidate, read = steady_sigmoid_(sums).chunk(4, dim=-1)
         cell = torch.addcmul(forget * cell - write, write, candidate, value=2)  # f c + i (2 s - 1)
         return read * torch.tanh(cell), cell
 
