@@ -57,10 +57,9 @@ class FrequencyLabeller(nn.Module):
 
     def label(self, batch: LabelledBatch) -> Tensor:
         """(W, L): log-probabilities in nats of all labels, of the words row after row."""
-        counts = self.counts.double()
-        rare = counts[counts.sum(1) == 1].sum(0) + 1 / counts.size(1)
+        rare = self.counts[self.counts.sum(1) == 1].double().sum(0) + 1 / self.counts.size(1)  # or it were 0 / 0
         words = batch.src[~padding_mask(batch.src_lengths, batch.src.size(1))]
-        found = counts[words] + rare / rare.sum()
+        found = self.counts[words].double() + rare / rare.sum()
         return (found / found.sum(1, keepdim=True)).log().float()
 
     def score(self, batch: LabelledBatch) -> Tensor:

@@ -31,3 +31,11 @@ def test_it_gives_the_most_frequent_label_and_to_unknown_words_that_of_rare_ones
     assert scores.shape == batch.src.shape
     assert scores[2].tolist() == [0] * scores.size(1)
     torch.testing.assert_close(scores[0], found[range(13), given[0]])
+
+
+def test_where_no_word_occurs_once_unknown_words_have_all_labels_alike() -> None:
+    model = FrequencyLabeller(FrequencyLabellerConfig(), WORDS, LABELS)
+    model.count(torch.tensor([5, 5, 6, 6]), torch.tensor([1, 1, 2, 3]))
+    found = model.label(collate_labelled([[UNK, 5]], None, None, [0], pad_id=0)).exp()
+    torch.testing.assert_close(found[0], torch.full((LABELS,), 1 / LABELS))
+    torch.testing.assert_close(found[1], torch.tensor([0.25, 2.25, 0.25, 0.25]) / 3)
