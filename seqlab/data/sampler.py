@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.batch import Batch, Seq2SeqBatch, collate, idle
+from seqlab.data.batch import Batch, Seq2SeqBatch, idle
+from seqlab.data.collate_rows import collate_rows
 from seqlab.data.config import PairsConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
@@ -147,15 +148,7 @@ class Sampler(PairsSampler[Seq2SeqBatch]):
         return src.lengths + 1, tgt.lengths + 1
 
     def _collate(self, chunk: Chunk, rows: Indices) -> Seq2SeqBatch:
-        tokenizer = self.tokenizers[1]
-        return collate(
-            [chunk.src[row] for row in rows],
-            [chunk.tgt[row] for row in rows],
-            chunk.indices[rows],
-            pad_id=tokenizer.pad_id,
-            bos_id=tokenizer.bos_id,
-            eos_id=tokenizer.eos_id,
-        )
+        return collate_rows(chunk.src, chunk.tgt, rows, self.tokenizers[1], chunk.indices[rows])
 
 
 def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
@@ -163,11 +156,4 @@ def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tok
     src_lengths, tgt_lengths = pairs.padded_lengths(np.arange(len(pairs)))
     order = length_order(src_lengths, tgt_lengths, generator(0), nudged_share=0)
     for indices in cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
-        yield collate(
-            [pairs.src[index] for index in indices],
-            [pairs.tgt[index] for index in indices],
-            indices,
-            pad_id=tokenizer.pad_id,
-            bos_id=tokenizer.bos_id,
-            eos_id=tokenizer.eos_id,
-        )
+        yield collate_rows(pairs.src, pairs.tgt, indices, tokenizer)

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.data.batch import Seq2SeqBatch, collate
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
 from seqlab.search.beam import beam_search
@@ -87,14 +88,7 @@ def decode_rows(
     src_tokens = -(-batch_tokens // config.beam_size)
     with evaluation_mode(model):
         for indices in _batches(src_rows, prefixes, src_tokens):
-            batch = collate(
-                [src_rows[i] for i in indices],
-                None,
-                indices,
-                pad_id=tokenizer.pad_id,
-                bos_id=tokenizer.bos_id,
-                eos_id=tokenizer.eos_id,
-            ).to(device)
+            batch = collate_rows(src_rows, None, indices, tokenizer).to(device)
             forced = [prefixes[i] for i in indices] if prefixes is not None and len(prefixes[indices[0]]) else None
             hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores, lm)
             for i, best in zip(indices, hypotheses, strict=True):

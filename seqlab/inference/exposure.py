@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.oracle import Oracle
@@ -156,14 +157,7 @@ def measure_exposure(
     found, banned = Exposure(), banned_ids(tokenizer)
     with evaluation_mode(model):
         for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
-            batch = collate(
-                [src_rows[i] for i in indices],
-                [tgt_rows[i] for i in indices],
-                indices,
-                pad_id=tokenizer.pad_id,
-                bos_id=tokenizer.bos_id,
-                eos_id=tokenizer.eos_id,
-            ).to(device)
+            batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
             oracles = [Oracle.begin([*tgt_rows[i], tokenizer.eos_id]) for i in indices]
             _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
             # A reference is never out of reach: what the model says there is to be compared, too.

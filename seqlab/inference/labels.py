@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, LabelledBatch
 from seqlab.models.interfaces import Labeller
-from seqlab.nn.masks import padding_mask
 from seqlab.search.ensemble import mean_log_probs
 
 
@@ -29,11 +29,10 @@ def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str])
     `names`: the labels by number. Both come from one pass.
     """
     assert batch.tgt_out is not None, "scoring needs labels"
-    scores = model.label(batch)
-    is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
-    there = batch.tgt_out[:, 0] if model.labels_lines else batch.tgt_out[is_word]
+    scores, units = model.label(batch), _units(model, batch)
+    there = torch.cat([row[:count] for row, count in zip(batch.tgt_out, units, strict=True)])
     found = scores.gather(1, there.clamp(min=0)[:, None])[:, 0].masked_fill(there == IGNORE, 0)
-    lines = scores.argmax(1).cpu().split(_units(model, batch))
+    lines = scores.argmax(1).cpu().split(units)
     return [" ".join(names[number] for number in line.tolist()) for line in lines], float(found.double().sum())
 
 

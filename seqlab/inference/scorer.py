@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore
@@ -45,14 +46,7 @@ def score_rows(
     lengths = [max(len(src), len(tgt)) + 1 for src, tgt in zip(src_rows, tgt_rows, strict=True)]
     scores: dict[int, PairScore] = {}
     for indices in length_batches(lengths, batch_tokens):
-        batch = collate(
-            [src_rows[i] for i in indices],
-            [tgt_rows[i] for i in indices],
-            indices,
-            pad_id=tokenizer.pad_id,
-            bos_id=tokenizer.bos_id,
-            eos_id=tokenizer.eos_id,
-        ).to(device)
+        batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
         for i, row in zip(indices, _token_log_probs(models, batch), strict=True):
             scores[i] = PairScore(sum(row), len(row), row)
         if progress is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from seqlab.data.batch import collate
+from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.pairs import MeasuredPairs, measured_pairs
 from seqlab.inference.run import Run
@@ -138,14 +138,7 @@ def _exact(
         for i in range(len(src_rows)):
             finished = [each[i] for each in answers if each[i].finished]
             start = max(finished, key=lambda each: each.score, default=None)
-            batch = collate(
-                [src_rows[i]],
-                None,
-                [i],
-                pad_id=tokenizer.pad_id,
-                bos_id=tokenizer.bos_id,
-                eos_id=tokenizer.eos_id,
-            ).to(engine.device)
+            batch = collate_rows(src_rows, None, [i], tokenizer).to(engine.device)
             least = None if start is None else [start.score]
             (exact,) = exact_search(
                 engine.stepper, batch, config, least_scores=least, banned_ids=banned, max_steps=max_steps
