@@ -2,18 +2,14 @@
 
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch
 from seqlab.data.config import LabelledConfig
-from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.labelled_sampler import ordered_labelled_batches
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
-from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
@@ -21,11 +17,12 @@ from seqlab.inference.labels import label_and_score
 from seqlab.runs.config import VALID_METRICS, Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, label_names
+from seqlab.training.paired import describe_pairs, locate_pair, paired_steps
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model
-from seqlab.world import OnRows, World
+from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 
@@ -87,20 +84,6 @@ def _prepare(
     return prepared
 
 
-def _steps(
-    data: PreparedData, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
-) -> Iterator[TrainingStep[Batch]]:
-    sampler = LabelledSampler(
-        data.train,
-        _data_config(config),
-        config.seed,
-        *tokenizers,
-        rank=world.rank,
-        world_size=world.world_size,
-    )
-    return sampler.steps(after)
-
-
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     """Score the labels of the validation set, and give it labels."""
     model, valid = inference_model(run, weights), run.data.valid
@@ -125,12 +108,6 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     return Validation(scores, nll, "nll_per_label")
 
 
-def _locate(data: PreparedData, index: int) -> str:
-    return data.train.locate(index)
-
-
-def _describe(data: PreparedData) -> dict[str, Any]:
-    return {"longest_src_tokens": int(data.train.src.lengths.max())}
-
-
-LABELLING = Task(_write_tokenizers, _complete_tokenizers, _prepare, _steps, _validate, _locate, "lines", _describe)
+LABELLING = Task(
+    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "lines", describe_pairs
+)

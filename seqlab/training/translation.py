@@ -1,18 +1,14 @@
 """Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from seqlab.data.batch import Batch
 from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
-from seqlab.data.sampler import Sampler, ordered_batches
-from seqlab.data.step import Position, TrainingStep
+from seqlab.data.sampler import ordered_batches
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
@@ -21,11 +17,12 @@ from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, Transform
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, unknown_of
+from seqlab.training.paired import describe_pairs, locate_pair, paired_steps
 from seqlab.training.state import TrainingRun
 from seqlab.training.task import Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import Validation, inference_model, nll_of
-from seqlab.world import OnRows, World
+from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 
@@ -98,20 +95,6 @@ def _check_sayable(name: str, pairs: EncodedPairs, config: Config) -> None:
         logger.warning("%s of %s %s pairs %s; the first: %s.", f"{count:,}", f"{len(src):,}", name, reason, first)
 
 
-def _steps(
-    data: PreparedData, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], world: World, after: Position | None
-) -> Iterator[TrainingStep[Batch]]:
-    sampler = Sampler(
-        data.train,
-        _data_config(config),
-        config.seed,
-        *tokenizers,
-        rank=world.rank,
-        world_size=world.world_size,
-    )
-    return sampler.steps(after)
-
-
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     """Score and decode the validation set with some weights; training's model and generators are left alone."""
     model, valid = inference_model(run, weights), run.data.valid
@@ -139,12 +122,6 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     return Validation(evaluate(hypotheses, references, [*DECODED_METRICS, *asked]), nll)
 
 
-def _locate(data: PreparedData, index: int) -> str:
-    return data.train.locate(index)
-
-
-def _describe(data: PreparedData) -> dict[str, Any]:
-    return {"longest_src_tokens": int(data.train.src.lengths.max())}
-
-
-TRANSLATION = Task(_write_tokenizers, _complete_tokenizers, _prepare, _steps, _validate, _locate, "pairs", _describe)
+TRANSLATION = Task(
+    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "pairs", describe_pairs
+)
