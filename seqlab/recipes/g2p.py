@@ -44,9 +44,9 @@ CMUDICT_MODELS = [
     ),
     WordModel(
         "_transformer",
-        replace(TRANSFORMER, tied_embeddings="decoder", dropout=0.1),
+        replace(TRANSFORMER, tied_embeddings="decoder", dropout=0.15),
         2e-3,
-        12_000,
+        24_000,
         2048,
         "a Transformer",
     ),

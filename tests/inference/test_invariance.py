@@ -88,6 +88,10 @@ FAMILIES = {
     "lstm that copies": LstmConfig(hidden_size=48, num_encoder_layers=2, copying=True),
     "gru, additive, not fed": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
     "rnn, dot": RnnConfig(hidden_size=48, attention="dot"),
+    "lstm, general, not fed": LstmConfig(hidden_size=48, attention="general", input_feeding=False),
+    "gru, dot, rotary, not fed": GruConfig(
+        hidden_size=48, attention="dot", rotary_cross_attention=True, input_feeding=False
+    ),
 }
 
 
