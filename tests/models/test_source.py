@@ -1,6 +1,7 @@
 """Tags that are added to all symbols: what the encoder reads, and where its memory stands in the source."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.data.config import ParallelConfig
 from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig, Translator
-from seqlab.models.source import SourceTags
+from seqlab.models.source import SourceTags, TagUse
 from seqlab.runs.config import Config
 
 TAGS = range(36, 40)
@@ -67,6 +68,21 @@ def test_places_run_from_the_first_symbol_to_eos() -> None:
     third = 1 / 3
     expected = torch.tensor([[0, third, 2 * third, -1, -1, 1], [0, -1, 1, -1, -1, -1]])
     torch.testing.assert_close(SUM.places(batch.src, batch.src_lengths), expected)
+
+
+@pytest.mark.parametrize("use", ["sum", "symbols"])
+@pytest.mark.parametrize("name", MODELS)
+def test_models_place_the_symbols_that_attention_is_guided_to(name: str, use: TagUse) -> None:
+    torch.manual_seed(0)
+    family: Any = Transformer if name == "transformer" else RecurrentTranslator
+    batch = batch_of(ALL)
+    places = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
+        batch, need_attention=True
+    ).src_places
+    for found, row, count in zip(places.tolist(), SRC, COUNTS, strict=True):
+        symbols = len(row) - count
+        expected = [i / max(1, symbols) for i in range(symbols)] + [-1.0] * count + [1.0]
+        assert found == pytest.approx([*expected, *[-1.0] * (len(found) - len(expected))])
 
 
 @pytest.mark.parametrize("name", MODELS)
