@@ -20,6 +20,7 @@ from seqlab.inference.lines import without_control_characters
 from seqlab.models import (
     NgramConfig,
     TransformerCmlmConfig,
+    TransformerConfig,
     TransformerCtcConfig,
     TransformerNatConfig,
     TranslatorConfig,
@@ -64,6 +65,21 @@ def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], fini
     with torch.inference_mode():
         theirs = lm.members[0].model.score(batch)[0, :length]
     return sum(pair.token_log_probs[:length]) + weight * float(theirs.sum())
+
+
+def test_what_copies_unknown_words_decides_with_nothing_that_does_not(tmp_path: Path) -> None:
+    copying = TransformerConfig(**SMALL, copying=True)
+    runs = [write_run(tmp_path / name, model=copying) for name in ("vocabulary", "unknown")]
+    config = runs[1] / "config.yaml"
+    assert "copy_unknown: false" in config.read_text()
+    config.write_text(config.read_text().replace("copy_unknown: false", "copy_unknown: true"))
+    for pair in (runs, runs[::-1]):
+        with pytest.raises(ValueError, match=r"must all be trained with `data\.copy_unknown`, or none of them"):
+            seqlab.load(pair)
+    lm_dir = count(tmp_path, runs[1] / "tokenizer", ["abc def", "klm"])
+    with pytest.raises(ValueError, match="copies words that the vocabulary lacks"):
+        seqlab.load(runs[1], lm=lm_dir)
+    seqlab.load(runs[0], lm=lm_dir)
 
 
 def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
