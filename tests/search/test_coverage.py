@@ -26,16 +26,18 @@ def score_by_definition(hypothesis: Hypothesis, src_length: int) -> float:
     return hypothesis.log_prob / hypothesis.num_tokens + BETA * penalty
 
 
+@pytest.mark.parametrize("max_length", [2, 512])
 @pytest.mark.parametrize("name", MODELS)
-def test_scores_are_those_of_the_formula(name: str) -> None:
+def test_scores_are_those_of_the_formula(name: str, max_length: int) -> None:
     model, batch = build(MODELS[name]), batch_of(ALL, with_target=False)
-    config = SearchConfig(beam_size=4, num_hypotheses=4, coverage_penalty=BETA)
+    config = SearchConfig(beam_size=4, num_hypotheses=4, coverage_penalty=BETA, max_length=max_length)
     for i, found in enumerate(beam_search(model, batch, config, need_attention=True)):
         scores = [hypothesis.score for hypothesis in found]
         expected = [score_by_definition(hypothesis, int(batch.src_lengths[i])) for hypothesis in found]
         torch.testing.assert_close(torch.tensor(scores), torch.tensor(expected), rtol=1e-4, atol=1e-4)
-        finished = [hypothesis.score for hypothesis in found if hypothesis.finished]
-        assert finished == sorted(finished, reverse=True)
+        for finished in (True, False):
+            alike = [hypothesis.score for hypothesis in found if hypothesis.finished == finished]
+            assert alike == sorted(alike, reverse=True)
 
 
 class Wandering:
