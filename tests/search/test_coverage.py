@@ -5,10 +5,23 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, batch_of, build
+from reference.tiny_translators import (
+    ALL,
+    BOS,
+    COPYING,
+    EOS,
+    PAD,
+    RECURRENT,
+    TRANSFORMERS,
+    UNK,
+    VOCAB,
+    batch_of,
+    build,
+)
 from torch import Tensor
 
 from seqlab.data.batch import collate
+from seqlab.models import Transformer
 from seqlab.models.interfaces import Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -99,6 +112,19 @@ def test_what_no_hypothesis_may_hold_need_not_be_covered() -> None:
     attention, src = torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[7, 5, 6]])
     begun = Coverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
     torch.testing.assert_close(begun.penalties(torch.tensor([0])), torch.tensor([2 * math.log(0.25)]))
+
+
+def test_a_search_need_not_cover_tags() -> None:
+    torch.manual_seed(0)
+    model = Transformer(TRANSFORMERS["pre"], VOCAB, VOCAB, BOS, EOS, UNK, range(36, 40)).eval()
+    batch = collate([[5, 6, 7, 36, 39]], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    config = SearchConfig(beam_size=3, num_hypotheses=3, coverage_penalty=BETA, max_length=2)
+    (found,) = beam_search(model, batch, config, banned_ids=list(range(36, 40)), need_attention=True)
+    for hypothesis in found:
+        assert hypothesis.attention is not None
+        given = hypothesis.attention.sum(0)[[0, 1, 2, 5]].clamp_max(1)  # eos behind the tags
+        expected = hypothesis.log_prob / hypothesis.num_tokens + BETA * float(given.log().sum())
+        assert hypothesis.score == pytest.approx(expected, abs=1e-4)
 
 
 class Blind(Wandering):
