@@ -15,10 +15,11 @@ from seqlab.inference.batches import length_batches
 from seqlab.inference.labels import scores_by_line
 from seqlab.inference.lines import place, refuse_newlines
 from seqlab.inference.segments import cut, cut_words
-from seqlab.inference.torch_engine import longest_source, refuse_different_vocabularies
+from seqlab.inference.torch_engine import longest_source
 from seqlab.models import interfaces
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
+from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import label_names
 from seqlab.world import OnRows
 
@@ -45,7 +46,8 @@ class Labelling:
     choices: list[list[ScoredLabel]]
     """The likeliest labels of each word, or of the line, best first; nothing for an empty line."""
     num_pieces: int
-    """How many pieces the line was read in: 0 for an empty one, 1 unless it was too long for the model."""
+    """How many pieces the line was read in: 0 for an empty one, 1 unless it was too long for the model; of an ensemble
+    the most that one of its runs needed."""
 
     @property
     def labels(self) -> list[str]:
@@ -70,24 +72,88 @@ class _Piece:
     """UTF-8 of its words."""
 
 
-class Labeller:
-    """What `seqlab.load` gives for a run that labels; several runs are an ensemble."""
+@dataclass(frozen=True)
+class _Reading:
+    """What one run says of one line."""
 
-    def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Put models between their tokenizer and their labels; raises ValueError where these differ."""
-        refuse_different_vocabularies(members, ["src"])
-        self.members, self.device = members, device
-        self.tokenizer, self.names = members[0].src_tokenizer, label_names(members[0].tgt_tokenizer)
-        self.orders = [self._order(member) for member in members]
-        self.models = [cast(interfaces.Labeller, member.model) for member in members]
-        if len({model.labels_lines for model in self.models}) > 1:
-            raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
-        self.labels_lines = self.models[0].labels_lines
-        limits = [longest_source(member) for member in members if member.context_limit is not None]
-        self.max_src_tokens = min(limits) if limits else None
+    scores: Tensor
+    """(units, L): log-probabilities in nats of all labels, of each word or of the line."""
+    num_pieces: int
+    """0 for a line that it reads nothing of."""
+
+
+class _Member:
+    """A run between its own tokenizer and the labels in the order of the ensemble's."""
+
+    def __init__(self, run: LoadedRun, names: Sequence[str], device: torch.device) -> None:
+        self.run, self.device = run, device
+        self.tokenizer, self.model = run.src_tokenizer, cast(interfaces.Labeller, run.model)
+        own_names = label_names(run.tgt_tokenizer)
+        self.order = torch.tensor([own_names.index(name) for name in names])
+        self.max_src_tokens = None if run.context_limit is None else longest_source(run)
         """A longer line is read in pieces; None for models that read on for ever."""
-        for member in members:
-            prepare_inference(member.model, device, dtype)
+
+    def read(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_Reading]:
+        """Read lines, pieces of similar length together."""
+        normalized = [self.tokenizer.normalize(line) for line in lines]
+        pieces = [self._cut(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
+        scores = iter(self._scores([piece for parts in pieces for piece in parts], batch_tokens, progress))
+        return [_Reading(self._joined(parts, [next(scores) for _ in parts]), len(parts)) for parts in pieces]
+
+    def _cut(self, line: str, ids: list[int]) -> list[_Piece]:
+        """Cut what is too long; an empty line has no piece."""
+        if self.max_src_tokens is None or len(ids) <= self.max_src_tokens:
+            return [_Piece(ids, _bytes(line))] if ids else []
+        if not self.tokenizer.has_words:
+            parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
+            return [_Piece(part.ids, _bytes("")) for part in parts]
+        words = line.split(" ")
+        pieces = (slice(each.start, each.stop) for each in cut_words(words, self.max_src_tokens))
+        return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
+
+    def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
+        """Give the log-probabilities of all labels (units, L) for each piece."""
+        scores: dict[int, Tensor] = {}
+        for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
+            batch = collate_labelled(
+                [pieces[i].ids for i in indices],
+                None,
+                [pieces[i].text for i in indices] if self.tokenizer.has_words else None,
+                indices,
+                pad_id=self.tokenizer.pad_id,
+            ).to(self.device)
+            scores.update(zip(indices, scores_by_line(self.model, batch), strict=True))
+            if progress is not None:
+                progress(len(indices))
+        return [scores[i][:, self.order] for i in range(len(pieces))]
+
+    def _joined(self, parts: Sequence[_Piece], scores: Sequence[Tensor]) -> Tensor:
+        """Put together what the pieces of a line have; the scores of a line are the mean of its pieces' by length."""
+        if not parts:
+            return torch.zeros(0, len(self.order))
+        joined = torch.cat(list(scores))
+        if self.model.labels_lines and len(parts) > 1:
+            weights = torch.tensor([float(len(piece.ids)) for piece in parts])
+            joined = (joined + (weights / weights.sum()).log()[:, None]).logsumexp(0, keepdim=True)
+        return joined
+
+
+class Labeller:
+    """What `seqlab.load` gives for a run that labels; several runs are an ensemble, each with its own tokenizer."""
+
+    def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
+        """Prepare models to label; raises ValueError where they do not have the same labels of the same things."""
+        if not runs:
+            raise ValueError("`run` must name at least 1 run, but names 0 instead.")
+        self.names = label_names(runs[0].tgt_tokenizer)
+        for run in runs[1:]:
+            _refuse_different_labels(runs[0], run)
+        self.members = [_Member(run, self.names, device) for run in runs]
+        if len({member.model.labels_lines for member in self.members}) > 1:
+            raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
+        self.labels_lines = self.members[0].model.labels_lines
+        for run in runs:
+            prepare_inference(run.model, device, dtype)
 
     def label(self, lines: Sequence[str], **options: Any) -> list[str]:
         """Label lines and give the labels of each, with spaces between; the options are those of `label_detailed`."""
@@ -106,85 +172,53 @@ class Labeller:
     ) -> list[Labelling]:
         """Label lines, or their words, which spaces divide.
 
+        The probabilities of an ensemble are the mean of those of its runs that read anything of a line.
+
         Args:
             lines: text without newlines.
             num_labels: how many of the likeliest labels are given, for each word or line.
             batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
-            progress: called after each batch with its number of lines (pieces of lines that were cut).
+            progress: called after each batch of the last run with its number of lines (pieces of lines that were cut).
             line_numbers: where the lines stand in their file, for messages; from 1 unless given.
             file: its name, for messages; may be empty.
 
         Raises:
-            ValueError: a line holds a newline, or a number is below 1.
+            ValueError: a line holds a newline, the runs of an ensemble read different words of one, or a number is
+                below 1.
         """
         refuse_newlines(lines, "lines")
         if num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, but is {num_labels} instead.")
-        pieces = self._pieces(lines)
-        scores = self._scores([piece for parts in pieces for piece in parts], batch_tokens, progress)
-        labellings, done = [], 0
+        last = self.members[-1]
+        readings = [member.read(lines, batch_tokens, progress if member is last else None) for member in self.members]
         numbers = range(1, len(lines) + 1) if line_numbers is None else line_numbers
-        for number, parts in zip(numbers, pieces, strict=True):
-            found = scores[done : done + len(parts)]
-            done += len(parts)
-            labellings.append(Labelling(self._choices(parts, found, num_labels), len(parts)))
-            if len(parts) > 1:
-                text = "%s is too long for the model, which reads %d tokens at most: labelled in %d pieces"
-                _log.warning(text, place(number, file), self.max_src_tokens, len(parts))
-        return labellings
+        return [
+            self._labelling(of_line, num_labels, place(number, file))
+            for number, of_line in zip(numbers, zip(*readings, strict=True), strict=True)
+        ]
 
-    def _order(self, member: LoadedRun) -> Tensor | None:
-        """Give the numbers that a member has for the labels in their order; None where it is its own, too."""
-        names = label_names(member.tgt_tokenizer)
-        if names == self.names:
-            return None
-        if others := sorted(set(names) ^ set(self.names)):
-            raise ValueError(
-                f"{self.members[0].folder.path} and {member.folder.path} have different labels, so that they cannot "
-                f"decide together: one alone has `{'`, `'.join(others[:SHOWN_LABELS])}`."
-            )
-        return torch.tensor([names.index(name) for name in self.names], device=self.device)
+    def _labelling(self, readings: Sequence[_Reading], num_labels: int, where: str) -> Labelling:
+        """Decide on the labels of one line."""
+        read = [(member, each) for member, each in zip(self.members, readings, strict=True) if each.num_pieces]
+        if not read:
+            return Labelling([], 0)
+        (first, reading), *_ = read
+        for member, other in read[1:]:
+            if len(other.scores) != len(reading.scores):
+                raise ValueError(
+                    f"{where}: {first.run.folder.path} reads {len(reading.scores)} words, but {member.run.folder.path} "
+                    f"{len(other.scores)}: their tokenizers normalise text differently, so that they cannot label it "
+                    "together."
+                )
+        member, longest = max(read, key=lambda each: each[1].num_pieces)
+        if longest.num_pieces > 1:
+            text = "%s is too long for the model, which reads %d tokens at most: labelled in %d pieces"
+            _log.warning(text, where, member.max_src_tokens, longest.num_pieces)
+        scores = mean_log_probs([each.scores for _, each in read])
+        return Labelling(self._choices(scores, num_labels), longest.num_pieces)
 
-    def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
-        """Give the log-probabilities of all labels (units, L) for each piece."""
-        scores: dict[int, Tensor] = {}
-        for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
-            batch = collate_labelled(
-                [pieces[i].ids for i in indices],
-                None,
-                [pieces[i].text for i in indices] if self.tokenizer.has_words else None,
-                indices,
-                pad_id=self.tokenizer.pad_id,
-            ).to(self.device)
-            scores.update(zip(indices, scores_by_line(self.models, batch, self.orders), strict=True))
-            if progress is not None:
-                progress(len(indices))
-        return [scores[i] for i in range(len(pieces))]
-
-    def _pieces(self, lines: Sequence[str]) -> list[list[_Piece]]:
-        """Cut what is too long; an empty line has no piece."""
-        normalized = [self.tokenizer.normalize(line) for line in lines]
-        rows = self.tokenizer.encode(normalized)
-        return [self._cut(*each) for each in zip(normalized, rows, strict=True)]
-
-    def _cut(self, line: str, ids: list[int]) -> list[_Piece]:
-        if self.max_src_tokens is None or len(ids) <= self.max_src_tokens:
-            return [_Piece(ids, _bytes(line))] if ids else []
-        if not self.tokenizer.has_words:
-            parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
-            return [_Piece(part.ids, _bytes("")) for part in parts]
-        words = line.split(" ")
-        pieces = (slice(each.start, each.stop) for each in cut_words(words, self.max_src_tokens))
-        return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
-
-    def _choices(self, parts: Sequence[_Piece], found: Sequence[Tensor], num_labels: int) -> list[list[ScoredLabel]]:
-        """Choose labels by scores (units, L) of each piece; those of a line are the mean of its pieces' by length."""
-        if not parts:
-            return []
-        scores = torch.cat(list(found))
-        if self.labels_lines and len(parts) > 1:
-            weights = torch.tensor([float(len(piece.ids)) for piece in parts])
-            scores = (scores + (weights / weights.sum()).log()[:, None]).logsumexp(0, keepdim=True)
+    def _choices(self, scores: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
+        """Choose the labels of units by scores (units, L)."""
         # Of labels that are equally likely, which products in bf16 make often, the first, as in validation.
         best = scores.sort(dim=1, descending=True, stable=True)
         return [
@@ -193,6 +227,15 @@ class Labeller:
                 best.indices[:, :num_labels].tolist(), best.values[:, :num_labels].tolist(), strict=True
             )
         ]
+
+
+def _refuse_different_labels(first: LoadedRun, other: LoadedRun) -> None:
+    names, others = (set(label_names(run.tgt_tokenizer)) for run in (first, other))
+    if alone := sorted(names ^ others):
+        raise ValueError(
+            f"{first.folder.path} and {other.folder.path} have different labels, so that they cannot decide together: "
+            f"one alone has `{'`, `'.join(alone[:SHOWN_LABELS])}`."
+        )
 
 
 def _bytes(text: str) -> np.ndarray:
@@ -208,14 +251,14 @@ def load_labeller(
     """Load a run that labels; several runs or checkpoints become an ensemble, which averages probabilities.
 
     Args:
-        run: a run folder, or several that share their vocabularies.
+        run: a run folder, or several that have the same labels; each reads text with its own tokenizer.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
         precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no run that labels, is damaged or has another format version; vocabularies or labels differ.
+        ValueError: it is no run that labels, is damaged or has another format version; labels differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)

@@ -7,20 +7,11 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, LabelledBatch
 from seqlab.models.interfaces import Labeller
-from seqlab.search.ensemble import mean_log_probs
 
 
-def scores_by_line(
-    models: Sequence[Labeller], batch: LabelledBatch, orders: Sequence[Tensor | None] = (None,)
-) -> list[Tensor]:
-    """Give the log-probabilities of all labels for each line: of each of its words (S, L), or of itself (1, L).
-
-    Those of several models are of the mean of their probabilities. `orders`: for each model the numbers (L,) that it
-    has for the labels 0, 1, ... of the first; None where they are the same.
-    """
-    scores = [model.label(batch) for model in models]
-    mean = mean_log_probs([x if order is None else x[:, order] for x, order in zip(scores, orders, strict=True)])
-    return list(mean.cpu().split(_units(models[0], batch)))
+def scores_by_line(model: Labeller, batch: LabelledBatch) -> list[Tensor]:
+    """Give the log-probabilities of all labels for each line: of each of its words (S, L), or of itself (1, L)."""
+    return list(model.label(batch).cpu().split(_units(model, batch)))
 
 
 def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> tuple[list[str], float]:

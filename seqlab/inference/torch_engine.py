@@ -148,13 +148,13 @@ class TorchEngine:
         )
 
 
-def refuse_different_vocabularies(members: Sequence[LoadedRun], sides: Sequence[str] = ("src", "tgt")) -> None:
-    """Raise ValueError unless all members give each id the same meaning, on these sides."""
+def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
+    """Raise ValueError unless all members give each id the same meaning, on both sides."""
     if not members:
         raise ValueError("`run` must name at least 1 run, but names 0 instead.")
     first = members[0]
     for member in members[1:]:
-        for side in sides:
+        for side in ("src", "tgt"):
             name = f" {side}" if first.config.data.kind == "parallel" else ""
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(

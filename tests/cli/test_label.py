@@ -18,7 +18,8 @@ from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.folder import FORMAT_VERSION
-from seqlab.text import train_tokenizer
+from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
+from seqlab.text.config import LearntConfig
 
 FAST = ("--threads", "1", "--precision", "fp32")
 WORDS = ["a", "film", "of", "love", ".", "it", "is", "long", "and", "dull", ",", "but", "good"]
@@ -26,19 +27,28 @@ LABELS = ["blame", "none", "praise"]
 Unit = Literal["lines", "words"]
 
 
-def write_run(path: Path, labels_of: Unit, seed: int, labels: Sequence[str] = LABELS) -> Path:
+def write_run(
+    path: Path,
+    labels_of: Unit,
+    seed: int,
+    labels: Sequence[str] = LABELS,
+    tokenizer: LearntConfig | None = None,
+    max_length: int = 8,
+) -> Path:
     """Write the run folder of a labeller that reads eight tokens at most, and has learned from these labels."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
         data=LabelledConfig(train_src=["a"], train_tgt=["b"], labels_of=labels_of),  # type: ignore[call-arg]
         model=TransformerLabellerConfig(
-            d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, max_length=8, output_dropout=0.0
+            d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, max_length=max_length, output_dropout=0.0
         ),
     )
     tokenizers = [
         train_tokenizer(each, [" ".join(text)])
-        for each, text in zip(config.data.tokenizers, (WORDS, labels), strict=True)
+        for each, text in zip(
+            (tokenizer or WordsConfig(), WordsConfig(normalization="none")), (WORDS, labels), strict=True
+        )
     ]
     for side, tokenizer in zip(("src", "tgt"), tokenizers, strict=True):
         tokenizer.save(path / f"{side}_tokenizer")
@@ -93,12 +103,34 @@ def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], t
         load_labeller([first, third])
 
 
+def test_each_run_of_an_ensemble_reads_with_its_own_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+    characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(), max_length=12)
+    lines, options = ["a film", "a good film of love", ""], {"device": "cpu", "precision": "fp32"}
+    each = [runs["lines"][0], characters]
+    first, second, both = (load_labeller(run, **options).label_detailed(lines, num_labels=3) for run in (*each, each))
+    assert [labelling.num_pieces for labelling in second] == [1, 2, 0]
+    assert [labelling.num_pieces for labelling in both] == [1, 2, 0]
+    for found, one, other in zip(both[:2], first, second, strict=False):
+        np.testing.assert_allclose(probabilities(found), (probabilities(one) + probabilities(other)) / 2, atol=1e-6)
+    assert both[2].choices == []
+
+
+def test_runs_that_read_different_words_label_no_line_together(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+    other = write_run(tmp_path / "nfkc", "words", 3, tokenizer=WordsConfig(normalization="nfkc"))
+    labeller = load_labeller([runs["words"][0], other], device="cpu", precision="fp32")
+    assert len(labeller.label(["a film"])) == 1
+    with pytest.raises(
+        ValueError, match=r"f, line 8: .*words/1 reads 2 words, but .*nfkc 3: their tokenizers normalise"
+    ):
+        labeller.label(["a film", "a film\u00b4s"], line_numbers=[7, 8], file="f")
+
+
 def test_of_labels_that_are_equally_likely_the_first_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number:02}" for number in range(40)]
     labeller = load_labeller(write_run(tmp_path / "run", "lines", 1, labels=names), device="cpu", precision="fp32")
     scores = torch.zeros(1, 40)
     scores[0, :3] = torch.tensor([-1.0, 0.0, 1.0])
-    monkeypatch.setattr(labeller.models[0], "label", lambda batch: scores.expand(len(batch), -1))
+    monkeypatch.setattr(labeller.members[0].model, "label", lambda batch: scores.expand(len(batch), -1))
     (found,) = labeller.label_detailed(["a good film"], num_labels=40)
     assert [each.label for each in found.choices[0]] == [names[2], names[1], *names[3:], names[0]]
 
@@ -106,9 +138,9 @@ def test_of_labels_that_are_equally_likely_the_first_is_given(tmp_path: Path, mo
 @pytest.mark.parametrize("unit", ["lines", "words"])
 def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
-    assert labeller.max_src_tokens == 8
+    assert labeller.members[0].max_src_tokens == 8
     assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
-    pieces = [WORDS[each.start : each.stop] for each in cut_words(WORDS, labeller.max_src_tokens)]
+    pieces = [WORDS[each.start : each.stop] for each in cut_words(WORDS, labeller.members[0].max_src_tokens)]
     whole, *apart = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
     assert whole.num_pieces == len(pieces) > 1
     parts = [probabilities(each) for each in apart]
@@ -117,7 +149,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
-    limit = f"which reads {labeller.max_src_tokens} tokens at most: labelled in {len(pieces)} pieces"
+    limit = f"which reads {labeller.members[0].max_src_tokens} tokens at most: labelled in {len(pieces)} pieces"
     assert f"line 3 is too long for the model, {limit}" in result.err  # the header is the first
     assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
 
