@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
 from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
+VALID_FILE = "valid.jsonl"
+"""Where the pairs lie that were split off for validation."""
 CACHE_FORMAT = 2  # raise when the same text would be cached differently
 KEYED_FIELDS = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "test_src", "test_tgt"),
@@ -57,7 +60,7 @@ def prepare(
 
     As many processes work as there are cores, unless the text is small or `num_workers` says otherwise; the result is
     the same. If this is killed, the next call goes on from what lies in `FOLDER.tmp`. The data report of the encoding
-    is kept with it; the file it names lies in `folder`.
+    is kept with it; the files it names lie in `folder`.
 
     Raises:
         FileNotFoundError: a corpus is missing.
@@ -158,7 +161,19 @@ def _build(
         dropped_file=DROPPED_FILE,
     )
     build.finish()
+    if not valid:
+        _write_split_off(building)
     return report
+
+
+def _write_split_off(folder: Path) -> None:
+    """Write the validation pairs as JSON lines, for `label`, `translate` and `evaluate` to read: tags hold tabs."""
+    pairs = EncodedPairs.open(folder / "valid")
+    assert pairs.src_text is not None, "validation pairs are kept with their text"
+    assert pairs.tgt_text is not None
+    with (folder / VALID_FILE).open("w", encoding="utf-8", newline="\n") as file:
+        for src, tgt in zip(pairs.src_text.texts(), pairs.tgt_text.texts(), strict=True):
+            file.write(json.dumps({"src": src, "tgt": tgt}, ensure_ascii=False) + "\n")
 
 
 def _refuse_empty(routes: list[Route], build: Build) -> None:
@@ -191,5 +206,8 @@ def _open(config: PairsConfig, folder: Path, key: str, content_hashes: dict[str,
     check = not is_untouched(folder)
     train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
     references = open_references(folder, len(config.valid_tgt[1:]), len(valid), check=check)
-    report = replace(report, dropped_file=str(folder / DROPPED_FILE))  # the folder may have been moved
+    split_off = folder / VALID_FILE
+    report = replace(  # the folder may have been moved
+        report, dropped_file=str(folder / DROPPED_FILE), valid_file=str(split_off) if split_off.is_file() else ""
+    )
     return PreparedData(train, valid, report, references, content_hashes)

@@ -90,6 +90,7 @@ class DataReport:
     overlaps: list[Overlap]
     examples: list[DroppedPair] = field(default_factory=list)  # the first few of each reason
     dropped_file: str = ""  # lists all of them
+    valid_file: str = ""  # holds the pairs that were split off for validation, where there are any
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,6 +105,8 @@ class DataReport:
         text: list[str] = []
         for corpus in self.corpora:
             text += _corpus_lines(corpus)
+        if self.valid_file:
+            text.append(f"Split off for validation: {self.valid_file}, columns src and tgt")
         text += [_overlap_line(overlap) for overlap in self.overlaps]
         if self.examples:
             text.append(f"Dropped, for example (all in {self.dropped_file}):")

@@ -12,8 +12,11 @@ from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
-from seqlab.text import WordsConfig
+from seqlab.text import BpeConfig, WordsConfig
 
+TAGGER = LstmLabellerConfig(
+    hidden_size=512, embedding_size=128, num_layers=2, spelling_size=128, unknown_share=0.1, dropout=0.4
+)
 TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
 
@@ -40,9 +43,7 @@ def pos_tagging(run_dir: Path) -> Config:
     """Parts of speech of English words: a bidirectional LSTM over words and how they are spelt."""
     return Config(
         data=_tagged(locate("ud_ewt")["train"]["sentences"]),
-        model=LstmLabellerConfig(
-            hidden_size=512, embedding_size=128, num_layers=2, spelling_size=128, unknown_share=0.1, dropout=0.4
-        ),
+        model=TAGGER,
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=_optim(2e-3),
         training=_training(4000),
@@ -148,23 +149,42 @@ def sst2_transformer(run_dir: Path) -> Config:
     return _line_labeller(run_dir, "sst2", model)
 
 
+QUESTIONS = LstmLabellerConfig(
+    hidden_size=200,
+    embedding_size=256,
+    spelling_size=64,
+    unknown_share=0.1,
+    ngram_order=3,
+    embedding_dropout=0.3,
+    dropout=0.5,
+    output_dropout=0.5,
+)
+
+
+def _questions(run_dir: Path, model: LstmLabellerConfig, lr: float) -> Config:
+    config = _line_labeller(run_dir, "trec", model)
+    return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(lr))
+
+
 def trec(run_dir: Path) -> Config:
     """What questions ask for: a bidirectional LSTM that also knows pairs and triples of words.
 
     `--data.valid_fold` says which tenth is validated on.
     """
-    model = LstmLabellerConfig(
-        hidden_size=200,
-        embedding_size=256,
-        spelling_size=64,
-        unknown_share=0.1,
-        ngram_order=3,
-        embedding_dropout=0.3,
-        dropout=0.5,
-        output_dropout=0.5,
+    return _questions(run_dir, QUESTIONS, 2e-3)
+
+
+def trec_subwords(run_dir: Path) -> Config:
+    """What questions ask for: an LSTM over subwords, whose mistakes are others, for ensembles with `trec`."""
+    config = _questions(run_dir, replace(QUESTIONS, spelling_size=0), 4e-3)
+    return replace(config, data=replace(config.data, tokenizer=BpeConfig(vocab_size=2000), batch_tokens=800))
+
+
+def trec_tagger(run_dir: Path) -> Config:
+    """What questions ask for: an LSTM of the sizes of `pos_tagging`, to start from that with matching weights."""
+    return _questions(
+        run_dir, replace(TAGGER, ngram_order=3, embedding_dropout=0.3, dropout=0.5, output_dropout=0.5), 4e-3
     )
-    config = _line_labeller(run_dir, "trec", model)
-    return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(2e-3))
 
 
 def trec_transformer(run_dir: Path) -> Config:
@@ -181,5 +201,7 @@ LABELLING_RECIPES = (
     sst2,
     sst2_transformer,
     trec,
+    trec_subwords,
+    trec_tagger,
     trec_transformer,
 )

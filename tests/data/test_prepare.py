@@ -81,6 +81,15 @@ def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs
     assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
     assert [overlap.src_in_train for overlap in data.report.overlaps] == [0]
     assert data.valid.src_text is not None  # to be decoded and compared
+    records = [json.loads(line) for line in Path(data.report.valid_file).read_text("utf-8").splitlines()]
+    assert [(record["src"], record["tgt"]) for record in records] == valid
+    assert data.report.valid_file in "\n".join(data.report.lines())
+
+
+def test_a_validation_set_that_is_given_is_not_written_again(prepare_pairs: Prepare) -> None:
+    data = prepare_pairs([("a", "b")] * 3, valid=[("v", "w")])
+    assert data.report.valid_file == ""
+    assert not list(Path(data.report.dropped_file).parent.glob("valid.jsonl"))
 
 
 def test_the_tokenizer_does_not_see_the_validation_set(
