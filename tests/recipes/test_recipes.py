@@ -8,11 +8,13 @@ import pytest
 
 from seqlab.data.columns import parse_column
 from seqlab.data.config import ParallelConfig
-from seqlab.models import TransformerMlmConfig
+from seqlab.models import LstmLabellerConfig, TransformerMlmConfig
+from seqlab.models.recurrent_labeller import RecurrentLabeller
 from seqlab.models.transformer_encoder import TransformerEncoderConfig
 from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
 from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
+from seqlab.training.origin import matching_weights
 
 
 def files_under(folder: Path) -> set[Path]:
@@ -118,3 +120,18 @@ def test_g2p_cmudict_writes_its_words_into_the_run_folder_and_takes_any_pronunci
 def test_a_recipe_is_called_by_its_function_name_and_explained(name: str, recipe: Callable[[Path], Config]) -> None:
     assert recipe.__name__ == name
     assert recipe.__doc__
+
+
+def test_what_tells_questions_apart_takes_over_all_that_a_tagger_reads_with(tmp_path: Path) -> None:
+    try:
+        configs = [RECIPES[name](tmp_path / name) for name in ("trec_tagger", "pos_tagging")]
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    models = []
+    for config in configs:
+        assert isinstance(config.model, LstmLabellerConfig)
+        models.append(RecurrentLabeller(config.model.resolve(config.data), vocab_size=20, unk_id=3, num_labels=4))
+    taken = matching_weights(*models)
+    left = {name for name, parameter in models[0].named_parameters() if parameter.requires_grad} - set(taken)
+    assert left == {"reader.ngrams.0.weight", "reader.ngrams.1.weight", "head.projection.weight"}
+    assert configs[0].data.tokenizer == configs[1].data.tokenizer  # whose vocabulary it keeps

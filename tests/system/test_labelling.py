@@ -106,6 +106,11 @@ def test_lines_are_labelled_by_a_word_in_them(pooling: str, tmp_path: Path) -> N
     seqlab("label", tmp_path / "run", "--input", f"{tmp_path}/test.jsonl#text", "--output", tmp_path / "hyp")
     (tmp_path / "ref").write_text("".join(f"{label}\n" for label, _ in rows[600:]))
     assert accuracy(tmp_path / "hyp", str(tmp_path / "ref")) >= MIN_ACCURACY
+    split_off = tmp_path / "run/cache/valid.jsonl"
+    seqlab("label", tmp_path / "run", "--input", f"{split_off}#src", "--output", tmp_path / "valid")
+    journal = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text("utf-8").splitlines()]
+    (validated,) = (record["accuracy"] for record in journal if record["kind"] == "valid")
+    assert accuracy(tmp_path / "valid", f"{split_off}#tgt") == pytest.approx(validated)
     shown = seqlab(
         "label", tmp_path / "run", "--json", "--num_labels", "2", stdin=b"a good film\n\n"
     ).stdout.splitlines()
