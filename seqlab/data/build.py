@@ -14,6 +14,7 @@ from seqlab.data.encoded import PairsState, PairsWriter
 from seqlab.data.report import DropLog, DropLogState, SideCounts
 from seqlab.data.routes import Route
 from seqlab.data.rows import ArrayState, ArrayWriter
+from seqlab.data.split_off import VALID_FILE, SplitOffFile
 from seqlab.data.survey import OnProgress
 from seqlab.data.workers import Workers
 from seqlab.durable import temporary_name, write_json
@@ -33,6 +34,7 @@ class BuildState:
     valid: PairsState
     fates: ArrayState
     log: DropLogState
+    split_off: int | None  # bytes
     counts: list[tuple[SideCounts, SideCounts]]  # of each corpus
 
 
@@ -54,6 +56,9 @@ class Build:
         sizes = encoder.vocab_sizes
         train, valid = (state.train, state.valid) if state else (None, None)
         self.log = DropLog(folder / DROPPED_FILE, state.log if state else None)
+        self._split_off = None
+        if any(route.split == "train" and Fate.VALID in route.kept for route in routes):
+            self._split_off = SplitOffFile(folder / VALID_FILE, state.split_off if state else None)
         self._writers = {
             Fate.TRAIN: PairsWriter(folder / "train", *sizes, with_text=train_text, state=train),
             Fate.VALID: PairsWriter(folder / "valid", *sizes, with_text=True, state=valid),
@@ -92,6 +97,8 @@ class Build:
         self._fates.append(block.fates)
         for fate, pairs in block.kept.items():
             self._writers[fate].extend(pairs)
+            if fate == Fate.VALID and self._split_off is not None:
+                self._split_off.extend(pairs)
         route.src_counts += block.src_counts
         route.tgt_counts += block.tgt_counts
         for dropped in block.dropped:
@@ -107,6 +114,7 @@ class Build:
             valid=self._writers[Fate.VALID].save(),
             fates=self._fates.save(),
             log=self.log.save(),
+            split_off=None if self._split_off is None else self._split_off.save(),
             counts=[(route.src_counts, route.tgt_counts) for route in self._routes],
         )
         write_json(self._folder / STATE_FILE, asdict(state))
@@ -125,5 +133,7 @@ class Build:
         for writer in self._writers.values():
             writer.close()
         self.log.close()
+        if self._split_off is not None:
+            self._split_off.close()
         self._fates.discard()
         (self._folder / STATE_FILE).unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from seqlab.data.references import open_references, read_references, write_refer
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.routes import Route, make_routes
 from seqlab.data.rows import Rows
+from seqlab.data.split_off import VALID_FILE
 from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
 from seqlab.data.vocabulary import training_corpora
 from seqlab.data.workers import Workers, worker_count
@@ -27,8 +27,6 @@ from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
 from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
-VALID_FILE = "valid.jsonl"
-"""Where the pairs lie that were split off for validation."""
 CACHE_FORMAT = 2  # raise when the same text would be cached differently
 KEYED_FIELDS = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "test_src", "test_tgt"),
@@ -154,26 +152,16 @@ def _build(
     _refuse_empty(routes, build)
     write_references(building, references, routes[-1].fates == Fate.VALID)
     masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
-    report = DataReport(
+    build.finish()
+    split_off = building / VALID_FILE
+    return DataReport(
         corpora=[route.report(mask) for route, mask in zip(routes, masks, strict=True)],
         overlaps=_overlaps(routes, test),
         examples=build.log.examples,
         dropped_file=DROPPED_FILE,
+        valid_file=VALID_FILE if split_off.is_file() else "",
+        valid_bytes=split_off.stat().st_size if split_off.is_file() else 0,
     )
-    build.finish()
-    if not valid:
-        _write_split_off(building)
-    return report
-
-
-def _write_split_off(folder: Path) -> None:
-    """Write the validation pairs as JSON lines, for `label`, `translate` and `evaluate` to read: tags hold tabs."""
-    pairs = EncodedPairs.open(folder / "valid")
-    assert pairs.src_text is not None, "validation pairs are kept with their text"
-    assert pairs.tgt_text is not None
-    with (folder / VALID_FILE).open("w", encoding="utf-8", newline="\n") as file:
-        for src, tgt in zip(pairs.src_text.texts(), pairs.tgt_text.texts(), strict=True):
-            file.write(json.dumps({"src": src, "tgt": tgt}, ensure_ascii=False) + "\n")
 
 
 def _refuse_empty(routes: list[Route], build: Build) -> None:
@@ -207,7 +195,11 @@ def _open(config: PairsConfig, folder: Path, key: str, content_hashes: dict[str,
     train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
     references = open_references(folder, len(config.valid_tgt[1:]), len(valid), check=check)
     split_off = folder / VALID_FILE
+    if config.valid_src is None and (not split_off.is_file() or split_off.stat().st_size != report.valid_bytes):
+        raise ValueError(f"{split_off}: does not hold the pairs that were split off.")
     report = replace(  # the folder may have been moved
-        report, dropped_file=str(folder / DROPPED_FILE), valid_file=str(split_off) if split_off.is_file() else ""
+        report,
+        dropped_file=str(folder / DROPPED_FILE),
+        valid_file=str(split_off) if report.valid_file else "",
     )
     return PreparedData(train, valid, report, references, content_hashes)

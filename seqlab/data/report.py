@@ -91,6 +91,7 @@ class DataReport:
     examples: list[DroppedPair] = field(default_factory=list)  # the first few of each reason
     dropped_file: str = ""  # lists all of them
     valid_file: str = ""  # holds the pairs that were split off for validation, where there are any
+    valid_bytes: int = 0  # its size
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -186,4 +187,5 @@ class DropLog:
         return DropLogState(self._file.tell(), list(self.examples))
 
     def close(self) -> None:
+        self.save()
         self._file.close()

@@ -101,7 +101,9 @@ class _Member:
         return [_Reading(self._joined(parts, [next(scores) for _ in parts]), len(parts)) for parts in pieces]
 
     def _cut(self, line: str, ids: list[int]) -> list[_Piece]:
-        """Cut what is too long; an empty line has no piece."""
+        """Cut what is too long; a blank line has no piece, whatever the tokenizer makes of spaces."""
+        if not line.strip():
+            return []
         if self.max_src_tokens is None or len(ids) <= self.max_src_tokens:
             return [_Piece(ids, _bytes(line))] if ids else []
         if not self.tokenizer.has_words:
@@ -144,7 +146,7 @@ class Labeller:
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Prepare models to label; raises ValueError where they do not have the same labels of the same things."""
         if not runs:
-            raise ValueError("`run` must name at least 1 run, but names 0 instead.")
+            raise ValueError("An ensemble must have at least 1 member, but has 0 instead.")
         self.names = label_names(runs[0].tgt_tokenizer)
         for run in runs[1:]:
             _refuse_different_labels(runs[0], run)
@@ -212,8 +214,9 @@ class Labeller:
                 )
         member, longest = max(read, key=lambda each: each[1].num_pieces)
         if longest.num_pieces > 1:
-            text = "%s is too long for the model, which reads %d tokens at most: labelled in %d pieces"
-            _log.warning(text, where, member.max_src_tokens, longest.num_pieces)
+            name = "the model" if len(self.members) == 1 else member.run.folder.path
+            text = "%s is too long for %s, which reads %d tokens at most: labelled in %d pieces"
+            _log.warning(text, where, name, member.max_src_tokens, longest.num_pieces)
         scores = mean_log_probs([each.scores for _, each in read])
         return Labelling(self._choices(scores, num_labels), longest.num_pieces)
 

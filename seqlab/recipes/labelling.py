@@ -17,6 +17,16 @@ from seqlab.text import BpeConfig, WordsConfig
 TAGGER = LstmLabellerConfig(
     hidden_size=512, embedding_size=128, num_layers=2, spelling_size=128, unknown_share=0.1, dropout=0.4
 )
+QUESTIONS = LstmLabellerConfig(
+    hidden_size=200,
+    embedding_size=256,
+    spelling_size=64,
+    unknown_share=0.1,
+    ngram_order=3,
+    embedding_dropout=0.3,
+    dropout=0.5,
+    output_dropout=0.5,
+)
 TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
 
@@ -147,18 +157,6 @@ def sst2_transformer(run_dir: Path) -> Config:
     """Praise or blame in sentences of film reviews: a Transformer."""
     model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
     return _line_labeller(run_dir, "sst2", model)
-
-
-QUESTIONS = LstmLabellerConfig(
-    hidden_size=200,
-    embedding_size=256,
-    spelling_size=64,
-    unknown_share=0.1,
-    ngram_order=3,
-    embedding_dropout=0.3,
-    dropout=0.5,
-    output_dropout=0.5,
-)
 
 
 def _questions(run_dir: Path, model: LstmLabellerConfig, lr: float) -> Config:

@@ -1,6 +1,7 @@
 """seqlab label with models of random weights: ensembles, lines that are too long, and what it refuses."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,7 @@ def write_run(
     tokenizer: LearntConfig | None = None,
     max_length: int = 8,
 ) -> Path:
-    """Write the run folder of a labeller that reads eight tokens at most, and has learned from these labels."""
+    """Write the run folder of a labeller that reads few tokens, and has learned from these labels."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
@@ -115,10 +116,33 @@ def test_each_run_of_an_ensemble_reads_with_its_own_tokenizer(runs: dict[Unit, l
     assert both[2].choices == []
 
 
+def test_a_blank_line_has_no_label_whatever_a_tokenizer_makes_of_it(
+    runs: dict[Unit, list[Path]], tmp_path: Path
+) -> None:
+    characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(normalization="none"))
+    blank = [" ", "\t" * 15, " " * 40, "\u00a0"]
+    for each in ([characters], [runs["lines"][0], characters]):
+        found = load_labeller(each, device="cpu", precision="fp32").label_detailed([*blank, "a film"])
+        assert [labelling.num_pieces for labelling in found] == [0] * len(blank) + [1]
+        assert [len(labelling.choices) for labelling in found] == [0] * len(blank) + [1]
+
+
+def test_a_line_that_is_too_long_for_one_of_several_runs_names_it(
+    runs: dict[Unit, list[Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    longer = write_run(tmp_path / "longer", "lines", 3, max_length=100)
+    with caplog.at_level(logging.WARNING):
+        load_labeller([longer, runs["lines"][0]], device="cpu").label([" ".join(WORDS)])
+    assert f"line 1 is too long for {runs['lines'][0]}, which reads 8 tokens at most" in caplog.text
+
+
 def test_runs_that_read_different_words_label_no_line_together(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     other = write_run(tmp_path / "nfkc", "words", 3, tokenizer=WordsConfig(normalization="nfkc"))
-    labeller = load_labeller([runs["words"][0], other], device="cpu", precision="fp32")
-    assert len(labeller.label(["a film"])) == 1
+    each, options = [runs["words"][0], other], {"device": "cpu", "precision": "fp32"}
+    first, second = (load_labeller(run, **options).label_detailed(["a film"], num_labels=3)[0] for run in each)
+    labeller = load_labeller(each, **options)
+    found = probabilities(labeller.label_detailed(["a film"], num_labels=3)[0])
+    np.testing.assert_allclose(found, (probabilities(first) + probabilities(second)) / 2, atol=1e-6)
     with pytest.raises(
         ValueError, match=r"f, line 8: .*words/1 reads 2 words, but .*nfkc 3: their tokenizers normalise"
     ):

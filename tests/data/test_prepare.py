@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seqlab.data.columns import parse_column
 from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
@@ -81,9 +82,43 @@ def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs
     assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
     assert [overlap.src_in_train for overlap in data.report.overlaps] == [0]
     assert data.valid.src_text is not None  # to be decoded and compared
-    records = [json.loads(line) for line in Path(data.report.valid_file).read_text("utf-8").splitlines()]
-    assert [(record["src"], record["tgt"]) for record in records] == valid
+    assert split_off(data) == valid
     assert data.report.valid_file in "\n".join(data.report.lines())
+
+
+def split_off(data: PreparedData) -> Pairs:
+    raw = Path(data.report.valid_file).read_bytes().decode("utf-8").split("\n")
+    assert raw.pop() == ""
+    return [(record["src"], record["tgt"]) for record in map(json.loads, raw)]
+
+
+def test_what_is_split_off_can_be_read_as_it_was(prepare_pairs: Prepare) -> None:
+    odd = ["a\tV;PST", "\u00e9\u2028\x85", 'b"c\\', "\u65e5\u672c \U0001f600"]
+    data = prepare_pairs(
+        [(f"{text}{number}", text) for number in range(10) for text in odd], valid=None, valid_fraction=0.5
+    )
+    assert data.valid.src_text is not None
+    assert data.valid.tgt_text is not None
+    found = split_off(data)
+    assert found == list(zip(data.valid.src_text.texts(), data.valid.tgt_text.texts(), strict=True))
+    assert {tgt for _, tgt in found} == set(odd)
+    columns = [parse_column(f"{data.report.valid_file}#{side}").values() for side in ("src", "tgt")]
+    assert list(zip(*columns, strict=True)) == found
+
+
+@pytest.mark.parametrize("damaged", [None, b""])
+def test_what_was_split_off_and_is_lost_is_made_again(
+    damaged: bytes | None, write_config: WriteConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    config = write_config([(f"s{number}", "t") for number in range(20)], valid_fraction=0.2)
+    path = Path(prepare(config, tokenizer, tokenizer, tmp_path / "cache").report.valid_file)
+    raw = path.read_bytes()
+    if damaged is None:
+        path.unlink()
+    else:
+        path.write_bytes(damaged)
+    assert prepare(config, tokenizer, tokenizer, tmp_path / "cache").report.valid_file == str(path)
+    assert path.read_bytes() == raw
 
 
 def test_a_validation_set_that_is_given_is_not_written_again(prepare_pairs: Prepare) -> None:

@@ -1,0 +1,37 @@
+"""The pairs that are split off for validation, as JSON lines: `label`, `translate` and `evaluate` read them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from seqlab.data.encoded import PairRows
+from seqlab.data.rows import resume_file
+
+VALID_FILE = "valid.jsonl"
+
+
+class SplitOffFile:
+    """Write pairs with the columns `src` and `tgt`, which unlike those of .tsv may hold the tabs before tags."""
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        """Begin a file, or go on behind its first `size` bytes; raises ValueError where it has fewer."""
+        self._file = path.open("wb") if size is None else resume_file(path, size)
+
+    def extend(self, pairs: PairRows) -> None:
+        """Add pairs, which come with their text."""
+        for src, tgt in zip(*pairs.texts, strict=True):
+            record = {"src": src.tobytes().decode("utf-8"), "tgt": tgt.tobytes().decode("utf-8")}
+            self._file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
+
+    def save(self) -> int:
+        """Put what there is onto the disk; return its size in bytes."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.save()
+        self._file.close()
