@@ -128,6 +128,10 @@ class Build:
             route.src_counts, route.tgt_counts = src_counts, tgt_counts
             start += len(route)
 
+    def split_off_bytes(self) -> int:
+        """Tell the size of the file of what was split off, 0 where there is none."""
+        return 0 if self._split_off is None else self._split_off.save()
+
     def finish(self) -> None:
         """Give the files their final names; nothing else is left in the folder."""
         for writer in self._writers.values():

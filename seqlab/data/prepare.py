@@ -152,16 +152,16 @@ def _build(
     _refuse_empty(routes, build)
     write_references(building, references, routes[-1].fates == Fate.VALID)
     masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
-    build.finish()
-    split_off = building / VALID_FILE
-    return DataReport(
+    report = DataReport(
         corpora=[route.report(mask) for route, mask in zip(routes, masks, strict=True)],
         overlaps=_overlaps(routes, test),
         examples=build.log.examples,
         dropped_file=DROPPED_FILE,
-        valid_file=VALID_FILE if split_off.is_file() else "",
-        valid_bytes=split_off.stat().st_size if split_off.is_file() else 0,
+        valid_file="" if valid else VALID_FILE,
+        valid_bytes=build.split_off_bytes(),
     )
+    build.finish()
+    return report
 
 
 def _refuse_empty(routes: list[Route], build: Build) -> None:
