@@ -31,7 +31,7 @@ def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], 
     try:
         data = opened()
     except ValueError as reason:
-        logger.info("Encoding the corpora%s.", f": {reason}" if folder.exists() else "")
+        logger.info("Encoding the corpora%s", f": {reason}" if folder.exists() else ".")
         make()
         data = opened()
     if not is_untouched(folder):

@@ -147,13 +147,14 @@ class Labeller:
         """Prepare models to label; raises ValueError where they do not have the same labels of the same things."""
         if not runs:
             raise ValueError("An ensemble must have at least 1 member, but has 0 instead.")
+        units = {cast(interfaces.Labeller, run.model).labels_lines for run in runs}
+        if len(units) > 1:
+            raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
+        (self.labels_lines,) = units
         self.names = label_names(runs[0].tgt_tokenizer)
         for run in runs[1:]:
             _refuse_different_labels(runs[0], run)
         self.members = [_Member(run, self.names, device) for run in runs]
-        if len({member.model.labels_lines for member in self.members}) > 1:
-            raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
-        self.labels_lines = self.members[0].model.labels_lines
         for run in runs:
             prepare_inference(run.model, device, dtype)
 

@@ -62,7 +62,9 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = _base(given)
     settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
-    settled = [key for key in settled if key != "data.labels_of" or "labels_of" in base["data"]]  # a text has none
+    # A text has none, and what a tagger has learnt to read may tell lines apart.
+    keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
+    settled = [key for key in settled if key != "data.labels_of" or keeps_labels]
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = choices.config().data

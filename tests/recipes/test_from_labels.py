@@ -58,6 +58,18 @@ def test_a_masked_model_of_the_words_says_nothing_of_their_labels(tmp_path: Path
     assert (found.labels_of, found.tokenizer) == ("words", text.tokenizer)
 
 
+@pytest.mark.parametrize(("parts", "labels_of"), [("matching", "lines"), ("all", "words")])
+def test_what_a_tagger_has_learnt_may_tell_lines_apart(parts: str, labels_of: str, tmp_path: Path) -> None:
+    settings = {"model__hidden_size": "8", "model__spelling_size": "8", "training__threads": "1"}
+    once = {f"training__{key}": "1" for key in ("max_steps", "save_every", "valid_every")}
+    tagger = from_labels(overrides_of(tmp_path, 80, "X X X", **settings, **once, training__device="cpu"))
+    origin = train(tagger, tmp_path / "tagger")
+    given = [*overrides_of(tmp_path, 80, "X"), ("init_from", [str(origin)]), ("init_parts", [parts])]
+    found = from_labels(given).data
+    assert found.kind == "labelled"
+    assert found.labels_of == labels_of
+
+
 @pytest.mark.parametrize("family", ["transformer", "gru"])
 def test_a_translator_that_is_named_has_embeddings_that_fit_two_vocabularies(family: str, tmp_path: Path) -> None:
     (tmp_path / "src").write_text("abc def\n" * 60)
