@@ -72,13 +72,13 @@ def _process_group() -> Iterator[None]:
     store, rank, world_size = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(name_of_start(store, rank, world_size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with _lost_ranks_named():
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
-    try:
-        with _told_once(store, rank):
+    with _told_once(store, rank):
+        with _lost_ranks_named():  # rank 0 may have failed before the others were connected
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
+        try:
             yield
-    finally:
-        dist.destroy_process_group()
+        finally:
+            dist.destroy_process_group()
 
 
 def name_of_start(store: dist.Store, rank: int, world_size: int) -> str:

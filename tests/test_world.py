@@ -126,6 +126,27 @@ def test_what_all_ranks_see_is_told_by_the_main_one_and_what_one_sees_by_itself(
             assert pool.starmap(failing_alike, calls, chunksize=1) == expected
 
 
+def lost_while_connecting(rank: int, port: int) -> bool:
+    """Tell whether the error of a rank needs no telling, where rank 0 fails before the other is connected."""
+
+    def connect(*arguments: object, **options: object) -> None:
+        raise ValueError("what rank 0 sees") if rank == 0 else RuntimeError("Gloo connectFullMesh failed")
+
+    torch.distributed.init_process_group = connect
+    try:
+        with meeting(rank, port):
+            raise AssertionError("It is connected.")
+    except (ValueError, LostRank) as error:
+        return getattr(error, "is_told", False)
+
+
+def test_a_main_rank_that_fails_before_the_others_are_connected_tells_it_alone() -> None:
+    store = TCPStore("localhost", 0, is_master=True)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        calls = [(rank, store.port) for rank in range(2)]
+        assert pool.starmap(lost_while_connecting, calls, chunksize=1) == [False, True]
+
+
 def test_a_start_has_a_name_of_its_own() -> None:
     store, names = HashStore(), []
     for world_size in (3, 2, 4):

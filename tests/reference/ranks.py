@@ -51,6 +51,7 @@ def _rank(
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    dist.barrier()  # all are connected before one may fail
     try:
         result = function(*arguments)
     except BaseException as error:
