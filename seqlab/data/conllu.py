@@ -13,6 +13,10 @@ from dataclasses import dataclass
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 FORM = COLUMNS.index("form")
 _NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
+UNKNOWN = "_"
+"""What stands for what is not known, or for none."""
+MAY_BE_NONE = ("feats", "deps", "misc")
+"""Columns in which words may well have nothing."""
 LEAST_COLUMNS = FORM + 1
 """Columns that a line needs: treebanks are also passed on without the last ones."""
 
@@ -31,6 +35,11 @@ class Sentence:
     name: str  # of the file
     first_line: int  # from 1
     lines: list[str]
+
+    @property
+    def place(self) -> str:
+        """Say where the sentence begins."""
+        return f"{self.name}, line {self.first_line}"
 
     @property
     def words(self) -> list[int]:
@@ -56,13 +65,16 @@ class Sentence:
         return values
 
     def with_column(self, number: int, values: Sequence[str]) -> list[str]:
-        """Return the lines with other values in a column of the words; columns that are missing before it are `_`."""
-        lines = list(self.lines)
-        for i, value in zip(self.words, values, strict=True):
-            fields = lines[i].split("\t")
-            fields += ["_"] * (number + 1 - len(fields))
-            fields[number] = value
-            lines[i] = "\t".join(fields)
+        """Return the lines with other values in a column of the words; columns that rows lack up to it are `_`."""
+        of_words = dict(zip(self.words, values, strict=True))
+        lines = []
+        for i, line in enumerate(self.lines):
+            fields = line.split("\t")
+            if not line.startswith("#"):
+                fields += [UNKNOWN] * (number + 1 - len(fields))
+            if i in of_words:
+                fields[number] = of_words[i]
+            lines.append("\t".join(fields))
         return lines
 
 
@@ -96,5 +108,5 @@ def _checked_width(line: str, width: int | None, where: str) -> int | None:
             f"{fields[0]!r:.40}; a word begins with its number (`3`, `3-4`, `3.1`), a comment with `#`."
         )
     if width not in (None, len(fields)):
-        raise ValueError(f"{where}: has {len(fields)} columns, divided by tabs, but the first word has {width}.")
+        raise ValueError(f"{where}: has {len(fields)} columns, divided by tabs, but the first row has {width}.")
     return len(fields)

@@ -33,7 +33,7 @@ EPOCHS = 20
 """Times through a corpus of that size; times fewer, the larger."""
 MAX_LR = 2e-3
 SAMPLE_LINES = 1000
-"""Lines by which it is told whether labels are of words."""
+"""Lines of a file by which it is told whether labels are of words."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.labels_of")
 """What a run that starts from another's weights has to share with it."""
 
@@ -71,8 +71,8 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     assert isinstance(data, LabelledConfig)
     found = _profile(data)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
-    reason = "as many as the line has words" if found.labels_of == "words" else "not as many as there are words"
-    choices.set("data.labels_of", found.labels_of, f"a line has {reason}")
+    reason = "as many labels as words" if found.labels_of == "words" else "another number of labels than of words"
+    choices.set("data.labels_of", found.labels_of, f"most lines have {reason}")
     if choices.get("data.valid_src") is None and choices.get("data.valid_fold") is None:
         share = held_out(found.lines)
         choices.set("data.valid_fraction", share, f"no validation set is given, and there are {found.lines:,} lines")
@@ -97,18 +97,20 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
 
 def _profile(config: LabelledConfig) -> _Profile:
     """Read the training corpora once; raises ValueError where they hold no word."""
-    lines = words = 0
-    of_words = True
+    lines = words = telling = agreeing = 0
     for sides in zip(config.train_src, config.train_tgt, strict=True):
         pairs = ParallelCorpus.from_specs(*sides).pairs()
         for src, tgt in islice(pairs, SAMPLE_LINES):
-            of_words = of_words and len(src.split()) == len(tgt.split())
-            lines, words = lines + 1, words + len(src.split())
+            counts = len(src.split()), len(tgt.split())
+            if min(counts) > 0 and max(counts) > 1:  # one word with one label may be either
+                telling, agreeing = telling + 1, agreeing + (counts[0] == counts[1])
+            lines, words = lines + 1, words + counts[0]
         for src, _ in pairs:
             lines, words = lines + 1, words + len(src.split())
     if not words:
         raise ValueError(f"{', '.join(config.train_src)}: holds no line with a word, so there is nothing to learn.")
-    return _Profile(lines, words, "words" if of_words else "lines")
+    # Most decide, so that preparation names the line that is wrong rather than all others.
+    return _Profile(lines, words, "words" if 2 * agreeing > telling or not telling else "lines")
 
 
 def _choose_model(choices: Choices, found: _Profile) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from seqlab.data.column import places_of
+from seqlab.data.columns import parse_column
 from seqlab.data.config import LabelledConfig
+from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
 from seqlab.data.labelled_sampler import ordered_labelled_batches
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.survey import OnProgress
@@ -76,12 +79,28 @@ def _prepare(
     warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
     if len(names := label_names(tokenizers[1])) == 1:
         logger.warning("All of the training data has one label, %r: is it the right column?", names[0])
+    if UNKNOWN in names:
+        _warn_of_unannotated(data)
     if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
         raise ValueError(
             f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): validate on labels "
             "that can be learnt, or hold out more (`data.valid_fraction`)."
         )
     return prepared
+
+
+def _warn_of_unannotated(data: LabelledConfig) -> None:
+    """Name the first sentence of each treebank in which the label of a word is not known."""
+    for spec in data.train_tgt:
+        column = parse_column(spec)
+        if column.kind != "conllu" or str(column.column).lower() in MAY_BE_NONE:
+            continue
+        for index, labels in enumerate(column.values()):
+            if UNKNOWN in labels.split():
+                [place] = places_of(spec, column.line_numbers(index, 1))
+                message = "%s: words have the label `_`, which says that theirs is not known: it is learnt like others"
+                logger.warning(message, place)
+                break
 
 
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:

@@ -45,6 +45,14 @@ def test_columns_that_are_missing_are_filled_in() -> None:
     assert sentence.with_column(column_number("xpos", "a"), ["NN"]) == ["1\tword\t_\t_\tNN"]
 
 
+def test_what_is_written_can_be_read_though_columns_were_missing() -> None:
+    lines = ["# can't", "1-2\tcan't", "1\tca", "2\tn't", "2.1\t[go]", ""]
+    (sentence,) = read_sentences(lines, "a")
+    (written,) = read_sentences(sentence.with_column(column_number("upos", "a"), ["AUX", "PART"]), "b")
+    assert written.lines == ["# can't", "1-2\tcan't\t_\t_", "1\tca\t_\tAUX", "2\tn't\t_\tPART", "2.1\t[go]\t_\t_"]
+    assert written.column(column_number("upos", "b")) == ["AUX", "PART"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -53,7 +61,7 @@ def test_columns_that_are_missing_are_filled_in() -> None:
         ("1\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
         (
             "1\tone\tone\n\n# c\n1\ttwo\n",
-            r"a\.conllu, line 4: has 2 columns, divided by tabs, but the first word has 3",
+            r"a\.conllu, line 4: has 2 columns, divided by tabs, but the first row has 3",
         ),
         ("1x\tone\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
         ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is no line of CoNLL-U: .*begins with '2 '"),

@@ -31,6 +31,31 @@ def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_pa
     assert given.valid_fraction == 0.3
 
 
+@pytest.mark.parametrize(
+    ("label", "others", "labels_of"),
+    [
+        ("X X X", "X X\n\n", "words"),  # one label too few, and a line without: preparation names the first
+        ("X", "X X X\n", "lines"),
+        ("X X", "X X X\n", "lines"),  # labels with a space in them
+    ],
+)
+def test_most_lines_tell_what_labels_are_of(label: str, others: str, labels_of: str, tmp_path: Path) -> None:
+    overrides = overrides_of(tmp_path, 80, label)
+    count = others.count("\n")
+    (tmp_path / "tgt").write_text(f"{label}\n" * (80 - count) + others)
+    data = from_labels(overrides).data
+    assert data.kind == "labelled"
+    assert data.labels_of == labels_of
+
+
+def test_lines_of_one_word_alone_do_not_hide_what_labels_are_of(tmp_path: Path) -> None:
+    overrides = overrides_of(tmp_path, 80, "X")
+    (tmp_path / "src").write_text("Anna\n" * 70 + "Anna Maria\n" * 10)
+    data = from_labels(overrides).data
+    assert data.kind == "labelled"
+    assert data.labels_of == "lines"
+
+
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 0, "X")

@@ -119,6 +119,33 @@ def test_labels_that_training_lacks_are_named_by_file_and_line(
     assert f"{valid / 'tgt'}, line 5" in message
 
 
+@pytest.mark.parametrize(("column", "warned"), [("upos", True), ("feats", False)])
+def test_words_whose_label_is_not_known_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, warned: bool
+) -> None:
+    """That a word has no features is known."""
+    corpus = write_corpus(tmp_path)
+    words = [line.split() for line in (corpus / "src").read_text().splitlines()]
+    rows = [
+        [
+            f"{i + 1}\t{word}\t_\t{'_' if word == 'two' else 'X'}\t_\t{'_' if word == 'two' else 'X'}"
+            for i, word in enumerate(line)
+        ]
+        for line in words
+    ]
+    trees = tmp_path / "trees.conllu"
+    trees.write_text("".join("\n".join(["# a comment", *sentence, "", ""]) for sentence in rows))
+    config = labelled_config(corpus)
+    data = replace(config.data, train_src=[f"{trees}#form"], train_tgt=[f"{trees}#{column}"])
+    with caplog.at_level(logging.WARNING, logger="seqlab"):
+        train(replace(config, data=data, training=replace(config.training, max_steps=1)), tmp_path / "run")
+    before = next(i for i, line in enumerate(words) if "two" in line)
+    line = 1 + sum(len(sentence) + 2 for sentence in rows[:before])
+    message = f"{trees}#{column}, line {line}: words have the label `_`"
+    assert any(message in record.getMessage() for record in caplog.records) == warned
+    assert warned or "`_`" not in caplog.text
+
+
 @pytest.mark.parametrize(("labels", "warned"), [(["ODD"], True), (["ODD", "EVEN"], False)])
 def test_that_there_is_one_label_alone_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, labels: list[str], warned: bool
