@@ -1,8 +1,9 @@
 """seqlab calibration: how sure a translator is of its answers, beside how often it is right.
 
 Of tokens, which are right where the alignment with the fewest edits puts them on the same token of the reference, and
-of whole lines, which are right where they are the reference. Of translations many are good that are not the reference,
-so that these figures are for comparing models; of words' sounds or forms they say what a probability is worth.
+of whole lines, which are right where they are the reference; nothing is right in place of what the vocabulary lacks.
+Of translations many are good that are not the reference, so that these figures are for comparing models; of words'
+sounds or forms they say what a probability is worth.
 
 The table has a line for each range of probabilities. The expected calibration error is how far probability and share of
 right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
@@ -49,11 +50,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     refuse_ranks("calibration")
     config = SearchConfig(**search_values(arguments))
-    src_lines, tgt_lines = read_pairs(arguments)
+    src_lines, tgt_lines, places = read_pairs(arguments)
     trained = load_one_process(arguments)
     with counting("pairs", len(src_lines)) as advance:
         answers = answers_of(
-            trained, src_lines, tgt_lines, config, batch_tokens=arguments.batch_tokens, progress=advance
+            trained,
+            src_lines,
+            tgt_lines,
+            config,
+            batch_tokens=arguments.batch_tokens,
+            places=places,
+            progress=advance,
         )
     hypotheses, references = [each.ids for each in answers], [each.reference for each in answers]
     found = {"lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in answers])}

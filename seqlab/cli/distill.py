@@ -21,6 +21,7 @@ from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import counting
 from seqlab.cli.search_options import add_search_options, search_values
+from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
 from seqlab.world import refuse_ranks
 
@@ -72,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load_named_runs(arguments)
     options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
     options["overwrite"] = arguments.overwrite
-    options["first_line"] = 1 + parse_column(arguments.src).has_header
+    options["places"] = places_of(arguments.src, parse_column(arguments.src).line_numbers(0, len(lines)))
     options = {name: value for name, value in options.items() if value is not None}
     with counting("lines", len(lines)) as advance:
-        distilled = distill(trained, lines, work, progress=advance, file=arguments.src, **options, **search)
+        distilled = distill(trained, lines, work, progress=advance, **options, **search)
     translations = distilled.translations
     content = "".join(f"{line}\n" for line in translations).encode()
     write_bytes(out, gzip.compress(content, mtime=0) if is_packed(out) else content)

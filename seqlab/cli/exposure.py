@@ -9,7 +9,8 @@ The difference of the two is what is called exposure bias, as training that only
 It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an error
 more than one token may count as right. It is for comparing models. It is of the positions of each pair that both kinds
 of prefixes have (the line `both`): an answer that ends early, or goes on behind the end of the reference, makes other
-predictions besides, which are shown and not compared. Pairs with an empty side are left out.
+predictions besides, which are shown and not compared. No prediction is right where the vocabulary lacks what should
+come. Pairs with an empty side are left out.
 """
 
 import argparse
@@ -41,11 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.inference.exposure import exposure_of
 
     refuse_ranks("exposure")
-    src_lines, tgt_lines = read_pairs(arguments)
+    src_lines, tgt_lines, places = read_pairs(arguments)
     trained = load_one_process(arguments)
     options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
     with counting("pairs", len(src_lines)) as advance:
-        found = exposure_of(trained, src_lines, tgt_lines, progress=advance, **options)
+        found = exposure_of(trained, src_lines, tgt_lines, places=places, progress=advance, **options)
     print(json.dumps(as_dict(found)) if arguments.json else "\n".join(lines_of(found)))
     return 0
 

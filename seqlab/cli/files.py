@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.data.column import in_batches
+from seqlab.data.column import in_batches, places_of
 from seqlab.data.readers import iter_lines, open_binary
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Input:
     lines: Iterator[str]
     stream: BinaryIO | None = None
     """What holds the lines and nothing else; None where they are a column of a table."""
-    first_line: int = 1
-    """Where the first of the lines stands in its file."""
+    column: "Column | None" = None
+    """What the lines are where they are those of a table."""
 
     def block_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
         """Return how many lines are read before they are answered: unless asked, one where they are typed in.
@@ -44,6 +44,11 @@ class Input:
         if asked is None and self.stream is not None and self.stream.isatty():
             return 1
         return default if asked is None else asked
+
+    def places(self, start: int, count: int) -> list[str]:
+        """Say where lines stand, given the index of the first."""
+        numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
+        return places_of(self.name, numbers)
 
     def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
         """Yield the lines in lists, the last of which may be shorter; sizes and errors as in `block_size`."""
@@ -65,7 +70,7 @@ def open_input(spec: str | None, *, whole_tables: bool = False) -> Iterator[Inpu
     if spec is not None and spec != "-" and not whole_tables:
         column = parse_column(spec)
         if column.kind != "text":
-            yield Input(str(column), column.values(), first_line=1 + column.has_header)
+            yield Input(str(column), column.values(), column=column)
             return
     with input_stream(spec) as (stream, name):
         yield Input(name, iter_lines(stream, name), stream)

@@ -50,8 +50,8 @@ def make_parser() -> Parser:
 class _Lines:
     """Lines of text, to be answered by lines."""
 
-    numbers: Sequence[int]
-    """Where they stand in their file."""
+    places: list[str]
+    """Where they stand."""
     texts: list[str]
     as_json: bool
 
@@ -68,9 +68,9 @@ class _Sentences:
     column: int
 
     @property
-    def numbers(self) -> list[int]:
-        """Where they begin in their file."""
-        return [sentence.first_line for sentence in self.sentences]
+    def places(self) -> list[str]:
+        """Where they begin."""
+        return [sentence.place for sentence in self.sentences]
 
     @property
     def texts(self) -> list[str]:
@@ -105,9 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         progress_bar(source.stream, output) as advance,
     ):
         for block in _blocks(arguments, source):
-            found = labeller.label_detailed(
-                block.texts, progress=advance, line_numbers=block.numbers, file=source.name, **options
-            )
+            found = labeller.label_detailed(block.texts, progress=advance, places=block.places, **options)
             write_lines(output, block.written(found))
     return 0
 
@@ -129,10 +127,9 @@ def _blocks(arguments: argparse.Namespace, source: Input) -> Iterator[_Lines | _
     """Read what is to be labelled, some of it at a time."""
     size = source.block_size(arguments.buffer_lines)
     if arguments.conllu is None:
-        starts = count(source.first_line, size)
         return (
-            _Lines(range(start, start + len(block)), block, arguments.json)
-            for start, block in zip(starts, source.blocks(size), strict=False)
+            _Lines(source.places(start, len(block)), block, arguments.json)
+            for start, block in zip(count(0, size), source.blocks(size), strict=False)
         )
     column = column_number(arguments.conllu, "--conllu")
     return (_Sentences(block, column) for block in in_batches(read_sentences(source.lines, source.name), size))

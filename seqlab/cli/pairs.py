@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from seqlab.cli.files import side_by_side
 from seqlab.cli.inference_options import add_run_options, set_threads
 from seqlab.cli.parser import Parser
+from seqlab.data.column import places_of_pairs
 
 if TYPE_CHECKING:
     from seqlab.inference import Run
@@ -20,14 +21,15 @@ def add_pair_options(parser: Parser, precision: str) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Read both sides; raises ValueError where they are not equally long, or empty."""
+def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str], list[str]]:
+    """Read both sides, and say where each pair stands; raises ValueError where they are not equally long, or empty."""
     from seqlab.data.columns import parse_column
 
-    rows = list(side_by_side([parse_column(arguments.src), parse_column(arguments.tgt)]))
+    src, tgt = parse_column(arguments.src), parse_column(arguments.tgt)
+    rows = list(side_by_side([src, tgt]))
     if not rows:
         raise ValueError(f"{arguments.src} is empty: there is nothing to measure on.")
-    return [src for src, _ in rows], [tgt for _, tgt in rows]
+    return [row[0] for row in rows], [row[1] for row in rows], places_of_pairs(src, tgt, 0, len(rows))
 
 
 def load_one_process(arguments: argparse.Namespace) -> "Run":

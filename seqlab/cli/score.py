@@ -9,7 +9,7 @@ With several files of targets, --likeliest tells for each line in which of them 
 import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +22,17 @@ from seqlab.cli.inference_options import (
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
+from seqlab.data.column import in_batches, places_of, places_of_pairs
 from seqlab.world import OnRows, World, joined
 
 if TYPE_CHECKING:
+    from seqlab.data.column import Column
     from seqlab.inference import LineScore, PairScore
 
 SUMMARY = "score given lines or pairs: how probable each is"
 
-Score = Callable[[Sequence[str] | None, Sequence[str], int, OnRows | None], "Sequence[LineScore | PairScore]"]
-"""Scores sources (or prompts) and targets, given the number of their first line and what is told how many are done."""
+Score = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], "Sequence[LineScore | PairScore]"]
+"""Scores sources (or prompts) and targets, given where they stand and what is told how many are done."""
 
 
 def make_parser() -> Parser:
@@ -56,7 +58,6 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score block by block; under torchrun every rank its part of each block."""
-    from seqlab.data.column import in_batches
     from seqlab.data.columns import parse_column
     from seqlab.inference.lines import write_lines
     from seqlab.runs.use import is_for
@@ -69,21 +70,34 @@ def run(arguments: argparse.Namespace) -> int:
         for name, specs in (("--src", [arguments.src]), ("--tgt", arguments.tgt)):
             for spec in specs:
                 refuse_same_file("--output", arguments.output, {name: spec})
-        files = [parse_column(spec) for spec in ([arguments.src] if arguments.src else []) + arguments.tgt]
+        src = parse_column(arguments.src) if arguments.src else None
         score = (_language_model if is_for(arguments.runs[0], "text") else _translator)(arguments, world)
-        blocks = in_batches(side_by_side(files), arguments.buffer_lines)
+        blocks = _blocks(src, [parse_column(spec) for spec in arguments.tgt], arguments.buffer_lines)
         with (
             output_stream(arguments.output if world.is_main else os.devnull) as output,
             world.only_main(progress_bar(None, output)) as advance,
         ):
-            first_line = 1
-            for rows in world.from_main(blocks):
-                columns = list(zip(*rows, strict=True))
-                src_lines = columns.pop(0) if arguments.src else None
-                found = [score(src_lines, lines, first_line, advance) for lines in columns]
-                first_line += len(rows)
+            for columns, places in world.from_main(blocks):
+                src_lines = None if src is None else columns.pop(0)
+                found = [score(src_lines, *target, advance) for target in zip(columns, places, strict=True)]
                 write_lines(output, (_shown(each, arguments) for each in zip(*found, strict=True)))
     return 0
+
+
+def _blocks(
+    src: "Column | None", targets: "Sequence[Column]", size: int
+) -> Iterator[tuple[list[list[str]], list[list[str]]]]:
+    """Yield some lines of all files at a time, the sources first, and where those of each file of targets stand."""
+    start = 0
+    for rows in in_batches(side_by_side([*([] if src is None else [src]), *targets]), size):
+        places = [
+            places_of(str(tgt), tgt.line_numbers(start, len(rows)))
+            if src is None
+            else places_of_pairs(src, tgt, start, len(rows))
+            for tgt in targets
+        ]
+        yield [list(column) for column in zip(*rows, strict=True)], places
+        start += len(rows)
 
 
 def _translator(arguments: argparse.Namespace, world: World) -> Score:
@@ -93,10 +107,10 @@ def _translator(arguments: argparse.Namespace, world: World) -> Score:
     options = _options(arguments)
 
     def score(
-        src_lines: Sequence[str] | None, tgt_lines: Sequence[str], first_line: int, advance: OnRows | None
+        src_lines: Sequence[str] | None, tgt_lines: Sequence[str], places: Sequence[str], advance: OnRows | None
     ) -> "list[PairScore]":
         assert src_lines is not None
-        return trained.score(src_lines, tgt_lines, progress=advance, first_line=first_line, **options)
+        return trained.score(src_lines, tgt_lines, progress=advance, places=places, **options)
 
     return score
 
@@ -114,7 +128,7 @@ def _language_model(arguments: argparse.Namespace, world: World) -> Score:
     options = _options(arguments)
 
     def score(
-        prompts: Sequence[str] | None, lines: Sequence[str], first_line: int, advance: OnRows | None
+        prompts: Sequence[str] | None, lines: Sequence[str], places: Sequence[str], advance: OnRows | None
     ) -> "list[LineScore]":
         before = [""] * len(lines) if prompts is None else prompts
         if arguments.likeliest:  # whole lines are what can be compared, see `LanguageModel.score`

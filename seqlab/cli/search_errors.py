@@ -3,8 +3,8 @@
 A search error: the model gives the reference a higher score than the answer that was found. A model error: the answer
 is not the reference, and the model prefers it. With --exact also the best answers that there are, for short outputs,
 and how many answers of each beam they beat; all figures are then of the sentences on which that search came to its
-end. References that a search may not say, by its limits of length or as they repeat what it must not, are counted apart
-(`out of reach`), pairs with an empty side are left out.
+end. References that a search may not say, by its limits of length or as they repeat what it must not, or cannot, as the
+vocabulary lacks something of them, are counted apart (`out of reach`), pairs with an empty side are left out.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"`max_steps` must be at least 1, but is {arguments.max_steps} instead.")
     if arguments.max_steps is not None and not arguments.exact:
         raise UsageError("--max_steps limits exact search: it needs --exact")
-    src_lines, tgt_lines = read_pairs(arguments)
+    src_lines, tgt_lines, places = read_pairs(arguments)
     trained = load_one_process(arguments)
     most = MAX_STEPS if arguments.max_steps is None else arguments.max_steps
     if arguments.exact:
@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             config,
             exact=arguments.exact,
             max_steps=most,
+            places=places,
             progress=advance,
         )
     _warn(found)

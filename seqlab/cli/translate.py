@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
+from seqlab.cli.files import BUFFER_LINES, Input, open_input, output_stream, refuse_same_file
 from seqlab.cli.inference_options import add_inference_options, load_named_runs
 from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
@@ -89,14 +89,13 @@ def run(arguments: argparse.Namespace) -> int:
             output_stream(arguments.alignment or os.devnull) as alignment,
             output_stream(arguments.output) as output,
         ):
-            prefixes, replaced, first_line = Prefixes(arguments.prefix), 0, source.first_line
-            blocks = ((lines, prefixes.take(len(lines))) for lines in source.blocks(arguments.buffer_lines))
+            prefixes, replaced = Prefixes(arguments.prefix), 0
+            blocks = _blocks(source, prefixes, arguments.buffer_lines)
             with world.only_main(progress_bar(source.stream, output)) as advance:
-                for lines, forced in world.from_main(blocks):
+                for lines, places, forced in world.from_main(blocks):
                     translations = trained.translate_detailed(
-                        lines, prefixes=forced, progress=advance, first_line=first_line, file=source.name, **options
+                        lines, prefixes=forced, progress=advance, places=places, **options
                     )
-                    first_line += len(lines)
                     write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
                     write_lines(alignment, (json_line({"pieces": alignments_of(t)}) for t in translations))
                     replaced += sum(translation.control_characters for translation in translations)
@@ -104,6 +103,16 @@ def run(arguments: argparse.Namespace) -> int:
         if replaced:
             logger.warning("control characters in the translations: %d became spaces", replaced)
     return 0
+
+
+def _blocks(
+    source: Input, prefixes: "Prefixes", buffer_lines: int | None
+) -> Iterator[tuple[list[str], list[str], list[str] | None]]:
+    """Yield some lines at a time, where they stand, and the prefixes of their translations."""
+    start = 0
+    for lines in source.blocks(buffer_lines):
+        yield lines, source.places(start, len(lines)), prefixes.take(len(lines))
+        start += len(lines)
 
 
 def as_json(translation: "Translation") -> str:

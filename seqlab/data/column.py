@@ -88,6 +88,17 @@ class Column(ABC):
         return False
 
 
+def places_of(file: str, numbers: Iterable[int]) -> list[str]:
+    """Say where lines of a file stand."""
+    return [f"{file}, line {number}" for number in numbers]
+
+
+def places_of_pairs(src: Column, tgt: Column, start: int, count: int) -> list[str]:
+    """Say where pairs of records stand, given the index of the first."""
+    numbers = zip(src.line_numbers(start, count), tgt.line_numbers(start, count), strict=True)
+    return [pair_place(str(src), str(tgt), pair) for pair in numbers]
+
+
 def pair_place(src: str, tgt: str, lines: Sequence[int]) -> str:
     """Name both files of a pair and where it is in each; the number is said once where both have the same."""
     src_line, tgt_line = lines

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seqlab.inference.pairs import encoded_pairs
+from seqlab.inference.pairs import comparable, encoded_pairs
 from seqlab.inference.run import Run
 from seqlab.search.config import SearchConfig
 from seqlab.world import OnRows
@@ -14,6 +14,7 @@ class Answer:
     """The best hypothesis of one source; ids are without ends of sentences, which not all families say."""
 
     reference: list[int]
+    """To compare with, see `comparable`."""
     ids: list[int]
     token_log_probs: list[float]
     """One for each of `ids`, in nats, as the search gives them; see `mask_predict` for what those of its are."""
@@ -28,6 +29,7 @@ def answers_of(
     config: SearchConfig,
     *,
     batch_tokens: int | None = None,
+    places: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> list[Answer]:
     """Search the best answer to each line; pairs with an empty side are left out.
@@ -38,17 +40,18 @@ def answers_of(
         tgt_lines: as many references.
         config: how to search.
         batch_tokens: padded source tokens times `beam_size` that are searched together.
+        places: where each pair stands, for messages; `line 1` and so on unless given.
         progress: called with how many pairs are done.
 
     Raises:
         ValueError: what `encoded_pairs` raises.
     """
-    src_rows, tgt_rows, left_out = encoded_pairs(run, src_lines, tgt_lines)
+    src_rows, tgt_rows, left_out = encoded_pairs(run, src_lines, tgt_lines, places)
     if progress is not None:
         progress(left_out)
     limited = config.limited_to(run.translator.max_length)
     found = run.engine.decode(src_rows, limited, batch_tokens=batch_tokens, progress=progress)
     return [
         Answer(reference, best.ids, best.token_log_probs[: len(best.ids)], best.log_prob)
-        for reference, (best, *_) in zip(tgt_rows, found, strict=True)
+        for reference, (best, *_) in zip(comparable(tgt_rows, run.tgt_tokenizer), found, strict=True)
     ]

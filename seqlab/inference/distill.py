@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seqlab.durable import alone_in
+from seqlab.inference.lines import places_or_numbers
 from seqlab.inference.run import Run
 from seqlab.world import OnRows
 
@@ -141,7 +142,7 @@ def distill(
     work: WorkFile,
     *,
     block_lines: int = BLOCK_LINES,
-    first_line: int = 1,
+    places: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: OnRows | None = None,
     **options: Any,
@@ -153,7 +154,7 @@ def distill(
         lines: text without newlines.
         work: where translations are kept until all are there.
         block_lines: lines that are translated before they are kept.
-        first_line: the number of the first line in its file, for messages.
+        places: where each line stands, for messages; `line 1` and so on unless given.
         overwrite: whether another work is thrown away.
         progress: called with how many lines (pieces of lines that were cut) are done.
         options: of `Run.translate_detailed`.
@@ -161,6 +162,7 @@ def distill(
     Raises:
         ValueError: the work file is of another work or something else, or another process writes it.
     """
+    places = places_or_numbers(places, len(lines))
     with work.open(overwrite=overwrite) as (file, done):
         if count := len(done.translations):
             logger.info("going on with %s: %s of %s lines are there", work.path, f"{count:,}", f"{len(lines):,}")
@@ -168,9 +170,9 @@ def distill(
             progress(count)
         try:
             for start in range(count, len(lines), block_lines):
-                block = lines[start : start + block_lines]
+                block = slice(start, start + block_lines)
                 found = run.translate_detailed(
-                    block, need_scores=False, first_line=first_line + start, progress=progress, **options
+                    lines[block], need_scores=False, places=places[block], progress=progress, **options
                 )
                 translated = Distilled(
                     [each.text for each in found],

@@ -16,7 +16,7 @@ from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.oracle import Oracle
-from seqlab.inference.pairs import measured_pairs
+from seqlab.inference.pairs import comparable, measured_pairs
 from seqlab.inference.run import Run
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
@@ -97,14 +97,17 @@ def exposure_of(
     tgt_lines: Sequence[str],
     *,
     batch_tokens: int = BATCH_TOKENS,
+    places: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> Exposure:
     """Measure a run that `load` gave; pairs with an empty side are left out.
 
+    `places`: where each pair stands, for messages; the other arguments are those of `measure_exposure`.
+
     Raises:
         ValueError: errors of `measured_pairs`.
     """
-    pairs = measured_pairs(run, src_lines, tgt_lines)
+    pairs = measured_pairs(run, src_lines, tgt_lines, places)
     if progress is not None:
         progress(pairs.left_out)
     config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
@@ -154,32 +157,34 @@ def measure_exposure(
         device: where the model is.
         progress: called after each batch with its number of pairs.
     """
-    found, banned = Exposure(), banned_ids(tokenizer)
+    found, banned, references = Exposure(), banned_ids(tokenizer), comparable(tgt_rows, tokenizer)
     with evaluation_mode(model):
         for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
             batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
-            oracles = [Oracle.begin([*tgt_rows[i], tokenizer.eos_id]) for i in indices]
+            oracles = [Oracle.begin([*references[i], tokenizer.eos_id]) for i in indices]
             _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
             # A reference is never out of reach: what the model says there is to be compared, too.
             limits = [max(limit, len(tgt_rows[i]) + 1) for limit, i in zip(limits, indices, strict=True)]
             said = _read_own(model, batch, banned, oracles, limits, found)
-            _read_truth(model, batch, banned, said, found)
+            _read_truth(model, batch, tokenizer, said, found)
             if progress is not None:
                 progress(len(indices))
     return found
 
 
 def _read_truth(
-    model: Stepper, batch: Seq2SeqBatch, banned: Sequence[int], said: Sequence[int], found: Exposure
+    model: Stepper, batch: Seq2SeqBatch, tokenizer: Tokenizer, said: Sequence[int], found: Exposure
 ) -> None:
     """Judge the predictions behind the beginnings of the targets; `said`: how many there are behind the model's own."""
     assert batch.tgt_out is not None, "pairs have targets"
+    banned = banned_ids(tokenizer)
+    references = batch.tgt_out.masked_fill(batch.tgt_out == tokenizer.unk_id, tokenizer.pad_id)  # as in `comparable`
     last_ids, state = model.start(batch)
-    for position, wanted in enumerate(batch.tgt_out.unbind(1)):
+    for position, (read, wanted) in enumerate(zip(batch.tgt_out.unbind(1), references.unbind(1), strict=True)):
         step = model.step(last_ids, state)
         probs, likeliest = _predictions(step.scores, banned)
-        last_ids, state = wanted.clamp_min(0), step.state
-        given = probs.gather(1, last_ids[:, None])[:, 0].tolist()
+        last_ids, state = read.clamp_min(0), step.state
+        given = probs.gather(1, wanted.clamp_min(0)[:, None])[:, 0].tolist()
         for target, word, probability, count in zip(wanted.tolist(), likeliest.tolist(), given, said, strict=True):
             if target != IGNORE:
                 found.add(found.true, position, word == target, probability)

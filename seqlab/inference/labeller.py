@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.data.batch import collate_labelled
 from seqlab.inference.batches import length_batches
 from seqlab.inference.labels import scores_by_line
-from seqlab.inference.lines import place, refuse_newlines
+from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.segments import cut, cut_words
 from seqlab.inference.torch_engine import longest_source
 from seqlab.models import interfaces
@@ -170,8 +170,7 @@ class Labeller:
         num_labels: int = 1,
         batch_tokens: int = BATCH_TOKENS,
         progress: OnRows | None = None,
-        line_numbers: Sequence[int] | None = None,
-        file: str = "",
+        places: Sequence[str] | None = None,
     ) -> list[Labelling]:
         """Label lines, or their words, which spaces divide.
 
@@ -182,8 +181,7 @@ class Labeller:
             num_labels: how many of the likeliest labels are given, for each word or line.
             batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
             progress: called after each batch of the last run with its number of lines (pieces of lines that were cut).
-            line_numbers: where the lines stand in their file, for messages; from 1 unless given.
-            file: its name, for messages; may be empty.
+            places: where each line stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: a line holds a newline, the runs of an ensemble read different words of one, or a number is
@@ -194,13 +192,12 @@ class Labeller:
             raise ValueError(f"`num_labels` must be at least 1, but is {num_labels} instead.")
         last = self.members[-1]
         readings = [member.read(lines, batch_tokens, progress if member is last else None) for member in self.members]
-        numbers = range(1, len(lines) + 1) if line_numbers is None else line_numbers
         return [
-            self._labelling(of_line, num_labels, place(number, file))
-            for number, of_line in zip(numbers, zip(*readings, strict=True), strict=True)
+            self._labelling(of_line, num_labels, place)
+            for place, of_line in zip(places_or_numbers(places, len(lines)), zip(*readings, strict=True), strict=True)
         ]
 
-    def _labelling(self, readings: Sequence[_Reading], num_labels: int, where: str) -> Labelling:
+    def _labelling(self, readings: Sequence[_Reading], num_labels: int, place: str) -> Labelling:
         """Decide on the labels of one line."""
         read = [(member, each) for member, each in zip(self.members, readings, strict=True) if each.num_pieces]
         if not read:
@@ -209,7 +206,7 @@ class Labeller:
         for member, other in read[1:]:
             if len(other.scores) != len(reading.scores):
                 raise ValueError(
-                    f"{where}: {first.run.folder.path} reads {len(reading.scores)} words, but {member.run.folder.path} "
+                    f"{place}: {first.run.folder.path} reads {len(reading.scores)} words, but {member.run.folder.path} "
                     f"{len(other.scores)}: their tokenizers normalise text differently, so that they cannot label it "
                     "together."
                 )
@@ -217,7 +214,7 @@ class Labeller:
         if longest.num_pieces > 1:
             name = "the model" if len(self.members) == 1 else member.run.folder.path
             text = "%s is too long for %s, which reads %d tokens at most: labelled in %d pieces"
-            _log.warning(text, where, name, member.max_src_tokens, longest.num_pieces)
+            _log.warning(text, place, name, member.max_src_tokens, longest.num_pieces)
         scores = mean_log_probs([each.scores for _, each in read])
         return Labelling(self._choices(scores, num_labels), longest.num_pieces)
 

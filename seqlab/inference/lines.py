@@ -13,9 +13,13 @@ def without_control_characters(text: str) -> tuple[str, int]:
     return _CONTROL.subn(" ", text)
 
 
-def place(number: int, file: str) -> str:
-    """Say where a line stands, for messages; `file` is empty where it is in none."""
-    return f"{file}, line {number}" if file else f"line {number}"
+def places_or_numbers(places: Sequence[str] | None, count: int) -> Sequence[str]:
+    """Return where each of so many lines stands: from line 1 on where nobody says; raises ValueError for others."""
+    if places is None:
+        return [f"line {number}" for number in range(1, count + 1)]
+    if len(places) != count:
+        raise ValueError(f"`places` must have one entry per line ({count}), but has {len(places)}.")
+    return places
 
 
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:

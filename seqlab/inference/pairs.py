@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.interfaces import Stepper
+from seqlab.text import Tokenizer
 
 _log = logging.getLogger(__name__)
 SHOWN = 5
@@ -26,8 +27,20 @@ class MeasuredPairs:
     """Pairs with a side that has no id."""
 
 
-def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str]) -> MeasuredPairs:
+def comparable(tgt_rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> list[list[int]]:
+    """Give references as answers are compared with them: no answer has the id of what the vocabulary lacks.
+
+    To say `<unk>` is not right there.
+    """
+    return [[tokenizer.pad_id if token == tokenizer.unk_id else token for token in row] for row in tgt_rows]
+
+
+def measured_pairs(
+    run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str], places: Sequence[str] | None
+) -> MeasuredPairs:
     """Encode pairs for a run that `load` gave, with a warning where some are left out, as a side is empty.
+
+    `places`: where each pair stands, for messages.
 
     Raises:
         ValueError: another engine than torch computes for the run; its model has no steps; errors of
@@ -36,18 +49,20 @@ def measured_pairs(run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str])
     if not isinstance(run.engine, TorchEngine):
         raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
     stepper = run.engine.stepper
-    return MeasuredPairs(run.engine, stepper, *encoded_pairs(run, src_lines, tgt_lines))
+    return MeasuredPairs(run.engine, stepper, *encoded_pairs(run, src_lines, tgt_lines, places))
 
 
 def encoded_pairs(
-    run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str]
+    run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str], places: Sequence[str] | None
 ) -> tuple[list[list[int]], list[list[int]], int]:
     """Give the ids of both sides of pairs, and how many were left out, as a side of them is empty: with a warning.
+
+    `places`: where each pair stands, for messages.
 
     Raises:
         ValueError: no pair is left; errors of `Run.encode_pairs`.
     """
-    src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines)
+    src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines, places)
     kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
     if not kept:
         raise ValueError("There is no pair to measure on: one side of each is empty.")

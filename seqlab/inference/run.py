@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqlab.inference.engine import Engine, PairScore
-from seqlab.inference.lines import refuse_newlines
+from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
 from seqlab.inference.translator import Translation, Translator
 from seqlab.runs.validate import build
@@ -62,8 +62,7 @@ class Run:
         need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        first_line: int = 1,
-        file: str = "",
+        places: Sequence[str] | None = None,
         **search: Any,
     ) -> list[Translation]:
         """Translate lines and give n-best lists with scores and what happened to each line.
@@ -75,8 +74,7 @@ class Run:
             need_attention: whether to return what the best translations attended to (`Translation.alignments`).
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
-            first_line: the number of the first line in its file, for messages.
-            file: its name, for messages; may be empty.
+            places: where each line stands, for messages; `line 1` and so on unless given.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
         config = build(SearchConfig, search)
@@ -88,8 +86,7 @@ class Run:
             need_attention=need_attention,
             batch_tokens=batch_tokens,
             progress=progress,
-            first_line=first_line,
-            file=file,
+            places=places,
         )
 
     def score(
@@ -99,7 +96,7 @@ class Run:
         *,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        first_line: int = 1,
+        places: Sequence[str] | None = None,
     ) -> list[PairScore]:
         """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
 
@@ -108,17 +105,17 @@ class Run:
             tgt_lines: as many.
             batch_tokens: padded tokens of the longer side that are scored together.
             progress: called after each batch with its number of pairs.
-            first_line: the number of the first line in its file, for messages.
+            places: where each pair stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: the sides have different numbers of lines, a line holds a newline or has more tokens than the
                 model's `max_length`.
         """
-        src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, first_line)
+        src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, places)
         return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
 
     def encode_pairs(
-        self, src_lines: Sequence[str], tgt_lines: Sequence[str], first_line: int = 1
+        self, src_lines: Sequence[str], tgt_lines: Sequence[str], places: Sequence[str] | None = None
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Give the ids of both sides, with a warning of unknown tags; arguments and errors as those of `score`."""
         if len(src_lines) != len(tgt_lines):
@@ -128,17 +125,18 @@ class Run:
             )
         refuse_newlines(src_lines, "src_lines")
         refuse_newlines(tgt_lines, "tgt_lines")
-        self.translator.warn_of_tags(src_lines, first_line)
+        places = places_or_numbers(places, len(src_lines))
+        self.translator.warn_of_tags(src_lines, places)
         copies = self.translator.copies_unknown
         unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
         longest = self.translator.max_length
-        for number, rows in enumerate(zip(src_rows, tgt_rows, strict=True), start=first_line):
+        for place, *rows in zip(places, src_rows, tgt_rows, strict=True):
             for side, row in zip(("source", "target"), rows, strict=True):
                 if len(row) + 1 > longest:
                     raise ValueError(
-                        f"The {side} line {number} has {len(row) + 1:,} tokens, but the model takes {longest:,}: leave "
-                        "the pair out."
+                        f"{place}: the {side} has {len(row) + 1:,} tokens, but the model takes {longest:,}: leave the "
+                        "pair out."
                     )
         return src_rows, tgt_rows

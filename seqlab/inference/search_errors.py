@@ -35,7 +35,7 @@ class SearchErrors:
     beam_size: int | None
     """None for exact search."""
     right: int
-    """Answers that are the reference."""
+    """Answers that are the reference, token for token."""
     search_errors: int
     model_errors: int
     beaten: int
@@ -43,7 +43,8 @@ class SearchErrors:
     unknown: int = 0
     """Sentences on which exact search was run and not complete; they are counted nowhere else, of no search."""
     out_of_reach: int = 0
-    """References that the search may not say, as its limits and bans are; they are counted nowhere else."""
+    """References that the search may not say, as its limits and bans are, or cannot, as the vocabulary lacks something
+    of them; they are counted nowhere else."""
     unfinished: int = 0
     """Answers that a limit of the search cut off: among the search errors, for whatever has an end is better."""
 
@@ -62,6 +63,7 @@ def search_errors(
     *,
     exact: bool = False,
     max_steps: int = MAX_STEPS,
+    places: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> list[SearchErrors]:
     """Search each line with several beams, and perhaps exactly; pairs with an empty side are left out.
@@ -74,6 +76,7 @@ def search_errors(
         config: everything else of these searches, their length penalty among it.
         exact: whether to search exactly too, from the best answer of the beams on: for short outputs.
         max_steps: steps of the model for a sentence's exact search at most.
+        places: where each pair stands, for messages; `line 1` and so on unless given.
         progress: called with how many sentences a search has done.
 
     Raises:
@@ -81,7 +84,7 @@ def search_errors(
     """
     if config.coverage_penalty:
         raise ValueError("`coverage_penalty` must be 0 where search errors are counted: references have none.")
-    pairs = measured_pairs(run, src_lines, tgt_lines)
+    pairs = measured_pairs(run, src_lines, tgt_lines, places)
     if any(each.dtype == torch.bfloat16 for member in pairs.engine.members for each in member.model.parameters()):
         raise ValueError(
             "`precision` must be fp32 where search errors are counted: bf16 rounds the score of a pair in one pass "
@@ -106,17 +109,18 @@ class Wanted:
     ids: list[int]
     score: float
     is_in_reach: bool
-    """Whether the search may say it."""
+    """Whether the search may and can say it."""
 
 
 def _references(pairs: MeasuredPairs, config: SearchConfig) -> list[Wanted]:
     """Score the references as a search does."""
     limits = length_limits([len(row) + 1 for row in pairs.src_rows], len(pairs.src_rows), config)
-    banned, size = set(banned_ids(pairs.engine.tokenizer)), config.no_repeat_ngram_size
+    tokenizer, size = pairs.engine.tokenizer, config.no_repeat_ngram_size
+    never_said = {*banned_ids(tokenizer), tokenizer.unk_id}
     wanted = []
     scored = pairs.engine.score(pairs.src_rows, pairs.tgt_rows)
     for row, found, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
-        is_banned = not banned.isdisjoint(row) or (size > 0 and repeats_ngram(row, size))
+        is_banned = not never_said.isdisjoint(row) or (size > 0 and repeats_ngram(row, size))
         is_in_reach = shortest <= len(row) + 1 <= longest and not is_banned
         wanted.append(Wanted(row, found.log_prob / length_penalty(found.num_tokens, config), is_in_reach))
     return wanted

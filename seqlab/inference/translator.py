@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from seqlab.inference.alignment import Alignment, align
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import place, refuse_newlines, without_control_characters
+from seqlab.inference.lines import places_or_numbers, refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -92,8 +92,7 @@ class Translator:
         need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        first_line: int = 1,
-        file: str = "",
+        places: Sequence[str] | None = None,
     ) -> list[Translation]:
         """Translate each line.
 
@@ -105,18 +104,18 @@ class Translator:
             need_attention: whether to return what the best hypotheses attended to.
             batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.
-            first_line: the number of the first line in its file, for messages.
-            file: its name, for messages; may be empty.
+            places: where each line stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
-        self.warn_of_tags(lines, first_line, file)
+        places = places_or_numbers(places, len(lines))
+        self.warn_of_tags(lines, places)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.max_length)
-        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, first_line, file)
+        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, places)
         found = self.engine.decode(
             rows,
             limited,
@@ -127,15 +126,15 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            refuse_cut(forced, found, pieces, first_line, file)
+            refuse_cut(forced, found, pieces, places)
         decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
-        for number, parts in enumerate(pieces, start=first_line):
+        for place, parts in zip(places, pieces, strict=True):
             bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
             translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
                 text = "%s is too long for the model, which reads %d tokens at most: translated in %d pieces"
-                _log.warning(text, place(number, file), self.max_src_tokens, len(parts))
+                _log.warning(text, place, self.max_src_tokens, len(parts))
         return translations
 
     def _texts(self, pieces: Sequence[Sequence[Piece]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
@@ -146,27 +145,31 @@ class Translator:
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
 
-    def warn_of_tags(self, lines: Sequence[str], first_line: int = 1, file: str = "") -> None:
-        """Warn of tags that the vocabulary lacks, and of tags without text, where the model reads tags."""
+    def warn_of_tags(self, lines: Sequence[str], places: Sequence[str]) -> None:
+        """Warn of tags that the vocabulary lacks, of tags without text, and where no line has any; if tags are read."""
         if not self.src_tokenizer.tag_ids:
             return
-        unknown: dict[str, int] = {}
-        alone = []
-        for number, line in enumerate(lines, start=first_line):
+        unknown: dict[str, str] = {}
+        alone, bare = [], []
+        for place, line in zip(places, lines, strict=True):
             for tag in self.src_tokenizer.unknown_tags(line):
-                unknown.setdefault(tag, number)
+                unknown.setdefault(tag, place)
             text, _, tags = line.partition(TAB)
             if tags.strip() and not text.strip():
-                alone.append(number)
-        for tag, number in islice(unknown.items(), SHOWN):
-            where = place(number, file)
-            _log.warning("%s has the tag %r, which training did not have: it is read as unknown", where, tag)
+                alone.append(place)
+            if text.strip() and not tags.strip():
+                bare.append(place)
+        for tag, place in islice(unknown.items(), SHOWN):
+            _log.warning("%s has the tag %r, which training did not have: it is read as unknown", place, tag)
         if len(unknown) > SHOWN:
             _log.warning("%d other tags are unknown, too: are they what stands behind the tab?", len(unknown) - SHOWN)
-        for number in alone[:SHOWN]:
-            _log.warning("%s has tags, but nothing before them: it is read as empty", place(number, file))
+        for place in alone[:SHOWN]:
+            _log.warning("%s has tags, but nothing before them: it is read as empty", place)
         if len(alone) > SHOWN:
             _log.warning("%d other lines have nothing before their tags, too", len(alone) - SHOWN)
+        if bare and len(bare) == sum(bool(line.strip()) for line in lines):
+            text = "%s has no tags behind a tab, as training had (and %d more): is a column missing?"
+            _log.warning(text, bare[0], len(bare) - 1)
 
     def _aligned(
         self, parts: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
@@ -196,8 +199,7 @@ class Translator:
         prefixes: Sequence[str],
         pieces: Sequence[Sequence[Piece]],
         config: SearchConfig,
-        first_line: int,
-        file: str,
+        places: Sequence[str],
     ) -> list[list[int]]:
         """Force a line's prefix upon its first piece; raises ValueError for one that cannot be."""
         if len(prefixes) != len(pieces):
@@ -205,21 +207,17 @@ class Translator:
         refuse_newlines(prefixes, "prefixes")
         forced, tokenizer = [], self.tgt_tokenizer
         if len(tokenizer.tag_ids):
-            for number, text in enumerate(prefixes, start=first_line):
+            for place, text in zip(places, prefixes, strict=True):
                 if TAB in text:
-                    raise ValueError(
-                        f"{place(number, file)}: its prefix {text!r} has a tab, but only sources have tags."
-                    )
+                    raise ValueError(f"{place}: its prefix {text!r} has a tab, but only sources have tags.")
         encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
-        for number, (text, prefix, parts) in enumerate(zip(prefixes, encoded, pieces, strict=True), start=first_line):
+        for place, text, prefix, parts in zip(places, prefixes, encoded, pieces, strict=True):
             if tokenizer.unk_id in prefix:
-                raise ValueError(
-                    f"{place(number, file)}: its prefix {text!r} holds text that the vocabulary lacks: leave it out."
-                )
+                raise ValueError(f"{place}: its prefix {text!r} holds text that the vocabulary lacks: leave it out.")
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:
                 raise ValueError(
-                    f"{place(number, file)}: its prefix has {len(prefix)} tokens, but its translation may have no more "
+                    f"{place}: its prefix has {len(prefix)} tokens, but its translation may have no more "
                     f"than {limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
                     f"(the model writes {self.max_length - 1} at most)."
                 )
@@ -232,15 +230,14 @@ def refuse_cut(
     forced: Sequence[Sequence[int]],
     found: Sequence[Sequence[Hypothesis]],
     pieces: Sequence[Sequence[Piece]],
-    first_line: int,
-    file: str,
+    places: Sequence[str],
 ) -> None:
     """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
-    lines = [number for number, parts in enumerate(pieces, start=first_line) for _ in parts]
-    for number, prefix, best, piece in zip(lines, forced, found, chain.from_iterable(pieces), strict=True):
+    of_pieces = [place for place, parts in zip(places, pieces, strict=True) for _ in parts]
+    for place, prefix, best, piece in zip(of_pieces, forced, found, chain.from_iterable(pieces), strict=True):
         if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
-                f"{place(number, file)}: its prefix has {len(prefix)} tokens, which are more than the model can say "
+                f"{place}: its prefix has {len(prefix)} tokens, which are more than the model can say "
                 "for so short a line: shorten it."
             )
 

@@ -27,8 +27,8 @@ class SearchConfig:
     """The exponent alpha: 0 compares log-probabilities, 1 in the plain formula their mean; higher means longer."""
     coverage_penalty: float = 0.0
     """Of beam search with models that attend to a source: weight of what a hypothesis leaves out of it, the beta of
-    GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where a good answer
-    leaves symbols unattended, as in most tasks of single words, it does harm: choose it on validation data."""
+    GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
+    good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
     max_length_ratio: float = 2.0
     """Longest hypothesis, in ids per id of the source. The search runs longer before it may stop if this is higher."""
     max_length_offset: int = 10

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from reference.random_runs import write_run
 
+from seqlab.inference import TorchEngine
 from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
+from seqlab.runs import load_run
+from seqlab.search.hypothesis import Hypothesis
 
 SIZES = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
 MODELS: dict[str, TranslatorConfig] = {
@@ -41,6 +44,21 @@ def test_tokens_and_lines_are_those_that_translate_gives(
     without_ends = sum(answers[i]["num_tokens"] - answers[i]["finished"] for i in (0, 2, 3))
     assert figures["tokens"]["count"] == without_ends
     assert sum(each["count"] for each in figures["tokens"]["bins"]) == without_ends
+
+
+def test_nothing_is_right_in_place_of_what_the_vocabulary_lacks(
+    seqlab, run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A model that says `<unk>` alone: to be one edit off is not to be right."""
+    tokenizer = load_run(run_dir).tgt_tokenizer
+    said = Hypothesis([tokenizer.unk_id], -0.1, -0.1, True, [-0.1, 0.0])
+    monkeypatch.setattr(TorchEngine, "decode", lambda engine, src_rows, *others, **options: [[said] for _ in src_rows])
+    (tmp_path / "src").write_text("a\n")
+    (tmp_path / "tgt").write_text("%\n")
+    found = json.loads(
+        seqlab("calibration", run_dir, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt", "--json").out
+    )
+    assert (found["lines"]["accuracy"], found["tokens"]["accuracy"]) == (0, 0)
 
 
 @pytest.mark.parametrize("name", MODELS)

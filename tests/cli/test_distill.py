@@ -101,10 +101,10 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
 def test_work_that_was_begun_otherwise_is_not_finished(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Run, lines: list[str], first_line: int, **options: object) -> list[Translation]:
-        if first_line == stops[-1]:
+    def stop(self: Run, lines: list[str], places: list[str], **options: object) -> list[Translation]:
+        if places[0].endswith(f", line {stops[-1]}"):
             raise KeyboardInterrupt
-        return translated(self, lines, first_line=first_line, **options)  # type: ignore[arg-type]
+        return translated(self, lines, places=places, **options)  # type: ignore[arg-type]
 
     translated = Run.translate_detailed
     options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", "--buffer_lines", "3")
@@ -125,18 +125,18 @@ def test_lines_of_a_table_are_counted_with_its_header(
     seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (corpus / "table.tsv").write_text("src\ttgt\n" + "".join(f"{line}\tk\n" for line in ("a", "b", "c")))
-    asked: list[tuple[list[str], int]] = []
+    asked: list[tuple[list[str], list[str]]] = []
 
-    def translate(self: Run, lines: list[str], first_line: int, **options: object) -> list[Translation]:
-        asked.append((list(lines), first_line))
-        return translated(self, lines, first_line=first_line, **options)  # type: ignore[arg-type]
+    def translate(self: Run, lines: list[str], places: list[str], **options: object) -> list[Translation]:
+        asked.append((list(lines), places))
+        return translated(self, lines, places=places, **options)  # type: ignore[arg-type]
 
     translated = Run.translate_detailed
 
     monkeypatch.setattr(Run, "translate_detailed", translate)
-    files = ("--src", f"{corpus / 'table.tsv'}#src", "--out", corpus / "out")
-    assert seqlab("distill", run_dir, *files, "--buffer_lines", "2", *SMALL).status == 0
-    assert asked == [(["a", "b"], 2), (["c"], 4)]
+    src = f"{corpus / 'table.tsv'}#src"
+    assert seqlab("distill", run_dir, "--src", src, "--out", corpus / "out", "--buffer_lines", "2", *SMALL).status == 0
+    assert asked == [(["a", "b"], [f"{src}, line 2", f"{src}, line 3"]), (["c"], [f"{src}, line 4"])]
 
 
 def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:

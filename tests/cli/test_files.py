@@ -30,27 +30,31 @@ def test_a_block_holds_a_line_at_least() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "lines", "first_line"),
+    ("spec", "lines", "numbers"),
     [
-        ("plain", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
-        ("plain.gz", ["a\u2028b\x85c", "", "\x0bd\re"], 1),
-        ("words.tsv#lemma+tags", ["gehen\tV;PST", "Haus\tN"], 2),
-        ("words.tsv#1", ["tags", "V;PST", "N"], 1),
-        ("words.jsonl#word.form", ["ging hin", "Häuser"], 1),
-        ("nr#1", ["one"], 1),
+        ("plain", ["a\u2028b\x85c", "", "\x0bd\re"], [1, 2, 3]),
+        ("plain.gz", ["a\u2028b\x85c", "", "\x0bd\re"], [1, 2, 3]),
+        ("words.tsv#lemma+tags", ["gehen\tV;PST", "Haus\tN"], [2, 3]),
+        ("words.tsv#1", ["tags", "V;PST", "N"], [1, 2, 3]),
+        ("words.jsonl#word.form", ["ging hin", "Häuser"], [1, 2]),
+        ("nr#1", ["one"], [1]),
+        ("trees.conllu#form", ["go home", "now"], [1, 4]),
     ],
 )
-def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[str], first_line: int) -> None:
+def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[str], numbers: list[int]) -> None:
     text = "a\u2028b\x85c\r\n\n\x0bd\re".encode()
     (tmp_path / "plain").write_bytes(text)
     (tmp_path / "plain.gz").write_bytes(gzip.compress(text))
     (tmp_path / "words.tsv").write_text("lemma\ttags\ngehen\tV;PST\nHaus\tN\n", encoding="utf-8")
     words = [{"word": {"form": form}} for form in ("ging\nhin", "Häuser")]
     (tmp_path / "words.jsonl").write_text("".join(f"{json.dumps(word)}\n" for word in words), encoding="utf-8")
+    (tmp_path / "trees.conllu").write_text("1\tgo\n2\thome\n\n# said\n1\tnow\n\n")
     (tmp_path / "nr#1").write_text("one\n", encoding="utf-8")
     with open_input(f"{tmp_path}/{spec}") as source:
         assert list(source.lines) == lines
-        assert (source.name, source.first_line) == (f"{tmp_path}/{spec}", first_line)
+        places = [f"{tmp_path}/{spec}, line {number}" for number in numbers]
+        assert source.places(0, len(lines)) == places
+        assert source.places(1, len(lines) - 1) == places[1:]
 
 
 @pytest.mark.parametrize(("kind", "example"), [("tsv", "0"), ("jsonl", "text"), ("conllu", "form"), ("tsv.gz", "0")])

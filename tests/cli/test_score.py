@@ -49,6 +49,23 @@ def test_json_blocks_and_files(seqlab, run_dir: Path, files: list[str], tmp_path
     assert all(sum(record["token_log_probs"]) == pytest.approx(record["log_prob"]) for record in records)
 
 
+def test_pairs_that_are_too_long_are_named_by_file_and_line(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    """Lines are those of the file, whose first one is a header."""
+    table, long = tmp_path / "pairs.tsv", "k" * 40
+    table.write_text(f"src\ttgt\na\tk\nb\tk\nc\t{long}\n")
+    files = ("--src", f"{table}#src", "--tgt", f"{table}#tgt")
+    message = (
+        f"{table}#src and {table}#tgt, line 4: the target has 41 tokens, but the model takes 32: leave the pair out"
+    )
+    for command in (("score", "--buffer_lines", "2"), ("exposure",), ("search-errors",), ("calibration",)):
+        result = seqlab(command[0], run_dir, *files, *command[1:])
+        assert (result.status, message in result.err) == (2, True), result.err
+    (tmp_path / "many").write_text(f"k\nk\n{long}\n")
+    message = f"{table}#src, line 4, and {tmp_path / 'many'}, line 3: the target has 41 tokens"
+    options = ("--tgt", tmp_path / "many", tmp_path / "many", "--likeliest")
+    assert message in seqlab("score", run_dir, "--src", f"{table}#src", *options).err
+
+
 def test_columns_of_one_table(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
     table = tmp_path / "pairs.tsv"
     table.write_bytes("".join(f"{src}\t{tgt}\n" for src, tgt in zip(SRC, TGT, strict=True)).encode())

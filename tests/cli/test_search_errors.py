@@ -1,6 +1,8 @@
 """seqlab search-errors: what the counts must add up to."""
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,44 @@ def test_references_that_the_search_may_not_say_are_counted_apart(
         counted = each["right"] + each["search_errors"] + each["model_errors"]
         assert (each["out_of_reach"], counted + each["unknown"]) == (out_of_reach, 3 - out_of_reach)
         assert each["beam_size"] is not None or each["search_errors"] == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--length_penalty", "gnmt", "--length_alpha", "2")])
+def test_whose_fault_it_is_depends_on_scores_by_length(
+    seqlab, run_dir: Path, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Against translate and score, with the penalty by hand; without it the errors would be divided otherwise."""
+    targets = ["b" * length for length in range(1, 11)] * 10
+    lines = [f"{source}\n" for source in "abcdefghij" for _ in range(10)]
+    (tmp_path / "src").write_text("".join(lines))
+    (tmp_path / "tgt").write_text("".join(f"{target}\n" for target in targets))
+    files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
+    search = ("--beam_size", "3", "--precision", "fp32", *options)
+    translated = seqlab("translate", run_dir, *search, "--json", stdin="".join(lines).encode()).out
+    answers = [json.loads(line)["hypotheses"][0] for line in translated.splitlines()]
+    scored = seqlab("score", run_dir, *files, "--precision", "fp32", "--json").out
+    references = [json.loads(line) for line in scored.splitlines()]
+
+    def errors(penalty: Callable[[int], float]) -> int:
+        best = [each["log_prob"] / penalty(each["num_tokens"]) if each["finished"] else -math.inf for each in answers]
+        wanted = [each["log_prob"] / penalty(each["num_tokens"]) for each in references]
+        return sum(one > other for one, other in zip(wanted, best, strict=True))
+
+    expected = errors((lambda length: ((5 + length) / 6) ** 2) if options else float)
+    [found] = json.loads(seqlab("search-errors", run_dir, *files, "--beam_sizes", "3", *options, "--json").out)
+    assert (found["search_errors"], found["model_errors"]) == (expected, 100 - expected)
+    assert expected != errors(lambda length: 1.0)
+
+
+@pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
+def test_what_the_vocabulary_lacks_is_out_of_reach(
+    seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "src").write_text("a\na\n")
+    (tmp_path / "tgt").write_text("k\nk%\n")
+    files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt", "--beam_sizes", "2")
+    [found] = json.loads(seqlab("search-errors", request.getfixturevalue(name), *files, "--json").out)
+    assert (found["out_of_reach"], found["search_errors"] + found["model_errors"]) == (1, 1)
 
 
 def test_mistakes_are_named(seqlab, run_dir: Path, tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_what_is_never_said_is_no_answer(never_said: int) -> None:
         assert total(qualities).probability == pytest.approx(0.4 + 1.0 + 0.9 + 1.0)
 
 
+def test_to_say_that_a_word_is_unknown_is_never_right() -> None:
+    unk = TOKENIZER.unk_id
+    model = Reciter(RECITED | {1: {unk: 1.0}, unk: {5: 1.0}})
+    found = measure_exposure(model, [[5, 6]], [[unk, 5, 6]], TOKENIZER, GREEDY)
+    for qualities in (found.true, found.own):  # what it says next is, behind an error
+        assert [quality.right for quality in qualities] == [0, 1, 1, 1]
+        assert [quality.probability for quality in qualities] == pytest.approx([0.0, 1.0, 0.9, 1.0])
+    assert found.after_error.count == 3
+
+
 def test_a_sentence_that_has_ended_is_read_no_further() -> None:
     """It says 5 as many times as its source does, and the end; its state is how many times are left."""
     rows = []

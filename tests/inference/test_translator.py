@@ -1,0 +1,37 @@
+"""Lines that are too long for a model, with what belongs to each of their pieces."""
+
+from collections.abc import Sequence
+
+from seqlab.inference.translator import Translator
+from seqlab.search.config import SearchConfig
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.text import WordsConfig, train_tokenizer
+
+
+class Parrot:
+    """An engine that says what it reads."""
+
+    def __init__(self) -> None:
+        self.heard: list[list[int]] = []
+
+    def decode(self, src_rows: Sequence[list[int]], config: SearchConfig, **options: object) -> list[list[Hypothesis]]:
+        self.heard += src_rows
+        return [[Hypothesis(list(row), 0.0, 0.0, True, [])] for row in src_rows]
+
+
+def test_every_piece_has_the_tags_of_its_line() -> None:
+    tokenizer = train_tokenizer(WordsConfig(tags=True), ["go home . we see\tPST;PL"])
+    parrot = Parrot()
+    translator = Translator(parrot, tokenizer, tokenizer, max_src_tokens=5, max_length=9)  # type: ignore[arg-type]
+    [found] = translator.translate(["go home . we see\tPST;PL"], SearchConfig())
+    assert found.num_pieces == 2
+    assert parrot.heard == tokenizer.encode(["go home .\tPST;PL", "we see\tPST;PL"])
+    assert all(tokenizer.unk_id not in row for row in parrot.heard)
+
+
+def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
+    tokenizer = train_tokenizer(WordsConfig(), ["we see ."])
+    translator = Translator(Parrot(), tokenizer, tokenizer, max_src_tokens=4, max_length=9, copies_unknown=True)  # type: ignore[arg-type]
+    line = "we see Kako . Bugen , Ka . see Kako"
+    [found] = translator.translate([line], SearchConfig())
+    assert (found.num_pieces, found.text) == (3, line)
