@@ -180,8 +180,16 @@ class Rows(Sequence[NDArray[Any]]):
     def repetitions(self) -> NDArray[np.int64]:
         """Count the values of each row that are as the one before them."""
         places = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
-        rows = np.searchsorted(self.offsets, places, side="right") - 1
+        rows = self._rows_of(places)
         return np.bincount(rows[self.offsets[rows] < places], minlength=len(self))
+
+    def have_any(self, values: range) -> NDArray[np.bool_]:
+        """Tell of each row whether one of some values is in it."""
+        places = np.flatnonzero((self.values >= values.start) & (self.values < values.stop))
+        return np.bincount(self._rows_of(places), minlength=len(self)) > 0
+
+    def _rows_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.offsets, places, side="right") - 1
 
     def take(self, indices: NDArray[np.int64]) -> Rows:
         """Copy some rows into memory; row i of the result is row `indices[i]` of these."""

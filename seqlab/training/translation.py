@@ -62,9 +62,18 @@ def _prepare(
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
+        _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
+        _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
     _check_sayable("training", prepared.train, config)
     _check_sayable("validation", prepared.valid, config)
     return prepared
+
+
+def _warn_of_untagged(name: str, pairs: EncodedPairs, tag_ids: range) -> None:
+    has_none = ~pairs.src.have_any(tag_ids)
+    if count := int(has_none.sum()):
+        message = "%s of %s %s pairs have no tags behind a tab in their source (is a column missing?); the first: %s."
+        logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
 
 
 def _check_sayable(name: str, pairs: EncodedPairs, config: Config) -> None:

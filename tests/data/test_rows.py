@@ -48,6 +48,12 @@ def test_repetitions_are_counted_within_rows(rows: list[list[int]]) -> None:
     assert Rows.from_lists(rows).repetitions().tolist() == expected
 
 
+@given(rows=st.lists(st.lists(st.integers(0, 5), max_size=5), max_size=12), edges=st.tuples(*[st.integers(0, 6)] * 2))
+def test_rows_that_have_one_of_some_values_are_told(rows: list[list[int]], edges: tuple[int, int]) -> None:
+    values = range(*edges)
+    assert Rows.from_lists(rows).have_any(values).tolist() == [any(value in values for value in row) for row in rows]
+
+
 @given(lines=texts)
 def test_text_comes_back(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

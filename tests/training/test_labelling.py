@@ -11,12 +11,11 @@ import torch
 from reference.tiny_runs import assert_equal_runs, journal_of
 
 from seqlab import load
-from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
+from seqlab.data.config import LabelledConfig, TextConfig
 from seqlab.data.prepare import open_prepared
 from seqlab.inference import Labeller
 from seqlab.models import (
     FrequencyLabellerConfig,
-    GruConfig,
     GruLabellerConfig,
     LabellingModel,
     TransformerLabellerConfig,
@@ -25,7 +24,7 @@ from seqlab.models import (
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
-from seqlab.text import CharactersConfig, SavedConfig, WordsConfig, train_tokenizer
+from seqlab.text import SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
 
 from .conftest import train_until
@@ -219,24 +218,6 @@ def test_ngrams_are_those_of_the_training_set_or_of_the_model_that_goes_on(tmp_p
     copied = load_run(matching).folder.read_description()["init_from"]
     assert not [name for name in copied["copied"] if "ngrams" in name]
     assert [name for name in copied["random"] if "ngrams" in name] == [f"reader.ngrams.{i}.weight" for i in range(2)]
-
-
-def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "train.tsv").write_text("".join(f"w{i}\tV;PST\tw{i}ed\n" for i in range(20)))
-    (tmp_path / "valid.tsv").write_text("walk\tV;PST\twalked\nsing\tV;FUT\tsang\n")
-    specs = {split: (f"{tmp_path}/{split}.tsv#0+1", f"{tmp_path}/{split}.tsv#2") for split in ("train", "valid")}
-    data = ParallelConfig(
-        train_src=[specs["train"][0]],
-        train_tgt=[specs["train"][1]],
-        valid_src=specs["valid"][0],
-        valid_tgt=[specs["valid"][1]],
-        tokenizer=CharactersConfig(tags=True),
-    )
-    training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
-    with caplog.at_level(logging.WARNING, logger="seqlab"):
-        train(Config(data=data, model=GruConfig(hidden_size=16), training=training), tmp_path / "run")
-    (message,) = [record.getMessage() for record in caplog.records if "FUT" in record.getMessage()]
-    assert f"{specs['valid'][0]} and {specs['valid'][1]}, line 2" in message
 
 
 def test_what_predicts_labels_is_learnt_anew(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Tags that training lacks, and sources that lack tags: named by file and line before the first step."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.config import ParallelConfig
+from seqlab.models import GruConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.text import CharactersConfig
+from seqlab.training import train
+
+TRAIN = [f"w{i}\tV;PST\tw{i}ed" for i in range(20)]
+
+
+def warnings_of(folder: Path, train_lines: list[str], valid_lines: list[str], caplog: pytest.LogCaptureFixture) -> str:
+    for split, lines in (("train", train_lines), ("valid", valid_lines)):
+        (folder / f"{split}.tsv").write_text("".join(f"{line}\n" for line in lines))
+    data = ParallelConfig(
+        train_src=[f"{folder}/train.tsv#0+1"],
+        train_tgt=[f"{folder}/train.tsv#2"],
+        valid_src=f"{folder}/valid.tsv#0+1",
+        valid_tgt=[f"{folder}/valid.tsv#2"],
+        tokenizer=CharactersConfig(tags=True),
+    )
+    training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
+    with caplog.at_level(logging.WARNING, logger="seqlab"):
+        train(Config(data=data, model=GruConfig(hidden_size=16), training=training), folder / "run")
+    return "\n".join(message for record in caplog.records if " tag" in (message := record.getMessage()))
+
+
+def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    message = warnings_of(tmp_path, TRAIN, ["walk\tV;PST\twalked", "sing\tV;FUT\tsang"], caplog)
+    assert "'FUT'" in message
+    assert "\n" not in message
+    assert f"{tmp_path}/valid.tsv#0+1 and {tmp_path}/valid.tsv#2, line 2" in message
+
+
+def test_sources_without_tags_are_counted_and_the_first_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = ["go\t\twent", "see\t\tsaw"]
+    message = warnings_of(tmp_path, [*TRAIN[:3], *bare, *TRAIN[3:]], [TRAIN[0], bare[0]], caplog)
+    training, validation = message.splitlines()
+    assert training.startswith("2 of 22 training pairs have no tags")
+    assert training.endswith("#2, line 4.")
+    assert validation.startswith("1 of 2 validation pairs have no tags")
+    assert validation.endswith("#2, line 2.")
+
+
+def test_a_source_of_which_no_line_has_tags_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    message = warnings_of(tmp_path, [f"w{i}\t\tw{i}ed" for i in range(20)], [TRAIN[0]], caplog)
+    assert "20 of 20 training pairs have no tags behind a tab in their source (is a column missing?)" in message
