@@ -57,7 +57,10 @@ def _prepare(
     data = _data_config(config)
     if on_progress is None:
         return open_prepared(data, *tokenizers, cache)
+    _check_tokenizers(config, tokenizers)
     prepared = prepare(data, *tokenizers, cache, on_progress)
+    for pairs in (prepared.train, prepared.valid):
+        _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)
     if tokenizers[0].tag_ids:
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
@@ -67,6 +70,26 @@ def _prepare(
     _check_sayable("training", prepared.train, config)
     _check_sayable("validation", prepared.valid, config)
     return prepared
+
+
+def _check_tokenizers(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
+    """Raise ValueError where a tokenizer that was taken over lacks what the config uses."""
+    src_tokenizer, tgt_tokenizer = tokenizers
+    if _data_config(config).copy_unknown and not tgt_tokenizer.has_unknown:
+        raise ValueError(
+            "`data.copy_unknown` is for text in which words can be unknown, but the tokenizer that was taken over "
+            "knows every text: leave it out."
+        )
+    if getattr(config.model, "tags", "symbols") == "sum" and not src_tokenizer.tag_ids:
+        raise ValueError(
+            "`model.tags: sum` is for sources with tags, but the tokenizer that was taken over has none: leave it out."
+        )
+
+
+def _refuse_tagged_targets(pairs: EncodedPairs, tag_ids: range) -> None:
+    if (are_tagged := pairs.tgt.have_any(tag_ids)).any():
+        place = pairs.locate(int(are_tagged.argmax()))
+        raise ValueError(f"{place}: its target has tags behind a tab, which no output has: name one column of targets.")
 
 
 def _warn_of_untagged(name: str, pairs: EncodedPairs, tag_ids: range) -> None:

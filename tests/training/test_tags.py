@@ -2,31 +2,39 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seqlab.data.config import ParallelConfig
 from seqlab.models import GruConfig
 from seqlab.runs.config import Config, TrainingConfig
-from seqlab.text import CharactersConfig
+from seqlab.text import CharactersConfig, SavedConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
 
 TRAIN = [f"w{i}\tV;PST\tw{i}ed" for i in range(20)]
 
 
-def warnings_of(folder: Path, train_lines: list[str], valid_lines: list[str], caplog: pytest.LogCaptureFixture) -> str:
+def train_on(
+    folder: Path, train_lines: list[str], valid_lines: list[str], tgt: str = "2", model: Any = None, **options: Any
+) -> None:
     for split, lines in (("train", train_lines), ("valid", valid_lines)):
         (folder / f"{split}.tsv").write_text("".join(f"{line}\n" for line in lines))
     data = ParallelConfig(
         train_src=[f"{folder}/train.tsv#0+1"],
-        train_tgt=[f"{folder}/train.tsv#2"],
+        train_tgt=[f"{folder}/train.tsv#{tgt}"],
         valid_src=f"{folder}/valid.tsv#0+1",
-        valid_tgt=[f"{folder}/valid.tsv#2"],
-        tokenizer=CharactersConfig(tags=True),
+        valid_tgt=[f"{folder}/valid.tsv#{tgt}"],
+        **{"tokenizer": CharactersConfig(tags=True), **options},
     )
     training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
+    config = Config(data=data, model=GruConfig(hidden_size=16, **(model or {})), training=training)
+    train(config, folder / "run")
+
+
+def warnings_of(folder: Path, train_lines: list[str], valid_lines: list[str], caplog: pytest.LogCaptureFixture) -> str:
     with caplog.at_level(logging.WARNING, logger="seqlab"):
-        train(Config(data=data, model=GruConfig(hidden_size=16), training=training), folder / "run")
+        train_on(folder, train_lines, valid_lines)
     return "\n".join(message for record in caplog.records if " tag" in (message := record.getMessage()))
 
 
@@ -52,3 +60,27 @@ def test_sources_without_tags_are_counted_and_the_first_is_named(
 def test_a_source_of_which_no_line_has_tags_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     message = warnings_of(tmp_path, [f"w{i}\t\tw{i}ed" for i in range(20)], [TRAIN[0]], caplog)
     assert "20 of 20 training pairs have no tags behind a tab in their source (is a column missing?)" in message
+
+
+def test_targets_with_tags_are_refused(tmp_path: Path) -> None:
+    """No output holds a tag: a model would learn what it may never say."""
+    with pytest.raises(ValueError, match=r"train\.tsv#0\+1, line 2: its target has tags behind a tab"):
+        train_on(tmp_path, ["a\t\tb", *TRAIN], TRAIN[:2], tgt="0+1")
+    with pytest.raises(ValueError, match=r"valid\.tsv#1\+2, line 2: its target has tags behind a tab"):
+        train_on(tmp_path, ["a\tb\t"] * 20, ["b\tc\t", "a\tc\tV"], tgt="1+2")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tags": "sum"}, "`model.tags: sum` is for sources with tags, but the tokenizer that was taken over has none"),
+        ({"copying": True}, "`data.copy_unknown` is for text in which words can be unknown"),
+    ],
+)
+def test_what_a_tokenizer_that_is_taken_over_lacks_is_not_used(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    train_tokenizer(SentencePieceBpeConfig(vocab_size=279), TRAIN).save(tmp_path / "bpe")
+    saved = SavedConfig(folder=str(tmp_path / "bpe"))
+    with pytest.raises(ValueError, match=message):
+        train_on(tmp_path, TRAIN, TRAIN[:2], model=options, tokenizer=saved, copy_unknown="copying" in options)
