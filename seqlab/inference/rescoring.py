@@ -11,8 +11,7 @@ from typing import Any
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.models.interfaces import IMPOSSIBLE
 from seqlab.search.config import SearchConfig
-from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.length import length_penalty
+from seqlab.search.hypothesis import Hypothesis, score_of
 from seqlab.world import OnRows
 
 
@@ -68,8 +67,11 @@ def _rank(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
 
 
 def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
-    """Put a score in the place of a hypothesis's own; the end of sentence counts where it was found."""
+    """Put another log-probability in the place of a hypothesis's own; the end of sentence counts where it was found.
+
+    The coverage penalty stays, as it is of the source that the hypothesis has attended to.
+    """
     shares = found.token_log_probs[: hypothesis.num_tokens]
     log_prob = sum(shares)
-    score = log_prob / length_penalty(hypothesis.num_tokens, config)
+    score = score_of(log_prob, hypothesis.num_tokens, [hypothesis], config)
     return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=shares)

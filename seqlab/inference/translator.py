@@ -11,8 +11,8 @@ from seqlab.inference.engine import Engine
 from seqlab.inference.lines import places_or_numbers, refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
 from seqlab.search.config import SearchConfig
-from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.length import length_limits, length_penalty
+from seqlab.search.hypothesis import Hypothesis, score_of
+from seqlab.search.length import length_limits
 from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 
@@ -28,7 +28,7 @@ class ScoredText:
 
     text: str
     score: float
-    """The log-probability after the length penalty: higher is better."""
+    """The log-probability after the length penalty, in a beam with the coverage penalty: higher is better."""
     log_prob: float
     """In nats, the ends of sentence counted."""
     num_tokens: int
@@ -42,7 +42,10 @@ class Translation:
     """What one line became."""
 
     hypotheses: list[ScoredText]
-    """Best first, at least one; an empty line has the empty one with score 0."""
+    """Best first, at least one; an empty line has the empty one with score 0.
+
+    Those of a line that was cut are the best of all its pieces, the second of all, and so on, whatever their scores as
+    wholes, which depend on how long the pieces' are."""
     truncated: bool
     """Whether the line was too long for the model: it was cut, and its pieces were translated on their own."""
     num_pieces: int
@@ -256,9 +259,10 @@ def _joined(
         text = join([part[min(rank, len(part) - 1)] for part in texts], pieces)
         text, count = without_control_characters(text)
         replaced += count
-        num_tokens = sum(h.num_tokens for h, piece in zip(chosen, pieces, strict=True) if piece.ids)
+        filled = [h for h, piece in zip(chosen, pieces, strict=True) if piece.ids]
+        num_tokens = sum(h.num_tokens for h in filled)
         log_prob = math.fsum(h.log_prob for h in chosen)
-        score = chosen[0].score if len(chosen) == 1 else log_prob / length_penalty(num_tokens, config)
+        score = chosen[0].score if len(chosen) == 1 else score_of(log_prob, num_tokens, filled, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
     is_empty = not any(piece.ids for piece in pieces)
     return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)

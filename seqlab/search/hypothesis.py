@@ -1,7 +1,12 @@
 """What a search returns."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from seqlab.search.config import SearchConfig
+from seqlab.search.length import length_penalty
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,3 +33,11 @@ class Hypothesis:
     def num_tokens(self) -> int:
         """Its length: ids, and eos if it is finished."""
         return len(self.ids) + self.finished
+
+
+def score_of(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
+    """Give the score of what was made of hypotheses, as by joining them: their coverage penalties are its own."""
+    score = log_prob / length_penalty(num_tokens, config)
+    if config.coverage_penalty == 0:
+        return score
+    return score + math.fsum(part.score - part.log_prob / length_penalty(part.num_tokens, config) for part in parts)

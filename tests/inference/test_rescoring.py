@@ -55,6 +55,17 @@ def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Pa
             assert best[0].score == pytest.approx(sum(shares) / len(shares), rel=1e-5)
 
 
+def test_a_run_that_chooses_among_its_own_hypotheses_changes_nothing(run_folder: Path) -> None:
+    """Neither their probabilities nor what they leave out of the source."""
+    config = {"num_hypotheses": 4, "coverage_penalty": 0.5, **SEARCH}
+    alone = seqlab.load(run_folder, precision="fp32").translate_detailed(LINES, **config)
+    chosen = seqlab.load(run_folder, precision="fp32", rescore=run_folder).translate_detailed(LINES, **config)
+    for expected, found in zip(alone, chosen, strict=True):
+        assert [each.text for each in found.hypotheses] == [each.text for each in expected.hypotheses]
+        scores = [[each.score for each in line.hypotheses] for line in (found, expected)]
+        assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
 def test_batches_and_processes_change_nothing(run_folder: Path, judge: Path) -> None:
     run = seqlab.load(run_folder, precision="fp32", rescore=[judge, run_folder])
     expected = run.translate_detailed(LINES, **SEARCH)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from seqlab.inference.translator import Translator
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -35,3 +37,22 @@ def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
     line = "we see Kako . Bugen , Ka . see Kako"
     [found] = translator.translate([line], SearchConfig())
     assert (found.num_pieces, found.text) == (3, line)
+
+
+def test_a_cut_line_leaves_out_of_its_source_what_its_pieces_do() -> None:
+    """Two tokens and an end for each piece, of a log-probability of -1 each, and penalties of 0.5 and 1 for what was
+    left out: the mean of all, less 1.5."""
+
+    class Forgetful:
+        def decode(self, src_rows: Sequence[list[int]], config: SearchConfig, **_: object) -> list[list[Hypothesis]]:
+            penalties = [0.5 * number for number in range(1, len(src_rows) + 1)]
+            return [
+                [Hypothesis(row[:2], -1.0 - penalty, -3.0, True, [])]
+                for row, penalty in zip(src_rows, penalties, strict=True)
+            ]
+
+    tokenizer = train_tokenizer(WordsConfig(), ["go home . we see them"])
+    translator = Translator(Forgetful(), tokenizer, tokenizer, max_src_tokens=4, max_length=9)  # type: ignore[arg-type]
+    [found] = translator.translate(["go home . we see them"], SearchConfig(beam_size=2, coverage_penalty=0.5))
+    assert (found.num_pieces, found.hypotheses[0].num_tokens, found.hypotheses[0].log_prob) == (2, 6, -6.0)
+    assert found.score == pytest.approx(-1.0 - 1.5)
