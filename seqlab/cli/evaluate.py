@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 
-from seqlab.cli.files import all_lines
+from seqlab.cli.files import all_lines, all_places
 from seqlab.cli.parser import Parser, UsageError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Score the files and print one line per metric; with a baseline three."""
     from seqlab.evaluation import alternatives, compare, confusion, evaluate
-    from seqlab.evaluation.metrics import check_names
+    from seqlab.evaluation.labels import check_labels
+    from seqlab.evaluation.metrics import LABEL_METRICS, check_names
+    from seqlab.evaluation.references import without_empty
 
     metrics = check_names(arguments.metrics or (["accuracy"] if arguments.confusion else ["bleu"]))
     if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
@@ -64,6 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = references.pop() if baselines else None
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
+    if arguments.confusion or not set(LABEL_METRICS).isdisjoint(metrics):
+        for spec, given in ((arguments.hypotheses, hypotheses), (arguments.baseline, baseline)):
+            if given is not None:
+                places = [all_places(each, len(given)) for each in (spec, *arguments.ref)]
+                check_labels(given, without_empty(references), places)
     lines: list[str] = []
     results: dict[str, object] = {}
     if baseline is None:

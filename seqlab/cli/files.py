@@ -155,6 +155,16 @@ def all_lines(spec: str) -> list[str]:
     return list(iter_lines(standard_input(), "standard input") if spec == "-" else parse_column(spec).values())
 
 
+def all_places(spec: str, count: int) -> list[str]:
+    """Say where the lines stand that `all_lines` gave, given how many they are."""
+    from seqlab.data.columns import parse_column
+
+    if spec == "-":
+        return places_of("standard input", range(1, count + 1))
+    column = parse_column(spec)
+    return places_of(str(column), column.line_numbers(0, count))
+
+
 def side_by_side(columns: "Sequence[Column]") -> Iterator[tuple[str, ...]]:
     """Yield the lines of several files together, each as soon as it is there.
 

@@ -108,20 +108,34 @@ def confusion(hypotheses: Sequence[str], references: Sequence[str]) -> Confusion
     return Confusion([labels[i] for i in order], counts[np.ix_(order, order)])
 
 
+def check_labels(
+    hypotheses: Sequence[str], references: References, places: Sequence[Sequence[str]] | None = None
+) -> None:
+    """Raise ValueError where a line has not as many labels as one of its references.
+
+    `places`: where each line of the hypotheses stands, and each of every list of references, for messages.
+    """
+    for index, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True)):
+        count = len(hypothesis.split())
+        for number, reference in enumerate(of_line, start=1):
+            if reference is not None and (needed := len(reference.split())) != count:
+                place, of_reference = f"Line {index + 1} of the hypotheses", f"line {index + 1} of the references"
+                if places is not None:
+                    place, of_reference = places[0][index], places[number][index]
+                raise ValueError(
+                    f"{place} has {count} labels, but {of_reference} has {needed}: each needs one to be compared with."
+                )
+
+
 def _labels(pairs: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
     return sorted({label for line in pairs for pair in line for label in pair})
 
 
 def _label_pairs(hypotheses: Sequence[str], references: References) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """Put each label beside those of its references; raises ValueError where a line has more or fewer of them."""
+    """Put each label beside those of its references; errors as of `accuracy`."""
+    check_labels(hypotheses, references)
     pairs = []
-    for number, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True), start=1):
-        labels, of_labels = hypothesis.split(), [line.split() for line in of_line if line is not None]
-        for reference in of_labels:
-            if len(reference) != len(labels):
-                raise ValueError(
-                    f"Line {number} of the hypotheses has {len(labels)} labels, of the references {len(reference)}: "
-                    "each needs one to be compared with."
-                )
-        pairs.append(list(zip(labels, zip(*of_labels, strict=True), strict=True)))
+    for hypothesis, *of_line in zip(hypotheses, *references, strict=True):
+        of_labels = [line.split() for line in of_line if line is not None]
+        pairs.append(list(zip(hypothesis.split(), zip(*of_labels, strict=True), strict=True)))
     return pairs

@@ -25,6 +25,8 @@ METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,
 }
+LABEL_METRICS = ("accuracy", "macro_f1")
+"""Those that compare a line label by label."""
 
 
 def evaluate(

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seqlab.inference.lines import places_or_numbers
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.interfaces import Stepper
@@ -11,7 +12,7 @@ from seqlab.text import Tokenizer
 
 _log = logging.getLogger(__name__)
 SHOWN = 5
-"""Numbers of pairs that are named."""
+"""Pairs that are named."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def encoded_pairs(
         raise ValueError("There is no pair to measure on: one side of each is empty.")
     left_out = sorted(set(range(len(src_rows))) - set(kept))
     if left_out:
-        shown = ", ".join(str(i + 1) for i in left_out[:SHOWN]) + (", ..." if len(left_out) > SHOWN else "")
+        named = places_or_numbers(places, len(src_rows))
+        shown = "; ".join(named[i] for i in left_out[:SHOWN]) + ("; ..." if len(left_out) > SHOWN else "")
         _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
     return [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out)

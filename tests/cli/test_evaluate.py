@@ -153,6 +153,23 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         assert result.err.count("\n") == 1
 
 
+def test_unequal_labels_are_named_by_file_and_line(seqlab, tmp_path: Path) -> None:
+    words = [["1 the _ DET", "2 dog _ NOUN"], ["1 go _ VERB", "2 home _ ADV"]]
+    for name, sentences in (("ref", words), ("hyp", [words[0], words[1][:1]])):
+        rows = ["\n".join(row.replace(" ", "\t") + "\t_" * 6 for row in sentence) for sentence in sentences]
+        (tmp_path / f"{name}.conllu").write_text("".join(f"{each}\n\n" for each in rows))
+    hyp, ref = (f"{tmp_path}/{name}.conllu#upos" for name in ("hyp", "ref"))
+    message = f"{hyp}, line 4 has 1 labels, but {ref}, line 4 has 2"
+    for options in (
+        (hyp, "--ref", ref, "--metrics", "accuracy"),
+        (hyp, "--ref", ref, "--confusion"),
+        (ref, "--ref", ref, "--baseline", hyp, "--metrics", "macro_f1"),
+    ):
+        result = seqlab("evaluate", *options)
+        assert (result.status, result.out) == (2, b"")
+        assert message in result.err
+
+
 def test_of_labels_accuracy_is_what_confusion_stands_beside(seqlab, tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("A\nB\nA\n")
     (tmp_path / "truth").write_text("A\nB\nB\n")

@@ -23,7 +23,7 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     assert len(table) == 3
     # What is unlikely needs no look at what follows it, unless the length penalty rewards that.
     result = seqlab(*options, "--exact", "--length_alpha", "0", "--json")
-    assert "1 of 4 pairs have an empty side and are left out: 3" in result.err
+    assert f"1 of 4 pairs have an empty side and are left out: {tmp_path}/src and {tmp_path}/tgt, line 3" in result.err
     exact = json.loads(result.out)
     assert [(each["beam_size"], each["unknown"], each["out_of_reach"]) for each in exact] == [
         (1, 0, 0),

@@ -59,7 +59,7 @@ def test_several_references_and_a_baseline() -> None:
 
 
 def test_a_line_with_other_labels_is_named() -> None:
-    with pytest.raises(ValueError, match="Line 2 of the hypotheses has 1 labels, of the references 2"):
+    with pytest.raises(ValueError, match="Line 2 of the hypotheses has 1 labels, but line 2 of the references has 2"):
         evaluate(["A", "A"], [["A", "A B"]], ["accuracy"])
 
 
