@@ -138,7 +138,7 @@ class TorchEngine:
     ) -> list[PairScore]:
         """Score as `score_rows` does."""
         return score_rows(
-            [member.model for member in self.members],
+            [member.scorer for member in self.members],
             src_rows,
             tgt_rows,
             self.tokenizer,

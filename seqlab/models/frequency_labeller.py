@@ -9,7 +9,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, LabelledBatch
+from seqlab.data.batch import LabelledBatch
 from seqlab.models.family import SETTINGS, Family
 from seqlab.nn.masks import padding_mask
 
@@ -35,7 +35,7 @@ class FrequencyLabellerConfig(Family):
 
 
 class FrequencyLabeller(nn.Module):
-    """Labels by their shares among the occurrences of a word; a `Labeller` and a `Scorer`.
+    """Labels by their shares among the occurrences of a word; a `Labeller`.
 
     One more occurrence is spread over the labels as those of the words that occur once are: it decides for words that
     were never seen, and between labels that a word has equally often.
@@ -61,11 +61,3 @@ class FrequencyLabeller(nn.Module):
         words = batch.src[~padding_mask(batch.src_lengths, batch.src.size(1))]
         found = self.counts[words].double() + rare / rare.sum()
         return (found / found.sum(1, keepdim=True)).log().float()
-
-    def score(self, batch: LabelledBatch) -> Tensor:
-        """(B, S): log-probabilities in nats of the labels, 0 where there is none."""
-        assert batch.tgt_out is not None, "scoring needs labels"
-        is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
-        labels = batch.tgt_out[is_word]
-        scores = self.label(batch).gather(1, labels.clamp(min=0)[:, None])[:, 0].masked_fill(labels == IGNORE, 0)
-        return torch.zeros(batch.src.shape, device=batch.src.device).masked_scatter(is_word, scores)

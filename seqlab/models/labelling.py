@@ -156,11 +156,6 @@ class LabellingModel(nn.Module):
         output: DecoderOutput = self.head(self.encode(batch), batch.src_lengths)
         return output
 
-    def score(self, batch: LabelledBatch) -> Tensor:
-        """(B, S) or (B, 1): log-probabilities in nats of the labels, 0 where there is none."""
-        assert batch.tgt_out is not None, "scoring needs labels"
-        return self(batch).scores(batch.tgt_out)
-
     @torch.no_grad()
     def label(self, batch: LabelledBatch) -> Tensor:
         """Give log-probabilities in nats of all labels, of words (W, L) row after row, or of lines (B, L)."""

@@ -15,6 +15,7 @@ from seqlab.models import (
     TransformerMlm,
     TransformerNat,
 )
+from seqlab.models.interfaces import Scorer
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
@@ -54,8 +55,15 @@ class LoadedRun:
         return self.model
 
     @property
+    def scorer(self) -> Scorer:
+        """The model as one that scores targets or texts; labellers are not loaded where one is needed."""
+        assert not isinstance(self.model, AnyLabeller), "load the run by its `kind`"
+        return self.model
+
+    @property
     def context_limit(self) -> int | None:
-        """Tokens that a language model looks back on at most; None where it remembers all that it has read."""
+        """Tokens of the longest sequence that the model reads; None where it reads on for ever, as recurrent language
+        models and labellers do."""
         limit: int | None = getattr(self.config.model.resolve(self.config.data), "max_length", None)
         return limit
 
@@ -63,7 +71,7 @@ class LoadedRun:
     def max_length(self) -> int:
         """Tokens of the longest sequence that the model reads and writes; of models that have a limit."""
         limit = self.context_limit
-        assert limit is not None, "only language models read on for ever"
+        assert limit is not None, "asked of models that have a limit"
         return limit
 
 
