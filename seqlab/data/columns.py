@@ -215,7 +215,8 @@ def parse_column(spec: str) -> Column:
 
     - `file`: a text, plain or .gz.
     - `file#column`: of .tsv, .jsonl, .csv, .conllu (these also .gz), .json, .parquet and .arrow. A file whose name
-      really contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record, with tabs between.
+      really contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record, with tabs between,
+      unless one has this whole name.
       In a .conllu file a record is a sentence: `form`, `upos`, ... are what its words have there, with spaces between;
       so are the items of a list in a .jsonl, .json, .parquet or .arrow file.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
@@ -238,6 +239,8 @@ def parse_column(spec: str) -> Column:
         kinds = ", ".join(f".{kind}" for kind in TABLE_KINDS)
         raise ValueError(f"{spec}: only {kinds} files have columns, and there is no file of this whole name.")
     names = column.split("+")
+    if len(names) > 1 and _is_there(FileColumn(path, column)):
+        return FileColumn(path, column)
     if not all(names):
         raise ValueError(f"{spec}: the column after '#' is empty.")
     if len({FileColumn(path, name).has_header for name in names}) > 1:
@@ -246,6 +249,16 @@ def parse_column(spec: str) -> Column:
             "record: choose one way."
         )
     return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
+
+
+def _is_there(column: FileColumn) -> bool:
+    """Tell whether the first record of a file has a column."""
+    if column.is_stream:
+        return False
+    try:
+        return next(column.cells(), None) is not None
+    except (OSError, ValueError):
+        return False
 
 
 def _record(cells: list[tuple[str, Any]]) -> dict[str, Any]:

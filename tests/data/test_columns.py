@@ -109,6 +109,16 @@ def test_several_columns_are_joined_by_tabs(tmp_path: Path) -> None:
         parse_column(f"{tmp_path}/words.tsv#0+lemma")
 
 
+def test_a_column_whose_name_has_the_sign_between_columns_is_one(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a+b,C++,a,b\n1,2,3,4\n")
+    (tmp_path / "x.jsonl").write_text('{"a+b": "1", "C++": "2", "a": "3", "b": "4"}\n')
+    for kind in ("csv", "jsonl"):
+        values = [list(parse_column(f"{tmp_path}/x.{kind}#{name}").values()) for name in ("a+b", "C++", "a+a+b")]
+        assert values == [["1"], ["2"], ["3\t3\t4"]]
+    with pytest.raises(ValueError, match=r"the column after '#' is empty"):
+        parse_column(f"{tmp_path}/x.csv#C+")
+
+
 def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     records = [{"id": 1, "pair": {"de": src, "en": tgt}, "with.dot": src} for src, tgt in PAIRS]
