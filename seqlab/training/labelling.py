@@ -75,7 +75,7 @@ def _prepare(
         return open_prepared(data, *tokenizers, cache)
     prepared = prepare(data, *tokenizers, cache, on_progress)
     assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
-    message = "The label %r is not in the training data, so it counts as wrong wherever it stands"
+    message = "The label %r is not in the training data, so it counts as wrong wherever it stands, but not in `nll`"
     warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
     if len(names := label_names(tokenizers[1])) == 1:
         logger.warning("All of the training data has one label, %r: is it the right column?", names[0])

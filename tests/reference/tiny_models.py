@@ -1,10 +1,10 @@
-"""Small Transformers, and batches of random ids."""
+"""Small translators, and batches of random ids."""
 
 import torch
 from torch import Tensor
 
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.models import Transformer, TransformerConfig
+from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
 
 VOCAB_SIZE = 23
 
@@ -16,6 +16,13 @@ def make_model(dropout: float = 0.0, seed: int = 1) -> Transformer:
         d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1, dropout=dropout
     )
     return Transformer(config, VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2).train()
+
+
+def make_lstm() -> RecurrentTranslator:
+    """Build a recurrent model that attends and copies, in training mode."""
+    torch.manual_seed(1)
+    config = LstmConfig(hidden_size=16, rotary_cross_attention=True, copying=True, dropout=0.0)
+    return RecurrentTranslator(config, VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2).train()
 
 
 def make_batch(lengths: list[tuple[int, int]], seed: int = 0) -> Seq2SeqBatch:

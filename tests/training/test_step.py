@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from reference.tiny_models import make_batch, make_model
+from reference.tiny_models import make_batch, make_lstm, make_model
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models import Transformer
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Objective, RDrop, RDropConfig, StepContext
 from seqlab.optim.config import AdamConfig, OptimizerConfig, SgdConfig
 from seqlab.optim.optimizers import build_optimizer
@@ -70,14 +70,15 @@ def whole(batch: Seq2SeqBatch) -> list[Seq2SeqBatch]:
 def run(
     split: Split,
     *,
-    objective: Objective | None = None,
+    setup: str = "cross_entropy",
     optimizer: OptimizerConfig = SGD,
     max_grad_norm: float | None = 0.5,
     max_grad_value: float | None = None,
 ) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
     """Train a model without dropout for 20 steps of 8 pairs; return updates, weights, and weight norms moved."""
-    model = make_model()
-    accumulator = Accumulator(model, objective or CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
+    make, objective = SETUPS[setup]
+    model = make()
+    accumulator = Accumulator(model, objective, MACHINE, 1)
     built = build_optimizer(optimizer, accumulator.parameters)
     updates, weights, moves = [], [], []
     rng = np.random.default_rng(3)
@@ -91,7 +92,7 @@ def run(
     return updates, weights, moves
 
 
-def weights_of(model: Transformer) -> dict[str, Tensor]:
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -111,24 +112,25 @@ SPLITS: dict[str, Split] = {
 }
 
 
-OBJECTIVES: dict[str, Objective] = {
-    "cross_entropy": CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)),
-    "r_drop": RDrop(RDropConfig()),
+SETUPS: dict[str, tuple[Callable[[], nn.Module], Objective]] = {
+    "cross_entropy": (make_model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))),
+    "r_drop": (make_model, RDrop(RDropConfig())),
+    "lstm": (make_lstm, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0))),
 }
 
 
 @cache
-def run_whole(objective: str) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
-    return run(whole, objective=OBJECTIVES[objective])
+def run_whole(setup: str) -> tuple[list[Update], list[dict[str, Tensor]], list[float]]:
+    return run(whole, setup=setup)
 
 
 @pytest.mark.parametrize(
-    ("split", "objective"),
-    [*((name, "cross_entropy") for name in SPLITS), ("2x4", "r_drop"), ("more rows", "r_drop")],
+    ("split", "setup"),
+    [*product(SPLITS, ("cross_entropy", "lstm")), ("2x4", "r_drop"), ("more rows", "r_drop")],
 )
-def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, objective: str) -> None:
-    expected_updates, expected_weights, moves = run_whole(objective)
-    updates, weights, _ = run(SPLITS[split], objective=OBJECTIVES[objective])
+def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, setup: str) -> None:
+    expected_updates, expected_weights, moves = run_whole(setup)
+    updates, weights, _ = run(SPLITS[split], setup=setup)
     for found, expected in zip(updates, expected_updates, strict=True):
         assert found.count == expected.count
         assert found.total == pytest.approx(expected.total, rel=1e-5)
