@@ -149,7 +149,7 @@ class Translator:
         return ([next(texts) for _ in best] for best in found)
 
     def warn_of_tags(self, lines: Sequence[str], places: Sequence[str]) -> None:
-        """Warn of tags that the vocabulary lacks, of tags without text, and where no line has any; if tags are read."""
+        """Warn of tags that the vocabulary lacks, of tags without text and of text without tags; if tags are read."""
         if not self.src_tokenizer.tag_ids:
             return
         unknown: dict[str, str] = {}
@@ -170,7 +170,7 @@ class Translator:
             _log.warning("%s has tags, but nothing before them: it is read as empty", place)
         if len(alone) > SHOWN:
             _log.warning("%d other lines have nothing before their tags, too", len(alone) - SHOWN)
-        if bare and len(bare) == sum(bool(line.strip()) for line in lines):
+        if bare:
             text = "%s has no tags behind a tab, as training had (and %d more): is a column missing?"
             _log.warning(text, bare[0], len(bare) - 1)
 

@@ -197,7 +197,9 @@ def test_of_tags_that_training_did_not_have_some_are_named_and_the_rest_counted(
     run.translate_detailed(["ox", " \tPL", ""], places=[f"a.tsv#0+1, line {line}" for line in (2, 3, 4)])
     assert [record.getMessage() for record in caplog.records] == [
         "6 has the tag 'new', which training did not have: it is read as unknown",
+        "7 has no tags behind a tab, as training had (and 0 more): is a column missing?",
         "a.tsv#0+1, line 3 has tags, but nothing before them: it is read as empty",
+        "a.tsv#0+1, line 2 has no tags behind a tab, as training had (and 0 more): is a column missing?",
     ]
     caplog.clear()
     run.translate(["", "ox", "go\t", "ox"])
