@@ -17,7 +17,7 @@ class Alignment:
     src: list[str]
     """The names of the source's symbols, the end of sentence last."""
     tgt: list[str]
-    """Those of the translation's."""
+    """Those of the translation's, its end last where that is said as a symbol."""
     weights: list[list[float]]
     """For each symbol of the translation its attention to each of the source, which sums to one."""
 
@@ -32,7 +32,7 @@ def align(
     src_tokenizer, tgt_tokenizer = tokenizers
     if hypothesis.attention is None:
         raise ValueError("There is no alignment to be written: the model, or one of several, attends to nothing.")
-    tgt_ids = [*hypothesis.ids, *([tgt_tokenizer.eos_id] if hypothesis.finished else [])]
+    tgt_ids = [*hypothesis.ids, tgt_tokenizer.eos_id][: len(hypothesis.attention)]
     return Alignment(
         _names(src_tokenizer, [*src_ids, src_tokenizer.eos_id], unknown),
         _names(tgt_tokenizer, tgt_ids, unknown),

@@ -78,10 +78,10 @@ def decode_rows(
     Raises:
         ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.
     """
-    if need_attention and isinstance(model, FrameModel | PositionModel):
+    if need_attention and isinstance(model, FrameModel):
         raise ValueError(
-            "What a model that predicts all symbols at once attends to belongs to no symbol: there is no "
-            "alignment of it."
+            "What a model of frames (`transformer_ctc`) attends to belongs to its frames, of which several say one "
+            "symbol or none: there is no alignment of it."
         )
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
@@ -124,7 +124,9 @@ def _search(
 ) -> list[list[Hypothesis]]:
     """Search a batch in the way of its model."""
     if isinstance(model, PositionModel):
-        return mask_predict(model, batch, config, prefixes=forced, banned_ids=banned, lm=lm)
+        return mask_predict(
+            model, batch, config, prefixes=forced, banned_ids=banned, lm=lm, need_attention=need_attention
+        )
     if isinstance(model, FrameModel):
         if _is_free(config, forced) and (lm is None or lm.of_contexts is not None):
             if config.beam_size == 1 and lm is None:

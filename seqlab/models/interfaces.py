@@ -205,7 +205,9 @@ class PositionModel(Protocol):
         """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
         ...
 
-    def predict(self, source: Any, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+    def predict(
+        self, source: Any, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
+    ) -> FrameOutput:
         """Predict `lengths` (N,) positions of each source; `shown` as above."""
         ...
 

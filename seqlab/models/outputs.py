@@ -133,6 +133,8 @@ class FrameOutput(NamedTuple):
     """(B,) int64: frames of each sentence, at least 1."""
     shown: Tensor | None = None
     """(B, F) int64: the ids that were shown in their places, IGNORE for none; None where there are none at all."""
+    attention: Tensor | None = None
+    """(B, F, S): what each frame has attended to, where it was asked for."""
 
     @property
     def padding(self) -> Tensor:

@@ -97,10 +97,13 @@ class ParallelDecoder(nn.Module):
             [LayerMemory(key, value, bias) for key, value in pairs],
         )
 
-    def forward(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> Tensor:
+    def forward(
+        self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Predict `lengths` (B,) positions: hidden states (B, P, D), where P is the most.
 
-        `shown` (B, P): ids that stand for themselves, IGNORE where there is none.
+        `shown` (B, P): ids that stand for themselves, IGNORE where there is none. Beside them, where it is asked for,
+        what the last layer attends to (B, P, S).
         """
         size = int(lengths.max())
         vectors = self._inputs(source, lengths, size)
@@ -111,9 +114,12 @@ class ParallelDecoder(nn.Module):
         if not self.training:
             x = pad_positions(x, self.head_dim)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(lengths, x.size(1))))
-        for layer, memory in zip(self.layers, source.memories, strict=True):
-            x, _ = layer(x, memory, bias=bias)
-        return self.norm(x[:, :size])
+        attention, last = None, len(self.layers) - 1
+        for i, (layer, memory) in enumerate(zip(self.layers, source.memories, strict=True)):
+            x, attention = layer(x, memory, need_attention and i == last, bias)
+        if attention is not None:
+            attention = attention[:, :size, : source.vectors.size(1)]
+        return self.norm(x[:, :size]), attention
 
     def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
         """Give what is read where nothing is shown: (B, P, D)."""

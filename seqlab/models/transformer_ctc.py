@@ -82,8 +82,9 @@ class TransformerCtc(nn.Module):
         lengths, shown = self.config.upsampling * batch.src_lengths, None
         if glance is not None:
             with torch.no_grad():
-                shown = glance(FrameOutput(self.decoder(source, lengths), self.projection, lengths))
-        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths, shown)
+                shown = glance(FrameOutput(self.decoder(source, lengths)[0], self.projection, lengths))
+        hidden, _ = self.decoder(source, lengths, shown)
+        return FrameOutput(hidden, self.projection, lengths, shown)
 
     @torch.no_grad()
     def frames(self, batch: Seq2SeqBatch) -> Frames:

@@ -167,9 +167,12 @@ class TransformerNat(nn.Module):
         lengths = self._most_positions(source.lengths).clamp(shortest, longest)[:, None]
         return TargetLengths(lengths, torch.zeros(lengths.shape, device=lengths.device))
 
-    def predict(self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+    def predict(
+        self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
+    ) -> FrameOutput:
         """Predict `lengths` (N,) positions of each source; `shown` (N, P): ids that are read, IGNORE for none."""
-        return FrameOutput(self.decoder(source, lengths, shown), self.projection, lengths, shown)
+        hidden, attention = self.decoder(source, lengths, shown, need_attention)
+        return FrameOutput(hidden, self.projection, lengths, shown, attention)
 
     @torch.no_grad()
     def score(self, batch: Seq2SeqBatch) -> Tensor:

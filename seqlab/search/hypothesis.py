@@ -27,7 +27,7 @@ class Hypothesis:
     token_log_probs: list[float]
     """The step score of each id, and of eos if the hypothesis is finished, in nats; none if they were not kept."""
     attention: "Tensor | None" = None
-    """(T, S) on the CPU, a row for each of `token_log_probs`; only if it was asked for."""
+    """(T, S) on the CPU, a row for each id, and for the end where it is said as a symbol; only if it was asked for."""
 
     @property
     def num_tokens(self) -> int:

@@ -36,6 +36,7 @@ def mask_predict(
     prefixes: Sequence[Sequence[int]] | None = None,
     banned_ids: Sequence[int] = (),
     lm: WeightedLm | None = None,
+    need_attention: bool = False,
 ) -> list[list[Hypothesis]]:
     """Fill the positions of the `beam_size` likeliest lengths of each sentence, and give the best answers, best first.
 
@@ -60,6 +61,7 @@ def mask_predict(
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.
         lm: a `ContextModel` that decides too, where eos does not end targets.
+        need_attention: also return what each symbol attended to when it was predicted last.
 
     Raises:
         ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
@@ -73,7 +75,7 @@ def mask_predict(
     sentences, ranks = (found.log_probs > NEVER).nonzero(as_tuple=True)
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
-    rows = Rows(found.lengths[sentences, ranks], forced[sentences])
+    rows = Rows(found.lengths[sentences, ranks], forced[sentences], need_attention)
     limits = [longest[sentence] for sentence in sentences.tolist()]
     never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
@@ -126,9 +128,9 @@ def _lengths(
 class Rows:
     """What is filled in so far."""
 
-    def __init__(self, lengths: Tensor, prefixes: Tensor) -> None:
+    def __init__(self, lengths: Tensor, prefixes: Tensor, need_attention: bool) -> None:
         """lengths (N,): positions of each row; prefixes (N, any): what its first ones hold, `NOT_FORCED` for none."""
-        self.lengths = lengths
+        self.lengths, self.need_attention = lengths, need_attention
         shape = (len(lengths), int(lengths.max()))
         forced = F.pad(prefixes, (0, max(0, shape[1] - prefixes.size(1))), value=NOT_FORCED)[:, : shape[1]]
         self.forced = forced.masked_fill(forced == NOT_FORCED, IGNORE)
@@ -136,6 +138,8 @@ class Rows:
         """(N, P), IGNORE where nothing was predicted yet."""
         self.log_probs = torch.zeros(shape, device=lengths.device)
         """(N, P): of these, when they were predicted."""
+        self.attention: Tensor | None = None
+        """(N, P, S): what they attended to then; None where that is not needed."""
         self.is_free = ~padding_mask(lengths, shape[1]) & (self.forced == IGNORE)
 
     def least_sure(self, count: Tensor) -> Tensor:
@@ -151,6 +155,16 @@ class Rows:
         self.ids[rows] = F.pad(ids, padding).where(is_new, before)
         self.log_probs[rows] = F.pad(log_probs, padding).where(is_new, self.log_probs[rows])
         return (self.ids[rows] != before).any(1)
+
+    def attend(self, rows: Tensor, is_new: Tensor, attention: Tensor | None) -> None:
+        """Keep what positions of some rows (A,) attended to (A, P', S), if that is needed, where `is_new` (A, P)."""
+        if attention is None:
+            return
+        if self.attention is None:
+            self.attention = torch.zeros(*self.ids.shape, attention.size(2), device=attention.device)
+        size = attention.size(1)
+        before = self.attention[rows, :size]
+        self.attention[rows, :size] = torch.where(is_new[:, :size, None], attention.float(), before)
 
     def hypotheses(
         self,
@@ -168,7 +182,8 @@ class Rows:
         found = []
         lengths = zip(self.lengths.tolist(), limits, is_cut.tolist(), length_log_probs.tolist(), strict=True)
         filled = zip(self.ids.tolist(), self.log_probs.tolist(), lengths, strict=True)
-        for ids, log_probs, (length, limit, cut, of_length) in filled:
+        attention = [None] * len(limits) if self.attention is None else list(self.attention.cpu())
+        for of_row, (ids, log_probs, (length, limit, cut, of_length)) in zip(attention, filled, strict=True):
             size, finished = length, not cut
             shares = [*log_probs[:length], of_length][: size + finished]
             if end_id is not None:
@@ -178,7 +193,8 @@ class Rows:
                 shares = log_probs[: size + finished]
             log_prob = sum(shares)
             score = log_prob / length_penalty(size + finished, config)
-            found.append(Hypothesis(ids[:size], score, log_prob, finished, shares))
+            looked = None if of_row is None else of_row[: size + (finished and end_id is not None)]
+            found.append(Hypothesis(ids[:size], score, log_prob, finished, shares, looked))
         return found
 
 
@@ -200,8 +216,9 @@ def fill(
     alive, free = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
     is_forced = rows.forced != IGNORE
     if is_forced.any():
-        ids, log_probs = model.predict(source, rows.lengths).likeliest((), rows.forced)
-        rows.say(alive, is_forced, ids, log_probs)
+        output = model.predict(source, rows.lengths, None, rows.need_attention)
+        rows.say(alive, is_forced, *output.likeliest((), rows.forced))
+        rows.attend(alive, is_forced, output.attention)
     goes_on = free > 0
     for iteration in range(iterations):
         goes_on &= free[alive] * (iterations - iteration) // iterations > 0
@@ -214,11 +231,12 @@ def fill(
         size = int(rows.lengths[alive].max())
         shown = rows.ids[alive].masked_fill(is_hidden, IGNORE)[:, :size]
         is_any = iteration > 0 or bool(is_forced.any())
-        output = model.predict(source, rows.lengths[alive], shown if is_any else None)
+        output = model.predict(source, rows.lengths[alive], shown if is_any else None, rows.need_attention)
         kept, is_new = (rows.forced[alive, :size], rows.is_free[alive]) if revise else (shown, is_hidden)
         ids, log_probs = choose(output, kept)
         refuse_nan(log_probs.masked_fill(~is_new[:, :size], 0.0), f"in pass {iteration + 1}")
         is_changed = rows.say(alive, is_new, ids, log_probs)
+        rows.attend(alive, is_new, output.attention)
         goes_on = is_changed if early_stopping else torch.ones_like(is_changed)
 
 

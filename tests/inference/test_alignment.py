@@ -21,6 +21,14 @@ def test_symbols_have_their_names_and_ends_are_counted() -> None:
         align(src, Hypothesis([*tgt], 0.0, 0.0, True, []), (tokenizer, tokenizer), [])
 
 
+def test_an_end_that_is_no_symbol_has_no_row() -> None:
+    """Where lengths are predicted, as those of `transformer_cmlm` are."""
+    tokenizer = train_tokenizer(WordsConfig(), ["the house is old"])
+    src, tgt = tokenizer.encode(["old house", "is"])
+    found = align(src, Hypothesis([*tgt], 0.0, 0.0, True, [], torch.ones(1, 3) / 3), (tokenizer, tokenizer), [])
+    assert (found.tgt, len(found.weights)) == (["is"], 1)
+
+
 def test_tags_have_the_names_that_the_text_gives_them() -> None:
     tokenizer = train_tokenizer(CharactersConfig(tags=True), ["go\tV;PST"])
     (src,) = tokenizer.encode(["go\tPST;FUT"])

@@ -35,6 +35,8 @@ def test_a_prefix_that_there_are_no_frames_for_is_named(run: Run) -> None:
 def test_what_frames_have_not_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="`coverage_penalty` is for models that attend to a source symbol by symbol"):
         run.translate(LINES, coverage_penalty=0.2)
+    with pytest.raises(ValueError, match=r"a model of frames .* attends to belongs to its frames"):
+        run.translate_detailed(LINES, need_attention=True)
 
 
 def test_n_best_lists_are_sorted(run: Run) -> None:

@@ -73,6 +73,25 @@ def test_every_position_sees_what_is_shown_at_any_other(name: str) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_position_attends_to_its_own_source(name: str) -> None:
+    model, batch = build(name), batch_of(ALL)
+    source, lengths = model.encode(batch), model(batch).positions.lengths
+    plain, looked = model.predict(source, lengths), model.predict(source, lengths, need_attention=True)
+    torch.testing.assert_close(looked.hidden, plain.hidden, rtol=1e-4, atol=1e-5)
+    assert plain.attention is None
+    assert looked.attention is not None
+    assert looked.attention.shape == (len(ALL), int(lengths.max()), batch.src.size(1))
+    for row, (length, size) in enumerate(zip(lengths.tolist(), batch.src_lengths.tolist(), strict=True)):
+        weights = looked.attention[row, :length]
+        torch.testing.assert_close(weights[:, :size].sum(1), torch.ones(length))
+        assert not weights[:, size:].any()
+        alone = model.predict(source.select(torch.tensor([row])), lengths[row : row + 1], need_attention=True)
+        assert alone.attention is not None
+        torch.testing.assert_close(alone.attention[0, :length], weights, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_a_copy_in_a_gap_is_told_from_that_symbol_where_gaps_are_learned() -> None:
     """Both sides have the same vectors, and what is copied of this source is what is shown."""
     cmlm = TransformerCmlmConfig(**SMALL, decoder_input="uniform_copy")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.models.interfaces import IGNORE, FrameOutput, TargetLengths
@@ -28,7 +29,10 @@ class Sentences:
 
 
 class Scripted:
-    """A `PositionModel` whose logits are a function of sentence, position and what is shown."""
+    """A `PositionModel` whose logits are a function of sentence, position and what is shown.
+
+    All positions attend to one place: its number is how many symbols are shown.
+    """
 
     vocab_size, eos_id, iterations = SIZE, EOS, 1
 
@@ -57,7 +61,9 @@ class Scripted:
         ids = [SIZE if i == IGNORE else i for i in shown[:length]]
         return torch.stack([self.tables[sentence, at, range(length), ids].sum(0) for at in range(length)])
 
-    def predict(self, source: "Sentences", lengths: Tensor, shown: Tensor | None = None) -> FrameOutput:
+    def predict(
+        self, source: "Sentences", lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
+    ) -> FrameOutput:
         size = int(lengths.max())
         rows = [[IGNORE] * size] * len(lengths) if shown is None else shown.tolist()
         self.calls.append(rows)
@@ -65,7 +71,9 @@ class Scripted:
         for i, (sentence, length) in enumerate(zip(source.numbers.tolist(), lengths.tolist(), strict=True)):
             hidden[i, :length] = self.logits(sentence, length, rows[i])
             hidden[i, length:] = 0.0
-        return FrameOutput(hidden, Logits(), lengths)  # type: ignore[arg-type]
+        counts = torch.tensor([sum(i != IGNORE for i in row) for row in rows])
+        looked = F.one_hot(counts, 12).float()[:, None].expand(-1, size, -1) if need_attention else None
+        return FrameOutput(hidden, Logits(), lengths, attention=looked)  # type: ignore[arg-type]
 
 
 class Batch:

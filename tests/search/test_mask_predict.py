@@ -21,12 +21,12 @@ def by_definition(
     prefix: tuple[int, ...] = (),
     early_stopping: bool = False,
     revise: bool = False,
-) -> tuple[list[int], list[float]]:
-    """Write the paper's algorithm down for one row with lists."""
+) -> tuple[list[int], list[float], list[int]]:
+    """Write the paper's algorithm down for one row with lists, with how much was shown when each was predicted."""
     nothing = model.logits(sentence, length, [IGNORE] * length).log_softmax(-1)
     ids = [*prefix, *[IGNORE] * (length - len(prefix))]
     log_probs = [float(nothing[at, given]) for at, given in enumerate(prefix)] + [0.0] * (length - len(prefix))
-    free = range(len(prefix), length)
+    free, looked = range(len(prefix), length), [0] * length
     for iteration in range(iterations):
         count = len(free) * (iterations - iteration) // iterations
         if not count:
@@ -36,10 +36,10 @@ def by_definition(
         scores, before = model.logits(sentence, length, shown).log_softmax(-1), list(ids)
         for at in free if revise else hidden:
             best = max((i for i in range(SIZE) if i not in never), key=lambda i: float(scores[at, i]))
-            ids[at], log_probs[at] = best, float(scores[at, best])
+            ids[at], log_probs[at], looked[at] = best, float(scores[at, best]), length - len(hidden)
         if early_stopping and ids == before:
             break
-    return ids, log_probs
+    return ids, log_probs, looked
 
 
 @pytest.mark.parametrize(("iterations", "revise"), [(1, False), *product([2, 4, 10], [False, True])])
@@ -59,16 +59,20 @@ def test_each_length_is_filled_as_the_paper_says(
         pseudo_likelihood=False,
         revise=revise,
     )
-    found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0])
+    found = mask_predict(model, Batch([9, 9]), config, prefixes=[prefix, ()], banned_ids=[0], need_attention=True)
     for sentence, hypotheses in enumerate(found):
         own, expected = (prefix, ())[sentence], []
         for rank, length in enumerate(model.lengths[sentence]):
-            ids, log_probs = by_definition(model, sentence, length, iterations, {0, EOS}, own, early_stopping, revise)
+            options = iterations, {0, EOS}, own, early_stopping, revise
+            ids, log_probs, looked = by_definition(model, sentence, length, *options)
             log_prob = sum(log_probs) - 0.25 * rank
-            expected.append((log_prob / (length + 1) ** 0.6, ids, [*log_probs, -0.25 * rank]))
+            expected.append((log_prob / (length + 1) ** 0.6, ids, [*log_probs, -0.25 * rank], looked))
         expected.sort(reverse=True)
-        for hypothesis, (score, ids, shares) in zip(hypotheses, expected, strict=True):
+        for hypothesis, (score, ids, shares, looked) in zip(hypotheses, expected, strict=True):
             assert hypothesis.ids == ids
+            assert hypothesis.attention is not None
+            assert hypothesis.attention.argmax(1).tolist() == looked
+            assert hypothesis.attention.sum(1).tolist() == [1.0] * len(ids)
             assert hypothesis.score == pytest.approx(score, abs=1e-5)
             assert hypothesis.token_log_probs == pytest.approx(shares, abs=1e-5)
             assert hypothesis.finished
@@ -126,7 +130,12 @@ def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
         model.tables[0, at, 0, SIZE, best] = 5.0
     model.tables[1, :, 0, SIZE, 2] = 5.0
     model.tables[2, 0, 0, SIZE, EOS] = 5.0
-    (first,), (second,), (third,) = mask_predict(model, Batch([3, 3, 3]), SearchConfig(beam_size=1))
+    (first,), (second,), (third,) = mask_predict(
+        model, Batch([3, 3, 3]), SearchConfig(beam_size=1), need_attention=True
+    )
+    assert [each.attention.shape for each in (first, second, third) if each.attention is not None] == [
+        *((3, 12), (4, 12), (1, 12))
+    ]
     assert (third.ids, third.finished, len(third.token_log_probs)) == ([], True, 1)
     assert (first.ids, first.finished, len(first.token_log_probs)) == ([3, 4], True, 3)
     assert (second.ids, second.finished, len(second.token_log_probs)) == ([2, 2, 2, 2], False, 4)
