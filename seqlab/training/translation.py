@@ -59,8 +59,9 @@ def _prepare(
         return open_prepared(data, *tokenizers, cache)
     _check_tokenizers(config, tokenizers)
     prepared = prepare(data, *tokenizers, cache, on_progress)
-    for pairs in (prepared.train, prepared.valid):
-        _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)
+    if tokenizers[1].tag_ids:
+        for pairs in (prepared.train, prepared.valid):
+            _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)
     if tokenizers[0].tag_ids:
         assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
         message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
