@@ -30,7 +30,8 @@ def test_cost_is_that_of_the_definition() -> None:
         for t in range(tgt):
             for s in range(src):
                 gap = s / max(1, src - 1) - t / max(1, tgt - 1)
-                expected += float(attention[b, t, s]) * (1 - math.exp(-(gap**2) / (2 * WIDTH**2)))
+                share = float(attention[b, t, s] / attention[b, t, :src].sum())
+                expected += share * (1 - math.exp(-(gap**2) / (2 * WIDTH**2)))
     found = diagonal_cost(attention, places_of(src_lengths, 5), tgt_out, WIDTH)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
@@ -39,6 +40,20 @@ def test_the_diagonal_is_free_and_its_corner_is_not() -> None:
     tgt_out, diagonal = torch.full((1, 6), 7), places_of(torch.tensor([6]), 6)
     assert float(diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
     assert float(diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
+
+
+def test_attention_to_tags_saves_nothing() -> None:
+    """However much of it there is: 0.9 of the attention here, and all of it but what can be told from none."""
+    torch.manual_seed(0)
+    tgt_out, tags = torch.full((2, 4), 7), range(10, 12)
+    src = torch.tensor([[5, 6, 7, 10, 11, 2], [5, 10, 6, 7, 2, 0]])
+    places = SourceTags("symbols", tags, 2).places(src, torch.tensor([6, 5]))
+    attention, is_tag = torch.rand(2, 4, 6).softmax(2), (src >= 10)[:, None].expand(2, 4, 6)
+    expected = diagonal_cost(attention, places, tgt_out, WIDTH)
+    assert float(expected) > 0
+    for share in (0.1, 1e-6):
+        moved = torch.where(is_tag, (1 - share) / 2, share * attention)
+        torch.testing.assert_close(diagonal_cost(moved, places, tgt_out, WIDTH), expected, rtol=1e-4, atol=0.0)
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])
