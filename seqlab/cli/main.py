@@ -8,6 +8,7 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 import seqlab
 from seqlab.cli import (
@@ -22,6 +23,7 @@ from seqlab.cli import (
     label,
     perplexity,
     plot,
+    recipes,
     score,
     search_errors,
     train,
@@ -32,23 +34,34 @@ from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.world import rank_before_meeting
 
-COMMANDS = {
-    "train": train,
-    "translate": translate,
-    "distill": distill,
-    "label": label,
-    "score": score,
-    "generate": generate,
-    "perplexity": perplexity,
-    "evaluate": evaluate,
-    "calibration": calibration,
-    "exposure": exposure,
-    "search-errors": search_errors,
-    "plot": plot,
-    "export": export,
-    "import": import_arpa,
-    "info": info,
+GROUPS: dict[str, dict[str, ModuleType]] = {
+    "train": {"train": train, "recipes": recipes, "info": info},
+    "use a trained model": {
+        "translate": translate,
+        "label": label,
+        "generate": generate,
+        "score": score,
+        "distill": distill,
+    },
+    "measure": {
+        "evaluate": evaluate,
+        "perplexity": perplexity,
+        "calibration": calibration,
+        "exposure": exposure,
+        "search-errors": search_errors,
+        "plot": plot,
+    },
+    "exchange with other programs": {"export": export, "import": import_arpa},
 }
+"""Heading -> name -> module of each command."""
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+EXAMPLES = """
+examples:
+  seqlab train number_words                                    # the embedded default: a translator in a minute
+  seqlab train --data.train_src a.de --data.train_tgt a.en     # a translator of your own corpus, in runs/de-en
+  seqlab translate runs/de-en < new.de > new.en
+  seqlab evaluate new.en --ref reference.en --metrics bleu chrf
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,8 +101,11 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _without_command(argv: Sequence[str]) -> int:
-    summaries = "\n".join(f"  {name:<15}{command.SUMMARY}" for name, command in COMMANDS.items())
-    parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=f"commands:\n{summaries}")
+    listed = "\n".join(
+        f"{heading}:\n" + "".join(f"  {name:<15}{command.SUMMARY}\n" for name, command in group.items())
+        for heading, group in GROUPS.items()
+    )
+    parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=listed + EXAMPLES)
     parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
     parser.add_argument("command", metavar="COMMAND", help="one of those below; each has its own --help")
     if not argv:

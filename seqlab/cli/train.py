@@ -5,7 +5,6 @@ command on an existing run folder continues it.
 """
 
 import argparse
-import difflib
 import json
 import logging
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.recipes import nearest_recipes
 
 if TYPE_CHECKING:
     from seqlab.runs.config import Config
@@ -104,33 +104,24 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
 
     from seqlab.runs import RunFolder
+    from seqlab.runs.load import read_config
     from seqlab.training import train
-    from seqlab.training.begin import without_trace
     from seqlab.world import joined
 
-    overwrite = arguments.overwrite
-    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
-        config = world.on_main(lambda: _checked_config(arguments.recipe, overrides, run_dir, overwrite))
-        train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
-        logger.info("trained: %s (next: %s)", run_dir, NEXT[config.use].format(run_dir))
+    def recipe(run_dir: Path) -> "Config":
+        config = make_config(arguments.recipe, overrides, run_dir)
+        if arguments.recipe is not None:
+            _say_what_is_reset(arguments.recipe, overrides, config)
+        return config
+
+    with joined():
+        train(recipe, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
+        next_command = NEXT[read_config(RunFolder(run_dir)).use].format(run_dir)
+        logger.info("trained: %s (next: %s)", run_dir, next_command)
     return 0
 
 
-def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool) -> "Config":
-    """Build the config, but refuse a folder first: a recipe writes data there."""
-    from seqlab.runs import RunFolder
-    from seqlab.training.begin import check_folder
-
-    check_folder(RunFolder(run_dir), overwrite)
-    config = make_config(recipe, overrides, run_dir, overwrite)
-    if recipe is not None:
-        _say_what_is_reset(recipe, overrides, config)
-    return config
-
-
-def make_config(
-    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
-) -> "Config":
+def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> "Config":
     """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
     from seqlab.runs import RunFolder
     from seqlab.runs.overrides import config_from_yaml, override
@@ -138,7 +129,7 @@ def make_config(
     if recipe is None:
         from seqlab.recipes import from_corpus, from_labels, from_text
 
-        if RunFolder(run_dir).exists() and not overwrite:
+        if RunFolder(run_dir).exists():
             return _chosen_before(run_dir, overrides)
         return {"text": from_text, "labelled": from_labels, "parallel": from_corpus}[_kind(overrides)](overrides)
     if _is_config_file(recipe):
@@ -151,11 +142,7 @@ def make_config(
             raise UsageError(
                 f"{recipe} is a run folder, not a recipe: `seqlab train {config_file} --run_dir {recipe}` continues it"
             )
-        nearest = difflib.get_close_matches(recipe, RECIPES, n=1, cutoff=0)[0]
-        raise UsageError(
-            f"there is no recipe `{recipe}`; the nearest is `{nearest}` (of {', '.join(RECIPES)}; a config file ends "
-            "in .yaml)"
-        )
+        raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
     if overrides:
         with TemporaryDirectory() as folder:  # what is refused is refused before the recipe writes anything
             override(RECIPES[recipe](Path(folder)), overrides)

@@ -50,7 +50,7 @@ def prepare(
     config: PairsConfig,
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
-    folder: Path,
+    folder: str | Path,
     on_progress: OnProgress = no_progress,
     num_workers: int | None = None,
 ) -> PreparedData:
@@ -64,6 +64,7 @@ def prepare(
         FileNotFoundError: a corpus is missing.
         ValueError: a corpus cannot be read, its sides are of unequal length, or no pair is left to train on.
     """
+    folder = Path(folder)
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
     return opened_or_made(
@@ -75,7 +76,7 @@ def prepare(
 
 
 def open_prepared(
-    config: PairsConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: Path
+    config: PairsConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, folder: str | Path
 ) -> PreparedData:
     """Open what another process has prepared, and write nothing: others may be reading it too.
 
@@ -83,6 +84,7 @@ def open_prepared(
         FileNotFoundError: a corpus is missing.
         ValueError: the folder is not whole, or was not made from what lies here.
     """
+    folder = Path(folder)
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, (src_tokenizer, tgt_tokenizer))
     return _open(config, folder, key, content_hashes)

@@ -63,7 +63,7 @@ class _Encoder:
 def prepare_text(
     config: TextConfig,
     tokenizer: Tokenizer,
-    folder: Path,
+    folder: str | Path,
     on_progress: OnProgress = no_progress,
     num_workers: int | None = None,
 ) -> PreparedText:
@@ -76,6 +76,7 @@ def prepare_text(
         FileNotFoundError: a corpus is missing.
         ValueError: a corpus cannot be read, changed meanwhile, or leaves nothing to train on or to validate on.
     """
+    folder = Path(folder)
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, tokenizer)
     return opened_or_made(
@@ -86,8 +87,9 @@ def prepare_text(
     )
 
 
-def open_prepared_text(config: TextConfig, tokenizer: Tokenizer, folder: Path) -> PreparedText:
+def open_prepared_text(config: TextConfig, tokenizer: Tokenizer, folder: str | Path) -> PreparedText:
     """Open what another process has prepared, and write nothing; errors as in `seqlab.data.prepare.open_prepared`."""
+    folder = Path(folder)
     content_hashes = hash_inputs(config.input_specs(), folder)
     return _open(folder, _cache_key(config, content_hashes, tokenizer), content_hashes)
 

@@ -41,13 +41,14 @@ def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: str | Path) -> Iterator[str]:
     """Yield the lines of a file, unpacked when its name ends in .gz.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is a folder, is not UTF-8 or is not a complete gzip file.
     """
+    path = Path(path)
     with open_binary(path) as stream:
         yield from iter_lines(stream, str(path))
 

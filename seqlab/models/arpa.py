@@ -33,7 +33,7 @@ _RESERVED = re.compile("^<")  # what the names of special ids begin with
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 
-def write_arpa(model: NgramModel, tokens: Sequence[str], path: Path) -> None:
+def write_arpa(model: NgramModel, tokens: Sequence[str], path: str | Path) -> None:
     r"""Write a model as an ARPA file, packed when its name ends in .gz.
 
     `tokens` names each of the V ids. Bos and eos are written as `<s>` and `</s>` whatever their names, pad is not
@@ -43,6 +43,7 @@ def write_arpa(model: NgramModel, tokens: Sequence[str], path: Path) -> None:
     Raises:
         ValueError: there are not V names, or one is empty, or two are the same.
     """
+    path = Path(path)
     words = [name.decode() for name in _written_names(tokens, model.vocab_size, model.bos_id, model.eos_id)]
     sizes = [len(level.keys) for level in model.trie]
     sizes[0] -= 1  # pad
@@ -67,7 +68,7 @@ def _lines(level: Level, ngrams: Sequence[str], left_out: int | None) -> Iterato
             yield f"{log_prob:.9g}\t{ngram}\t{backoff:.9g}\n" if backoff else f"{log_prob:.9g}\t{ngram}\n"
 
 
-def read_arpa(path: Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eos_id: int) -> NgramModel:
+def read_arpa(path: str | Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eos_id: int) -> NgramModel:
     """Read an ARPA file (packed when its name ends in .gz) as a model over the ids that `tokens` names.
 
     Ids are found by name, bos and eos as `<s>` and `</s>`. N-grams with words that have no id are left out, so that
@@ -78,6 +79,7 @@ def read_arpa(path: Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eo
     Raises:
         ValueError: the file is damaged (it names file and line), has no `</s>`, or `tokens` are as in `write_arpa`.
     """
+    path = Path(path)
     names = _written_names(tokens, len(tokens), bos_id, eos_id)
     with _open(path) as stream:
         reader = _Reader(stream, path)
@@ -95,12 +97,13 @@ def read_arpa(path: Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eo
     return model
 
 
-def read_words(path: Path) -> list[str]:
+def read_words(path: str | Path) -> list[str]:
     """List the words of an ARPA file but `<s>`, `</s>` and `<unk>`, in its order: to make a vocabulary of them.
 
     Raises:
         ValueError: the file is damaged, or a word is not UTF-8.
     """
+    path = Path(path)
     words = []
     with _open(path) as stream:
         reader = _Reader(stream, path)

@@ -33,7 +33,7 @@ from seqlab.recipes.tinyshakespeare import (
 from seqlab.recipes.wikitext import wikitext2_transformer, wikitext103_transformer
 from seqlab.runs.config import Config
 
-RECIPES: dict[str, Callable[[Path], Config]] = {
+RECIPES: dict[str, Callable[[str | Path], Config]] = {
     recipe.__name__: recipe
     for recipe in (
         number_words,

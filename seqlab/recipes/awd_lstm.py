@@ -24,7 +24,7 @@ from seqlab.text import WordsConfig
 BLOCK_LENGTH = 70
 
 
-def ptb_lstm(run_dir: Path) -> Config:
+def ptb_lstm(run_dir: str | Path) -> Config:
     """AWD-LSTM on the Penn Treebank: published 61.2 (valid) and 58.8 (test) per word; not run by us.
 
     24 million parameters, 500 epochs. The paper has 40 streams and hidden dropout 0.3 where the repository, which this
@@ -35,7 +35,7 @@ def ptb_lstm(run_dir: Path) -> Config:
     )
 
 
-def wikitext2_lstm(run_dir: Path) -> Config:
+def wikitext2_lstm(run_dir: str | Path) -> Config:
     """AWD-LSTM on WikiText-2: published 68.7 (valid) and 65.6 (test) per word; not run by us.
 
     34 million parameters, 750 epochs. The paper has hidden dropout 0.3 where the repository, which this follows, has

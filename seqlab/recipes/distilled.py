@@ -14,7 +14,7 @@ from typing import Any
 from seqlab.data.config import ParallelConfig
 from seqlab.runs.config import Config
 
-Recipe = Callable[[Path], Config]
+Recipe = Callable[[str | Path], Config]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MadeUp:
 
 def taught_by(
     recipe: Recipe,
-    run_dir: Path,
+    run_dir: str | Path,
     tgt: str,
     batch_tokens: int | None = None,
     search: str = "",

@@ -72,7 +72,7 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig
     )
 
 
-def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
+def _wiktionary(language: str, run_dir: str | Path) -> ParallelConfig:
     """Of English there are four times as many words as of the others, which take larger steps.
 
     Korean reads whole syllables, too: what goes wrong is mostly the length of vowels, which its letters do not show.
@@ -88,10 +88,10 @@ def _wiktionary(language: str, run_dir: Path) -> ParallelConfig:
             return words
 
 
-def _cmudict(name: str, run_dir: Path) -> ParallelConfig:
+def _cmudict(name: str, run_dir: str | Path) -> ParallelConfig:
     """Write the words to `run_dir/data`."""
-    splits = locate(name, written(run_dir, cmudict.write))  # refuses other files of these names
-    return _words({split: files["words"] for split, files in splits.items()}, cmudict.MOST_PRONUNCIATIONS)
+    folder = written(run_dir, cmudict.write, name)
+    return _words({split: folder / f"{split}.tsv" for split in ("train", "valid", "test")}, cmudict.MOST_PRONUNCIATIONS)
 
 
 G2P_RECIPES = [

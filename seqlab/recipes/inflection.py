@@ -31,7 +31,7 @@ MODELS = [
 ]
 
 
-def _words(language: str, run_dir: Path) -> ParallelConfig:
+def _words(language: str, run_dir: str | Path) -> ParallelConfig:
     """Characters of both sides, and a tag for each feature."""
     splits = locate("inflection2017")
     train, valid = (str(splits[split][language]) for split in ("train", "valid"))

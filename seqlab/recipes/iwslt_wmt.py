@@ -60,7 +60,7 @@ def _sections(
     }
 
 
-def iwslt14_de_en(run_dir: Path) -> Config:
+def iwslt14_de_en(run_dir: str | Path) -> Config:
     """German to English, a Transformer with the settings of fairseq's `transformer_iwslt_de_en`; not run by us."""
     return Config(
         data=_pairs("iwslt14", "de", "en", vocab_size=10_000, batch_tokens=4096),
@@ -70,7 +70,7 @@ def iwslt14_de_en(run_dir: Path) -> Config:
     )
 
 
-def iwslt14_de_en_nat(run_dir: Path) -> Config:
+def iwslt14_de_en_nat(run_dir: str | Path) -> Config:
     """German to English, all at once: CTC with glancing, taught by `iwslt14_de_en`; not run by us."""
     return taught_by(
         iwslt14_de_en,
@@ -82,7 +82,7 @@ def iwslt14_de_en_nat(run_dir: Path) -> Config:
     )
 
 
-def iwslt14_de_en_cmlm(run_dir: Path) -> Config:
+def iwslt14_de_en_cmlm(run_dir: str | Path) -> Config:
     """German to English by mask-predict, taught by `iwslt14_de_en`; not run by us."""
     return taught_by(
         iwslt14_de_en,
@@ -94,7 +94,7 @@ def iwslt14_de_en_cmlm(run_dir: Path) -> Config:
     )
 
 
-def wmt14_en_de(run_dir: Path) -> Config:
+def wmt14_en_de(run_dir: str | Path) -> Config:
     """English to German, the basic Transformer (Vaswani et al. 2017): 27.3 in the paper; not run by us."""
     return Config(
         data=_pairs("wmt14", "en", "de", vocab_size=32_000, batch_tokens=25_000),
@@ -104,7 +104,7 @@ def wmt14_en_de(run_dir: Path) -> Config:
     )
 
 
-def wmt14_en_de_nat(run_dir: Path) -> Config:
+def wmt14_en_de_nat(run_dir: str | Path) -> Config:
     """English to German, all at once: CTC with glancing (Gu & Kong 2021), taught by `wmt14_en_de`; not run by us."""
     return taught_by(
         wmt14_en_de,
@@ -117,7 +117,7 @@ def wmt14_en_de_nat(run_dir: Path) -> Config:
     )
 
 
-def wmt14_en_de_cmlm(run_dir: Path) -> Config:
+def wmt14_en_de_cmlm(run_dir: str | Path) -> Config:
     """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `wmt14_en_de`; not run by us."""
     return taught_by(
         wmt14_en_de,

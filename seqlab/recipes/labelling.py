@@ -49,7 +49,7 @@ def _optim(lr: float) -> OptimConfig:
     return OptimConfig(optimizer=AdamConfig(lr=lr), schedule=LinearScheduleConfig(warmup_steps=200), average_last=5)
 
 
-def pos_tagging(run_dir: Path) -> Config:
+def pos_tagging(run_dir: str | Path) -> Config:
     """Parts of speech of English words: a bidirectional LSTM over words and how they are spelt."""
     return Config(
         data=_tagged(locate("ud_ewt")["train"]["sentences"]),
@@ -60,19 +60,19 @@ def pos_tagging(run_dir: Path) -> Config:
     )
 
 
-def pos_tagging_transformer(run_dir: Path) -> Config:
+def pos_tagging_transformer(run_dir: str | Path) -> Config:
     """Parts of speech of English words: a Transformer over words and how they are spelt."""
     return replace(pos_tagging(run_dir), model=TRANSFORMER, training=_training(3000))
 
 
-def pos_tagging_frequency(run_dir: Path) -> Config:
+def pos_tagging_frequency(run_dir: str | Path) -> Config:
     """Parts of speech of English words: of each the one that it has most often, the baseline."""
     return Config(
         data=_tagged(locate("ud_ewt")["train"]["sentences"]), model=FrequencyLabellerConfig(), training=_training(1)
     )
 
 
-def pos_tagging_tenth(run_dir: Path) -> Config:
+def pos_tagging_tenth(run_dir: str | Path) -> Config:
     """The Transformer with the labels of each tenth sentence, which may start from `ewt_mlm` with matching weights."""
 
     def write(folder: Path) -> None:
@@ -82,7 +82,7 @@ def pos_tagging_tenth(run_dir: Path) -> Config:
     return replace(pos_tagging_transformer(run_dir), data=data, training=_training(1500))
 
 
-def ewt_mlm(run_dir: Path) -> Config:
+def ewt_mlm(run_dir: str | Path) -> Config:
     """A masked model of the sentences of the treebank, without their labels."""
     splits = locate("ud_ewt")
     return Config(
@@ -104,7 +104,7 @@ def ewt_mlm(run_dir: Path) -> Config:
     )
 
 
-def _lines(run_dir: Path, corpus: str) -> LabelledConfig:
+def _lines(run_dir: str | Path, corpus: str) -> LabelledConfig:
     """Write what begins with its label as tables, and say how they are read; a set without others is split by folds."""
     splits = locate(corpus)
 
@@ -129,7 +129,7 @@ def _lines(run_dir: Path, corpus: str) -> LabelledConfig:
     )
 
 
-def _line_labeller(run_dir: Path, corpus: str, model: LstmLabellerConfig | TransformerLabellerConfig) -> Config:
+def _line_labeller(run_dir: str | Path, corpus: str, model: LstmLabellerConfig | TransformerLabellerConfig) -> Config:
     return Config(
         data=_lines(run_dir, corpus),
         model=model,
@@ -139,7 +139,7 @@ def _line_labeller(run_dir: Path, corpus: str, model: LstmLabellerConfig | Trans
     )
 
 
-def sst2(run_dir: Path) -> Config:
+def sst2(run_dir: str | Path) -> Config:
     """Praise or blame in sentences of film reviews: a bidirectional LSTM, whose words often vanish in training."""
     model = LstmLabellerConfig(
         hidden_size=128,
@@ -153,18 +153,18 @@ def sst2(run_dir: Path) -> Config:
     return _line_labeller(run_dir, "sst2", model)
 
 
-def sst2_transformer(run_dir: Path) -> Config:
+def sst2_transformer(run_dir: str | Path) -> Config:
     """Praise or blame in sentences of film reviews: a Transformer."""
     model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
     return _line_labeller(run_dir, "sst2", model)
 
 
-def _questions(run_dir: Path, model: LstmLabellerConfig, lr: float) -> Config:
+def _questions(run_dir: str | Path, model: LstmLabellerConfig, lr: float) -> Config:
     config = _line_labeller(run_dir, "trec", model)
     return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(lr))
 
 
-def trec(run_dir: Path) -> Config:
+def trec(run_dir: str | Path) -> Config:
     """What questions ask for: a bidirectional LSTM that also knows pairs and triples of words.
 
     `--data.valid_fold` says which tenth is validated on.
@@ -172,20 +172,20 @@ def trec(run_dir: Path) -> Config:
     return _questions(run_dir, QUESTIONS, 2e-3)
 
 
-def trec_subwords(run_dir: Path) -> Config:
+def trec_subwords(run_dir: str | Path) -> Config:
     """What questions ask for: an LSTM over subwords, whose mistakes are others, for ensembles with `trec`."""
     config = _questions(run_dir, replace(QUESTIONS, spelling_size=0), 4e-3)
     return replace(config, data=replace(config.data, tokenizer=BpeConfig(vocab_size=2000), batch_tokens=800))
 
 
-def trec_tagger(run_dir: Path) -> Config:
+def trec_tagger(run_dir: str | Path) -> Config:
     """What questions ask for: an LSTM of the sizes of `pos_tagging`, to start from that with matching weights."""
     return _questions(
         run_dir, replace(TAGGER, ngram_order=3, embedding_dropout=0.3, dropout=0.5, output_dropout=0.5), 4e-3
     )
 
 
-def trec_transformer(run_dir: Path) -> Config:
+def trec_transformer(run_dir: str | Path) -> Config:
     """What questions ask for: a Transformer that also knows pairs and triples of words."""
     return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3))
 

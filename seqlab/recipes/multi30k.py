@@ -29,7 +29,7 @@ def _pairs() -> ParallelConfig:
     )
 
 
-def multi30k_en_de(run_dir: Path) -> Config:
+def multi30k_en_de(run_dir: str | Path) -> Config:
     """English to German, a small Transformer: the best size for this corpus (Wu et al. 2021)."""
     return Config(
         data=_pairs(),
@@ -44,7 +44,7 @@ def multi30k_en_de(run_dir: Path) -> Config:
     )
 
 
-def multi30k_en_de_rnn(run_dir: Path) -> Config:
+def multi30k_en_de_rnn(run_dir: str | Path) -> Config:
     """English to German, a bidirectional LSTM and a decoder that attends to it (Luong et al. 2015)."""
     return Config(
         data=_pairs(),
@@ -59,7 +59,7 @@ def multi30k_en_de_rnn(run_dir: Path) -> Config:
     )
 
 
-def multi30k_en_de_names(run_dir: Path) -> Config:
+def multi30k_en_de_names(run_dir: str | Path) -> Config:
     """English to German with made-up names and numbers in some pairs: an LSTM that may copy them."""
     splits = locate("multi30k")
 
@@ -76,7 +76,7 @@ def multi30k_en_de_names(run_dir: Path) -> Config:
     )
 
 
-def multi30k_mlm(run_dir: Path) -> Config:
+def multi30k_mlm(run_dir: str | Path) -> Config:
     """A masked model of both languages, from which `multi30k_en_de` can start with `--init_parts matching`.
 
     Of both, so that its tokenizer, which the translator takes over, knows both.

@@ -52,22 +52,22 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig], lr: float) -> Con
     return _trained(model, MuonConfig(lr=lr, weight_decay=0.3))
 
 
-def multi30k_lm_en(run_dir: Path) -> Config:
+def multi30k_lm_en(run_dir: str | Path) -> Config:
     """A decoder-only Transformer."""
     model = TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2)
     return _trained(model, MuonConfig(lr=5e-3, weight_decay=0.1))
 
 
-def multi30k_lm_en_lstm(run_dir: Path) -> Config:
+def multi30k_lm_en_lstm(run_dir: str | Path) -> Config:
     """A long short-term memory with the dropouts of AWD-LSTM."""
     return _recurrent(LstmLmConfig, lr=2e-2)
 
 
-def multi30k_lm_en_gru(run_dir: Path) -> Config:
+def multi30k_lm_en_gru(run_dir: str | Path) -> Config:
     """Gated recurrent units with the dropouts of AWD-LSTM."""
     return _recurrent(GruLmConfig, lr=1e-2)
 
 
-def multi30k_lm_en_ngram(run_dir: Path) -> Config:
+def multi30k_lm_en_ngram(run_dir: str | Path) -> Config:
     """Modified Kneser-Ney over subwords."""
     return Config(data=_text(), model=NgramConfig(order=5))

@@ -33,7 +33,7 @@ MADE_UP = MadeUp(multi30k_lm_en, "en", lines=300_000)
 """What the teacher is asked beside the 29,000 sources of the training set."""
 
 
-def _taught(run_dir: Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
+def _taught(run_dir: str | Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
     return taught_by(
         multi30k_en_de,
         run_dir,
@@ -49,13 +49,13 @@ def _taught(run_dir: Path, model: ModelConfig, objective: ObjectiveConfig, max_s
     )
 
 
-def multi30k_en_de_nat(run_dir: Path) -> Config:
+def multi30k_en_de_nat(run_dir: str | Path) -> Config:
     """English to German, all symbols at once: CTC with glancing (Qian et al. 2021), taught by `multi30k_en_de`."""
     model = TransformerCtcConfig(**SIZES, dropout=0.1, upsampling=2)
     return _taught(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=8000), 11_000)
 
 
-def multi30k_en_de_cmlm(run_dir: Path) -> Config:
+def multi30k_en_de_cmlm(run_dir: str | Path) -> Config:
     """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `multi30k_en_de`.
 
     Half of the targets are learned beside words of its own, for `--revise true` (Ghazvininejad et al. 2020), with which
@@ -67,7 +67,7 @@ def multi30k_en_de_cmlm(run_dir: Path) -> Config:
     return replace(config, training=replace(config.training, valid_every=1000, valid_search=search))
 
 
-def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:
+def multi30k_en_de_nat_vanilla(run_dir: str | Path) -> Config:
     """English to German with neither glancing nor CTC (cf. Gu et al. 2018), taught by `multi30k_en_de`.
 
     First a length, then its symbols; with `--model.length end_mark` the first end that is said ends a target.
@@ -75,7 +75,7 @@ def multi30k_en_de_nat_vanilla(run_dir: Path) -> Config:
     return _taught(run_dir, TransformerNatConfig(**SIZES, dropout=0.2), ParallelCrossEntropyConfig(), 3000)
 
 
-def multi30k_en_de_deep_shallow(run_dir: Path) -> Config:
+def multi30k_en_de_deep_shallow(run_dir: str | Path) -> Config:
     """English to German, one symbol after the other, but quickly: a deep encoder and one layer of a decoder.
 
     Kasai et al. 2021; narrower inside, so that it has as many parameters as `multi30k_en_de`. It learns from people;

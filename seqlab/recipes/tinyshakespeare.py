@@ -15,7 +15,7 @@ from seqlab.text import CharactersConfig
 BLOCK_LENGTH = 256
 
 
-def _text(run_dir: Path) -> TextConfig:
+def _text(run_dir: str | Path) -> TextConfig:
     """Write the two parts of the text to `run_dir/data` and describe how they are read."""
     folder = written(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
     return TextConfig(
@@ -29,7 +29,7 @@ def _text(run_dir: Path) -> TextConfig:
     )
 
 
-def tinyshakespeare(run_dir: Path) -> Config:
+def tinyshakespeare(run_dir: str | Path) -> Config:
     """A decoder-only Transformer, with what is fastest on a CPU: layer norm and relu, and Muon, which needs few steps.
 
     A run of a few minutes wants less: `--training.max_minutes 3 --model.num_layers 4 --model.dropout 0.1`.
@@ -54,7 +54,7 @@ def tinyshakespeare(run_dir: Path) -> Config:
 
 
 def _recurrent(
-    run_dir: Path, family: type[LstmLmConfig] | type[GruLmConfig], optimizer: MuonConfig, weight_dropout: float
+    run_dir: str | Path, family: type[LstmLmConfig] | type[GruLmConfig], optimizer: MuonConfig, weight_dropout: float
 ) -> Config:
     """Read the text as 32 streams, with a state that goes on from step to step.
 
@@ -79,16 +79,16 @@ def _recurrent(
     )
 
 
-def tinyshakespeare_lstm(run_dir: Path) -> Config:
+def tinyshakespeare_lstm(run_dir: str | Path) -> Config:
     """A long short-term memory; with a weight dropout of 0.3 its gradients exploded in bf16 within 150 steps."""
     return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
 
 
-def tinyshakespeare_gru(run_dir: Path) -> Config:
+def tinyshakespeare_gru(run_dir: str | Path) -> Config:
     """Gated recurrent units; with less weight decay their gradients explode after some hundred steps."""
     return _recurrent(run_dir, GruLmConfig, MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
 
 
-def tinyshakespeare_ngram(run_dir: Path) -> Config:
+def tinyshakespeare_ngram(run_dir: str | Path) -> Config:
     """Modified Kneser-Ney over characters, of the order that is best on the validation text."""
     return Config(data=_text(run_dir), model=NgramConfig(order=7))

@@ -27,7 +27,7 @@ def _text(corpus: str, block_length: int, batch_tokens: int, micro_batch_tokens:
     )
 
 
-def wikitext103_transformer(run_dir: Path) -> Config:
+def wikitext103_transformer(run_dir: str | Path) -> Config:
     """The basic Transformer of fairseq: its README gives 30.46 per word (test, 400 words of context); not run by us.
 
     156 million parameters, of which 137 are the embeddings of 268,000 words. The settings are those of the README's
@@ -56,7 +56,7 @@ def wikitext103_transformer(run_dir: Path) -> Config:
     )
 
 
-def wikitext2_transformer(run_dir: Path) -> Config:
+def wikitext2_transformer(run_dir: str | Path) -> Config:
     """A small Transformer; there is no published setting that this follows, and it was not run by us.
 
     13 million parameters, of which 9 are embeddings, and much dropout: with two million words Transformers overfit.

@@ -76,8 +76,8 @@ def word_recipes(
     task: str,
     languages: Iterable[tuple[str, str]],
     models: Iterable[WordModel],
-    data: Callable[[str, Path], ParallelConfig],
-) -> list[Callable[[Path], Config]]:
+    data: Callable[[str, str | Path], ParallelConfig],
+) -> list[Callable[[str | Path], Config]]:
     """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
 
     Args:
@@ -98,9 +98,9 @@ def _recipe(
     name: str,
     text: str,
     model: WordModel,
-    data: Callable[[Path], ParallelConfig],
-) -> Callable[[Path], Config]:
-    def recipe(run_dir: Path) -> Config:
+    data: Callable[[str | Path], ParallelConfig],
+) -> Callable[[str | Path], Config]:
+    def recipe(run_dir: str | Path) -> Config:
         corpus = data(run_dir)
         batch_tokens = max(model.batch_tokens, corpus.batch_tokens)
         return Config(

@@ -32,8 +32,9 @@ def checkpoint_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def checkpoint_steps(folder: Path) -> list[int]:
+def checkpoint_steps(folder: str | Path) -> list[int]:
     """List the steps that have a whole checkpoint, ascending."""
+    folder = Path(folder)
     names = (re.fullmatch(r"step_(\d{8,})", path.name) for path in folder.glob("step_*") if path.is_dir())
     return sorted(int(name[1]) for name in names if name)
 

@@ -286,6 +286,7 @@ def from_dict(values: object) -> Config:
     return _Root.model_validate(with_tags(Config, values)).root
 
 
-def write_config(config: Config, path: Path) -> None:
+def write_config(config: Config, path: str | Path) -> None:
     """Write YAML with every default resolved."""
+    path = Path(path)
     write_bytes(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True).encode())

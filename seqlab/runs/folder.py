@@ -10,11 +10,14 @@ from typing import Any
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RunFolder:
     """Paths inside a run folder."""
 
     path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        object.__setattr__(self, "path", Path(path))
 
     @property
     def config_file(self) -> Path:
@@ -38,6 +41,16 @@ class RunFolder:
     def cache(self) -> Path:
         """The encoded corpora: may be deleted, training makes it again."""
         return self.path / "cache"
+
+    @property
+    def data(self) -> Path:
+        """What a recipe generates, where it does."""
+        return self.path / "data"
+
+    @property
+    def replaced(self) -> Path:
+        """Where a run that is overwritten lies until the new one has begun."""
+        return self.path / "replaced"
 
     @property
     def spelling(self) -> Path:

@@ -50,7 +50,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         raise ConfigError(error.key, f"{source}: {error}" if source and not is_own else str(error)) from None
 
 
-def config_from_yaml(path: Path, overrides: Iterable[Override] = ()) -> Config:
+def config_from_yaml(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
     """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file."""
     return override(read_yaml(path), overrides, source=str(path))
 

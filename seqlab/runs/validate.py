@@ -132,13 +132,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the values of a YAML config.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not YAML with keys and values; names the file and the line.
     """
+    path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, but a config file is needed.")
     try:

@@ -121,7 +121,7 @@ class Tokenizer(Protocol):
         """Name each id for a report: spaces as `▁`, bytes as `<0xE2>`, what cannot be printed as `\\u200d`."""
         ...
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write everything that `load_tokenizer` needs into the folder, which may be moved afterwards."""
         ...
 

@@ -147,7 +147,8 @@ class TrainedTokenizer:
             for index in ids
         ]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
+        folder = Path(folder)
         content = self.segmenter.to_bytes()
         description = {
             "format_version": FORMAT_VERSION,
@@ -188,8 +189,9 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     return TrainedTokenizer(config, segmenter)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Read a tokenizer that `save` wrote; raise ValueError, naming the file, where one is missing or damaged."""
+    folder = Path(folder)
     path = folder / DESCRIPTION
     try:
         description = json.loads(_read(path))
@@ -212,8 +214,9 @@ def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
     return TrainedTokenizer(config, _load_segmenter(config, content))
 
 
-def tokenizer_sha256(folder: Path) -> str:
+def tokenizer_sha256(folder: str | Path) -> str:
     """Tell tokenizers in folders apart, their configs included; raises ValueError where there is none."""
+    folder = Path(folder)
     return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
 
 

@@ -109,7 +109,7 @@ def lookup_name(token: str, *, subwords: bool = False) -> str | None:
 
 
 def read_word_vectors(
-    path: Path, wanted: Mapping[str, int] | Collection[str], *, subwords: bool = False
+    path: str | Path, wanted: Mapping[str, int] | Collection[str], *, subwords: bool = False
 ) -> WordVectors:
     """Read the vectors of the wanted tokens, in one pass: memory grows with what is kept, not with the file.
 
@@ -128,6 +128,7 @@ def read_word_vectors(
             values, or a value that is kept and not finite. Names the file, the line (or a binary file's word and
             byte, counted from 1) and what was expected.
     """
+    path = Path(path)
     candidates = [token for token in dict.fromkeys(wanted) if token not in SPECIAL_TOKENS]
     if not candidates:
         raise ValueError(f"`wanted` must have a token that is not special, but has {len(wanted)} tokens without one.")
@@ -144,8 +145,9 @@ def read_word_vectors(
     return WordVectors(tuple(found), vectors, coverage, kept.num_undecodable)
 
 
-def size_of_vectors(path: Path) -> int:
+def size_of_vectors(path: str | Path) -> int:
     """Tell by the first line of a file how many values each of its vectors has; errors as in `read_word_vectors`."""
+    path = Path(path)
     with _opened(path) as stream:
         return _read_head(stream, str(path)).dim
 

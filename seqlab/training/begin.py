@@ -26,16 +26,19 @@ from seqlab.world import World
 
 logger = logging.getLogger(__name__)
 
-REPLACED, MOVING = "replaced", "replaced.tmp"
-"""Where a run that is overwritten lies until the new one has begun, and on its way there and back."""
+MOVING = "replaced.tmp"
+"""Where a run that is overwritten lies on its way to `RunFolder.replaced` and back."""
 TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "spelling")
 SET_UP_NAMES = {
     *("config.yaml", "config.yaml.tmp", "run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
-    *(REPLACED, MOVING, *TOKENIZER_FOLDERS),
+    *("replaced", MOVING, *TOKENIZER_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
-RUN_NAMES = ["run.json", *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", REPLACED, MOVING})]
+RUN_NAMES = [
+    "run.json",
+    *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", MOVING}),
+]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
@@ -104,7 +107,7 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
 
 
 def set_aside(folder: RunFolder) -> None:
-    """Put a run that is to be overwritten where `settle` finds it; the data that a recipe wrote stays."""
+    """Put a run that is to be overwritten where `settle` finds it; data stays until the recipe writes it anew."""
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
     if not folder.exists():
         _remove(folder, RUN_NAMES)
@@ -112,7 +115,7 @@ def set_aside(folder: RunFolder) -> None:
     moving = folder.path / MOVING
     moving.mkdir()
     _move(folder.path, moving, RUN_NAMES)
-    moving.rename(folder.path / REPLACED)
+    moving.rename(folder.replaced)
 
 
 def settle(folder: RunFolder) -> None:
@@ -120,7 +123,7 @@ def settle(folder: RunFolder) -> None:
 
     Wherever this or `set_aside` is interrupted, calling it again comes to the same end.
     """
-    replaced, moving = folder.path / REPLACED, folder.path / MOVING
+    replaced, moving = folder.replaced, folder.path / MOVING
     if replaced.is_dir():
         if folder.exists():
             shutil.rmtree(replaced)
@@ -128,6 +131,10 @@ def settle(folder: RunFolder) -> None:
             _remove(folder, RUN_NAMES)
             replaced.rename(moving)
     if moving.is_dir():
+        old_data = moving / folder.data.name
+        if old_data.is_dir():  # the recipe has written its data anew
+            _remove(folder, [folder.data.name])
+            old_data.rename(folder.data)
         _move(moving, folder.path, RUN_NAMES[::-1])
         moving.rmdir()
 

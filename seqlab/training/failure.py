@@ -71,8 +71,9 @@ def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:
     return tensors
 
 
-def read_failure(folder: Path) -> Failure:
+def read_failure(folder: str | Path) -> Failure:
     """Read what was written of a failed step."""
+    folder = Path(folder)
     tensors = read_tensors(folder, BATCHES)
     micro_steps: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

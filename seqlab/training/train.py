@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.begin import (
     begin_folder,
+    check_folder,
     describe,
     locked,
     refuse_separate_folder,
@@ -54,12 +55,22 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: Config, run_dir: str | Path | None = None, *, overwrite: bool = False, command: Sequence[str] = ()
+    config: Config | Callable[[Path], Config],
+    run_dir: str | Path | None = None,
+    *,
+    overwrite: bool = False,
+    command: Sequence[str] = (),
 ) -> Path:
     """Train what a config describes into a run folder; on an existing run folder of the same config, continue.
 
-    Returns the run folder, which is `runs/SRC-TGT` by the names of the corpus unless given. `command` is noted in
-    run.json.
+    Args:
+        config: the config, or a recipe: a function that returns it for a run folder, into which it may write data.
+        run_dir: the run folder; by default `runs/SRC-TGT` by the names of the corpus, or `runs/RECIPE`.
+        overwrite: begin anew where there is a run already, with data that the recipe writes anew. The old run is
+            deleted when the new one has begun, and stays as it is where the new one is refused.
+        command: noted in run.json.
+
+    Returns the run folder.
 
     Raises:
         ValueError: bad data or config, or a run folder whose config differs in a field that must not change.
@@ -68,7 +79,7 @@ def train(
         FailedStep: a gradient was not finite.
         LostRank: another of the processes that torchrun started has ended.
     """
-    folder = RunFolder(Path(run_dir or default_run_dir(*config.data.names())))
+    folder = RunFolder(Path(run_dir or _default_run_dir(config)))
     with (
         joined() as world,
         full_disk_explained(folder),
@@ -82,18 +93,25 @@ def train(
     return folder.path
 
 
-def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequence[str], world: World) -> TrainingRun:
+def _default_run_dir(config: Config | Callable[[Path], Config]) -> Path:
+    return default_run_dir(*config.data.names()) if isinstance(config, Config) else Path("runs") / config.__name__
+
+
+def _set_up(
+    config: Config | Callable[[Path], Config], folder: RunFolder, overwrite: bool, command: Sequence[str], world: World
+) -> TrainingRun:
     """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
 
     The main rank writes what the others read.
     """
     if overwrite:
         refuse_unnamed_job()
-    machine = set_up(config.training, world)
     restarts = restart_count(world)
+    is_anew = overwrite and not was_restarted(folder, restarts)
+    config = world.on_main(lambda: _prepared_config(config, folder, is_anew))
+    machine = set_up(config.training, world)
     with corpus_bar(world.is_main) as on_progress:
-        is_anew = overwrite and not was_restarted(folder, restarts)
-        changes = world.on_main(lambda: _open_folder(config, folder, is_anew, on_progress))
+        changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
         refuse_separate_folder(folder, world)
         tokenizers = load_tokenizers(folder)
         with world.main_first():
@@ -110,18 +128,24 @@ def _set_up(config: Config, folder: RunFolder, overwrite: bool, command: Sequenc
     return run
 
 
-def _open_folder(config: Config, folder: RunFolder, overwrite: bool, on_progress: OnProgress) -> Changes | None:
+def _prepared_config(config: Config | Callable[[Path], Config], folder: RunFolder, overwrite: bool) -> Config:
+    """Set the run that is overwritten aside, then let a recipe write its data and return the config."""
+    check_folder(folder, overwrite)
+    if overwrite:
+        set_aside(folder)
+    return config if isinstance(config, Config) else config(folder.path)
+
+
+def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> Changes | None:
     """Make the folder of a new run, or give the fields in which the run that is there is continued differently."""
     changes = None
-    if folder.exists() and not overwrite:
+    if folder.exists():
         changes = check_resumable(folder, config)
         specs: list[str | Column] = [*config.data.input_specs(), *vector_columns(config)]
         check_content(folder, hash_inputs(specs, folder.cache))
     elif config.init_from is not None:
         check_origin(config, RunFolder(Path(config.init_from)), folder)
     check_vectors(config)
-    if overwrite:
-        set_aside(folder)
     if changes is None:
         begin_folder(config, folder, on_progress)
     remove_leftovers(folder.checkpoints)

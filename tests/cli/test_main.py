@@ -75,6 +75,20 @@ def test_no_command_and_unknown_commands(seqlab) -> None:
     )
 
 
+def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
+    text = seqlab("--help").out.decode()
+    for heading, commands in entry.GROUPS.items():
+        group = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
+        assert [line.split()[0] for line in group.splitlines()] == list(commands)
+    examples = text.split("examples:\n")[1].splitlines()
+    assert len(examples) == 4
+    for example in examples:
+        name, *options = example.split("#")[0].split("<")[0].split(">")[0].split()[1:]
+        assert name in entry.COMMANDS
+        if name != "train":  # whose fields of the config are no options of its parser
+            entry.COMMANDS[name].make_parser().parse(options)
+
+
 def test_a_message_of_seqlab_is_no_traceback() -> None:
     missing = explain(caught(lambda: require_file(Path("nowhere"))))
     assert missing == ("error: nowhere: there is no such file.", 2)

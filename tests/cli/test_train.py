@@ -1,5 +1,6 @@
 """seqlab train: from a command line to a config; training itself is tested elsewhere."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     """Work in an empty folder, and note what would be trained."""
     found: list[dict[str, Any]] = []
 
-    def train(config: Config, run_dir: Path, **options: Any) -> Path:
+    def train(recipe: Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
+        config = recipe(run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_config(config, run_dir / "config.yaml")
         found.append({"config": config, "run_dir": run_dir, **options})
         return run_dir
 
@@ -154,7 +158,8 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("--data.kind text", "or a text by --data.train: 'data.train' is missing"),
         ("--data.train none.txt", "none.txt: there is no such file."),
         ("--data.train a.txt --data.train_src b.txt", "There is no `data.train_src`"),
-        ("numberwords", "there is no recipe `numberwords`; the nearest is `number_words`"),
+        ("numberwords", "there is no recipe `numberwords`; the nearest are `number_words`, "),
+        ("numberwords", "(`seqlab recipes` lists all); a config file ends in .yaml"),
         ("none.yaml", "none.yaml: there is no such file."),
         ("number_words extra", "unexpected argument `extra`"),
         ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),

@@ -1,12 +1,21 @@
 """What the splits promise: reproducible, disjoint, unambiguous, and free of held-out combinations."""
 
 import hashlib
+from datetime import datetime, timedelta
 
 import pytest
 
 from seqlab.corpora import CORPORA, locate
 from seqlab.corpora.number_words import NUM_LINES, generate, is_held_out, write
-from seqlab.corpora.number_words.phrases import Draw, draw_phrase
+from seqlab.corpora.number_words.phrases import (
+    Draw,
+    cardinal,
+    clock_time,
+    date,
+    draw_phrase,
+    short_phrases,
+    spoken_time,
+)
 
 
 @pytest.fixture(scope="module", params=[0, 7])
@@ -33,9 +42,38 @@ def test_sizes_are_those_of_the_description(splits):
     assert {name: split.num_lines for name, split in CORPORA["number_words"].splits.items()} == dict(NUM_LINES)
 
 
-def test_no_line_of_either_language_occurs_twice(splits):
-    phrases = [phrase for split in splits.values() for phrase in split]
-    assert len({phrase.en for phrase in phrases}) == len({phrase.de for phrase in phrases}) == len(phrases)
+def test_no_line_of_either_language_is_in_two_splits_and_train_alone_repeats(splits):
+    for side in ("en", "de"):
+        lines = {name: [getattr(phrase, side) for phrase in phrases] for name, phrases in splits.items()}
+        distinct = {name: set(of_split) for name, of_split in lines.items()}
+        assert sum(map(len, distinct.values())) == len(set().union(*distinct.values()))
+        assert {name for name in lines if len(lines[name]) > len(distinct[name])} == {"train"}
+
+
+def test_short_phrases_are_in_train_valid_and_a_test_set_of_their_own(splits):
+    short = {phrase.en for phrase in short_phrases()}
+    shares = {name: sum(phrase.en in short for phrase in phrases) for name, phrases in splits.items()}
+    assert shares["test_short"] == len(splits["test_short"])
+    assert shares["train"] > 3000
+    assert shares["valid"] == 50
+    assert shares["test"] == 0
+    everywhere = {phrase.en for phrases in splits.values() for phrase in phrases}
+    missing = {phrase.en for phrase in short_phrases() if phrase.en not in everywhere}
+    held_out = {phrase.en for phrase in short_phrases() if any(map(is_held_out, phrase.numbers))}
+    assert missing <= held_out  # which `test_combinations` draws a part of
+
+
+def test_short_phrases_are_those_that_are_promised():
+    lines = [phrase.en for phrase in short_phrases()]
+    assert len(lines) == len(set(lines))
+    for number in range(1001):
+        assert cardinal(number).en in lines
+    for year in (2023, 2024):  # a common year and a leap year
+        for day in (datetime(year, 1, 1) + timedelta(days=days) for days in range(365 + (year == 2024))):
+            assert {date(day.day, day.month).en, date(day.day, day.month, on=True).en} <= set(lines)
+    quarters = [spoken_time(hour, minute).en for hour in range(1, 13) for minute in (0, 15, 30, 45)]
+    assert {*quarters, *(f"at {quarter}" for quarter in quarters)} <= set(lines)
+    assert {clock_time(hour, minute).en for hour in range(24) for minute in (0, 15, 30, 45)} <= set(lines)
 
 
 def test_only_test_combinations_has_held_out_combinations(splits):
@@ -52,7 +90,7 @@ def test_held_out_combinations_never_appear_in_the_german_text(splits):
     hundreds, units = "(vier|fünf|sechs|vierzehn|fünfzehn|sechzehn)", "(sieben|acht|neun)"
     tens = "(und(zwan|drei|vier|fünf|sech|sieb|acht|neun)(zig|ßig))?"
     pattern = re.compile(rf"(?:^|tausend|Millionen |Million |\b){hundreds}hundert{units}{tens}(?!und|hundert|zig|zehn)")
-    for name in ("train", "valid", "test"):
+    for name in ("train", "valid", "test", "test_short"):
         assert not [phrase.de for phrase in splits[name] if pattern.search(phrase.de)]
     found = [phrase.de for phrase in splits["test_combinations"] if pattern.search(phrase.de)]
     assert len(found) > 0.7 * len(splits["test_combinations"])  # the others have -zehn: siebzehn, achtzehn, neunzehn
@@ -67,7 +105,7 @@ def test_train_has_each_digit_of_the_held_out_combinations_in_others(splits):
 
 def test_every_word_of_the_test_splits_occurs_in_train(splits):
     words = {word for phrase in splits["train"] for word in phrase.en.replace("-", " ").split()}
-    for name in ("valid", "test", "test_combinations"):
+    for name in ("valid", "test", "test_combinations", "test_short"):
         assert {word for phrase in splits[name] for word in phrase.en.replace("-", " ").split()} <= words
 
 
@@ -80,19 +118,19 @@ def test_german_is_a_function_of_english():
 
 
 def test_written_files_are_reproducible_and_pass_their_checksums(tmp_path):
-    written = write(tmp_path, seed=2)
+    written = write(tmp_path, seed=5)
     assert locate("number_words", tmp_path) == written  # compares every checksum
     first = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
-    assert len(first) == 8
-    write(tmp_path, seed=2)
+    assert len(first) == 10
+    write(tmp_path, seed=5)
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()} == first
-    write(tmp_path, seed=3)
+    write(tmp_path, seed=6)
     with pytest.raises(ValueError, match=r"train\.en is not the number_words text"):
         locate("number_words", tmp_path)
 
 
 def test_written_lines_are_the_phrases(tmp_path):
-    written, phrases = write(tmp_path, seed=3), generate(3)
+    written, phrases = write(tmp_path, seed=6), generate(6)
     for split, files in written.items():
         assert files["en"].read_text("utf-8").split("\n") == [*(phrase.en for phrase in phrases[split]), ""]
         assert files["de"].read_text("utf-8").split("\n") == [*(phrase.de for phrase in phrases[split]), ""]

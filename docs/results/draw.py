@@ -1,0 +1,67 @@
+"""Draw the figures of these pages from the numbers in `curves/`: `python docs/results/draw.py` (needs matplotlib).
+
+Each `curves/NAME.json` becomes `figures/NAME.svg`. It holds `title`, the axes' names `x` and `y`, and `panels`: name of
+the panel -> name of the line -> `{"x": [...], "y": [...]}`. A `log` lists the axes that are logarithmic, and a line
+with `"marker": true` is drawn as points.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "seqlab", "font.size": 9})
+
+from matplotlib import pyplot  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
+
+HERE = Path(__file__).parent
+MAX_COLUMNS = 3
+
+
+def draw(curves: dict[str, Any], path: Path) -> None:
+    """Draw the panels of a file of curves beside each other, with one legend where a panel has the lines of all."""
+    panels: dict[str, dict[str, Any]] = curves["panels"]
+    columns = min(len(panels), MAX_COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    size = (6.4, 3.6) if len(panels) == 1 else (3.1 * columns, 2.5 * rows)
+    figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
+    colours = {label: f"C{i % 10}" for i, label in enumerate(labels)}  # one for each label, whichever panels have it
+    shared_legend = next((name for name, lines in panels.items() if len(lines) == len(labels)), None)
+    for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
+        for label, line in lines.items():
+            style = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
+            axes.plot(line["x"], line["y"], label=label, color=colours[label], **style)
+        axes.set(title=name, xlabel=curves["x"], ylabel=curves["y"])
+        for axis in curves.get("log", []):
+            getattr(axes, f"set_{axis}scale")("log")
+            ticks = getattr(axes, f"{axis}axis")
+            ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ticks.set_major_formatter("{x:g}")
+            ticks.set_minor_formatter(NullFormatter())
+        axes.grid(alpha=0.3)
+        if shared_legend in (None, name):
+            axes.legend(fontsize=7)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    figure.suptitle(curves["title"])
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def main(names: Sequence[str]) -> None:
+    """Draw the files of curves that are named, or all."""
+    for file in sorted((HERE / "curves").glob("*.json")):
+        if not names or file.stem in names:
+            draw(json.loads(file.read_text(encoding="utf-8")), HERE / "figures" / f"{file.stem}.svg")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,50 @@
+"""seqlab recipes: list the recipes that `seqlab train` knows, or those whose row contains a word.
+
+Minutes are those of training on two CPU cores, figures those of docs/results; what has none was not run.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import seqlab
+from seqlab.cli.parser import Parser, UsageError, nearest_three
+
+SUMMARY = "list the recipes: task, data, minutes, figure"
+TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
+"""Read as a file: importing `seqlab.recipes` would import torch."""
+
+
+def make_parser() -> Parser:
+    """Name the word to look for."""
+    parser = Parser("seqlab recipes", __doc__)
+    parser.add_argument("word", nargs="?", metavar="WORD", help="part of a name, task or corpus: g2p, label, German")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the rows that contain the word, in whatever case."""
+    header, *rows = read_table()
+    found = [row for row in rows if arguments.word is None or arguments.word.lower() in "\t".join(row).lower()]
+    if not found:
+        raise UsageError(f"no recipe has `{arguments.word}` in its row; {nearest_recipes(arguments.word)}")
+    if arguments.json:
+        for row in found:
+            print(json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False))
+        return 0
+    widths = [max(map(len, column)) for column in zip(header, *found, strict=True)]
+    for row in [header, *found]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def read_table() -> list[list[str]]:
+    """Read the header and a row for each recipe, the name first."""
+    return [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines()]
+
+
+def nearest_recipes(name: str) -> str:
+    """Name the three recipes that are spelt most alike, and how to list all."""
+    names = [row[0] for row in read_table()[1:]]
+    return f"the nearest are {nearest_three(name, names)} (`seqlab recipes` lists all)"

@@ -1,0 +1,245 @@
+"""Draw a phrase: an English number, date or time and its one German form."""
+
+import random
+from calendar import monthrange
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from seqlab.corpora.number_words import english, german
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One line of the corpus."""
+
+    en: str
+    de: str
+    numbers: tuple[int, ...]
+    """the numbers that the phrase names"""
+
+
+class Draw:
+    """Draw at random from `random.Random.random()` alone: the one method whose stream Python promises to keep."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed).random
+
+    def below(self, end: int) -> int:
+        """Return an integer from 0 to end - 1."""
+        return int(self._random() * end)
+
+    def between(self, first: int, last: int) -> int:
+        """Return an integer from first to last, both possible."""
+        return first + self.below(last - first + 1)
+
+    def one_of(self, items: Sequence[Item]) -> Item:
+        """Return one of the items."""
+        return items[self.below(len(items))]
+
+    def chance(self, probability: float) -> bool:
+        """Return True with this probability."""
+        return self._random() < probability
+
+    def shuffle(self, items: list[Item]) -> None:
+        """Shuffle in place (Fisher and Yates)."""
+        for last in range(len(items) - 1, 0, -1):
+            other = self.below(last + 1)
+            items[last], items[other] = items[other], items[last]
+
+
+def draw_phrase(draw: Draw) -> Phrase:
+    """Draw a phrase of any kind."""
+    return draw.one_of(_KINDS)(draw)
+
+
+def cardinal(number: int) -> Phrase:
+    """Write a number: `three hundred and twenty-one`, `dreihunderteinundzwanzig`."""
+    return Phrase(english.cardinal(number), german.cardinal(number), (number,))
+
+
+def ordinal(number: int) -> Phrase:
+    """Write a rank: `the three hundred and twenty-first`, `der dreihunderteinundzwanzigste`."""
+    return Phrase(f"the {english.ordinal(number)}", f"der {german.ordinal(number)}", (number,))
+
+
+def year(number: int, *, named: bool) -> Phrase:
+    """Write a year: `nineteen eighty-four` or, named, `the year nineteen eighty-four`."""
+    en, de = english.year(number), german.year(number)
+    return Phrase(f"the year {en}", f"das Jahr {de}", (number,)) if named else Phrase(en, de, (number,))
+
+
+def date(day: int, month: int, *, year: int | None = None, weekday: int | None = None, on: bool = False) -> Phrase:
+    """Write a date: `the third of May, nineteen eighty-four`, `on Monday, the third of May`.
+
+    German has the ordinal in the nominative (`der dritte Mai`) or, after `on`, in the dative (`am dritten Mai`, `am
+    Montag, dem dritten Mai`). Months count from 1, weekdays from Monday = 0.
+    """
+    en = f"the {english.ordinal(day)} of {english.MONTHS[month - 1]}"
+    de = f"{german.ordinal(day, 'en' if on else 'e')} {german.MONTHS[month - 1]}"
+    if weekday is not None:
+        en = f"{english.WEEKDAYS[weekday]}, {en}"
+        de = f"{german.WEEKDAYS[weekday]}, {'dem' if on else 'der'} {de}"
+    elif not on:
+        de = f"der {de}"
+    if on:
+        en, de = f"on {en}", f"am {de}"
+    if year is not None:
+        en, de = f"{en}, {english.year(year)}", f"{de} {german.year(year)}"
+    return Phrase(en, de, (day,) if year is None else (day, year))
+
+
+def spoken_time(hour: int, minute: int, *, part_of_day: tuple[str, str] | None = None, at: bool = False) -> Phrase:
+    """Write a time of the 12-hour clock: `half past two`, `halb drei`; `twenty-five to one`, `fünf nach halb eins`.
+
+    Hours are 1 to 12. `part_of_day` is the English and the German phrase, one of `PARTS_OF_DAY`.
+    """
+    next_hour = hour % 12 + 1
+    this, following = (english.below_hundred(hour), german.below_hundred(hour)), _hour_names(next_hour)
+    if minute == 0:
+        en, de = f"{this[0]} o'clock", f"{german.hour(hour)} Uhr"
+    elif minute == 30:
+        en, de = f"half past {this[0]}", f"halb {following[1]}"
+    elif minute < 30:
+        en = f"{_minutes_en(minute)} past {this[0]}"
+        de = f"fünf vor halb {following[1]}" if minute == 25 else f"{_minutes_de(minute)} nach {this[1]}"
+    else:
+        left = 60 - minute
+        en = f"{_minutes_en(left)} to {following[0]}"
+        de = f"fünf nach halb {following[1]}" if left == 25 else f"{_minutes_de(left)} vor {following[1]}"
+    if part_of_day:
+        en, de = f"{en} {part_of_day[0]}", f"{de} {part_of_day[1]}"
+    return Phrase(f"at {en}", f"um {de}", (hour, minute)) if at else Phrase(en, de, (hour, minute))
+
+
+def clock_time(hour: int, minute: int) -> Phrase:
+    """Write a time of the 24-hour clock: `at seven forty-five p.m.`, `um neunzehn Uhr fünfundvierzig`."""
+    minutes = f" {english.minutes_or_year(minute)}" if minute else ""
+    en = f"at {english.below_hundred((hour - 1) % 12 + 1)}{minutes} {'a.m.' if hour < 12 else 'p.m.'}"
+    de = f"um {german.hour(hour)} Uhr" + (f" {german.below_hundred(minute)}" if minute else "")
+    return Phrase(en, de, (hour, minute))
+
+
+PARTS_OF_DAY: dict[tuple[str, str], tuple[int, ...]] = {
+    ("in the morning", "morgens"): (5, 6, 7, 8, 9, 10),
+    ("in the afternoon", "nachmittags"): (1, 2, 3, 4, 5),
+    ("in the evening", "abends"): (6, 7, 8, 9, 10),
+    ("at night", "nachts"): (11, 12, 1, 2, 3),
+}
+"""(English, German) -> the hours that take it"""
+
+
+def short_phrases() -> list[Phrase]:
+    """List what people try first: the numbers to 1,000, full, half and quarter hours, and the days of the year."""
+    numbers = [cardinal(number) for number in range(1001)]
+    times = [
+        phrase
+        for minute in QUARTERS
+        for phrase in (
+            *(spoken_time(hour, minute, at=at) for hour in range(1, 13) for at in (False, True)),
+            *(
+                spoken_time(hour, minute, part_of_day=part_of_day, at=at)
+                for part_of_day, hours in PARTS_OF_DAY.items()
+                for hour in hours
+                for at in (False, True)
+            ),
+            *(clock_time(hour, minute) for hour in range(24)),
+        )
+    ]
+    days = [
+        date(day, month, on=on) for month in range(1, 13) for day in range(1, _days(month) + 1) for on in (False, True)
+    ]
+    return numbers + times + days
+
+
+QUARTERS = (0, 15, 30, 45)
+"""The minutes of a full, a quarter past, a half and a quarter to the next hour."""
+
+
+def _days(month: int, year: int = 2000) -> int:
+    """Count the days of a month. 2000 was a leap year: without another year the 29th of February is a day."""
+    return monthrange(year, month)[1]
+
+
+def _hour_names(hour: int) -> tuple[str, str]:
+    return english.below_hundred(hour), german.below_hundred(hour)
+
+
+def _minutes_en(minute: int) -> str:
+    """English says `ten past` and `a quarter past`, but `seven minutes past`."""
+    if minute == 15:
+        return "a quarter"
+    if minute % 5 == 0:
+        return english.below_hundred(minute)
+    return f"{english.below_hundred(minute)} {'minute' if minute == 1 else 'minutes'}"
+
+
+def _minutes_de(minute: int) -> str:
+    if minute == 15:
+        return "Viertel"
+    if minute % 5 == 0:
+        return german.below_hundred(minute)
+    return "eine Minute" if minute == 1 else f"{german.below_hundred(minute)} Minuten"
+
+
+def _draw_group(draw: Draw) -> int:
+    """Draw three digits. Zeros are as frequent as people use them, so that every shape of number is seen."""
+    shape = draw.below(10)
+    if shape == 0:
+        return 0
+    if shape == 1:
+        return 100 * draw.between(1, 9)
+    if shape == 2:
+        return draw.between(1, 99)
+    return draw.between(1, 999)
+
+
+def _draw_number(draw: Draw) -> int:
+    """Draw 1 to 999,999, about half of them below a thousand."""
+    thousands = _draw_group(draw) if draw.chance(0.5) else 0
+    return max(1, 1_000 * thousands + _draw_group(draw))
+
+
+def _draw_cardinal(draw: Draw) -> Phrase:
+    millions = draw.between(1, 99) if draw.chance(0.2) else 0
+    return cardinal(1_000_000 * millions + _draw_number(draw))
+
+
+def _draw_ordinal(draw: Draw) -> Phrase:
+    return ordinal(_draw_number(draw))
+
+
+def _draw_year(draw: Draw) -> Phrase:
+    return year(draw.between(1100, 2099), named=draw.chance(0.5))
+
+
+def _draw_date(draw: Draw) -> Phrase:
+    month, on = draw.between(1, 12), draw.chance(0.5)
+    if draw.chance(0.3):
+        # no year here, so any weekday is right
+        return date(draw.between(1, _days(month)), month, weekday=draw.below(7), on=on)
+    number = draw.between(1100, 2099)
+    return date(draw.between(1, _days(month, number)), month, year=number, on=on)
+
+
+def _draw_time(draw: Draw) -> Phrase:
+    minute = draw.below(60)
+    if draw.chance(0.4):
+        return clock_time(draw.below(24), minute)
+    if draw.chance(0.5):
+        part_of_day = draw.one_of(list(PARTS_OF_DAY))
+        hour = draw.one_of(PARTS_OF_DAY[part_of_day])
+        return spoken_time(hour, minute, part_of_day=part_of_day, at=draw.chance(0.5))
+    return spoken_time(draw.between(1, 12), minute, at=draw.chance(0.5))
+
+
+# a kind is as frequent as it is listed
+_KINDS: tuple[Callable[[Draw], Phrase], ...] = (
+    *(_draw_cardinal,) * 6,
+    *(_draw_ordinal,) * 3,
+    *(_draw_year,) * 3,
+    *(_draw_date,) * 5,
+    *(_draw_time,) * 4,
+)

@@ -1,0 +1,40 @@
+"""Describe tinyshakespeare: plays of Shakespeare in one text of 1,115,394 characters, and its usual split."""
+
+from pathlib import Path
+
+from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.location import read_text
+
+CORPUS = Corpus(
+    name="tinyshakespeare",
+    summary="plays of Shakespeare, 40,000 lines in one text",
+    source="https://github.com/karpathy/char-rnn, data/tinyshakespeare",
+    licence="public domain",
+    columns={"text": "lines of plays, with the names of those who speak"},
+    splits={
+        "all": Split(
+            num_lines=40_000,
+            files={
+                "text": TextFile(("input.txt",), "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")
+            },
+        ),
+    },
+)
+TRAIN_SHARE = 0.9
+
+
+def write_split(path: str | Path, folder: str | Path) -> None:
+    """Write `train.txt` and `valid.txt` as everybody divides the text: after nine tenths of its characters.
+
+    The file at `path` may be gzip-compressed. The border falls into a line, whose second part is the first line for
+    validation.
+    """
+    path, folder = Path(path), Path(folder)
+    text = read_text(path)
+    border = int(len(text) * TRAIN_SHARE)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in (("train.txt", text[:border]), ("valid.txt", text[border:])):
+        (folder / name).write_text(part, encoding="utf-8", newline="\n")
+
+
+__all__ = ["CORPUS", "write_split"]

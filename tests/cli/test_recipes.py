@@ -1,0 +1,59 @@
+"""seqlab recipes: the table of recipes is complete, searched by a word, and its figures are those of the results."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqlab.cli.recipes import read_table
+from seqlab.recipes import RECIPES
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+
+
+def test_the_table_has_a_row_for_each_recipe() -> None:
+    header, *rows = read_table()
+    assert header == ["recipe", "task", "data", "minutes", "figure"]
+    assert [row[0] for row in rows] == list(RECIPES)
+    assert all(len(row) == len(header) and row[1] and row[2] for row in rows)
+
+
+def test_each_figure_stands_in_the_results() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md"))
+    for name, _, _, _, figure in read_table()[1:]:
+        number = re.search(r"\d+\.\d+", figure)
+        assert not figure or number is not None, name
+        assert number is None or number[0] in text, (name, figure)
+
+
+def test_a_word_chooses_rows_whatever_its_case(seqlab) -> None:
+    result = seqlab("recipes", "FINNISH")
+    assert result.status == 0
+    [header, *rows] = result.out.decode().splitlines()
+    assert header.split() == ["recipe", "task", "data", "minutes", "figure"]
+    assert [row.split()[0] for row in rows] == [name for name in RECIPES if "finnish" in name]
+    everything = seqlab("recipes").out.decode().splitlines()
+    assert len(everything) == 1 + len(RECIPES)
+    records = [json.loads(line) for line in seqlab("recipes", "finnish", "--json").out.decode().splitlines()]
+    assert [record["recipe"] for record in records] == [row.split()[0] for row in rows]
+
+
+def test_a_word_that_no_row_has_is_an_error_with_the_nearest(seqlab) -> None:
+    result = seqlab("recipes", "tinyshakspeare")
+    assert (result.status, result.out) == (2, b"")
+    assert "the nearest are `tinyshakespeare`, " in result.err
+    assert "`seqlab recipes` lists all" in result.err
+
+
+@pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "g2p"]])
+def test_the_list_needs_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from seqlab.cli.main import main\n"
+        f"assert main({arguments!r}) == 0\n"
+        "assert not {'torch', 'pydantic', 'numpy', 'seqlab.recipes'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

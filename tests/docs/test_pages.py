@@ -1,0 +1,61 @@
+"""The pages: links lead somewhere, the README stays short, and each figure is drawn from numbers that are stored."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Name the headings as GitHub links to them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (page.parent / file).resolve() if file else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def test_the_readme_is_a_tour() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_each_page_of_docs_is_in_its_index() -> None:
+    for folder in ("guide", "results"):
+        index = (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8")
+        for page in (ROOT / "docs" / folder).glob("*.md"):
+            assert page.name == "README.md" or f"({page.name})" in index, page
+
+
+def test_each_figure_is_drawn_from_stored_numbers_and_shown(tmp_path: Path) -> None:
+    specification = importlib.util.spec_from_file_location("draw", RESULTS / "draw.py")
+    assert specification is not None
+    assert specification.loader is not None
+    draw = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(draw)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    stored = {path.stem for path in (RESULTS / "curves").iterdir()}
+    assert stored == {path.stem for path in (RESULTS / "figures").iterdir()}
+    for path in sorted((RESULTS / "curves").glob("*.json")):
+        curves = json.loads(path.read_text(encoding="utf-8"))
+        assert f"figures/{path.stem}.svg" in text
+        for lines in curves["panels"].values():
+            assert all(len(line["x"]) == len(line["y"]) > 0 for line in lines.values())
+        draw.draw(curves, tmp_path / f"{path.stem}.svg")
+        labels = {label for lines in curves["panels"].values() for label in lines}
+        drawn = (tmp_path / f"{path.stem}.svg").read_text(encoding="utf-8")
+        assert all(label.replace("&", "&amp;") in drawn for label in labels)

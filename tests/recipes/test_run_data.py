@@ -1,0 +1,87 @@
+"""Data that a recipe generates: kept by the run that is there, written anew when it is overwritten, never lost."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import tiny_config, write_numbers
+
+from seqlab.recipes.run_data import written
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.training import train
+from seqlab.training.begin import set_aside, settle
+
+
+def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]:
+    """A recipe whose generator writes these numbers; with a `max_length` of 1 its config is refused."""
+
+    def recipe(run_dir: Path) -> Config:
+        folder = written(run_dir, lambda folder: write_numbers(folder, numbers))
+        config = tiny_config(folder, max_steps=2)
+        return replace(config, data=replace(config.data, max_length=max_length))
+
+    return recipe
+
+
+OLD, NEW = recipe_of(range(1, 40)), recipe_of(range(100, 160))
+
+
+def data_of(run_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run_dir / "data").iterdir()}
+
+
+def test_a_run_keeps_its_data_until_it_is_overwritten(tmp_path: Path) -> None:
+    old, new = train(OLD, tmp_path / "run"), train(NEW, tmp_path / "new")
+    before = data_of(old)
+    train(NEW, old)  # the recipe of a later version continues the run
+    assert data_of(old) == before != data_of(new)
+    train(NEW, old, overwrite=True)
+    assert data_of(old) == data_of(new)
+    hashes = [RunFolder(folder).described("data_sha256") for folder in (old, new)]
+    assert hashes[0] == hashes[1]
+    assert {path.name for path in old.iterdir()} == {path.name for path in new.iterdir()}
+
+
+def test_data_come_back_with_a_run_that_the_new_one_does_not_replace(tmp_path: Path) -> None:
+    run_dir = train(OLD, tmp_path / "run")
+    before = data_of(run_dir)
+    with pytest.raises(ValueError, match="No pair is left"):
+        train(recipe_of(range(100, 160), max_length=1), run_dir, overwrite=True)
+    assert data_of(run_dir) == before
+    train(OLD, run_dir)
+
+
+@pytest.mark.parametrize("kill_at", range(3))
+def test_an_overwriting_killed_while_data_are_written_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    """At either rename, or when all is written."""
+    run_dir = train(OLD, tmp_path / "run")
+    before, folder, renames = data_of(run_dir), RunFolder(run_dir), iter(range(100))
+
+    def rename(old: Path, new: Path) -> None:
+        if next(renames) == kill_at:
+            raise KeyboardInterrupt
+        old.replace(new)
+
+    set_aside(folder)
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr("seqlab.recipes.run_data.rename", rename)
+        NEW(run_dir)
+    settle(folder)
+    assert data_of(run_dir) == before
+    train(OLD, run_dir)
+    train(NEW, run_dir, overwrite=True)
+    assert data_of(run_dir) == data_of(train(NEW, tmp_path / "new"))
+
+
+def test_an_overwriting_does_not_delete_what_the_recipe_never_wrote(tmp_path: Path) -> None:
+    run_dir = train(OLD, tmp_path / "run")
+    (run_dir / "data" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"data holds mine\.txt, which the recipe does not write"):
+        train(NEW, run_dir, overwrite=True)
+    assert (run_dir / "data" / "mine.txt").read_text() == "mine"
+    train(OLD, run_dir)
