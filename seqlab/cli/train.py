@@ -8,6 +8,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
@@ -77,7 +78,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE, runs/SRC-TGT or runs/TEXT)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="begin anew where there is a run already")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew where there is a run already, with data generated anew"
+    )
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
     parser.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
@@ -106,22 +109,41 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
     from seqlab.training import train
+    from seqlab.training.begin import without_trace
     from seqlab.world import joined
 
-    def recipe(run_dir: Path) -> "Config":
-        config = make_config(arguments.recipe, overrides, run_dir)
-        if arguments.recipe is not None:
-            _say_what_is_reset(arguments.recipe, overrides, config)
-        return config
-
-    with joined():
-        train(recipe, run_dir, overwrite=arguments.overwrite, command=["seqlab", "train", *arguments.given])
+    recipe, overwrite = arguments.recipe, arguments.overwrite
+    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
+        checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, overwrite))
+        config = partial(make_config, recipe, overrides) if _is_recipe(recipe) else checked
+        train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
         next_command = NEXT[read_config(RunFolder(run_dir)).use].format(run_dir)
         logger.info("trained: %s (next: %s)", run_dir, next_command)
     return 0
 
 
-def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path) -> "Config":
+def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool) -> "Config":
+    """Build the config before anything in the run folder changes; that of a recipe in a folder that is not kept."""
+    from seqlab.runs import RunFolder
+    from seqlab.training.begin import check_folder
+
+    check_folder(RunFolder(run_dir), overwrite)
+    with TemporaryDirectory() as folder:
+        config = make_config(recipe, overrides, Path(folder) if _is_recipe(recipe) else run_dir, overwrite)
+    if recipe is not None:
+        _say_what_is_reset(recipe, overrides, config)
+    return config
+
+
+def _is_recipe(name: str | None) -> bool:
+    from seqlab.recipes import RECIPES
+
+    return name in RECIPES
+
+
+def make_config(
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
+) -> "Config":
     """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
     from seqlab.runs import RunFolder
     from seqlab.runs.overrides import config_from_yaml, override
@@ -129,7 +151,7 @@ def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Pa
     if recipe is None:
         from seqlab.recipes import from_corpus, from_labels, from_text
 
-        if RunFolder(run_dir).exists():
+        if RunFolder(run_dir).exists() and not overwrite:
             return _chosen_before(run_dir, overrides)
         return {"text": from_text, "labelled": from_labels, "parallel": from_corpus}[_kind(overrides)](overrides)
     if _is_config_file(recipe):
@@ -143,9 +165,6 @@ def make_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Pa
                 f"{recipe} is a run folder, not a recipe: `seqlab train {config_file} --run_dir {recipe}` continues it"
             )
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
-    if overrides:
-        with TemporaryDirectory() as folder:  # what is refused is refused before the recipe writes anything
-            override(RECIPES[recipe](Path(folder)), overrides)
     return override(RECIPES[recipe](run_dir), overrides)
 
 

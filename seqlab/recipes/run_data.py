@@ -1,50 +1,90 @@
-"""Data that a recipe writes itself, into the run folder."""
+"""Data that a recipe generates into the run folder."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from seqlab.corpora import CORPORA, locate
+from seqlab.corpora.location import sha256_of_text
 from seqlab.durable import rename
 from seqlab.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
     """Return `run_dir/data`, into which `write` writes unless something is there already.
 
-    An existing run keeps its files, whichever version of `write` they are from: training compares them with run.json.
-    Those of a run that is being overwritten are set aside with it. `corpus` names the description to which new files
-    are compared.
+    An existing run keeps its files, even those of an earlier version of `write`: training compares them with run.json.
+    The files of a run that is being overwritten are moved to where the run is, and new ones are written.
+
+    Args:
+        run_dir: the run folder.
+        write: writes all files into a folder that it makes.
+        corpus: the corpus whose description new files must match.
 
     Raises:
-        ValueError: the folder holds other files than those of the corpus, or some that `write` does not write.
+        ValueError: the folder holds other files than those of the corpus, or some that `write` does not write; or the
+            files of an existing run are missing, and `write` writes others.
     """
     run = RunFolder(run_dir)
-    is_overwritten = run.replaced.is_dir() and not (run.replaced / run.data.name).exists()
-    if is_overwritten or not (run.data.exists() and any(run.data.iterdir())):
+    set_aside = run.replaced / run.data.name
+    is_missing = not (run.data.exists() and any(run.data.iterdir()))
+    # what is left of a set-up without a run.json may have data of somebody else
+    is_old = (run.replaced / run.description_file.name).is_file() and not set_aside.exists()
+    if is_missing or is_old:
         building = run.path / "data.tmp"  # whole or absent, whatever ends the process meanwhile
         shutil.rmtree(building, ignore_errors=True)
         write(building)
-        if run.data.exists() and is_overwritten:
-            _refuse_foreign_files(run.data, building)
-            rename(run.data, run.replaced / run.data.name)
+        if run.replaced.is_dir():
+            _set_aside(run.data, building, set_aside)
+        elif run.exists():
+            _refuse_other_version(run, building)
         rename(building, run.data)
-    if corpus is not None and not run.exists():
-        try:
-            locate(corpus, run.data)
-        except (ValueError, FileNotFoundError) as error:
-            raise ValueError(
-                f"{run.data} does not hold version {CORPORA[corpus].version} of {corpus}, which this recipe writes: "
-                f"delete the folder, or choose another `--run_dir`. {error}"
-            ) from error
+    if corpus is not None:
+        _compare(run, corpus)
     return run.data
 
 
-def _refuse_foreign_files(old: Path, new: Path) -> None:
-    """Raise ValueError where a folder that is to be replaced holds what its recipe never wrote."""
+def _set_aside(old: Path, new: Path, set_aside: Path) -> None:
+    """Move old data away; an empty folder stands for none. Raises ValueError where a file was never generated."""
+    if not old.exists():
+        set_aside.mkdir()
+        return
     foreign = sorted({path.name for path in old.iterdir()} - {path.name for path in new.iterdir()})
     if foreign:
         raise ValueError(
             f"{old} holds {', '.join(foreign[:3])}, which the recipe does not write and `--overwrite` would delete: "
             "move it away, or choose another `--run_dir`."
         )
+    rename(old, set_aside)
+
+
+def _refuse_other_version(run: RunFolder, building: Path) -> None:
+    """Raise ValueError where a run's data are missing, and none of those that are generated now is one of them."""
+    known = set(run.described("data_sha256"))
+    if not known & {sha256_of_text(path) for path in building.iterdir()}:
+        shutil.rmtree(building)
+        raise ValueError(
+            f"{run.data} is missing, and this version of seqlab generates other data than those that the run was begun "
+            "with: restore the folder from a copy, or start anew with `--overwrite`."
+        )
+
+
+def _compare(run: RunFolder, corpus: str) -> None:
+    """Compare with the description of the corpus: a run may go on with other data, a new one may not begin with them.
+
+    Raises:
+        ValueError: of a new run.
+    """
+    try:
+        locate(corpus, run.data)
+    except (ValueError, FileNotFoundError):
+        version = CORPORA[corpus].version
+        if not run.exists():
+            raise ValueError(
+                f"The files in {run.data} are not those of version {version} of {corpus}, which this recipe generates: "
+                f"delete the folder {run.data}, or choose another `--run_dir`."
+            ) from None
+        logger.info("%s keeps its data, which are not those of version %d of %s.", run.path, version, corpus)

@@ -44,12 +44,12 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """What a recipe generates, where it does."""
+        """Generated data; of recipes alone that generate some."""
         return self.path / "data"
 
     @property
     def replaced(self) -> Path:
-        """Where a run that is overwritten lies until the new one has begun."""
+        """The run that is being overwritten, until the new one has begun."""
         return self.path / "replaced"
 
     @property

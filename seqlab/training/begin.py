@@ -107,11 +107,12 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
 
 
 def set_aside(folder: RunFolder) -> None:
-    """Put a run that is to be overwritten where `settle` finds it; data stays until the recipe writes it anew."""
+    """Move a run that is to be overwritten, or what is left of one, to where `settle` finds it.
+
+    Its data stay where they are until a recipe generates others.
+    """
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
-    if not folder.exists():
-        _remove(folder, RUN_NAMES)
-        return
+    folder.path.mkdir(parents=True, exist_ok=True)
     moving = folder.path / MOVING
     moving.mkdir()
     _move(folder.path, moving, RUN_NAMES)
@@ -130,11 +131,15 @@ def settle(folder: RunFolder) -> None:
         else:
             _remove(folder, RUN_NAMES)
             replaced.rename(moving)
+    if folder.path.is_dir():
+        _remove(folder, ["data.tmp"])
     if moving.is_dir():
         old_data = moving / folder.data.name
-        if old_data.is_dir():  # the recipe has written its data anew
+        if old_data.is_dir():  # a recipe has generated others; an empty folder stands for none
             _remove(folder, [folder.data.name])
             old_data.rename(folder.data)
+            with suppress(OSError):
+                folder.data.rmdir()
         _move(moving, folder.path, RUN_NAMES[::-1])
         moving.rmdir()
 

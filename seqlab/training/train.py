@@ -54,8 +54,12 @@ from seqlab.world import World, joined
 logger = logging.getLogger(__name__)
 
 
+Recipe = Callable[[Path], Config]
+"""Makes the config of a run folder, and may write data into it."""
+
+
 def train(
-    config: Config | Callable[[Path], Config],
+    config: Config | Recipe,
     run_dir: str | Path | None = None,
     *,
     overwrite: bool = False,
@@ -64,7 +68,7 @@ def train(
     """Train what a config describes into a run folder; on an existing run folder of the same config, continue.
 
     Args:
-        config: the config, or a recipe: a function that returns it for a run folder, into which it may write data.
+        config: the config, or a recipe that makes it: a function of the run folder, into which it may write data.
         run_dir: the run folder; by default `runs/SRC-TGT` by the names of the corpus, or `runs/RECIPE`.
         overwrite: begin anew where there is a run already, with data that the recipe writes anew. The old run is
             deleted when the new one has begun, and stays as it is where the new one is refused.
@@ -93,12 +97,18 @@ def train(
     return folder.path
 
 
-def _default_run_dir(config: Config | Callable[[Path], Config]) -> Path:
-    return default_run_dir(*config.data.names()) if isinstance(config, Config) else Path("runs") / config.__name__
+def _default_run_dir(config: Config | Recipe) -> Path:
+    """Name the run folder by the corpus or the recipe; raises ValueError for a recipe without a name."""
+    if isinstance(config, Config):
+        return default_run_dir(*config.data.names())
+    name = getattr(config, "__name__", "")
+    if not name.isidentifier():
+        raise ValueError("`run_dir` must be given where `config` is a function without a name.")
+    return Path("runs") / name
 
 
 def _set_up(
-    config: Config | Callable[[Path], Config], folder: RunFolder, overwrite: bool, command: Sequence[str], world: World
+    config_or_recipe: Config | Recipe, folder: RunFolder, overwrite: bool, command: Sequence[str], world: World
 ) -> TrainingRun:
     """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
 
@@ -107,8 +117,9 @@ def _set_up(
     if overwrite:
         refuse_unnamed_job()
     restarts = restart_count(world)
-    is_anew = overwrite and not was_restarted(folder, restarts)
-    config = world.on_main(lambda: _prepared_config(config, folder, is_anew))
+    config = world.on_main(
+        lambda: _prepared_config(config_or_recipe, folder, overwrite and not was_restarted(folder, restarts))
+    )
     machine = set_up(config.training, world)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
@@ -128,12 +139,12 @@ def _set_up(
     return run
 
 
-def _prepared_config(config: Config | Callable[[Path], Config], folder: RunFolder, overwrite: bool) -> Config:
+def _prepared_config(config_or_recipe: Config | Recipe, folder: RunFolder, overwrite: bool) -> Config:
     """Set the run that is overwritten aside, then let a recipe write its data and return the config."""
     check_folder(folder, overwrite)
     if overwrite:
         set_aside(folder)
-    return config if isinstance(config, Config) else config(folder.path)
+    return config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(folder.path)
 
 
 def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> Changes | None:

@@ -1,11 +1,13 @@
 """seqlab train: from a command line to a config; training itself is tested elsewhere."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.tiny_runs import tiny_config, write_numbers
 
 import seqlab.training
 from seqlab import recipes
@@ -18,6 +20,7 @@ from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
+from seqlab.training import train as seqlab_train
 
 
 @pytest.fixture
@@ -25,8 +28,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     """Work in an empty folder, and note what would be trained."""
     found: list[dict[str, Any]] = []
 
-    def train(recipe: Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
-        config = recipe(run_dir)
+    def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
+        config = config if isinstance(config, Config) else config(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
         write_config(config, run_dir / "config.yaml")
         found.append({"config": config, "run_dir": run_dir, **options})
@@ -278,6 +281,26 @@ def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path, op
     assert result.status == 2
     assert message in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--model.d_modle 3", "--model.num_heads 7", "--device cuda:9"])
+def test_a_refused_overwriting_leaves_all_as_it_was(seqlab: Any, tmp_path: Path, run_dir: Path, option: str) -> None:
+    run_dir = shutil.copytree(run_dir, tmp_path / "run")
+    for name in ("run.json", None):  # a run, and what is left of one
+        before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+        assert seqlab("train", "number_words", "--run_dir", run_dir, "--overwrite", *option.split()).status == 2
+        assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+        if name is not None:
+            (run_dir / name).unlink()
+
+
+def test_a_config_in_the_run_that_it_overwrites(seqlab: Any, tmp_path: Path) -> None:
+    write_numbers(tmp_path / "corpus", range(1, 40))
+    run_dir = seqlab_train(tiny_config(tmp_path / "corpus", max_steps=2), tmp_path / "run")
+    before = (run_dir / "run.json").read_bytes()
+    result = seqlab("train", run_dir / "config.yaml", "--run_dir", run_dir, "--overwrite", "--seed", "9")
+    assert result.status == 0, result.err
+    assert (run_dir / "run.json").read_bytes() != before
 
 
 def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Data that a recipe generates: kept by the run that is there, written anew when it is overwritten, never lost."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -76,6 +77,55 @@ def test_an_overwriting_killed_while_data_are_written_is_undone(
     train(OLD, run_dir)
     train(NEW, run_dir, overwrite=True)
     assert data_of(run_dir) == data_of(train(NEW, tmp_path / "new"))
+
+
+@pytest.mark.parametrize("kill_at", range(8))
+def test_a_restoring_that_was_killed_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    """At whichever rename of `settle`, with data that a recipe has generated anew."""
+    run_dir = train(OLD, tmp_path / "run")
+    before, names = data_of(run_dir), {path.name for path in run_dir.iterdir()}
+    set_aside(RunFolder(run_dir))
+    NEW(run_dir)
+    renames, rename = iter(range(100)), Path.rename
+
+    def killed(old: Path, new: Path) -> Path:
+        if next(renames) == kill_at:
+            raise KeyboardInterrupt
+        return rename(old, new)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(Path, "rename", killed)
+        settle(RunFolder(run_dir))
+    settle(RunFolder(run_dir))
+    assert data_of(run_dir) == before
+    assert {path.name for path in run_dir.iterdir()} == names
+
+
+def test_a_refused_overwriting_leaves_no_data_where_there_were_none(tmp_path: Path) -> None:
+    """Neither those of the recipe nor what was written on the way; checkpoints without run.json stay, too."""
+    write_numbers(tmp_path / "corpus", range(1, 40))
+    run_dir = train(tiny_config(tmp_path / "corpus", max_steps=2), tmp_path / "run")
+    (run_dir / "data.tmp").mkdir()
+    for description in ("run.json", None):
+        before = sorted(path for path in run_dir.rglob("*") if "data.tmp" not in path.parts)
+        with pytest.raises(ValueError, match="No pair is left"):
+            train(recipe_of(range(100, 160), max_length=1), run_dir, overwrite=True)
+        assert sorted(path for path in run_dir.rglob("*") if "data" not in path.parts) == before
+        if description is not None:
+            (run_dir / description).unlink()
+
+
+def test_data_that_are_missing_are_generated_again_but_not_by_another_version(tmp_path: Path) -> None:
+    run_dir = train(OLD, tmp_path / "run")
+    before = data_of(run_dir)
+    shutil.rmtree(run_dir / "data")
+    with pytest.raises(ValueError, match=r"data is missing, and this version of seqlab generates other data"):
+        train(NEW, run_dir)
+    assert not (run_dir / "data").exists()
+    train(OLD, run_dir)
+    assert data_of(run_dir) == before
 
 
 def test_an_overwriting_does_not_delete_what_the_recipe_never_wrote(tmp_path: Path) -> None:
