@@ -2,7 +2,7 @@
 
 Each `curves/NAME.json` becomes `figures/NAME.svg`. It holds `title`, the axes' names `x` and `y`, and `panels`: name of
 the panel -> name of the line -> `{"x": [...], "y": [...]}`. A `log` lists the axes that are logarithmic, and a line
-with `"marker": true` is drawn as points.
+with `"marker": true` is drawn as points, which its `names` label.
 """
 
 import json
@@ -29,7 +29,7 @@ def draw(curves: dict[str, Any], path: Path) -> None:
     panels: dict[str, dict[str, Any]] = curves["panels"]
     columns = min(len(panels), MAX_COLUMNS)
     rows = math.ceil(len(panels) / columns)
-    size = (6.4, 3.6) if len(panels) == 1 else (3.1 * columns, 2.5 * rows)
+    size = (6.4, 3.6) if len(panels) == 1 else (9.3 if columns == 3 else 8.4, (2.5 if rows > 1 else 3.4) * rows)
     figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
     colours = {label: f"C{i % 10}" for i, label in enumerate(labels)}  # one for each label, whichever panels have it
@@ -38,6 +38,8 @@ def draw(curves: dict[str, Any], path: Path) -> None:
         for label, line in lines.items():
             style = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
             axes.plot(line["x"], line["y"], label=label, color=colours[label], **style)
+            for text, *point in zip(line.get("names", []), line["x"], line["y"], strict=False):
+                axes.annotate(text, point, xytext=(3, 3), textcoords="offset points", fontsize=6)
         axes.set(title=name, xlabel=curves["x"], ylabel=curves["y"])
         for axis in curves.get("log", []):
             getattr(axes, f"set_{axis}scale")("log")

@@ -35,7 +35,7 @@ from seqlab.cli.parser import Parser, UsageError
 from seqlab.world import rank_before_meeting
 
 GROUPS: dict[str, dict[str, ModuleType]] = {
-    "train": {"train": train, "recipes": recipes, "info": info},
+    "train and describe": {"train": train, "recipes": recipes, "info": info},
     "use a trained model": {
         "translate": translate,
         "label": label,

@@ -55,8 +55,3 @@ class Parser(argparse.ArgumentParser):
         """Return the long option that is spelt most alike."""
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         return difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-
-
-def nearest_three(name: str, names: Sequence[str]) -> str:
-    """Quote the three names that are spelt most alike, nearest first."""
-    return ", ".join(f"`{each}`" for each in difflib.get_close_matches(name, names, n=3, cutoff=0))

@@ -1,14 +1,16 @@
 """seqlab recipes: list the recipes that `seqlab train` knows, or those whose row contains a word.
 
-Minutes are those of training on two CPU cores, figures those of docs/results; what has none was not run.
+Minutes are those of training on one or two CPU cores. docs/results has the command of each figure and its machine. An
+empty cell means that there is no figure of this recipe.
 """
 
 import argparse
+import difflib
 import json
 from pathlib import Path
 
 import seqlab
-from seqlab.cli.parser import Parser, UsageError, nearest_three
+from seqlab.cli.parser import Parser, UsageError
 
 SUMMARY = "list the recipes: task, data, minutes, figure"
 TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
@@ -28,10 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
     header, *rows = read_table()
     found = [row for row in rows if arguments.word is None or arguments.word.lower() in "\t".join(row).lower()]
     if not found:
-        raise UsageError(f"no recipe has `{arguments.word}` in its row; {nearest_recipes(arguments.word)}")
+        tasks = dict.fromkeys(row[1] for row in rows)
+        raise UsageError(f"no recipe has `{arguments.word}` in its row; the tasks are {'; '.join(tasks)}")
     if arguments.json:
         for row in found:
-            print(json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False))
+            record = dict(zip(header, row, strict=True))
+            values = {
+                "minutes": int(record["minutes"]) if record["minutes"] else None,
+                "figure": record["figure"] or None,
+            }
+            print(json.dumps(record | values, ensure_ascii=False))
         return 0
     widths = [max(map(len, column)) for column in zip(header, *found, strict=True)]
     for row in [header, *found]:
@@ -47,4 +55,5 @@ def read_table() -> list[list[str]]:
 def nearest_recipes(name: str) -> str:
     """Name the three recipes that are spelt most alike, and how to list all."""
     names = [row[0] for row in read_table()[1:]]
-    return f"the nearest are {nearest_three(name, names)} (`seqlab recipes` lists all)"
+    nearest = ", ".join(f"`{each}`" for each in difflib.get_close_matches(name, names, n=3, cutoff=0))
+    return f"the nearest are {nearest} (`seqlab recipes` lists all)"

@@ -28,6 +28,8 @@ def draw_attention(axes: Axes, src: Sequence[str], tgt: Sequence[str], weights: 
     axes.set_xticks(range(len(src)), labels=src, rotation=90, parse_math=False)
     axes.set_yticks(range(len(tgt)), labels=tgt, parse_math=False)
     axes.xaxis.tick_top()
+    axes.set(xlabel="source", ylabel="output")
+    axes.xaxis.set_label_position("top")
 
 
 def save_attention(

@@ -22,7 +22,7 @@ OTHER_FONTS = ("Noto Sans CJK", "Noto Sans", "Source Han Sans", "IPAGothic", "We
 
 
 def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[Axes], None]) -> None:
-    """Write what `draw` draws, as PNG or SVG by the ending of its path.
+    """Write what `draw` draws, as PNG or SVG by the ending of its path; the same figure gives the same bytes.
 
     Raises:
         ValueError: the path has another ending, or matplotlib is not installed.
@@ -33,7 +33,7 @@ def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[A
     figure = _require_figure()(figsize=inches, layout="constrained")
     with _fonts_for_all_scripts():
         draw(figure.subplots())
-        figure.savefig(path, dpi=DPI)
+        figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def _fonts_for_all_scripts() -> Iterator[None]:
     installed = fontManager.get_font_names()
     others = [name for start in OTHER_FONTS for name in sorted(installed) if name.startswith(start)]
     with (
-        matplotlib.rc_context({"font.family": ["sans-serif", *others]}),
+        matplotlib.rc_context({"font.family": ["sans-serif", *others], "svg.hashsalt": "seqlab"}),
         warnings.catch_warnings(record=True) as found,
     ):
         warnings.simplefilter("always")

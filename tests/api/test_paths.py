@@ -40,6 +40,7 @@ def test_no_exported_function_takes_a_path_alone() -> None:
         if parameter.annotation in (Path, "Path", Path | None, "Path | None")
     ]
     assert not only_paths
+    assert sum(1 for _ in public_functions()) > 50
 
 
 def test_strings_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

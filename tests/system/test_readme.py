@@ -1,4 +1,4 @@
-"""What the README says is run: its commands and its Python, as they stand, with trainings of few steps."""
+"""Run the commands and the Python of the README as they stand, with trainings of few steps."""
 
 import re
 import shutil
@@ -86,7 +86,9 @@ def test_the_first_command_and_the_python_run(tmp_path: Path) -> None:
     run(f"export PIP_NO_DEPS=1 PATH={tools}:{environment}/bin:$PATH\n{first}", copy, tools)
     assert len((copy / "hyp.de").read_text(encoding="utf-8").splitlines()) == 1000
     [python] = blocks("python")
-    call(environment, ["-c", python], copy)
+    call(environment, ["-c", FEW_STEPS_IN_PYTHON + python], copy)
+    for inline in ("recipes g2p", "--help", "train number_words --help"):
+        call(environment, ["-m", "seqlab.cli.main", *inline.split()], tmp_path)  # as installed, not as checked out
     assert (copy / "runs" / "again" / "run.json").is_file()
     call(environment, USE, copy)  # where the folder `seqlab` of the checkout is found before the installed package
     call(environment, BENCHMARKS, copy)
@@ -94,6 +96,16 @@ def test_the_first_command_and_the_python_run(tmp_path: Path) -> None:
     call(environment, USE, tmp_path / "elsewhere")
 
 
+FEW_STEPS_IN_PYTHON = """
+import dataclasses, seqlab.recipes
+whole = seqlab.recipes.number_words
+def number_words(run_dir):
+    config = whole(run_dir)
+    return dataclasses.replace(config, training=dataclasses.replace(
+        config.training, max_steps=8, save_every=8, valid_every=8, threads=1))
+seqlab.recipes.number_words = number_words
+"""
+"""A recipe of few steps, as the command line trained it, in place of the whole one."""
 USE = ["-c", "import seqlab; from seqlab.recipes import number_words; print(number_words('run').seed)"]
 TRAIN = f"-m seqlab train number_words {FEW_STEPS}".split()
 BENCHMARKS = ["-m", "benchmarks", "preparation", "--help"]

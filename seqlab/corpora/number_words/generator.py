@@ -20,7 +20,7 @@ VALID_SHORT = 50
 BASIC_REPEATS, SHORT_REPEATS = 10, 5
 """how often `train` repeats each basic phrase, and each other short phrase"""
 ZERO_REPEATS = 30
-"""how often `train` repeats `zero` besides: no other phrase has this word"""
+"""how many more times `train` has `zero`: no other phrase contains this word"""
 
 
 def is_held_out(number: int) -> bool:

@@ -159,7 +159,7 @@ QUARTERS = (0, 15, 30, 45)
 
 
 def _days(month: int, year: int = 2000) -> int:
-    """Count the days of a month. 2000 was a leap year: without another year the 29th of February is a day."""
+    """Count the days of a month; by default in 2000, a leap year, so that dates without a year include 29 February."""
     return monthrange(year, month)[1]
 
 
