@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
+
+from seqlab.nn.dropout import refuse_too_small
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are configs of models."""
 Size = Annotated[int, Field(ge=1)]
 """Of a layer, or how many there are."""
-Probability = Annotated[float, Field(ge=0, lt=1)]
-"""Of dropping something, which is never certain."""
+Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(refuse_too_small)]
+"""Of dropping something, which is never certain; 0, or more than the CPU rounds to 0."""
 
 
 class Family:

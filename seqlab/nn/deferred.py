@@ -23,8 +23,8 @@ class Deferred:
     def __init__(self, matrix: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
         self.matrix = matrix.detach().to(dtype)
         self.bias = None if bias is None else bias.detach().to(dtype)
-        self.inputs: list[Tensor] = []
-        self.grads: list[Tensor] = []
+        self._noted: list[tuple[Tensor, Tensor]] = []
+        self._backward_pass = -1
         self._forth: Any = None
         self._back: Any = None
         self._link: Tensor | None = _Gradient.apply(matrix, bias, self)
@@ -62,10 +62,20 @@ class Deferred:
         x: Tensor = times(grad, added)
         return x
 
+    def note(self, factor: Tensor, grad: Tensor) -> None:
+        """Note the input of a product and the gradient of its output, for this backward pass.
+
+        A pass that did not ask for the matrix's gradient leaves its notes behind: they count for no other pass.
+        """
+        backward_pass = torch._C._current_graph_task_id()
+        if backward_pass != self._backward_pass:
+            self._noted, self._backward_pass = [], backward_pass
+        self._noted.append((factor, grad))
+
     def gradients(self) -> tuple[Tensor, Tensor]:
         """Give the gradients of matrix and bias."""
-        grads, inputs = torch.cat(self.grads, dim=-2), torch.cat(self.inputs, dim=-2)
-        self.grads, self.inputs = [], []
+        inputs, grads = (torch.cat(part, dim=-2) for part in zip(*self._noted, strict=True))
+        self._noted = []
         self._link = None  # or this and the graph, with all that they hold, would keep each other alive
         if grads.dim() == 3:
             return torch.bmm(grads.transpose(1, 2), inputs), grads.sum((0, 1))
@@ -100,7 +110,6 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (factor, link), deferred = ctx.saved_tensors, ctx.deferred
         grad = grads[0].contiguous()
-        deferred.inputs.append(factor)
-        deferred.grads.append(grad)
+        deferred.note(factor, grad)
         grad_x = deferred.multiply_back(grad).to(ctx.dtype) if ctx.needs_input_grad[0] else None
         return grad_x, link, None

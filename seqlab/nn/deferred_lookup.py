@@ -33,7 +33,7 @@ class DeferredLookup:
 
     def __call__(self, rows: Tensor, step: int) -> Tensor:
         """Look up as `look_up` does."""
-        if not self.rows:  # a link that no step takes would have no backward pass, after which nothing is kept
+        if not self._links:  # a link that no step takes would have no backward pass, after which nothing is kept
             link: Tensor = _Gradient.apply(self.weight, self, *self._shape)
             self._links = link.unbind(0)
         self.rows[step] = rows if rows.dim() == 1 else rows.to(compute_dtype(self.weight))
@@ -42,7 +42,7 @@ class DeferredLookup:
     def gradient(self, grads: Tensor) -> Tensor:
         """Give the weight's gradient (V, E) from those of all steps (T, N, E)."""
         rows, grads = list(self.rows.values()), grads[list(self.rows)]
-        self.rows, self._links = {}, ()  # or this and the graph, with all that they hold, would keep each other alive
+        self._links = ()  # or this and the graph, with all that they hold, would keep each other alive
         if rows[0].dim() == 1:
             ids, grads = torch.cat(rows), grads.flatten(0, 1)
             gradient: Tensor = torch.ops.aten.embedding_dense_backward(grads, ids, len(self.weight), -1, False)

@@ -4,34 +4,30 @@ torch's own draws one Bernoulli number at a time, in one thread (4.3 ns per elem
 byte (0.3 ns). The probability is therefore a multiple of 1/256 on the CPU, and the scale is that of the true share.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_thread = threading.local()
 
-
-@contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Within this context this thread's dropout on the CPU draws from `generator`, not from torch's default one."""
-    outer = getattr(_thread, "generator", None)
-    _thread.generator = generator
-    try:
-        yield
-    finally:
-        _thread.generator = outer
+def refuse_too_small(p: float) -> float:
+    """Return p; raises ValueError where it is above 0, but so small that the CPU drops nothing."""
+    if p > 0 and round(p * 256) == 0:
+        raise ValueError(
+            f"{p} drops nothing on the CPU, where dropout is rounded to a multiple of 1/256: the nearest values that "
+            f"work are 0 and {1 / 256}."
+        )
+    return p
 
 
 def random_bytes(shape: torch.Size) -> Tensor:
-    """Draw a byte for each element, on the CPU."""
+    """Draw a byte for each element, from torch's default generator of the CPU.
+
+    Activation checkpointing restores the state of that one, and so draws the same mask again.
+    """
     count = shape.numel()
-    generator = getattr(_thread, "generator", None)
-    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     return words.view(torch.uint8)[:count].view(shape)
 
 
@@ -94,7 +90,7 @@ class Dropout(nn.Module):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"`p` must be in [0, 1), but is {p} instead.")
-        self.p = p
+        self.p = refuse_too_small(p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape; the identity in evaluation mode and for p = 0."""

@@ -11,7 +11,11 @@ PositionKind = Literal["sinusoidal", "learned", "rotary"]
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
-    """Compute the fixed vectors of Vaswani et al. (2017), section 3.5: (length, dim), sines first, then cosines."""
+    """Compute the sinusoids of tensor2tensor for positions (length,): (length, dim), all sines before all cosines.
+
+    Column i of either half has the frequency 10000^(-i / (dim / 2 - 1)). Vaswani et al. (2017), section 3.5, print
+    another variant: sines and cosines interleaved, with the exponent -i / (dim / 2).
+    """
     if dim % 2:
         raise ValueError(f"Sinusoidal positions need an even `d_model`, but it is {dim} instead.")
     frequencies = torch.exp(torch.arange(dim // 2) * (-math.log(10000.0) / max(1, dim // 2 - 1)))

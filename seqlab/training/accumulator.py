@@ -1,6 +1,7 @@
 """Forward and backward passes of a step's micro-steps: gradients add up, in fp32, until the step is whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
-from seqlab.nn.dropout import drawing_from
 from seqlab.objectives import Objective, StepContext
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, parallelised, without_exchange
 
 Carry = dict[str, Tensor]
 """A state that is carried from batch to batch: tensors whose first dimension are the rows."""
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """Seed torch's default generator of a device within this context, and give a generator for draws of one's own.
+
+    On the CPU that is the default one, whose earlier state comes back. Layers draw from it, so that activation
+    checkpointing, which restores its state, draws the same masks again.
+    """
+    if device.type == "cuda":
+        with torch.cuda.device(device):  # torch seeds the current device only
+            torch.cuda.manual_seed(seed)
+        yield torch.Generator(device).manual_seed(seed)
+        return
+    before = torch.get_rng_state()
+    try:
+        yield torch.default_generator.manual_seed(seed)
+    finally:
+        torch.set_rng_state(before)
 
 
 def joined_carry(parts: Sequence[Carry | None]) -> Carry | None:
@@ -88,14 +107,14 @@ class Accumulator:
         carries: list[Carry | None] = []
         done_rows = 0
         for index, micro_step in enumerate(micro_steps):
-            generator = self._generator(context.step, index)
             batch = micro_step.to(self.machine.device)
             with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
                 carry = None
                 if batch.continues and self.carry is not None:
                     rows = slice(done_rows, done_rows + len(batch.indices))
                     carry = {name: value[rows] for name, value in self.carry.items()}
-                with drawing_from(generator), self.machine.autocast():
+                seed = self._seed(context.step, index)
+                with seeded(seed, self.machine.device) as generator, self.machine.autocast():
                     found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
                 if batch.num_tgt_tokens:  # the rows of an idle one are another rank's
                     carries.append(carry)
@@ -123,13 +142,8 @@ class Accumulator:
             rows = slice(count * world.rank // world.world_size, count * (world.rank + 1) // world.world_size)
             self.carry = {name: value[rows].to(self.machine.device) for name, value in whole.items()}
 
-    def _generator(self, step: int, micro_step: int) -> torch.Generator:
-        """Seed by (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""
+    def _seed(self, step: int, micro_step: int) -> int:
+        """Mix (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""
         rank = self.machine.world.rank
         sequence = np.random.SeedSequence((self.seed, step, micro_step), spawn_key=(rank,) if rank else ())
-        words = sequence.generate_state(1, np.uint64)
-        seed = int(words[0]) % 2**63
-        if self.machine.device.type == "cuda":
-            with torch.cuda.device(self.machine.device):  # torch seeds the current device only
-                torch.cuda.manual_seed(seed)
-        return torch.Generator(self.machine.device).manual_seed(seed)
+        return int(sequence.generate_state(1, np.uint64)[0]) % 2**63

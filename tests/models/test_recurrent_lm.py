@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.models import GruLmConfig, LstmLmConfig, RnnLmConfig
 from seqlab.models.recurrent_lm import RecurrentLm, RecurrentLmConfig
-from seqlab.nn.dropout import drawing_from
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
+from seqlab.training.accumulator import seeded
 
 VOCAB, EOS = 60, 2
 FAMILIES: dict[str, tuple[RecurrentLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] = {
@@ -81,11 +81,11 @@ def test_penalties_are_sums_over_what_is_predicted(alpha: float, beta: float, ou
 
     def loss(alpha: float, beta: float) -> tuple[Tensor, dict[str, Tensor]]:
         objective = CrossEntropy(CrossEntropyConfig(activation_penalty=alpha, slowness_penalty=beta))
-        with drawing_from(torch.Generator().manual_seed(3)):
+        with seeded(3, torch.device("cpu")):
             found = objective(model, batch, StepContext(0))
         return found.total, found.logs
 
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         output = model(batch)
     assert output.undropped is not None
     assert (output.hidden == 0).any() == (output_dropout > 0)
@@ -107,7 +107,7 @@ def test_embedding_dropout_takes_whole_symbols() -> None:
     config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**UNDROPPED, "embedding_dropout": 0.5})
     model, batch = model_of(config).train(), batch_of([200])
     seen = batch.tgt_in.unique()
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         (grad,) = torch.autograd.grad(model(batch).hidden.sum(), [model.weight])
     dropped = (grad[seen] == 0).all(1)
     assert 0.25 < float(dropped.float().mean()) < 0.75
@@ -117,7 +117,7 @@ def test_embedding_dropout_takes_whole_symbols() -> None:
     weight[seen[dropped]] = 0
     weight[seen[~dropped]] *= 2
     kept_only.weight.data = weight
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         torch.testing.assert_close(kept_only(batch).hidden, model(batch).hidden)
 
 

@@ -1,9 +1,13 @@
 """Dropout: share, expectation, modes."""
 
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 
-from seqlab.nn.dropout import Dropout, drawing_from, dropout_add, keep_mask_for, random_bytes, scaled_keep_mask
+from seqlab.models import LstmConfig, TransformerConfig
+from seqlab.nn.dropout import Dropout, dropout_add, keep_mask_for, random_bytes, scaled_keep_mask
+from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
@@ -39,17 +43,26 @@ def test_identity_in_evaluation_and_for_zero() -> None:
         Dropout(1)
 
 
-def seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(7)
+@pytest.mark.parametrize("p", [1e-9, 0.001, 1 / 512])
+def test_a_probability_that_would_be_rounded_to_zero_is_refused(p: float) -> None:
+    message = r"drops nothing on the CPU, .*: the nearest values that work are 0 and 0\.00390625"
+    for build in (lambda: Dropout(p), lambda: TransformerConfig(dropout=p), lambda: LstmConfig(weight_dropout=p)):
+        with pytest.raises(ValueError, match=message):
+            build()
+    assert (Dropout(0.00196)(torch.ones(100, 1000)) == 0).any()
+
+
+def drawing() -> AbstractContextManager[torch.Generator]:
+    return seeded(7, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_end_of_a_residual_branch_is_the_plain_formula(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     x, branch = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7).to(dtype).requires_grad_()
-    with drawing_from(seeded()):
+    with drawing():
         mine = dropout_add(x, branch, 0.3)
-    with drawing_from(seeded()):
+    with drawing():
         keep = scaled_keep_mask(random_bytes(x.shape), 0.3, torch.float32)
     plain = x + branch.float() * keep
     weight = torch.randn(5, 7)
@@ -68,11 +81,11 @@ def test_generators_nest() -> None:
     def draw() -> torch.Tensor:
         return random_bytes(torch.Size([100]))
 
-    with drawing_from(seeded()):
+    with drawing():
         first, second = draw(), draw()
-    with drawing_from(seeded()):
+    with drawing():
         assert torch.equal(draw(), first)
-        with drawing_from(seeded()):
+        with drawing():
             assert torch.equal(draw(), first)
         assert torch.equal(draw(), second)
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from seqlab.nn.dropout import drawing_from, random_bytes, scaled_keep_mask
+from seqlab.nn.dropout import random_bytes, scaled_keep_mask
 from seqlab.nn.explicit_attention import explicit_attention
+from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("dropout_p", [0.0, 0.4])
@@ -16,12 +17,12 @@ def test_values_and_gradients_are_those_of_the_plain_formula(dropout_p: float, k
     key, value = (torch.randn(batch, heads, keys, size, requires_grad=True) for _ in range(2))
     bias = torch.zeros(batch, 1, 1, keys)
     bias[1, ..., -2:] = float("-inf")
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         merged, weights = explicit_attention(query, key, value, bias, dropout_p, torch.float32)
     plain = torch.softmax(query @ key.transpose(2, 3) * size**-0.5 + bias, dim=-1)
     dropped = plain
     if dropout_p > 0:
-        with drawing_from(torch.Generator().manual_seed(3)):
+        with seeded(3, torch.device("cpu")):
             dropped = plain * scaled_keep_mask(random_bytes(plain.shape), dropout_p, torch.float32)
         assert (dropped == 0).sum() > (plain == 0).sum()
     expected = (dropped @ value).transpose(1, 2).flatten(2)

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seqlab.nn.dropout import drawing_from
 from seqlab.nn.locked_dropout import EmbeddingDropout, LockedDropout
+from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("time_dim", [0, 1])
@@ -32,9 +32,9 @@ def test_a_dropped_symbol_is_dropped_as_if_its_row_were() -> None:
     torch.manual_seed(0)
     weight, ids = torch.randn(200, 3), torch.randint(0, 200, (30, 40))
     module = EmbeddingDropout(0.5, 200)
-    with drawing_from(torch.Generator().manual_seed(1)):
+    with seeded(1, torch.device("cpu")):
         y = module(F.embedding(ids, weight), ids)
-    with drawing_from(torch.Generator().manual_seed(1)):
+    with seeded(1, torch.device("cpu")):
         rows = module(weight, torch.arange(200))  # the mask of all rows
     torch.testing.assert_close(y, F.embedding(ids, rows))
     is_dropped = (rows == 0).all(1)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.dropout import drawing_from
 from seqlab.nn.linear import Packable
 from seqlab.nn.precision import prepare_inference
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
+from seqlab.training.accumulator import seeded
 
 KINDS: dict[RecurrentKind, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -222,11 +222,11 @@ def test_dropout_is_locked_over_time_and_leaves_the_undropped_output() -> None:
     stack = build("lstm", 12, 16, 2, **options)
     x = torch.randn(6, 9, 12)
 
-    def seeded() -> Any:
-        with drawing_from(torch.Generator().manual_seed(1)):
+    def dropped() -> Any:
+        with seeded(1, torch.device("cpu")):
             return stack(x)
 
-    found, again = seeded(), seeded()
+    found, again = dropped(), dropped()
     assert torch.equal(found.output, again.output)
     ratio = found.output / found.undropped
     assert torch.equal(ratio.round(), ratio[:, :1].round().expand_as(ratio))  # 0 or 2 for the whole sequence

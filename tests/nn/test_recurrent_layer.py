@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.nn import recurrent_layer
-from seqlab.nn.dropout import drawing_from, random_bytes, scaled_keep_mask
+from seqlab.nn.dropout import random_bytes, scaled_keep_mask
 from seqlab.nn.recurrent_layer import GruLayer, LstmLayer, RecurrentLayer, TanhLayer
 from seqlab.nn.recurrent_loop import Weights
+from seqlab.training.accumulator import seeded
 
 Array = NDArray[np.float64]
 KINDS = [TanhLayer, GruLayer, LstmLayer]
@@ -105,10 +106,10 @@ def test_initial_parameters(kind: type[RecurrentLayer]) -> None:
 def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: type[RecurrentLayer]) -> None:
     layer, plain = make(kind, p=0.4), make(kind)
     x, h, c = inputs(layer, 4)
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         found, _ = layer(x, h, c)
         other, _ = layer(x, h, c)
-    with drawing_from(torch.Generator().manual_seed(3)):
+    with seeded(3, torch.device("cpu")):
         keep = scaled_keep_mask(random_bytes(layer.from_hidden.weight.shape), 0.4, torch.float32)
     plain.from_hidden.weight.data *= keep
     torch.testing.assert_close(found, plain(x, h, c)[0])

@@ -1,0 +1,98 @@
+"""A graph that is kept gives the same gradients again, whatever other gradients were asked for in between."""
+
+import pytest
+import torch
+from reference.tiny_models import VOCAB_SIZE, make_batch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig, Transformer, TransformerConfig
+from seqlab.models.recurrent import RecurrentConfig
+from seqlab.nn.deferred import Deferred
+from seqlab.nn.deferred_lookup import DeferredLookup
+from seqlab.nn.dropout import Dropout, dropout_add
+from seqlab.objectives.config import CrossEntropyConfig, ScheduledSamplingConfig
+from seqlab.objectives.cross_entropy import CrossEntropy
+from seqlab.objectives.loss import StepContext
+from seqlab.objectives.scheduled_sampling import ScheduledSampling
+from seqlab.training.accumulator import seeded
+
+RECURRENT: dict[str, RecurrentConfig] = {
+    "lstm": LstmConfig(hidden_size=16, copying=True, rotary_cross_attention=True),
+    "lstm, not fed": LstmConfig(hidden_size=16, input_feeding=False, attention="dot"),
+    "gru": GruConfig(hidden_size=16, attention="additive"),
+    "rnn": RnnConfig(hidden_size=16),
+}
+
+
+def loss_of(model: nn.Module, *, is_scheduled: bool = False) -> Tensor:
+    objective = (
+        ScheduledSampling(ScheduledSamplingConfig(least_reference=0.3, decay_steps=1))
+        if is_scheduled
+        else CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))
+    )
+    context = StepContext(step=100, generator=torch.Generator().manual_seed(1))
+    return objective(model, make_batch([(5, 6), (3, 4)]), context).total
+
+
+def check_reuse(loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    """Ask for all gradients, then for each alone, then for all again."""
+    first = torch.autograd.grad(loss, parameters, retain_graph=True)
+    for parameter, expected in zip(parameters, first, strict=True):
+        (alone,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+        assert alone.equal(expected)
+    for again, expected in zip(torch.autograd.grad(loss, parameters), first, strict=True):
+        assert again.equal(expected)
+
+
+@pytest.mark.parametrize("is_scheduled", [False, True])
+@pytest.mark.parametrize("name", [*RECURRENT, "transformer"])
+def test_a_translator(name: str, is_scheduled: bool) -> None:
+    torch.manual_seed(1)
+    model: nn.Module
+    if name == "transformer":
+        config = TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
+        model = Transformer(config, VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2)
+    elif is_scheduled and RECURRENT[name].copying:
+        pytest.skip("scheduled sampling reads the predictions of the vocabulary alone")
+    else:
+        model = RecurrentTranslator(RECURRENT[name], VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2)
+    loss = loss_of(model.train(), is_scheduled=is_scheduled)
+    used = [p for p, g in zip(model.parameters(), _all(loss, model), strict=True) if g is not None]
+    check_reuse(loss, used)
+
+
+def _all(loss: Tensor, model: nn.Module) -> tuple[Tensor | None, ...]:
+    return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
+
+
+def test_notes_of_another_part_of_the_graph_do_not_count() -> None:
+    """A pass over all steps, which asks for no matrix, then one over the first step alone."""
+    weight, x = nn.Parameter(torch.eye(2)), torch.ones(1, 2, requires_grad=True)
+    multiply = Deferred(weight)
+    one = multiply(x)
+    two = multiply(one)
+    torch.autograd.grad(two.sum(), x, retain_graph=True)
+    (found,) = torch.autograd.grad(one.sum(), weight)
+    assert found.equal(torch.ones(2, 2))
+
+
+def test_a_lookup_twice() -> None:
+    weight = torch.randn(5, 3, requires_grad=True)
+    lookup = DeferredLookup(weight, 2, 1)
+    loss = lookup(torch.tensor([1, 4]), 0).square().sum()
+    first, second = (torch.autograd.grad(loss, weight, retain_graph=True)[0] for _ in range(2))
+    assert first.equal(second)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_a_checkpointed_dropout_draws_the_same_mask_again(use_reentrant: bool) -> None:
+    """In a training's micro-step, where dropout draws from a seed of its own."""
+    drop = Dropout(0.5)
+    x = torch.ones(8, 64, requires_grad=True)
+    with seeded(3, torch.device("cpu")):
+        y = checkpoint(lambda x: dropout_add(x, drop(x), 0.5), x, use_reentrant=use_reentrant)
+        torch.rand(100)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.equal(y.detach())
