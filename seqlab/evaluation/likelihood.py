@@ -42,6 +42,8 @@ class TextLikelihood:
     """Of the original text in UTF-8, ends of line counted where it has them."""
     unknown: int
     """Tokens that the vocabulary does not have."""
+    known_nll: float
+    """In nats, over the tokens that the vocabulary has."""
     dropped_bytes: int
     """Bytes of the original that reading and normalisation leave out (a byte order mark, carriage returns, what a line
     is shorter by when it is normalised): the model does not see them, and they cost nothing."""
@@ -60,6 +62,12 @@ class TextLikelihood:
         return None if self.nll is None else _exp(self.nll / self.tokens)
 
     @property
+    def known_perplexity(self) -> float | None:
+        """Per token that the vocabulary has; None where it has none of them."""
+        known = self.tokens - self.unknown
+        return _exp(self.known_nll / known) if known else None
+
+    @property
     def perplexity_per_word(self) -> float | None:
         return None if self.nll is None else _exp(self.nll / self.words)
 
@@ -72,6 +80,7 @@ class TextLikelihood:
         figures = {
             "nats_per_token": self.nats_per_token,
             "perplexity": self.perplexity,
+            "known_perplexity": self.known_perplexity,
             "perplexity_per_word": self.perplexity_per_word,
             "bits_per_byte": self.bits_per_byte,
         }
@@ -89,10 +98,17 @@ class TextLikelihood:
         rows = [
             ("nats per token", self.nats_per_token, f"{self.tokens:,} tokens, ends of line counted"),
             ("perplexity", self.perplexity, "per token: compare models with one tokenizer only"),
+            *self._known_row(),
             ("perplexity per word", self.perplexity_per_word, f"{self.words:,} words, ends of line counted"),
             ("bits per byte", self.bits_per_byte, f"{self.bytes:,} bytes of the original text"),
         ]
         return [f"{name:<20} {'n/a' if value is None else f'{value:.4f}':>12}   {text}" for name, value, text in rows]
+
+    def _known_row(self) -> list[tuple[str, float | None, str]]:
+        """Give the figure without unknown tokens, where there are any."""
+        known = self.tokens - self.unknown
+        text = f"{known:,} tokens, without the {self.unknown:,} unknown"
+        return [("perplexity, known", self.known_perplexity, text)] if self.unknown else []
 
 
 def _exp(nats: float) -> float:

@@ -139,6 +139,7 @@ class LanguageModel:
         log_probs = self._log_probs(rows, self.is_continuous, reading, batch_tokens, progress)
         unknown = map(self.tokenizer.unknown_items, text.lines)
         lines = [line_score(*each, self.spellings) for each in zip(log_probs, unknown, strict=True)]
+        known = (own[row[: len(own)] != self.tokenizer.unk_id] for row, own in zip(rows, log_probs, strict=True))
         nlls = [-line.log_prob for line in lines if line.log_prob is not None]
         likelihood = TextLikelihood(
             nll=math.fsum(nlls) if len(nlls) == len(lines) else None,
@@ -146,6 +147,7 @@ class LanguageModel:
             words=text.num_lines + sum(len(line.split()) for line in text.lines),
             bytes=text.num_bytes,
             unknown=sum(len(line.unknown) for line in lines),
+            known_nll=-math.fsum(float(each.sum()) for each in known),
             dropped_bytes=text.dropped_bytes(self.tokenizer.normalize),
         )
         return Perplexity(likelihood, reading, lines)

@@ -1,5 +1,6 @@
 """The engine that seqlab trains with: one model, or several that decide together, on torch."""
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 from seqlab.world import OnRows
 
+logger = logging.getLogger(__name__)
+
 LENGTH_MARGIN = 1.25
 """How much longer than the longest line of the training text a line may be before it is cut into pieces."""
 
@@ -50,6 +53,7 @@ class TorchEngine:
         self.tokenizer = first.tgt_tokenizer
         self.model: Stepper | PositionModel
         self.lm: WeightedLm | None = None
+        self._impossible: dict[int, str] = {}
         if len(members) > 1:
             self.model = Ensemble([member.stepper for member in members])
         else:
@@ -80,6 +84,16 @@ class TorchEngine:
             )
         if isinstance(self.model, PositionModel):
             self._refuse_for_positions(lm, self.model)
+        self._impossible = dict(zip(lm.impossible_ids, self.tokenizer.tokens(lm.impossible_ids), strict=True))
+        if self._impossible:
+            logger.warning(
+                "%s gives no probability to %d of the %d tokens of the vocabulary: beside it they can never be "
+                "produced: %s",
+                lm.folder.path,
+                len(self._impossible),
+                self.tokenizer.vocab_size,
+                ", ".join(list(self._impossible.values())[:5]) + (" ..." if len(self._impossible) > 5 else ""),
+            )
         prepare_inference(lm.model, self.device, dtype)
         first = start_id(data, self.tokenizer)
         self.lm = WeightedLm(
@@ -113,7 +127,13 @@ class TorchEngine:
         progress: OnRows | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Search as `decode_rows` does."""
+        """Search as `decode_rows` does; raises ValueError for a prefix that the language model makes impossible."""
+        for token in (self._impossible.get(each) for prefix in prefixes or () for each in prefix):
+            if token is not None:
+                raise ValueError(
+                    f"A prefix holds {token!r}, to which the language model gives no probability: leave it out, or "
+                    "translate without `lm`."
+                )
         return decode_rows(
             self.model,
             src_rows,

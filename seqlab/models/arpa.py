@@ -3,7 +3,7 @@ r"""N-gram models in the ARPA format, which KenLM, SRILM and speech recognisers 
 A line `\data\`, the number of n-grams of each length, and a section for each length with one n-gram per line: its
 log-probability, its words, and its backoff where that is not 0; at the end a line `\end\`. Fields are separated by tabs
 or spaces, logarithms are to base 10, and -99 or less stands for a probability of 0. The words `<s>`, `</s>` and `<unk>`
-are bos, eos and what stands for every unknown word.
+(or `<UNK>`) are bos, eos and what stands for every unknown word. A byte order mark before the file is skipped.
 """
 
 import gzip
@@ -23,6 +23,9 @@ from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
 logger = logging.getLogger(__name__)
 
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
+UPPER_UNK = b"<UNK>"
+"""What some programs write for `<unk>`."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOG10 = math.log(10)
 LOG_ZERO = -99.0
 _ESCAPED = re.compile(r"\\u00(20|09|0a|0d|0b|0c|3c|5c)")
@@ -73,8 +76,8 @@ def read_arpa(path: str | Path, tokens: Sequence[str], *, pad_id: int, bos_id: i
 
     Ids are found by name, bos and eos as `<s>` and `</s>`. N-grams with words that have no id are left out, so that
     what they had is nobody's. Ids whose names are not in the file share the probability of `<unk>` there with the id of
-    that name, so that all still sum to one, and have 0 where there is none; bos and pad always have 0. How many there
-    are of both kinds is logged as a warning.
+    that name, so that all still sum to one. Without an `<unk>` in the file they have 0: such words can never be
+    produced. Bos and pad always have 0. How many there are of each kind is logged as a warning.
 
     Raises:
         ValueError: the file is damaged (it names file and line), has no `</s>`, or `tokens` are as in `write_arpa`.
@@ -135,7 +138,7 @@ class _Reader:
     def _numbered(self, stream: IO[bytes]) -> Iterator[bytes]:
         try:
             for self.number, raw in enumerate(stream, start=1):
-                if line := raw.strip():
+                if line := (raw.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else raw).strip():
                     yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{self.path}: cannot be unpacked, the file is damaged ({error}).") from None
@@ -188,9 +191,8 @@ class _Reader:
                     f"a log-probability of at most 0, {length} words and perhaps a backoff, with tabs or spaces between"
                 )
             found += 1
-            yield _Entry(
-                log_prob * LOG10 if log_prob > LOG_ZERO else -math.inf, fields[1 : length + 1], backoff * LOG10
-            )
+            words = [UNK if word == UPPER_UNK else word for word in fields[1 : length + 1]]
+            yield _Entry(log_prob * LOG10 if log_prob > LOG_ZERO else -math.inf, words, backoff * LOG10)
         if found != count:
             raise self.error(f"expected {count} {length}-grams before this, as the header says, but there are {found}")
 
@@ -218,7 +220,10 @@ def _read_unigrams(
         logger.warning(text, reader.path, len(unknown), len(found), _examples(unknown))
     missing = [name for name, i in ids.items() if name not in found and i != bos_id]
     if missing:
-        text = "%s lacks %d of the %d words of the vocabulary, they share the probability of its `<unk>`: %s"
+        if UNK in found:
+            text = "%s lacks %d of the %d words of the vocabulary, they share the probability of its `<unk>`: %s"
+        else:
+            text = "%s has no `<unk>` and lacks %d of the %d words of the vocabulary, which can never be produced: %s"
         logger.warning(text, reader.path, len(missing), len(ids), _examples(missing))
     unseen = found.get(UNK, _Entry(-math.inf, [], 0.0))
     sharers = max(1, len(missing) + (UNK in ids))
@@ -287,7 +292,7 @@ def _written_names(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: 
     for i, name in enumerate(names):
         if not name:
             raise ValueError(f"`tokens` must not be empty, but that of id {i} is.")
-        if ids.get(name, i) != i:
+        if ids.get(name, i) != i or name == UPPER_UNK:
             names[i] = name = _RESERVED.sub(_escape, name.decode()).encode()
         if ids.setdefault(name, i) != i:
             raise ValueError(

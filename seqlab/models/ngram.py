@@ -128,6 +128,16 @@ class NgramModel(nn.Module):
             levels.append(Level(keys, self.log_probs[first:end], self.backoffs[first:end]))
         return levels
 
+    @property
+    def impossible_ids(self) -> list[int]:
+        """List the ids but pad and bos whose probability is 0 in every context, as those an ARPA file may lack."""
+        possible = self.keys[1:][self.log_probs[1:] > -torch.inf] % self.vocab_size  # the first entry is no n-gram
+        is_impossible = torch.ones(self.vocab_size, dtype=torch.bool)
+        is_impossible[[self.pad_id, self.bos_id]] = False
+        is_impossible[possible.cpu()] = False
+        found: list[int] = is_impossible.nonzero().flatten().tolist()
+        return found
+
     def set_levels(self, levels: Sequence[TrieLevel]) -> None:
         """Replace the whole trie."""
         self._set([Level(*map(torch.from_numpy, level)) for level in levels])

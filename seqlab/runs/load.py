@@ -61,6 +61,11 @@ class LoadedRun:
         return self.model
 
     @property
+    def impossible_ids(self) -> list[int]:
+        """Ids that the model can never produce: those that an n-gram model gives no probability; none of others."""
+        return self.model.impossible_ids if isinstance(self.model, NgramModel) else []
+
+    @property
     def context_limit(self) -> int | None:
         """Tokens of the longest sequence that the model reads; None where it reads on for ever, as recurrent language
         models and labellers do."""

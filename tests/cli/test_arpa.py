@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from reference.tiny_language_models import TinyRuns
 
+from seqlab.export.arpa import names_of
 from seqlab.runs import RunFolder
+from seqlab.text import load_tokenizer
 
 ARPA = "\\data\\\nngram 1=3\n\n\\1-grams:\n-99 <s>\n-0.3 </s>\n-0.3 dog\n\n\\end\\\n"
 
@@ -105,6 +107,66 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     assert replaced.status == 0
     assert seqlab("import", file, "--run_dir", tmp_path / "new", "--tokenizer", run_dir, "--overwrite").status == 0
     assert RunFolder(tmp_path / "new").exists()
+
+
+WORDS = """\\data\\
+ngram 1=4
+ngram 2=1
+
+\\1-grams:
+-99\t<s>
+-0.5\t</s>
+-0.5\tdog\t-0.1
+-0.6\tcat
+
+\\2-grams:
+-0.2\tdog cat
+
+\\end\\
+"""
+
+
+@pytest.mark.parametrize("has_mark", [False, True])
+def test_without_an_unknown_word_others_can_never_be_produced(seqlab, tmp_path: Path, has_mark: bool) -> None:
+    """Nor does a byte order mark before the file change anything."""
+    (tmp_path / "lm.arpa").write_text(WORDS, encoding="utf-8-sig" if has_mark else "utf-8")
+    imported = seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
+    assert imported.status == 0
+    assert "has no `<unk>` and lacks 1 of the 5 words of the vocabulary, which can never be produced" in imported.err
+    (tmp_path / "text").write_text("dog cat\ncow dog\n")
+    found = json.loads(seqlab("perplexity", tmp_path / "run", tmp_path / "text", "--json").out)
+    assert (found["perplexity"], found["tokens"], found["unknown"]) == (None, 6, 1)
+    assert found["known_perplexity"] == pytest.approx(10 ** ((0.5 + 0.2 + 0.5 + 0.5 + 0.1 + 0.5) / 5))
+
+
+def test_an_unknown_word_in_capitals_is_the_unknown_word(seqlab, tmp_path: Path) -> None:
+    text = WORDS.replace("ngram 1=4", "ngram 1=5").replace("-0.6\tcat", "-0.6\tcat\n-0.9\t<UNK>")
+    (tmp_path / "upper.arpa").write_text(text)
+    (tmp_path / "lower.arpa").write_text(text.replace("<UNK>", "<unk>"))
+    scores = []
+    for name in ("upper", "lower"):
+        imported = seqlab("import", tmp_path / f"{name}.arpa", "--run_dir", tmp_path / name)
+        assert (imported.status, "never" in imported.err) == (0, False)
+        scores.append(seqlab("generate", tmp_path / name, "--beam_size", "3", "--json", "--prompt", "dog").out)
+    assert scores[0] == scores[1]
+
+
+def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    """What it gives no probability is named, and a prefix with it is refused for that."""
+    tokens = names_of(load_tokenizer(run_dir / "tokenizer"))
+    words = [token for token in tokens if token.isalpha() and not set(token) & set("zwei")][:3]
+    unigrams = "".join(f"-0.7\t{word}\n" for word in words)
+    text = f"\\data\\\nngram 1={len(words) + 2}\n\n\\1-grams:\n-99\t<s>\n-0.5\t</s>\n{unigrams}\n\\end\\\n"
+    (tmp_path / "lm.arpa").write_text(text)
+    lm = tmp_path / "lm"
+    assert seqlab("import", tmp_path / "lm.arpa", "--run_dir", lm, "--tokenizer", run_dir).status == 0
+    options = ("--lm", lm, "--lm_weight", "0.0001", "--beam_size", "2")
+    result = seqlab("translate", run_dir, *options, stdin=b"one\n")
+    assert f"gives no probability to {len(tokens) - len(words) - 3} of the {len(tokens)} tokens" in result.err
+    (tmp_path / "prefixes").write_text("zwei\n")
+    refused = seqlab("translate", run_dir, *options, "--prefix", tmp_path / "prefixes", stdin=b"one\n")
+    assert refused.status == 2
+    assert "to which the language model gives no probability: leave it out" in refused.err
 
 
 def test_a_model_of_running_text_is_warned_of(seqlab, runs: TinyRuns, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_extremes():
 
 
 def figures(**changes: float | None) -> TextLikelihood:
-    counts = {"nll": 30.0, "tokens": 12, "words": 5, "bytes": 24, "unknown": 0, "dropped_bytes": 0}
+    counts = {"nll": 30.0, "tokens": 12, "words": 5, "bytes": 24, "unknown": 0, "known_nll": 20.0, "dropped_bytes": 0}
     return TextLikelihood(**(counts | changes))  # type: ignore[arg-type]
 
 
@@ -40,6 +40,7 @@ def test_figures_of_a_text_follow_from_its_sums() -> None:
     assert found.as_dict() == {
         "nats_per_token": found.nats_per_token,
         "perplexity": found.perplexity,
+        "known_perplexity": found.known_perplexity,
         "perplexity_per_word": found.perplexity_per_word,
         "bits_per_byte": found.bits_per_byte,
         "tokens": 12,
@@ -56,11 +57,20 @@ def test_a_finer_segmentation_changes_no_figure_per_word_or_byte() -> None:
     assert (coarse.perplexity_per_word, coarse.bits_per_byte) == (fine.perplexity_per_word, fine.bits_per_byte)
 
 
+def test_a_figure_without_the_unknown_tokens_stands_beside_the_others_where_there_are_any() -> None:
+    found = figures(nll=None, unknown=2)
+    assert found.known_perplexity == pytest.approx(math.exp(20 / 10))
+    assert any(line.split()[:3] == ["perplexity,", "known", "7.3891"] for line in found.lines())
+    assert "10 tokens, without the 2 unknown" in "\n".join(found.lines())
+    assert "known" not in "\n".join(figures().lines())
+    assert figures(unknown=12).known_perplexity is None
+
+
 def test_no_figure_is_given_where_none_is_honest() -> None:
     found = figures(nll=None, unknown=2)
     names = ("nats_per_token", "perplexity", "perplexity_per_word", "bits_per_byte")
     assert [found.as_dict()[name] for name in names] == [None] * 4
-    assert all("n/a" in line for line in found.lines())
+    assert all("n/a" in line for line in found.lines() if "known" not in line)
 
 
 def test_what_no_float_holds_is_infinite_and_null_in_json() -> None:
