@@ -123,13 +123,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool) -> "Config":
-    """Build the config before anything in the run folder changes; that of a recipe in a folder that is not kept."""
+    """Build the config before anything in the run folder changes: a new run's recipe writes into another folder."""
     from seqlab.runs import RunFolder
     from seqlab.training.begin import check_folder
 
     check_folder(RunFolder(run_dir), overwrite)
+    is_new = overwrite or not RunFolder(run_dir).exists()
     with TemporaryDirectory() as folder:
-        config = make_config(recipe, overrides, Path(folder) if _is_recipe(recipe) else run_dir, overwrite)
+        config = make_config(recipe, overrides, Path(folder) if _is_recipe(recipe) and is_new else run_dir, overwrite)
     if recipe is not None:
         _say_what_is_reset(recipe, overrides, config)
     return config
@@ -152,7 +153,7 @@ def make_config(
         from seqlab.recipes import from_corpus, from_labels, from_text
 
         if RunFolder(run_dir).exists() and not overwrite:
-            return _chosen_before(run_dir, overrides)
+            return _continued_config(run_dir, overrides)
         return {"text": from_text, "labelled": from_labels, "parallel": from_corpus}[_kind(overrides)](overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
@@ -165,7 +166,10 @@ def make_config(
                 f"{recipe} is a run folder, not a recipe: `seqlab train {config_file} --run_dir {recipe}` continues it"
             )
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
-    return override(RECIPES[recipe](run_dir), overrides)
+    config = RECIPES[recipe](run_dir)
+    if RunFolder(run_dir).exists() and not overwrite:
+        return _continued_config(run_dir, overrides, paths_of=config)
+    return override(config, overrides)
 
 
 def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config") -> None:
@@ -198,17 +202,28 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _chosen_before(run_dir: Path, overrides: Sequence["Override"]) -> "Config":
-    """Take the choices of the run that is continued, so that only given fields can differ from them."""
+def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: "Config | None" = None) -> "Config":
+    """Take the config of the run that is continued, so that only given fields can differ from it.
+
+    A recipe finds its files anew, as the run folder and the corpora may have moved: the paths are those of its config,
+    `paths_of`. Training compares them by content.
+    """
     from seqlab.runs import RunFolder, override
-    from seqlab.runs.config import to_dict
+    from seqlab.runs.config import PATH_FIELDS, VECTOR_FIELDS, to_dict
     from seqlab.runs.load import read_config
     from seqlab.training.resume import flatten
 
     config = read_config(RunFolder(run_dir))
     known = flatten(to_dict(config))
+    found = {} if paths_of is None else flatten(to_dict(paths_of))
+    values = to_dict(config)
+    data = values["data"]
+    assert isinstance(data, dict)
+    data |= {
+        key.removeprefix("data."): found[key] for key in PATH_FIELDS | VECTOR_FIELDS if key in found and key in known
+    }
     # What is given again is left out: a tag would reset its section.
-    return override(config, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
+    return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
 def _kind(overrides: Sequence["Override"]) -> str:

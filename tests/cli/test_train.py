@@ -283,6 +283,24 @@ def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path, op
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_recipe_with_other_defaults_continues_an_older_run(
+    seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path
+) -> None:
+    """What is not given comes from the run; what is given is compared, whatever family the recipe has by now."""
+    run_dir, before = shutil.copytree(run_dir, tmp_path / "run"), read_config(RunFolder(run_dir))
+
+    def changed(run_dir: str | Path) -> Config:
+        return replace(before, model=LstmConfig(), data=replace(before.data, train_src=["moved.en"]))
+
+    monkeypatch.setitem(RECIPES, "number_words", changed)
+    assert seqlab("train", "number_words", "--run_dir", run_dir, "--model.num_heads", "1").status == 0
+    config = calls[0]["config"]
+    assert config.data == replace(before.data, train_src=["moved.en"])
+    assert config.model == replace(before.model, num_heads=1)
+    assert seqlab("train", "number_words", "--run_dir", tmp_path / "new").status == 0
+    assert calls[1]["config"].model == LstmConfig()
+
+
 @pytest.mark.parametrize("option", ["--model.d_modle 3", "--model.num_heads 7", "--device cuda:9"])
 def test_a_refused_overwriting_leaves_all_as_it_was(seqlab: Any, tmp_path: Path, run_dir: Path, option: str) -> None:
     run_dir = shutil.copytree(run_dir, tmp_path / "run")
