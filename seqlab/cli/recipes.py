@@ -12,7 +12,7 @@ from pathlib import Path
 import seqlab
 from seqlab.cli.parser import Parser, UsageError
 
-SUMMARY = "list the recipes: task, data, minutes, figure"
+SUMMARY = "list the recipes: task, model, data, minutes, figure"
 TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
 """Read as a file: importing `seqlab.recipes` would import torch."""
 
@@ -20,7 +20,9 @@ TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
 def make_parser() -> Parser:
     """Name the word to look for."""
     parser = Parser("seqlab recipes", __doc__)
-    parser.add_argument("word", nargs="?", metavar="WORD", help="part of a name, task or corpus: g2p, label, German")
+    parser.add_argument(
+        "word", nargs="?", metavar="WORD", help="part of a name, task, model or corpus: g2p, label, lstm"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     return parser
 
@@ -28,7 +30,8 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Print the rows that contain the word, in whatever case."""
     header, *rows = read_table()
-    found = [row for row in rows if arguments.word is None or arguments.word.lower() in "\t".join(row).lower()]
+    word = (arguments.word or "").strip().lower()
+    found = [row for row in rows if word in "\t".join(row[: header.index("minutes")]).lower()]
     if not found:
         tasks = dict.fromkeys(row[1] for row in rows)
         raise UsageError(f"no recipe has `{arguments.word}` in its row; the tasks are {'; '.join(tasks)}")
@@ -55,5 +58,5 @@ def read_table() -> list[list[str]]:
 def nearest_recipes(name: str) -> str:
     """Name the three recipes that are spelt most alike, and how to list all."""
     names = [row[0] for row in read_table()[1:]]
-    nearest = ", ".join(f"`{each}`" for each in difflib.get_close_matches(name, names, n=3, cutoff=0))
+    nearest = ", ".join(f"`{each}`" for each in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0))
     return f"the nearest are {nearest} (`seqlab recipes` lists all)"

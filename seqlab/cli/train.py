@@ -165,6 +165,11 @@ def make_config(
             raise UsageError(
                 f"{recipe} is a run folder, not a recipe: `seqlab train {config_file} --run_dir {recipe}` continues it"
             )
+        if Path(recipe).is_file():
+            raise UsageError(
+                f"{recipe} is neither a recipe nor a config file, which ends in .yaml: name a corpus by "
+                f"`--data.train_src {recipe} --data.train_tgt FILE`, a text by `--data.train {recipe}`"
+            )
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
     config = RECIPES[recipe](run_dir)
     if RunFolder(run_dir).exists() and not overwrite:

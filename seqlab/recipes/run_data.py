@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqlab.corpora import CORPORA, locate
 from seqlab.corpora.location import sha256_of_text
-from seqlab.durable import rename
+from seqlab.durable import rename, write_json
 from seqlab.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,11 @@ def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | 
 
 
 def _set_aside(old: Path, new: Path, set_aside: Path) -> None:
-    """Move old data away; an empty folder stands for none. Raises ValueError where a file was never generated."""
+    """Move old data away; an empty folder stands for none. Raises ValueError where a file was never generated.
+
+    The names of the new files are noted beside, for `settle` to tell them from files of somebody else.
+    """
+    write_json(set_aside.with_suffix(".json"), sorted(path.name for path in new.iterdir()))
     if not old.exists():
         set_aside.mkdir()
         return

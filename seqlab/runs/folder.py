@@ -69,7 +69,11 @@ class RunFolder:
     def read_description(self) -> dict[str, Any]:
         """Read run.json; raises ValueError where it is missing, damaged or of another format version."""
         if not self.description_file.is_file():
-            raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.")
+            hint = " A run that was being overwritten lies in it: `seqlab train` brings it back."
+            raise ValueError(
+                f"{self.path} is not a run folder: it has no {self.description_file.name}."
+                + (hint if self.replaced.is_dir() else "")
+            )
         try:
             description = json.loads(self.description_file.read_text(encoding="utf-8"))
             version = description["format_version"]

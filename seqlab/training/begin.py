@@ -1,5 +1,6 @@
 """What a run folder needs before its first step, and which folders may become one."""
 
+import json
 import logging
 import os
 import shutil
@@ -54,6 +55,11 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
         raise ValueError(f"`run_dir` {folder.path} is a file: choose another name.")
     foreign = sorted(entry.name for entry in folder.path.iterdir() if entry.name not in allowed)
     if foreign:
+        if folder.exists():
+            raise ValueError(
+                f"`run_dir` {folder.path} holds {', '.join(foreign[:3])}, which belongs to no run: move it away, or "
+                "choose another."
+            )
         hint = ", or begin anew with `--overwrite`" if set(foreign) <= TRAINED_NAMES else ""
         raise ValueError(
             f"`run_dir` {folder.path} is not a run folder, but holds {', '.join(foreign[:3])}: choose another{hint}."
@@ -136,12 +142,23 @@ def settle(folder: RunFolder) -> None:
     if moving.is_dir():
         old_data = moving / folder.data.name
         if old_data.is_dir():  # a recipe has generated others; an empty folder stands for none
-            _remove(folder, [folder.data.name])
+            _remove_generated(folder, old_data)
             old_data.rename(folder.data)
             with suppress(OSError):
                 folder.data.rmdir()
+        old_data.with_suffix(".json").unlink(missing_ok=True)
         _move(moving, folder.path, RUN_NAMES[::-1])
         moving.rmdir()
+
+
+def _remove_generated(folder: RunFolder, old_data: Path) -> None:
+    """Remove the data that a recipe generated; files that it did not generate go to the old data."""
+    if folder.data.is_dir():
+        generated = json.loads(old_data.with_suffix(".json").read_text(encoding="utf-8"))
+        for path in folder.data.iterdir():
+            if path.name not in generated:
+                path.rename(old_data / path.name)
+    _remove(folder, [folder.data.name])
 
 
 @contextmanager

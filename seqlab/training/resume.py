@@ -91,10 +91,6 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     for (path, digest), before in zip(found, known, strict=True):
         if digest != before:
             raise ValueError(
-                f"{path} is not what the run in {folder.path} was begun with, {_corpora(folder)}: restore the file if "
-                "it has changed, choose another `--run_dir` for another corpus, or start anew with `--overwrite`."
+                f"{path} is not what the run in {folder.path} was begun with: restore the file if it has changed, "
+                "choose another `--run_dir` for another corpus, or start anew with `--overwrite`."
             )
-
-
-def _corpora(folder: RunFolder) -> str:
-    return " and ".join(read_config(folder).data.train_specs())

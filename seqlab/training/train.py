@@ -83,7 +83,12 @@ def train(
         FailedStep: a gradient was not finite.
         LostRank: another of the processes that torchrun started has ended.
     """
-    folder = RunFolder(Path(run_dir or _default_run_dir(config)))
+    if not (isinstance(config, Config) or callable(config)):
+        raise ValueError(
+            f"`config` must be a `Config` or a recipe, but is {config!r} instead: `config_from_yaml` reads a file, and "
+            "`seqlab.recipes` has the recipes."
+        )
+    folder = RunFolder(run_dir or _default_run_dir(config))
     with (
         joined() as world,
         full_disk_explained(folder),

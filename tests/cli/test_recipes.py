@@ -16,14 +16,14 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 def test_the_table_has_a_row_for_each_recipe() -> None:
     header, *rows = read_table()
-    assert header == ["recipe", "task", "data", "minutes", "figure"]
+    assert header == ["recipe", "task", "model", "data", "minutes", "figure"]
     assert [row[0] for row in rows] == list(RECIPES)
-    assert all(len(row) == len(header) and row[1] and row[2] for row in rows)
+    assert all(len(row) == len(header) and all(row[:4]) for row in rows)
 
 
 def test_each_figure_stands_in_the_results() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md"))
-    for name, _, _, _, figure in read_table()[1:]:
+    for name, *_, figure in read_table()[1:]:
         number = re.search(r"\d+\.\d+", figure)
         assert not figure or number is not None, name
         assert number is None or re.search(rf"(?<![\d.]){re.escape(number[0])}(?![\d.])", text), (name, figure)
@@ -33,8 +33,9 @@ def test_a_word_chooses_rows_whatever_its_case(seqlab) -> None:
     result = seqlab("recipes", "FINNISH")
     assert result.status == 0
     [header, *rows] = result.out.decode().splitlines()
-    assert header.split() == ["recipe", "task", "data", "minutes", "figure"]
+    assert header.split() == ["recipe", "task", "model", "data", "minutes", "figure"]
     assert [row.split()[0] for row in rows] == [name for name in RECIPES if "finnish" in name]
+    assert all("LSTM" in line for line in seqlab("recipes", " lstm ").out.decode().splitlines()[1:])
     everything = seqlab("recipes").out.decode().splitlines()
     assert len(everything) == 1 + len(RECIPES)
     records = [json.loads(line) for line in seqlab("recipes", "finnish", "--json").out.decode().splitlines()]

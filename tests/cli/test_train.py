@@ -163,6 +163,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("--data.train a.txt --data.train_src b.txt", "There is no `data.train_src`"),
         ("numberwords", "there is no recipe `numberwords`; the nearest are `number_words`, "),
         ("numberwords", "(`seqlab recipes` lists all); a config file ends in .yaml"),
+        ("NUMBER_WORDS", "the nearest are `number_words`, "),
         ("none.yaml", "none.yaml: there is no such file."),
         ("number_words extra", "unexpected argument `extra`"),
         ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),

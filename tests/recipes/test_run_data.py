@@ -95,11 +95,12 @@ def test_a_restoring_that_was_killed_is_completed(
             raise KeyboardInterrupt
         return rename(old, new)
 
+    (run_dir / "data" / "mine.txt").write_text("mine")  # while the overwriting was interrupted
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(Path, "rename", killed)
         settle(RunFolder(run_dir))
     settle(RunFolder(run_dir))
-    assert data_of(run_dir) == before
+    assert data_of(run_dir) == before | {"mine.txt": b"mine"}
     assert {path.name for path in run_dir.iterdir()} == names
 
 
