@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     work.path.unlink(missing_ok=True)
     if distilled.control_characters:
         logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)
+    if references is not None:  # in the normal form that a translation has
+        references = [trained.tgt_tokenizer.normalize(line) for line in references]
     found = describe_targets(lines, translations, references)
     found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
     print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))

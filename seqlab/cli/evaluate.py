@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import unicodedata
 from collections.abc import Sequence
 
 from seqlab.cli.files import all_lines, all_places
@@ -66,6 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = references.pop() if baselines else None
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
+    if count := sum(map(_differ_in_form_alone, hypotheses, zip(*references, strict=True))):
+        logger.warning(
+            "%d of %d lines differ from the reference in nothing but Unicode normal form or spaces: they count as "
+            "different",
+            count,
+            len(hypotheses),
+        )
     if arguments.confusion or not set(LABEL_METRICS).isdisjoint(metrics):
         for spec, given in ((arguments.hypotheses, hypotheses), (arguments.baseline, baseline)):
             if given is not None:
@@ -108,6 +116,17 @@ def _read(specs: Sequence[str]) -> list[list[str]]:
                 "of lines."
             )
     return files
+
+
+def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:
+    """Tell whether a line is none of the references as it stands, but one in NFC with single spaces."""
+    if hypothesis in references:
+        return False
+    return _plain_form(hypothesis) in map(_plain_form, references)
+
+
+def _plain_form(line: str) -> str:
+    return " ".join((line if line.isascii() else unicodedata.normalize("NFC", line)).split())
 
 
 def _look_tokenized(lines: Sequence[str]) -> bool:

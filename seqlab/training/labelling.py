@@ -123,7 +123,8 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
     metrics = [name for name in VALID_METRICS["labelled"] if name != "nll"]
-    scores = evaluate(hypotheses, [valid.tgt_text.texts()], metrics)
+    references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
+    scores = evaluate(hypotheses, [references], metrics)
     return Validation(scores, nll, "nll_per_label")
 
 

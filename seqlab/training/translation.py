@@ -149,7 +149,9 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
 
     hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
-    references = [rows.texts() for rows in (valid.tgt_text, *run.data.references)]
+    # in the normal form that an output has; what the vocabulary lacks stays as it is, and is never right
+    normalize = run.tgt_tokenizer.normalize
+    references = [[normalize(text) for text in rows.texts()] for rows in (valid.tgt_text, *run.data.references)]
     # Of long lines the CER takes time and memory, so that it is for those who ask for it.
     asked = ["cer"] if run.config.training.valid_metric == "cer" else []
     return Validation(evaluate(hypotheses, references, [*DECODED_METRICS, *asked]), nll)

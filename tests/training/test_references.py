@@ -1,6 +1,7 @@
 """Validation against several references: the loss is of the first, what is decoded is compared with all."""
 
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from reference.tiny_runs import journal_of, tiny_config, with_training, write_nu
 import seqlab
 from seqlab.evaluation import Score, evaluate
 from seqlab.runs.load import load_run
+from seqlab.text import CharactersConfig, SentencePieceBpeConfig, TokenizerConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.validation import Validation
 
@@ -46,6 +48,40 @@ def test_what_is_decoded_is_compared_with_all_references(corpus: Path, tmp_path:
         expected = {name: score.value for name, score in evaluate(said, lines, names).items()}
         assert {name: figures[name] for name in figures if name in expected} == expected
         assert set(figures) == {"kind", "step", "is_best", "nll_per_tgt_token", *expected}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "spoil"),
+    [
+        (SentencePieceBpeConfig(vocab_size=300), lambda line: unicodedata.normalize("NFD", line)),
+        (CharactersConfig(normalization="nfd"), lambda line: unicodedata.normalize("NFD", line)),
+        (WordsConfig(), lambda line: f" {line} ".replace(" ", "  ")),
+    ],
+    ids=["subwords", "characters", "words"],
+)
+def test_references_get_the_normal_form_of_outputs(
+    tmp_path: Path, tokenizer: TokenizerConfig, spoil: Callable[[str], str]
+) -> None:
+    """References that are what the model says, in another normal form or with other spaces, are all right."""
+    corpus, accents = tmp_path / "corpus", str.maketrans("eiunzvhsr", "éíüñžöĥšř")
+    write_numbers(corpus, range(1, 130))
+    src, tgt = write_numbers(corpus, range(200, 240), "valid")
+    for path in (corpus / "train.de", Path(tgt)):
+        path.write_text(path.read_text("utf-8").translate(accents), encoding="utf-8")
+    data: dict[str, Any] = {"valid_src": src, "valid_tgt": tgt, "tokenizer": tokenizer, "subword_sampling": 0.0}
+    alone = train(tiny_config(corpus, max_steps=100, save_every=100, valid_every=100, data=data), tmp_path / "alone")
+    sources = Path(src).read_text("utf-8").splitlines()
+    said = seqlab.load(alone, checkpoint="last", device="cpu", precision="fp32").translate(sources, beam_size=1)
+    said = [line or "nothing" for line in said]
+    spoilt = [spoil(line) for line in said]
+    assert spoilt != said
+    (tmp_path / "spoilt").write_text("".join(f"{line}\n" for line in spoilt), encoding="utf-8")
+    data["valid_tgt"] = [tgt, str(tmp_path / "spoilt")]
+    config = tiny_config(corpus, max_steps=100, save_every=100, valid_every=100, data=data)
+    found = figures_of(train(config, tmp_path / "both"))
+    unknown = sum("<unk>" in line or line == "nothing" for line in said)
+    assert found["exact_match"] == pytest.approx(100 * (len(said) - unknown) / len(said))
+    assert found["exact_match"] > 0
 
 
 @pytest.mark.parametrize("metric", ["wer", "cer"])
