@@ -68,7 +68,8 @@ def _received(reader: Connection) -> Any:
 
 def train_in_ranks(world_size: int, config: Config, run_dir: Path) -> Path:
     """Train to the end; every rank gives the folder."""
-    assert in_ranks(world_size, train, config, run_dir) == [run_dir] * world_size
+    results = in_ranks(world_size, train, config, run_dir)
+    assert results == [run_dir] * world_size, results
     return run_dir
 
 
