@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.records import DecodingJob, Json
-from benchmarks.workers.decoding_loop import Output, Translate, measure
+from benchmarks.workers.decoding_loop import LENGTH_LIMIT, Output, Translate, measure
 from seqlab.export.load import load_translator as load
 
 
@@ -25,7 +25,8 @@ def _load(job: DecodingJob) -> Translate:
         trained = load(exported, device=job.device, engine=job.engine, threads=threads)
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
-        found = trained.translate_detailed(lines, beam_size=job.beam_size, batch_tokens=batch, need_scores=False)
+        options = {"beam_size": job.beam_size, "batch_tokens": batch, "need_scores": False, **LENGTH_LIMIT}
+        found = trained.translate_detailed(lines, **options)
         return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
 
     return translate

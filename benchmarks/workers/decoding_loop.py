@@ -3,10 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.workers.memory import TreeMemory, peak_memory_mb
 from seqlab.search.config import SearchConfig
+
+LENGTH_LIMIT: dict[str, Any] = {"max_length_ratio": 2.0, "max_length_offset": 10}
+"""The same for all systems."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,5 @@ def sorted_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[in
 
 
 def length_limit(src_tokens: int) -> int:
-    """Return how many tokens a translation may have, as by seqlab's default; both include the end of sentence."""
-    search = SearchConfig()
-    return int(search.max_length_ratio * src_tokens) + search.max_length_offset
+    """Return how many tokens a translation may have; both include the end of sentence."""
+    return SearchConfig(**LENGTH_LIMIT).longest(src_tokens)

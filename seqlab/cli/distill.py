@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.data.columns import parse_column
     from seqlab.evaluation.distilled import describe_targets
     from seqlab.inference.distill import WorkFile, distill, sha256_of
+    from seqlab.inference.translator import warn_of_unfinished
 
     refuse_ranks("distill")
     out = checked_output(arguments)
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     work.path.unlink(missing_ok=True)
     if distilled.control_characters:
         logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)
+    warn_of_unfinished(distilled.cut, len(translations))
     if references is not None:  # in the normal form that a translation has
         references = [trained.tgt_tokenizer.normalize(line) for line in references]
     found = describe_targets(lines, translations, references)

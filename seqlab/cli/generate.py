@@ -26,7 +26,7 @@ from seqlab.cli.search_options import add_fields, given_fields
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference import Continuation
+    from seqlab.inference import Continuation, LanguageModel
 
 logger = logging.getLogger(__name__)
 SUMMARY = "continue a text with a language model"
@@ -86,11 +86,12 @@ def run(arguments: argparse.Namespace) -> int:
     is_live = arguments.output is None and sys.stdout.isatty() and not arguments.json and arguments.beam_size is None
     if is_live and not arguments.prompts and len(given) == arguments.num_samples == 1:
         print(given[0], end="", flush=True)
-        model.generate(given, **options, **search, on_text=lambda text: print(text, end="", flush=True))
+        found = model.generate(given, **options, **search, on_text=lambda text: print(text, end="", flush=True))
         print()
+        _warn_of_cut(model, search, sum(not each.finished for each in found[0]), 1)
         return 0
     between = "" if arguments.json or not model.is_continuous else f"{SEPARATOR}\n"
-    done = replaced = 0
+    done = replaced = cut = total = 0
     with (
         _prompt_blocks(arguments, given) as (stream, blocks),
         output_stream(arguments.output) as output,
@@ -104,10 +105,19 @@ def run(arguments: argparse.Namespace) -> int:
             output.flush()
             done += len(prompts)
             replaced += sum(each.control_characters for _, each in pairs)
+            cut, total = cut + sum(not each.finished for _, each in pairs), total + len(pairs)
             advance(len(prompts))
     if replaced:
         logger.warning("control characters in the continuations: %d became spaces", replaced)
+    _warn_of_cut(model, search, cut, total)
     return 0
+
+
+def _warn_of_cut(model: "LanguageModel", search: dict[str, Any], cut: int, total: int) -> None:
+    """Warn of lines that the length limit ended, unless the caller chose it; running text has no end to miss."""
+    if cut and not model.is_continuous and "max_length" not in search:
+        text = "%s of %s continuations are cut: they reached `max_length` before the line ended"
+        logger.warning(text, f"{cut:,}", f"{total:,}")
 
 
 def _as_json(prompt: str, continuation: "Continuation") -> str:

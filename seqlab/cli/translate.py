@@ -64,6 +64,7 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.inference.lines import write_lines
+    from seqlab.inference.translator import unfinished, warn_of_unfinished
 
     with joined() as world:
         if arguments.alignment == "-":
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             output_stream(arguments.alignment or os.devnull) as alignment,
             output_stream(arguments.output) as output,
         ):
-            prefixes, replaced = Prefixes(arguments.prefix), 0
+            prefixes, replaced, done, cut = Prefixes(arguments.prefix), 0, 0, 0
             blocks = _blocks(source, prefixes, arguments.buffer_lines)
             with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, places, forced in world.from_main(blocks):
@@ -99,9 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
                     write_lines(output, (as_json(t) if arguments.json else t.text for t in translations))
                     write_lines(alignment, (json_line({"pieces": alignments_of(t)}) for t in translations))
                     replaced += sum(translation.control_characters for translation in translations)
+                    done, cut = done + len(translations), cut + unfinished(translations)
             prefixes.check_end()
         if replaced:
             logger.warning("control characters in the translations: %d became spaces", replaced)
+        if world.is_main:
+            warn_of_unfinished(cut, done)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from seqlab.data.build import DROPPED_FILE, Build
@@ -14,6 +15,7 @@ from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.labels import LabelEncoder
+from seqlab.data.length_bound import OutputBound, output_bound
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.references import open_references, read_references, write_references
 from seqlab.data.report import DataReport, Overlap, measure_overlap
@@ -44,6 +46,11 @@ class PreparedData:
     report: DataReport
     references: list[Rows]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
+
+    @cached_property
+    def output_bound(self) -> OutputBound:
+        """How long a translator's outputs may become, by the lengths of the training pairs."""
+        return output_bound(self.train.src.lengths + 1, self.train.tgt.lengths + 1)  # eos is counted
 
 
 def prepare(

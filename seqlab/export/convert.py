@@ -100,10 +100,10 @@ def convert(
     specification.validate()
     specification.optimize(quantization)
     specification.save(str(folder))
-    max_length, tokenizer = member.max_length, member.tgt_tokenizer
+    tokenizer = member.tgt_tokenizer
     engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
-    return compare(engine, reference, src_rows, tgt_rows, tokenizer, max_length)
+    return compare(engine, reference, src_rows, tgt_rows, tokenizer, member.output_limits)
 
 
 def refuse_other_models(run: str | Path) -> None:
@@ -153,5 +153,7 @@ def describe(member: LoadedRun, quantization: str, parity: Parity) -> Descriptio
         ctranslate2_version=version("ctranslate2"),
         max_src_tokens=longest_source(member),
         max_length=member.max_length,
+        max_length_ratio=member.output_limits.ratio,
+        max_length_offset=member.output_limits.offset,
         check=asdict(parity),
     )

@@ -19,6 +19,7 @@ from typing import Any
 from seqlab.durable import rename, sync_files, write_json
 from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
 from seqlab.runs.folder import RunFolder
+from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer
 
 FORMAT_VERSION = 1
@@ -57,6 +58,14 @@ class Description:
     """Of both sides, special id counted."""
     check: dict[str, Any]
     """How close the export was to the run on real lines."""
+    max_length_ratio: float = DEFAULT_RATIO
+    max_length_offset: int = DEFAULT_OFFSET
+    """What `OutputLimits` of the run say; older exports do not have them."""
+
+    @property
+    def output_limits(self) -> OutputLimits:
+        """How long the outputs may become."""
+        return OutputLimits(self.max_length, self.max_length_ratio, self.max_length_offset)
 
 
 class ExportFolder:

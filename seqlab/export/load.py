@@ -173,7 +173,7 @@ def _load_ctranslate2(
         src_tokenizer,
         tgt_tokenizer,
         max_src_tokens=description.max_src_tokens,
-        max_length=description.max_length,
+        output_limits=description.output_limits,
     )
 
 

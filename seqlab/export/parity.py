@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from seqlab.evaluation import evaluate
 from seqlab.inference.engine import Engine
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.text import Tokenizer
 
 TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ def compare(
     src_rows: Sequence[Sequence[int]],
     tgt_rows: Sequence[Sequence[int]] | None,
     tokenizer: Tokenizer,
-    max_length: int,
+    limits: OutputLimits,
 ) -> Parity:
     """Score and translate the same rows with both engines.
 
@@ -58,12 +58,12 @@ def compare(
         src_rows: source ids, none of them empty.
         tgt_rows: targets to score; None takes the reference's greedy translations.
         tokenizer: the target side's.
-        max_length: longest hypothesis, eos counted.
+        limits: how long hypotheses may become.
     """
     sizes = (1, SearchConfig().beam_size)
-    searches = [SearchConfig(beam_size=size, early_stopping=True).limited_to(max_length) for size in sizes]
+    searches = [SearchConfig(beam_size=size, early_stopping=True).limited_to(limits) for size in sizes]
     greedy, beam = ([_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
-    targets = [ids[: max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
+    targets = [ids[: limits.max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
     pairs = zip(engine.score(src_rows, targets), reference.score(src_rows, targets), strict=True)
     differences = (
         abs(one - other)

@@ -152,11 +152,12 @@ def decode_text(
     unknown: Sequence[Sequence[str]] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     device: torch.device | str = "cpu",
-) -> list[str]:
-    """Give the text of the best hypothesis of each row: what validation compares with the references.
+) -> list[tuple[str, bool]]:
+    """Return the text of the best hypothesis of each row, and whether the hypothesis is finished.
 
     `tokenizer` is the target side's; `unknown`: for each row the words that the ids from the size of the vocabulary on
     stand for. The other arguments are those of `decode_rows`.
     """
     found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False)
-    return tokenizer.decode([best[0].ids for best in found], unknown)
+    texts = tokenizer.decode([best[0].ids for best in found], unknown)
+    return [(text, best[0].finished) for text, best in zip(texts, found, strict=True)]

@@ -110,7 +110,7 @@ def exposure_of(
     pairs = measured_pairs(run, src_lines, tgt_lines, places)
     if progress is not None:
         progress(pairs.left_out)
-    config = SearchConfig(beam_size=1).limited_to(run.translator.max_length)
+    config = SearchConfig(beam_size=1).limited_to(run.translator.output_limits)
     return measure_exposure(
         pairs.stepper,
         pairs.src_rows,

@@ -6,9 +6,9 @@ from typing import Any
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
-from seqlab.inference.translator import Translation, Translator
+from seqlab.inference.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.runs.validate import build
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 
@@ -23,7 +23,7 @@ class Run:
         tgt_tokenizer: Tokenizer,
         *,
         max_src_tokens: int,
-        max_length: int,
+        output_limits: OutputLimits,
         copies_unknown: bool = False,
     ) -> None:
         """Put an engine between tokenizers; the limits are those of `Translator`."""
@@ -34,7 +34,7 @@ class Run:
             src_tokenizer,
             tgt_tokenizer,
             max_src_tokens=max_src_tokens,
-            max_length=max_length,
+            output_limits=output_limits,
             copies_unknown=copies_unknown,
         )
 
@@ -45,13 +45,18 @@ class Run:
             self.src_tokenizer,
             self.tgt_tokenizer,
             max_src_tokens=self.translator.max_src_tokens,
-            max_length=self.translator.max_length,
+            output_limits=self.translator.output_limits,
             copies_unknown=self.translator.copies_unknown,
         )
 
     def translate(self, lines: Sequence[str], **options: Any) -> list[str]:
-        """Translate lines and give the best hypothesis of each; the options are those of `translate_detailed`."""
-        return [translation.text for translation in self.translate_detailed(lines, need_scores=False, **options)]
+        """Translate lines and return the best hypothesis of each; the options are those of `translate_detailed`.
+
+        A warning counts the translations that the length limit ended.
+        """
+        found = self.translate_detailed(lines, need_scores=False, **options)
+        warn_of_unfinished(unfinished(found), len(found))
+        return [translation.text for translation in found]
 
     def translate_detailed(
         self,
@@ -131,7 +136,7 @@ class Run:
         unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
-        longest = self.translator.max_length
+        longest = self.translator.output_limits.max_length
         for place, *rows in zip(places, src_rows, tgt_rows, strict=True):
             for side, row in zip(("source", "target"), rows, strict=True):
                 if len(row) + 1 > longest:

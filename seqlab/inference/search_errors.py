@@ -92,7 +92,7 @@ def search_errors(
         )
     if progress is not None:
         progress(pairs.left_out * (len(beam_sizes) + exact))
-    config = config.limited_to(run.translator.max_length)
+    config = config.limited_to(run.translator.output_limits)
     wanted, answers = _references(pairs, config), []
     for size in beam_sizes:
         search = replace(config, beam_size=size, num_hypotheses=1)

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import ContextModel, PositionModel, Stepper
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
@@ -245,11 +246,19 @@ def load(
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
         max_src_tokens=min(map(longest_source, everyone)),
-        # What the length limit ends is scored with eos behind it.
-        max_length=min(member.max_length for member in everyone) - bool(judges),
+        output_limits=_output_limits(members, judges),
         copies_unknown=copies_unknown(everyone),
     )
     return trained.shared(forks) if forks.count > 1 else trained
+
+
+def _output_limits(members: Sequence[LoadedRun], judges: Sequence[LoadedRun]) -> OutputLimits:
+    """Return the limits of runs that translate together, and of those that score what is found."""
+    limits = OutputLimits.widest([member.output_limits for member in members])
+    if not judges:
+        return limits
+    # The judges read an output that the length limit ended with eos after it.
+    return replace(limits, max_length=min(member.max_length for member in (*members, *judges)) - 1)
 
 
 def copies_unknown(members: Sequence[LoadedRun]) -> bool:

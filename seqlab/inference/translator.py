@@ -10,7 +10,7 @@ from seqlab.inference.alignment import Alignment, align
 from seqlab.inference.engine import Engine
 from seqlab.inference.lines import places_or_numbers, refuse_newlines, without_control_characters
 from seqlab.inference.segments import Piece, cut, join
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, score_of
 from seqlab.search.length import length_limits
 from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
@@ -76,13 +76,13 @@ class Translator:
         tgt_tokenizer: Tokenizer,
         *,
         max_src_tokens: int,
-        max_length: int,
+        output_limits: OutputLimits,
         copies_unknown: bool = False,
     ) -> None:
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.max_src_tokens = max_src_tokens  # longer lines are cut
-        self.max_length = max_length  # of a hypothesis, eos counted
+        self.output_limits = output_limits  # of hypotheses, eos counted
         self.copies_unknown = copies_unknown  # words that the vocabulary lacks have ids of their own
 
     def translate(
@@ -117,7 +117,7 @@ class Translator:
         self.warn_of_tags(lines, places)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
-        limited = config.limited_to(self.max_length)
+        limited = config.limited_to(self.output_limits)
         forced = None if prefixes is None else self._forced(prefixes, pieces, limited, places)
         found = self.engine.decode(
             rows,
@@ -222,11 +222,24 @@ class Translator:
                 raise ValueError(
                     f"{place}: its prefix has {len(prefix)} tokens, but its translation may have no more "
                     f"than {limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
-                    f"(the model writes {self.max_length - 1} at most)."
+                    f"(the model outputs {self.output_limits.max_length - 1} at most)."
                 )
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])
         return forced
+
+
+def unfinished(translations: Sequence[Translation]) -> int:
+    """Count the translations whose best hypothesis the length limit ended."""
+    return sum(not translation.hypotheses[0].finished for translation in translations)
+
+
+def warn_of_unfinished(count: int, total: int, outputs: str = "translations") -> None:
+    """Warn of outputs that the length limit ended, where there are any."""
+    if count:
+        text = "%s of %s %s are cut: they reached the length limit (%s) before they ended"
+        limits = "`max_length_ratio`, `max_length_offset` or `max_length`"
+        _log.warning(text, f"{count:,}", f"{total:,}", outputs, limits)
 
 
 def refuse_cut(

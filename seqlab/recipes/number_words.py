@@ -21,7 +21,7 @@ def number_words(run_dir: str | Path) -> Config:
             train_tgt=[str(folder / "train.de")],
             valid_src=str(folder / "valid.en"),
             valid_tgt=[str(folder / "valid.de")],
-            tokenizer=SentencePieceBpeConfig(vocab_size=560),
+            tokenizer=SentencePieceBpeConfig(vocab_size=600),
             batch_tokens=1024,
             micro_batch_tokens=1600,
         ),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import refuse_other_use
 from seqlab.runs.validate import build, read_yaml
+from seqlab.search.config import OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
 
@@ -37,6 +39,8 @@ class LoadedRun:
     step: int
     longest_src_tokens: int | None = None
     """Of the lines it was trained on; None where that was not noted."""
+    output_bound: Mapping[str, Any] | None = None
+    """`ratio` and `offset` of its `OutputLimits`; None where they were not noted."""
 
     @property
     def stepper(self) -> LeftToRight | LanguageModel:
@@ -78,6 +82,11 @@ class LoadedRun:
         limit = self.context_limit
         assert limit is not None, "asked of models that have a limit"
         return limit
+
+    @property
+    def output_limits(self) -> OutputLimits:
+        """How long the outputs may become; of translators."""
+        return OutputLimits(self.max_length, **(self.output_bound or {}))
 
 
 def read_config(folder: RunFolder) -> Config:
@@ -124,8 +133,8 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
     step = choose_step(folder, checkpoint)
     model = build_model(config.model.resolve(config.data), src_tokenizer, tgt_tokenizer)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
-    longest = description.get("longest_src_tokens")
-    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, longest)
+    noted = (description.get(name) for name in ("longest_src_tokens", "output_bound"))
+    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, *noted)
 
 
 def named_weights(model: Model) -> dict[str, Tensor]:

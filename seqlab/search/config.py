@@ -1,11 +1,36 @@
 """How to search: one typed config for all searches, each of which refuses what it cannot do."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
+
+DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
+"""The limit of an output where neither the caller nor the model has one: ids per id of the source, and ids added."""
+
+
+@dataclass(frozen=True)
+class OutputLimits:
+    """How long the outputs of a trained model may become, by its training data: what a `SearchConfig` leaves open.
+
+    For a source of S ids the limit is floor(ratio * S) + offset, and at most `max_length`; both sides count eos.
+    """
+
+    max_length: int
+    ratio: float = DEFAULT_RATIO
+    offset: int = DEFAULT_OFFSET
+
+    @classmethod
+    def widest(cls, members: "Sequence[OutputLimits]") -> "OutputLimits":
+        """Return the limits of models that decide together: none outputs more than all can, or less than one may."""
+        return cls(
+            min(each.max_length for each in members),
+            max(each.ratio for each in members),
+            max(each.offset for each in members),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -29,10 +54,11 @@ class SearchConfig:
     """Of beam search with models that attend to a source: weight of what a hypothesis leaves out of it, the beta of
     GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
     good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
-    max_length_ratio: float = 2.0
-    """Longest hypothesis, in ids per id of the source. The search runs longer before it may stop if this is higher."""
-    max_length_offset: int = 10
-    """Ids added to `max_length_ratio` times the source length."""
+    max_length_ratio: float | None = None
+    """Longest hypothesis, in ids per id of the source. Left out, the model's: a fifth above the longest targets of its
+    training data (`OutputLimits`), or 2 where a run does not have it. A higher one makes a search longer."""
+    max_length_offset: int | None = None
+    """Ids added to `max_length_ratio` times the source length. Left out, the model's, or 10 where it has none."""
     max_length: int = 512
     """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
     min_length_ratio: float = 0.0
@@ -104,9 +130,20 @@ class SearchConfig:
                     "not: leave it out."
                 )
 
-    def limited_to(self, max_length: int) -> "SearchConfig":
-        """Give the same search with hypotheses of at most `max_length` ids."""
-        return replace(self, max_length=min(self.max_length, max_length))
+    def limited_to(self, limits: OutputLimits) -> "SearchConfig":
+        """Return the same search with the limits of a model: its `max_length`, and what is left open here."""
+        return replace(
+            self,
+            max_length=min(self.max_length, limits.max_length),
+            max_length_ratio=limits.ratio if self.max_length_ratio is None else self.max_length_ratio,
+            max_length_offset=limits.offset if self.max_length_offset is None else self.max_length_offset,
+        )
+
+    def longest(self, src_length: int) -> int:
+        """Return the longest allowed hypothesis for a source of so many ids."""
+        ratio = DEFAULT_RATIO if self.max_length_ratio is None else self.max_length_ratio
+        offset = DEFAULT_OFFSET if self.max_length_offset is None else self.max_length_offset
+        return max(1, min(self.max_length, math.floor(ratio * src_length) + offset))
 
     def __post_init__(self) -> None:
         for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):
@@ -125,5 +162,5 @@ class SearchConfig:
             raise ValueError(f"`length_alpha` must be between -10 and 10, but is {self.length_alpha} instead.")
         for name in ("max_length_ratio", "min_length_ratio", "coverage_penalty"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"`{name}` must be finite and at least 0, but is {value} instead.")

@@ -1,6 +1,7 @@
 """Whether an existing run folder may be continued with a config, and on this machine."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from seqlab.data.columns import parse_column
@@ -27,6 +28,14 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def with_limits_of(folder: RunFolder, config: Config) -> Config:
+    """Take over a run's length limits where the config leaves them open: in older runs their default was a number."""
+    old, new = read_config(folder).training.valid_search, config.training.valid_search
+    names = ("max_length_ratio", "max_length_offset")
+    open_fields = {name: getattr(old, name) for name in names if getattr(new, name) is None}
+    return replace(config, training=replace(config.training, valid_search=replace(new, **open_fields)))
 
 
 def differing_fields(old: Config, new: Config) -> Changes:

@@ -44,7 +44,7 @@ from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
 from seqlab.training.origin import check_origin, start_from
 from seqlab.training.progress_bar import corpus_bar
-from seqlab.training.resume import Changes, check_content, check_resumable, resume
+from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
 from seqlab.training.word_ngrams import learn_ngrams
@@ -149,7 +149,8 @@ def _prepared_config(config_or_recipe: Config | Recipe, folder: RunFolder, overw
     check_folder(folder, overwrite)
     if overwrite:
         set_aside(folder)
-    return config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(folder.path)
+    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(folder.path)
+    return with_limits_of(folder, config) if folder.exists() else config
 
 
 def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> Changes | None:

@@ -2,7 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from seqlab.data.config import ParallelConfig
@@ -13,9 +15,11 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
+from seqlab.inference.translator import warn_of_unfinished
 from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.text import Tokenizer, unknown_of
 from seqlab.training.paired import describe_pairs, locate_pair, paired_steps
 from seqlab.training.state import TrainingRun
@@ -70,7 +74,32 @@ def _prepare(
         _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
     _check_sayable("training", prepared.train, config)
     _check_sayable("validation", prepared.valid, config)
+    search = _limited_search(config, prepared)
+    _warn_of_unreachable("training", prepared.train, search)
+    _warn_of_unreachable("validation", prepared.valid, search)
     return prepared
+
+
+def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
+    """Return the search of the validation, with the limits of the model and its training data."""
+    assert isinstance(config.model, TranslatorConfig)
+    return config.training.valid_search.limited_to(OutputLimits(config.model.max_length, **data.output_bound))
+
+
+def _warn_of_unreachable(name: str, pairs: EncodedPairs, search: SearchConfig) -> None:
+    """Warn of pairs whose targets are longer than the search may output."""
+    src_lengths, places = np.unique(pairs.src.lengths + 1, return_inverse=True)
+    longest = np.array([search.longest(length) for length in src_lengths.tolist()])
+    is_unreachable = pairs.tgt.lengths + 1 > longest[places]
+    if count := int(is_unreachable.sum()):
+        logger.warning(
+            "%s of %s %s pairs have targets that are longer than the search outputs: raise `max_length`, "
+            "`max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; the first: %s.",
+            f"{count:,}",
+            f"{len(is_unreachable):,}",
+            name,
+            pairs.locate(int(is_unreachable.argmax())),
+        )
 
 
 def _check_tokenizers(config: Config, tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
@@ -134,20 +163,22 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
     nll = nll_of(run, model, batches)
     src_rows = [valid.src[index] for index in range(len(valid))]
-    assert isinstance(run.config.model, TranslatorConfig)
-    search = run.config.training.valid_search.limited_to(run.config.model.max_length)
+    search = _limited_search(run.config, run.data)
 
     unknown = None
     if _data_config(run.config).copy_unknown:
         assert valid.src_text is not None, "validation pairs are cached with their text"
         unknown = unknown_of(run.src_tokenizer, valid.src_text.texts())
 
-    def decode(own: list[int], on_rows: OnRows | None) -> list[str]:
+    def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
         rows, device = [src_rows[i] for i in own], run.machine.device
         of_rows = None if unknown is None else [unknown[i] for i in own]
         return decode_text(model, rows, search, run.tgt_tokenizer, unknown=of_rows, device=device)
 
-    hypotheses = run.machine.world.spread([len(row) for row in src_rows], decode)
+    decoded = run.machine.world.spread([len(row) for row in src_rows], decode)
+    hypotheses = [text for text, _ in decoded]
+    if run.machine.world.is_main:
+        warn_of_unfinished(sum(not finished for _, finished in decoded), len(decoded), "validation outputs")
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
     # in the normal form that an output has; what the vocabulary lacks stays as it is, and is never right
     normalize = run.tgt_tokenizer.normalize
@@ -157,6 +188,11 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     return Validation(evaluate(hypotheses, references, [*DECODED_METRICS, *asked]), nll)
 
 
+def _describe(data: PreparedData) -> dict[str, Any]:
+    """Note how long sources and outputs may be."""
+    return describe_pairs(data) | {"output_bound": data.output_bound}
+
+
 TRANSLATION = Task(
-    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "pairs", describe_pairs
+    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "pairs", _describe
 )

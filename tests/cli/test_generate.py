@@ -45,6 +45,21 @@ def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path
     assert again.out == piped.out == in_blocks.out
 
 
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_lines_that_the_length_limit_ends_are_counted_unless_it_was_given(
+    seqlab, runs: TinyRuns, documents: str
+) -> None:
+    run_dir = runs("ngram_lm", documents=documents)
+    options = ("--prompt", "der", "die", "--num_samples", "4", "--top_k", "1")
+    result = seqlab("generate", run_dir, *options, "--json", "--min_length", "256")
+    cut = sum(not json.loads(line)["finished"] for line in result.out.splitlines())
+    assert cut > 0
+    message = f"{cut} of 8 continuations are cut: they reached `max_length` before the line ended"
+    assert (message in result.err) == (documents == "lines")
+    given = seqlab("generate", run_dir, *options, "--min_length", "256", "--max_length", "256")
+    assert "are cut" not in given.err
+
+
 def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, max_length=12)

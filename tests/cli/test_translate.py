@@ -56,6 +56,18 @@ def test_blocks_and_batches_change_nothing(seqlab, run_dir: Path) -> None:
         assert seqlab("translate", run_dir, *FAST, *options, stdin=encoded(LINES)).out == whole.out
 
 
+def test_what_the_length_limit_ends_is_counted(seqlab, run_dir: Path) -> None:
+    """All blocks together, on standard error."""
+    lines = [line for line in LINES if line.strip()]
+    options = ("--beam_size", "1", "--max_length", "2", "--buffer_lines", "3", "--json")
+    result = seqlab("translate", run_dir, *options, stdin=encoded(lines))
+    cut = sum(not json.loads(line)["hypotheses"][0]["finished"] for line in result.out.splitlines())
+    assert cut > 3
+    assert f"{cut} of {len(lines)} translations are cut: they reached the length limit" in result.err
+    assert result.err.count("are cut") == 1
+    assert "are cut" not in seqlab("translate", run_dir, *FAST, stdin=b"\n").err
+
+
 def test_files_as_arguments(seqlab, run_dir: Path, tmp_path: Path) -> None:
     expected = seqlab("translate", run_dir, *FAST, stdin=encoded(LINES)).out
     (tmp_path / "in.gz").write_bytes(gzip.compress(encoded(LINES)))

@@ -21,6 +21,7 @@ from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models import TransformerConfig
 from seqlab.runs import load_run
+from seqlab.search.config import OutputLimits
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
 
@@ -125,7 +126,9 @@ def test_an_export_that_says_something_else_is_refused(
 def test_the_same_short_translations_count_as_the_same(make_run: Callable[..., Path]) -> None:
     member = load_run(make_run())
     engine = TorchEngine([member], torch.device("cpu"), torch.float32)
-    parity = compare(engine, engine, member.src_tokenizer.encode(LINES[:3]), None, member.tgt_tokenizer, max_length=4)
+    parity = compare(
+        engine, engine, member.src_tokenizer.encode(LINES[:3]), None, member.tgt_tokenizer, limits=OutputLimits(4)
+    )
     assert (parity.is_exact, parity.identical_beam, parity.chrf_beam) == (True, 1.0, pytest.approx(100.0))
 
 

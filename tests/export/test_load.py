@@ -19,6 +19,7 @@ from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint
 from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.search.config import OutputLimits
 
 from .conftest import LINES, write_weights
 
@@ -68,6 +69,19 @@ def test_a_model_of_another_family_is_refused_before_anything_is_made(
         seqlab.load(run_dir, engine="ctranslate2")
     assert exports(caplog) == []
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_export_has_the_output_limits_of_its_run(make_run: Callable[..., Path]) -> None:
+    run_dir = make_run()
+    description = json.loads((run_dir / "run.json").read_text()) | {"output_bound": {"ratio": 0.5, "offset": 1}}
+    (run_dir / "run.json").write_text(json.dumps(description))
+    exported, own = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir)
+    assert exported.translator.output_limits == own.translator.output_limits == OutputLimits(30, 0.5, 1)
+    description_file = run_dir / "export" / "ctranslate2-float32" / "seqlab.json"
+    older = json.loads(description_file.read_text())
+    description_file.write_text(json.dumps({name: older[name] for name in older if "max_length_" not in name}))
+    older_export = seqlab.load(description_file.parent, engine="ctranslate2")
+    assert older_export.translator.output_limits == OutputLimits(30, 2.0, 10)
 
 
 def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:

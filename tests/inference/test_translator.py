@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from seqlab.inference.translator import Translator
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import WordsConfig, train_tokenizer
 
@@ -24,7 +24,7 @@ class Parrot:
 def test_every_piece_has_the_tags_of_its_line() -> None:
     tokenizer = train_tokenizer(WordsConfig(tags=True), ["go home . we see\tPST;PL"])
     parrot = Parrot()
-    translator = Translator(parrot, tokenizer, tokenizer, max_src_tokens=5, max_length=9)  # type: ignore[arg-type]
+    translator = Translator(parrot, tokenizer, tokenizer, max_src_tokens=5, output_limits=OutputLimits(9))  # type: ignore[arg-type]
     [found] = translator.translate(["go home . we see\tPST;PL"], SearchConfig())
     assert found.num_pieces == 2
     assert parrot.heard == tokenizer.encode(["go home .\tPST;PL", "we see\tPST;PL"])
@@ -33,7 +33,9 @@ def test_every_piece_has_the_tags_of_its_line() -> None:
 
 def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
     tokenizer = train_tokenizer(WordsConfig(), ["we see ."])
-    translator = Translator(Parrot(), tokenizer, tokenizer, max_src_tokens=4, max_length=9, copies_unknown=True)  # type: ignore[arg-type]
+    translator = Translator(
+        Parrot(), tokenizer, tokenizer, max_src_tokens=4, output_limits=OutputLimits(9), copies_unknown=True
+    )  # type: ignore[arg-type]
     line = "we see Kako . Bugen , Ka . see Kako"
     [found] = translator.translate([line], SearchConfig())
     assert (found.num_pieces, found.text) == (3, line)
@@ -52,7 +54,7 @@ def test_a_cut_line_leaves_out_of_its_source_what_its_pieces_do() -> None:
             ]
 
     tokenizer = train_tokenizer(WordsConfig(), ["go home . we see them"])
-    translator = Translator(Forgetful(), tokenizer, tokenizer, max_src_tokens=4, max_length=9)  # type: ignore[arg-type]
+    translator = Translator(Forgetful(), tokenizer, tokenizer, max_src_tokens=4, output_limits=OutputLimits(9))  # type: ignore[arg-type]
     [found] = translator.translate(["go home . we see them"], SearchConfig(beam_size=2, coverage_penalty=0.5))
     assert (found.num_pieces, found.hypotheses[0].num_tokens, found.hypotheses[0].log_prob) == (2, 6, -6.0)
     assert found.score == pytest.approx(-1.0 - 1.5)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.length import length_limits, length_penalty
 
 
@@ -50,5 +50,18 @@ def test_limits_follow_the_source_and_the_cap() -> None:
 
 def test_a_limit_shortens_and_never_lengthens() -> None:
     config = SearchConfig(beam_size=3, max_length=100)
-    assert config.limited_to(40) == SearchConfig(beam_size=3, max_length=40)
-    assert config.limited_to(400) == config
+    assert config.limited_to(OutputLimits(40)).max_length == 40
+    assert config.limited_to(OutputLimits(400)).max_length == 100
+
+
+def test_a_model_fills_in_the_limits_that_are_left_open() -> None:
+    limits = OutputLimits(40, ratio=3.5, offset=1)
+    assert length_limits([2, 4, 100], 3, SearchConfig().limited_to(limits))[1] == [8, 15, 40]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).limited_to(limits))[1] == [3, 5]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).limited_to(limits))[1] == [16, 23]
+    assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model: 2 and 10
+
+
+def test_models_that_decide_together_have_the_widest_limits() -> None:
+    members = [OutputLimits(40, ratio=3.5, offset=1), OutputLimits(30, ratio=2, offset=10)]
+    assert OutputLimits.widest(members) == OutputLimits(30, ratio=3.5, offset=10)

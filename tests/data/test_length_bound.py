@@ -1,0 +1,43 @@
+"""The line above the target lengths of a corpus, compared with every line that could be the lowest."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from seqlab.data.length_bound import length_bound, output_bound
+from seqlab.search.config import OutputLimits, SearchConfig
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sources = rng.integers(1, 30, size=rng.integers(1, 50))
+    targets = np.maximum(
+        1, (rng.normal(rng.uniform(-0.5, 3), 0.5) * sources + rng.integers(1, 40, len(sources)))
+    ).astype(np.int64)
+    slope, height = length_bound(sources, targets)
+    assert slope >= 0
+    assert height >= -1e-9
+    assert (slope * sources + height >= targets - 1e-9).all()
+    # the lowest line goes through two of the points and the origin, or is horizontal
+    points = [(0, 0), *zip(sources.tolist(), targets.tolist(), strict=True)]
+    slopes = [0.0, *((t - u) / (s - r) for (s, t), (r, u) in combinations(points, 2) if s != r)]
+    heights = {each: max(0.0, float((targets - each * sources).max())) for each in slopes if each >= 0}
+    lowest = min(each * sources.mean() + height for each, height in heights.items())
+    assert slope * sources.mean() + height == pytest.approx(lowest)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_training_pair_is_out_of_reach(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sources, targets = rng.integers(1, 20, 30), rng.integers(1, 20, 30)
+    search = SearchConfig().limited_to(OutputLimits(1000, **output_bound(sources, targets)))
+    for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
+        assert search.longest(source) >= target
+
+
+def test_thirty_words_of_one_letter_are_in_reach() -> None:
+    sources, targets = np.full(6, 2), np.full(6, 31)  # eos counted
+    assert length_bound(sources, targets) == (15.5, 0.0)
+    assert output_bound(sources, targets) == {"ratio": 18.6, "offset": 0}

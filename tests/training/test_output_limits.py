@@ -1,0 +1,117 @@
+"""Outputs may become as long as the targets of the training data."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import journal_of, tiny_config, with_training
+
+import seqlab
+from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.search.config import SearchConfig
+from seqlab.text import WordsConfig
+from seqlab.training import train
+
+LETTERS = "abcdef"
+NUM_WORDS = 30
+
+
+def words_of(letter: str) -> str:
+    """Write thirty words for a letter: `a0 b1 c2 ...` for a."""
+    first = LETTERS.index(letter)
+    return " ".join(f"{LETTERS[(first + i) % len(LETTERS)]}{i}" for i in range(NUM_WORDS))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A corpus whose targets are fifteen times as long as its sources, and a model that learns it."""
+    folder = tmp_path_factory.mktemp("letters")
+    (folder / "train.en").write_text("".join(f"{letter}\n" for letter in LETTERS * 60))
+    (folder / "train.de").write_text("".join(f"{words_of(letter)}\n" for letter in LETTERS * 60))
+    data = {
+        "valid_src": str(folder / "train.en"),
+        "valid_tgt": str(folder / "train.de"),
+        "tokenizer": WordsConfig(),
+        "subword_sampling": 0.0,
+        "batch_tokens": 200,
+        "max_length_ratio": 1e9,
+    }
+    model = {"d_model": 32, "dropout": 0.0}
+    steps = {"max_steps": 200, "save_every": 200, "valid_every": 200, "log_every": 100}
+    optim = OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=LinearScheduleConfig(warmup_steps=10))
+    return tiny_config(folder, model=model, data=data, optim=optim, **steps)
+
+
+@pytest.fixture(scope="module")
+def run_dir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(config, tmp_path_factory.mktemp("trained") / "run")
+
+
+def test_targets_much_longer_than_their_sources_are_output_whole(
+    run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [figures] = journal_of(run_dir, ["valid"])
+    assert figures["exact_match"] == 100
+    assert json.loads((run_dir / "run.json").read_text())["output_bound"] == {"ratio": 18.6, "offset": 0}
+    run = seqlab.load(run_dir, precision="fp32")
+    assert run.translate(list(LETTERS)) == [words_of(letter) for letter in LETTERS]
+    assert not caplog.records
+    cut = run.translate(["a", "b"], max_length_ratio=2, max_length_offset=10)
+    assert cut == [" ".join(words_of(letter).split()[:14]) for letter in "ab"]
+    assert "2 of 2 translations are cut: they reached the length limit" in caplog.text
+
+
+def test_numbers_that_are_given_win_and_training_warns_of_what_they_cut(
+    config: Config, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    search = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
+    caplog.set_level(logging.INFO)
+    tuned = replace(with_training(config, valid_search=search, max_steps=1), init_from=str(run_dir))
+    [figures] = journal_of(train(tuned, tmp_path / "run"), ["valid"])
+    assert figures["exact_match"] == 0
+    for name in ("training", "validation"):
+        assert f"360 of 360 {name} pairs have targets that are longer than the search outputs" in caplog.text
+    assert "360 of 360 validation outputs are cut" in caplog.text
+
+
+def test_an_older_run_keeps_its_numbers(config: Config, tmp_path: Path) -> None:
+    """Its config.yaml has what once was the default, and the config that continues it leaves the numbers out."""
+    older = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
+    run_dir = train(with_training(config, valid_search=older, max_steps=2), tmp_path / "run")
+    train(with_training(config, max_steps=4), run_dir)
+    assert read_config(RunFolder(run_dir)).training.valid_search == older
+    with pytest.raises(ValueError, match=r"`training\.valid_search\.max_length_ratio` 2\.0 -> 3\.0"):
+        train(with_training(config, valid_search=replace(older, max_length_ratio=3.0)), run_dir)
+
+
+def test_a_run_without_statistics_keeps_two_and_ten(run_dir: Path, tmp_path: Path) -> None:
+    description = json.loads((run_dir / "run.json").read_text())
+    del description["output_bound"]
+    (tmp_path / "run.json").write_text(json.dumps(description))
+    for path in run_dir.iterdir():
+        if path.name != "run.json":
+            (tmp_path / path.name).symlink_to(path)
+    assert len(seqlab.load(tmp_path, precision="fp32").translate(["a"])[0].split()) == 14
+
+
+def test_another_corpus_is_measured_anew(config: Config, run_dir: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short"
+    short.mkdir()
+    (short / "train.en").write_text("a\nb\n" * 60)
+    (short / "train.de").write_text("a0\nb0\n" * 60)
+    data = replace(
+        config.data,
+        train_src=[str(short / "train.en")],
+        train_tgt=[str(short / "train.de")],
+        valid_src=None,
+        valid_tgt=None,
+        valid_fraction=0.1,
+    )
+    tuned = replace(with_training(config, max_steps=2), data=data, init_from=str(run_dir))
+    found = json.loads((train(tuned, tmp_path / "tuned") / "run.json").read_text())
+    assert found["output_bound"] == {"ratio": 1.2, "offset": 0}
