@@ -160,7 +160,7 @@ class TransformerLm(nn.Module):
     def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
         """Read one id per row (N,) and score the next."""
         if state.past.length == self.max_length:
-            state = self._read(state.ids[:, -(self.max_length // 2) :])
+            state = self._read(state.ids[:, -(self.max_length // 2) :], may_share=False)
         at = state.past.begin_step(last_ids.device)
         x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
@@ -168,9 +168,9 @@ class TransformerLm(nn.Module):
         state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
         return Step(self.projection.log_probs(self.norm(x)[: at.rows]), state, None)
 
-    def _read(self, ids: Tensor) -> TransformerLmState:
-        """Read ids (B, T) at once, T of 0 counted, and remember them."""
-        past = Past(self.config.num_layers, ids.size(0))
+    def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
+        """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `Past`."""
+        past = Past(self.config.num_layers, ids.size(0), may_share=may_share)
         if ids.size(1):
             self._hidden(ids, None, past)
         return TransformerLmState(past, ids)

@@ -25,7 +25,13 @@ def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | N
 class Past:
     """The caches of all layers for N rows: hypotheses of a sentence share one, and a mask says which past is whose."""
 
-    def __init__(self, num_layers: int, sentences: int) -> None:
+    def __init__(self, num_layers: int, sentences: int, *, may_share: bool = True) -> None:
+        """`may_share`: whether rows that come from one row share its cache, where all sentences have equally many.
+
+        It must be False where the rows are already hypotheses, which a search repeats and drops unevenly: whether they
+        happen to be even depends on the other sentences, and a shared cache rounds differently from one of one's own.
+        """
+        self.may_share = may_share
         self.caches = [KeyValueCache() for _ in range(num_layers)]
         self.sentences = sentences
         """B."""
@@ -53,7 +59,11 @@ class Past:
 
         Returns which sentences (B',) are now there, None where they are those from before.
         """
-        kept = kept_sentences(rows, self.rows, self.sentences)
+        if self.may_share:
+            kept = kept_sentences(rows, self.rows, self.sentences)
+        else:
+            stays = rows.numel() == self.rows and torch.equal(rows, torch.arange(self.rows, device=rows.device))
+            kept = None if stays else rows
         if self.own is not None:
             self.own = self.own[rows]
         self.rows = rows.numel()

@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,23 @@ def test_batches_and_processes_change_nothing(run_folder: Path, lm_dir: Path) ->
     assert run.translate_detailed(LINES, batch_tokens=1, **SEARCH) == expected
     shared = seqlab.load(run_folder, precision="fp32", lm=lm_dir, processes=2)
     assert shared.translate_detailed(LINES, **SEARCH) == expected
+
+
+@pytest.mark.parametrize("lm_weight", [0.3, 5.0])
+def test_batches_change_nothing_where_the_lm_reads_on_beyond_its_context(
+    tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, lm_weight: float
+) -> None:
+    settings = replace(FAMILIES["transformer_lm"], max_length=8)
+    model = random_model(settings, tokenizer, seed=4)
+    lm_dir = write_language_model(tmp_path / "lm", settings, model, tokenizer, block_length=8)
+    run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=lm_weight)
+    lines = [" ".join(line.split()[::step]) for line in LINES if line for step in (1, -1, 2, -2)]
+    options = {"beam_size": 2, "num_hypotheses": 2, "max_length": 29, "max_length_offset": 30}
+    expected = run.translate_detailed(lines, **options)
+    assert any(each.num_tokens > 16 for found in expected for each in found.hypotheses)
+    assert run.translate_detailed(lines, batch_tokens=1, **options) == expected
+    for start in range(0, len(lines), 3):
+        assert run.translate_detailed(lines[start : start + 3], **options) == expected[start : start + 3]
 
 
 def test_a_translator_s_own_scores_are_as_without(run_folder: Path, lm_dir: Path) -> None:

@@ -60,6 +60,22 @@ def test_the_same_seed_says_the_same_in_any_company(runs: TinyRuns, family: str,
     assert texts != [each.text for c in run.generate(PROMPTS, num_samples=3, **(config | {"seed": 4})) for each in c]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("seeds", [(1,), (2,), (1, 2)], ids=str)
+@every_family
+def test_nor_does_the_company_matter_to_a_beam_beyond_the_context(
+    runs: TinyRuns, family: str, seeds: tuple[int, ...], precision: str
+) -> None:
+    """Prompts of one length, at the end of which, or after it, a Transformer reads half of its context anew."""
+    run = load_language_model([runs(family, "characters", seed=seed) for seed in seeds], precision=precision)
+    for length in (MAX_LENGTH - 6, MAX_LENGTH, MAX_LENGTH + 3):
+        prompts = ["".join("der Katzeläufbschn"[(i * k) % 18] for i in range(length)) for k in (1, 5, 7, 11, 13)]
+        options: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "max_length": 40}
+        whole = run.generate(prompts, **options)
+        for chosen in ([0], [1, 2], [3, 4, 0]):
+            assert run.generate([prompts[i] for i in chosen], **options) == [whole[i] for i in chosen]
+
+
 @every_family
 def test_nor_does_the_company_matter_in_bf16(runs: TinyRuns, family: str) -> None:
     run = load_language_model(runs(family), precision="bf16")
