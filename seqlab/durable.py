@@ -1,8 +1,13 @@
-"""Files that are whole or absent, whatever ends the process or the machine: written aside, synced, then renamed."""
+"""Files that are whole or absent, whatever ends the process or the machine: written aside, synced, then renamed.
 
+JSON objects may carry their own checksum, so that a flipped bit in one is found.
+"""
+
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,10 @@ try:
     import fcntl
 except ImportError:  # on Windows a folder cannot be locked
     fcntl = None  # type: ignore[assignment]
+
+CHECK_BYTES = 1 << 24
+SEAL = "sha256"
+"""The key of a JSON object's own checksum."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -26,6 +35,53 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a file by JSON."""
     write_bytes(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+
+
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace a file by JSON that carries its own checksum."""
+    write_json(path, sealed(values))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, or what earlier versions wrote without a checksum.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+        TypeError: it is no JSON object.
+    """
+    return unsealed(json.loads(path.read_text(encoding="utf-8")), required=False)
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that JSON can hold together with the SHA-256 of all others."""
+    return {**values, SEAL: _digest(json.loads(json.dumps(values)))}
+
+
+def unsealed(values: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """Return values that were read from JSON without their checksum.
+
+    Raises:
+        ValueError: it is that of other values, or is missing although it is required.
+    """
+    rest = {name: value for name, value in values.items() if name != SEAL}
+    if (required or SEAL in values) and values.get(SEAL) != _digest(rest):
+        raise ValueError("its checksum is missing" if SEAL not in values else "its checksum is that of other values")
+    return rest
+
+
+def _digest(values: object) -> str:
+    """Hash values as read from JSON, whatever the order and the spacing that they were written in."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def file_checksum(path: Path) -> int:
+    """Compute the CRC-32 of a file, block by block."""
+    checksum = 0
+    with path.open("rb") as stream:
+        while data := stream.read(CHECK_BYTES):
+            checksum = zlib.crc32(data, checksum)
+    return checksum
 
 
 def rename(old: Path, new: Path) -> None:

@@ -17,7 +17,7 @@ from seqlab.data.rows import ArrayState, ArrayWriter
 from seqlab.data.split_off import VALID_FILE, SplitOffFile
 from seqlab.data.survey import OnProgress
 from seqlab.data.workers import Workers
-from seqlab.durable import temporary_name, write_json
+from seqlab.durable import read_sealed, temporary_name, write_sealed
 
 SAVE_PAIRS = 500_000
 """Pairs encoded between two saves, some seconds' work: so much a kill costs at most."""
@@ -71,9 +71,9 @@ class Build:
     def begin_or_resume(cls, folder: Path, encoder: Encoder, routes: list[Route], *, train_text: bool) -> Build:
         """Go on with the build of the same corpora in a folder, or begin where there is none that can be used."""
         try:
-            state = _STATE.validate_json((folder / STATE_FILE).read_bytes())
+            state = _STATE.validate_python(read_sealed(folder / STATE_FILE))
             return cls(folder, encoder, routes, train_text=train_text, state=state)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
             return cls(folder, encoder, routes, train_text=train_text)
 
@@ -117,7 +117,7 @@ class Build:
             split_off=None if self._split_off is None else self._split_off.save(),
             counts=[(route.src_counts, route.tgt_counts) for route in self._routes],
         )
-        write_json(self._folder / STATE_FILE, asdict(state))
+        write_sealed(self._folder / STATE_FILE, asdict(state))
         self._saved_pairs = self._pairs
 
     def _restore(self, state: BuildState) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 from seqlab.data.checked import is_untouched, remember_checked
 from seqlab.data.inputs import remember_inputs
 from seqlab.data.workspace import workspace_of
-from seqlab.durable import write_json
+from seqlab.durable import read_sealed, write_sealed
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -43,13 +42,13 @@ def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], 
 
 def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
     """Note what a cache was made from, and what is known of it."""
-    write_json(folder / DESCRIPTION_FILE, {"key": key, "report": report})
+    write_sealed(folder / DESCRIPTION_FILE, {"key": key, "report": report})
 
 
 def read_report(folder: Path, key: str) -> Any:
     """Return the report of a cache; raises ValueError where it has none, or was made from other things."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+        description = read_sealed(folder / DESCRIPTION_FILE)
         found, report = description["key"], description["report"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no usable cache: {error}") from error

@@ -11,8 +11,12 @@ from typing import Any, TypeVar
 from seqlab.data.blocks import RawLines
 
 T = TypeVar("T")
-Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds: while both stay, the content is taken to stay too."""
+Stamp = tuple[int, int, int]
+"""Size in bytes, and the times of the last change of the content and of the file's entry, in nanoseconds.
+
+While all stay, the content is taken to stay too. The last is set by the system alone: a file that another of the same
+size and time has replaced does not keep it.
+"""
 
 
 class Column(ABC):

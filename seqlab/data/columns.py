@@ -275,7 +275,7 @@ def stamp_of(path: Path) -> Stamp:
     """Return what changes when a file does; raises FileNotFoundError or ValueError where it is none."""
     require_file(path)
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.column import pair_place
 from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
-from seqlab.durable import write_json
+from seqlab.durable import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class EncodedPairs:
             ValueError: a file is missing, incomplete or damaged.
         """
         try:
-            description = json.loads((folder / "pairs.json").read_text("utf-8"))
+            description = read_sealed(folder / "pairs.json")
             spans = [Span(**span) for span in description["spans"]]
             with_text = bool(description["with_text"])
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -140,4 +139,4 @@ class PairsWriter:
             rows.close()
         self._lines.close()
         description = {"spans": [asdict(span) for span in self._spans], "with_text": self.with_text}
-        write_json(self._folder / "pairs.json", description)
+        write_sealed(self._folder / "pairs.json", description)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype, open_array
-from seqlab.durable import write_json
+from seqlab.durable import read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class EncodedText:
             ValueError: a file is missing, incomplete or damaged.
         """
         try:
-            description = json.loads((folder / "text.json").read_text("utf-8"))
+            description = read_sealed(folder / "text.json")
             spans = [TextSpan(**span) for span in description["spans"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{folder}: is not a folder of encoded text ({error}).") from error
@@ -91,7 +90,7 @@ class TextWriter:
         self._rows.close()
         self._lines.close()
         description: dict[str, Any] = {"spans": [asdict(span) for span in self._spans]}
-        write_json(self._folder / "text.json", description)
+        write_sealed(self._folder / "text.json", description)
 
 
 def with_end(ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int) -> Rows:

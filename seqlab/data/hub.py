@@ -50,7 +50,12 @@ class HubColumn(Column):
     def stamp(self) -> Stamp:
         """Return the size and the time of the files that `datasets` keeps the split in; errors as in `cells`."""
         stats = [path.stat() for path in self._files()]
-        return sum(stat.st_size for stat in stats), max((stat.st_mtime_ns for stat in stats), default=0)
+        times = [(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats] or [(0, 0)]
+        return (
+            sum(stat.st_size for stat in stats),
+            max(changed for changed, _ in times),
+            max(entry for _, entry in times),
+        )
 
     def sha256(self) -> str:
         """Return the SHA-256 of the text itself, which is the same on every machine; errors as in `cells`."""

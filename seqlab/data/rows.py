@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Sequence
@@ -15,9 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.durable import rename, temporary_name, write_json
-
-CHECK_BYTES = 1 << 24
+from seqlab.durable import file_checksum, read_sealed, rename, temporary_name, write_sealed
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -73,7 +70,7 @@ class ArrayWriter:
         self._file.close()
         rename(temporary_name(self.path), self.path)
         description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
-        write_json(_description(self.path), description)
+        write_sealed(_description(self.path), description)
 
     def discard(self) -> None:
         self._file.close()
@@ -211,14 +208,14 @@ def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
     """Map an array that `ArrayWriter` wrote; errors as in `Rows.open`."""
     try:
-        description = json.loads(_description(path).read_text("utf-8"))
+        description = read_sealed(_description(path))
         dtype, size = np.dtype(description["dtype"]), int(description["size"])
         found = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is missing or its description is damaged ({error}).") from error
     if found != size * dtype.itemsize:
         raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
-    if check and _file_checksum(path) != description["crc32"]:
+    if check and file_checksum(path) != description["crc32"]:
         raise ValueError(f"{path}: the checksum differs from the one that was written.")
     # An empty file cannot be mapped.
     return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
@@ -240,11 +237,3 @@ def resume_file(path: Path, size: int) -> BinaryIO:
 
 def _description(path: Path) -> Path:
     return path.with_name(path.name + ".json")
-
-
-def _file_checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as stream:
-        while data := stream.read(CHECK_BYTES):
-            checksum = zlib.crc32(data, checksum)
-    return checksum

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.rows import ArrayWriter, open_array
 from seqlab.data.survey import OnProgress, Survey, survey
 from seqlab.data.workers import Workers
-from seqlab.durable import write_json
+from seqlab.durable import read_sealed, write_sealed
 
 REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """What bad input is refused with. A full disk is none: what has been prepared until then is worth keeping."""
@@ -49,14 +48,14 @@ def kept_survey(corpus: ParallelCorpus, folder: Path, workers: Workers, on_progr
     for name, hashes in (("src_hashes", found.src_hashes), ("tgt_hashes", found.tgt_hashes)):
         with ArrayWriter(place / name, np.uint64) as writer:
             writer.append(hashes)
-    write_json(place / "survey.json", {"chars_ratio": found.chars_ratio})
+    write_sealed(place / "survey.json", {"chars_ratio": found.chars_ratio})
     return _open_survey(place, corpus)
 
 
 def _open_survey(place: Path, corpus: ParallelCorpus) -> Survey:
     src_hashes, tgt_hashes = (open_array(place / name, check=True) for name in ("src_hashes", "tgt_hashes"))
     try:
-        chars_ratio = float(json.loads((place / "survey.json").read_text("utf-8"))["chars_ratio"])
+        chars_ratio = float(read_sealed(place / "survey.json")["chars_ratio"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{place}: holds no whole survey ({error}).") from error
     return Survey(corpus, src_hashes, tgt_hashes, chars_ratio)

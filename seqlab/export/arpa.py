@@ -9,15 +9,14 @@ import torch
 
 import seqlab
 from seqlab.data.config import TextConfig
-from seqlab.durable import write_json
 from seqlab.export.folder import building
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
 from seqlab.runs.config import Config, write_config
-from seqlab.runs.folder import FORMAT_VERSION, RunFolder
+from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers, named_weights
-from seqlab.text import SavedConfig, Tokenizer, WordsConfig, train_tokenizer
+from seqlab.text import SavedConfig, Tokenizer, WordsConfig, tokenizer_sha256, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +108,12 @@ def import_arpa(
         write_config(Config(data=data, model=NgramConfig(order=len(model.trie))), run.config_file)
         run.checkpoints.mkdir()
         write_checkpoint(run.checkpoints, 1, {WEIGHTS: named_weights(model)}, {"best": [[0.0, 1]]})
-        write_json(
-            run.description_file,
-            {"format_version": FORMAT_VERSION, "seqlab_version": seqlab.__version__, "command": sys.argv},
+        run.write_description(
+            {
+                "seqlab_version": seqlab.__version__,
+                "command": sys.argv,
+                "tokenizer_sha256": {"tgt": tokenizer_sha256(run.tokenizer("tgt"))},
+            }
         )
     for length, level in enumerate(model.trie, start=1):
         logger.info("%d-grams: %s", length, f"{len(level.keys):,}")

@@ -18,6 +18,7 @@ from seqlab.export.folder import (
     ExportFolder,
     building,
     default_folder,
+    file_checksums,
     origin,
     refuse_occupied,
     save_tokenizers,
@@ -80,7 +81,7 @@ def export_run(
         if quantization != "float32":
             parity = convert(member, folder, quantization, src_rows, tgt_rows)
             logger.info("%s: %s", quantization, parity)
-        write_description(folder, describe(member, quantization, parity))
+        write_description(folder, describe(member, folder, quantization, parity))
     return final
 
 
@@ -144,7 +145,7 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
     return [src for src, _ in both], [tgt for _, tgt in both]
 
 
-def describe(member: LoadedRun, quantization: str, parity: Parity) -> Description:
+def describe(member: LoadedRun, folder: Path, quantization: str, parity: Parity) -> Description:
     """Say where the files are from and how they were checked."""
     return Description(
         origin=origin(member.folder, member.step, quantization),
@@ -156,4 +157,5 @@ def describe(member: LoadedRun, quantization: str, parity: Parity) -> Descriptio
         max_length_ratio=member.output_limits.ratio,
         max_length_offset=member.output_limits.offset,
         check=asdict(parity),
+        crc32=file_checksums(folder),
     )

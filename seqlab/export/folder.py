@@ -12,11 +12,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.durable import rename, sync_files, write_json
+from seqlab.durable import file_checksum, read_sealed, rename, sync_files, write_sealed
 from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits
@@ -58,6 +58,8 @@ class Description:
     """Of both sides, special id counted."""
     check: dict[str, Any]
     """How close the export was to the run on real lines."""
+    crc32: dict[str, int] = field(default_factory=dict)
+    """Of the other files of the folder, by their path in it; older exports do not have them."""
     max_length_ratio: float = DEFAULT_RATIO
     max_length_offset: int = DEFAULT_OFFSET
     """What `OutputLimits` of the run say; older exports do not have them."""
@@ -81,7 +83,7 @@ class ExportFolder:
     def read(self) -> Description:
         """Read seqlab.json; raises ValueError where it is missing, damaged or of another format version."""
         try:
-            values = json.loads((self.path / DESCRIPTION).read_text(encoding="utf-8"))
+            values = read_sealed(self.path / DESCRIPTION)
             version = values["origin"]["format_version"]
             if version == FORMAT_VERSION:
                 return Description(origin=Origin(**values.pop("origin")), **values)
@@ -93,6 +95,15 @@ class ExportFolder:
             f"{self.path} has export format version {version}, but this seqlab reads version {FORMAT_VERSION}: export "
             "the run again, or use the seqlab version that wrote it (`seqlab_version` in seqlab.json)."
         )
+
+    def checked(self) -> Description:
+        """Read seqlab.json and compare all files with their checksums; raises ValueError naming one that is damaged."""
+        description = self.read()
+        found = file_checksums(self.path)
+        for name, checksum in description.crc32.items():
+            if found.get(name) != checksum:
+                raise ValueError(f"{self.path / name} is missing or damaged: export the run again.")
+        return description
 
     def was_made_from(self, wanted: "Origin") -> bool:
         """Tell whether an export of these weights is here."""
@@ -130,9 +141,15 @@ def origin(run: RunFolder, step: int, quantization: str) -> Origin:
     return Origin(step, inference_checksum(run.checkpoints / checkpoint_name(step)), quantization)
 
 
+def file_checksums(folder: Path) -> dict[str, int]:
+    """Compute the CRC-32 of all files of a folder but seqlab.json, by their path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DESCRIPTION)
+    return {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
+
+
 def write_description(folder: Path, description: Description) -> None:
     """Write seqlab.json."""
-    write_json(folder / DESCRIPTION, asdict(description))
+    write_sealed(folder / DESCRIPTION, asdict(description))
 
 
 def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:

@@ -160,7 +160,7 @@ def _load_ctranslate2(
         _refuse_another(folder, checkpoint, quantization)
     else:
         folder = _fresh_export(Path(run), checkpoint, quantization or "float32")
-    description = folder.read()
+    description = folder.checked()
     src_tokenizer, tgt_tokenizer = folder.tokenizers()
     engine = CTranslate2Engine(
         folder,

@@ -66,7 +66,7 @@ class LanguageModel:
             prepare_heap()
         for member in members:
             prepare_inference(member.model, device, dtype)
-        spellings = (load_spelling(member.folder.spelling) for member in members)
+        spellings = (load_spelling(member.folder) for member in members)
         self.spellings: list[SpellingModel] = [each for each in spellings if each is not None]
         self.start_id = start_id(self.data, self.tokenizer)
 

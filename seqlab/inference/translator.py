@@ -234,12 +234,12 @@ def unfinished(translations: Sequence[Translation]) -> int:
     return sum(not translation.hypotheses[0].finished for translation in translations)
 
 
-def warn_of_unfinished(count: int, total: int, outputs: str = "translations") -> None:
-    """Warn of outputs that the length limit ended, where there are any."""
+def warn_of_unfinished(count: int, total: int) -> None:
+    """Warn of translations that the length limit ended, where there are any."""
     if count:
-        text = "%s of %s %s are cut: they reached the length limit (%s) before they ended"
+        text = "%s of %s translations are cut: they reached the length limit (%s) before they ended"
         limits = "`max_length_ratio`, `max_length_offset` or `max_length`"
-        _log.warning(text, f"{count:,}", f"{total:,}", outputs, limits)
+        _log.warning(text, f"{count:,}", f"{total:,}", limits)
 
 
 def refuse_cut(

@@ -3,9 +3,11 @@
 checkpoints/step_00000500/model.safetensors      the weights that are trained
                           averaged.safetensors   their average, where one is kept: what inference uses
                           state.safetensors      tensors that only training needs
-                          state.json             numbers that only training needs, and file checksums
+                          state.json             numbers that only training needs, the checksums of the other files,
+                                                 and its own
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from seqlab.durable import rename, write_bytes, write_json
-from seqlab.runs.folder import RunFolder
+from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
 
 if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch
     import torch
@@ -75,7 +77,7 @@ def write_checkpoint(
     building.mkdir(parents=True)
     try:
         checksums = {stem: _write_tensors(building, stem, content) for stem, content in tensors.items()}
-        write_json(building / STATE, {**state, CHECKSUMS: checksums})
+        write_json(building / STATE, sealed({**state, CHECKSUMS: checksums}))
         if final.exists():  # the same step again: it failed before, and was replayed
             delete_checkpoint(final)
         rename(building, final)
@@ -113,8 +115,9 @@ def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cp
     if not path.is_file():
         raise _damaged(path, "there is no such file")
     content = path.read_bytes()
-    written = read_state(checkpoint).get(CHECKSUMS, {}).get(stem)
-    if written is not None and zlib.crc32(content) != written:
+    state, is_sealed = _read_state(checkpoint)
+    checksums = state.get(CHECKSUMS, {})
+    if (stem in checksums or is_sealed) and zlib.crc32(content) != checksums.get(stem):
         raise _damaged(path, "its checksum is not the one in state.json")
     try:
         return {name: value.to(device) for name, value in sorted(load(content).items())}
@@ -124,14 +127,42 @@ def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cp
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """Read the numbers of a checkpoint; raises ValueError where they are missing or damaged."""
+    return _read_state(checkpoint)[0]
+
+
+def _read_state(checkpoint: Path) -> tuple[dict[str, Any], bool]:
+    """Read the numbers of a checkpoint, and tell whether they carry a checksum: since run format 2 all do."""
     path = checkpoint / STATE
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        state = json.loads(content)
+        if not isinstance(state, dict):
+            raise ValueError("it is not a JSON object")
+        if SEAL in state:
+            return unsealed(state), True
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
-    if not isinstance(state, dict):
-        raise _damaged(path, "it is not a JSON object")
-    return state
+    if not _is_of_format_1(checkpoint, content):
+        raise _damaged(path, "its checksum is missing")
+    return state, False
+
+
+def _is_of_format_1(checkpoint: Path, state: bytes) -> bool:
+    """Tell whether a state without a checksum was written in run format 1, by the run.json of its run."""
+    description = RunFolder(checkpoint.parent.parent).read_description()
+    if description["format_version"] == UNSEALED_VERSION:
+        return True
+    return description.get(OLDER_STATES, {}).get(checkpoint.name) == hashlib.sha256(state).hexdigest()
+
+
+def hash_unsealed_states(folder: Path) -> dict[str, str]:
+    """Return by name the SHA-256 of each state.json without a checksum in a folder of checkpoints of format 1."""
+    found = {}
+    for step in checkpoint_steps(folder):
+        checkpoint = folder / checkpoint_name(step)
+        if not _read_state(checkpoint)[1]:
+            found[checkpoint.name] = hashlib.sha256((checkpoint / STATE).read_bytes()).hexdigest()
+    return found
 
 
 def inference_weights(checkpoint: Path) -> "dict[str, Tensor]":

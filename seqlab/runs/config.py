@@ -288,5 +288,10 @@ def from_dict(values: object) -> Config:
 
 def write_config(config: Config, path: str | Path) -> None:
     """Write YAML with every default resolved."""
-    path = Path(path)
-    write_bytes(path, yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True).encode())
+    write_bytes(Path(path), config_text(config).encode())
+
+
+def config_text(config: Config) -> str:
+    """Return YAML with every default resolved."""
+    text: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    return text

@@ -1,13 +1,26 @@
 """The run folder: where everything about a run lies, and the format version that says so."""
 
 import json
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 1
+from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
+"""Since 2, run.json and each state.json carry checksums of their own, and run.json has the text of config.yaml."""
+UNSEALED_VERSION = 1
+CONFIG_TEXT, OLDER_STATES = "config_yaml", "older_states"
+"""Keys of run.json: the text of config.yaml; by name the SHA-256 of each state.json that was written in format 1."""
+_warned: set[Path] = set()
+"""Runs of format 1 that were warned of."""
 
 
 @dataclass(frozen=True, init=False)
@@ -24,8 +37,13 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def new_config_file(self) -> Path:
+        """What replaces config.yaml once run.json has it."""
+        return self.path / "config.yaml.new"
+
+    @property
     def description_file(self) -> Path:
-        """`run.json`: format version, command, data hashes, seed, machine, threads, dtype."""
+        """`run.json`: format version, config, command, data hashes, seed, machine, threads, dtype."""
         return self.path / "run.json"
 
     @property
@@ -77,15 +95,74 @@ class RunFolder:
         try:
             description = json.loads(self.description_file.read_text(encoding="utf-8"))
             version = description["format_version"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            if version == FORMAT_VERSION or not {SEAL, CONFIG_TEXT}.isdisjoint(description):
+                description = unsealed(description)
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
-        if version != FORMAT_VERSION:
+        if version == UNSEALED_VERSION:
+            self._warn_of_old_format()
+        elif version != FORMAT_VERSION:
             raise ValueError(
-                f"{self.path} has run format version {version}, but this seqlab reads version {FORMAT_VERSION}: "
-                "use the seqlab version that wrote it (`seqlab_version` in run.json)."
+                f"{self.path} has run format version {version}, but this seqlab reads versions {UNSEALED_VERSION} and "
+                f"{FORMAT_VERSION}: use the seqlab version that wrote it (`seqlab_version` in run.json)."
             )
         assert isinstance(description, dict)
         return description
+
+    def _warn_of_old_format(self) -> None:
+        path = self.path.resolve()
+        if path not in _warned:
+            _warned.add(path)
+            logger.warning(
+                "%s has run format 1, in which damage to run.json, config.yaml and state.json is not noticed: training "
+                "that continues the run writes format 2",
+                self.path,
+            )
+
+    def write_description(self, values: Mapping[str, Any], config_text: str | None = None) -> None:
+        """Write run.json with a checksum and the text of config.yaml, that of the file unless given."""
+        text = self.config_file.read_bytes().decode("utf-8") if config_text is None else config_text
+        write_json(self.description_file, sealed({**values, "format_version": FORMAT_VERSION, CONFIG_TEXT: text}))
+
+    def replace(self, config_text: str, values: Mapping[str, Any]) -> None:
+        """Replace config.yaml and run.json together: whoever reads the config completes what a kill interrupts."""
+        write_bytes(self.new_config_file, config_text.encode())
+        self.write_description(values, config_text)
+        self.read_config_text()
+
+    def read_config_text(self) -> str:
+        """Read config.yaml, after completing a change that was interrupted; one that is missing is written anew.
+
+        Raises:
+            FileNotFoundError: there is none, and no run.json that has its text.
+            ValueError: it is not the one that run.json has, or run.json is damaged.
+        """
+        description = self.read_description() if self.exists() else {}
+        if CONFIG_TEXT not in description:
+            return self.config_file.read_text(encoding="utf-8")
+        text: str = description[CONFIG_TEXT]
+        if _holds(self.config_file, text):
+            return text
+        if not _holds(self.new_config_file, text):
+            if self.config_file.exists():
+                self._refuse_other_config(text)
+            with suppress(OSError):
+                write_bytes(self.config_file, text.encode())
+            return text
+        with suppress(OSError):  # another process has done it, or this one may only read
+            rename(self.new_config_file, self.config_file)
+        return text
+
+    def _refuse_other_config(self, text: str) -> None:
+        found = self.config_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        pairs = enumerate(zip_longest(found, text.splitlines(), fillvalue=""), start=1)
+        number, (line, before) = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (1, ("", "")))
+        raise ValueError(
+            f"{self.config_file}, line {number}: {line.strip()!r} was {before.strip()!r} when training wrote it: the "
+            f"file was edited or is damaged. To continue the run with the edited file, move it and name it: `mv "
+            f"{self.config_file} NEW.yaml`, `seqlab train NEW.yaml --run_dir {self.path}`. To undo the edit, delete "
+            "the file: it is written anew."
+        )
 
     def described(self, key: str) -> Any:
         """Read one entry of run.json; raises ValueError where it is missing."""
@@ -109,6 +186,13 @@ class RunFolder:
                         yield json.loads(line)
                     except json.JSONDecodeError as error:
                         raise ValueError(f"{self.metrics_file}, line {number}: is damaged ({error}).") from None
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def default_run_dir(*specs: str) -> Path:

@@ -22,7 +22,7 @@ from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weigh
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import refuse_other_use
-from seqlab.runs.validate import build, read_yaml
+from seqlab.runs.validate import build, parse_yaml
 from seqlab.search.config import OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
@@ -92,9 +92,12 @@ class LoadedRun:
 def read_config(folder: RunFolder) -> Config:
     """Read a run's config.yaml; raises ValueError where it is missing or not a config."""
     try:
-        return build(Config, read_yaml(folder.config_file), source=str(folder.config_file))
+        text = folder.read_config_text()
     except FileNotFoundError:
         raise ValueError(f"{folder.config_file} is missing; restore it from a copy.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
+    return build(Config, parse_yaml(text, str(folder.config_file)), source=str(folder.config_file))
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:

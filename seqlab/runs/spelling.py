@@ -1,13 +1,15 @@
 """The spelling model of a run folder, as a file."""
 
+import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from seqlab.durable import write_bytes
 from seqlab.models.spelling import SpellingModel
+from seqlab.runs.folder import RunFolder
 
-__all__ = ["SpellingModel", "load_spelling", "save_spelling"]
+__all__ = ["SpellingModel", "load_spelling", "save_spelling", "spelling_sha256"]
 MODEL = "model.safetensors"
 
 
@@ -19,11 +21,23 @@ def save_spelling(spelling: SpellingModel, folder: Path) -> None:
     write_bytes(folder / MODEL, save(spelling.weights()))
 
 
-def load_spelling(folder: Path) -> SpellingModel | None:
-    """Read a spelling model, None where the run has none; raises ValueError where it is damaged."""
+def spelling_sha256(folder: Path) -> str | None:
+    """Hash a spelling model; None where the run has none."""
+    path = folder / MODEL
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def load_spelling(run: RunFolder) -> SpellingModel | None:
+    """Read a run's spelling model, None where it has none.
+
+    Raises:
+        ValueError: it is damaged, or is not the one that the run was begun with.
+    """
     from safetensors.torch import load
 
-    path = folder / MODEL
+    path, description = run.spelling / MODEL, run.read_description()
+    if spelling_sha256(run.spelling) != description.get("spelling_sha256", spelling_sha256(run.spelling)):
+        raise ValueError(f"{path} is damaged: it is not what the run was begun with; restore it from a copy.")
     if not path.is_file():
         return None
     try:

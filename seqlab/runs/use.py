@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.validate import read_yaml
+from seqlab.runs.validate import parse_yaml
 
 USES = {
     "parallel": "translates: use `seqlab translate` or `seqlab score`",
@@ -21,7 +21,7 @@ def use_of(folder: RunFolder) -> str:
     Raises:
         FileNotFoundError, ValueError: there is no config file, or it is not one.
     """
-    data = read_yaml(folder.config_file).get("data")
+    data = parse_yaml(folder.read_config_text(), str(folder.config_file)).get("data")
     section = data if isinstance(data, dict) else {}
     return "masked" if section.get("mask_share") else str(section.get("kind", "parallel"))
 

@@ -143,11 +143,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, but a config file is needed.")
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}).") from None
+
+
+def parse_yaml(text: str, path: str) -> dict[str, Any]:
+    """Parse the values of a YAML config; raises ValueError naming the path and the line where it is none."""
+    try:
+        values = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{path}{line}: not YAML ({error.problem}).") from None

@@ -15,9 +15,11 @@ from seqlab.data.config import TextConfig
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
-from seqlab.durable import alone_in, write_json
-from seqlab.runs.config import Config
-from seqlab.runs.folder import FORMAT_VERSION, RunFolder
+from seqlab.durable import alone_in
+from seqlab.runs.checkpoint import hash_unsealed_states
+from seqlab.runs.config import Config, config_text
+from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RunFolder
+from seqlab.runs.spelling import spelling_sha256
 from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
 from seqlab.training.state import TrainingRun
@@ -31,7 +33,18 @@ MOVING = "replaced.tmp"
 """Where a run that is overwritten lies on its way to `RunFolder.replaced` and back."""
 TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "spelling")
 SET_UP_NAMES = {
-    *("config.yaml", "config.yaml.tmp", "run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
+    *(
+        "config.yaml",
+        "config.yaml.tmp",
+        "config.yaml.new",
+        "config.yaml.new.tmp",
+        "run.json.tmp",
+        "metrics.jsonl",
+        "cache",
+        "cache.tmp",
+        "data",
+        "data.tmp",
+    ),
     *("replaced", MOVING, *TOKENIZER_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
@@ -218,20 +231,39 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
     """
     vectors = hash_inputs(vector_columns(run.config), run.folder.cache)
     description: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
         "seqlab_version": seqlab.__version__,
         "command": list(command),
         "seed": run.config.seed,
         "data_sha256": list((run.data.content_hashes | vectors).values()),
         "data": run.data.report.to_json(),
         **run.task.describe(run.data),
-        "tokenizer_sha256": {side: tokenizer_sha256(run.folder.tokenizer(side)) for side in ("src", "tgt")},
+        **_hash_codecs(run.folder),
         "machine": asdict(fingerprint(run.machine)),
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }
-    write_json(run.folder.description_file, description)
+    run.folder.write_description(description)
+
+
+def continue_description(run: TrainingRun) -> None:
+    """Write config.yaml and run.json of a run that is continued, in the current format, where one has changed."""
+    folder, text = run.folder, config_text(run.config)
+    before = folder.read_description()
+    description = dict(before)
+    if description["format_version"] != FORMAT_VERSION:
+        description |= _hash_codecs(folder) | {OLDER_STATES: hash_unsealed_states(folder.checkpoints)}
+    if description != before or folder.read_config_text() != text:
+        folder.replace(text, description)
+    folder.new_config_file.unlink(missing_ok=True)  # of a change that was interrupted before it was one
+
+
+def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
+    """Return the SHA-256 of the tokenizers and of the spelling model."""
+    return {
+        "tokenizer_sha256": {side: tokenizer_sha256(folder.tokenizer(side)) for side in ("src", "tgt")},
+        "spelling_sha256": spelling_sha256(folder.spelling),
+    }
 
 
 def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:

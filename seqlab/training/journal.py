@@ -24,11 +24,16 @@ class Journal:
         return self._file.seek(0, os.SEEK_END)
 
     def cut_back(self, size: int) -> None:
-        """Drop the figures behind the first `size` bytes: their steps are done again. Events stay, they happened."""
-        behind = self.path.read_bytes()[size:].splitlines(keepends=True)
+        """Drop the figures after the first `size` bytes, as their steps are done again, and a line that is torn.
+
+        Events stay, they happened.
+        """
+        content = self.path.read_bytes()
+        kept = content[:size].rfind(b"\n") + 1  # less than `size` where the end of the file was lost
+        behind = content[kept:].splitlines(keepends=True)
         if behind:
             events = [line for line in behind if line.startswith(b'{"kind": "event"') and line.endswith(b"}\n")]
-            self._file.truncate(size)
+            self._file.truncate(kept)
             self._file.write(b"".join(events))
             self._file.flush()
 

@@ -28,6 +28,7 @@ from seqlab.training.accumulator import Accumulator
 from seqlab.training.begin import (
     begin_folder,
     check_folder,
+    continue_description,
     describe,
     locked,
     refuse_separate_folder,
@@ -138,8 +139,9 @@ def _set_up(
     run, start = _assemble(config, folder, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
-    world.on_main(lambda: write_config(config, folder.config_file))
-    if changes is None:
+        world.on_main(lambda: continue_description(run))
+    else:
+        world.on_main(lambda: write_config(config, folder.config_file))
         world.on_main(lambda: describe(run, command, start))
     return run
 

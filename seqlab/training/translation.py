@@ -15,7 +15,6 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
-from seqlab.inference.translator import warn_of_unfinished
 from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -177,8 +176,10 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
 
     decoded = run.machine.world.spread([len(row) for row in src_rows], decode)
     hypotheses = [text for text, _ in decoded]
-    if run.machine.world.is_main:
-        warn_of_unfinished(sum(not finished for _, finished in decoded), len(decoded), "validation outputs")
+    cut = sum(not finished for _, finished in decoded)
+    if cut and run.machine.world.is_main:
+        # no warning: a model that has learnt little does not know where to end
+        logger.info("validation: %s of %s outputs are cut at the length limit", f"{cut:,}", f"{len(decoded):,}")
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
     # in the normal form that an output has; what the vocabulary lacks stays as it is, and is never right
     normalize = run.tgt_tokenizer.normalize

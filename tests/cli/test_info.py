@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import tiny_text_config
 
-from seqlab.durable import write_json
 from seqlab.models import NgramConfig
 from seqlab.optim.config import OptimConfig
-from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 
 CORPORA = [
@@ -51,7 +50,7 @@ def test_the_same_for_people(seqlab, run_dir: Path) -> None:
 
 def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes((run_dir / "config.yaml").read_bytes())
-    write_json(tmp_path / "run.json", {"format_version": FORMAT_VERSION, "data": {"corpora": CORPORA}})
+    RunFolder(tmp_path).write_description({"data": {"corpora": CORPORA}})
     summary = json.loads(seqlab("info", tmp_path, "--json").out)
     assert (summary["kind"], summary["kept"]) == ("parallel", {"train": 2000, "valid": 60})
     assert (summary["best"], summary["checkpoints"], summary["step"]) == (None, [], 0)

@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from seqlab.data.config import LabelledConfig
-from seqlab.durable import write_json
 from seqlab.inference.labeller import Labelling, load_labeller
 from seqlab.inference.segments import cut_words
 from seqlab.models import TransformerLabellerConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.text.config import LearntConfig
 
@@ -60,7 +58,7 @@ def write_run(
     write_checkpoint(
         folder.checkpoints, 1, {"model": weights}, {"best": [[1.0, 1]], "progress": {"step": 1, "minutes": 1}}
     )
-    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    folder.write_description({})
     return path
 
 

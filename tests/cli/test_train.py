@@ -15,7 +15,7 @@ from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import make_config, run_dir_of
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
-from seqlab.runs.config import Config, write_config
+from seqlab.runs.config import Config, config_text, write_config
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -31,7 +31,11 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
         config = config if isinstance(config, Config) else config(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_config(config, run_dir / "config.yaml")
+        folder = RunFolder(run_dir)
+        if folder.exists():
+            folder.replace(config_text(config), folder.read_description())
+        else:
+            write_config(config, folder.config_file)
         found.append({"config": config, "run_dir": run_dir, **options})
         return run_dir
 

@@ -1,6 +1,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
+from seqlab.durable import read_sealed
 from seqlab.text import Tokenizer, WordsConfig, train_tokenizer
 
 Pairs = list[tuple[str, str]]
@@ -279,3 +281,41 @@ def test_unknown_tags_count_as_unknown(write_config: WriteConfig, tokenizer: Any
     config = write_config([("go\tPST", "went")], valid=[("go\tPST;new", "went")])
     corpora = prepare(config, reader, tokenizer, tmp_path / "cache").report.corpora
     assert [(corpus.src_counts.unknown, corpus.src_counts.tokens) for corpus in corpora] == [(0, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("index_is_deleted", [True, False])
+def test_another_text_of_the_same_size_and_time_is_not_trusted(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path, index_is_deleted: bool
+) -> None:
+    config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
+    prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    path = Path(config.train_tgt[0])
+    stat = path.stat()
+    path.write_text("b\ne\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    if index_is_deleted:
+        (tmp_path / "cache" / "inputs.json").unlink()
+    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    assert texts(data, "train", tokenizer) == [("a", "b"), ("c", "e")]
+
+
+def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
+    write_config: WriteConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Reading gives what was written, or an error, after which the cache is made anew."""
+    config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
+    prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    paths = sorted(
+        path for path in (tmp_path / "cache").rglob("*.json") if path.name not in ("checked.json", "inputs.json")
+    )
+    assert {path.name for path in paths} >= {"cache.json", "pairs.json", "lines.json"}
+    for path in paths:
+        content, expected = path.read_bytes(), read_sealed(path)
+        for place in range(len(content)):
+            for bit in range(8):
+                path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+                with suppress(ValueError):
+                    found = read_sealed(path)
+                    assert {key: found.get(key) for key in expected} == expected
+        path.write_bytes(content)

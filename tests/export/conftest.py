@@ -10,12 +10,10 @@ import torch
 from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import PairRows, PairsWriter
 from seqlab.data.rows import Rows
-from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
@@ -41,7 +39,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
         is_joint = model_config.tied_embeddings == "all"
         data = ParallelConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
         write_config(Config(data=data, model=model_config), folder.config_file)
-        write_json(folder.description_file, {"format_version": FORMAT_VERSION, "longest_src_tokens": 16})
+        folder.write_description({"longest_src_tokens": 16})
         src_tokenizer, tgt_tokenizer = (tokenizers[0],) * 2 if is_joint else tokenizers
         src_tokenizer.save(folder.path / ("tokenizer" if is_joint else "src_tokenizer"))
         if not is_joint:

@@ -14,6 +14,7 @@ import pytest
 from reference.random_runs import write_run
 
 import seqlab
+from seqlab.durable import write_sealed
 from seqlab.export.folder import building
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
@@ -73,13 +74,14 @@ def test_a_model_of_another_family_is_refused_before_anything_is_made(
 
 def test_an_export_has_the_output_limits_of_its_run(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
-    description = json.loads((run_dir / "run.json").read_text()) | {"output_bound": {"ratio": 0.5, "offset": 1}}
-    (run_dir / "run.json").write_text(json.dumps(description))
+    folder = RunFolder(run_dir)
+    folder.write_description(folder.read_description() | {"output_bound": {"ratio": 0.5, "offset": 1}})
     exported, own = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir)
     assert exported.translator.output_limits == own.translator.output_limits == OutputLimits(30, 0.5, 1)
     description_file = run_dir / "export" / "ctranslate2-float32" / "seqlab.json"
     older = json.loads(description_file.read_text())
-    description_file.write_text(json.dumps({name: older[name] for name in older if "max_length_" not in name}))
+    new = {"max_length_ratio", "max_length_offset", "crc32", "sha256"}
+    description_file.write_text(json.dumps({name: older[name] for name in older if name not in new}))
     older_export = seqlab.load(description_file.parent, engine="ctranslate2")
     assert older_export.translator.output_limits == OutputLimits(30, 2.0, 10)
 
@@ -99,7 +101,8 @@ def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path],
             seqlab.load(tmp_path / "model", engine="ctranslate2", checkpoint=checkpoint)
     description = json.loads((tmp_path / "model" / "seqlab.json").read_text())
     description["origin"]["format_version"] = 2
-    (tmp_path / "model" / "seqlab.json").write_text(json.dumps(description | {"unknown": 1}))
+    del description["sha256"]
+    write_sealed(tmp_path / "model" / "seqlab.json", description | {"unknown": 1})
     with pytest.raises(ValueError, match="has export format version 2, but this seqlab reads version 1"):
         seqlab.load(tmp_path / "model", engine="ctranslate2")
 
@@ -208,9 +211,9 @@ def test_a_damaged_export_is_made_anew_and_damaged_tokenizers_are_named(make_run
     assert json.loads((folder / "seqlab.json").read_text())["max_length"] == 30
     whole = (folder / "model.bin").read_bytes()
     (folder / "model.bin").write_bytes(whole[:1000])
-    with pytest.raises(ValueError, match=r"If the folder is damaged, delete it and export"):
+    with pytest.raises(ValueError, match=r"model\.bin is missing or damaged: export the run again"):
         seqlab.load(run_dir, engine="ctranslate2")
     (folder / "model.bin").write_bytes(whole)
     (folder / "tokenizer" / "tokenizer.model").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"tokenizer\.model is damaged"):
+    with pytest.raises(ValueError, match=r"tokenizer\.model is missing or damaged"):
         seqlab.load(run_dir, engine="ctranslate2")

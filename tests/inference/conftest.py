@@ -1,7 +1,6 @@
 """A tiny run folder with random weights, and real text where `SEQLAB_DATA` has it."""
 
 import gzip
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from seqlab.models import TransformerConfig
 from seqlab.runs import Config, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.folder import RunFolder
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
@@ -38,7 +37,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         data = ParallelConfig(train_src=["a"], train_tgt=["b"], max_length=model_config.max_length - 1)
         config = Config(data=data, model=model_config)
         write_config(config, folder / "config.yaml")
-        (folder / "run.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
+        RunFolder(folder).write_description({})
         used = other or tokenizer
         used.save(folder / "tokenizer")
         for step in steps:

@@ -1,6 +1,5 @@
 """`seqlab.load`: translate, score, ensembles, and what is refused."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 import seqlab
 from seqlab.inference import Run, decode_text
 from seqlab.inference.translator import SHOWN
-from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
@@ -70,8 +69,7 @@ def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pyte
 
 def test_a_line_beyond_what_training_had_is_cut_too(make_run: Callable[..., Path]) -> None:
     folder = make_run()
-    description = {"format_version": FORMAT_VERSION, "longest_src_tokens": 8}
-    (folder / "run.json").write_text(json.dumps(description))
+    RunFolder(folder).write_description({"longest_src_tokens": 8})
     line = "the dog sees a red cat. the man rides."
     run = seqlab.load(folder, precision="fp32")
     (ids,) = run.src_tokenizer.encode([line])

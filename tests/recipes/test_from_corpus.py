@@ -13,13 +13,12 @@ from reference.tiny_corpora import SYLLABLES, choose, sentences, write_pairs
 
 from seqlab.data.prepare import prepare
 from seqlab.data.vocabulary import training_lines
-from seqlab.durable import write_json
 from seqlab.models import TransformerConfig
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
 from seqlab.runs.build import build_model
 from seqlab.runs.config import to_dict, write_config
-from seqlab.runs.folder import FORMAT_VERSION, RunFolder
+from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
 from seqlab.text import train_tokenizer
@@ -335,7 +334,7 @@ def test_a_run_to_start_from_keeps_its_model_and_vocabulary(tmp_path: Path) -> N
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     write_config(origin, folder.config_file)
-    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    folder.write_description({})
     train_tokenizer(origin.data.tokenizer, training_lines(origin.data)).save(folder.path / "tokenizer")
     tuned = choose(tmp_path / "second", sentences(30, seed=5), init_from=str(folder.path), model__dropout="0.2")
     assert tuned.init_from == str(folder.path)

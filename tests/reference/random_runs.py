@@ -7,13 +7,11 @@ from typing import Any
 import torch
 
 from seqlab.data.config import ParallelConfig
-from seqlab.durable import write_json
 from seqlab.models import TransformerConfig, TranslatorConfig
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ParallelCrossEntropyConfig
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.text import CharactersConfig, train_tokenizer
 
 OBJECTIVES: dict[str, Any] = {
@@ -53,5 +51,5 @@ def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) 
         '{"kind": "valid", "step": 20, "minutes": 5.0, "is_best": false, "nll_per_tgt_token": 2.5, "bleu": 1.0}\n',
         encoding="utf-8",
     )
-    write_json(folder.description_file, {"format_version": FORMAT_VERSION, "parameters": 1234})
+    folder.write_description({"parameters": 1234})
     return path

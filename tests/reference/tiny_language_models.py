@@ -9,7 +9,6 @@ import torch
 
 from seqlab.data.batch import prompts
 from seqlab.data.config import TextConfig
-from seqlab.durable import write_json
 from seqlab.models import (
     GruLmConfig,
     LstmLmConfig,
@@ -24,7 +23,6 @@ from seqlab.models.spelling import SpellingModel
 from seqlab.runs import Config, RunFolder, build_model
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
 from seqlab.runs.load import named_weights
 from seqlab.runs.spelling import save_spelling
 from seqlab.text import (
@@ -114,7 +112,7 @@ def write_language_model(
     if spelling is not None:
         save_spelling(spelling, RunFolder(path).spelling)
     write_checkpoint(path / "checkpoints", 1, {"model": named_weights(model)}, {"best": [[1.0, 1]]})
-    write_json(path / "run.json", {"format_version": FORMAT_VERSION})
+    RunFolder(path).write_description({})
     return path
 
 

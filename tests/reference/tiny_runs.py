@@ -133,6 +133,7 @@ def checkpoints_of(run_dir: Path) -> dict[str, Any]:
             state["progress"].pop("minutes")
             state["figures"].pop("seconds")
             state.pop("journal_size")  # times have more digits or fewer
+            state.pop("sha256", None)  # format 1 has none
             found[f"{path.parent.name}/{path.name}"] = state
     return found
 

@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from seqlab.data.config import ParallelConfig
-from seqlab.durable import write_json
+from seqlab.durable import sealed, write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, build_model, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
-from seqlab.runs.config import write_config
-from seqlab.runs.folder import FORMAT_VERSION
+from seqlab.runs.config import config_text, write_config
 from seqlab.runs.load import load_tokenizers, read_config
 from seqlab.text import CharactersConfig, train_tokenizer
 
@@ -39,7 +38,7 @@ def run_dir(tmp_path: Path) -> Path:
         if step == 15:
             tensors["averaged"] = {name: value + 100 for name, value in weights.items()}
         write_checkpoint(folder.checkpoints, step, tensors, {"best": [[3.0, 10], [2.0, 5]]})
-    write_json(folder.description_file, {"format_version": FORMAT_VERSION})
+    folder.write_description({})
     return folder.path
 
 
@@ -69,7 +68,7 @@ def test_a_run_that_was_moved(run_dir: Path, tmp_path: Path) -> None:
 
 def test_a_config_is_read_back_as_it_was_written(run_dir: Path) -> None:
     config = read_config(RunFolder(run_dir))
-    write_config(replace(config, seed=7), run_dir / "config.yaml")
+    RunFolder(run_dir).replace(config_text(replace(config, seed=7)), {})
     assert read_config(RunFolder(run_dir)) == replace(config, seed=7)
     assert not (run_dir / "config.yaml.tmp").exists()
 
@@ -92,7 +91,7 @@ def no_description(run_dir: Path) -> None:
 
 
 def other_version(run_dir: Path) -> None:
-    write_json(run_dir / "run.json", {"format_version": 0})
+    write_json(run_dir / "run.json", sealed({"format_version": 3}))
 
 
 def damaged_description(run_dir: Path) -> None:
@@ -104,12 +103,19 @@ def unversioned(run_dir: Path) -> None:
 
 
 def no_config(run_dir: Path) -> None:
+    write_json(run_dir / "run.json", {"format_version": 1})  # later ones have its text
     (run_dir / "config.yaml").unlink()
 
 
-def unknown_field(run_dir: Path) -> None:
+def change_config(run_dir: Path, old: str, new: str) -> None:
+    """Change the config as if the run had been written so."""
     path = run_dir / "config.yaml"
-    path.write_text(path.read_text().replace("d_ff:", "d_fff:"))
+    path.write_text(path.read_text().replace(old, new))
+    RunFolder(run_dir).write_description({})
+
+
+def unknown_field(run_dir: Path) -> None:
+    change_config(run_dir, "d_ff:", "d_fff:")
 
 
 def no_checkpoint(run_dir: Path) -> None:
@@ -129,13 +135,11 @@ def other_tokenizer(run_dir: Path) -> None:
 
 
 def other_model(run_dir: Path) -> None:
-    path = run_dir / "config.yaml"
-    path.write_text(path.read_text().replace("num_decoder_layers: 1", "num_decoder_layers: 2"))
+    change_config(run_dir, "num_decoder_layers: 1", "num_decoder_layers: 2")
 
 
 def smaller_model(run_dir: Path) -> None:
-    path = run_dir / "config.yaml"
-    path.write_text(path.read_text().replace("tied_embeddings: all", "tied_embeddings: none"))
+    change_config(run_dir, "tied_embeddings: all", "tied_embeddings: none")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def smaller_model(run_dir: Path) -> None:
         (nothing, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
         (nothing, "first", r"`checkpoint` must be .* but is `first`"),
         (no_description, "best", r"run is not a run folder: it has no run\.json"),
-        (other_version, "best", r"run format version 0, but this seqlab reads version 1"),
+        (other_version, "best", r"run format version 3, but this seqlab reads versions 1 and 2: use"),
         (damaged_description, "best", r"run\.json is damaged"),
         (unversioned, "best", r"run\.json is damaged"),
         (no_config, "best", r"config\.yaml is missing"),
@@ -172,7 +176,8 @@ def test_no_folder(tmp_path: Path) -> None:
 
 def test_a_run_exists_once_it_is_described(run_dir: Path, tmp_path: Path) -> None:
     assert RunFolder(run_dir).exists()
-    assert RunFolder(run_dir).read_description() == {"format_version": FORMAT_VERSION}
+    text = (run_dir / "config.yaml").read_text("utf-8")
+    assert RunFolder(run_dir).read_description() == {"format_version": 2, "config_yaml": text}
     assert not RunFolder(tmp_path).exists()
     assert not RunFolder(run_dir / "run.json").exists()
-    assert json.loads((run_dir / "run.json").read_text()) == {"format_version": FORMAT_VERSION}
+    assert json.loads((run_dir / "run.json").read_text()).keys() == {"format_version", "config_yaml", "sha256"}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from seqlab.models.spelling import SpellingModel
-from seqlab.runs.spelling import load_spelling, save_spelling
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.spelling import load_spelling, save_spelling, spelling_sha256
 
 ITEMS = ["Straße", "Strand", "größer", "日本"]
 STRINGS = ["", "a", "Strang", "é", "x" * 40]
@@ -13,21 +14,37 @@ STRINGS = ["", "a", "Strang", "é", "x" * 40]
 
 def test_a_folder_keeps_it(tmp_path: Path) -> None:
     spelling = SpellingModel.learn(ITEMS)
-    save_spelling(spelling, tmp_path / "spelling")
-    loaded = load_spelling(tmp_path / "spelling")
+    run = RunFolder(tmp_path)
+    run.config_file.write_text("")
+    run.write_description({})
+    assert load_spelling(run) is None
+    save_spelling(spelling, run.spelling)
+    loaded = load_spelling(run)
     assert loaded is not None
     assert [loaded.log_prob(string) for string in STRINGS] == [spelling.log_prob(string) for string in STRINGS]
-    assert load_spelling(tmp_path / "none") is None
-    save_spelling(SpellingModel.learn(["others"]), tmp_path / "spelling")  # a run that is begun anew
-    replaced = load_spelling(tmp_path / "spelling")
+    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # a run that is begun anew
+    replaced = load_spelling(run)
     assert replaced is not None
     assert replaced.log_prob("others") > loaded.log_prob("others")
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"", lambda content: b"x" * 99])
 def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
-    save_spelling(SpellingModel.learn(ITEMS), tmp_path)
-    [path] = tmp_path.iterdir()
+    run = RunFolder(tmp_path)
+    save_spelling(SpellingModel.learn(ITEMS), run.spelling)
+    run.config_file.write_text("")
+    known = {"spelling_sha256": spelling_sha256(run.spelling)}
+    [path] = run.spelling.iterdir()
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged .*; restore it from a copy"):
-        load_spelling(tmp_path)
+    for description in ({}, known):  # of format 1 and later
+        run.write_description(description)
+        with pytest.raises(ValueError, match=r"model.safetensors is damaged.*; restore it from a copy"):
+            load_spelling(run)
+
+
+def test_a_missing_file_is_named_where_the_run_had_one(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.config_file.write_text("")
+    run.write_description({"spelling_sha256": "0"})
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged"):
+        load_spelling(run)

@@ -1,6 +1,5 @@
 """A tiny corpus, and one run over it that others are compared with or begin from."""
 
-import json
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from reference.tiny_runs import tiny_config, with_training, write_numbers
 import seqlab.training.loop
 from seqlab.objectives import StepContext
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
 from seqlab.training import Interrupted, train
 
 Trained = tuple[Config, Path]
@@ -82,5 +82,5 @@ def names_in(folder: Path) -> set[str]:
 
 
 def edit_description(run_dir: Path, **changes: Any) -> None:
-    path = run_dir / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes), encoding="utf-8")
+    folder = RunFolder(run_dir)
+    folder.write_description(folder.read_description() | changes)

@@ -70,3 +70,17 @@ def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_end
 def test_a_last_line_that_is_being_written_is_not_read(path: Path) -> None:
     path.write_text('{"kind": "train", "step": 1}\n{"kind": "tr')
     assert [line["step"] for line in read(path)] == [1]
+
+
+def test_a_line_that_is_torn_before_the_checkpoint_s_size_is_cut_off(path: Path) -> None:
+    """As where a disk lost the end of the file: no line may be written onto what is left of another."""
+    journal = Journal(path)
+    for step in (1, 2):
+        journal.write("train", step=step)
+    size = journal.size()
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-7])
+    journal = Journal(path)
+    journal.cut_back(size)
+    journal.write("train", step=3)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3]

@@ -18,6 +18,7 @@ from reference.tiny_runs import (
     with_training,
 )
 
+from seqlab.durable import sealed, write_json
 from seqlab.optim.config import OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name
 from seqlab.runs.config import Config
@@ -157,7 +158,7 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
     run_dir = train(config, tmp_path / "run")
     values = yaml.safe_load((run_dir / "config.yaml").read_text("utf-8"))
     values["data"]["valid_tgt"] = valid.get("valid_tgt")
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    RunFolder(run_dir).replace(yaml.safe_dump(values), RunFolder(run_dir).read_description())
     caplog.clear()
     with caplog.at_level(logging.INFO):
         train(with_training(config, max_steps=4), run_dir)
@@ -167,18 +168,17 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
 
 
 def test_another_format_version(trained: Trained, run_dir: Path) -> None:
-    edit_description(run_dir, format_version=99)
+    write_json(run_dir / "run.json", sealed(RunFolder(run_dir).read_description() | {"format_version": 99}))
     for use in (lambda: train(longer(trained[0]), run_dir), lambda: load_run(run_dir)):
-        with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads version 1"):
+        with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads versions 1 and 2"):
             use()
 
 
 @pytest.mark.parametrize("key", ["data_sha256", "machine"])
 def test_a_description_that_lacks_something(trained: Trained, run_dir: Path, key: str) -> None:
-    path = run_dir / "run.json"
-    description = json.loads(path.read_text("utf-8"))
+    description = RunFolder(run_dir).read_description()
     del description[key]
-    path.write_text(json.dumps(description), encoding="utf-8")
+    RunFolder(run_dir).write_description(description)
     with pytest.raises(ValueError, match=rf"run\.json is damaged \(it has no `{key}`\)"):
         train(longer(trained[0]), run_dir)
 
@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
 
 def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
-    path.write_text('{"progress": {"step": 3}}')
+    write_json(path, sealed({"progress": {"step": 3}}))
     with pytest.raises(ValueError, match=r"state\.json is not a state of training"):
         train(longer(trained[0]), run_dir)
 

@@ -1,0 +1,211 @@
+"""Run format 2: no flipped bit passes unnoticed; format 1 is read and becomes format 2; kills between its writes."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference.tiny_runs import assert_equal_runs, tiny_config, with_training, write_numbers
+
+from seqlab.durable import write_json
+from seqlab.runs import folder as folder_module
+from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
+from seqlab.runs.config import Config, config_text
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run, read_config
+from seqlab.training import train
+
+Trained = tuple[Config, Path]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("format")
+    write_numbers(folder / "corpus", range(1, 130))
+    config = tiny_config(folder / "corpus", max_steps=8, save_every=2, valid_every=4)
+    return config, train(config, folder / "run")
+
+
+@pytest.fixture
+def run_dir(trained: Trained, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained[1], tmp_path / "run"))
+
+
+def as_format_1(run_dir: Path) -> None:
+    """Rewrite a run as versions before format 2 wrote it."""
+    description = RunFolder(run_dir).read_description()
+    for key in ("config_yaml", "run_id", "spelling_sha256"):
+        description.pop(key, None)
+    write_json(run_dir / "run.json", description | {"format_version": 1})
+    for path in (run_dir / "checkpoints").glob("*/state.json"):
+        write_json(path, {key: value for key, value in json.loads(path.read_bytes()).items() if key != "sha256"})
+
+
+def flipped(content: bytes) -> Iterator[bytes]:
+    """Yield the content with each of its bits flipped in turn."""
+    for place in range(len(content)):
+        for bit in range(8):
+            yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+def assert_damage_is_found(path: Path, read: Callable[[], object]) -> None:
+    """Flip every bit of a file: reading must raise ValueError, or give what it gave before."""
+    content, expected = path.read_bytes(), read()
+    unnoticed = 0
+    for damaged in flipped(content):
+        path.write_bytes(damaged)
+        try:
+            assert read() == expected
+            unnoticed += 1  # white space
+        except ValueError:
+            pass
+    path.write_bytes(content)
+    assert unnoticed < len(content)
+
+
+def test_a_flipped_bit_of_a_state_is_found(run_dir: Path) -> None:
+    checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
+    assert_damage_is_found(checkpoint / "state.json", lambda: read_state(checkpoint))
+
+
+def test_a_flipped_bit_of_a_description_is_found(run_dir: Path) -> None:
+    description = RunFolder(run_dir).read_description()
+    small = {key: description[key] for key in ("seed", "tokenizer_sha256", "machine", "output_bound", "parameters")}
+    (run_dir / "config.yaml").write_text("seed: 1\n")
+    RunFolder(run_dir).write_description(small)
+    assert_damage_is_found(run_dir / "run.json", RunFolder(run_dir).read_description)
+
+
+def test_a_flipped_bit_of_a_config_is_found(run_dir: Path) -> None:
+    folder = RunFolder(run_dir)
+    expected = folder.read_config_text()
+    for damaged in flipped(expected.encode()):
+        folder.config_file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="was edited or is damaged"):
+            folder.read_config_text()
+
+
+@pytest.mark.parametrize("stem", ["model", "averaged", "state"])
+def test_a_checksum_that_is_missing_is_damage(run_dir: Path, stem: str) -> None:
+    path = run_dir / "checkpoints" / checkpoint_name(8) / "state.json"
+    state = json.loads(path.read_bytes())
+    assert stem in state["crc32"]
+    del state["crc32"][stem]
+    write_json(path, state)
+    with pytest.raises(ValueError, match="missing or damaged"):
+        load_run(run_dir, "8")
+    del state["sha256"]  # as if it were of format 1
+    write_json(path, state)
+    with pytest.raises(ValueError, match="its checksum is missing"):
+        load_run(run_dir, "8")
+
+
+@pytest.mark.parametrize("key", ["config_yaml", "sha256"])
+def test_a_damaged_format_2_does_not_pass_for_format_1(run_dir: Path, key: str) -> None:
+    description = json.loads((run_dir / "run.json").read_bytes()) | {"format_version": 1}
+    write_json(run_dir / "run.json", {name: value for name, value in description.items() if name != key})
+    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+        load_run(run_dir)
+
+
+def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    as_format_1(run_dir)
+    for _ in range(2):
+        assert load_run(run_dir).step in checkpoint_steps(run_dir / "checkpoints")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "has run format 1" in caplog.text
+
+
+def test_a_continued_run_of_format_1_becomes_format_2(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
+    """Its older checkpoints are known by the SHA-256 of their state.json, and the result is that of format 2."""
+    as_format_1(run_dir)
+    longer = with_training(trained[0], max_steps=12)
+    train(longer, run_dir)
+    description = RunFolder(run_dir).read_description()
+    assert description["format_version"] == 2
+    assert checkpoint_name(8) in description["older_states"]
+    undisturbed = Path(shutil.copytree(trained[1], tmp_path / "undisturbed"))
+    train(longer, undisturbed)
+    assert_equal_runs(run_dir, undisturbed)
+    assert load_run(run_dir, "8").step == 8
+    checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
+    assert_damage_is_found(checkpoint / "state.json", lambda: read_state(checkpoint)["progress"])
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
+    """End the process before its n-th write or rename of config.yaml and run.json."""
+    numbers = count()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*arguments: Any) -> Any:
+            if next(numbers) == operation:
+                raise Killed
+            return function(*arguments)
+
+        return wrapper
+
+    for name in ("write_bytes", "write_json", "rename"):
+        monkeypatch.setattr(folder_module, name, counted(getattr(folder_module, name)))
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["format 2", "format 1"])
+@pytest.mark.parametrize("operation", range(4))
+def test_a_change_that_is_interrupted_is_completed_or_was_none(
+    trained: Trained, run_dir: Path, tmp_path: Path, operation: int, is_old: bool
+) -> None:
+    if is_old:
+        as_format_1(run_dir)
+    longer = with_training(trained[0], max_steps=12)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        kill_at(monkeypatch, operation)
+        if operation < 3:
+            with pytest.raises(Killed):
+                train(longer, run_dir)
+        else:
+            train(longer, run_dir)
+    before, after = config_text(trained[0]), config_text(longer)
+    assert RunFolder(run_dir).read_config_text() == (before if operation < 2 else after)
+    assert load_run(run_dir).config == read_config(RunFolder(run_dir))
+    assert (run_dir / "config.yaml").read_text("utf-8") == (before if operation < 2 else after)
+    train(longer, run_dir)
+    assert not (run_dir / "config.yaml.new").exists()
+    undisturbed = Path(shutil.copytree(trained[1], tmp_path / "undisturbed"))
+    train(longer, undisturbed)
+    assert_equal_runs(run_dir, undisturbed)
+
+
+def test_who_may_only_read_completes_nothing_but_reads_the_new_config(
+    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, new = RunFolder(run_dir), config_text(replace(trained[0], seed=9))
+    folder.new_config_file.write_text(new)
+    folder.write_description(folder.read_description(), new)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(folder_module, "rename", refuse)
+    assert read_config(folder).seed == 9
+    assert folder.new_config_file.exists()
+
+
+def test_an_edited_config_says_how_to_go_on(trained: Trained, run_dir: Path) -> None:
+    path, longer = run_dir / "config.yaml", with_training(trained[0], max_steps=12)
+    path.write_text(path.read_text().replace("max_steps: 8", "max_steps: 12"))
+    for use in (lambda: train(longer, run_dir), lambda: load_run(run_dir)):
+        with pytest.raises(ValueError, match=r"line \d+: 'max_steps: 12' was 'max_steps: 8' .* edited or is damaged"):
+            use()
+    path.unlink()
+    assert read_config(RunFolder(run_dir)) == trained[0]
+    assert path.read_text() == config_text(trained[0])
+    train(longer, run_dir)
+    assert checkpoint_steps(run_dir / "checkpoints")[-1] == 12
