@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 """Since 2, run.json and each state.json carry checksums of their own, and run.json has the text of config.yaml."""
 UNSEALED_VERSION = 1
-CONFIG_TEXT, OLDER_STATES = "config_yaml", "older_states"
-"""Keys of run.json: the text of config.yaml; by name the SHA-256 of each state.json that was written in format 1."""
+CONFIG_TEXT, RUN_ID, OLDER_STATES = "config_yaml", "run_id", "older_states"
+"""Keys of run.json: the text of config.yaml; what tells a run from others; by checkpoint the SHA-256 of each state.json
+that was written in format 1."""
 _warned: set[Path] = set()
 """Runs of format 1 that were warned of."""
 
@@ -95,7 +96,7 @@ class RunFolder:
         try:
             description = json.loads(self.description_file.read_text(encoding="utf-8"))
             version = description["format_version"]
-            if version == FORMAT_VERSION or not {SEAL, CONFIG_TEXT}.isdisjoint(description):
+            if version == FORMAT_VERSION or not {SEAL, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
                 description = unsealed(description)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error

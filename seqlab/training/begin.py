@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,7 +19,7 @@ from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in
 from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.config import Config, config_text
-from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RunFolder
+from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RUN_ID, RunFolder
 from seqlab.runs.spelling import spelling_sha256
 from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import fingerprint
@@ -88,9 +89,10 @@ def check_folder(folder: RunFolder, overwrite: bool) -> None:
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
     """Keep other processes from training into a folder; raises ValueError where one does already."""
-    is_new = not folder.path.exists()
-    if is_new:
+    made = None
+    if not folder.path.exists():
         folder.path.mkdir(parents=True)
+        made = folder.path.stat()
     with ExitStack() as stack:
         try:
             if folder.path.is_dir():
@@ -102,8 +104,9 @@ def locked(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_new and not any(folder.path.iterdir()):
-                folder.path.rmdir()
+            with suppress(OSError):  # it is not empty, or was moved away
+                if made is not None and os.path.samestat(made, folder.path.stat()):
+                    folder.path.rmdir()
 
 
 @contextmanager
@@ -231,6 +234,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
     """
     vectors = hash_inputs(vector_columns(run.config), run.folder.cache)
     description: dict[str, Any] = {
+        RUN_ID: secrets.token_hex(16),
         "seqlab_version": seqlab.__version__,
         "command": list(command),
         "seed": run.config.seed,
@@ -243,16 +247,17 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }
-    run.folder.write_description(description)
+    run.held.root.write_description(description)
 
 
 def continue_description(run: TrainingRun) -> None:
     """Write config.yaml and run.json of a run that is continued, in the current format, where one has changed."""
-    folder, text = run.folder, config_text(run.config)
+    folder, text = run.held.root, config_text(run.config)
     before = folder.read_description()
     description = dict(before)
     if description["format_version"] != FORMAT_VERSION:
-        description |= _hash_codecs(folder) | {OLDER_STATES: hash_unsealed_states(folder.checkpoints)}
+        older = {RUN_ID: secrets.token_hex(16), OLDER_STATES: hash_unsealed_states(folder.checkpoints)}
+        description |= older | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
         folder.replace(text, description)
     folder.new_config_file.unlink(missing_ok=True)  # of a change that was interrupted before it was one

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,8 +50,8 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
             BATCHES: _tensors_of(micro_steps),
             CARRY: run.accumulator.whole_carry(),
         }
-        folder, state = run.folder.path / "failures", {"reason": str(error), "data_kind": run.config.data.kind}
-        written = run.machine.world.on_main(lambda: write_checkpoint(folder, step, tensors, state))
+        state = {"reason": str(error), "data_kind": run.config.data.kind}
+        written = run.machine.world.on_main(lambda: _write(run, step, tensors, state))
         rows = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
@@ -59,6 +59,12 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
             f"weights from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
+
+
+def _write(run: TrainingRun, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
+    with run.held.writing():
+        written = write_checkpoint(run.held.root.path / "failures", step, tensors, state)
+    return run.folder.path / "failures" / written.name
 
 
 def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:

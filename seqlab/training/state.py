@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from seqlab.runs.load import copy_weights, named_weights
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
+from seqlab.training.held_folder import HeldFolder
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, whole
@@ -97,7 +99,7 @@ class TrainingRun:
     """Everything that training works on."""
 
     config: Config
-    folder: RunFolder
+    held: HeldFolder
     machine: Machine
     src_tokenizer: Tokenizer
     tgt_tokenizer: Tokenizer
@@ -112,6 +114,16 @@ class TrainingRun:
     moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
     figures: Figures = field(default_factory=Figures)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder by its path, for messages and for what is read before the first step."""
+        return self.held.folder
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, wherever the run folder was moved."""
+        return self.held.root.checkpoints
 
     def weights(self) -> dict[str, Tensor]:
         """Name everything that is trained once; of divided parameters, this rank's part."""
@@ -165,8 +177,9 @@ class TrainingRun:
             "figures": self.figures.to_json(),
             "journal_size": self.journal.size(),
         }
-        write_checkpoint(self.folder.checkpoints, self.progress.step, tensors, state)
-        self.prune()
+        with self.held.writing():
+            write_checkpoint(self.checkpoints, self.progress.step, tensors, state)
+            self.prune()
 
     def restore(self, step: int) -> None:
         """Take over the state of a checkpoint; raises ValueError where it is damaged."""
@@ -213,12 +226,12 @@ class TrainingRun:
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         device = torch.device("cpu") if self.machine.is_sharded else self.machine.device
-        return read_tensors(self.folder.checkpoints / checkpoint_name(step), WEIGHTS, device)
+        return read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
         """List the regular checkpoints that go into an average with the current weights, or with the next ones."""
         count = self.config.optim.average_last - (0 if including_current else 1)
-        steps = checkpoint_steps(self.folder.checkpoints)
+        steps = checkpoint_steps(self.checkpoints)
         regular = [step for step in steps if step % self.config.training.save_every == 0]
         earlier = [step for step in regular if including_current or step < self.progress.step]
         return earlier[-count:] if count > 0 else []
@@ -227,9 +240,9 @@ class TrainingRun:
         """Delete the checkpoints that nothing needs any more."""
         kept = {self.progress.step, *(step for *_, step in self.progress.best)}
         kept.update(self._averaged_steps(including_current=True))
-        for step in checkpoint_steps(self.folder.checkpoints):
+        for step in checkpoint_steps(self.checkpoints):
             if step not in kept:
-                delete_checkpoint(self.folder.checkpoints / checkpoint_name(step))
+                delete_checkpoint(self.checkpoints / checkpoint_name(step))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

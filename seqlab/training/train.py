@@ -40,6 +40,7 @@ from seqlab.training.begin import (
     without_trace,
 )
 from seqlab.training.full_disk import full_disk_explained
+from seqlab.training.held_folder import HeldFolder
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
@@ -83,6 +84,7 @@ def train(
         Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
         FailedStep: a gradient was not finite.
         LostRank: another of the processes that torchrun started has ended.
+        LostFolder: the run folder was moved or deleted meanwhile; where it still exists, with a checkpoint.
     """
     if not (isinstance(config, Config) or callable(config)):
         raise ValueError(
@@ -98,8 +100,9 @@ def train(
     ):
         with world.only_main(settled(folder)):
             run = _set_up(config, folder, overwrite, command, world)
-        with closing(run.journal):
+        with closing(run.journal), closing(run.held):
             _fit(run)
+            world.on_main(run.held.refuse_lost)
     return folder.path
 
 
@@ -130,19 +133,21 @@ def _set_up(
     with corpus_bar(world.is_main) as on_progress:
         changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
         refuse_separate_folder(folder, world)
+        held = HeldFolder(folder)
         tokenizers = load_tokenizers(folder)
         with world.main_first():
             told = on_progress if world.is_main else None
             data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
         logger.info("%s", line)
-    run, start = _assemble(config, folder, machine, tokenizers, data)
+    run, start = _assemble(config, held, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
         world.on_main(lambda: continue_description(run))
     else:
-        world.on_main(lambda: write_config(config, folder.config_file))
+        world.on_main(lambda: write_config(config, held.root.config_file))
         world.on_main(lambda: describe(run, command, start))
+    held.bind()
     return run
 
 
@@ -190,12 +195,13 @@ def _fit(run: TrainingRun) -> None:
 
 def _assemble(
     config: Config,
-    folder: RunFolder,
+    held: HeldFolder,
     machine: Machine,
     tokenizers: tuple[Tokenizer, Tokenizer],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
+    folder = held.folder
     torch.manual_seed(config.seed)
     model = build_model(config.model.resolve(config.data), *tokenizers)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
@@ -206,11 +212,9 @@ def _assemble(
     optimizer = build_optimizer(
         config.optim.optimizer, accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model)
     )
-    journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
+    journal = Journal(held.root.metrics_file if machine.world.is_main else Path(os.devnull))
     task = TASKS[type(config.data)]
-    run = TrainingRun(
-        config, folder, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal
-    )
+    run = TrainingRun(config, held, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal)
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"

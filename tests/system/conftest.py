@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,12 @@ def seqlab(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedPr
 class Training:
     """A `seqlab train` process over one config."""
 
-    def __init__(self, config_file: Path, run_dir: Path) -> None:
+    def __init__(
+        self, config_file: Path, run_dir: Path, command: Sequence[str] = SEQLAB, options: Sequence[str] = ()
+    ) -> None:
         self.run_dir = run_dir
         self.process = subprocess.Popen(
-            [*SEQLAB, "train", str(config_file), "--run_dir", str(run_dir), "--threads", "1"],
+            [*command, "train", str(config_file), "--run_dir", str(run_dir), "--threads", "1", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

@@ -1,0 +1,115 @@
+"""A run folder that is moved, deleted or replaced while it is trained: nothing lands in another run."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import assert_equal_runs
+
+from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.folder import RunFolder
+
+from .conftest import Training
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a folder is held through /proc")
+
+
+def has_checkpoint(run_dir: Path) -> Callable[[], bool]:
+    return lambda: bool(checkpoint_steps(run_dir / "checkpoints"))
+
+
+def stop_for(training: Training, disturb: Callable[[], object]) -> str:
+    """Disturb a training after its first checkpoint while it is paused; return the message that it ends with."""
+    assert training.wait_for(has_checkpoint(training.run_dir))
+    training.process.send_signal(signal.SIGSTOP)
+    disturb()
+    training.process.send_signal(signal.SIGCONT)
+    status, out, err = training.finish()
+    assert (status, out) == (1, b""), err
+    assert "trained: " not in err
+    return err.splitlines()[-1]
+
+
+def test_a_run_that_was_moved_stops_with_a_checkpoint_and_is_continued_there(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
+    before: list[int] = []
+
+    def move() -> None:
+        before.extend(checkpoint_steps(run_dir / "checkpoints"))
+        run_dir.rename(moved)
+
+    message = stop_for(Training(config_file, run_dir), move)
+    assert f"{run_dir} no longer leads to the run that is trained (nothing is there)" in message
+    assert f"its folder is {moved} now, with a checkpoint" in message
+    assert not run_dir.exists()
+    assert checkpoint_steps(moved / "checkpoints")[-1] >= before[-1]
+    assert Training(config_file, moved).finish()[0] == 0
+    assert_equal_runs(moved, uninterrupted[0])
+
+
+def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "x"
+    message = stop_for(Training(config_file, run_dir), lambda: shutil.rmtree(run_dir))
+    assert message.endswith("(nothing is there): its folder was deleted.")
+    assert not run_dir.exists()
+
+
+def test_a_run_of_the_same_name_is_left_alone(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
+    second: list[tuple[int, bytes, str]] = []
+
+    def replace() -> None:
+        run_dir.rename(moved)
+        second.append(Training(config_file, run_dir).finish())
+
+    message = stop_for(Training(config_file, run_dir), replace)
+    assert second[0][0] == 0, second
+    assert "(another run is there)" in message
+    assert_equal_runs(run_dir, uninterrupted[0])
+    assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
+    assert Training(config_file, moved).finish()[0] == 0
+    assert_equal_runs(moved, uninterrupted[0])
+
+
+def test_a_symbolic_link_may_lead_to_the_folder_but_not_elsewhere_later(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    disk, other, link = tmp_path / "disk", tmp_path / "other", tmp_path / "x"
+    disk.mkdir()
+    link.symlink_to(disk)
+
+    def lead_elsewhere() -> None:
+        other.mkdir()
+        link.unlink()
+        link.symlink_to(other)
+
+    message = stop_for(Training(config_file, link), lead_elsewhere)
+    assert "(another folder is there)" in message
+    assert str(disk) in message
+    assert not any(other.iterdir())
+    link.unlink()
+    link.symlink_to(disk)
+    assert Training(config_file, link).finish()[0] == 0
+    assert_equal_runs(disk, uninterrupted[0])
+
+
+def test_two_ranks_stop_together(config_file: Path, tmp_path: Path) -> None:
+    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "seqlab"]
+    training = Training(config_file, run_dir, torchrun, ["--training.max_steps", "100000"])
+    assert training.wait_for(has_checkpoint(run_dir))
+    run_dir.rename(moved)
+    os.mkdir(run_dir)
+    status, _, err = training.finish()
+    assert status == 1
+    assert f"{run_dir} no longer leads to the run that is trained (another folder is there)" in err
+    assert not any(run_dir.iterdir())
+    assert checkpoint_steps(moved / "checkpoints")
