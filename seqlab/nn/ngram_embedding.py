@@ -21,9 +21,6 @@ from seqlab.nn.locked_dropout import EmbeddingDropout
 Ids = TypeVar("Ids", Tensor, NDArray[np.int64])
 UNUSED = -1
 """What rows hold that no n-gram needs."""
-LARGEST_ID = 1 << 24
-"""Which n-grams are known is kept as checkpoints and averages keep what a model has learnt, in fp32, which counts to
-here."""
 COUNTED_TOKENS = 1 << 24
 """Tokens that are counted at a time."""
 
@@ -34,6 +31,9 @@ class NgramEmbedding(nn.Module):
     Before a line stand marks of its beginning, so that the first tokens make n-grams, too.
     """
 
+    known: Tensor
+    """(N, G) int64: the ids of the n-grams that are known."""
+
     def __init__(self, num_ngrams: int, length: int, vocab_size: int, size: int, *, std: float, dropout: float) -> None:
         """`num_ngrams`: known at most, `length`: tokens of each, `std`: of random vectors, `dropout`: of whole n-grams.
 
@@ -43,14 +43,14 @@ class NgramEmbedding(nn.Module):
         super().__init__()
         self.length, self.start_id = length, vocab_size
         self._base = vocab_size + 1
-        if vocab_size >= LARGEST_ID or self._base**length >= 1 << 63:
+        if self._base**length >= 1 << 63:
             longest = int(63 / math.log2(self._base))
             raise ValueError(
                 f"A vocabulary of {vocab_size:,} is too large for n-grams of {length} tokens to be numbered: "
                 f"`model.ngram_order` can be {longest} at most, unless the vocabulary is smaller."
             )
         self.weight = nn.Parameter(torch.empty(num_ngrams, size).normal_(std=std))
-        self.known = nn.Parameter(torch.full((num_ngrams, length), float(UNUSED)), requires_grad=False)  # (N, G)
+        self.register_buffer("known", torch.full((num_ngrams, length), UNUSED))
         self.dropout = EmbeddingDropout(dropout, num_ngrams)
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class NgramEmbedding(nn.Module):
 
     def forward(self, src: Tensor) -> Tensor:
         """src (B, S) -> (B, S, E) in fp32."""
-        known = self._numbers(self.known.detach().long().unbind(1))  # (N,), ascending, below zero where unused
+        known = self._numbers(self.known.unbind(1))  # (N,), ascending, below zero where unused
         wanted = self._numbers(
             [
                 F.pad(src.long(), (back, 0), value=self.start_id)[:, : src.size(1)]

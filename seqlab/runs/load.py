@@ -147,20 +147,28 @@ def named_weights(model: Model) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
+def named_buffers(model: Model) -> dict[str, Tensor]:
+    """Name what a model keeps besides what is trained, running statistics or ids: its persistent buffers."""
+    if isinstance(model, NgramModel):
+        return {}
+    kept = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
 def load_weights(model: Model, checkpoint: Path) -> None:
     """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
     copy_weights(model, inference_weights(checkpoint), checkpoint)
 
 
 def copy_weights(model: Model, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
-    """Copy weights that were read from a checkpoint into a model; raises ValueError where shapes or names differ."""
+    """Copy weights and buffers of a checkpoint into a model; raises ValueError where shapes or names differ."""
     if isinstance(model, NgramModel):  # what it counts has no shape before it is counted
         try:
             model.load_weights(weights)
         except ValueError as error:
             raise ValueError(f"{checkpoint} does not fit the model of config.yaml: {error}") from None
         return
-    own = dict(model.named_parameters())
+    own = named_weights(model) | named_buffers(model)
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights or name not in own:
             where = "the checkpoint" if name in weights else "the model"
@@ -170,4 +178,7 @@ def copy_weights(model: Model, weights: Mapping[str, Tensor], checkpoint: Path) 
                 f"{checkpoint} does not fit the model: `{name}` is {tuple(weights[name].shape)} in the checkpoint but "
                 f"{tuple(own[name].shape)} by config.yaml and the tokenizer."
             )
-        own[name].data.copy_(weights[name])
+        value = weights[name]
+        # Ids were kept in fp32 once, where an average may have moved them by a rounding.
+        is_rounded = value.is_floating_point() and not own[name].is_floating_point()
+        own[name].copy_(value.round() if is_rounded else value)

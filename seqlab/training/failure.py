@@ -13,6 +13,7 @@ from torch import Tensor
 from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, TextBatch
 from seqlab.data.step import TrainingStep
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
+from seqlab.runs.load import named_buffers
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
@@ -46,7 +47,7 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
         micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
         run.accumulator.carry = carry
         tensors = {
-            WEIGHTS: run.gathered(run.weights()),
+            WEIGHTS: run.gathered(run.weights() | named_buffers(run.model)),
             BATCHES: _tensors_of(micro_steps),
             CARRY: run.accumulator.whole_carry(),
         }

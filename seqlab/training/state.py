@@ -27,7 +27,7 @@ from seqlab.runs.checkpoint import (
 )
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import copy_weights, named_weights
+from seqlab.runs.load import copy_weights, named_buffers, named_weights
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
@@ -130,7 +130,10 @@ class TrainingRun:
         return named_weights(self.model)
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Give the weights that are validated and decoded with, whole: the average, where one is kept."""
+        """Return what is validated and decoded with, whole: the weights, or their average if one is kept; buffers."""
+        return self._averaged_weights() | named_buffers(self.model)
+
+    def _averaged_weights(self) -> dict[str, Tensor]:
         kept = self.weights() if self.moving_average is None else self.moving_average.weights
         weights = {name: self._assembled(value) for name, value in kept.items()}
         if self.moving_average is None and self.config.optim.average_last:
@@ -163,9 +166,13 @@ class TrainingRun:
         The main rank does, and the others wait.
         """
         release_heap()
-        tensors = {WEIGHTS: self.gathered(self.weights()), STATE_TENSORS: self.gathered(self._state_tensors())}
+        buffers = named_buffers(self.model)
+        tensors = {
+            WEIGHTS: self.gathered(self.weights() | buffers),
+            STATE_TENSORS: self.gathered(self._state_tensors()),
+        }
         if self.moving_average is not None:
-            averaged = self.gathered(self.moving_average.weights)
+            averaged = self.gathered(self.moving_average.weights | buffers)
         if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         self.machine.world.on_main(lambda: self._write(tensors))
@@ -196,7 +203,8 @@ class TrainingRun:
             self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
             average = self.moving_average.weights
-            for name, value in divided(read_tensors(checkpoint, AVERAGED), average).items():
+            found = read_tensors(checkpoint, AVERAGED)
+            for name, value in divided({name: found[name] for name in average}, average).items():
                 average[name].copy_(value)
         self.journal.cut_back(journal_size)
 
@@ -225,8 +233,10 @@ class TrainingRun:
             self.objective.load_state_dict(divided(own, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
+        """Read the weights of a checkpoint, without buffers: those of the moment go with an average of weights."""
         device = torch.device("cpu") if self.machine.is_sharded else self.machine.device
-        return read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
+        found = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
+        return {name: found[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
         """List the regular checkpoints that go into an average with the current weights, or with the next ones."""

@@ -107,5 +107,5 @@ def test_a_vocabulary_too_large_to_number_ngrams_is_refused() -> None:
         ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 tokens .*`model.ngram_order` can be 3"
     ):
         NgramEmbedding(8, 4, 100_000, SIZE, std=1.0, dropout=0.0)
-    with pytest.raises(ValueError, match="16,777,216 is too large"):
-        NgramEmbedding(8, 2, 1 << 24, SIZE, std=1.0, dropout=0.0)
+    with pytest.raises(ValueError, match="4,294,967,296 is too large"):
+        NgramEmbedding(8, 2, 1 << 32, SIZE, std=1.0, dropout=0.0)

@@ -1,14 +1,17 @@
 """Runs that earlier versions began, as `tests/checkpoints/` stores them, are continued."""
 
+import json
 import tarfile
 from pathlib import Path
 
 import pytest
+import torch
 
-from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.checkpoint import checkpoint_steps, read_tensors
 
 from .conftest import seqlab
 
+LABELLER = ("train", "--data.train_src", "lines.txt", "--data.train_tgt", "labels.txt", "--threads", "1")
 STORED = Path(__file__).parents[1] / "checkpoints"
 NUMBER_WORDS = (
     *("train", "number_words", "--model.d_model", "8", "--model.d_ff", "8", "--model.num_heads", "1"),
@@ -37,3 +40,26 @@ def test_a_run_with_data_of_the_first_generator_is_continued_with_them(
     after = {path.name: path.read_bytes() for path in (run_dir / "data").iterdir()}
     assert "test_short.en" in after
     assert after["train.en"] != before["train.en"]
+
+
+def test_a_labeller_that_kept_ids_of_ngrams_as_a_parameter_labels_and_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored at commit a112aa6 after 20 steps, in run format 1, with the labels that it gave then."""
+    with tarfile.open(STORED / "ngram_labeller_v1.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    known = "reader.ngrams.0.known"
+    stored = read_tensors(Path("ngram_labeller/checkpoints/step_00000020"), "averaged")[known]
+    assert stored.dtype == torch.float32
+    done = seqlab("label", "ngram_labeller", "--json", stdin=Path("lines.txt").read_bytes())
+    assert done.stderr.decode().count("has run format 1") == 1
+    for line, expected in zip(done.stdout.splitlines(), Path("expected.jsonl").read_text().splitlines(), strict=True):
+        [[found]], [[wanted]] = json.loads(line)["choices"], json.loads(expected)["choices"]
+        assert found["label"] == wanted["label"]
+        assert found["log_prob"] == pytest.approx(wanted["log_prob"], abs=1e-2)  # bf16, perhaps on another machine
+    seqlab(*LABELLER, "--run_dir", "ngram_labeller", "--training.max_steps", "40")
+    continued = read_tensors(Path("ngram_labeller/checkpoints/step_00000040"), "averaged")[known]
+    assert continued.dtype == torch.int64
+    assert torch.equal(continued, stored.long())
+    assert "has run format 1" not in seqlab("label", "ngram_labeller", stdin=b"the cat eats\n").stderr.decode()

@@ -182,7 +182,7 @@ def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
 def known_ngrams(run: Path) -> list[torch.Tensor]:
     model = load_run(run).model
     assert isinstance(model, LabellingModel)
-    return [ngrams.get_parameter("known") for ngrams in model.reader.ngrams]
+    return [ngrams.get_buffer("known") for ngrams in model.reader.ngrams]
 
 
 def learnt_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
