@@ -32,6 +32,7 @@ from seqlab.cli import (
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import Parser, UsageError
+from seqlab.contention import choose_waiting
 from seqlab.world import rank_before_meeting
 
 GROUPS: dict[str, dict[str, ModuleType]] = {
@@ -97,6 +98,7 @@ def _run(argv: Sequence[str]) -> int:
     command = COMMANDS[argv[0]]
     arguments = command.make_parser().parse(argv[1:])
     set_up_logging()
+    choose_waiting()
     return command.run(arguments)
 
 

@@ -22,11 +22,11 @@ from seqlab.runs.config import Config, config_text
 from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RUN_ID, RunFolder
 from seqlab.runs.spelling import spelling_sha256
 from seqlab.text import tokenizer_sha256
-from seqlab.training.machine import fingerprint
+from seqlab.training.machine import CORES, fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
 from seqlab.training.word_vectors import vector_columns
-from seqlab.world import World
+from seqlab.world import World, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -243,6 +243,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         **run.task.describe(run.data),
         **_hash_codecs(run.folder),
         "machine": asdict(fingerprint(run.machine)),
+        CORES: usable_cores(),
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,

@@ -1,16 +1,24 @@
 """What a run computes on: device, precision, threads, memory."""
 
+import logging
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+from seqlab.contention import fair_threads, other_tasks
 from seqlab.host_memory import prepare_heap
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
-from seqlab.world import ALONE, World
+from seqlab.world import ALONE, World, usable_cores
+
+logger = logging.getLogger(__name__)
+
+CORES = "cores"
+"""The key of run.json for the cores of the machine that the run was begun on."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,14 @@ class Fingerprint:
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
-def set_up(config: TrainingConfig, world: World = ALONE) -> Machine:
-    """Choose device and precision, set the threads and prepare the heap."""
+def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> Machine:
+    """Choose device and precision, set the threads and prepare the heap.
+
+    `before`: the run.json of a run that is continued, as bit for bit it goes on with as many threads alone.
+    """
     threads = world.threads() if config.threads is None else config.threads
+    if threads is None:
+        threads = _shared_threads(before)
     if threads is not None:
         torch.set_num_threads(threads)
     device = choose_device(world.device_name(config.device))
@@ -57,6 +70,26 @@ def set_up(config: TrainingConfig, world: World = ALONE) -> Machine:
         torch.cuda.set_device(device)  # what NCCL works on
     is_sharded = config.parallel == "fsdp" and not world.is_alone
     return Machine(device, choose_dtype(config.precision, device), world, is_sharded)
+
+
+def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
+    """Return how many threads a run takes beside other programs, None for all.
+
+    One that is continued takes as many as it began with, or all where it is from a machine of more or fewer cores.
+    """
+    if before is not None:
+        same_cores = before.get(CORES) == usable_cores()
+        return before["machine"]["threads"] if same_cores and "OMP_NUM_THREADS" not in os.environ else None
+    threads = fair_threads()
+    if threads is not None:
+        logger.warning(
+            "%d tasks of other programs want the %d cores: training takes %d of them (`--threads %d` takes all)",
+            other_tasks(),
+            usable_cores(),
+            threads,
+            usable_cores(),
+        )
+    return threads
 
 
 def fingerprint(machine: Machine) -> Fingerprint:

@@ -129,7 +129,7 @@ def _set_up(
     config = world.on_main(
         lambda: _prepared_config(config_or_recipe, folder, overwrite and not was_restarted(folder, restarts))
     )
-    machine = set_up(config.training, world)
+    machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
         refuse_separate_folder(folder, world)

@@ -1,0 +1,114 @@
+"""What is chosen by the load of the machine, and that what the user has chosen stays."""
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from reference.tiny_runs import tiny_config, with_training, write_numbers
+
+from seqlab import contention
+from seqlab.runs.folder import RunFolder
+from seqlab.training import train
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in (*contention.WAITING_VARIABLES, "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(contention, "sys", SimpleNamespace(modules={}))  # torch was not imported
+    contention.other_tasks.cache_clear()
+    yield
+    contention.other_tasks.cache_clear()
+
+
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int) -> None:
+    """Let the machine have so many running tasks, this one counted."""
+    (tmp_path / "stat").write_text(f"cpu 1 2 3\nprocs_running {running}\nprocs_blocked 0\n")
+    monkeypatch.setattr(contention, "PROC_STAT", tmp_path / "stat")
+    contention.other_tasks.cache_clear()
+
+
+def spin(_: int) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tasks are counted by /proc")
+def test_busy_processes_are_counted() -> None:
+    processes = [multiprocessing.get_context("fork").Process(target=spin, args=(i,)) for i in range(3)]
+    for process in processes:
+        process.start()
+    try:
+        assert contention.other_tasks() >= 2
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+@pytest.mark.parametrize(("running", "expected"), [(1, None), (2, contention.SPIN_COUNT), (9, contention.SPIN_COUNT)])
+def test_threads_sleep_where_others_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, expected: str | None
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    load(monkeypatch, tmp_path, running)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    contention.choose_waiting()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
+
+
+def test_cores_that_this_process_may_not_use_are_left_to_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    load(monkeypatch, tmp_path, 7)
+    contention.choose_waiting()
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+@pytest.mark.parametrize("variable", contention.WAITING_VARIABLES)
+def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    load(monkeypatch, tmp_path, 99)
+    monkeypatch.setenv(variable, "5")
+    before = dict(os.environ)
+    contention.choose_waiting()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("running", "threads"), [(1, None), (4, None), (5, 1), (17, 1)])
+def test_the_fair_share_of_two_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, threads: int | None
+) -> None:
+    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    load(monkeypatch, tmp_path, running)
+    assert contention.fair_threads() == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert contention.fair_threads() is None
+
+
+def test_a_continued_run_keeps_its_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import seqlab.training.machine as machine
+
+    write_numbers(tmp_path / "corpus", range(1, 130))
+    config = tiny_config(tmp_path / "corpus", max_steps=2, threads=None)
+    monkeypatch.setattr(machine, "fair_threads", lambda: 1)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    run_dir = train(config, tmp_path / "run")
+    assert "training takes 1 of them" in caplog.text
+    assert RunFolder(run_dir).described("machine")["threads"] == 1
+    caplog.clear()
+    monkeypatch.setattr(machine, "fair_threads", lambda: None)
+    monkeypatch.setattr("seqlab.training.begin.usable_cores", lambda: 2)
+    train(with_training(config, max_steps=4), run_dir)
+    assert "bit for bit" not in caplog.text
