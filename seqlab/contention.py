@@ -1,10 +1,9 @@
-"""Other programs on the same cores: how OpenMP's threads wait for each other, and how many there are, depends on them.
+"""Adapt OpenMP's waiting and the number of threads to other programs on the same cores.
 
 The threads spin while they wait. That is fastest on an idle machine; where a core is shared, a thread that spins keeps
 the one that it waits for from running, and a training step takes many times as long.
 """
 
-import functools
 import os
 import statistics
 import sys
@@ -15,22 +14,23 @@ from seqlab.world import under_torchrun, usable_cores
 
 PROC_STAT = Path("/proc/stat")
 SAMPLES, SECONDS_BETWEEN = 9, 0.003
-SPIN_COUNT = "100"
+SPIN_COUNT = "1000"
 """Rounds that a thread spins before it sleeps, instead of some 300,000."""
 WAITING_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
-@functools.cache
 def other_tasks() -> int:
-    """Count the threads of other programs that run or want a core: the median of some samples, 0 where none is told.
+    """Count the threads of other programs that compete for the cores of this one: the median of some samples.
 
-    To be asked before this program has threads of its own that work.
+    Those that have cores which this process may not use do not compete. 0 if the system does not report it. Ask before
+    this program has threads of its own that work.
     """
     samples = []
     for _ in range(SAMPLES):
         samples.append(_running())
         time.sleep(SECONDS_BETWEEN)
-    return max(0, int(statistics.median(samples)) - 1)  # this one runs, too
+    others = int(statistics.median(samples)) - 1  # this one runs, too
+    return max(0, others - ((os.cpu_count() or 1) - usable_cores()))
 
 
 def _running() -> int:
@@ -44,21 +44,22 @@ def _running() -> int:
 def choose_waiting() -> None:
     """Let OpenMP's threads sleep soon where other programs share the cores, unless the user has chosen.
 
-    It has an effect before torch is imported alone. Under torchrun nothing is chosen: the others are its own ranks.
+    Call it before torch is imported: OpenMP reads the setting only once. Under torchrun nothing is chosen, as the other
+    programs are its own ranks.
     """
     is_chosen = any(name in os.environ for name in WAITING_VARIABLES)
     if is_chosen or "torch" in sys.modules or under_torchrun():
         return
-    if other_tasks() > (os.cpu_count() or 1) - usable_cores():
+    if other_tasks() > 0:
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def fair_threads() -> int | None:
-    """Return how many threads are this program's fair share of the cores, where others want at least twice as many.
+    """Return this program's fair share of the cores if others want at least twice as many as there are.
 
-    None where fewer are wanted, or the user has chosen: then all cores are taken.
+    None means all cores: fewer are wanted, or the user has set OMP_NUM_THREADS.
     """
-    cores, others = usable_cores(), other_tasks()
-    if others < 2 * cores or "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ:
         return None
-    return max(1, cores * cores // (cores + others))
+    cores, others = usable_cores(), other_tasks()
+    return max(1, cores * cores // (cores + others)) if others >= 2 * cores else None

@@ -95,19 +95,21 @@ def rename(old: Path, new: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path, *, wait: bool) -> Iterator[None]:
+def alone_in(folder: Path, *, wait: bool) -> Iterator[int | None]:
     """Keep out other processes that ask the same of a folder, until this context or the process ends.
+
+    Gives the descriptor that the folder is open on; None where the system locks no folders.
 
     Raises:
         BlockingIOError: one is in there, and this is not to wait.
     """
     if fcntl is None:
-        yield
+        yield None
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

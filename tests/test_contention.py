@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,20 +16,16 @@ from seqlab.training import train
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*contention.WAITING_VARIABLES, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(contention, "sys", SimpleNamespace(modules={}))  # torch was not imported
-    contention.other_tasks.cache_clear()
-    yield
-    contention.other_tasks.cache_clear()
 
 
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int) -> None:
     """Let the machine have so many running tasks, this one counted."""
     (tmp_path / "stat").write_text(f"cpu 1 2 3\nprocs_running {running}\nprocs_blocked 0\n")
     monkeypatch.setattr(contention, "PROC_STAT", tmp_path / "stat")
-    contention.other_tasks.cache_clear()
 
 
 def spin(_: int) -> None:
@@ -84,12 +79,14 @@ def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize("cores", [2, 64])
 @pytest.mark.parametrize(("running", "threads"), [(1, None), (4, None), (5, 1), (17, 1)])
 def test_the_fair_share_of_two_cores(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, threads: int | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, threads: int | None, cores: int
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setattr(contention, "usable_cores", lambda: 2)
-    load(monkeypatch, tmp_path, running)
+    load(monkeypatch, tmp_path, running + cores - 2)  # the other cores are busy, and not for this process
     assert contention.fair_threads() == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert contention.fair_threads() is None
@@ -104,11 +101,12 @@ def test_a_continued_run_keeps_its_threads(
     config = tiny_config(tmp_path / "corpus", max_steps=2, threads=None)
     monkeypatch.setattr(machine, "fair_threads", lambda: 1)
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    monkeypatch.setattr("seqlab.training.begin.usable_cores", lambda: 2)
     run_dir = train(config, tmp_path / "run")
-    assert "training takes 1 of them" in caplog.text
+    assert "Training uses 1 of the 2 cores, as other programs compete for them" in caplog.text
     assert RunFolder(run_dir).described("machine")["threads"] == 1
     caplog.clear()
     monkeypatch.setattr(machine, "fair_threads", lambda: None)
-    monkeypatch.setattr("seqlab.training.begin.usable_cores", lambda: 2)
     train(with_training(config, max_steps=4), run_dir)
     assert "bit for bit" not in caplog.text
+    assert "Training uses 1 of the 2 cores, as the run did when it was begun" in caplog.text

@@ -13,7 +13,8 @@ def add_fields(parser: Parser, title: str, config: type, known: Container[str] =
     group = parser.add_argument_group(title)
     for name, field in config.__pydantic_fields__.items():  # type: ignore[attr-defined]
         if name not in known:
-            text = f"{' '.join(field.description.split())} (default: {field.default})".replace("%", "%%")
+            shown = "null" if field.default is None else field.default
+            text = f"{' '.join(field.description.split())} (default: {shown})".replace("%", "%%")
             group.add_argument(f"--{name}", metavar="VALUE", help=text)
 
 

@@ -238,7 +238,7 @@ def warn_of_unfinished(count: int, total: int) -> None:
     """Warn of translations that the length limit ended, where there are any."""
     if count:
         text = "%s of %s translations are cut: they reached the length limit (%s) before they ended"
-        limits = "`max_length_ratio`, `max_length_offset` or `max_length`"
+        limits = "`max_length_ratio`, `max_length_offset`, `max_length` or the model's own"
         _log.warning(text, f"{count:,}", f"{total:,}", limits)
 
 

@@ -78,7 +78,8 @@ class TrainingConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads of each process; null takes all cores, divided among the processes of the machine."""
+    """CPU threads of each process; null takes all cores, divided among the processes of the machine, or a fair share of
+    them for a new run while other programs want at least twice as many."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What the processes that torchrun started have in common: with `ddp` each holds all weights, with `fsdp` they
     divide weights, gradients and optimizer state among them, for models that do not fit one device."""

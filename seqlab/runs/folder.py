@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import shlex
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ UNSEALED_VERSION = 1
 CONFIG_TEXT, RUN_ID, OLDER_STATES = "config_yaml", "run_id", "older_states"
 """Keys of run.json: the text of config.yaml; what tells a run from others; by checkpoint the SHA-256 of each state.json
 that was written in format 1."""
+READ_ATTEMPTS, READ_PAUSE = 10, 0.02
+"""How often, and how many seconds apart, config.yaml is compared with run.json before it counts as edited."""
 _warned: set[Path] = set()
 """Runs of format 1 that were warned of."""
 
@@ -115,8 +119,8 @@ class RunFolder:
         if path not in _warned:
             _warned.add(path)
             logger.warning(
-                "%s has run format 1, in which damage to run.json, config.yaml and state.json is not noticed: training "
-                "that continues the run writes format 2",
+                "%s has run format 1, which has no checksums for run.json, config.yaml and state.json: damage to them "
+                "is not noticed. Continuing the training converts it to format 2.",
                 self.path,
             )
 
@@ -125,11 +129,12 @@ class RunFolder:
         text = self.config_file.read_bytes().decode("utf-8") if config_text is None else config_text
         write_json(self.description_file, sealed({**values, "format_version": FORMAT_VERSION, CONFIG_TEXT: text}))
 
-    def replace(self, config_text: str, values: Mapping[str, Any]) -> None:
+    def replace_config(self, config_text: str, values: Mapping[str, Any]) -> None:
         """Replace config.yaml and run.json together: whoever reads the config completes what a kill interrupts."""
         write_bytes(self.new_config_file, config_text.encode())
         self.write_description(values, config_text)
-        self.read_config_text()
+        with suppress(FileNotFoundError):  # a reader has completed the change
+            rename(self.new_config_file, self.config_file)
 
     def read_config_text(self) -> str:
         """Read config.yaml, after completing a change that was interrupted; one that is missing is written anew.
@@ -141,28 +146,39 @@ class RunFolder:
         description = self.read_description() if self.exists() else {}
         if CONFIG_TEXT not in description:
             return self.config_file.read_text(encoding="utf-8")
-        text: str = description[CONFIG_TEXT]
-        if _holds(self.config_file, text):
-            return text
-        if not _holds(self.new_config_file, text):
-            if self.config_file.exists():
-                self._refuse_other_config(text)
-            with suppress(OSError):
-                write_bytes(self.config_file, text.encode())
-            return text
-        with suppress(OSError):  # another process has done it, or this one may only read
-            rename(self.new_config_file, self.config_file)
-        return text
+        for _ in range(READ_ATTEMPTS):
+            text: str = description[CONFIG_TEXT]
+            if self._complete(text):
+                return text
+            time.sleep(READ_PAUSE)  # a training may be replacing both files
+            description = self.read_description()
+        raise self._other_config(text)
 
-    def _refuse_other_config(self, text: str) -> None:
-        found = self.config_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        pairs = enumerate(zip_longest(found, text.splitlines(), fillvalue=""), start=1)
-        number, (line, before) = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (1, ("", "")))
-        raise ValueError(
-            f"{self.config_file}, line {number}: {line.strip()!r} was {before.strip()!r} when training wrote it: the "
-            f"file was edited or is damaged. To continue the run with the edited file, move it and name it: `mv "
-            f"{self.config_file} NEW.yaml`, `seqlab train NEW.yaml --run_dir {self.path}`. To undo the edit, delete "
-            "the file: it is written anew."
+    def _complete(self, text: str) -> bool:
+        """Tell whether config.yaml has this text, after putting it there where it is missing or was to be replaced."""
+        if _holds(self.config_file, text):
+            return True
+        is_new = _holds(self.new_config_file, text)
+        if not is_new and self.config_file.exists():
+            return False
+        with suppress(OSError):  # another process has done it, or this one may only read
+            if is_new:
+                rename(self.new_config_file, self.config_file)
+            else:
+                write_bytes(self.config_file, text.encode())
+        return True
+
+    def _other_config(self, text: str) -> ValueError:
+        """Name the first line in which config.yaml differs, and how to go on."""
+        found = self.config_file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        pairs = enumerate(zip_longest(found, text.splitlines(keepends=True), fillvalue=""), start=1)
+        number, line, before = next((i, line, before) for i, (line, before) in pairs if line != before)
+        path = shlex.quote(str(self.path))
+        return ValueError(
+            f"{self.config_file}, line {number}: {line!r} was {before!r} when training wrote it: the file was edited "
+            f"or is damaged. To continue the run with the edited file, move it and name it: `mv "
+            f"{shlex.quote(str(self.config_file))} NEW.yaml`, `seqlab train NEW.yaml --run_dir {path}`. To undo the "
+            "edit, delete the file: it is written anew."
         )
 
     def described(self, key: str) -> Any:
@@ -191,7 +207,7 @@ class RunFolder:
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_bytes() == text.encode()
+        return path.read_bytes().replace(b"\r\n", b"\n") == text.encode()
     except OSError:
         return False
 

@@ -25,7 +25,7 @@ class OutputLimits:
 
     @classmethod
     def widest(cls, members: "Sequence[OutputLimits]") -> "OutputLimits":
-        """Return the limits of models that decide together: none outputs more than all can, or less than one may."""
+        """Combine the limits of several models: the smallest `max_length`, the largest ratio and offset."""
         return cls(
             min(each.max_length for each in members),
             max(each.ratio for each in members),
@@ -55,10 +55,12 @@ class SearchConfig:
     GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
     good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
     max_length_ratio: float | None = None
-    """Longest hypothesis, in ids per id of the source. Left out, the model's: a fifth above the longest targets of its
-    training data (`OutputLimits`), or 2 where a run does not have it. A higher one makes a search longer."""
+    """Longest hypothesis, in ids per id of the source. null takes the run's own limit, 20% above the longest targets of
+    its training data, or 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
+    slower."""
     max_length_offset: int | None = None
-    """Ids added to `max_length_ratio` times the source length. Left out, the model's, or 10 where it has none."""
+    """Ids added to `max_length_ratio` times the source length. null takes the run's own, or 10 if the run has none or
+    `max_length_ratio` is given."""
     max_length: int = 512
     """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
     min_length_ratio: float = 0.0
@@ -131,13 +133,14 @@ class SearchConfig:
                 )
 
     def limited_to(self, limits: OutputLimits) -> "SearchConfig":
-        """Return the same search with the limits of a model: its `max_length`, and what is left open here."""
-        return replace(
-            self,
-            max_length=min(self.max_length, limits.max_length),
-            max_length_ratio=limits.ratio if self.max_length_ratio is None else self.max_length_ratio,
-            max_length_offset=limits.offset if self.max_length_offset is None else self.max_length_offset,
-        )
+        """Return the same search with the limits of a model.
+
+        Its ratio and offset belong together: where the caller has given one, the other has its default.
+        """
+        found = replace(self, max_length=min(self.max_length, limits.max_length))
+        if self.max_length_ratio is None and self.max_length_offset is None:
+            found = replace(found, max_length_ratio=limits.ratio, max_length_offset=limits.offset)
+        return found
 
     def longest(self, src_length: int) -> int:
         """Return the longest allowed hypothesis for a source of so many ids."""

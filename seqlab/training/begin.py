@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from seqlab.runs.config import Config, config_text
 from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RUN_ID, RunFolder
 from seqlab.runs.spelling import spelling_sha256
 from seqlab.text import tokenizer_sha256
-from seqlab.training.machine import CORES, fingerprint
+from seqlab.training.machine import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.tasks import TASKS
 from seqlab.training.word_vectors import vector_columns
@@ -84,29 +84,6 @@ def check_folder(folder: RunFolder, overwrite: bool) -> None:
     """Raise ValueError, having touched nothing, where a folder can neither be continued nor become a run."""
     if not folder.exists():
         refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
-
-
-@contextmanager
-def locked(folder: RunFolder) -> Iterator[None]:
-    """Keep other processes from training into a folder; raises ValueError where one does already."""
-    made = None
-    if not folder.path.exists():
-        folder.path.mkdir(parents=True)
-        made = folder.path.stat()
-    with ExitStack() as stack:
-        try:
-            if folder.path.is_dir():
-                stack.enter_context(alone_in(folder.path, wait=False))
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder.path}: another process is training there; wait for it, or stop it first."
-            ) from None
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # it is not empty, or was moved away
-                if made is not None and os.path.samestat(made, folder.path.stat()):
-                    folder.path.rmdir()
 
 
 @contextmanager
@@ -210,15 +187,6 @@ def refuse_unnamed_job() -> None:
         )
 
 
-def refuse_separate_folder(folder: RunFolder, world: World) -> None:
-    """Raise ValueError where this rank's machine does not see the folder that the main rank has made."""
-    if not folder.path.is_dir():
-        raise ValueError(
-            f"Rank {world.rank} does not see the run folder {folder.path.absolute()} that rank 0 has made: with "
-            "several machines it must lie on a file system that all of them share, under the same path."
-        )
-
-
 def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
@@ -244,6 +212,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         **_hash_codecs(run.folder),
         "machine": asdict(fingerprint(run.machine)),
         CORES: usable_cores(),
+        FAIR_THREADS: run.machine.fair_threads,
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
@@ -260,7 +229,7 @@ def continue_description(run: TrainingRun) -> None:
         older = {RUN_ID: secrets.token_hex(16), OLDER_STATES: hash_unsealed_states(folder.checkpoints)}
         description |= older | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
-        folder.replace(text, description)
+        folder.replace_config(text, description)
     folder.new_config_file.unlink(missing_ok=True)  # of a change that was interrupted before it was one
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seqlab.contention import fair_threads, other_tasks
+from seqlab.contention import fair_threads
 from seqlab.host_memory import prepare_heap
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
@@ -17,8 +17,9 @@ from seqlab.world import ALONE, World, usable_cores
 
 logger = logging.getLogger(__name__)
 
-CORES = "cores"
-"""The key of run.json for the cores of the machine that the run was begun on."""
+CORES, FAIR_THREADS = "cores", "fair_threads"
+"""Keys of run.json: the cores of the machine that the run was begun on; how many of them it took beside other programs,
+null where it took all or the config says how many."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Machine:
     world: World = ALONE
     is_sharded: bool = False
     """Whether the ranks divide the weights among them (FSDP) instead of each holding all."""
+    fair_threads: int | None = None
+    """The fair share of the cores that was taken beside other programs; None where all were, or the config says it."""
 
     def autocast(self) -> torch.autocast:
         """Give the context that a forward pass runs in: bf16 products, or none."""
@@ -56,11 +59,12 @@ class Fingerprint:
 def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> Machine:
     """Choose device and precision, set the threads and prepare the heap.
 
-    `before`: the run.json of a run that is continued, as bit for bit it goes on with as many threads alone.
+    `before`: run.json of the run that is continued, None for a new one. It keeps its number of threads where neither
+    config chooses it, as another number rounds sums differently.
     """
-    threads = world.threads() if config.threads is None else config.threads
+    threads, fair = world.threads() if config.threads is None else config.threads, None
     if threads is None:
-        threads = _shared_threads(before)
+        threads = fair = _shared_threads(before)
     if threads is not None:
         torch.set_num_threads(threads)
     device = choose_device(world.device_name(config.device))
@@ -69,7 +73,7 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
     elif not world.is_alone:
         torch.cuda.set_device(device)  # what NCCL works on
     is_sharded = config.parallel == "fsdp" and not world.is_alone
-    return Machine(device, choose_dtype(config.precision, device), world, is_sharded)
+    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, fair)
 
 
 def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
@@ -78,17 +82,13 @@ def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
     One that is continued takes as many as it began with, or all where it is from a machine of more or fewer cores.
     """
     if before is not None:
-        same_cores = before.get(CORES) == usable_cores()
-        return before["machine"]["threads"] if same_cores and "OMP_NUM_THREADS" not in os.environ else None
-    threads = fair_threads()
+        threads = before.get(FAIR_THREADS) if before.get(CORES) == usable_cores() else None
+        reason = "the run did when it was begun"
+    else:
+        threads, reason = fair_threads(), "other programs compete for them"
     if threads is not None:
-        logger.warning(
-            "%d tasks of other programs want the %d cores: training takes %d of them (`--threads %d` takes all)",
-            other_tasks(),
-            usable_cores(),
-            threads,
-            usable_cores(),
-        )
+        text = "Training uses %d of the %d cores, as %s (`--threads %d` uses all)."
+        logger.warning(text, threads, usable_cores(), reason, usable_cores())
     return threads
 
 

@@ -9,6 +9,7 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
+from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO
 from seqlab.training.machine import fingerprint
 from seqlab.training.state import TrainingRun
 
@@ -31,10 +32,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def with_limits_of(folder: RunFolder, config: Config) -> Config:
-    """Take over a run's length limits where the config leaves them open: in older runs their default was a number."""
+    """Take over what once was the default of a run's length limits where the config leaves them open."""
     old, new = read_config(folder).training.valid_search, config.training.valid_search
-    names = ("max_length_ratio", "max_length_offset")
-    open_fields = {name: getattr(old, name) for name in names if getattr(new, name) is None}
+    defaults: dict[str, Any] = {"max_length_ratio": DEFAULT_RATIO, "max_length_offset": DEFAULT_OFFSET}
+    open_fields = {
+        name: value for name, value in defaults.items() if getattr(new, name) is None and getattr(old, name) == value
+    }
     return replace(config, training=replace(config.training, valid_search=replace(new, **open_fields)))
 
 

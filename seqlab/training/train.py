@@ -21,7 +21,7 @@ from seqlab.optim.optimizers import build_optimizer
 from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.config import Config, write_config
-from seqlab.runs.folder import RunFolder, default_run_dir
+from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.runs.load import load_tokenizers
 from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
@@ -30,8 +30,6 @@ from seqlab.training.begin import (
     check_folder,
     continue_description,
     describe,
-    locked,
-    refuse_separate_folder,
     refuse_unnamed_job,
     restart_count,
     set_aside,
@@ -40,7 +38,7 @@ from seqlab.training.begin import (
     without_trace,
 )
 from seqlab.training.full_disk import full_disk_explained
-from seqlab.training.held_folder import HeldFolder
+from seqlab.training.held_folder import HeldFolder, held
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
@@ -96,13 +94,14 @@ def train(
         joined() as world,
         full_disk_explained(folder),
         world.only_main(without_trace(folder)),
-        world.only_main(locked(folder)),
+        held(folder, world) as holder,
+        holder.named_by_path(),
     ):
-        with world.only_main(settled(folder)):
-            run = _set_up(config, folder, overwrite, command, world)
-        with closing(run.journal), closing(run.held):
+        with world.only_main(settled(holder.root)):
+            run = _set_up(config, holder, overwrite, command, world)
+        with closing(run.journal):
             _fit(run)
-            world.on_main(run.held.refuse_lost)
+            world.on_main(holder.refuse_lost)
     return folder.path
 
 
@@ -117,46 +116,47 @@ def _default_run_dir(config: Config | Recipe) -> Path:
 
 
 def _set_up(
-    config_or_recipe: Config | Recipe, folder: RunFolder, overwrite: bool, command: Sequence[str], world: World
+    config_or_recipe: Config | Recipe, holder: HeldFolder, overwrite: bool, command: Sequence[str], world: World
 ) -> TrainingRun:
     """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
 
     The main rank writes what the others read.
     """
+    folder = holder.root
     if overwrite:
         refuse_unnamed_job()
     restarts = restart_count(world)
     config = world.on_main(
-        lambda: _prepared_config(config_or_recipe, folder, overwrite and not was_restarted(folder, restarts))
+        lambda: _prepared_config(config_or_recipe, holder, overwrite and not was_restarted(folder, restarts))
     )
     machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
-        refuse_separate_folder(folder, world)
-        held = HeldFolder(folder)
         tokenizers = load_tokenizers(folder)
         with world.main_first():
             told = on_progress if world.is_main else None
             data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
-        logger.info("%s", line)
-    run, start = _assemble(config, held, machine, tokenizers, data)
+        logger.info("%s", line.replace(str(folder.path), str(holder.folder.path)))
+    run, start = _assemble(config, holder, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
         world.on_main(lambda: continue_description(run))
     else:
-        world.on_main(lambda: write_config(config, held.root.config_file))
+        world.on_main(lambda: write_config(config, folder.config_file))
         world.on_main(lambda: describe(run, command, start))
-    held.bind()
+    holder.bind(world.on_main(lambda: folder.described(RUN_ID)))
     return run
 
 
-def _prepared_config(config_or_recipe: Config | Recipe, folder: RunFolder, overwrite: bool) -> Config:
+def _prepared_config(config_or_recipe: Config | Recipe, holder: HeldFolder, overwrite: bool) -> Config:
     """Set the run that is overwritten aside, then let a recipe write its data and return the config."""
+    folder = holder.root
     check_folder(folder, overwrite)
     if overwrite:
         set_aside(folder)
-    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(folder.path)
+    # a recipe's config names the data by the path that the user knows
+    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(holder.folder.path)
     return with_limits_of(folder, config) if folder.exists() else config
 
 
@@ -195,13 +195,13 @@ def _fit(run: TrainingRun) -> None:
 
 def _assemble(
     config: Config,
-    held: HeldFolder,
+    holder: HeldFolder,
     machine: Machine,
     tokenizers: tuple[Tokenizer, Tokenizer],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
-    folder = held.folder
+    folder = holder.root
     torch.manual_seed(config.seed)
     model = build_model(config.model.resolve(config.data), *tokenizers)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
@@ -212,9 +212,11 @@ def _assemble(
     optimizer = build_optimizer(
         config.optim.optimizer, accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model)
     )
-    journal = Journal(held.root.metrics_file if machine.world.is_main else Path(os.devnull))
+    journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     task = TASKS[type(config.data)]
-    run = TrainingRun(config, held, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal)
+    run = TrainingRun(
+        config, holder, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal
+    )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"

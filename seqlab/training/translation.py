@@ -92,8 +92,9 @@ def _warn_of_unreachable(name: str, pairs: EncodedPairs, search: SearchConfig) -
     is_unreachable = pairs.tgt.lengths + 1 > longest[places]
     if count := int(is_unreachable.sum()):
         logger.warning(
-            "%s of %s %s pairs have targets that are longer than the search outputs: raise `max_length`, "
-            "`max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; the first: %s.",
+            "%s of %s %s pairs have targets that are longer than the search outputs: raise `model.max_length`, or "
+            "`max_length`, `max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; "
+            "the first: %s.",
             f"{count:,}",
             f"{len(is_unreachable):,}",
             name,

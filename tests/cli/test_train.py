@@ -33,7 +33,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
         run_dir.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(run_dir)
         if folder.exists():
-            folder.replace(config_text(config), folder.read_description())
+            folder.replace_config(config_text(config), folder.read_description())
         else:
             write_config(config, folder.config_file)
         found.append({"config": config, "run_dir": run_dir, **options})

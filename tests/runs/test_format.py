@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
@@ -81,9 +82,10 @@ def test_a_flipped_bit_of_a_description_is_found(run_dir: Path) -> None:
     assert_damage_is_found(run_dir / "run.json", RunFolder(run_dir).read_description)
 
 
-def test_a_flipped_bit_of_a_config_is_found(run_dir: Path) -> None:
+def test_a_flipped_bit_of_a_config_is_found(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(run_dir)
     expected = folder.read_config_text()
+    monkeypatch.setattr(folder_module, "READ_PAUSE", 0)
     for damaged in flipped(expected.encode()):
         folder.config_file.write_bytes(damaged)
         with pytest.raises(ValueError, match="was edited or is damaged"):
@@ -202,10 +204,37 @@ def test_an_edited_config_says_how_to_go_on(trained: Trained, run_dir: Path) -> 
     path, longer = run_dir / "config.yaml", with_training(trained[0], max_steps=12)
     path.write_text(path.read_text().replace("max_steps: 8", "max_steps: 12"))
     for use in (lambda: train(longer, run_dir), lambda: load_run(run_dir)):
-        with pytest.raises(ValueError, match=r"line \d+: 'max_steps: 12' was 'max_steps: 8' .* edited or is damaged"):
+        with pytest.raises(ValueError, match=r"line \d+: '  max_steps: 12\\n' was '  max_steps: 8\\n' .* edited"):
             use()
     path.unlink()
     assert read_config(RunFolder(run_dir)) == trained[0]
     assert path.read_text() == config_text(trained[0])
     train(longer, run_dir)
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == 12
+
+
+def test_line_ends_of_another_system_are_no_edit(trained: Trained, run_dir: Path) -> None:
+    path = run_dir / "config.yaml"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_config(RunFolder(run_dir)) == trained[0]
+
+
+def test_a_reader_beside_a_change_is_not_told_of_an_edit(trained: Trained, run_dir: Path) -> None:
+    """One process replaces the config again and again, while this one reads it."""
+    folder, texts = RunFolder(run_dir), [config_text(replace(trained[0], seed=seed)) for seed in (1, 2)]
+    values, stop = folder.read_description(), threading.Event()
+
+    def write() -> None:
+        for number in count():
+            folder.replace_config(texts[number % 2], values)
+            if stop.is_set():
+                return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(200):
+            assert folder.read_config_text() in texts
+    finally:
+        stop.set()
+        writer.join()

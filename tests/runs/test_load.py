@@ -68,7 +68,7 @@ def test_a_run_that_was_moved(run_dir: Path, tmp_path: Path) -> None:
 
 def test_a_config_is_read_back_as_it_was_written(run_dir: Path) -> None:
     config = read_config(RunFolder(run_dir))
-    RunFolder(run_dir).replace(config_text(replace(config, seed=7)), {})
+    RunFolder(run_dir).replace_config(config_text(replace(config, seed=7)), {})
     assert read_config(RunFolder(run_dir)) == replace(config, seed=7)
     assert not (run_dir / "config.yaml.tmp").exists()
 

@@ -57,8 +57,8 @@ def test_a_limit_shortens_and_never_lengthens() -> None:
 def test_a_model_fills_in_the_limits_that_are_left_open() -> None:
     limits = OutputLimits(40, ratio=3.5, offset=1)
     assert length_limits([2, 4, 100], 3, SearchConfig().limited_to(limits))[1] == [8, 15, 40]
-    assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).limited_to(limits))[1] == [3, 5]
-    assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).limited_to(limits))[1] == [16, 23]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).limited_to(limits))[1] == [12, 14]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).limited_to(limits))[1] == [13, 17]
     assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model: 2 and 10
 
 

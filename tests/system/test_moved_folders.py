@@ -22,9 +22,9 @@ def has_checkpoint(run_dir: Path) -> Callable[[], bool]:
     return lambda: bool(checkpoint_steps(run_dir / "checkpoints"))
 
 
-def stop_for(training: Training, disturb: Callable[[], object]) -> str:
-    """Disturb a training after its first checkpoint while it is paused; return the message that it ends with."""
-    assert training.wait_for(has_checkpoint(training.run_dir))
+def stop_for(training: Training, disturb: Callable[[], object], moment: Callable[[], bool] | None = None) -> str:
+    """Disturb a training while it is paused, after its first checkpoint unless told; return what it ends with."""
+    assert training.wait_for(moment or has_checkpoint(training.run_dir))
     training.process.send_signal(signal.SIGSTOP)
     disturb()
     training.process.send_signal(signal.SIGCONT)
@@ -45,8 +45,7 @@ def test_a_run_that_was_moved_stops_with_a_checkpoint_and_is_continued_there(
         run_dir.rename(moved)
 
     message = stop_for(Training(config_file, run_dir), move)
-    assert f"{run_dir} no longer leads to the run that is trained (nothing is there)" in message
-    assert f"its folder is {moved} now, with a checkpoint" in message
+    assert f"Training stopped: {run_dir} is no longer there. The run is in {moved}: move it back" in message
     assert not run_dir.exists()
     assert checkpoint_steps(moved / "checkpoints")[-1] >= before[-1]
     assert Training(config_file, moved).finish()[0] == 0
@@ -56,7 +55,7 @@ def test_a_run_that_was_moved_stops_with_a_checkpoint_and_is_continued_there(
 def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "x"
     message = stop_for(Training(config_file, run_dir), lambda: shutil.rmtree(run_dir))
-    assert message.endswith("(nothing is there): its folder was deleted.")
+    assert message.endswith(f"{run_dir} is no longer there. The folder of the run was deleted, or cannot be found.")
     assert not run_dir.exists()
 
 
@@ -72,9 +71,28 @@ def test_a_run_of_the_same_name_is_left_alone(
 
     message = stop_for(Training(config_file, run_dir), replace)
     assert second[0][0] == 0, second
-    assert "(another run is there)" in message
+    assert f"{run_dir} holds another run now. The run is in {moved}" in message
     assert_equal_runs(run_dir, uninterrupted[0])
     assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
+    assert Training(config_file, moved).finish()[0] == 0
+    assert_equal_runs(moved, uninterrupted[0])
+
+
+@pytest.mark.parametrize("name", ["tokenizer", "cache.tmp", "config.yaml"])
+def test_a_run_that_was_moved_in_its_set_up_leaves_another_alone(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
+) -> None:
+    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
+    second: list[tuple[int, bytes, str]] = []
+
+    def replace() -> None:
+        run_dir.rename(moved)
+        second.append(Training(config_file, run_dir).finish())
+
+    message = stop_for(Training(config_file, run_dir), replace, lambda: (run_dir / name).exists())
+    assert second[0][0] == 0, second
+    assert f"{run_dir} holds another run now. The run is in {moved}" in message
+    assert_equal_runs(run_dir, uninterrupted[0])
     assert Training(config_file, moved).finish()[0] == 0
     assert_equal_runs(moved, uninterrupted[0])
 
@@ -92,8 +110,7 @@ def test_a_symbolic_link_may_lead_to_the_folder_but_not_elsewhere_later(
         link.symlink_to(other)
 
     message = stop_for(Training(config_file, link), lead_elsewhere)
-    assert "(another folder is there)" in message
-    assert str(disk) in message
+    assert f"{link} is another folder now. The run is in {disk}" in message
     assert not any(other.iterdir())
     link.unlink()
     link.symlink_to(disk)
@@ -110,6 +127,6 @@ def test_two_ranks_stop_together(config_file: Path, tmp_path: Path) -> None:
     os.mkdir(run_dir)
     status, _, err = training.finish()
     assert status == 1
-    assert f"{run_dir} no longer leads to the run that is trained (another folder is there)" in err
+    assert f"{run_dir} is another folder now. The run is in {moved}" in err
     assert not any(run_dir.iterdir())
     assert checkpoint_steps(moved / "checkpoints")

@@ -158,7 +158,7 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
     run_dir = train(config, tmp_path / "run")
     values = yaml.safe_load((run_dir / "config.yaml").read_text("utf-8"))
     values["data"]["valid_tgt"] = valid.get("valid_tgt")
-    RunFolder(run_dir).replace(yaml.safe_dump(values), RunFolder(run_dir).read_description())
+    RunFolder(run_dir).replace_config(yaml.safe_dump(values), RunFolder(run_dir).read_description())
     caplog.clear()
     with caplog.at_level(logging.INFO):
         train(with_training(config, max_steps=4), run_dir)
