@@ -152,17 +152,24 @@ def _is_of_format_1(checkpoint: Path, state: bytes) -> bool:
     description = RunFolder(checkpoint.parent.parent).read_description()
     if description["format_version"] == UNSEALED_VERSION:
         return True
-    return description.get(OLDER_STATES, {}).get(checkpoint.name) == hashlib.sha256(state).hexdigest()
+    known = description.get(OLDER_STATES, {}).get(_name_in_run(checkpoint))
+    return bool(known == hashlib.sha256(state).hexdigest())
 
 
-def hash_unsealed_states(folder: Path) -> dict[str, str]:
-    """Return by name the SHA-256 of each state.json without a checksum in a folder of checkpoints of format 1."""
+def hash_unsealed_states(run: RunFolder) -> dict[str, str]:
+    """Return the SHA-256 of each state.json without a checksum of a run of format 1, by the folder that it is in."""
     found = {}
-    for step in checkpoint_steps(folder):
-        checkpoint = folder / checkpoint_name(step)
-        if not _read_state(checkpoint)[1]:
-            found[checkpoint.name] = hashlib.sha256((checkpoint / STATE).read_bytes()).hexdigest()
+    for folder in (run.checkpoints, run.failures):
+        for step in checkpoint_steps(folder):
+            checkpoint = folder / checkpoint_name(step)
+            if not _read_state(checkpoint)[1]:
+                content = (checkpoint / STATE).read_bytes()
+                found[_name_in_run(checkpoint)] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def _name_in_run(checkpoint: Path) -> str:
+    return f"{checkpoint.parent.name}/{checkpoint.name}"
 
 
 def inference_weights(checkpoint: Path) -> "dict[str, Tensor]":

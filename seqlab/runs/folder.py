@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def failures(self) -> Path:
+        """What replays steps that failed."""
+        return self.path / "failures"
+
+    @property
     def cache(self) -> Path:
         """The encoded corpora: may be deleted, training makes it again."""
         return self.path / "cache"

@@ -226,7 +226,7 @@ def continue_description(run: TrainingRun) -> None:
     before = folder.read_description()
     description = dict(before)
     if description["format_version"] != FORMAT_VERSION:
-        older = {RUN_ID: secrets.token_hex(16), OLDER_STATES: hash_unsealed_states(folder.checkpoints)}
+        older = {RUN_ID: secrets.token_hex(16), OLDER_STATES: hash_unsealed_states(folder)}
         description |= older | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
         folder.replace_config(text, description)

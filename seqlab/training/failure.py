@@ -13,7 +13,6 @@ from torch import Tensor
 from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, TextBatch
 from seqlab.data.step import TrainingStep
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
-from seqlab.runs.load import named_buffers
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
@@ -47,7 +46,7 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
         micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
         run.accumulator.carry = carry
         tensors = {
-            WEIGHTS: run.gathered(run.weights() | named_buffers(run.model)),
+            WEIGHTS: run.gathered(run.weights() | run.buffers()),
             BATCHES: _tensors_of(micro_steps),
             CARRY: run.accumulator.whole_carry(),
         }
@@ -64,8 +63,8 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
 
 def _write(run: TrainingRun, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
     with run.held.writing():
-        written = write_checkpoint(run.held.root.path / "failures", step, tensors, state)
-    return run.folder.path / "failures" / written.name
+        written = write_checkpoint(run.held.root.failures, step, tensors, state)
+    return run.folder.failures / written.name
 
 
 def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:

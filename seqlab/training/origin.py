@@ -9,7 +9,7 @@ without it; labels are learnt anew, and so is what predicts them; n-grams are th
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from seqlab.models import LabellingModel, Model, RecurrentLm, RecurrentTranslator, Transformer, TransformerLm
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import LoadedRun, load_run, read_config
+from seqlab.runs.load import LoadedRun, load_run, named_buffers, read_config
 from seqlab.training.resume import Changes, differing_fields
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def start_from(model: Model, config: Config) -> dict[str, Any]:
 @torch.no_grad()
 def _copy_matching(model: Model, origin: LoadedRun) -> set[str]:
     """Copy the weights that match, say which ones, and return their names."""
-    found, own = matching_weights(model, origin.model), dict(model.named_parameters())
+    found, own = matching_weights(model, origin.model), dict(model.named_parameters()) | named_buffers(model)
     if not found:
         raise ValueError(
             f"`init_parts: matching` takes nothing from {origin.folder.path}: none of its weights has the name and the "
@@ -154,11 +154,15 @@ def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
         # Labels are learnt anew, and numbered by how frequent they are; rows of n-grams mean those of another corpus.
         theirs = {name: weight for name, weight in theirs.items() if not name.startswith(("head.", "reader.ngrams."))}
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found: dict[str, Tensor] = {}
+    found = {name: theirs[name] for name, own in named_buffers(model).items() if _has(theirs, name, own)}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if name in theirs and theirs[name].shape == parameter.shape:
+        if _has(theirs, name, parameter):
             found.setdefault(first_names[id(parameter)], theirs[name])
     return found
+
+
+def _has(weights: Mapping[str, Tensor], name: str, like: Tensor) -> bool:
+    return name in weights and weights[name].shape == like.shape
 
 
 def _in_translator(name: str) -> str:

@@ -27,7 +27,7 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
     if machine.world.is_alone or not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     with warnings.catch_warnings():
-        # The option's new name is not in older versions. No buffer ever changes, so that none need be sent.
+        # The option's new name is not in older versions. Buffers are sent before a checkpoint (`TrainingRun.buffers`).
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*broadcast_buffers")
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 

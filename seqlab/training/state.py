@@ -131,7 +131,19 @@ class TrainingRun:
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return what is validated and decoded with, whole: the weights, or their average if one is kept; buffers."""
-        return self._averaged_weights() | named_buffers(self.model)
+        return self._averaged_weights() | self.buffers()
+
+    def buffers(self) -> dict[str, Tensor]:
+        """Name the model's persistent buffers, after all ranks have taken over those of the main rank.
+
+        Each rank updates its own, running statistics for example, but there is one checkpoint to continue from.
+        """
+        own = named_buffers(self.model)
+        if own and not self.machine.world.is_alone:
+            sent = self.machine.world.broadcast({name: value.cpu() for name, value in own.items()})
+            for name, value in own.items():
+                value.copy_(sent[name])
+        return own
 
     def _averaged_weights(self) -> dict[str, Tensor]:
         kept = self.weights() if self.moving_average is None else self.moving_average.weights
@@ -166,7 +178,7 @@ class TrainingRun:
         The main rank does, and the others wait.
         """
         release_heap()
-        buffers = named_buffers(self.model)
+        buffers = self.buffers()
         tensors = {
             WEIGHTS: self.gathered(self.weights() | buffers),
             STATE_TENSORS: self.gathered(self._state_tensors()),

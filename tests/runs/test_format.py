@@ -130,7 +130,7 @@ def test_a_continued_run_of_format_1_becomes_format_2(trained: Trained, run_dir:
     train(longer, run_dir)
     description = RunFolder(run_dir).read_description()
     assert description["format_version"] == 2
-    assert checkpoint_name(8) in description["older_states"]
+    assert f"checkpoints/{checkpoint_name(8)}" in description["older_states"]
     undisturbed = Path(shutil.copytree(trained[1], tmp_path / "undisturbed"))
     train(longer, undisturbed)
     assert_equal_runs(run_dir, undisturbed)
