@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_runs import assert_equal_runs, tiny_config
+from reference.buffers import add_buffers, train_with_buffers
+from reference.ranks import in_ranks
+from reference.tiny_runs import assert_equal_runs, tiny_config, with_training
 
 from seqlab.models import Transformer
 from seqlab.optim.config import AdamConfig, OptimConfig
@@ -18,24 +20,7 @@ from .conftest import longer, train_until
 
 @pytest.fixture(autouse=True)
 def running(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every Transformer count the batches it was trained on, keep a running mean, and add that to what it does."""
-    begin, forward = Transformer.__init__, Transformer.forward
-
-    def with_buffers(self: Transformer, *arguments: Any, **options: Any) -> None:
-        begin(self, *arguments, **options)
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("scratch", torch.zeros(3), persistent=False)
-
-    def counted(self: Any, batch: Any) -> Any:
-        if self.training:
-            self.batches += 1
-            self.mean.lerp_(batch.src.float().mean(), 0.1)
-        output = forward(self, batch)
-        return type(output)(output.hidden + 1e-3 * self.mean, *output[1:])
-
-    monkeypatch.setattr(Transformer, "__init__", with_buffers)
-    monkeypatch.setattr(Transformer, "forward", counted)
+    add_buffers(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("average", [{"average_last": 3}, {"ema_decay": 0.9}, {}], ids=str)
@@ -77,3 +62,17 @@ def test_a_checkpoint_without_a_buffer_is_refused(
     monkeypatch.setattr(Transformer, "__init__", with_another)
     with pytest.raises(ValueError, match="only the model has `variance`"):
         load_run(run_dir)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_ranks_go_on_from_the_buffers_of_the_main_one(corpus: Path, tmp_path: Path, parallel: str) -> None:
+    """Each sees other batches, but there is one checkpoint: a run that is continued is one that was not stopped."""
+    config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4, parallel=parallel)
+    part = with_training(config, max_steps=6)
+    for name, configs in (("whole", [config]), ("stopped", [part, config])):
+        path = str(tmp_path / name)
+        assert in_ranks(2, train_with_buffers, configs, tmp_path / name) == [path, path]
+    last = checkpoint_name(12)
+    whole, stopped = (read_tensors(tmp_path / name / "checkpoints" / last, WEIGHTS) for name in ("whole", "stopped"))
+    assert whole["batches"] > 0
+    assert all(torch.equal(whole[name], value) for name, value in stopped.items())
