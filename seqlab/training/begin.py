@@ -98,8 +98,8 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
     except REFUSALS:
         if missing and folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), alone_in(folder.path, wait=False):  # it may be another's by now
-                shutil.rmtree(folder.path)
-        for parent in missing[1:]:
+                _remove(folder, sorted(SET_UP_NAMES))  # and nothing that somebody else has put there
+        for parent in missing:
             with suppress(OSError):  # something else is in there
                 parent.rmdir()
         raise
@@ -200,16 +200,17 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
 
     `start` is what it notes of where the weights started.
     """
-    vectors = hash_inputs(vector_columns(run.config), run.folder.cache)
+    folder = run.held.root
+    vectors = hash_inputs(vector_columns(run.config), folder.cache)
     description: dict[str, Any] = {
         RUN_ID: secrets.token_hex(16),
         "seqlab_version": seqlab.__version__,
         "command": list(command),
         "seed": run.config.seed,
         "data_sha256": list((run.data.content_hashes | vectors).values()),
-        "data": run.data.report.to_json(),
+        "data": {name: run.held.named(value) for name, value in run.data.report.to_json().items()},
         **run.task.describe(run.data),
-        **_hash_codecs(run.folder),
+        **_hash_codecs(folder),
         "machine": asdict(fingerprint(run.machine)),
         CORES: usable_cores(),
         FAIR_THREADS: run.machine.fair_threads,
@@ -217,7 +218,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }
-    run.held.root.write_description(description)
+    folder.write_description(description)
 
 
 def continue_description(run: TrainingRun) -> None:

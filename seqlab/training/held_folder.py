@@ -2,13 +2,18 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from seqlab.durable import alone_in
 from seqlab.runs.folder import RUN_ID, RunFolder
 from seqlab.world import World
+
+SECONDS_TO_DELETE = 1.0
+"""What a deletion that has begun is given to end in, before it is looked what is left."""
 
 
 class LostFolder(RuntimeError):
@@ -56,6 +61,9 @@ class HeldFolder:
     def refuse_lost(self) -> None:
         """Raise LostFolder where the path no longer leads to this folder and this run, naming where the run is now."""
         found = self._at_path()
+        if found is not None:
+            time.sleep(SECONDS_TO_DELETE)
+            found = self._at_path()
         if found is None:
             return
         location = self._location()
@@ -87,24 +95,33 @@ class HeldFolder:
             return None
         return Path(os.readlink(self.root.path))
 
+    def named(self, value: Any) -> Any:
+        """Name a path below the folder as the user knows it, instead of by the descriptor; other values stay."""
+        return value.replace(str(self.root.path), str(self.folder.path)) if isinstance(value, str) else value
+
     @contextmanager
-    def named_by_path(self) -> Iterator[None]:
-        """Let errors, and the messages about the cache, name the folder by its path instead of by the descriptor."""
-        through, path = str(self.root.path), str(self.folder.path)
+    def explained(self) -> Iterator[None]:
+        """Let errors, and the messages about the cache, name the folder by its path.
+
+        Raises:
+            LostFolder: what failed to be read or written is due to a path that no longer leads here.
+        """
         caches = logging.getLogger("seqlab.data.cache")
 
         def translate(record: logging.LogRecord) -> bool:
-            record.msg, record.args = record.getMessage().replace(through, path), ()
+            record.msg, record.args = self.named(record.getMessage()), ()
             return True
 
         caches.addFilter(translate)
         try:
             yield
         except Exception as error:
-            error.args = tuple(each.replace(through, path) if isinstance(each, str) else each for each in error.args)
+            if isinstance(error, OSError | ValueError):
+                self.refuse_lost()
+            error.args = tuple(map(self.named, error.args))
             for name in ("filename", "filename2"):
-                if isinstance(getattr(error, name, None), str | Path):
-                    setattr(error, name, str(getattr(error, name)).replace(through, path))
+                if getattr(error, name, None) is not None:
+                    setattr(error, name, self.named(str(getattr(error, name))))
             raise
         finally:
             caches.removeFilter(translate)

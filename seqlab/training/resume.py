@@ -75,14 +75,14 @@ def _columns(specs: str | list[str] | None) -> list[str | None]:
 
 def resume(run: TrainingRun, changes: Changes) -> None:
     """Restore the last checkpoint; warn where the machine is another."""
-    steps = checkpoint_steps(run.folder.checkpoints)
+    steps = checkpoint_steps(run.checkpoints)
     if steps:
         run.restore(steps[-1])
         run.machine.world.on_main(run.prune)  # what the last part was ended before it could delete
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
-    differences = fingerprint(run.machine).differences(run.folder.described("machine"))
+    differences = fingerprint(run.machine).differences(run.held.root.described("machine"))
     if differences:
         logger.warning(
             "The run was begun on another machine or setting (%s): it goes on, but no longer bit for bit.",

@@ -117,7 +117,7 @@ class TrainingRun:
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder by its path, for messages and for what is read before the first step."""
+        """The run folder by its path, for messages."""
         return self.held.folder
 
     @property
@@ -202,7 +202,7 @@ class TrainingRun:
 
     def restore(self, step: int) -> None:
         """Take over the state of a checkpoint; raises ValueError where it is damaged."""
-        checkpoint = self.folder.checkpoints / checkpoint_name(step)
+        checkpoint = self.checkpoints / checkpoint_name(step)
         state = read_state(checkpoint)
         try:
             self.progress, journal_size = Progress.from_json(state["progress"]), int(state["journal_size"])

@@ -95,7 +95,7 @@ def train(
         full_disk_explained(folder),
         world.only_main(without_trace(folder)),
         held(folder, world) as holder,
-        holder.named_by_path(),
+        holder.explained(),
     ):
         with world.only_main(settled(holder.root)):
             run = _set_up(config, holder, overwrite, command, world)
@@ -137,7 +137,7 @@ def _set_up(
             told = on_progress if world.is_main else None
             data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
-        logger.info("%s", line.replace(str(folder.path), str(holder.folder.path)))
+        logger.info("%s", holder.named(line))
     run, start = _assemble(config, holder, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)

@@ -97,6 +97,33 @@ def test_a_run_that_was_moved_in_its_set_up_leaves_another_alone(
     assert_equal_runs(moved, uninterrupted[0])
 
 
+@pytest.mark.parametrize("name", ["tokenizer", "config.yaml"])
+@pytest.mark.parametrize("what", ["moved", "files of somebody else", "deleted"])
+def test_a_run_that_is_gone_in_its_set_up_touches_nothing_else(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str, what: str
+) -> None:
+    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
+
+    def disturb() -> None:
+        if what == "deleted":
+            shutil.rmtree(run_dir)
+            return
+        run_dir.rename(moved)
+        if what != "moved":
+            run_dir.mkdir()
+            (run_dir / "chapter.txt").write_text("precious")
+
+    message = stop_for(Training(config_file, run_dir), disturb, lambda: (run_dir / name).exists())
+    assert message.startswith(f"seqlab: error: Training stopped: {run_dir} is ")
+    assert (f"The run is in {moved}" in message) == (what != "deleted")
+    assert [path.name for path in run_dir.glob("*")] == (["chapter.txt"] if "somebody" in what else [])
+    if what == "moved":
+        moved.rename(run_dir)
+        assert Training(config_file, run_dir).finish()[0] == 0
+        assert_equal_runs(run_dir, uninterrupted[0])
+        assert "/proc/" not in (run_dir / "run.json").read_text()
+
+
 def test_a_symbolic_link_may_lead_to_the_folder_but_not_elsewhere_later(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
