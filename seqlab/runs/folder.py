@@ -207,7 +207,9 @@ class RunFolder:
                     try:
                         yield json.loads(line)
                     except json.JSONDecodeError as error:
-                        raise ValueError(f"{self.metrics_file}, line {number}: is damaged ({error}).") from None
+                        raise ValueError(
+                            f"{self.metrics_file}, line {number}: is damaged ({error.msg}); delete the line."
+                        ) from None
 
 
 def _holds(path: Path, text: str) -> bool:
