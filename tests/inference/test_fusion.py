@@ -27,6 +27,7 @@ from seqlab.models import (
     TranslatorConfig,
 )
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
 from seqlab.text import SavedConfig, Tokenizer
 from seqlab.text.trained import load_tokenizer
@@ -71,9 +72,10 @@ def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], fini
 def test_what_copies_unknown_words_decides_with_nothing_that_does_not(tmp_path: Path) -> None:
     copying = TransformerConfig(**SMALL, copying=True)
     runs = [write_run(tmp_path / name, model=copying) for name in ("vocabulary", "unknown")]
-    config = runs[1] / "config.yaml"
-    assert "copy_unknown: false" in config.read_text()
-    config.write_text(config.read_text().replace("copy_unknown: false", "copy_unknown: true"))
+    folder = RunFolder(runs[1])
+    text = folder.read_config_text()
+    assert "copy_unknown: false" in text
+    folder.replace_config(text.replace("copy_unknown: false", "copy_unknown: true"), folder.read_description())
     for pair in (runs, runs[::-1]):
         with pytest.raises(ValueError, match=r"must all be trained with `data\.copy_unknown`, or none of them"):
             seqlab.load(pair)
