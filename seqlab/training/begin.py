@@ -99,7 +99,9 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
         if missing and folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), alone_in(folder.path, wait=False):  # it may be another's by now
                 _remove(folder, sorted(SET_UP_NAMES))  # and nothing that somebody else has put there
-        for parent in missing:
+                with suppress(OSError):
+                    folder.path.rmdir()
+        for parent in missing[1:]:
             with suppress(OSError):  # something else is in there
                 parent.rmdir()
         raise
