@@ -110,6 +110,7 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
         if version == UNSEALED_VERSION:
+            self._refuse_later_checkpoints()
             self._warn_of_old_format()
         elif version != FORMAT_VERSION:
             raise ValueError(
@@ -118,6 +119,18 @@ class RunFolder:
             )
         assert isinstance(description, dict)
         return description
+
+    def _refuse_later_checkpoints(self) -> None:
+        """Raise ValueError where run.json is of format 1, but a checkpoint is not: it is converted before the first."""
+        for state in self.checkpoints.glob("step_*/state.json"):
+            content = b""
+            with suppress(OSError):  # it is being deleted
+                content = state.read_bytes()
+            if f'"{SEAL}"'.encode() in content:
+                raise ValueError(
+                    f"{self.description_file} is damaged or of another run: it has run format 1, but {state} has a "
+                    "later one. Restore it from a copy."
+                )
 
     def _warn_of_old_format(self) -> None:
         path = self.path.resolve()

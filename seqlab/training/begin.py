@@ -34,18 +34,8 @@ MOVING = "replaced.tmp"
 """Where a run that is overwritten lies on its way to `RunFolder.replaced` and back."""
 TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "spelling")
 SET_UP_NAMES = {
-    *(
-        "config.yaml",
-        "config.yaml.tmp",
-        "config.yaml.new",
-        "config.yaml.new.tmp",
-        "run.json.tmp",
-        "metrics.jsonl",
-        "cache",
-        "cache.tmp",
-        "data",
-        "data.tmp",
-    ),
+    *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
+    *("run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
     *("replaced", MOVING, *TOKENIZER_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""

@@ -12,6 +12,8 @@ from seqlab.durable import alone_in
 from seqlab.runs.folder import RUN_ID, RunFolder
 from seqlab.world import World
 
+LOGGERS = [logging.getLogger(name) for name in ("seqlab.data.cache", "seqlab.runs.folder")]
+"""Those whose messages name files of the run folder."""
 SECONDS_TO_DELETE = 1.0
 """What a deletion that has begun is given to end in, before it is looked what is left."""
 
@@ -101,18 +103,18 @@ class HeldFolder:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Let errors, and the messages about the cache, name the folder by its path.
+        """Let errors, and the messages about the run folder and its cache, name the folder by its path.
 
         Raises:
             LostFolder: what failed to be read or written is due to a path that no longer leads here.
         """
-        caches = logging.getLogger("seqlab.data.cache")
 
         def translate(record: logging.LogRecord) -> bool:
             record.msg, record.args = self.named(record.getMessage()), ()
             return True
 
-        caches.addFilter(translate)
+        for logger in LOGGERS:
+            logger.addFilter(translate)
         try:
             yield
         except Exception as error:
@@ -124,7 +126,8 @@ class HeldFolder:
                     setattr(error, name, self.named(str(getattr(error, name))))
             raise
         finally:
-            caches.removeFilter(translate)
+            for logger in LOGGERS:
+                logger.removeFilter(translate)
 
 
 @contextmanager
@@ -165,7 +168,7 @@ def refuse_separate_folder(folder: RunFolder, world: World) -> None:
 
 
 @contextmanager
-def held(folder: RunFolder, world: World) -> Iterator[HeldFolder]:
+def hold_folder(folder: RunFolder, world: World) -> Iterator[HeldFolder]:
     """Hold a run folder on each rank, and keep other processes from training into it.
 
     Raises:

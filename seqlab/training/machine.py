@@ -59,8 +59,8 @@ class Fingerprint:
 def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> Machine:
     """Choose device and precision, set the threads and prepare the heap.
 
-    `before`: run.json of the run that is continued, None for a new one. It keeps its number of threads where neither
-    config chooses it, as another number rounds sums differently.
+    `before`: run.json of the run that is continued, None for a new one. A run keeps the fair share of the cores that it
+    was begun with, as another number of threads rounds sums differently.
     """
     threads, fair = world.threads() if config.threads is None else config.threads, None
     if threads is None:

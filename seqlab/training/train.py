@@ -38,7 +38,7 @@ from seqlab.training.begin import (
     without_trace,
 )
 from seqlab.training.full_disk import full_disk_explained
-from seqlab.training.held_folder import HeldFolder, held
+from seqlab.training.held_folder import HeldFolder, hold_folder
 from seqlab.training.journal import Journal
 from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
@@ -94,14 +94,14 @@ def train(
         joined() as world,
         full_disk_explained(folder),
         world.only_main(without_trace(folder)),
-        held(folder, world) as holder,
-        holder.explained(),
+        hold_folder(folder, world) as held,
+        held.explained(),
     ):
-        with world.only_main(settled(holder.root)):
-            run = _set_up(config, holder, overwrite, command, world)
+        with world.only_main(settled(held.root)):
+            run = _set_up(config, held, overwrite, command, world)
         with closing(run.journal):
             _fit(run)
-            world.on_main(holder.refuse_lost)
+            world.on_main(held.refuse_lost)
     return folder.path
 
 
@@ -116,18 +116,18 @@ def _default_run_dir(config: Config | Recipe) -> Path:
 
 
 def _set_up(
-    config_or_recipe: Config | Recipe, holder: HeldFolder, overwrite: bool, command: Sequence[str], world: World
+    config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool, command: Sequence[str], world: World
 ) -> TrainingRun:
     """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
 
     The main rank writes what the others read.
     """
-    folder = holder.root
+    folder = held.root
     if overwrite:
         refuse_unnamed_job()
     restarts = restart_count(world)
     config = world.on_main(
-        lambda: _prepared_config(config_or_recipe, holder, overwrite and not was_restarted(folder, restarts))
+        lambda: _prepared_config(config_or_recipe, held, overwrite and not was_restarted(folder, restarts))
     )
     machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
@@ -137,26 +137,26 @@ def _set_up(
             told = on_progress if world.is_main else None
             data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
-        logger.info("%s", holder.named(line))
-    run, start = _assemble(config, holder, machine, tokenizers, data)
+        logger.info("%s", held.named(line))
+    run, start = _assemble(config, held, machine, tokenizers, data)
     if changes is not None:
         resume(run, changes)
         world.on_main(lambda: continue_description(run))
     else:
         world.on_main(lambda: write_config(config, folder.config_file))
         world.on_main(lambda: describe(run, command, start))
-    holder.bind(world.on_main(lambda: folder.described(RUN_ID)))
+    held.bind(world.on_main(lambda: folder.described(RUN_ID)))
     return run
 
 
-def _prepared_config(config_or_recipe: Config | Recipe, holder: HeldFolder, overwrite: bool) -> Config:
+def _prepared_config(config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool) -> Config:
     """Set the run that is overwritten aside, then let a recipe write its data and return the config."""
-    folder = holder.root
+    folder = held.root
     check_folder(folder, overwrite)
     if overwrite:
         set_aside(folder)
     # a recipe's config names the data by the path that the user knows
-    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(holder.folder.path)
+    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(held.folder.path)
     return with_limits_of(folder, config) if folder.exists() else config
 
 
@@ -195,13 +195,13 @@ def _fit(run: TrainingRun) -> None:
 
 def _assemble(
     config: Config,
-    holder: HeldFolder,
+    held: HeldFolder,
     machine: Machine,
     tokenizers: tuple[Tokenizer, Tokenizer],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
-    folder = holder.root
+    folder = held.root
     torch.manual_seed(config.seed)
     model = build_model(config.model.resolve(config.data), *tokenizers)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
@@ -214,9 +214,7 @@ def _assemble(
     )
     journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     task = TASKS[type(config.data)]
-    run = TrainingRun(
-        config, holder, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal
-    )
+    run = TrainingRun(config, held, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal)
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"

@@ -123,11 +123,23 @@ def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCapt
     assert "has run format 1" in caplog.text
 
 
-def test_a_continued_run_of_format_1_becomes_format_2(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
+def test_a_description_of_format_1_beside_later_checkpoints_is_damage(run_dir: Path, tmp_path: Path) -> None:
+    """As where run.json comes from a copy of another run, or from before the run was converted."""
+    other = Path(shutil.copytree(run_dir, tmp_path / "other"))
+    as_format_1(other)
+    shutil.copy(other / "run.json", run_dir / "run.json")
+    with pytest.raises(ValueError, match=r"run\.json is damaged or of another run: it has run format 1"):
+        load_run(run_dir)
+
+
+def test_a_continued_run_of_format_1_becomes_format_2(
+    trained: Trained, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Its older checkpoints are known by the SHA-256 of their state.json, and the result is that of format 2."""
     as_format_1(run_dir)
     longer = with_training(trained[0], max_steps=12)
     train(longer, run_dir)
+    assert f"{run_dir} has run format 1" in caplog.text
     description = RunFolder(run_dir).read_description()
     assert description["format_version"] == 2
     assert f"checkpoints/{checkpoint_name(8)}" in description["older_states"]

@@ -59,29 +59,11 @@ def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: P
     assert not run_dir.exists()
 
 
+@pytest.mark.parametrize("name", ["tokenizer", "cache.tmp", "config.yaml", "checkpoints/step_00000005"])
 def test_a_run_of_the_same_name_is_left_alone(
-    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
-) -> None:
-    run_dir, moved = tmp_path / "x", tmp_path / "x_old"
-    second: list[tuple[int, bytes, str]] = []
-
-    def replace() -> None:
-        run_dir.rename(moved)
-        second.append(Training(config_file, run_dir).finish())
-
-    message = stop_for(Training(config_file, run_dir), replace)
-    assert second[0][0] == 0, second
-    assert f"{run_dir} holds another run now. The run is in {moved}" in message
-    assert_equal_runs(run_dir, uninterrupted[0])
-    assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
-    assert Training(config_file, moved).finish()[0] == 0
-    assert_equal_runs(moved, uninterrupted[0])
-
-
-@pytest.mark.parametrize("name", ["tokenizer", "cache.tmp", "config.yaml"])
-def test_a_run_that_was_moved_in_its_set_up_leaves_another_alone(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
 ) -> None:
+    """It takes the place of the first one in its set-up, or after its first checkpoint."""
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
     second: list[tuple[int, bytes, str]] = []
 
@@ -95,6 +77,7 @@ def test_a_run_that_was_moved_in_its_set_up_leaves_another_alone(
     assert_equal_runs(run_dir, uninterrupted[0])
     assert Training(config_file, moved).finish()[0] == 0
     assert_equal_runs(moved, uninterrupted[0])
+    assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
 
 
 @pytest.mark.parametrize("name", ["tokenizer", "config.yaml"])
