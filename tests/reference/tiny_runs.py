@@ -1,5 +1,6 @@
 """Runs that train in a second, and what two runs must have in common to be equal bit for bit."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from seqlab.corpora.number_words.phrases import cardinal
 from seqlab.data.config import ParallelConfig, TextConfig
+from seqlab.durable import write_json
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -145,3 +147,13 @@ def assert_equal_runs(run_dir: Path, expected: Path) -> None:
     differing = [name for name in wanted if found[name] != wanted[name]]
     assert differing == []
     assert journal_of(run_dir) == journal_of(expected)
+
+
+def as_format_1(run_dir: Path) -> None:
+    """Rewrite a run as versions before format 2 wrote it."""
+    description = RunFolder(run_dir).read_description()
+    for key in ("config_yaml", "run_id", "spelling_sha256"):
+        description.pop(key, None)
+    write_json(run_dir / "run.json", description | {"format_version": 1})
+    for path in (run_dir / "checkpoints").glob("*/state.json"):
+        write_json(path, {key: value for key, value in json.loads(path.read_bytes()).items() if key != "sha256"})

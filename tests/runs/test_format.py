@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, tiny_config, with_training, write_numbers
+from reference.tiny_runs import as_format_1, assert_equal_runs, tiny_config, with_training, write_numbers
 
 from seqlab.durable import write_json
 from seqlab.runs import folder as folder_module
@@ -35,16 +35,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture
 def run_dir(trained: Trained, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained[1], tmp_path / "run"))
-
-
-def as_format_1(run_dir: Path) -> None:
-    """Rewrite a run as versions before format 2 wrote it."""
-    description = RunFolder(run_dir).read_description()
-    for key in ("config_yaml", "run_id", "spelling_sha256"):
-        description.pop(key, None)
-    write_json(run_dir / "run.json", description | {"format_version": 1})
-    for path in (run_dir / "checkpoints").glob("*/state.json"):
-        write_json(path, {key: value for key, value in json.loads(path.read_bytes()).items() if key != "sha256"})
 
 
 def flipped(content: bytes) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference.tiny_runs import as_format_1
 
 from seqlab.data.config import ParallelConfig
 from seqlab.durable import sealed, write_json
@@ -103,7 +104,7 @@ def unversioned(run_dir: Path) -> None:
 
 
 def no_config(run_dir: Path) -> None:
-    write_json(run_dir / "run.json", {"format_version": 1})  # later ones have its text
+    as_format_1(run_dir)  # later ones have its text
     (run_dir / "config.yaml").unlink()
 
 
