@@ -13,7 +13,7 @@ from seqlab.data.config import TextConfig
 from seqlab.data.readers import read_lines
 from seqlab.models import GruLmConfig, LstmLmConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamWConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.optim import AdamWConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig
 from seqlab.training import train

@@ -24,7 +24,6 @@ from seqlab.data.config import TextConfig
 from seqlab.data.prepare_text import prepare_text
 from seqlab.data.step import TrainingStep
 from seqlab.data.text_sampler import TextSampler, start_id
-from seqlab.optim.schedules import learning_rate
 from seqlab.runs import load_run
 from seqlab.runs.load import LoadedRun
 from seqlab.text import Tokenizer
@@ -53,7 +52,7 @@ def run(job: Json) -> Json:
     data, optim = text_config(shape, base / name), config.optim
     steps = _first_steps(data, config.seed, start, job["steps"])
     save_file(_tensors(steps), folder / "blocks.safetensors")
-    rates = [learning_rate(optim.schedule, optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    rates = [optim.schedule.rate(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "shape": asdict(shape),
         "text": str((base / name).resolve()),

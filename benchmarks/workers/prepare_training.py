@@ -27,7 +27,6 @@ from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import prepare
 from seqlab.data.sampler import Sampler
 from seqlab.data.step import TrainingStep
-from seqlab.optim.schedules import learning_rate
 from seqlab.runs import load_run
 from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun
@@ -46,7 +45,7 @@ def run(job: Json) -> Json:
     save_file({name: value.clone() for name, value in start.model.named_parameters()}, folder / "weights.safetensors")
     sizes = replace(scale.model, vocab_size=start.tgt_tokenizer.vocab_size)
     optim = config.optim
-    rates = [learning_rate(optim.schedule, optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    rates = [optim.schedule.rate(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "sizes": asdict(sizes),
         "pad_id": start.tgt_tokenizer.pad_id,

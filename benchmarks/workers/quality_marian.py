@@ -26,7 +26,6 @@ from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import Sampler
 from seqlab.data.step import TrainingStep
-from seqlab.optim.schedules import learning_rate
 from seqlab.runs.load import load_run
 from seqlab.text import Tokenizer
 
@@ -61,7 +60,7 @@ def run(job: Json) -> Json:
         for number in range(len(rates), len(rates) + settings.valid_every):
             started = time.monotonic()
             step = next(steps)
-            loop.update(batches_of(step), learning_rate(config.optim.schedule, config.optim.optimizer.lr, number, 1))
+            loop.update(batches_of(step), config.optim.schedule.rate(config.optim.optimizer.lr, number, 1))
             seconds = time.monotonic() - started
             rates.append(step.num_tgt_tokens / seconds)
             elapsed += seconds

@@ -14,7 +14,7 @@ from seqlab.data.config import ParallelConfig
 from seqlab.data.readers import read_lines
 from seqlab.models import LstmConfig, TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamConfig, InverseSqrtScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 from seqlab.training import train

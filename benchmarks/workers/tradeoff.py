@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable
 
+from torch import nn
+
 from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
 from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import load
-from seqlab.models import Model, NgramModel
+from seqlab.models import NgramModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import load_run
 
@@ -43,7 +45,7 @@ def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
     return trained, search
 
 
-def _size(model: Model) -> int:
+def _size(model: nn.Module) -> int:
     """Count parameters; of a model of counts, which has none, its n-grams."""
     if isinstance(model, NgramModel):
         return sum(len(level.keys) for level in model.trie)

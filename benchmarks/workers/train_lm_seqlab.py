@@ -12,10 +12,9 @@ from benchmarks.workers.lm_loop import LmWorkload, timed_updates
 from benchmarks.workers.lm_runs import lm_config, train_from_weights
 from benchmarks.workers.memory import peak_memory_mb
 from seqlab.data.batch import TextBatch
-from seqlab.objectives import OBJECTIVES, StepContext
-from seqlab.optim.optimizers import build_optimizer
+from seqlab.objectives import StepContext
+from seqlab.optim import Parameters
 from seqlab.runs import load_run
-from seqlab.runs.build import build_model
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training.accumulator import Accumulator
@@ -57,10 +56,10 @@ def run(job: Json) -> Json:
 def _profiled(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
     """Do the same updates without what stands around them."""
     machine, origin = set_up(config.training), load_run(workload / "start")
-    model = build_model(config.model.resolve(config.data), origin.src_tokenizer, origin.tgt_tokenizer).train()
+    model = config.model.resolve(config.data).build(origin.src_tokenizer, origin.tgt_tokenizer).train()
     model.load_state_dict(origin.model.state_dict())
-    accumulator = Accumulator(model, OBJECTIVES[type(config.objective)](config.objective), machine, config.seed)
-    optimizer = build_optimizer(config.optim.optimizer, accumulator.parameters)
+    accumulator = Accumulator(model, config.objective.build(), machine, config.seed)
+    optimizer = config.optim.optimizer.build(Parameters(accumulator.parameters))
     given = LmWorkload.read(workload, count=settings.steps)
 
     def one_update(step: int) -> float:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from seqlab.evaluation import Calibration
 
 logger = logging.getLogger(__name__)
-SUMMARY = "compare how sure a translator is with how often it is right"
 
 
 def make_parser() -> Parser:

@@ -26,7 +26,6 @@ from seqlab.durable import write_bytes
 from seqlab.world import refuse_ranks
 
 logger = logging.getLogger(__name__)
-SUMMARY = "translate a corpus for another model to learn from"
 
 
 def make_parser() -> Parser:

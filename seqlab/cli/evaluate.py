@@ -11,8 +11,6 @@ from seqlab.cli.parser import Parser, UsageError
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "score hypotheses against references"
-
 
 def make_parser() -> Parser:
     """Name the files and the metrics."""
@@ -52,10 +50,8 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score the files and print one line per metric; with a baseline three."""
-    from seqlab.evaluation import alternatives, compare, confusion, evaluate
-    from seqlab.evaluation.labels import check_labels
-    from seqlab.evaluation.metrics import LABEL_METRICS, check_names
-    from seqlab.evaluation.references import without_empty
+    from seqlab.evaluation.labels import UnequalLabels
+    from seqlab.evaluation.metrics import check_names
 
     metrics = check_names(arguments.metrics or (["accuracy"] if arguments.confusion else ["bleu"]))
     if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
@@ -74,11 +70,28 @@ def run(arguments: argparse.Namespace) -> int:
             count,
             len(hypotheses),
         )
-    if arguments.confusion or not set(LABEL_METRICS).isdisjoint(metrics):
+    try:
+        lines, results = _report(arguments, metrics, hypotheses, references, baseline, src_lines)
+    except UnequalLabels:
         for spec, given in ((arguments.hypotheses, hypotheses), (arguments.baseline, baseline)):
             if given is not None:
-                places = [all_places(each, len(given)) for each in (spec, *arguments.ref)]
-                check_labels(given, without_empty(references), places)
+                _name_unequal_labels(given, references, [spec, *arguments.ref])
+        raise
+    print(json.dumps(results) if arguments.json else "\n".join(lines))
+    return 0
+
+
+def _report(
+    arguments: argparse.Namespace,
+    metrics: Sequence[str],
+    hypotheses: list[str],
+    references: list[list[str]],
+    baseline: list[str] | None,
+    src_lines: list[str] | None,
+) -> tuple[list[str], dict[str, object]]:
+    """Score the lines that were read: the report as lines, and for JSON."""
+    from seqlab.evaluation import alternatives, compare, confusion, evaluate
+
     lines: list[str] = []
     results: dict[str, object] = {}
     if baseline is None:
@@ -101,8 +114,19 @@ def run(arguments: argparse.Namespace) -> int:
         table = confusion(hypotheses, references[0])
         lines += table.lines()
         results["confusion"] = table.as_dict()
-    print(json.dumps(results) if arguments.json else "\n".join(lines))
-    return 0
+    return lines, results
+
+
+def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:
+    """Raise ValueError, naming the places, where a line has not as many labels as its references."""
+    from seqlab.evaluation.labels import UnequalLabels, check_labels
+    from seqlab.evaluation.references import without_empty
+
+    try:
+        check_labels(hypotheses, without_empty(references))
+    except UnequalLabels as error:
+        places, of_reference = (all_places(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
+        raise ValueError(error.at(places[error.line], of_reference[error.line])) from None
 
 
 def _read(specs: Sequence[str]) -> list[list[str]]:

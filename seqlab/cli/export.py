@@ -9,7 +9,6 @@ import argparse
 
 from seqlab.cli.parser import Parser, UsageError
 
-SUMMARY = "write a run for another engine"
 FORMATS = ("ctranslate2", "arpa")
 
 

@@ -26,8 +26,6 @@ from seqlab.world import refuse_ranks
 if TYPE_CHECKING:
     from seqlab.inference.exposure import Exposure, Quality
 
-SUMMARY = "measure exposure bias"
-
 
 def make_parser() -> Parser:
     """Name the run and the pairs."""

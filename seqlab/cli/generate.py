@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from seqlab.inference import Continuation, LanguageModel
 
 logger = logging.getLogger(__name__)
-SUMMARY = "continue a text with a language model"
 BUFFER_LINES = 1024
 SEPARATOR = "---"
 """Stands between texts that may hold newlines."""

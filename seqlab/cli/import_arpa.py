@@ -9,8 +9,6 @@ from pathlib import Path
 
 from seqlab.cli.parser import Parser
 
-SUMMARY = "make a run of an ARPA file"
-
 
 def make_parser() -> Parser:
     """Name the file and the folder."""

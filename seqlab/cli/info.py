@@ -5,8 +5,6 @@ import json
 
 from seqlab.cli.parser import Parser
 
-SUMMARY = "describe a run"
-
 
 def make_parser() -> Parser:
     """Name the run."""

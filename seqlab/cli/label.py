@@ -24,8 +24,6 @@ from seqlab.world import refuse_ranks
 if TYPE_CHECKING:
     from seqlab.inference import Labelling
 
-SUMMARY = "label lines or their words"
-
 
 def make_parser() -> Parser:
     """Name the runs, the files and what is written."""

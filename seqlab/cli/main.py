@@ -1,61 +1,33 @@
 """The entry point: `seqlab COMMAND ...`.
 
-A command is a module with SUMMARY, make_parser() and run(arguments); none imports torch before it runs, so that help
-is quick.
+A command is a module with make_parser() and run(arguments), or declared as data (`seqlab.commands`); none imports torch
+before it runs, so that help is quick.
 """
 
+import argparse
 import difflib
 import os
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 import seqlab
-from seqlab.cli import (
-    calibration,
-    distill,
-    evaluate,
-    export,
-    exposure,
-    generate,
-    import_arpa,
-    info,
-    label,
-    perplexity,
-    plot,
-    recipes,
-    score,
-    search_errors,
-    train,
-    translate,
-)
+from seqlab.cli.declared import DeclaredCommand
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
 from seqlab.cli.logs import set_up_logging
-from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.parser import PLUGIN, Parser, UsageError
+from seqlab.commands import Command
 from seqlab.contention import choose_waiting
+from seqlab.plugins import load_plugin
+from seqlab.registry import Parts, entries, find, missing_hint
 from seqlab.world import rank_before_meeting
 
-GROUPS: dict[str, dict[str, ModuleType]] = {
-    "train and describe": {"train": train, "recipes": recipes, "info": info},
-    "use a trained model": {
-        "translate": translate,
-        "label": label,
-        "generate": generate,
-        "score": score,
-        "distill": distill,
-    },
-    "measure": {
-        "evaluate": evaluate,
-        "perplexity": perplexity,
-        "calibration": calibration,
-        "exposure": exposure,
-        "search-errors": search_errors,
-        "plot": plot,
-    },
-    "exchange with other programs": {"export": export, "import": import_arpa},
+GROUPS = {
+    "train and describe": ("train", "recipes", "info"),
+    "use a trained model": ("translate", "label", "generate", "score", "distill"),
+    "measure": ("evaluate", "perplexity", "calibration", "exposure", "search-errors", "plot"),
+    "exchange with other programs": ("export", "import"),
 }
-"""Heading -> name -> module of each command."""
-COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+"""The built-in commands by heading; those of plugins come after them."""
 EXAMPLES = """
 examples:
   seqlab train number_words                                    # the embedded default: a translator in a minute
@@ -93,19 +65,38 @@ def _is_told_by_rank_0(error: BaseException) -> bool:
 
 
 def _run(argv: Sequence[str]) -> int:
-    if not argv or argv[0] not in COMMANDS:
+    name, arguments = argv[0] if argv else "", list(argv[1:])
+    for plugin in _named_plugins(argv):
+        load_plugin(plugin)
+    if name not in Parts("command"):
         return _without_command(argv)
-    command = COMMANDS[argv[0]]
-    arguments = command.make_parser().parse(argv[1:])
+    found = find("command", name)
+    command = DeclaredCommand(name, found) if isinstance(found, Command) else found
+    parsed = command.make_parser().parse(arguments)
     set_up_logging()
     choose_waiting()
-    return command.run(arguments)
+    status: int = command.run(parsed)
+    return status
+
+
+def _named_plugins(argv: Sequence[str]) -> list[str]:
+    """List what `--plugin` names, which must be loaded before the parser is made: it may offer their parts."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(PLUGIN, action="append", default=[])
+    try:
+        named: list[str] = parser.parse_known_args(argv)[0].plugin
+    except argparse.ArgumentError:
+        return []  # the command's own parser says what is wrong
+    return named
 
 
 def _without_command(argv: Sequence[str]) -> int:
+    known = {entry.name: entry for entry in entries("command")}
+    others = [name for name in known if not any(name in group for group in GROUPS.values())]
+    groups = {**GROUPS, **({"of plugins": others} if others else {})}
     listed = "\n".join(
-        f"{heading}:\n" + "".join(f"  {name:<15}{command.SUMMARY}\n" for name, command in group.items())
-        for heading, group in GROUPS.items()
+        f"{heading}:\n" + "".join(f"  {name:<15}{known[name].summary}\n" for name in group)
+        for heading, group in groups.items()
     )
     parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=listed + EXAMPLES)
     parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
@@ -113,9 +104,9 @@ def _without_command(argv: Sequence[str]) -> int:
     if not argv:
         parser.print_help(sys.stderr)
         return USER_MISTAKE
-    command = parser.parse(argv[:1]).command
-    nearest = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0)[0]
-    raise UsageError(f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}")
+    command = parser.parse(argv).command if argv[0].startswith("-") else argv[0]
+    nearest = difflib.get_close_matches(command, known, n=1, cutoff=0)[0]
+    raise UsageError(f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}{missing_hint()}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+PLUGIN = "--plugin"
+"""The option that is read before a parser is made, and may be repeated."""
+
 
 class UsageError(ValueError):
     """A command line that cannot be understood."""
@@ -16,6 +19,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, description: str | None, **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter
         super().__init__(prog, description=description, allow_abbrev=False, formatter_class=raw, **options)
+        self.add_argument(
+            PLUGIN,
+            action="append",
+            metavar="MODULE | FILE.py",
+            help="load parts from outside of seqlab, which runs their code; may be given several times",
+        )
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments, which stay available as `given`; raises UsageError."""
@@ -34,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         """Raise where an option is given twice: argparse would silently drop the first."""
         options = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
         for index, name in enumerate(options):
-            if name in options[:index]:
+            if name in options[:index] and name != PLUGIN:
                 several = f": a list is given as `{name} A B`" if self.takes_list(name) else ""
                 raise UsageError(f"`{name}` is given twice{several} {self.advice}")
 

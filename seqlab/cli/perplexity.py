@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from seqlab.inference.text import Text
 
 logger = logging.getLogger(__name__)
-SUMMARY = "measure how likely a text is to language models"
 
 
 def make_parser() -> Parser:

@@ -8,8 +8,6 @@ from typing import Any
 
 from seqlab.cli.parser import Parser
 
-SUMMARY = "draw what a translation attended to"
-
 
 def make_parser() -> Parser:
     """Name the file, the line and the figure."""

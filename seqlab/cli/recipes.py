@@ -12,7 +12,6 @@ from pathlib import Path
 import seqlab
 from seqlab.cli.parser import Parser, UsageError
 
-SUMMARY = "list the recipes: task, model, data, minutes, figure"
 TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
 """Read as a file: importing `seqlab.recipes` would import torch."""
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from seqlab.data.column import Column
     from seqlab.inference import LineScore, PairScore
 
-SUMMARY = "score given lines or pairs: how probable each is"
 
 Score = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], "Sequence[LineScore | PairScore]"]
 """Scores sources (or prompts) and targets, given where they stand and what is told how many are done."""

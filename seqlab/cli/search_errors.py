@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "tell errors of the search from the model's"
 BEAM_SIZES = [1, 2, 5, 10]
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from seqlab.runs.overrides import Override
 
 logger = logging.getLogger(__name__)
-SUMMARY = "train a model"
 
 
 class TrainParser(Parser):

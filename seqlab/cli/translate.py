@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from seqlab.inference import Translation
 
 logger = logging.getLogger(__name__)
-SUMMARY = "translate lines"
 
 
 def make_parser() -> Parser:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.registry import OWN, Part, entries, imported
 from seqlab.text import (
     SameConfig,
     SavedConfig,
@@ -33,7 +34,72 @@ PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class _PairsConfig:
+class DataConfig(Part):
+    """The base of the data section of each task."""
+
+    part_kind: ClassVar[str] = "task"
+    tag_field: ClassVar[str] = "kind"
+    defaults: ClassVar[dict[str, str | float]] = {}
+    """What fields of other sections are where they are left out, by dotted key."""
+    own_metrics: ClassVar[tuple[str, ...]] = ()
+    """The metrics besides the loss that a checkpoint can be judged by."""
+    task_name: ClassVar[str]
+    """`module:attribute` of the task, which is imported when a run is trained or used."""
+    kind: str
+    if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
+        tokenizer: TokenizerConfig
+        batch_tokens: int
+        micro_batch_tokens: int
+        prefetch_steps: int
+
+    @property
+    def task(self) -> Any:
+        """What trains on such data."""
+        return imported(self.task_name)
+
+    @property
+    def use(self) -> str:
+        """What a run is for: its kind, or `masked` where it only predicts what is masked."""
+        return self.kind
+
+    @property
+    def tokenizer_folders(self) -> list[str]:
+        """Name the folders of a run that hold its tokenizers."""
+        return ["tokenizer"]
+
+    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+        """Name the folders that are taken over from a run of this or another data section."""
+        return self.tokenizer_folders
+
+    @property
+    def memory_advice(self) -> str:
+        """What to change where a step takes too much memory."""
+        return f"lower `data.micro_batch_tokens` (now {self.micro_batch_tokens}) or the model's size"
+
+    def valid_metrics(self) -> list[str]:
+        """List what a checkpoint can be judged by, registered metrics included."""
+        added = [entry.name for entry in entries("metric") if entry.owner != OWN]
+        return ["nll", *self.own_metrics, *(added if self.own_metrics else [])]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the path specs that a run is named by where it is given no name."""
+        raise NotImplementedError
+
+    def input_specs(self) -> list[str]:
+        """Return the path specs of all corpora."""
+        raise NotImplementedError
+
+    def wanted_sizes(self) -> dict[str, int | None]:
+        """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
+        return {}
+
+    def vector_files(self) -> dict[str, str]:
+        """Return the files of word vectors by side."""
+        return {}
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+class _PairsConfig(DataConfig):
     """Corpora of two sides, line by line: what all kinds of them have in common."""
 
     kind: Literal["parallel", "labelled"]
@@ -100,6 +166,15 @@ class _PairsConfig:
         """Return the path specs that a run is named by where it is given no name."""
         return self.train_src[0], self.train_tgt[0]
 
+    @property
+    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
+        """How source and target become ids."""
+        raise NotImplementedError
+
+    def wanted_sizes(self) -> dict[str, int | None]:
+        """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
+        return {name: each.vocab_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
+
     def input_specs(self) -> list[str]:
         """Return the path specs of all corpora."""
         valid = [] if self.valid_src is None else [self.valid_src, *self.valid_tgt]
@@ -146,6 +221,10 @@ class ParallelConfig(_PairsConfig):
     kind: Literal["parallel"] = "parallel"
     """What the corpora hold."""
 
+    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1}
+    task_name: ClassVar[str] = "seqlab.training.translation:TRANSLATION"
+    own_metrics: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "wer", "cer", "exact_match")
+
     vectors_tgt: str | None = None
     """File of word vectors that the target embeddings start from."""
 
@@ -175,6 +254,11 @@ class ParallelConfig(_PairsConfig):
     """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
     steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
     over all weights and gradients), the update only as far as it decides which pairs go together."""
+
+    @property
+    def tokenizer_folders(self) -> list[str]:
+        """Name the folders of a run that hold its tokenizers."""
+        return ["tokenizer"] if self.joint_vocabulary else ["src_tokenizer", "tgt_tokenizer"]
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
@@ -221,6 +305,10 @@ class LabelledConfig(_PairsConfig):
     kind: Literal["labelled"] = "labelled"
     """What the corpora hold."""
 
+    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
+    task_name: ClassVar[str] = "seqlab.training.labelling:LABELLING"
+    own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+
     labels_of: Literal["lines", "words"] = "lines"
     """What has a label: a line as a whole (classification), or each of its words, which spaces divide as they do the
     labels (tagging)."""
@@ -239,6 +327,15 @@ class LabelledConfig(_PairsConfig):
     subword_sampling: ClassVar[float] = 0.0
     max_length_ratio: ClassVar[float] = math.inf
     needs_text: ClassVar[bool] = True
+
+    @property
+    def tokenizer_folders(self) -> list[str]:
+        """Name the folders of a run that hold its tokenizers."""
+        return ["src_tokenizer", "tgt_tokenizer"]
+
+    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+        """Name the tokenizer of the text alone: labels have a vocabulary of their own."""
+        return old.tokenizer_folders[:1]
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
@@ -269,11 +366,14 @@ class LabelledConfig(_PairsConfig):
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class TextConfig:
+class TextConfig(DataConfig):
     """Text without a second side: what language models learn."""
 
     kind: Literal["text"] = "text"
     """What the corpora hold."""
+
+    task_name: ClassVar[str] = "seqlab.training.language_modelling:LANGUAGE_MODELLING"
+    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
@@ -335,6 +435,11 @@ class TextConfig:
     prefetch_steps: Annotated[int, Field(ge=0)] = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
 
+    @property
+    def use(self) -> str:
+        """What a run is for: to be a language model, or what other runs start from."""
+        return "masked" if self.mask_share else self.kind
+
     def train_specs(self) -> list[str]:
         """Return the path specs of the training corpora."""
         return self.train
@@ -342,6 +447,10 @@ class TextConfig:
     def names(self) -> tuple[str, ...]:
         """Return the path specs that a run is named by where it is given no name."""
         return (self.train[0],)
+
+    def wanted_sizes(self) -> dict[str, int | None]:
+        """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
+        return {"tokenizer": self.tokenizer.vocab_size}
 
     def input_specs(self) -> list[str]:
         """Return the path specs of all corpora."""
@@ -370,4 +479,3 @@ class TextConfig:
 
 PairsConfig = ParallelConfig | LabelledConfig
 """Kinds of corpora with two sides."""
-DataConfig = Annotated[ParallelConfig | LabelledConfig | TextConfig, Field(discriminator="kind")]

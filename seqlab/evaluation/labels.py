@@ -108,23 +108,29 @@ def confusion(hypotheses: Sequence[str], references: Sequence[str]) -> Confusion
     return Confusion([labels[i] for i in order], counts[np.ix_(order, order)])
 
 
-def check_labels(
-    hypotheses: Sequence[str], references: References, places: Sequence[Sequence[str]] | None = None
-) -> None:
-    """Raise ValueError where a line has not as many labels as one of its references.
+class UnequalLabels(ValueError):
+    """A line does not have as many labels as one of its references."""
 
-    `places`: where each line of the hypotheses stands, and each of every list of references, for messages.
-    """
+    def __init__(self, line: int, count: int, reference: int, needed: int) -> None:
+        """Counted from 0: the line, and the list of references; `needed` are the labels of that."""
+        self.line, self.count, self.reference, self.needed = line, count, reference, needed
+        super().__init__(self.at(f"Line {line + 1} of the hypotheses", f"line {line + 1} of the references"))
+
+    def at(self, place: str, of_reference: str) -> str:
+        """Say it with the places of the line and of the reference."""
+        return (
+            f"{place} has {self.count} labels, but {of_reference} has {self.needed}: each needs one to be compared "
+            "with."
+        )
+
+
+def check_labels(hypotheses: Sequence[str], references: References) -> None:
+    """Raise UnequalLabels where a line has not as many labels as one of its references."""
     for index, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True)):
         count = len(hypothesis.split())
-        for number, reference in enumerate(of_line, start=1):
+        for number, reference in enumerate(of_line):
             if reference is not None and (needed := len(reference.split())) != count:
-                place, of_reference = f"Line {index + 1} of the hypotheses", f"line {index + 1} of the references"
-                if places is not None:
-                    place, of_reference = places[0][index], places[number][index]
-                raise ValueError(
-                    f"{place} has {count} labels, but {of_reference} has {needed}: each needs one to be compared with."
-                )
+                raise UnequalLabels(index, count, number, needed)
 
 
 def _labels(pairs: Sequence[Sequence[tuple[str, str]]]) -> list[str]:

@@ -1,32 +1,14 @@
-"""All metrics over lines of text by name, and the scores of one system."""
+"""The scores of one system by the names of metrics."""
 
 from collections.abc import Iterable, Sequence
 
-from .contains import contains
-from .edits import cer, wer
-from .exact_match import exact_match
-from .labels import accuracy, macro_f1
-from .references import without_empty
-from .score import LineStatistics, Metric, Score, check_counts
-from .translation import bleu, chrf, ter
-from .words import length_error, missing, repeated
+from seqlab.registry import Parts
 
-METRICS: dict[str, Metric] = {
-    "bleu": bleu,
-    "chrf": chrf,
-    "ter": ter,
-    "wer": wer,
-    "cer": cer,
-    "exact_match": exact_match,
-    "contains": contains,
-    "repeated": repeated,
-    "missing": missing,
-    "length_error": length_error,
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-}
-LABEL_METRICS = ("accuracy", "macro_f1")
-"""Those that compare a line label by label."""
+from .references import without_empty
+from .score import LineStatistics, Score, check_counts
+
+METRICS = Parts("metric")
+"""Every registered metric by its name: a function that is a `Metric`."""
 
 
 def evaluate(

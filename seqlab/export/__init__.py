@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CTranslate2Engine", "export_arpa", "export_run", "import_arpa"]
 
-__getattr__ = late_names(
-    __name__, {"CTranslate2Engine": "engine", "export_arpa": "arpa", "export_run": "convert", "import_arpa": "arpa"}
-)
+if not TYPE_CHECKING:  # or any name would do
+    __getattr__ = late_names(
+        __name__, {"CTranslate2Engine": "engine", "export_arpa": "arpa", "export_run": "convert", "import_arpa": "arpa"}
+    )

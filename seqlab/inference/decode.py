@@ -7,17 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
-from seqlab.models.interfaces import FrameModel, PositionModel, Stepper
-from seqlab.search.beam import beam_search
+from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig
-from seqlab.search.ctc import best_path_search
-from seqlab.search.fusion import Fusion, WeightedLm
+from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.mask_predict import mask_predict
-from seqlab.search.prefix_beam import prefix_beam_search
+from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
@@ -78,11 +74,6 @@ def decode_rows(
     Raises:
         ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.
     """
-    if need_attention and isinstance(model, FrameModel):
-        raise ValueError(
-            "What a model of frames (`transformer_ctc`) attends to belongs to its frames, of which several say one "
-            "symbol or none: there is no alignment of it."
-        )
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
     src_tokens = -(-batch_tokens // config.beam_size)
@@ -90,7 +81,8 @@ def decode_rows(
         for indices in _batches(src_rows, prefixes, src_tokens):
             batch = collate_rows(src_rows, None, indices, tokenizer).to(device)
             forced = [prefixes[i] for i in indices] if prefixes is not None and len(prefixes[indices[0]]) else None
-            hypotheses = _search(model, batch, config, forced, banned, need_attention, need_scores, lm)
+            request = SearchRequest(batch, forced, banned, need_attention, need_scores, lm)
+            hypotheses = fitting_search(model, config)(model, config, request)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -110,37 +102,6 @@ def _batches(
         rows = [i for i, free in zip(filled, is_free, strict=True) if free is group]
         for places in length_batches([len(src_rows[i]) + 1 for i in rows], src_tokens):
             yield [rows[place] for place in places]
-
-
-def _search(
-    model: Stepper | PositionModel,
-    batch: Seq2SeqBatch,
-    config: SearchConfig,
-    forced: Sequence[Sequence[int]] | None,
-    banned: Sequence[int],
-    need_attention: bool,
-    need_scores: bool,
-    lm: WeightedLm | None,
-) -> list[list[Hypothesis]]:
-    """Search a batch in the way of its model."""
-    if isinstance(model, PositionModel):
-        return mask_predict(
-            model, batch, config, prefixes=forced, banned_ids=banned, lm=lm, need_attention=need_attention
-        )
-    if isinstance(model, FrameModel):
-        if _is_free(config, forced) and (lm is None or lm.of_contexts is not None):
-            if config.beam_size == 1 and lm is None:
-                best = best_path_search(model, batch, config, banned_ids=banned, need_scores=need_scores)
-                return [[each] for each in best]
-            return prefix_beam_search(model, batch, config, banned_ids=banned, need_scores=need_scores, lm=lm)
-        config.check_frames()
-    together = model if lm is None else Fusion(model, lm)
-    return beam_search(together, batch, config, prefixes=forced, banned_ids=banned, need_attention=need_attention)
-
-
-def _is_free(config: SearchConfig, prefixes: Sequence[Sequence[int]] | None) -> bool:
-    """Tell whether a search may say whatever paths through all frames say."""
-    return not (prefixes or config.no_repeat_ngram_size or config.min_length_ratio)
 
 
 def decode_text(

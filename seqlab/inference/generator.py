@@ -18,12 +18,12 @@ from seqlab.inference.wording import OnText, Teller, Wording
 from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
-from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
 from seqlab.search.sampling_config import SamplingConfig
+from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,8 @@ class Generator:
             for model in self.models:
                 modes.enter_context(evaluation_mode(model))
             if isinstance(search, SearchConfig):
-                found = beam_search(self.stepper, batch, search, banned_ids=self.banned_ids)
+                request = SearchRequest(batch, banned_ids=self.banned_ids)
+                found = fitting_search(self.stepper, search)(self.stepper, search, request)
             else:
                 samples = sample(
                     self.stepper,

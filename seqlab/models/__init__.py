@@ -1,77 +1,44 @@
-"""Architectures: a batch in, outputs out. One file holds one architecture; all families are named here, once."""
+"""Architectures: a batch in, outputs out. One file holds one architecture: its config, which builds it, and its module.
 
-from typing import Annotated, get_args
+A name is imported when it is asked for. Which families there are says `seqlab.registry`.
+"""
 
-from pydantic import Field
+from typing import TYPE_CHECKING
 
-from seqlab.models.family import Family
-from seqlab.models.frequency_labeller import FrequencyLabeller, FrequencyLabellerConfig
-from seqlab.models.labelling import LabellingModel
-from seqlab.models.ngram import NgramConfig, NgramModel
-from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
-from seqlab.models.recurrent_labeller import (
-    GruLabellerConfig,
-    LstmLabellerConfig,
-    RecurrentLabeller,
-    RnnLabellerConfig,
-)
-from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
-from seqlab.models.transformer import Transformer, TransformerConfig
-from seqlab.models.transformer_ctc import TransformerCtc, TransformerCtcConfig
-from seqlab.models.transformer_labeller import TransformerLabeller, TransformerLabellerConfig
-from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
-from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
-from seqlab.models.transformer_nat import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
+from seqlab.late import late_names
 
-TranslatorConfig = (
-    TransformerConfig
-    | RnnConfig
-    | LstmConfig
-    | GruConfig
-    | TransformerCtcConfig
-    | TransformerNatConfig
-    | TransformerCmlmConfig
-)
-ModelConfig = Annotated[
-    TranslatorConfig
-    | TransformerLmConfig
-    | RnnLmConfig
-    | LstmLmConfig
-    | GruLmConfig
-    | NgramConfig
-    | TransformerMlmConfig
-    | RnnLabellerConfig
-    | LstmLabellerConfig
-    | GruLabellerConfig
-    | TransformerLabellerConfig
-    | FrequencyLabellerConfig,
-    Field(discriminator="family"),
-]
-FAMILIES: dict[str, type[Family]] = {config.family: config for config in get_args(get_args(ModelConfig)[0])}
-"""The config of each family by its name."""
-LanguageModel = TransformerLm | RecurrentLm | NgramModel
-LeftToRight = Transformer | RecurrentTranslator | TransformerCtc
-"""Translators that score what comes next."""
-Translator = LeftToRight | TransformerNat
-AnyLabeller = RecurrentLabeller | TransformerLabeller | FrequencyLabeller
-Model = Translator | TransformerMlm | LanguageModel | AnyLabeller
+if TYPE_CHECKING:
+    from seqlab.models.config import LanguageModelConfig, ModelConfig, TokenSide
+    from seqlab.models.frequency_labeller import FrequencyLabeller, FrequencyLabellerConfig
+    from seqlab.models.labelling import LabellerConfig, LabellingModel
+    from seqlab.models.ngram import NgramConfig, NgramModel
+    from seqlab.models.recurrent import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
+    from seqlab.models.recurrent_labeller import (
+        GruLabellerConfig,
+        LstmLabellerConfig,
+        RecurrentLabeller,
+        RnnLabellerConfig,
+    )
+    from seqlab.models.recurrent_lm import GruLmConfig, LstmLmConfig, RecurrentLm, RnnLmConfig
+    from seqlab.models.transformer import Transformer, TransformerConfig
+    from seqlab.models.transformer_ctc import TransformerCtc, TransformerCtcConfig
+    from seqlab.models.transformer_labeller import TransformerLabeller, TransformerLabellerConfig
+    from seqlab.models.transformer_lm import TransformerLm, TransformerLmConfig
+    from seqlab.models.transformer_mlm import TransformerMlm, TransformerMlmConfig
+    from seqlab.models.transformer_nat import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 
 __all__ = [
-    "FAMILIES",
-    "AnyLabeller",
-    "Family",
     "FrequencyLabeller",
     "FrequencyLabellerConfig",
     "GruConfig",
     "GruLabellerConfig",
     "GruLmConfig",
+    "LabellerConfig",
     "LabellingModel",
-    "LanguageModel",
-    "LeftToRight",
+    "LanguageModelConfig",
     "LstmConfig",
     "LstmLabellerConfig",
     "LstmLmConfig",
-    "Model",
     "ModelConfig",
     "NgramConfig",
     "NgramModel",
@@ -81,6 +48,7 @@ __all__ = [
     "RnnConfig",
     "RnnLabellerConfig",
     "RnnLmConfig",
+    "TokenSide",
     "Transformer",
     "TransformerCmlmConfig",
     "TransformerConfig",
@@ -94,6 +62,45 @@ __all__ = [
     "TransformerMlmConfig",
     "TransformerNat",
     "TransformerNatConfig",
-    "Translator",
-    "TranslatorConfig",
 ]
+
+if not TYPE_CHECKING:  # or any name would do
+    __getattr__ = late_names(
+        __name__,
+        {
+            "FrequencyLabeller": "frequency_labeller",
+            "FrequencyLabellerConfig": "frequency_labeller",
+            "GruConfig": "recurrent",
+            "GruLabellerConfig": "recurrent_labeller",
+            "GruLmConfig": "recurrent_lm",
+            "LabellerConfig": "labelling",
+            "LabellingModel": "labelling",
+            "LanguageModelConfig": "config",
+            "LstmConfig": "recurrent",
+            "LstmLabellerConfig": "recurrent_labeller",
+            "LstmLmConfig": "recurrent_lm",
+            "ModelConfig": "config",
+            "NgramConfig": "ngram",
+            "NgramModel": "ngram",
+            "RecurrentLabeller": "recurrent_labeller",
+            "RecurrentLm": "recurrent_lm",
+            "RecurrentTranslator": "recurrent",
+            "RnnConfig": "recurrent",
+            "RnnLabellerConfig": "recurrent_labeller",
+            "RnnLmConfig": "recurrent_lm",
+            "TokenSide": "config",
+            "Transformer": "transformer",
+            "TransformerCmlmConfig": "transformer_nat",
+            "TransformerConfig": "transformer",
+            "TransformerCtc": "transformer_ctc",
+            "TransformerCtcConfig": "transformer_ctc",
+            "TransformerLabeller": "transformer_labeller",
+            "TransformerLabellerConfig": "transformer_labeller",
+            "TransformerLm": "transformer_lm",
+            "TransformerLmConfig": "transformer_lm",
+            "TransformerMlm": "transformer_mlm",
+            "TransformerMlmConfig": "transformer_mlm",
+            "TransformerNat": "transformer_nat",
+            "TransformerNatConfig": "transformer_nat",
+        },
+    )

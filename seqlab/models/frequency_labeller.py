@@ -10,12 +10,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.family import SETTINGS, Family
+from seqlab.models.config import SETTINGS, ModelConfig, TokenSide
 from seqlab.nn.masks import padding_mask
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class FrequencyLabellerConfig(Family):
+class FrequencyLabellerConfig(ModelConfig):
     """Counts of how often each word has each label."""
 
     family: Literal["frequency_labeller"] = "frequency_labeller"
@@ -23,6 +23,10 @@ class FrequencyLabellerConfig(Family):
 
     data_kind: ClassVar[str] = "labelled"
     is_counted: ClassVar[bool] = True
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "FrequencyLabeller":
+        """Build the model, which has counted nothing yet."""
+        return FrequencyLabeller(self, src.vocab_size, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

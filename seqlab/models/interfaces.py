@@ -4,7 +4,7 @@ Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence)
 positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -30,6 +30,8 @@ __all__ = [
     "SCORED_ROWS",
     "CarryingScorer",
     "ContextModel",
+    "CorpusReader",
+    "CountedModel",
     "DecoderOutput",
     "FrameModel",
     "FrameOutput",
@@ -81,6 +83,7 @@ class State(Protocol):
         ...
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """Any left-to-right model: RNN, Transformer, n-gram, ensemble."""
 
@@ -110,6 +113,11 @@ class ContextModel(Protocol):
     So each of many rows can go on, or not, apart from the others, and single ids can be looked up.
     """
 
+    @property
+    def impossible_ids(self) -> list[int]:
+        """List the ids but pad and bos whose probability is 0 in every context."""
+        ...
+
     def contexts_behind(self, batch: Any) -> Tensor:
         """Read the prompts of a batch: the contexts (B, order) int64 behind them."""
         ...
@@ -123,6 +131,7 @@ class ContextModel(Protocol):
         ...
 
 
+@runtime_checkable
 class CarryingScorer(Protocol):
     """A model of text whose state can be carried from one batch to the next: it looks back without a limit."""
 
@@ -131,6 +140,7 @@ class CarryingScorer(Protocol):
         ...
 
 
+@runtime_checkable
 class Labeller(Protocol):
     """A model that gives each line of a batch a label, or each of its words."""
 
@@ -212,9 +222,32 @@ class PositionModel(Protocol):
         ...
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """A model that scores a given target in one teacher-forced pass: perplexity, rescoring, filtering."""
 
     def score(self, batch: Any) -> Tensor:
         """(B, T): log-probabilities in nats of the ids of `tgt_out`."""
+        ...
+
+
+@runtime_checkable
+class CorpusReader(Protocol):
+    """A model that learns something from the encoded training corpus before the first step, besides its weights."""
+
+    def read_corpus(self, values: Any, offsets: Any) -> Iterator[str]:
+        """Read the source ids of all rows end to end and where each begins, as numpy arrays; yield log lines."""
+        ...
+
+
+@runtime_checkable
+class CountedModel(Protocol):
+    """A model without a fixed number of weights, which are counted: it names and takes over all of them itself."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """Name everything that was counted."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take over what `weights` gave; raises ValueError where it is something else."""
         ...

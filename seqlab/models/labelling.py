@@ -3,16 +3,19 @@
 Shapes: B lines, S words of a line, W words in all, D size of what the encoder gives, L labels.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.family import SETTINGS, Family, Probability
+from seqlab.models.config import SETTINGS, ModelConfig, Probability
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
@@ -25,7 +28,7 @@ Pooling = Literal["mean", "max"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LabellerConfig(Family):
+class LabellerConfig(ModelConfig):
     """The fields that all families of labellers have."""
 
     spelling_size: Annotated[int, Field(ge=0)] = 0
@@ -49,6 +52,8 @@ class LabellerConfig(Family):
     """Probability of dropping a feature of what labels are predicted from."""
 
     data_kind: ClassVar[str] = "labelled"
+    # Labels are numbered by how frequent they are; rows of n-grams mean those of another corpus.
+    learnt_anew: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
     def resolve(self, data: Any) -> Self:
         """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""
@@ -146,6 +151,13 @@ class LabellingModel(nn.Module):
     def labels_lines(self) -> bool:
         """Whether lines have labels, and not words."""
         return self.head.pooling is not None
+
+    def read_corpus(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> Iterator[str]:
+        """Choose the n-grams that have vectors: those that the training corpus has more than once."""
+        for ngrams in self.reader.ngrams:
+            assert isinstance(ngrams, NgramEmbedding)
+            num_known = ngrams.learn(values, offsets)
+            yield f"n-grams of {ngrams.length} tokens: {num_known:,} of at most {len(ngrams.known):,}"
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, D)."""

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.models.family import SETTINGS, Family
+from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
 
@@ -29,7 +29,7 @@ NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class NgramConfig(Family):
+class NgramConfig(LanguageModelConfig):
     """An n-gram language model."""
 
     family: Literal["ngram_lm"] = "ngram_lm"
@@ -41,6 +41,15 @@ class NgramConfig(Family):
     with 1 and does not decrease: (1, 1, 2) leaves out n-grams of three ids and more that were seen once. Empty: all."""
 
     is_counted: ClassVar[bool] = True
+
+    @property
+    def memory_advice(self) -> str:
+        """What to change where counting takes too much memory."""
+        return f"lower `model.order` (now {self.order}), or count less text"
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "NgramModel":
+        """Build the model, which is uniform."""
+        return NgramModel(self, tgt.vocab_size, pad_id=tgt.pad_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)
 
     @model_validator(mode="after")
     def _check(self) -> "NgramConfig":

@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models.config import SETTINGS, Size
 from seqlab.models.embeddings import EmbeddingTying, check_tying
-from seqlab.models.family import SETTINGS, Size
 from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, make_decoder_layer
 from seqlab.nn import masks
 from seqlab.nn.attention import pad_positions

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.attentional import AttentionalTranslator, SourceView
+from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
-from seqlab.models.family import SETTINGS, Family, Probability, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import SourceTags, TagUse, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
@@ -39,7 +39,9 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class _RecurrentConfig(Family):
+class RecurrentConfig(ModelConfig):
+    """The fields that all families of recurrent translators have."""
+
     hidden_size: Size = 512
     """Size of the decoder's states and of what the encoder gives, of which each direction has one half."""
     embedding_size: Size | None = None
@@ -81,6 +83,7 @@ class _RecurrentConfig(Family):
 
     data_kind: ClassVar[str] = "parallel"
     is_recurrent: ClassVar[bool] = True
+    attends_to_source: ClassVar[bool] = True
     embedding_field: ClassVar[str] = "embedding_size"
     kind: ClassVar[RecurrentKind]
 
@@ -89,6 +92,26 @@ class _RecurrentConfig(Family):
         """Values that each embedding has."""
         return self.embedding_size or self.hidden_size
 
+    @property
+    def context_limit(self) -> int | None:
+        """Tokens of the longest sequence that the model reads."""
+        return self.max_length
+
+    @property
+    def copies(self) -> bool:
+        """Whether it copies from the source."""
+        return self.copying
+
+    def decoder_name(self, name: str) -> str | None:
+        """Name a weight of the decoder."""
+        return name if name.startswith("decoder.") else None
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentTranslator":
+        """Build the model."""
+        return RecurrentTranslator(
+            self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids
+        )
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
         check_tying(self.tied_embeddings, data)
@@ -96,7 +119,7 @@ class _RecurrentConfig(Family):
         check_tags(self.tags, data)
 
     @model_validator(mode="after")
-    def _check(self) -> "_RecurrentConfig":
+    def _check(self) -> "RecurrentConfig":
         if self.hidden_size % 8:
             raise ValueError(f"`hidden_size` must be a multiple of 8, but is {self.hidden_size} instead.")
         if self.rotary_cross_attention and self.attention == "additive":
@@ -105,7 +128,7 @@ class _RecurrentConfig(Family):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RnnConfig(_RecurrentConfig):
+class RnnConfig(RecurrentConfig):
     """A translator of tanh RNNs (Elman 1990)."""
 
     family: Literal["rnn"] = "rnn"
@@ -114,7 +137,7 @@ class RnnConfig(_RecurrentConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmConfig(_RecurrentConfig):
+class LstmConfig(RecurrentConfig):
     """A translator of LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014)."""
 
     family: Literal["lstm"] = "lstm"
@@ -123,15 +146,12 @@ class LstmConfig(_RecurrentConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruConfig(_RecurrentConfig):
+class GruConfig(RecurrentConfig):
     """A translator of gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015)."""
 
     family: Literal["gru"] = "gru"
     """Which architecture this is."""
     kind: ClassVar[RecurrentKind] = "gru"
-
-
-RecurrentConfig = RnnConfig | LstmConfig | GruConfig
 
 
 class _Embedding(nn.Module):

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.family import SETTINGS, Probability, Size
+from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
@@ -22,7 +22,9 @@ START = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class _RecurrentLabellerConfig(LabellerConfig):
+class RecurrentLabellerConfig(LabellerConfig):
+    """The fields that all families of recurrent labellers have."""
+
     hidden_size: Annotated[int, Field(ge=2, multiple_of=2)] = 256
     """Size of what a layer gives, of which each direction has one half."""
     embedding_size: Size = 128
@@ -44,9 +46,13 @@ class _RecurrentLabellerConfig(LabellerConfig):
         """Values that each embedding has."""
         return self.embedding_size
 
+    def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentLabeller":
+        """Build the model."""
+        return RecurrentLabeller(self, src.vocab_size, src.unk_id, tgt.num_labels)
+
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RnnLabellerConfig(_RecurrentLabellerConfig):
+class RnnLabellerConfig(RecurrentLabellerConfig):
     """A labeller of tanh RNNs (Elman 1990)."""
 
     family: Literal["rnn_labeller"] = "rnn_labeller"
@@ -55,7 +61,7 @@ class RnnLabellerConfig(_RecurrentLabellerConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmLabellerConfig(_RecurrentLabellerConfig):
+class LstmLabellerConfig(RecurrentLabellerConfig):
     """A labeller of LSTMs (Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005)."""
 
     family: Literal["lstm_labeller"] = "lstm_labeller"
@@ -64,15 +70,12 @@ class LstmLabellerConfig(_RecurrentLabellerConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruLabellerConfig(_RecurrentLabellerConfig):
+class GruLabellerConfig(RecurrentLabellerConfig):
     """A labeller of gated recurrent units (Cho et al. 2014)."""
 
     family: Literal["gru_labeller"] = "gru_labeller"
     """Which architecture this is."""
     kind: ClassVar[RecurrentKind] = "gru"
-
-
-RecurrentLabellerConfig = RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig
 
 
 class _Encoder(nn.Module):

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import SETTINGS, Family, Probability, Size
+from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn.locked_dropout import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
@@ -20,7 +20,9 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class _RecurrentLmConfig(Family):
+class RecurrentLmConfig(LanguageModelConfig):
+    """The fields that all families of recurrent language models have."""
+
     hidden_size: Size = 512
     """Size of the hidden states."""
     embedding_size: Size | None = None
@@ -51,8 +53,19 @@ class _RecurrentLmConfig(Family):
         """Values that each embedding has."""
         return self.embedding_size or self.hidden_size
 
+    def decoder_name(self, name: str) -> str | None:
+        """Name a weight as that of a translator's decoder."""
+        if name == "weight":
+            return "decoder.embedding.weight"
+        return f"decoder.{name}" if name.startswith("layers.") else None
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentLm":
+        """Build the model."""
+        return RecurrentLm(self, tgt.vocab_size, tgt.eos_id)
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
+        super().check_data(data)
         if data.packing:
             raise ValueError(
                 "`data.packing` needs a model that tells the lines of a row apart by a mask, and a recurrent one does "
@@ -61,7 +74,7 @@ class _RecurrentLmConfig(Family):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RnnLmConfig(_RecurrentLmConfig):
+class RnnLmConfig(RecurrentLmConfig):
     """A tanh RNN (Elman 1990; Mikolov et al. 2010)."""
 
     family: Literal["rnn_lm"] = "rnn_lm"
@@ -70,7 +83,7 @@ class RnnLmConfig(_RecurrentLmConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmLmConfig(_RecurrentLmConfig):
+class LstmLmConfig(RecurrentLmConfig):
     """A long short-term memory (Hochreiter & Schmidhuber 1997)."""
 
     family: Literal["lstm_lm"] = "lstm_lm"
@@ -79,15 +92,12 @@ class LstmLmConfig(_RecurrentLmConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruLmConfig(_RecurrentLmConfig):
+class GruLmConfig(RecurrentLmConfig):
     """Gated recurrent units (Cho et al. 2014)."""
 
     family: Literal["gru_lm"] = "gru_lm"
     """Which architecture this is."""
     kind: ClassVar[RecurrentKind] = "gru"
-
-
-RecurrentLmConfig = RnnLmConfig | LstmLmConfig | GruLmConfig
 
 
 class RecurrentLm(nn.Module):

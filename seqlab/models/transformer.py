@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.attentional import AttentionalTranslator, SourceView
+from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
-from seqlab.models.family import SETTINGS, Size
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.source import SourceTags, TagUse, check_tags
 from seqlab.models.transformer_encoder import (
@@ -59,6 +59,20 @@ class TransformerConfig(TransformerEncoderConfig):
     its last layer; with one vocabulary."""
 
     data_kind: ClassVar[str] = "parallel"
+    attends_to_source: ClassVar[bool] = True
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "Transformer":
+        """Build the model."""
+        return Transformer(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids)
+
+    @property
+    def copies(self) -> bool:
+        """Whether it copies from the source."""
+        return self.copying
+
+    def decoder_name(self, name: str) -> str | None:
+        """Name a weight of the decoder."""
+        return name if name.startswith("decoder.") else None
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

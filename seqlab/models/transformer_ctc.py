@@ -6,17 +6,17 @@ once. Frames say symbols or a blank: the target is what is left of them (see `se
 Shapes: B batch, S source positions, F frames, T target positions, D d_model, N rows while decoding.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.embeddings import make_embeddings
-from seqlab.models.family import SETTINGS, Size
 from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.transformer_encoder import Encoder, initialise
@@ -34,7 +34,28 @@ class TransformerCtcConfig(ParallelDecoderConfig):
     """Frames for each symbol of the source, eos counted. A target needs one for each symbol, and one more for each that
     is as the one before it."""
 
-    objective_family: ClassVar[str | None] = "ctc"
+    outputs: ClassVar[str] = "frames"
+    default_objective: ClassVar[str] = "ctc"
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerCtc":
+        """Build the model."""
+        special = {"blank_id": tgt.blank_id, "mask_id": tgt.mask_id, "bos_id": tgt.bos_id, "eos_id": tgt.eos_id}
+        return TransformerCtc(self, src.vocab_size, tgt.vocab_size, **special)
+
+    def check_search(self, search: Any) -> None:
+        """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
+        search.check_frames()
+
+    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+        """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
+        needed = tgt + repeated()
+        enough = max(1, int((-(-needed // src)).max()))
+        return Unreachable(
+            needed > self.upsampling * src,
+            f"have too many target tokens for the frames that `model.upsampling: {self.upsampling}` gives them, so "
+            f"that nothing is learnt there ({enough} is enough for all)",
+            teach_nothing=True,
+        )
 
 
 class TransformerCtc(nn.Module):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.models.family import SETTINGS, Family, Probability, Size
+from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
 from seqlab.models.source import NO_TAGS, SourceTags
 from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
@@ -21,7 +21,7 @@ from seqlab.nn.transformer import DecoderLayer, NormPlacement, SelfAttentionLaye
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerEncoderConfig(Family):
+class TransformerEncoderConfig(ModelConfig):
     """The fields that all families have which begin with such an encoder."""
 
     d_model: Size = 256
@@ -53,6 +53,16 @@ class TransformerEncoderConfig(Family):
     def embedding_dim(self) -> int:
         """Values that each embedding has."""
         return self.d_model
+
+    @property
+    def context_limit(self) -> int | None:
+        """Tokens of the longest sequence that the model reads."""
+        return self.max_length
+
+    @property
+    def learned_length(self) -> int | None:
+        """The number of learned positions."""
+        return self.max_length if self.positions == "learned" else None
 
     @model_validator(mode="after")
     def _check_heads(self) -> "TransformerEncoderConfig":

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import LabelledBatch
-from seqlab.models.family import SETTINGS, Probability, Size
+from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
@@ -36,6 +36,10 @@ class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
     """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
     max_length: Annotated[int, Field(ge=2)] = 512
     """Longest line in tokens that inference reads at once: longer ones are cut."""
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLabeller":
+        """Build the model."""
+        return TransformerLabeller(self, src.vocab_size, src.unk_id, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import SETTINGS, Family, Probability, Size
+from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention, pad_positions
@@ -28,7 +28,7 @@ from seqlab.nn.transformer import SelfAttentionLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerLmConfig(Family):
+class TransformerLmConfig(LanguageModelConfig):
     """A decoder-only Transformer; its norms stand before each branch."""
 
     family: Literal["transformer_lm"] = "transformer_lm"
@@ -64,6 +64,24 @@ class TransformerLmConfig(Family):
         """Values that each embedding has."""
         return self.d_model
 
+    @property
+    def context_limit(self) -> int | None:
+        """Tokens that the model looks back on."""
+        return self.max_length
+
+    @property
+    def learned_length(self) -> int | None:
+        """The number of learned positions."""
+        return self.max_length if self.positions == "learned" else None
+
+    def decoder_name(self, name: str) -> str | None:
+        """Name a weight as that of a translator's decoder."""
+        return None if name.startswith("projection.") else f"decoder.{name}"
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLm":
+        """Build the model."""
+        return TransformerLm(self, tgt.vocab_size, tgt.eos_id)
+
     @model_validator(mode="after")
     def _check(self) -> "TransformerLmConfig":
         check_heads(self.d_model, self.num_heads, self.positions)
@@ -75,6 +93,7 @@ class TransformerLmConfig(Family):
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
+        super().check_data(data)
         assert self.max_length is not None, "checked as it is built"
         if data.block_length > self.max_length:
             raise ValueError(

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch
-from seqlab.models.family import SETTINGS
+from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
@@ -31,10 +31,19 @@ class TransformerMlmConfig(TransformerEncoderConfig):
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""
 
-    is_masked: ClassVar[bool] = True
+    data_defaults: ClassVar[dict[str, float]] = {"mask_share": 0.15}
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerMlm":
+        """Build the model."""
+        return TransformerMlm(self, tgt.vocab_size, pad_id=tgt.pad_id)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
+        if not data.mask_share:
+            raise ValueError(
+                f"`model.family: {self.family}` learns to fill in hidden tokens, but `data.mask_share` is 0: set it, "
+                "for example to 0.15."
+            )
         if data.block_length > self.max_length:
             raise ValueError(
                 f"`data.block_length` ({data.block_length}) must be at most `model.max_length` ({self.max_length})."

@@ -7,7 +7,8 @@ et al. 2019, arXiv:1904.09324). Both are one model: what differs is what it lear
 Shapes: B batch, S source positions, P positions of the target, T its symbols and eos, D d_model, N rows of a search.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
+from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
 from seqlab.models.embeddings import make_embeddings
-from seqlab.models.family import SETTINGS, Size
 from seqlab.models.interfaces import IMPOSSIBLE, DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
@@ -38,6 +39,30 @@ class PredictedLengthConfig(ParallelDecoderConfig):
 
     needed_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
     """The fields that are for one `length` alone."""
+
+    iterations: ClassVar[int]
+    """Passes of a search unless it is told."""
+
+    @property
+    def learns_lengths(self) -> bool:
+        """Whether lengths are predicted."""
+        return self.length != "end_mark"
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerNat":
+        """Build the model."""
+        return TransformerNat(self, src.vocab_size, tgt.vocab_size, mask_id=tgt.mask_id, eos_id=tgt.eos_id)
+
+    def check_search(self, search: Any) -> None:
+        """Raise ValueError where a `SearchConfig` asks for what such a model cannot do."""
+        search.check_all_at_once(not self.learns_lengths, self.iterations)
+
+    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+        """Find targets whose lengths are never predicted."""
+        if self.length != "classifier":
+            return None
+        most = self.max_length_difference
+        reason = f"have lengths that are never said, as they differ by more than `model.max_length_difference: {most}`"
+        return Unreachable(abs(tgt - (src - 1)) > most, reason)
 
     @model_validator(mode="after")
     def _check_length(self) -> "PredictedLengthConfig":
@@ -63,9 +88,18 @@ class TransformerNatConfig(PredictedLengthConfig):
     """Of `length: end_mark`: positions for each symbol of the source, eos counted. Longer targets have as many as they
     need in training; none that is longer is ever said."""
 
-    objective_family: ClassVar[str | None] = "parallel_cross_entropy"
+    outputs: ClassVar[str] = "positions"
+    default_objective: ClassVar[str] = "parallel_cross_entropy"
     iterations: ClassVar[int] = 1
     needed_length: ClassVar[dict[str, str]] = {**PredictedLengthConfig.needed_length, "end_mark_ratio": "end_mark"}
+
+    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+        """Find targets whose lengths are never predicted, or that have more tokens than positions."""
+        if self.length != "end_mark":
+            return super().unreachable(src, tgt, repeated)
+        setting = f"`model.end_mark_ratio: {self.end_mark_ratio}`"
+        reason = f"have more target tokens than are ever said with {setting}"
+        return Unreachable(tgt >= self.end_mark_ratio * src, reason)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -78,7 +112,8 @@ class TransformerCmlmConfig(PredictedLengthConfig):
     """What the decoder reads in a gap: a mask (`mask`), and beside it the source's vector at the same share of its
     length (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
 
-    objective_family: ClassVar[str | None] = "cmlm"
+    outputs: ClassVar[str] = "gaps"
+    default_objective: ClassVar[str] = "cmlm"
     iterations: ClassVar[int] = 10
     marks_gaps: ClassVar[bool] = True
 
@@ -91,7 +126,7 @@ class TransformerNat(nn.Module):
 
     def __init__(
         self,
-        config: TransformerNatConfig | TransformerCmlmConfig,
+        config: PredictedLengthConfig,
         src_vocab_size: int,
         tgt_vocab_size: int,
         *,

@@ -1,32 +1,13 @@
-"""What is optimised: (model, batch, context) to a `Loss`. All families of objectives are named here, once."""
+"""What is optimised: (model, batch, context) to a `Loss`. Each objective is one file, with its config."""
 
-from seqlab.objectives.config import (
-    CmlmConfig,
-    CrossEntropyConfig,
-    CtcConfig,
-    ObjectiveConfig,
-    ParallelCrossEntropyConfig,
-    RDropConfig,
-    ScheduledSamplingConfig,
-)
-from seqlab.objectives.cross_entropy import CrossEntropy
-from seqlab.objectives.ctc import Ctc
-from seqlab.objectives.loss import Loss, Objective, StepContext
-from seqlab.objectives.parallel import Cmlm, ParallelCrossEntropy
-from seqlab.objectives.r_drop import RDrop
-from seqlab.objectives.scheduled_sampling import ScheduledSampling
-
-OBJECTIVES = {
-    CrossEntropyConfig: CrossEntropy,
-    RDropConfig: RDrop,
-    ScheduledSamplingConfig: ScheduledSampling,
-    CtcConfig: Ctc,
-    ParallelCrossEntropyConfig: ParallelCrossEntropy,
-    CmlmConfig: Cmlm,
-}
+from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+from seqlab.objectives.ctc import Ctc, CtcConfig
+from seqlab.objectives.loss import Loss, Objective, ObjectiveConfig, StepContext
+from seqlab.objectives.parallel import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
+from seqlab.objectives.r_drop import RDrop, RDropConfig
+from seqlab.objectives.scheduled_sampling import ScheduledSampling, ScheduledSamplingConfig
 
 __all__ = [
-    "OBJECTIVES",
     "Cmlm",
     "CmlmConfig",
     "CrossEntropy",

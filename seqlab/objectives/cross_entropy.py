@@ -1,14 +1,68 @@
 """Cross entropy with teacher forcing and label smoothing (Szegedy et al. 2016), and penalties on activations."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Batch
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.objectives.config import CrossEntropyConfig
 from seqlab.objectives.guided_attention import diagonal_cost
-from seqlab.objectives.loss import Loss, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+
+GUIDED_WIDTH = 0.2
+"""How far from the diagonal attention is guided to unless another width is given."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class CrossEntropyConfig(ObjectiveConfig):
+    """Cross entropy with teacher forcing."""
+
+    family: Literal["cross_entropy"] = "cross_entropy"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the target's probability that is spread uniformly over the vocabulary. Left out, it is 0.1 for pairs and
+    0 for text, whose perplexity it would worsen."""
+    activation_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Of recurrent models: weight of the mean square of what the last layer gives, after its dropout, at each token
+    (the alpha of AWD-LSTM, Merity et al. 2018)."""
+    slowness_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Of recurrent models: weight of the mean square of how much that changes from one token to the next, before its
+    dropout (the beta of AWD-LSTM)."""
+    guided_attention: Annotated[float, Field(ge=0)] = 0.0
+    """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
+    et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
+    guided_width: Annotated[float, Field(gt=0)] = GUIDED_WIDTH
+    """Where `guided_attention` is above 0, how far from the diagonal attention may be at little cost, as a share of the
+    sentence."""
+
+    @model_validator(mode="after")
+    def _check_guided_width(self) -> "CrossEntropyConfig":
+        if not self.guided_attention and self.guided_width != GUIDED_WIDTH:
+            raise ValueError(
+                f"`guided_width` ({self.guided_width}) is the width of a guide that there is none of: set "
+                "`guided_attention` above 0, or leave it out."
+            )
+        return self
+
+    def build(self) -> "CrossEntropy":
+        """Build the objective."""
+        return CrossEntropy(self)
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError where an extra term is on what the model or the data does not have."""
+        family = config.model.family
+        if (self.activation_penalty or self.slowness_penalty) and not config.model.is_recurrent:
+            raise ValueError(
+                f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
+                f"`model.family: {family}`: set them to 0."
+            )
+        if self.guided_attention and not config.model.attends_to_source:
+            raise ValueError(
+                f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
+                f"{family}`: set it to 0."
+            )
 
 
 class CrossEntropy:

@@ -7,22 +7,39 @@ Paths that say a target have its symbols and blanks only, so that no other id is
 the columns of a sentence are blank, its symbols, each once, and the rest.
 """
 
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Batch
 from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
-from seqlab.objectives.config import CtcConfig
-from seqlab.objectives.glancing import glancing_share, shown_part
-from seqlab.objectives.loss import Loss, StepContext
+from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
+from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import alignments
 
 BLANK = 0
 """The column of blanks."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class CtcConfig(GlancingConfig):
+    """The probability of all paths through a model's frames that say the target (Graves et al. 2006)."""
+
+    family: Literal["ctc"] = "ctc"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
+
+    outputs: ClassVar[str] = "frames"
+
+    def build(self) -> "Ctc":
+        """Build the objective."""
+        return Ctc(self)
 
 
 class Ctc:
@@ -71,7 +88,7 @@ def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
     return targets.ids.gather(1, columns), (of_path < largest) & scores.isfinite()[:, None]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Targets:
     """What is to be said, without the ends of sentences."""
 

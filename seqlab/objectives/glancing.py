@@ -1,11 +1,38 @@
 """Glancing: a decoder is shown a part of what it is to say, the less of it the more it knows (Qian et al. 2021,
 arXiv:2008.07905)."""
 
+from typing import Annotated, ClassVar
+
 import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.objectives.config import GlancingConfig
+from seqlab.objectives.loss import SETTINGS, ObjectiveConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GlancingConfig(ObjectiveConfig):
+    """The fields of all objectives that may show the decoder a part of the target (Qian et al. 2021)."""
+
+    glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of positions: how many are shown to the decoder in training, as a share of those that a first pass gets wrong
+    (Qian et al. 2021); 0 shows none and saves that pass."""
+    least_glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share that `glancing` falls to, in a straight line."""
+    decay_steps: Annotated[float, Field(gt=0)] = 10_000
+    """Steps in which it falls."""
+
+    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+
+    @model_validator(mode="after")
+    def _check_glancing(self) -> "GlancingConfig":
+        if self.least_glancing > self.glancing:
+            raise ValueError(
+                f"`least_glancing` must be at most `glancing` ({self.glancing}), but is {self.least_glancing} instead."
+            )
+        return self
 
 
 def glancing_share(config: GlancingConfig, step: int) -> float:

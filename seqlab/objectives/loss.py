@@ -1,10 +1,16 @@
-"""The contract between an objective and the update step."""
+"""The contract between an objective and the update step, and between its config and the rest of a run's config."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
+
+from seqlab.registry import Part
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of the dataclasses that are configs of objectives."""
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,30 @@ class Objective(Protocol):
     """What is optimised; may be an nn.Module with parameters of its own, which are then trained and saved."""
 
     def __call__(self, model: Any, batch: Any, context: StepContext) -> Loss: ...
+
+
+class ObjectiveConfig(Part):
+    """The base of each objective's config, which builds it and checks what it needs of the other sections."""
+
+    part_kind: ClassVar[str] = "objective"
+    outputs: ClassVar[str] = "tokens"
+    """What it is computed from: `ModelConfig.outputs` of the models that it fits."""
+    data_kinds: ClassVar[tuple[str, ...]] = ()
+    """Which `data.kind` it is for; empty for all."""
+    family: str
+
+    def build(self) -> Objective:
+        """Build the objective."""
+        raise NotImplementedError
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError where the rest of a run's config does not fit.
+
+        Args:
+            config: the whole config of a run.
+        """
+        if config.model.copies:
+            raise ValueError(
+                f"`objective.family: {self.family}` looks at predictions of the vocabulary alone: with "
+                "`model.copying` choose `cross_entropy`."
+            )

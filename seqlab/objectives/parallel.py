@@ -3,14 +3,69 @@
 Each is the sum of the smoothed cross entropy of the positions that are predicted, and of what the length costs.
 """
 
+from typing import Annotated, Any, ClassVar, Literal
+
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Batch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
-from seqlab.objectives.config import CmlmConfig, ParallelCrossEntropyConfig
-from seqlab.objectives.glancing import drawn_positions, glancing_share, shown_part
-from seqlab.objectives.loss import Loss, StepContext
+from seqlab.objectives.glancing import GlancingConfig, drawn_positions, glancing_share, shown_part
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ParallelCrossEntropyConfig(GlancingConfig):
+    """Cross entropy of all symbols of a target at once, and of its length (Gu et al. 2018)."""
+
+    family: Literal["parallel_cross_entropy"] = "parallel_cross_entropy"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of what the lengths of the targets cost."""
+
+    outputs: ClassVar[str] = "positions"
+
+    def build(self) -> "ParallelCrossEntropy":
+        """Build the objective."""
+        return ParallelCrossEntropy(self)
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError where the lengths of targets are weighted, but cost nothing."""
+        super().check(config)
+        if self.length_weight != type(self).length_weight and not config.model.learns_lengths:
+            raise ValueError(
+                "`objective.length_weight` is of what lengths cost, but with `model.length: end_mark` that is nothing: "
+                "leave it out."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class CmlmConfig(ObjectiveConfig):
+    """Cross entropy of the hidden symbols of a target given the others, of which there are any number, and of its
+    length (conditional masked language model, Ghazvininejad et al. 2019)."""
+
+    family: Literal["cmlm"] = "cmlm"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of what the lengths of the targets cost."""
+    own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the targets that are learned beside words of the model's own, which fill the gaps of a pass before: of
+    these it learns to say all symbols anew, those that it is shown included (after Ghazvininejad et al. 2020,
+    arXiv:2001.08785). Such a target counts with all of its symbols, another with those that are hidden, half of them
+    in the mean."""
+
+    outputs: ClassVar[str] = "gaps"
+    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+
+    def build(self) -> "Cmlm":
+        """Build the objective."""
+        return Cmlm(self)
 
 
 class ParallelCrossEntropy:

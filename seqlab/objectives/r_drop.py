@@ -1,17 +1,36 @@
 """R-Drop: two passes with different dropout should agree (Liang et al. 2021, arXiv:2106.14448)."""
 
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.objectives.config import RDropConfig
-from seqlab.objectives.loss import Loss, StepContext
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 Rows = TypeVar("Rows", Seq2SeqBatch, LabelledBatch)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RDropConfig(ObjectiveConfig):
+    """Cross entropy of two passes with different dropout, and a penalty on their disagreement (Liang et al. 2021)."""
+
+    family: Literal["r_drop"] = "r_drop"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    consistency: Annotated[float, Field(gt=0)] = 5.0
+    """Weight of the divergence between the two predictions, the paper's alpha."""
+
+    data_kinds: ClassVar[tuple[str, ...]] = ("parallel", "labelled")
+
+    def build(self) -> "RDrop":
+        """Build the objective."""
+        return RDrop(self)
 
 
 class RDrop:

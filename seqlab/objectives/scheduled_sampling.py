@@ -6,14 +6,52 @@ once, predict in a first pass from the reference and read these predictions in a
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from seqlab.data.batch import IGNORE, Batch, Seq2SeqBatch
-from seqlab.models.interfaces import DecoderOutput, InputMixing
-from seqlab.objectives.config import ScheduledSamplingConfig
-from seqlab.objectives.loss import Loss, StepContext
+from seqlab.models.interfaces import DecoderOutput, InputMixing, Mixture
+from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ScheduledSamplingConfig(ObjectiveConfig):
+    """Cross entropy where the decoder reads its own predictions more and more often (Bengio et al. 2015)."""
+
+    family: Literal["scheduled_sampling"] = "scheduled_sampling"
+    """Which objective this is."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    decay: Literal["linear", "exponential", "inverse_sigmoid"] = "inverse_sigmoid"
+    """How the share of reference inputs falls with the step i and k `decay_steps`: 1 - i / k, exp(-i / k), or
+    k / (k + exp(i / k)), which is one half after k ln k steps."""
+    decay_steps: Annotated[float, Field(gt=0)] = 1000.0
+    """How slowly it falls."""
+    least_reference: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """The share that it does not fall below."""
+    mixture: Mixture = "argmax"
+    """What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols, by
+    their probabilities. All of the vocabulary count, those too that a search never says."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
+
+    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+
+    @model_validator(mode="after")
+    def _check_temperature(self) -> "ScheduledSamplingConfig":
+        if self.mixture == "argmax" and self.temperature != 1:
+            raise ValueError(
+                f"`temperature` ({self.temperature}) does not change which symbol is likeliest: leave it out, or set "
+                "`mixture` to `sampled` or `soft`."
+            )
+        return self
+
+    def build(self) -> "ScheduledSampling":
+        """Build the objective."""
+        return ScheduledSampling(self)
 
 
 class ScheduledSampling:

@@ -1,7 +1,37 @@
 """How weights move: optimizers, schedules and averages."""
 
 from seqlab.optim.config import OptimConfig
-from seqlab.optim.optimizers import build_optimizer
-from seqlab.optim.schedules import learning_rate
+from seqlab.optim.muon import MuonConfig
+from seqlab.optim.optimizers import (
+    AdamConfig,
+    AdamWConfig,
+    OptimizerConfig,
+    Parameters,
+    RAdamConfig,
+    SgdConfig,
+)
+from seqlab.optim.schedules import (
+    ConstantScheduleConfig,
+    CosineScheduleConfig,
+    InverseSqrtScheduleConfig,
+    LinearScheduleConfig,
+    ScheduleConfig,
+    WarmupConfig,
+)
 
-__all__ = ["OptimConfig", "build_optimizer", "learning_rate"]
+__all__ = [
+    "AdamConfig",
+    "AdamWConfig",
+    "ConstantScheduleConfig",
+    "CosineScheduleConfig",
+    "InverseSqrtScheduleConfig",
+    "LinearScheduleConfig",
+    "MuonConfig",
+    "OptimConfig",
+    "OptimizerConfig",
+    "Parameters",
+    "RAdamConfig",
+    "ScheduleConfig",
+    "SgdConfig",
+    "WarmupConfig",
+]

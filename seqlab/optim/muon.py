@@ -1,17 +1,33 @@
 """Muon for the matrices of the layers, AdamW for all else, as one optimizer."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import nn
 
-from seqlab.optim.config import MuonConfig
+from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Beta, Parameters
 
 
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
     """List the weights of all linear layers: no embeddings and no projections onto a vocabulary."""
     return [cast(nn.Parameter, part.weight) for part in module.modules() if isinstance(part, nn.Linear)]
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class MuonConfig(AdamLikeConfig):
+    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for embeddings, biases and norms."""
+
+    family: Literal["muon"] = "muon"
+    """Which optimizer this is."""
+    momentum: Beta = 0.95
+    """Decay of the velocity of the matrices, which Muon makes orthogonal before each step."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build Muon over the matrices of the layers and AdamW over the rest."""
+        matrices = parameters.take_hidden_matrices()
+        return MuonAdamW(self, matrices, parameters.groups(self.weight_decay))
 
 
 class MuonAdamW(torch.optim.Optimizer):

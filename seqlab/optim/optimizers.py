@@ -1,45 +1,137 @@
-"""Optimizers of torch, from their configs."""
+"""Optimizers of torch: the config of each, which builds it."""
 
 from collections.abc import Iterable
-from itertools import compress
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 from torch import nn
 
-from seqlab.optim.config import AdamConfig, AdamWConfig, MuonConfig, OptimizerConfig, RAdamConfig, SgdConfig
-from seqlab.optim.muon import MuonAdamW
+from seqlab.registry import Part
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+LearningRate = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-def build_optimizer(
-    config: OptimizerConfig,
-    parameters: Iterable[nn.Parameter],
-    partly_frozen: Iterable[nn.Parameter] = (),
-    hidden: Iterable[nn.Parameter] = (),
-) -> torch.optim.Optimizer:
-    """Build the optimizer; every parameter gets the same settings, but vectors and biases no weight decay.
+class Parameters:
+    """What an optimizer moves: vectors and biases get no weight decay, and some matrices may be moved otherwise."""
 
-    Nor do parameters that are `partly_frozen`: a gradient of 0 then leaves a row where it is. `hidden` are the matrices
-    that Muon moves.
-    """
-    parameters, undecayed = list(parameters), {id(p) for p in partly_frozen}
-    if isinstance(config, MuonConfig):
-        matrices = {id(p) for p in hidden}
-        moved = [p for p in parameters if id(p) in matrices]
-        parameters = [p for p in parameters if id(p) not in matrices]
-    decays = [p.dim() > 1 and id(p) not in undecayed for p in parameters]
-    groups = [
-        {"params": list(compress(parameters, decays)), "weight_decay": config.weight_decay},
-        {"params": [p for p, does in zip(parameters, decays, strict=True) if not does], "weight_decay": 0.0},
-    ]
-    if isinstance(config, MuonConfig):
-        return MuonAdamW(config, moved, groups)
-    if isinstance(config, SgdConfig):
-        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
-    if isinstance(config, AdamConfig):
-        return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
-    if isinstance(config, AdamWConfig):
-        return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
-    assert isinstance(config, RAdamConfig)
-    return torch.optim.RAdam(
-        groups, lr=config.lr, betas=config.betas, eps=config.eps, decoupled_weight_decay=True, foreach=True
-    )
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        partly_frozen: Iterable[nn.Parameter] = (),
+        hidden_matrices: Iterable[nn.Parameter] = (),
+    ) -> None:
+        """Parameters that are `partly_frozen` get no weight decay either: a gradient of 0 then leaves a row alone."""
+        self.all = list(parameters)
+        self._undecayed, self._hidden = {id(p) for p in partly_frozen}, {id(p) for p in hidden_matrices}
+
+    def take_hidden_matrices(self) -> list[nn.Parameter]:
+        """Take the weights of the linear layers out, for an optimizer that moves them in a way of their own."""
+        taken = [p for p in self.all if id(p) in self._hidden]
+        self.all = [p for p in self.all if id(p) not in self._hidden]
+        return taken
+
+    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Give torch's parameter groups: with weight decay, and without."""
+        decays = [p.dim() > 1 and id(p) not in self._undecayed for p in self.all]
+        return [
+            {"params": [p for p, does in zip(self.all, decays, strict=True) if does], "weight_decay": weight_decay},
+            {"params": [p for p, does in zip(self.all, decays, strict=True) if not does], "weight_decay": 0.0},
+        ]
+
+
+class OptimizerConfig(Part):
+    """The base of each optimizer's config."""
+
+    part_kind: ClassVar[str] = "optimizer"
+    family: str
+    lr: float
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build the optimizer."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class SgdConfig(OptimizerConfig):
+    """Stochastic gradient descent with momentum."""
+
+    family: Literal["sgd"] = "sgd"
+    """Which optimizer this is."""
+    lr: LearningRate = 0.1
+    """Peak learning rate."""
+    momentum: Beta = 0.9
+    """Decay of the velocity; 0 turns momentum off."""
+    nesterov: bool = False
+    """Whether the gradient is taken ahead of the momentum step."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the weights that is added to the gradient."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SgdConfig":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("`nesterov` needs a `momentum` above 0, but it is 0.")
+        return self
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.SGD`."""
+        groups = parameters.groups(self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class AdamLikeConfig(OptimizerConfig):
+    """The fields that Adam and its relatives have in common."""
+
+    lr: LearningRate = 1e-3
+    """Peak learning rate."""
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """Decay of the averages of the gradient and of its square."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the second average."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Added to the gradient times the weights (Adam), or taken from the weights directly (AdamW, RAdam)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class AdamConfig(AdamLikeConfig):
+    """Adam (Kingma & Ba 2015)."""
+
+    family: Literal["adam"] = "adam"
+    """Which optimizer this is."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.Adam`."""
+        groups = parameters.groups(self.weight_decay)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class AdamWConfig(AdamLikeConfig):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    family: Literal["adamw"] = "adamw"
+    """Which optimizer this is."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.AdamW`."""
+        groups = parameters.groups(self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RAdamConfig(AdamLikeConfig):
+    """Rectified Adam (Liu et al. 2020), with decoupled weight decay."""
+
+    family: Literal["radam"] = "radam"
+    """Which optimizer this is."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.RAdam`."""
+        groups = parameters.groups(self.weight_decay)
+        return torch.optim.RAdam(
+            groups, lr=self.lr, betas=self.betas, eps=self.eps, decoupled_weight_decay=True, foreach=True
+        )

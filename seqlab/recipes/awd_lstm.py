@@ -17,7 +17,7 @@ from seqlab.corpora import path_specs
 from seqlab.data.config import TextConfig
 from seqlab.models import LstmLmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import WordsConfig
 

@@ -33,7 +33,6 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.config import ParallelConfig
-from seqlab.models import FAMILIES
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
@@ -45,6 +44,7 @@ from seqlab.recipes.choices import (
     within,
 )
 from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
+from seqlab.registry import Parts
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_tokenizers
@@ -136,7 +136,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
 def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
     """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
-    family = FAMILIES.get(families[-1] if families else "transformer")
+    family = Parts("model").get(families[-1] if families else "transformer")
     translates = family is not None and family.data_kind == "parallel"
     is_given = "model" in given or "model.tied_embeddings" in given
     return [("model.tied_embeddings", "none")] if translates and not is_given else []

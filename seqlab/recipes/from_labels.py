@@ -11,7 +11,7 @@ from typing import Any
 
 from seqlab.data.config import LabelledConfig
 from seqlab.data.parallel import ParallelCorpus
-from seqlab.models import FAMILIES, Family
+from seqlab.models.config import ModelConfig
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
@@ -23,6 +23,7 @@ from seqlab.recipes.choices import (
     within,
 )
 from seqlab.recipes.from_corpus import LR_BY_WIDTH
+from seqlab.registry import Parts
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override, override
 
@@ -87,7 +88,7 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     """Return what holds before any choice."""
     family = given.get("model.family", "lstm_labeller")
     model: dict[str, Any] = {"family": family}
-    config = FAMILIES.get(family, Family)
+    config = Parts("model").get(family, ModelConfig)
     if config.is_counted:
         return {"data": {"kind": "labelled", "labels_of": "words"}, "model": model}
     if config.embedding_field == "d_model":

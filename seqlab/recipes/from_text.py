@@ -23,7 +23,7 @@ import numpy as np
 
 from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
-from seqlab.models import FAMILIES, Family
+from seqlab.models.config import ModelConfig
 from seqlab.recipes.choices import (
     Choices,
     choose_intervals,
@@ -36,6 +36,7 @@ from seqlab.recipes.choices import (
 from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_LR, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
 from seqlab.recipes.profile import covered_characters
 from seqlab.recipes.text_profile import TextProfile, profile_text
+from seqlab.registry import Parts
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_tokenizers
@@ -134,15 +135,15 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
         base["data"]["block_length"] = int(longest)
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
-    config = FAMILIES.get(family, Family)  # an unknown one is named when the base is built
+    config = Parts("model").get(family, ModelConfig)  # an unknown one is named when the base is built
     if config.is_counted:
         return base
     if not config.is_recurrent:
         model["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
-    if config.is_masked:
+    base["data"] |= config.data_defaults
+    if config.data_defaults:
         model["max_length"] = 1 << 20
-        base["data"]["mask_share"] = 0.15
         optimizer = {"family": "adamw", "betas": [0.9, 0.98]}
     base["optim"] = {
         "optimizer": {**optimizer, "weight_decay": RECURRENT_DECAY if config.is_recurrent else 0.1},
@@ -222,7 +223,7 @@ def _choose_transformer(choices: Choices, tokens: Tokens) -> None:
     # Rotary positions turn pairs of a head's values.
     heads = [count for count in range(1, max(4, d_model // 64) + 1) if d_model % (2 * count) == 0]
     choices.set("model.num_heads", max(heads, default=1), width)
-    is_masked = choices.config().model.is_masked
+    is_masked = choices.get("data.mask_share") > 0
     layers = within(4 + (d_model - 256) // 64, 4, 12)
     choices.set("model.num_encoder_layers" if is_masked else "model.num_layers", layers, width)
     choices.set("model.dropout", _dropout(choices, tokens), str(tokens))

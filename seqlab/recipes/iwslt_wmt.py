@@ -20,7 +20,7 @@ from seqlab.corpora import path_specs
 from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerCmlmConfig, TransformerConfig, TransformerCtcConfig
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig
-from seqlab.optim.config import AdamWConfig, InverseSqrtScheduleConfig, OptimConfig
+from seqlab.optim import AdamWConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.recipes.distilled import taught_by
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig

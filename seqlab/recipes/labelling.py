@@ -9,7 +9,7 @@ from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import LabelledConfig, TextConfig
 from seqlab.models import FrequencyLabellerConfig, LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import BpeConfig, WordsConfig

@@ -8,7 +8,7 @@ from seqlab.corpora.multi30k.names import write as write_names
 from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig

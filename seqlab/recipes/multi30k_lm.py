@@ -9,7 +9,7 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
-from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
+from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig
 

@@ -15,9 +15,8 @@ from seqlab.models import (
     TransformerCtcConfig,
     TransformerNatConfig,
 )
-from seqlab.objectives import CmlmConfig, CtcConfig, ParallelCrossEntropyConfig
-from seqlab.objectives.config import ObjectiveConfig
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.objectives import CmlmConfig, CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.distilled import MadeUp, taught_by
 from seqlab.recipes.multi30k import multi30k_en_de
 from seqlab.recipes.multi30k_lm import multi30k_lm_en

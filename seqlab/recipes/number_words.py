@@ -6,7 +6,7 @@ from seqlab.corpora import number_words as corpus
 from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import SentencePieceBpeConfig

@@ -7,7 +7,7 @@ from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
-from seqlab.optim.config import CosineScheduleConfig, MuonConfig, OptimConfig
+from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig

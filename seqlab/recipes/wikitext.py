@@ -9,7 +9,7 @@ from pathlib import Path
 from seqlab.corpora import path_specs
 from seqlab.data.config import TextConfig
 from seqlab.models import TransformerLmConfig
-from seqlab.optim.config import AdamWConfig, CosineScheduleConfig, InverseSqrtScheduleConfig, OptimConfig
+from seqlab.optim import AdamWConfig, CosineScheduleConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import WordsConfig
 

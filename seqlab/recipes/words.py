@@ -8,14 +8,13 @@ from pathlib import Path
 from seqlab.data.config import ParallelConfig
 from seqlab.models import (
     LstmConfig,
+    ModelConfig,
     TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
-    TranslatorConfig,
 )
-from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig
-from seqlab.objectives.config import ObjectiveConfig
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ObjectiveConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 
 LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True)
@@ -41,7 +40,7 @@ class WordModel:
 
     ending: str
     """Of the recipe's name."""
-    config: TranslatorConfig
+    config: ModelConfig
     lr: float
     max_steps: int
     batch_tokens: int

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from seqlab.late import late_names
 
 if TYPE_CHECKING:
-    from seqlab.runs.build import build_model
     from seqlab.runs.config import Config, TrainingConfig
     from seqlab.runs.folder import RunFolder
     from seqlab.runs.load import LoadedRun, load_run
@@ -21,23 +20,22 @@ __all__ = [
     "LoadedRun",
     "RunFolder",
     "TrainingConfig",
-    "build_model",
     "config_from_yaml",
     "load_run",
     "override",
 ]
 
-__getattr__ = late_names(
-    __name__,
-    {
-        "Config": "config",
-        "ConfigError": "validate",
-        "LoadedRun": "load",
-        "RunFolder": "folder",
-        "TrainingConfig": "config",
-        "build_model": "build",
-        "config_from_yaml": "overrides",
-        "load_run": "load",
-        "override": "overrides",
-    },
-)
+if not TYPE_CHECKING:  # or any name would do
+    __getattr__ = late_names(
+        __name__,
+        {
+            "Config": "config",
+            "ConfigError": "validate",
+            "LoadedRun": "load",
+            "RunFolder": "folder",
+            "TrainingConfig": "config",
+            "config_from_yaml": "overrides",
+            "load_run": "load",
+            "override": "overrides",
+        },
+    )

@@ -1,50 +1,23 @@
 """The whole config of a run: the sections of all rooms, read from and written to YAML."""
 
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import DataConfig, ParallelConfig
+from seqlab.data.config import DataConfig
 from seqlab.durable import write_bytes
-from seqlab.models import (
-    FAMILIES,
-    ModelConfig,
-    TransformerCmlmConfig,
-    TransformerConfig,
-    TransformerCtcConfig,
-    TransformerNatConfig,
-)
-from seqlab.objectives.config import CrossEntropyConfig, ObjectiveConfig, ParallelCrossEntropyConfig
+from seqlab.models.config import ModelConfig
+from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig
-from seqlab.runs.fields import with_tags
+from seqlab.registry import Entry, Part, Parts, default_part, entry_of
+from seqlab.runs.fields import fields_of, with_tags
 from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-KIND_DEFAULTS: dict[str, dict[str, str | float]] = {
-    "parallel": {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1},
-    "labelled": {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1},
-    "text": {"training.valid_metric": "nll", "objective.label_smoothing": 0.0},
-}
-"""What fields that are left out are for each kind of data."""
-VALID_METRICS: dict[str, tuple[str, ...]] = {
-    "parallel": ("nll", "bleu", "chrf", "wer", "cer", "exact_match"),
-    "labelled": ("nll", "accuracy", "macro_f1"),
-    "text": ("nll",),
-}
-"""What a checkpoint can be judged by for each kind of data."""
-OBJECTIVE_FAMILIES: dict[str, tuple[str, ...]] = {
-    "parallel": ("cross_entropy", "r_drop", "scheduled_sampling", "ctc", "parallel_cross_entropy", "cmlm"),
-    "labelled": ("cross_entropy", "r_drop"),
-    "text": ("cross_entropy",),
-}
-"""What can be optimised on each kind of data."""
-OBJECTIVES_OF_ONE = {family.objective_family for family in FAMILIES.values()} - {None}
-"""Objectives that models of one family alone learn by, and they by no other."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -63,7 +36,7 @@ class TrainingConfig:
     """Steps between two checkpoints."""
     valid_every: Annotated[int, Field(ge=1)] = 500
     """Steps between two validations; also at the end."""
-    valid_metric: Literal["nll", "bleu", "chrf", "wer", "cer", "exact_match", "accuracy", "macro_f1"] | None = None
+    valid_metric: str | None = None
     """What decides which checkpoint is best: the loss per token of the validation set (`nll`), for pairs a metric of
     what is decoded, or of the labels that are given; of the loss and of the error rates (`wer`, `cer`) the lowest is
     best. Left out, it is `bleu` for pairs, `accuracy` for labels and `nll` for text."""
@@ -91,9 +64,9 @@ class Config:
 
     data: DataConfig
     """Which text is trained on, chosen by its `kind`."""
-    model: ModelConfig = Field(default_factory=TransformerConfig)
+    model: ModelConfig = Field(default_factory=lambda: default_part("model")())
     """Which architecture, chosen by its `family`."""
-    objective: ObjectiveConfig = Field(default_factory=CrossEntropyConfig)
+    objective: ObjectiveConfig = Field(default_factory=lambda: default_part("objective")())
     """What is optimised, chosen by its `family`."""
     optim: OptimConfig = Field(default_factory=OptimConfig)
     """How the weights move."""
@@ -115,115 +88,67 @@ class Config:
             raise ValueError(
                 f"{' and '.join(chosen)} are two averages of the weights, but one is used: set one of them to 0."
             )
-        for key, value in KIND_DEFAULTS[self.data.kind].items():
+        for key, value in self.data.defaults.items():
             section, name = key.split(".")
             values = getattr(self, section)
-            if getattr(values, name) is None:  # the config is frozen from here on
+            if name in fields_of(type(values)) and getattr(values, name) is None:  # the config is frozen from here on
                 object.__setattr__(self, section, replace(values, **{name: value}))
         self._check_kind()
+        self.model.resolve(self.data).check_data(self.data)
+        try:
+            self.model.check_search(self.training.valid_search)
+        except ValueError as error:
+            raise ValueError(f"`training.valid_search`: {error}") from None
+        self._check_start()
+        self.objective.check(self)
+        if getattr(self.data, "copy_unknown", False) and not self.model.copies:
+            raise ValueError(
+                "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
+            )
+        self._check_counted()
         return self
 
     @property
     def use(self) -> str:
         """What a run is for: the kind of its data, or `masked` where it only predicts what is masked."""
-        return "masked" if self.model.is_masked else self.data.kind
+        return self.data.use
 
     def _check_kind(self) -> None:
         """Let the parts that belong to a kind of data say whether they fit it."""
-        kind, family = self.data.kind, self.model.family
+        kind, family, objective = self.data.kind, self.model.family, self.objective
         if self.model.data_kind != kind:
-            others = ", ".join(name for name, config in FAMILIES.items() if config.data_kind == kind)
+            others = ", ".join(name for name, config in Parts("model").items() if config.data_kind == kind)
             raise ValueError(
                 f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
                 f"choose one of {others}."
             )
-        for name, value, fitting in (
-            ("training.valid_metric", self.training.valid_metric, VALID_METRICS[kind]),
-            ("objective.family", self.objective.family, OBJECTIVE_FAMILIES[kind]),
-        ):
-            if value not in fitting:
-                raise ValueError(f"`{name}: {value}` does not fit `data.kind: {kind}`: choose {' or '.join(fitting)}.")
-        needed = self.model.objective_family
-        if self.objective.family != needed and {needed, self.objective.family} & OBJECTIVES_OF_ONE:
+        metric, metrics = self.training.valid_metric, self.data.valid_metrics()
+        if metric not in metrics:
             raise ValueError(
-                f"`model.family: {family}` learns by `objective.family: {needed or 'cross_entropy'}`, not by "
-                f"`{self.objective.family}`: set one of them differently."
+                f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."
             )
-        self.model.resolve(self.data).check_data(self.data)
-        self._check_search()
-        self._check_masking()
-        self._check_start()
-        self._check_extra_terms()
-        self._check_copying()
-        unused = (OptimConfig(), CrossEntropyConfig(label_smoothing=self.objective.label_smoothing))
+        if objective.data_kinds and kind not in objective.data_kinds:
+            fitting = [name for name, each in Parts("objective").items() if kind in (each.data_kinds or (kind,))]
+            raise ValueError(
+                f"`objective.family: {objective.family}` does not fit `data.kind: {kind}`: choose "
+                f"{' or '.join(fitting)}."
+            )
+        if objective.outputs != self.model.outputs:
+            raise ValueError(
+                f"`model.family: {family}` learns by `objective.family: {self.model.default_objective}`, not by "
+                f"`{objective.family}`: set one of them differently."
+            )
+
+    def _check_counted(self) -> None:
+        """Raise ValueError where a model that is counted is to be optimised."""
+        unused = (
+            OptimConfig(),
+            default_part("objective")(label_smoothing=getattr(self.objective, "label_smoothing", None)),
+        )
         if self.model.is_counted and (self.optim, self.objective) != unused:
             raise ValueError(
-                f"`model.family: {family}` is counted, not optimised: leave the sections `optim` and `objective` out."
-            )
-
-    def _check_search(self) -> None:
-        """Raise ValueError where validation is to search in a way that the model cannot."""
-        search = self.training.valid_search
-        try:
-            if isinstance(self.model, TransformerNatConfig | TransformerCmlmConfig):
-                search.check_all_at_once(self.model.length == "end_mark", self.model.iterations)
-            elif isinstance(self.model, TransformerCtcConfig):
-                search.check_frames()
-            else:
-                search.check_left_to_right()
-        except ValueError as error:
-            raise ValueError(f"`training.valid_search`: {error}") from None
-
-    def _check_extra_terms(self) -> None:
-        """Raise ValueError where the objective has a term that the model gives nothing for."""
-        family = self.model.family
-        penalised = isinstance(self.objective, CrossEntropyConfig) and (
-            self.objective.activation_penalty or self.objective.slowness_penalty
-        )
-        if penalised and not self.model.is_recurrent:
-            raise ValueError(
-                f"`objective.activation_penalty` and `objective.slowness_penalty` are for recurrent models, not for "
-                f"`model.family: {family}`: set them to 0."
-            )
-        guided = isinstance(self.objective, CrossEntropyConfig) and self.objective.guided_attention
-        if guided and not isinstance(self.data, ParallelConfig):
-            raise ValueError(
-                f"`objective.guided_attention` is for models that attend to a source, not for `model.family: "
-                f"{family}`: set it to 0."
-            )
-        weighted = isinstance(self.objective, ParallelCrossEntropyConfig) and (
-            self.objective.length_weight != ParallelCrossEntropyConfig.length_weight
-        )
-        if weighted and getattr(self.model, "length", None) == "end_mark":
-            raise ValueError(
-                "`objective.length_weight` is of what lengths cost, but with `model.length: end_mark` that is nothing: "
-                "leave it out."
-            )
-
-    def _check_copying(self) -> None:
-        """Raise ValueError where another section does not fit whether the model copies."""
-        if getattr(self.data, "copy_unknown", False) and not getattr(self.model, "copying", False):
-            raise ValueError(
-                "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
-            )
-        if getattr(self.model, "copying", False) and not isinstance(self.objective, CrossEntropyConfig):
-            raise ValueError(
-                f"`objective.family: {self.objective.family}` looks at predictions of the vocabulary alone: with "
-                "`model.copying` choose `cross_entropy`."
-            )
-
-    def _check_masking(self) -> None:
-        """Raise ValueError where the data hides tokens and the model is not one that fills them in, or the reverse."""
-        family, share = self.model.family, getattr(self.data, "mask_share", 0.0)
-        if self.model.is_masked and not share:
-            raise ValueError(
-                f"`model.family: {family}` learns to fill in hidden tokens, but `data.mask_share` is 0: set it, for "
-                "example to 0.15."
-            )
-        if share and not self.model.is_masked:
-            raise ValueError(
-                f"`data.mask_share` ({share}) hides tokens, but `model.family: {family}` predicts every token from "
-                "those before it: set it to 0, or `model.family: transformer_mlm`."
+                f"`model.family: {self.model.family}` is counted, not optimised: leave the sections `optim` and "
+                "`objective` out."
             )
 
     def _check_start(self) -> None:
@@ -273,6 +198,19 @@ PATH_FIELDS = frozenset(f"data.{split}{side}" for split in ("train", "valid", "t
 """Fields that name corpora by path specs: what counts when a run is continued is their content, and the column."""
 VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt"})
 """Fields that name files of word vectors, which have no columns."""
+
+
+def parts_of(config: Config) -> list[Entry]:
+    """List the registered parts that a run uses: those of its sections, its metric and its search."""
+    found: list[Entry] = []
+    sections: list[Any] = [config]
+    while sections:
+        section = sections.pop()
+        if isinstance(section, Part):
+            found.append(entry_of(section.part_kind, getattr(section, section.tag_field)))
+        sections += [value for name in fields_of(type(section)) if is_dataclass(value := getattr(section, name))]
+    named = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
+    return found + [entry_of(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
 
 
 def to_dict(config: Config) -> dict[str, object]:

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
+from seqlab.registry import Parts
+
 REQUIRED = "(required)"
 
 
@@ -51,14 +53,18 @@ def tag_of(section: type) -> tuple[str, str]:
     return "", ""
 
 
-def families(annotation: Any) -> dict[str, type]:
+def families(annotation: Any) -> Mapping[str, type]:
     """Return the sections that a field may hold by tag (one without a tag by ''); none where it holds a plain value."""
+    if "part_kind" in getattr(annotation, "__dict__", ()):
+        return Parts(annotation.part_kind, annotation.tag_field)
     members = (annotation,) if is_pydantic_dataclass(annotation) else get_args(annotation)
     return {tag_of(member)[1]: member for member in members if is_pydantic_dataclass(member)}
 
 
 def tag_name(sections: Mapping[str, type]) -> str:
     """Return the name of the tag that the families of a section share, or ''."""
+    if isinstance(sections, Parts):
+        return sections.tag_field
     return next((tag_of(section)[0] for section in sections.values()), "")
 
 
@@ -82,7 +88,8 @@ def default_section(field: FieldInfo) -> dict[str, Any]:
     if default != REQUIRED:
         assert isinstance(default, dict)
         return default
-    tag_field, tag = tag_of(next(iter(families(field.annotation).values())))
+    sections = families(field.annotation)
+    tag_field, tag = tag_name(sections), next(iter(sections))
     return {tag_field: tag} if tag_field else {}
 
 
@@ -91,7 +98,8 @@ def with_tags(annotation: Any, values: Any) -> Any:
     sections = families(annotation)
     if not sections or not isinstance(values, Mapping):
         return deepcopy(values)
-    chosen = sections.get(values.get(tag_name(sections), ""), next(iter(sections.values())))
+    tag = values.get(tag_name(sections), "")
+    chosen = sections[tag if isinstance(tag, str) and tag in sections else next(iter(sections))]
     copied = {}
     for name, value in values.items():
         field = fields_of(chosen).get(name)

@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 """Since 2, run.json and each state.json carry checksums of their own, and run.json has the text of config.yaml."""
 UNSEALED_VERSION = 1
-CONFIG_TEXT, RUN_ID, OLDER_STATES = "config_yaml", "run_id", "older_states"
+CONFIG_TEXT, RUN_ID, OLDER_STATES, PLUGINS = "config_yaml", "run_id", "older_states", "plugins"
 """Keys of run.json: the text of config.yaml; what tells a run from others; by checkpoint the SHA-256 of each state.json
-that was written in format 1."""
+that was written in format 1; the plugins that own parts of the run (`seqlab.plugins.notes_of`)."""
 READ_ATTEMPTS, READ_PAUSE = 10, 0.02
 """How often, and how many seconds apart, config.yaml is compared with run.json before it counts as edited."""
 _warned: set[Path] = set()

@@ -5,24 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from seqlab.models import (
-    AnyLabeller,
-    LanguageModel,
-    LeftToRight,
-    Model,
-    NgramModel,
-    TransformerMlm,
-    TransformerNat,
-)
-from seqlab.models.interfaces import Scorer
-from seqlab.runs.build import build_model
+from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
+from seqlab.registry import Parts
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.use import refuse_other_use
-from seqlab.runs.validate import build, parse_yaml
+from seqlab.runs.validate import ConfigError, build, parse_yaml
 from seqlab.search.config import OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
@@ -35,7 +26,7 @@ class LoadedRun:
     config: Config
     src_tokenizer: Tokenizer
     tgt_tokenizer: Tokenizer
-    model: Model
+    model: nn.Module
     step: int
     longest_src_tokens: int | None = None
     """Of the lines it was trained on; None where that was not noted."""
@@ -43,14 +34,13 @@ class LoadedRun:
     """`ratio` and `offset` of its `OutputLimits`; None where they were not noted."""
 
     @property
-    def stepper(self) -> LeftToRight | LanguageModel:
+    def stepper(self) -> Stepper:
         """The model as one that predicts from left to right.
 
         Raises:
-            ValueError: it is a translator that does not; other models are not loaded where one is needed.
+            ValueError: it does not.
         """
-        assert not isinstance(self.model, TransformerMlm | AnyLabeller), "load the run by its `kind`"
-        if isinstance(self.model, TransformerNat):
+        if not isinstance(self.model, Stepper):
             raise ValueError(
                 f"{self.folder.path} (`model.family: {self.config.model.family}`) predicts all symbols at once: what "
                 "needs the next symbol's probabilities, as ensembles, `exposure` and `search-errors` do, takes another "
@@ -61,20 +51,19 @@ class LoadedRun:
     @property
     def scorer(self) -> Scorer:
         """The model as one that scores targets or texts; labellers are not loaded where one is needed."""
-        assert not isinstance(self.model, AnyLabeller), "load the run by its `kind`"
+        assert isinstance(self.model, Scorer), "load the run by its `kind`"
         return self.model
 
     @property
     def impossible_ids(self) -> list[int]:
         """Ids that the model can never produce: those that an n-gram model gives no probability; none of others."""
-        return self.model.impossible_ids if isinstance(self.model, NgramModel) else []
+        return self.model.impossible_ids if isinstance(self.model, ContextModel) else []
 
     @property
     def context_limit(self) -> int | None:
         """Tokens of the longest sequence that the model reads; None where it reads on for ever, as recurrent language
         models and labellers do."""
-        limit: int | None = getattr(self.config.model.resolve(self.config.data), "max_length", None)
-        return limit
+        return self.config.model.resolve(self.config.data).context_limit
 
     @property
     def max_length(self) -> int:
@@ -97,7 +86,22 @@ def read_config(folder: RunFolder) -> Config:
         raise ValueError(f"{folder.config_file} is missing; restore it from a copy.") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
-    return build(Config, parse_yaml(text, str(folder.config_file)), source=str(folder.config_file))
+    try:
+        return build(Config, parse_yaml(text, str(folder.config_file)), source=str(folder.config_file))
+    except ConfigError as error:
+        raise ConfigError(error.key, f"{error}{_missing_plugins(folder)}") from None
+
+
+def _missing_plugins(folder: RunFolder) -> str:
+    """Name the plugins of a run whose parts are not registered, for the end of a message."""
+    notes = folder.read_description().get(PLUGINS, []) if folder.exists() else []
+    missing = {str(note["module"]) for note in notes if note["name"] not in Parts(note["kind"])}
+    if not missing:
+        return ""
+    return (
+        f" The run was trained with the plugin {', '.join(map(repr, sorted(missing)))}, which is not loaded: name it "
+        "with `--plugin`, or `plugins` in Python. A plugin runs code: load only what you trust."
+    )
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
@@ -134,35 +138,35 @@ def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None
         refuse_other_use(path, kind)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
-    model = build_model(config.model.resolve(config.data), src_tokenizer, tgt_tokenizer)
+    model = config.model.resolve(config.data).build(src_tokenizer, tgt_tokenizer)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
     noted = (description.get(name) for name in ("longest_src_tokens", "output_bound"))
     return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, *noted)
 
 
-def named_weights(model: Model) -> dict[str, Tensor]:
+def named_weights(model: nn.Module) -> dict[str, Tensor]:
     """Name everything that a model has learnt once; shared parameters under their first name."""
-    if isinstance(model, NgramModel):
+    if isinstance(model, CountedModel):
         return model.weights()
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-def named_buffers(model: Model) -> dict[str, Tensor]:
+def named_buffers(model: nn.Module) -> dict[str, Tensor]:
     """Name what a model keeps besides what is trained, running statistics or ids: its persistent buffers."""
-    if isinstance(model, NgramModel):
+    if isinstance(model, CountedModel):
         return {}
     kept = model.state_dict().keys()
     return {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
-def load_weights(model: Model, checkpoint: Path) -> None:
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
     """Copy a checkpoint's inference weights into a model; raises ValueError where shapes or names differ."""
     copy_weights(model, inference_weights(checkpoint), checkpoint)
 
 
-def copy_weights(model: Model, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
+def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
     """Copy weights and buffers of a checkpoint into a model; raises ValueError where shapes or names differ."""
-    if isinstance(model, NgramModel):  # what it counts has no shape before it is counted
+    if isinstance(model, CountedModel):  # what is counted has no shape before
         try:
             model.load_weights(weights)
         except ValueError as error:

@@ -1,8 +1,8 @@
 """Single fields set by dotted key, as on the command line: `model.d_model` and "512".
 
-The tag of a section (`model.family`) resets that section to the defaults of the family it names, but for what the
-corpus decides; that of a model which is counted, not optimised, resets `optim` and `objective` too, and one that learns
-by an objective of its own brings it. All other fields are set after the tags, in whatever order they are given.
+The tag of a section (`model.family`) resets that section to the defaults of the part that it names, but for
+`Part.shared_fields`; the part may change other sections, too (`Part.on_chosen`). All other fields are set after the
+tags, in whatever order they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,13 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from seqlab.runs.config import OBJECTIVES_OF_ONE, Config, to_dict
+from seqlab.registry import Part
+from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
 Override = tuple[str, str | Sequence[str]]
 """A dotted key and its value as text, or its values where it is a list."""
-DECIDED_BY_CORPUS = ("tied_embeddings",)
-"""Fields that another family takes over: what the vocabularies of two sides can share."""
 
 
 def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Override], source: str = "") -> Config:
@@ -64,25 +63,13 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(chosen)
-    shared = [each for each in DECIDED_BY_CORPUS if each in section and each in fields]
+    shared = [each for each in getattr(chosen, "shared_fields", ()) if each in section and each in fields]
     kept = {each: section[each] for each in shared if before[each].annotation == fields[each].annotation}
     section.clear()
     section.update({name: tag, **kept})
-    if getattr(chosen, "is_counted", False):  # what another family was optimised by is left out
-        values.pop("optim", None)
-        values.pop("objective", None)
-    if hasattr(chosen, "objective_family"):
-        _follow(values, chosen.objective_family)
+    if issubclass(chosen, Part):
+        chosen.on_chosen(values)
     return True
-
-
-def _follow(values: dict[str, Any], needed: str | None) -> None:
-    """Give a model the objective that it alone learns by, and take it away from the others."""
-    found = values.get("objective", {}).get("family")
-    if needed is not None and found != needed:
-        values["objective"] = {"family": needed}
-    elif needed is None and found in OBJECTIVES_OF_ONE:
-        values.pop("objective")
 
 
 def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> None:
@@ -93,7 +80,7 @@ def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> N
     section[name] = parse(key, text, fields[name].annotation)
 
 
-def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], dict[str, type], str]:
+def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, type], str]:
     """Return the section that a key is in, the families it comes in, and the last part of the key.
 
     A section that `values` leaves out is filled in with its defaults, so that setting one field keeps the others.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, choose_step, read_state
-from seqlab.runs.config import KIND_DEFAULTS, Config, to_dict
+from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -111,7 +111,7 @@ def changed_fields(config: Config) -> dict[str, object]:
     """Return the fields whose value is not the default of their type, by dotted key."""
     values = to_dict(config)
     defaults = {(field.key, field.family): field.default for field in list_fields(Config)}
-    by_kind = KIND_DEFAULTS[config.data.kind]
+    by_kind = config.data.defaults
     defaults |= {key: by_kind[key[0]] for key, default in defaults.items() if default is None and key[0] in by_kind}
     return {
         field.key: field.default

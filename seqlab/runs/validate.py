@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.registry import Parts, missing_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ def build(config_type: type[T], values: object, source: str = "") -> T:
         check_keys(config_type, values)
         return TypeAdapter(config_type).validate_python(values)
     except ValidationError as error:
-        key, message = describe(error, config_type)
+        key, message = describe(error, config_type, values)
         raise ConfigError(key, f"{source}: {message}" if source else message) from None
     except ConfigError as error:
         raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
@@ -65,7 +66,8 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
     nearest = nearest_key(str(tag), list(sections))
     raise ConfigError(
         key,
-        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead (the nearest is `{nearest}`).",
+        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead (the nearest is `{nearest}`)."
+        f"{missing_hint()}",
     )
 
 
@@ -84,10 +86,10 @@ def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
     return ConfigError(key, f"There is no `{key}`; the nearest is `{nearest}`.")
 
 
-def describe(error: ValidationError, config_type: type) -> tuple[str, str]:
-    """Turn pydantic's report into the key of its first error and one line."""
+def describe(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
+    """Turn pydantic's report on some values into the key of its first error and one line."""
     first, *others = error.errors(include_url=False)
-    key, kind, text = _key_of(first["loc"], config_type), first["type"], first["msg"]
+    key, kind, text = _key_of(first["loc"], config_type, values), first["type"], first["msg"]
     if kind == "missing":
         message = f"`{key}` is missing: it has no default."
     elif kind in ("value_error", "assertion_error"):
@@ -103,20 +105,21 @@ def describe(error: ValidationError, config_type: type) -> tuple[str, str]:
     return key, message
 
 
-def _key_of(location: tuple[int | str, ...], config_type: type) -> str:
-    """Write pydantic's path as a dotted key, without the tags that it names between a union and its fields."""
+def _key_of(location: tuple[int | str, ...], config_type: type, values: object) -> str:
+    """Write pydantic's path in some values as a dotted key, without the tags between a union and its fields."""
     key, annotation = "", config_type
     for part in location:
         sections = families(annotation)
         if isinstance(part, int):
             key += f"[{part}]"
-        elif part in sections:
+        elif part in sections and not isinstance(sections, Parts):
             annotation = sections[part]
         else:
             key += f".{part}" if key else part
-            section = next(iter(sections.values()), None)
-            fields = fields_of(section) if section else {}
+            section = values if isinstance(values, Mapping) else {}
+            fields = fields_of(chosen_section(sections, section, "")) if sections else {}
             annotation = fields[part].annotation if part in fields else None  # type: ignore[assignment]
+            values = section.get(part)
     return key
 
 

@@ -28,11 +28,13 @@ from torch import Tensor
 from seqlab.models.interfaces import NEVER, State, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.coverage import Coverage
+from seqlab.search.fusion import Fusion
 from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.pool import Pool
 from seqlab.search.rules import Rules, make_rules, refuse_nan
+from seqlab.search.search import SearchRequest
 from seqlab.search.top import Candidates, best_candidates
 
 
@@ -54,6 +56,25 @@ class _Beam:
     def sentences(self) -> Tensor:
         """Give the sentence of each row: (N,)."""
         return self.active.repeat_interleave(self.log_probs.shape[1])
+
+
+class BeamSearch:
+    """Search token by token with any `Stepper`; see `beam_search`."""
+
+    def fits(self, model: Any) -> bool:
+        """Tell whether the model predicts token by token."""
+        return isinstance(model, Stepper)
+
+    def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
+        """Search a batch, perhaps with the scores of a language model added."""
+        return beam_search(
+            model if request.lm is None else Fusion(model, request.lm),
+            request.batch,
+            config,
+            prefixes=request.prefixes,
+            banned_ids=request.banned_ids,
+            need_attention=request.need_attention,
+        )
 
 
 @torch.inference_mode()

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from seqlab.registry import Parts
+
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
 """The limit of an output where neither the caller nor the model has one: ids per id of the source, and ids added."""
 
@@ -82,6 +84,10 @@ class SearchConfig:
     """Of mask-predict: say all symbols anew in each pass, rather than the hidden ones alone. For models that learned to
     read their own words (`objective.own_words`)."""
 
+    algorithm: str | None = None
+    """Which search: `beam` (greedy with a `beam_size` of 1), `ctc`, `mask_predict` or a registered one. null takes the
+    first that fits the model."""
+
     def check_all_at_once(self, ends_at_eos: bool, iterations: int) -> None:
         """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
 
@@ -149,6 +155,10 @@ class SearchConfig:
         return max(1, min(self.max_length, math.floor(ratio * src_length) + offset))
 
     def __post_init__(self) -> None:
+        if self.algorithm is not None and self.algorithm not in Parts("search"):
+            raise ValueError(
+                f"`algorithm` must be one of {', '.join(Parts('search'))}, but is `{self.algorithm}` instead."
+            )
         for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")

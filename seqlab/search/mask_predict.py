@@ -22,10 +22,31 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.search.position_beam import fluent_filling
 from seqlab.search.rules import refuse_nan
+from seqlab.search.search import SearchRequest
 
 UNLIMITED = 1 << 30
 """Positions: more than any target has."""
 Choice = Callable[[FrameOutput, Tensor], tuple[Tensor, Tensor]]
+
+
+class MaskPredict:
+    """Search with any `PositionModel`; see `mask_predict`."""
+
+    def fits(self, model: Any) -> bool:
+        """Tell whether the model predicts all positions at once."""
+        return isinstance(model, PositionModel)
+
+    def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
+        """Search a batch."""
+        return mask_predict(
+            model,
+            request.batch,
+            config,
+            prefixes=request.prefixes,
+            banned_ids=request.banned_ids,
+            lm=request.lm,
+            need_attention=request.need_attention,
+        )
 
 
 def mask_predict(

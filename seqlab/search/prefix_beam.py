@@ -21,13 +21,15 @@ import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, FrameModel, Frames
+from seqlab.search.beam import BeamSearch
 from seqlab.search.config import SearchConfig
 from seqlab.search.context_fusion import FusedPrefixes, fused_shares
-from seqlab.search.ctc import most_symbols, scored
+from seqlab.search.ctc import best_path_search, most_symbols, scored
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
 from seqlab.search.rules import refuse_nan
+from seqlab.search.search import SearchRequest
 from seqlab.search.top import top_ids
 
 FACTOR = 6364136223846793005
@@ -72,6 +74,31 @@ class Grown(NamedTuple):
     """Which of the frame before."""
     ids: Tensor
     """The symbol that it has more, or `NOTHING`."""
+
+
+class CtcSearch:
+    """Search with any `FrameModel`: the likeliest path, a beam over prefixes, or else token by token."""
+
+    def fits(self, model: Any) -> bool:
+        """Tell whether the model scores all frames at once."""
+        return isinstance(model, FrameModel)
+
+    def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
+        """Search a batch; constraints that paths through frames cannot keep are for the beam over tokens."""
+        if request.need_attention:
+            raise ValueError(
+                "What a model of frames (`transformer_ctc`) attends to belongs to its frames, of which several say one "
+                "symbol or none: there is no alignment of it."
+            )
+        lm, banned, needed = request.lm, request.banned_ids, request.need_scores
+        is_constrained = request.prefixes or config.no_repeat_ngram_size or config.min_length_ratio
+        if is_constrained or (lm is not None and lm.of_contexts is None):
+            config.check_frames()
+            return BeamSearch()(model, config, request)
+        if config.beam_size == 1 and lm is None:
+            best = best_path_search(model, request.batch, config, banned_ids=banned, need_scores=needed)
+            return [[each] for each in best]
+        return prefix_beam_search(model, request.batch, config, banned_ids=banned, need_scores=needed, lm=lm)
 
 
 def prefix_beam_search(

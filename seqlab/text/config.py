@@ -1,6 +1,6 @@
 """The settings of each kind of tokenizer, and their union by the tag `kind`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -98,6 +98,8 @@ class SavedConfig:
 
     kind: Literal["saved"] = "saved"
     """Which tokenizer this is."""
+
+    vocab_size: ClassVar[None] = None
 
     folder: str = "tokenizer"
     """Where it lies: in a run's folder `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""

@@ -51,6 +51,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def num_labels(self) -> int:
+        """The number of ids but the special ones: of a vocabulary of labels, how many these are."""
+        ...
+
+    @property
     def can_sample(self) -> bool:
         """Whether `sample` draws among several segmentations of the same line."""
         ...

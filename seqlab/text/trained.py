@@ -69,6 +69,10 @@ class TrainedTokenizer:
         return self.segmenter.vocab_size
 
     @property
+    def num_labels(self) -> int:
+        return self.vocab_size - len(SPECIAL_TOKENS)
+
+    @property
     def can_sample(self) -> bool:
         return isinstance(self.segmenter, SentencePiece)
 

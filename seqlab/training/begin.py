@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
-from seqlab.data.config import TextConfig
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in
+from seqlab.plugins import notes_of
 from seqlab.runs.checkpoint import hash_unsealed_states
-from seqlab.runs.config import Config, config_text
-from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, RUN_ID, RunFolder
+from seqlab.runs.config import Config, config_text, parts_of
+from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, PLUGINS, RUN_ID, RunFolder
 from seqlab.runs.spelling import spelling_sha256
 from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
-from seqlab.training.tasks import TASKS
 from seqlab.training.word_vectors import vector_columns
 from seqlab.world import World, usable_cores
 
@@ -207,6 +206,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         CORES: usable_cores(),
         FAIR_THREADS: run.machine.fair_threads,
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
+        PLUGINS: notes_of(parts_of(run.config)),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }
@@ -236,7 +236,7 @@ def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
 
 def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Train the tokenizers from the raw text, or take over those of the run that this one starts from."""
-    task = TASKS[type(config.data)]
+    task = config.data.task
     if config.init_from is None:
         _warn_of_small(task.write_tokenizers(config, folder, on_progress), config)
     else:
@@ -249,10 +249,7 @@ def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress)
 def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
     """Say which vocabularies, of so many ids, are smaller than was wished for."""
     for name, vocab_size in sizes.items():
-        settings = config.data.tokenizer
-        if name == "tgt_tokenizer" and not isinstance(config.data, TextConfig):
-            settings = config.data.tokenizers[1]
-        wanted = getattr(settings, "vocab_size", None)
+        wanted = config.data.wanted_sizes().get(name)
         if wanted is not None and vocab_size < wanted:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted

@@ -3,29 +3,22 @@
 import logging
 import time
 
-import torch
-
-from seqlab.data.config import TextConfig
-from seqlab.data.labels import numbered
-from seqlab.models import FrequencyLabeller, NgramModel
 from seqlab.training.state import TrainingRun
 from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
 
-def count(run: TrainingRun, model: NgramModel | FrequencyLabeller) -> None:
-    """Fit a model to the training corpus, unless that is done.
+def count(run: TrainingRun) -> None:
+    """Fit the model to the training corpus, unless that is done.
 
     Every rank does, as counting takes seconds and all need the model to validate.
     """
     if run.progress.step:
         return
     started = time.monotonic()
-    if isinstance(model, NgramModel):
-        _count_ngrams(run, model)
-    else:
-        _count_labels(run, model)
+    for line in run.task.count(run):
+        logger.info("%s", line)
     run.progress.step = 1
     found = validate(run, run.weights())
     run.progress.minutes = run.machine.world.highest((time.monotonic() - started) / 60)
@@ -36,18 +29,3 @@ def count(run: TrainingRun, model: NgramModel | FrequencyLabeller) -> None:
     shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
     logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
     run.save()
-
-
-def _count_ngrams(run: TrainingRun, model: NgramModel) -> None:
-    assert isinstance(run.config.data, TextConfig), "the config has this family for text alone"
-    documents = (row[:-1] for row in run.data.train.rows)  # their ends are the model's own business
-    model.fit(documents, run.config.data.documents)
-    for length, level in enumerate(model.trie, start=1):
-        logger.info("%d-grams: %s", length, f"{len(level.keys):,}")
-
-
-def _count_labels(run: TrainingRun, model: FrequencyLabeller) -> None:
-    pairs = run.data.train
-    words = torch.from_numpy(pairs.src.values.astype("int64"))
-    model.count(words, torch.from_numpy(numbered(pairs.tgt.values, run.tgt_tokenizer)))
-    logger.info("words: %s, in %s occurrences", f"{int((model.counts.sum(1) > 0).sum()):,}", f"{len(words):,}")

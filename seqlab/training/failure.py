@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, TextBatch
+from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
+from seqlab.registry import Parts, imported
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate
 
 BATCHES, CARRY = "batches", "carry"
-BATCH_TYPES: dict[str, type] = {"parallel": Seq2SeqBatch, "labelled": LabelledBatch, "text": TextBatch}
-"""By the kind of the data."""
 
 
 class FailedStep(ArithmeticError):
@@ -85,9 +84,9 @@ def read_failure(folder: str | Path) -> Failure:
     for name, value in tensors.items():
         number, _, item = name.partition(".")
         micro_steps.setdefault(int(number), {})[item] = value
-    batch_type = BATCH_TYPES[read_state(folder).get("data_kind", "parallel")]
+    task = imported(Parts("task")[read_state(folder).get("data_kind", "parallel")].task_name)
     batches = []
     for _, values in sorted(micro_steps.items()):
         numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}
-        batches.append(batch_type(**values | numbers))
+        batches.append(task.batch_type(**values | numbers))
     return Failure(read_tensors(folder, WEIGHTS), batches, read_tensors(folder, CARRY))

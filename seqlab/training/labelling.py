@@ -2,22 +2,25 @@
 
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from seqlab.data.batch import LabelledBatch
 from seqlab.data.column import places_of
 from seqlab.data.columns import parse_column
 from seqlab.data.config import LabelledConfig
 from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
 from seqlab.data.labelled_sampler import ordered_labelled_batches
+from seqlab.data.labels import numbered
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.inference.labels import label_and_score
-from seqlab.runs.config import VALID_METRICS, Config
+from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, label_names
 from seqlab.training.paired import describe_pairs, locate_pair, paired_steps
@@ -103,6 +106,13 @@ def _warn_of_unannotated(data: LabelledConfig) -> None:
                 break
 
 
+def _count(run: TrainingRun) -> Iterator[str]:
+    pairs = run.data.train
+    words = torch.from_numpy(pairs.src.values.astype("int64"))
+    run.model.count(words, torch.from_numpy(numbered(pairs.tgt.values, run.tgt_tokenizer)))
+    yield f"words: {int((run.model.counts.sum(1) > 0).sum()):,}, in {len(words):,} occurrences"
+
+
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     """Score the labels of the validation set, and give it labels."""
     model, valid = inference_model(run, weights), run.data.valid
@@ -122,12 +132,21 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
             hypotheses[index] = line
     nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
-    metrics = [name for name in VALID_METRICS["labelled"] if name != "nll"]
+    metrics = run.config.data.valid_metrics()[1:]
     references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
     scores = evaluate(hypotheses, [references], metrics)
     return Validation(scores, nll, "nll_per_label")
 
 
 LABELLING = Task(
-    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "lines", describe_pairs
+    write_tokenizers=_write_tokenizers,
+    complete_tokenizers=_complete_tokenizers,
+    prepare=_prepare,
+    steps=paired_steps,
+    count=_count,
+    validate=_validate,
+    locate=locate_pair,
+    batch_type=LabelledBatch,
+    unit="lines",
+    describe=describe_pairs,
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import Batch, TextBatch
 from seqlab.data.config import TextConfig
 from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
 from seqlab.data.step import Position, TrainingStep
@@ -78,6 +78,13 @@ def _steps(
     return sampler.steps(after)
 
 
+def _count(run: TrainingRun) -> Iterator[str]:
+    documents = (row[:-1] for row in run.data.train.rows)  # their ends are the model's own business
+    run.model.fit(documents, _data_config(run.config).documents)
+    for length, level in enumerate(run.model.trie, start=1):
+        yield f"{length}-grams: {len(level.keys):,}"
+
+
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     """Score the validation text; blocks of a continuous one know nothing of what stands before them.
 
@@ -97,4 +104,15 @@ def _describe(data: PreparedText) -> dict[str, Any]:
     return {}
 
 
-LANGUAGE_MODELLING = Task(_write_tokenizers, _write_spelling, _prepare, _steps, _validate, _locate, "rows", _describe)
+LANGUAGE_MODELLING = Task(
+    write_tokenizers=_write_tokenizers,
+    complete_tokenizers=_write_spelling,
+    prepare=_prepare,
+    steps=_steps,
+    count=_count,
+    validate=_validate,
+    locate=_locate,
+    batch_type=TextBatch,
+    unit="rows",
+    describe=_describe,
+)

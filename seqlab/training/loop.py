@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -11,9 +10,7 @@ from seqlab.data.batch import Batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
-from seqlab.models import FrequencyLabeller, NgramModel
 from seqlab.objectives import StepContext
-from seqlab.optim.schedules import learning_rate
 from seqlab.training.counting import count
 from seqlab.training.failure import failed_update
 from seqlab.training.figures import Figures
@@ -34,8 +31,8 @@ def fit(run: TrainingRun) -> None:
         FailedStep: the gradient was not finite; what replays the step was written.
         LostRank: another rank has ended.
     """
-    if isinstance(run.model, NgramModel | FrequencyLabeller):
-        count(run, run.model)
+    if run.config.model.is_counted:
+        count(run)
         return
     if _is_finished(run):
         return
@@ -107,8 +104,8 @@ def _learning_rate(run: TrainingRun) -> float:
     training, optim = run.config.training, run.config.optim
     schedule, last = optim.schedule, run.progress.expected_steps(training)
     if last < training.max_steps:
-        schedule = replace(schedule, warmup_steps=min(schedule.warmup_steps, last // 10))
-    return learning_rate(schedule, optim.optimizer.lr, run.progress.step, last)
+        schedule = schedule.shortened(last)
+    return schedule.rate(optim.optimizer.lr, run.progress.step, last)
 
 
 def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:

@@ -9,13 +9,13 @@ without it; labels are learnt anew, and so is what predicts them; n-grams are th
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from seqlab.models import LabellingModel, Model, RecurrentLm, RecurrentTranslator, Transformer, TransformerLm
+from seqlab.models.config import ModelConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, named_buffers, read_config
@@ -31,11 +31,6 @@ FREE_MODEL_FIELDS = {
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
-MEANING = {
-    **{"num_heads": None, "activation": None, "positions": None},
-    **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
-}
-"""Fields that no shape shows, but that decide what weights compute, with their values in families without the field."""
 
 
 def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
@@ -51,9 +46,9 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
         _check_matching(config, old, changes, origin)
         return
     changes = {key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}
-    if getattr(config.model, "positions", None) == "learned":
-        old_length, length = (getattr(each.model.resolve(each.data), "max_length", None) for each in (old, config))
-        changes["model.max_length"] = old_length, length
+    before, after = (each.model.resolve(each.data) for each in (old, config))
+    if after.learned_length is not None:
+        changes["model.max_length"] = before.context_limit, after.learned_length
     listed = _listed(changes, ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary"), origin)
     if listed:
         raise ValueError(
@@ -68,17 +63,12 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
     listed = _listed(changes, TOKENIZER_SECTIONS, origin)
     if listed:
         raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
-    values = [{key: getattr(each.model, key, value) for key, value in MEANING.items()} for each in (old, config)]
-    pairs = {f"model.{key}": (values[0][key], values[1][key]) for key in MEANING}
-    for key in ("attention", "bridge", "rotary_cross_attention"):
-        if hasattr(config.model, key) and hasattr(old.model, key):
-            pairs[f"model.{key}"] = getattr(old.model, key), getattr(config.model, key)
+    before, after = old.model.meaning(), config.model.meaning()
+    pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
     listed = _listed(pairs, ("model.",), origin)
     if listed:
         raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
-    needed = ["tokenizer"] if getattr(config.data, "joint_vocabulary", True) else ["src_tokenizer", "tgt_tokenizer"]
-    if config.data.kind == "labelled":  # labels have a vocabulary of their own
-        needed = ["tokenizer" if old.data.kind == "text" else "src_tokenizer"]
+    needed = config.data.taken_tokenizers(old.data)
     if not all((origin.path / name).is_dir() for name in needed):
         raise ValueError(
             f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: both runs must have one "
@@ -96,7 +86,7 @@ def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> s
     )
 
 
-def start_from(model: Model, config: Config) -> dict[str, Any]:
+def start_from(model: nn.Module, config: Config) -> dict[str, Any]:
     """Copy the weights of the run that `init_from` names into a model; return what run.json notes of it.
 
     Raises:
@@ -109,7 +99,7 @@ def start_from(model: Model, config: Config) -> dict[str, Any]:
     if config.init_parts == "all":
         model.load_state_dict(origin.model.state_dict())
     else:
-        copied = _copy_matching(model, origin)
+        copied = _copy_matching(model, config.model, origin)
     return {
         "run": config.init_from,
         "step": origin.step,
@@ -119,9 +109,10 @@ def start_from(model: Model, config: Config) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _copy_matching(model: Model, origin: LoadedRun) -> set[str]:
+def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> set[str]:
     """Copy the weights that match, say which ones, and return their names."""
-    found, own = matching_weights(model, origin.model), dict(model.named_parameters()) | named_buffers(model)
+    found = matching_weights(model, config, origin.model, origin.config.model)
+    own = dict(model.named_parameters()) | named_buffers(model)
     if not found:
         raise ValueError(
             f"`init_parts: matching` takes nothing from {origin.folder.path}: none of its weights has the name and the "
@@ -136,40 +127,28 @@ def _copy_matching(model: Model, origin: LoadedRun) -> set[str]:
     return set(found)
 
 
-def matching_weights(model: Model, origin: Model) -> dict[str, Tensor]:
+def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
     """Find the origin's weights for a model's parameters, those under several names by the first that matches."""
     theirs = origin.state_dict()  # with tied weights under all of their names
-    if isinstance(origin, TransformerLm) and isinstance(model, Transformer):
-        theirs = {name if name.startswith("projection.") else f"decoder.{name}": w for name, w in theirs.items()}
-    elif isinstance(origin, Transformer) and isinstance(model, TransformerLm):
-        theirs = {name.removeprefix("decoder."): w for name, w in theirs.items()}
-    elif isinstance(origin, RecurrentLm) and isinstance(model, RecurrentTranslator):
-        theirs = {_in_translator(name): weight for name, weight in theirs.items()}
-    elif isinstance(origin, RecurrentTranslator) and isinstance(model, RecurrentLm):
-        own_names = {_in_translator(name): name for name in model.state_dict()}
-        theirs = {own_names[name]: weight for name, weight in theirs.items() if name in own_names}
-    if getattr(origin.config, "kind", "") != getattr(model.config, "kind", ""):  # gates of another kind
+    if old.kind != config.kind:  # gates of another kind
         theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
-    if isinstance(model, LabellingModel):
-        # Labels are learnt anew, and numbered by how frequent they are; rows of n-grams mean those of another corpus.
-        theirs = {name: weight for name, weight in theirs.items() if not name.startswith(("head.", "reader.ngrams."))}
+    theirs = {name: weight for name, weight in theirs.items() if not name.startswith(config.learnt_anew)}
+    in_decoder = {old.decoder_name(name): weight for name, weight in theirs.items()}
+
+    def find(name: str, like: Tensor) -> Tensor | None:
+        alias = config.decoder_name(name)
+        candidates = (theirs.get(name), None if alias is None else in_decoder.get(alias))
+        return next((each for each in candidates if each is not None and each.shape == like.shape), None)
+
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = {name: theirs[name] for name, own in named_buffers(model).items() if _has(theirs, name, own)}
+    found: dict[str, Tensor] = {}
+    for name, own in named_buffers(model).items():
+        if (value := find(name, own)) is not None:
+            found[name] = value
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if _has(theirs, name, parameter):
-            found.setdefault(first_names[id(parameter)], theirs[name])
+        if (value := find(name, parameter)) is not None:
+            found.setdefault(first_names[id(parameter)], value)
     return found
-
-
-def _has(weights: Mapping[str, Tensor], name: str, like: Tensor) -> bool:
-    return name in weights and weights[name].shape == like.shape
-
-
-def _in_translator(name: str) -> str:
-    """Name a recurrent language model's parameter as that of a translator's decoder."""
-    if name == "weight":
-        return "decoder.embedding.weight"
-    return f"decoder.{name}" if name.startswith("layers.") else name
 
 
 def _parts(names: Iterable[str]) -> list[str]:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from seqlab.data.columns import parse_column
+from seqlab.plugins import notes_of
 from seqlab.runs.checkpoint import checkpoint_steps
-from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, to_dict
-from seqlab.runs.folder import RunFolder
+from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, to_dict
+from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.load import read_config
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO
 from seqlab.training.machine import fingerprint
@@ -88,8 +89,24 @@ def resume(run: TrainingRun, changes: Changes) -> None:
             "The run was begun on another machine or setting (%s): it goes on, but no longer bit for bit.",
             "; ".join(differences),
         )
+    for difference in changed_plugins(run):
+        logger.warning("%s: the run goes on, but no longer bit for bit.", difference)
     if steps or changes:
         run.journal.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
+
+
+def changed_plugins(run: TrainingRun) -> list[str]:
+    """Describe how the plugins that own parts of a run differ from those that it was begun with."""
+    before = {(note["kind"], note["name"]): note for note in run.held.root.read_description().get(PLUGINS, [])}
+    found = []
+    for note in notes_of(parts_of(run.config)):
+        old = before.get((note["kind"], note["name"]), {})
+        changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
+        if changed:
+            of = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
+            listed = ", ".join(f"{key} {old.get(key)} -> {note[key]}" for key in changed)
+            found.append(f"What the run was begun with differs from {of} ({listed})")
+    return found
 
 
 def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from seqlab.data.step import Position
 from seqlab.host_memory import release_heap
-from seqlab.models import Model
 from seqlab.objectives import Objective
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 from seqlab.runs.checkpoint import (
@@ -106,7 +105,8 @@ class TrainingRun:
     task: Task
     data: Any
     """What the task has prepared."""
-    model: Model
+    model: Any
+    """An `nn.Module`."""
     objective: Objective
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer

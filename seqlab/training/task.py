@@ -31,10 +31,14 @@ class Task:
     files; without `on_progress` open what is there"""
     steps: Callable[[Any, Config, tuple[Tokenizer, Tokenizer], World, Position | None], Iterator[TrainingStep[Batch]]]
     """(data, config, tokenizers, world, after) -> the steps that follow a position"""
+    count: Callable[[Any], Iterator[str]]
+    """(training run) -> fits a model that is counted to the training corpus; yields lines for the log"""
     validate: Callable[[Any, dict[str, Tensor]], Validation]
     """(training run, weights) -> what the validation set says of them"""
     locate: Callable[[Any, int], str]
     """(data, index of a batch's row) -> the file and the line it came from"""
+    batch_type: type
+    """of the batches"""
     unit: str
     """what the rows of a batch are, in messages"""
     describe: Callable[[Any], dict[str, Any]]

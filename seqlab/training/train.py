@@ -13,12 +13,10 @@ from torch import Tensor
 from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
-from seqlab.models import LabellingModel, Model, NgramConfig
-from seqlab.objectives import OBJECTIVES
+from seqlab.models.interfaces import CorpusReader
+from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
-from seqlab.optim.optimizers import build_optimizer
-from seqlab.runs.build import build_model
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
@@ -46,8 +44,6 @@ from seqlab.training.origin import check_origin, start_from
 from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
 from seqlab.training.state import TrainingRun
-from seqlab.training.tasks import TASKS
-from seqlab.training.word_ngrams import learn_ngrams
 from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
 from seqlab.world import World, joined
 
@@ -135,7 +131,7 @@ def _set_up(
         tokenizers = load_tokenizers(folder)
         with world.main_first():
             told = on_progress if world.is_main else None
-            data = TASKS[type(config.data)].prepare(config, tokenizers, folder.cache, told)
+            data = config.data.task.prepare(config, tokenizers, folder.cache, told)
     for line in data.report.lines():
         logger.info("%s", held.named(line))
     run, start = _assemble(config, held, machine, tokenizers, data)
@@ -182,15 +178,10 @@ def _fit(run: TrainingRun) -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        if isinstance(run.config.model, NgramConfig):
-            raise MemoryError(
-                f"Memory ran out while n-grams were counted: lower `model.order` (now {run.config.model.order}), or "
-                "count less text."
-            ) from error
-        raise MemoryError(
-            f"Memory ran out in step {run.progress.step + 1}: lower `data.micro_batch_tokens` "
-            f"(now {run.config.data.micro_batch_tokens}) or the model's size."
-        ) from error
+        if run.config.model.is_counted:
+            raise MemoryError(f"Memory ran out while counting: {run.config.model.memory_advice}.") from error
+        advice = run.config.data.memory_advice
+        raise MemoryError(f"Memory ran out in step {run.progress.step + 1}: {advice}.") from error
 
 
 def _assemble(
@@ -203,17 +194,17 @@ def _assemble(
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
     folder = held.root
     torch.manual_seed(config.seed)
-    model = build_model(config.model.resolve(config.data), *tokenizers)
+    model = config.model.resolve(config.data).build(*tokenizers)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
-    objective = OBJECTIVES[type(config.objective)](config.objective)
+    objective = config.objective.build()
     accumulator = Accumulator(model, objective, machine, config.seed, frozen)
     for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
         parameter.grad = torch.zeros_like(parameter)
-    optimizer = build_optimizer(
-        config.optim.optimizer, accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model)
+    optimizer = config.optim.optimizer.build(
+        Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
     )
     journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
-    task = TASKS[type(config.data)]
+    task = config.data.task
     run = TrainingRun(config, held, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal)
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
@@ -224,15 +215,16 @@ def _assemble(
 
 
 def _start_weights(
-    model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any, *, is_new: bool
+    model: Any, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any, *, is_new: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Let weights start from counts, another run or word vectors; return the rows that are frozen, and what is noted.
 
     The weights of a run that is not new are in its checkpoint, but which rows are frozen only the vectors tell.
     """
     takes_all = config.init_from is not None and config.init_parts == "all"
-    if is_new and isinstance(model, LabellingModel) and not takes_all:
-        learn_ngrams(model, data.train)
+    if is_new and isinstance(model, CorpusReader) and not takes_all:
+        for line in model.read_corpus(data.train.src.values, data.train.src.offsets):
+            logger.info("%s", line)
     if config.init_from is not None:
         return {}, {"init_from": start_from(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):

@@ -1,12 +1,14 @@
 """Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
@@ -15,7 +17,6 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
-from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import OutputLimits, SearchConfig
@@ -71,8 +72,8 @@ def _prepare(
         warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
         _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
         _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
-    _check_sayable("training", prepared.train, config)
-    _check_sayable("validation", prepared.valid, config)
+    _check_reachable("training", prepared.train, config)
+    _check_reachable("validation", prepared.valid, config)
     search = _limited_search(config, prepared)
     _warn_of_unreachable("training", prepared.train, search)
     _warn_of_unreachable("validation", prepared.valid, search)
@@ -81,8 +82,8 @@ def _prepare(
 
 def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
     """Return the search of the validation, with the limits of the model and its training data."""
-    assert isinstance(config.model, TranslatorConfig)
-    return config.training.valid_search.limited_to(OutputLimits(config.model.max_length, **data.output_bound))
+    longest = config.model.context_limit or config.training.valid_search.max_length
+    return config.training.valid_search.limited_to(OutputLimits(longest, **data.output_bound))
 
 
 def _warn_of_unreachable(name: str, pairs: EncodedPairs, search: SearchConfig) -> None:
@@ -129,32 +130,26 @@ def _warn_of_untagged(name: str, pairs: EncodedPairs, tag_ids: range) -> None:
         logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
 
 
-def _check_sayable(name: str, pairs: EncodedPairs, config: Config) -> None:
-    """Warn of pairs whose targets have lengths that the model never says; raise ValueError where no loss is left."""
-    src, tgt, model = pairs.src.lengths + 1, pairs.tgt.lengths, config.model
-    if isinstance(model, TransformerCtcConfig):
-        # A blank stands between two tokens that are alike.
-        needed = tgt + pairs.tgt.repetitions()
-        is_unsayable = needed > model.upsampling * src
-        setting = f"`model.upsampling: {model.upsampling}`"
-        reason = (
-            f"have too many target tokens for the frames that {setting} gives them, so that nothing is learnt there "
-            f"({max(1, int((-(-needed // src)).max()))} is enough for all)"
-        )
-        if is_unsayable.all():
-            raise ValueError(f"All {len(src):,} {name} pairs {reason}: are the two sides the right way round?")
-    elif isinstance(model, TransformerNatConfig) and model.length == "end_mark":
-        is_unsayable, setting = tgt >= model.end_mark_ratio * src, f"`model.end_mark_ratio: {model.end_mark_ratio}`"
-        reason = f"have more target tokens than are ever said with {setting}"
-    elif isinstance(model, TransformerNatConfig | TransformerCmlmConfig) and model.length == "classifier":
-        most = model.max_length_difference
-        is_unsayable = abs(tgt - (src - 1)) > most
-        reason = f"have lengths that are never said, as they differ by more than `model.max_length_difference: {most}`"
-    else:
+def _check_reachable(name: str, pairs: EncodedPairs, config: Config) -> None:
+    """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
+    found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.repetitions)
+    if found is None or not found.are.any():
         return
-    if count := int(is_unsayable.sum()):
-        first = pairs.locate(int(is_unsayable.argmax()))
-        logger.warning("%s of %s %s pairs %s; the first: %s.", f"{count:,}", f"{len(src):,}", name, reason, first)
+    if found.teach_nothing and found.are.all():
+        raise ValueError(f"All {len(found.are):,} {name} pairs {found.reason}: are the two sides the right way round?")
+    first = pairs.locate(int(found.are.argmax()))
+    logger.warning(
+        "%s of %s %s pairs %s; the first: %s.",
+        f"{int(found.are.sum()):,}",
+        f"{len(found.are):,}",
+        name,
+        found.reason,
+        first,
+    )
+
+
+def _count(run: TrainingRun) -> Iterator[str]:
+    raise ValueError(f"No translator is counted, so that `model.family: {run.config.model.family}` cannot be trained.")
 
 
 def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
@@ -186,8 +181,9 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
     normalize = run.tgt_tokenizer.normalize
     references = [[normalize(text) for text in rows.texts()] for rows in (valid.tgt_text, *run.data.references)]
     # Of long lines the CER takes time and memory, so that it is for those who ask for it.
-    asked = ["cer"] if run.config.training.valid_metric == "cer" else []
-    return Validation(evaluate(hypotheses, references, [*DECODED_METRICS, *asked]), nll)
+    asked = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
+    metrics = [name for name in asked if name != "nll"]
+    return Validation(evaluate(hypotheses, references, metrics), nll)
 
 
 def _describe(data: PreparedData) -> dict[str, Any]:
@@ -196,5 +192,14 @@ def _describe(data: PreparedData) -> dict[str, Any]:
 
 
 TRANSLATION = Task(
-    _write_tokenizers, _complete_tokenizers, _prepare, paired_steps, _validate, locate_pair, "pairs", _describe
+    write_tokenizers=_write_tokenizers,
+    complete_tokenizers=_complete_tokenizers,
+    prepare=_prepare,
+    steps=paired_steps,
+    count=_count,
+    validate=_validate,
+    locate=locate_pair,
+    batch_type=Seq2SeqBatch,
+    unit="pairs",
+    describe=_describe,
 )

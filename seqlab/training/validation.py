@@ -11,7 +11,6 @@ from torch import Tensor
 from seqlab.data.batch import Batch
 from seqlab.evaluation import Score, nll_per_tgt_token
 from seqlab.nn.precision import prepare_inference
-from seqlab.runs.build import build_model
 from seqlab.runs.load import copy_weights
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def validate(run: "TrainingRun", weights: dict[str, Tensor]) -> Validation:
 def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):
-        model = build_model(run.config.model.resolve(run.config.data), run.src_tokenizer, run.tgt_tokenizer).eval()
+        model = run.config.model.resolve(run.config.data).build(run.src_tokenizer, run.tgt_tokenizer).eval()
     copy_weights(model, weights, run.folder.path)
     prepare_inference(model, run.machine.device, run.machine.dtype)
     return model

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqlab.data.columns import FileColumn
 from seqlab.data.prepare_text import PreparedText
-from seqlab.models import Model
 from seqlab.runs.config import Config
 from seqlab.text import Tokenizer, WordVectors, read_word_vectors, size_of_vectors
 
@@ -55,7 +54,9 @@ def vector_columns(config: Config) -> list[FileColumn]:
     return [FileColumn(Path(file).expanduser()) for file in config.data.vector_files().values()]
 
 
-def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any) -> VectorStart:
+def start_from_vectors(
+    model: nn.Module, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any
+) -> VectorStart:
     """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.
 
     Raises:
@@ -63,10 +64,11 @@ def start_from_vectors(model: Model, config: Config, tokenizers: tuple[Tokenizer
         ValueError: a file is damaged or has no vector for any token.
     """
     start = VectorStart()
+    embeddings: dict[str, str] = model.embeddings  # type: ignore[assignment]
     aliases = dict(model.named_parameters(remove_duplicate=False))
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     for side, file in config.data.vector_files().items():
-        weight = aliases[model.embeddings[side]]
+        weight = aliases[embeddings[side]]
         tokenizer = tokenizers[side == "tgt"]
         names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
         found = _read(file, names, counts, subwords=not tokenizer.has_unknown)

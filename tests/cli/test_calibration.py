@@ -8,12 +8,12 @@ import pytest
 from reference.random_runs import write_run
 
 from seqlab.inference import TorchEngine
-from seqlab.models import TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig, TranslatorConfig
+from seqlab.models import ModelConfig, TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig
 from seqlab.runs import load_run
 from seqlab.search.hypothesis import Hypothesis
 
 SIZES = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
-MODELS: dict[str, TranslatorConfig] = {
+MODELS: dict[str, ModelConfig] = {
     "ctc": TransformerCtcConfig(**SIZES),
     "nat": TransformerNatConfig(**SIZES),
     "end_mark": TransformerNatConfig(**SIZES, length="end_mark"),

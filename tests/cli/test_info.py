@@ -7,7 +7,7 @@ import pytest
 from reference.tiny_runs import tiny_text_config
 
 from seqlab.models import NgramConfig
-from seqlab.optim.config import OptimConfig
+from seqlab.optim import OptimConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 

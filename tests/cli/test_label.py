@@ -14,7 +14,7 @@ from seqlab.data.config import LabelledConfig
 from seqlab.inference.labeller import Labelling, load_labeller
 from seqlab.inference.segments import cut_words
 from seqlab.models import TransformerLabellerConfig
-from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
@@ -53,7 +53,7 @@ def write_run(
         tokenizer.save(path / f"{side}_tokenizer")
     write_config(config, folder.config_file)
     torch.manual_seed(seed)
-    model = build_model(config.model.resolve(config.data), *tokenizers)
+    model = config.model.resolve(config.data).build(*tokenizers)
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     write_checkpoint(
         folder.checkpoints, 1, {"model": weights}, {"best": [[1.0, 1]], "progress": {"step": 1, "minutes": 1}}

@@ -11,10 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from seqlab import registry
 from seqlab.cli import main as entry
 from seqlab.cli.errors import explain
 from seqlab.cli.parser import Parser
 from seqlab.data.readers import require_file
+from seqlab.registry import Parts, find
 
 
 def caught(action) -> BaseException:
@@ -33,7 +35,7 @@ def late_for(arguments: list[str]) -> list[str]:
     return always + ([] if reads_configs else ["pydantic"]) + ([] if arguments[0] == "evaluate" else ["numpy"])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in entry.COMMANDS)])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in Parts("command"))])
 def test_help_loads_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from seqlab.cli.main import main\n"
@@ -47,10 +49,10 @@ def test_help_loads_no_torch(arguments: list[str]) -> None:
     assert "seqlab" in done.stdout
 
 
-@pytest.mark.parametrize("name", entry.COMMANDS)
+@pytest.mark.parametrize("name", Parts("command"))
 def test_help_names_every_option(seqlab, name: str) -> None:
     result = seqlab(name, "--help")
-    parser = entry.COMMANDS[name].make_parser()
+    parser = find("command", name).make_parser()
     assert all(option in result.out.decode() for action in parser._actions for option in action.option_strings)
 
 
@@ -84,9 +86,9 @@ def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
     assert len(examples) == 4
     for example in examples:
         name, *options = example.split("#")[0].split("<")[0].split(">")[0].split()[1:]
-        assert name in entry.COMMANDS
+        assert name in Parts("command")
         if name != "train":  # whose fields of the config are no options of its parser
-            entry.COMMANDS[name].make_parser().parse(options)
+            find("command", name).make_parser().parse(options)
 
 
 def test_a_message_of_seqlab_is_no_traceback() -> None:
@@ -152,8 +154,8 @@ def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> int:
         raise KeyError("a bug")
 
-    broken = SimpleNamespace(SUMMARY="", make_parser=lambda: Parser("seqlab broken", None), run=fail)
-    monkeypatch.setitem(entry.COMMANDS, "broken", broken)  # type: ignore[arg-type]
+    broken = SimpleNamespace(make_parser=lambda: Parser("seqlab broken", None), run=fail)
+    monkeypatch.setitem(registry._entries["command"], "broken", registry.Entry("command", "broken", broken, ""))
     with pytest.raises(KeyError, match="a bug"):
         entry.main(["broken"])
 

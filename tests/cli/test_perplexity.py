@@ -10,7 +10,7 @@ from reference.tiny_language_models import BLOCK_LENGTH, FAMILIES, LINES, TinyRu
 
 from seqlab.data.config import TextConfig
 from seqlab.inference import load_language_model
-from seqlab.optim.config import ConstantScheduleConfig, OptimConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.text import CharactersConfig, WordsConfig

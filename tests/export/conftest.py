@@ -11,7 +11,7 @@ from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import PairRows, PairsWriter
 from seqlab.data.rows import Rows
 from seqlab.models import TransformerConfig
-from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
@@ -74,7 +74,7 @@ def write_weights(
 ) -> None:
     """Write a checkpoint with random weights, none of which is 0 or 1 everywhere."""
     torch.manual_seed(seed + step)
-    model = build_model(config, src_tokenizer, tgt_tokenizer)
+    model = config.build(src_tokenizer, tgt_tokenizer)
     with torch.no_grad():
         model.projection.weight.mul_(2)
         for parameter in model.parameters():

@@ -10,7 +10,7 @@ import torch
 
 from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
-from seqlab.runs import Config, build_model
+from seqlab.runs import Config
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.folder import RunFolder
@@ -42,7 +42,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         used.save(folder / "tokenizer")
         for step in steps:
             torch.manual_seed(seed + step)
-            model = build_model(model_config, used, used)
+            model = model_config.build(used, used)
             with torch.no_grad():
                 model.projection.weight.mul_(2)  # spread the scores
             weights = dict(model.named_parameters())

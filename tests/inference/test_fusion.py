@@ -19,12 +19,12 @@ from seqlab.data.config import TextConfig
 from seqlab.inference import LanguageModel, Run, load_language_model
 from seqlab.inference.lines import without_control_characters
 from seqlab.models import (
+    ModelConfig,
     NgramConfig,
     TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
     TransformerNatConfig,
-    TranslatorConfig,
 )
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
@@ -103,7 +103,7 @@ def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [TransformerCmlmConfig(**SMALL), TransformerNatConfig(**SMALL)])
-def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: TranslatorConfig) -> None:
+def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: ModelConfig) -> None:
     run_dir = write_run(tmp_path / "run", model=config)
     lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)

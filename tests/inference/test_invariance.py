@@ -17,7 +17,6 @@ from seqlab.models import (
     TransformerNatConfig,
 )
 from seqlab.nn.precision import prepare_inference
-from seqlab.runs.build import build_model
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
@@ -99,7 +98,7 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_other_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
     torch.manual_seed(1)
-    model = build_model(FAMILIES[name], real_tokenizer, real_tokenizer).eval()
+    model = FAMILIES[name].build(real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
     src, tgt = (real_tokenizer.encode(real_lines(f"test2016.{side}.gz")[:100]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)
@@ -129,7 +128,7 @@ SHORT = ["A", "dog", "Two men", "A red bus", "Men run ."]
 @pytest.mark.parametrize("name", PARALLEL)
 def test_parallel_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
     torch.manual_seed(1)
-    model = build_model(PARALLEL[name], real_tokenizer, real_tokenizer).eval()
+    model = PARALLEL[name].build(real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
     src, tgt = (real_tokenizer.encode(SHORT + real_lines(f"test2016.{side}.gz")[:60]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)

@@ -174,5 +174,5 @@ def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: Cross
 def test_the_encoder_of_a_masked_model_is_taken_over() -> None:
     model = build(CONFIGS["transformer"], "words")
     origin = TransformerMlm(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), 4 + len(VOCABULARY), 0)
-    found = matching_weights(model, origin)
+    found = matching_weights(model, model.config, origin, origin.config)
     assert set(found) == {name for name, _ in model.named_parameters() if name.startswith("encoder.")}

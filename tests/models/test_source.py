@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB
+from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB, Translator
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.data.config import ParallelConfig
-from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig, Translator
+from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
 from seqlab.models.source import SourceTags, TagUse
 from seqlab.runs.config import Config
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, COPYING, RECURRENT, TGT, TRANSFORMERS, batch_of, build
+from reference.tiny_translators import ALL, COPYING, RECURRENT, TGT, TRANSFORMERS, Translator, batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models import Translator
 
 VARIANTS = TRANSFORMERS | RECURRENT | COPYING
 every_variant = pytest.mark.parametrize("name", VARIANTS)

@@ -11,7 +11,7 @@ from seqlab.models.recurrent import RecurrentConfig
 from seqlab.nn.deferred import Deferred
 from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.dropout import Dropout, dropout_add
-from seqlab.objectives.config import CrossEntropyConfig, ScheduledSamplingConfig
+from seqlab.objectives import CrossEntropyConfig, ScheduledSamplingConfig
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.objectives.loss import StepContext
 from seqlab.objectives.scheduled_sampling import ScheduledSampling

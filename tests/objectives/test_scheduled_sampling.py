@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
+from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, VOCAB, Translator, batch_of, build
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models import Translator
 from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.input_mixing import InputMixing
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, batch_of, build
+from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, Translator, batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models import Translator
 from seqlab.nn.copying import NOTHING
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, StepContext
 

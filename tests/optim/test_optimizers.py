@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from seqlab.optim.config import AdamConfig, AdamWConfig, MuonConfig, OptimizerConfig, RAdamConfig, SgdConfig
-from seqlab.optim.optimizers import build_optimizer
+from seqlab.optim import AdamConfig, AdamWConfig, MuonConfig, OptimizerConfig, Parameters, RAdamConfig, SgdConfig
 
 Array = NDArray[np.float64]
 STEPS = 8
@@ -78,7 +77,7 @@ def test_steps_are_those_of_the_paper(config: OptimizerConfig, reference: Callab
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(3, 4)), rng.normal(size=5)
     parameters = [nn.Parameter(torch.tensor(value)) for value in (matrix, vector)]
-    optimizer = build_optimizer(config, parameters)
+    optimizer = config.build(Parameters(parameters))
     gradients = [[rng.normal(size=p.shape) for p in parameters] for _ in range(num_steps)]
     for step in gradients:
         for parameter, gradient in zip(parameters, step, strict=True):
@@ -113,7 +112,7 @@ def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() 
     config = MuonConfig(lr=0.1, weight_decay=0.2)
     matrix, embedding = (nn.Parameter(torch.tensor(rng.normal(size=(6, 4)), dtype=torch.float32)) for _ in range(2))
     bias = nn.Parameter(torch.tensor(rng.normal(size=3), dtype=torch.float32))
-    optimizer = build_optimizer(config, [matrix, embedding, bias], hidden=[matrix])
+    optimizer = config.build(Parameters([matrix, embedding, bias], hidden_matrices=[matrix]))
     gradients = [[rng.normal(size=p.shape) for p in (matrix, embedding, bias)] for _ in range(3)]
     w, start, velocity = matrix.detach().double().numpy(), embedding.detach().double().numpy(), np.zeros((6, 4))
     first_bias = bias.detach().double().numpy()
@@ -140,7 +139,7 @@ def test_muon_goes_on_from_its_saved_state() -> None:
     def make() -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
         torch.manual_seed(1)
         parameters = [nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))]
-        return parameters, build_optimizer(MuonConfig(lr=0.1), parameters, hidden=parameters[:1])
+        return parameters, MuonConfig(lr=0.1).build(Parameters(parameters, hidden_matrices=parameters[:1]))
 
     def move(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, seed: int) -> None:
         torch.manual_seed(seed)

@@ -4,14 +4,13 @@ import math
 
 import pytest
 
-from seqlab.optim.config import (
+from seqlab.optim import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     ScheduleConfig,
 )
-from seqlab.optim.schedules import learning_rate
 
 CONSTANT, LINEAR = ConstantScheduleConfig(warmup_steps=4), LinearScheduleConfig(warmup_steps=4)
 INVERSE_SQRT, COSINE = InverseSqrtScheduleConfig(warmup_steps=4), CosineScheduleConfig(warmup_steps=4)
@@ -20,7 +19,7 @@ FAMILIES = [CONSTANT, LINEAR, INVERSE_SQRT, COSINE]
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 def test_the_warmup_is_a_line_to_the_peak(schedule: ScheduleConfig) -> None:
-    rates = [learning_rate(schedule, 10.0, step, 14) for step in range(5)]
+    rates = [schedule.rate(10.0, step, 14) for step in range(5)]
     assert rates == pytest.approx([2, 4, 6, 8, 10], rel=1e-12)
 
 
@@ -39,7 +38,7 @@ def test_the_warmup_is_a_line_to_the_peak(schedule: ScheduleConfig) -> None:
     ],
 )
 def test_after_the_warmup_until_past_the_end(schedule: ScheduleConfig, expected: list[float]) -> None:
-    rates = [learning_rate(schedule, 10.0, step, 14) for step in range(4, 16)]
+    rates = [schedule.rate(10.0, step, 14) for step in range(4, 16)]
     assert rates == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
@@ -53,18 +52,18 @@ def test_after_the_warmup_until_past_the_end(schedule: ScheduleConfig, expected:
     ],
 )
 def test_without_a_warmup_the_first_step_has_the_peak(schedule: ScheduleConfig, expected: list[float]) -> None:
-    assert [learning_rate(schedule, 1.0, step, 4) for step in range(4)] == pytest.approx(expected, rel=1e-12)
+    assert [schedule.rate(1.0, step, 4) for step in range(4)] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 @pytest.mark.parametrize("max_steps", [1, 3, 4])
 def test_a_run_that_is_shorter_than_the_warmup_never_leaves_it(schedule: ScheduleConfig, max_steps: int) -> None:
-    rates = [learning_rate(schedule, 5.0, step, max_steps) for step in range(max_steps)]
+    rates = [schedule.rate(5.0, step, max_steps) for step in range(max_steps)]
     assert rates == pytest.approx([1.0, 2.0, 3.0, 4.0][:max_steps])
 
 
 def test_a_longer_run_bends_only_the_decaying_schedules() -> None:
     for schedule in (CONSTANT, INVERSE_SQRT):
-        assert learning_rate(schedule, 1.0, 9, 10) == learning_rate(schedule, 1.0, 9, 1000)
+        assert schedule.rate(1.0, 9, 10) == schedule.rate(1.0, 9, 1000)
     for decaying in (LINEAR, COSINE):
-        assert learning_rate(decaying, 1.0, 9, 10) < learning_rate(decaying, 1.0, 9, 1000)
+        assert decaying.rate(1.0, 9, 10) < decaying.rate(1.0, 9, 1000)

@@ -157,12 +157,11 @@ def test_wmt14_comes_from_the_hub_where_there_are_no_files(tmp_path: Path, monke
 
 
 def test_the_deep_encoder_has_as_many_parameters_as_the_teacher(look_alikes: Path) -> None:
-    from seqlab.runs import build_model
     from seqlab.text import CharactersConfig, train_tokenizer
 
     tokenizer = train_tokenizer(CharactersConfig(), ["ab"])
     sizes = []
     for name in ("multi30k_en_de", "multi30k_en_de_deep_shallow"):
-        model = build_model(RECIPES[name](look_alikes / "run").model, tokenizer, tokenizer)
+        model = RECIPES[name](look_alikes / "run").model.build(tokenizer, tokenizer)
         sizes.append(sum(each.numel() for each in model.parameters()))
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)

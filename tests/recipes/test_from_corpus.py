@@ -16,7 +16,6 @@ from seqlab.data.vocabulary import training_lines
 from seqlab.models import TransformerConfig
 from seqlab.recipes import from_corpus
 from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
-from seqlab.runs.build import build_model
 from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
@@ -279,7 +278,7 @@ def test_a_handful_of_pairs_can_be_prepared(tmp_path: Path, count: int) -> None:
     assert len(data.train) == count - len(data.valid)
     assert len(data.valid) >= 1
     assert config.training.max_steps >= 500
-    build_model(config.model, tokenizer, tokenizer)
+    config.model.build(tokenizer, tokenizer)
 
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ import pytest
 from reference.tiny_runs import write_text
 
 from seqlab.data.config import TextConfig
-from seqlab.optim.config import MuonConfig
+from seqlab.optim import MuonConfig
 from seqlab.recipes import from_text
 from seqlab.recipes.text_profile import TextProfile, profile_text
 from seqlab.runs.config import Config, to_dict

@@ -134,7 +134,7 @@ def test_what_tells_questions_apart_takes_over_all_that_a_tagger_reads_with(tmp_
     for config in configs:
         assert isinstance(config.model, LstmLabellerConfig)
         models.append(RecurrentLabeller(config.model.resolve(config.data), vocab_size=20, unk_id=3, num_labels=4))
-    taken = matching_weights(*models)
+    taken = matching_weights(models[0], models[0].config, models[1], models[1].config)
     left = {name for name, parameter in models[0].named_parameters() if parameter.requires_grad} - set(taken)
     assert left == {"reader.ngrams.0.weight", "reader.ngrams.1.weight", "head.projection.weight"}
     assert configs[0].data.tokenizer == configs[1].data.tokenizer  # whose vocabulary it keeps

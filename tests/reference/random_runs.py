@@ -2,27 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from seqlab.data.config import ParallelConfig
-from seqlab.models import TransformerConfig, TranslatorConfig
-from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ParallelCrossEntropyConfig
-from seqlab.runs import Config, RunFolder, build_model
+from seqlab.models import ModelConfig, TransformerConfig
+from seqlab.registry import find
+from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.text import CharactersConfig, train_tokenizer
 
-OBJECTIVES: dict[str, Any] = {
-    "ctc": CtcConfig,
-    "parallel_cross_entropy": ParallelCrossEntropyConfig,
-    "cmlm": CmlmConfig,
-}
 LETTERS = ["abcdefghij ", "klmnopqrst.", "uvwxyzäöüß"]
 
 
-def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) -> Path:
+def write_run(path: Path, seed: int = 1, model: ModelConfig | None = None) -> Path:
     """Write a run folder as training does, with random weights at two steps; step 10 was the best."""
     folder = RunFolder(path)
     path.mkdir()
@@ -30,7 +24,7 @@ def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) 
     config = Config(
         data=ParallelConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
         model=model,
-        objective=OBJECTIVES.get(model.objective_family or "", CrossEntropyConfig)(),
+        objective=find("objective", model.default_objective)(),
         seed=seed,
     )
     config = replace(config, model=replace(config.model, max_length=32))
@@ -40,8 +34,8 @@ def write_run(path: Path, seed: int = 1, model: TranslatorConfig | None = None) 
     best = [[1.5, 10]]
     for step in (10, 20):
         torch.manual_seed(seed + step)
-        weights = build_model(config.model, tokenizer, tokenizer).state_dict()
-        names = {name for name, _ in build_model(config.model, tokenizer, tokenizer).named_parameters()}
+        weights = config.model.build(tokenizer, tokenizer).state_dict()
+        names = {name for name, _ in config.model.build(tokenizer, tokenizer).named_parameters()}
         tensors = {"model": {name: weights[name] for name in names}}
         state = {"best": best, "progress": {"step": step, "minutes": step / 4}}
         write_checkpoint(folder.checkpoints, step, tensors, state)

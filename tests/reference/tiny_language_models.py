@@ -12,7 +12,6 @@ from seqlab.data.config import TextConfig
 from seqlab.models import (
     GruLmConfig,
     LstmLmConfig,
-    Model,
     ModelConfig,
     NgramConfig,
     NgramModel,
@@ -20,7 +19,7 @@ from seqlab.models import (
     TransformerLmConfig,
 )
 from seqlab.models.spelling import SpellingModel
-from seqlab.runs import Config, RunFolder, build_model
+from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.load import named_weights
@@ -86,10 +85,10 @@ class TinyRuns:
         return path
 
 
-def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Model:
+def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Any:
     """Build a model whose random weights are large enough for its predictions to differ."""
     torch.manual_seed(seed)
-    model = build_model(config, tokenizer, tokenizer).eval()
+    model = config.build(tokenizer, tokenizer).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3 if parameter.ndim > 1 else 1)
@@ -99,7 +98,7 @@ def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Mo
 def write_language_model(
     path: Path,
     config: ModelConfig,
-    model: Model,
+    model: Any,
     tokenizer: Tokenizer,
     spelling: SpellingModel | None = None,
     **data: Any,
@@ -120,7 +119,7 @@ def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *,
     """Write the run of a model that finds everything equally likely: all ids but pad and bos."""
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
     spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
-    return write_language_model(path, config, build_model(config, trained, trained), trained, spelling, **data)
+    return write_language_model(path, config, config.build(trained, trained), trained, spelling, **data)
 
 
 @torch.inference_mode()

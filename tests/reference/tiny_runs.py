@@ -11,7 +11,7 @@ from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.durable import write_json
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig

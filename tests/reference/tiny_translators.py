@@ -10,8 +10,9 @@ from seqlab.models import (
     RnnConfig,
     Transformer,
     TransformerConfig,
-    Translator,
 )
+
+Translator = Transformer | RecurrentTranslator
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 40
 SRC = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15, 16], [17], [18, 19, 20, 21]]

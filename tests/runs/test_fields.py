@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.runs.config import KIND_DEFAULTS, Config, to_dict
+from seqlab.data.config import ParallelConfig
+from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import REQUIRED, FieldDescription, list_fields
 from seqlab.runs.overrides import override
 
@@ -53,7 +54,7 @@ def test_without_values_the_defaults_are_those_of_the_types() -> None:
     for (key, _), field in fields.items():
         if not field.chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
             continue
-        if key in KIND_DEFAULTS["parallel"] and field.default is None:
+        if key in ParallelConfig.defaults and field.default is None:
             continue  # filled in by the kind of the data
         value: Any = defaults
         for part in key.split("."):

@@ -13,7 +13,7 @@ from reference.tiny_runs import as_format_1
 from seqlab.data.config import ParallelConfig
 from seqlab.durable import sealed, write_json
 from seqlab.models import TransformerConfig
-from seqlab.runs import Config, RunFolder, build_model, load_run
+from seqlab.runs import Config, RunFolder, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
 from seqlab.runs.config import config_text, write_config
 from seqlab.runs.load import load_tokenizers, read_config
@@ -33,7 +33,7 @@ def run_dir(tmp_path: Path) -> Path:
     tokenizer.save(folder.path / "tokenizer")
     write_config(config, folder.config_file)
     for step in (5, 10, 15):
-        model = build_model(config.model, tokenizer, tokenizer)
+        model = config.model.build(tokenizer, tokenizer)
         weights = {name: torch.full_like(p, step) for name, p in model.named_parameters()}
         tensors = {"model": weights}
         if step == 15:

@@ -26,7 +26,7 @@ from seqlab.models import (
     TransformerMlmConfig,
     TransformerNatConfig,
 )
-from seqlab.objectives.config import (
+from seqlab.objectives import (
     CmlmConfig,
     CrossEntropyConfig,
     CtcConfig,
@@ -34,7 +34,7 @@ from seqlab.objectives.config import (
     RDropConfig,
     ScheduledSamplingConfig,
 )
-from seqlab.optim.config import (
+from seqlab.optim import (
     AdamConfig,
     AdamWConfig,
     ConstantScheduleConfig,

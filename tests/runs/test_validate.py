@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.optim.config import AdamConfig
+from seqlab.optim import AdamConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.config import Config
 from seqlab.runs.load import read_config

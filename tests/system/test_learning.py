@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reference.tiny_runs import tiny_config
 
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import write_config
 from seqlab.text import CharactersConfig
 

@@ -10,7 +10,7 @@ from reference.ranks import in_ranks
 from reference.tiny_runs import assert_equal_runs, tiny_config, with_training
 
 from seqlab.models import Transformer
-from seqlab.optim.config import AdamConfig, OptimConfig
+from seqlab.optim import AdamConfig, OptimConfig
 from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, read_tensors
 from seqlab.runs.load import load_run
 from seqlab.training import train

@@ -21,10 +21,8 @@ from reference.tiny_runs import (
 import seqlab.training.loop
 from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
-from seqlab.objectives import OBJECTIVES, StepContext
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
-from seqlab.optim.schedules import learning_rate
-from seqlab.runs.build import build_model
+from seqlab.objectives import StepContext
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -148,7 +146,7 @@ def test_a_decaying_schedule_ends_with_the_minutes(
     rates = [line["lr"] for line in journal_of(train(config, tmp_path / "run"), ["train"])]
     assert len(rates) == 30 if max_steps == 30 else 30 < len(rates) < 60
     schedule = LinearScheduleConfig(warmup_steps=4)  # a tenth of what there is time for, or less
-    expected = [learning_rate(schedule, 1e-3, step, len(rates)) for step in range(len(rates))]
+    expected = [schedule.rate(1e-3, step, len(rates)) for step in range(len(rates))]
     assert rates == pytest.approx(expected, abs=2e-4)
     assert rates[-1] < 5e-5
 
@@ -281,7 +279,7 @@ def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, mon
 
     monkeypatch.setattr(seqlab.training.loop, "count", fail)
     config = tiny_text_config(write_text(tmp_path, ["one", "two"]), model=NgramConfig(order=7), optim=OptimConfig())
-    with pytest.raises(MemoryError, match=r"ran out while n-grams were counted: lower `model.order` \(now 7\)"):
+    with pytest.raises(MemoryError, match=r"ran out while counting: lower `model.order` \(now 7\)"):
         train(config, tmp_path / "run")
 
 
@@ -324,12 +322,12 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     assert checkpoint_steps(run_dir / "failures") == [step]
     weights, micro_steps, _ = read_failure(written)
     tokenizers = load_tokenizers(RunFolder(run_dir))
-    model = build_model(config.model, *tokenizers).train()
+    model = config.model.build(*tokenizers).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
     accumulator = Accumulator(
         model,
-        OBJECTIVES[type(config.objective)](config.objective),
+        config.objective.build(),
         Machine(torch.device("cpu"), torch.float32),
         config.seed,
     )

@@ -28,7 +28,7 @@ from seqlab.objectives import (
     ParallelCrossEntropyConfig,
     ScheduledSamplingConfig,
 )
-from seqlab.optim.config import (
+from seqlab.optim import (
     AdamConfig,
     AdamWConfig,
     CosineScheduleConfig,

@@ -5,7 +5,7 @@ import logging
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +29,8 @@ from seqlab.models import (
     TransformerLmConfig,
     TransformerMlmConfig,
 )
-from seqlab.optim.config import AdamConfig, OptimConfig
+from seqlab.optim import AdamConfig, OptimConfig
+from seqlab.registry import Parts
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
@@ -379,7 +380,7 @@ def test_matching_what_is_not_named(corpus: Path) -> None:
 def test_every_dropout_of_every_family_may_be_another() -> None:
     dropouts = {
         f"model.{item.name}"
-        for config in get_args(get_args(ModelConfig)[0])
+        for config in Parts("model").values()
         for item in fields(config)
         if item.name.endswith("dropout")
     }

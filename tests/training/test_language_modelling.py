@@ -21,9 +21,8 @@ from seqlab.data.batch import TextBatch
 from seqlab.data.config import ParallelConfig
 from seqlab.inference import load_language_model
 from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig, TransformerLm
-from seqlab.objectives import OBJECTIVES, CrossEntropyConfig, RDropConfig, StepContext
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, MuonConfig, OptimConfig, SgdConfig
-from seqlab.runs.build import build_model
+from seqlab.objectives import CrossEntropyConfig, RDropConfig, StepContext
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, MuonConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
@@ -248,11 +247,11 @@ def test_a_step_that_is_not_finite_names_its_lines_and_replays(kind: str, texts:
     assert all(isinstance(batch, TextBatch) for batch in micro_steps)
     assert sum(len(batch.indices) for batch in micro_steps) == int(found[2])
     assert [batch.positions is not None for batch in micro_steps] == [kind == "packed"] * len(micro_steps)
-    model = build_model(config.model, *load_tokenizers(RunFolder(tmp_path / "run"))).train()
+    model = config.model.build(*load_tokenizers(RunFolder(tmp_path / "run"))).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
     machine = Machine(torch.device("cpu"), torch.float32)
-    accumulator = Accumulator(model, OBJECTIVES[type(config.objective)](config.objective), machine, config.seed)
+    accumulator = Accumulator(model, config.objective.build(), machine, config.seed)
     accumulator.restore_carry(carry)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(NonFiniteUpdate) as again:

@@ -9,7 +9,7 @@ import pytest
 from reference.tiny_runs import journal_of, tiny_config, with_training
 
 import seqlab
-from seqlab.optim.config import AdamConfig, LinearScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config

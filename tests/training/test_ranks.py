@@ -15,7 +15,7 @@ from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with
 
 from seqlab.models import ModelConfig, TransformerCtcConfig, TransformerNatConfig
 from seqlab.objectives import CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
-from seqlab.optim.config import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder

@@ -19,7 +19,7 @@ from reference.tiny_runs import (
 )
 
 from seqlab.durable import sealed, write_json
-from seqlab.optim.config import OptimConfig, SgdConfig
+from seqlab.optim import OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Objective, RDrop, RDropConfig, StepContext
-from seqlab.optim.config import AdamConfig, OptimizerConfig, SgdConfig
-from seqlab.optim.optimizers import build_optimizer
+from seqlab.optim import AdamConfig, OptimizerConfig, Parameters, SgdConfig
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.machine import Machine
 from seqlab.training.step import NonFiniteUpdate, Update, update
@@ -79,7 +78,7 @@ def run(
     make, objective = SETUPS[setup]
     model = make()
     accumulator = Accumulator(model, objective, MACHINE, 1)
-    built = build_optimizer(optimizer, accumulator.parameters)
+    built = optimizer.build(Parameters(accumulator.parameters))
     updates, weights, moves = [], [], []
     rng = np.random.default_rng(3)
     for step in range(STEPS):
@@ -154,7 +153,7 @@ def test_a_step_is_that_of_torch_on_one_batch(
 ) -> None:
     """Mean loss, backward, `clip_grad_norm_`, `clip_grad_value_`, step: over micro-steps of unequal size the same."""
     model = make_model()
-    theirs = build_optimizer(optimizer, model.parameters())
+    theirs = optimizer.build(Parameters(model.parameters()))
     clipped = []
     rng = np.random.default_rng(3)
     expected = []
@@ -184,7 +183,7 @@ def test_a_step_is_that_of_torch_on_one_batch(
 def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
     model, batch = make_model(), make_batch([(3, 4)])
     accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
-    optimizer = build_optimizer(SgdConfig(lr=123.0, momentum=0), accumulator.parameters)
+    optimizer = SgdConfig(lr=123.0, momentum=0).build(Parameters(accumulator.parameters))
     before = weights_of(model)
     done = update(accumulator, optimizer, [batch], StepContext(0), 1e-2, None)
     moved = norm({name: p.detach() - before[name] for name, p in model.named_parameters()})
@@ -194,7 +193,7 @@ def test_the_given_learning_rate_is_the_one_of_the_step() -> None:
 def test_no_gradient_is_left_for_the_next_step() -> None:
     model = make_model()
     accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
-    optimizer = build_optimizer(SGD, accumulator.parameters)
+    optimizer = SGD.build(Parameters(accumulator.parameters))
     update(accumulator, optimizer, [make_batch([(3, 4)]), make_batch([(2, 5)], 1)], StepContext(0), 0.1, 1.0)
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
@@ -204,7 +203,7 @@ def test_no_gradient_is_left_for_the_next_step() -> None:
 def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm: float | None) -> None:
     model = make_model()
     accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), MACHINE, 1)
-    optimizer = build_optimizer(AdamConfig(), accumulator.parameters)
+    optimizer = AdamConfig().build(Parameters(accumulator.parameters))
     good = make_batch([(3, 4)])
     update(accumulator, optimizer, [good], StepContext(0), 0.1, max_grad_norm)
     model.decoder.norm.weight.data[0] = value
@@ -227,6 +226,6 @@ def test_a_step_without_a_unit_moves_no_weight() -> None:
     batch = make_batch([(3, 4), (2, 2)], seed=0)
     assert batch.tgt_out is not None
     before, empty = weights_of(model), replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE))
-    done = update(accumulator, build_optimizer(SGD, accumulator.parameters), [empty], StepContext(0), 0.05, 0.5)
+    done = update(accumulator, SGD.build(Parameters(accumulator.parameters)), [empty], StepContext(0), 0.05, 0.5)
     assert (done.total, done.grad_norm) == (0.0, 0.0)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(model).items())

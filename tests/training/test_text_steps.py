@@ -21,9 +21,8 @@ from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.optim.config import MuonConfig, SgdConfig
+from seqlab.optim import MuonConfig, Parameters, SgdConfig
 from seqlab.optim.muon import hidden_matrices
-from seqlab.optim.optimizers import build_optimizer
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, parallelised, whole
@@ -121,7 +120,7 @@ SPLITS: dict[str, Split] = {
 def run(model: nn.Module, micro_steps: Sequence[Sequence[TextBatch]]) -> tuple[list[Update], Tensor]:
     """Train over steps; return the updates, and all weights in one row."""
     accumulator = accumulator_of(model)
-    optimizer = build_optimizer(SgdConfig(lr=0.05), accumulator.parameters)
+    optimizer = SgdConfig(lr=0.05).build(Parameters(accumulator.parameters))
     done = [update(accumulator, optimizer, each, StepContext(n), 0.05, 0.5) for n, each in enumerate(micro_steps)]
     return done, nn.utils.parameters_to_vector(model.parameters()).detach()
 
@@ -214,7 +213,7 @@ def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
         machine = replace(MACHINE, world=world, is_sharded=is_sharded)
         module = parallelised(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)
         parameters = list(module.parameters())
-        optimizer = build_optimizer(MuonConfig(lr=0.1), parameters, hidden=hidden_matrices(model))
+        optimizer = MuonConfig(lr=0.1).build(Parameters(parameters, hidden_matrices=hidden_matrices(model)))
         for step in range(3):
             drawn = torch.Generator().manual_seed(step)
             grads = {str(i): torch.randn(p.shape, generator=drawn) for i, p in enumerate(parameters)}

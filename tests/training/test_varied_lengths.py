@@ -11,8 +11,7 @@ from reference.tiny_runs import assert_equal_runs, tiny_text_config, write_text
 import seqlab.training.loop
 from seqlab.corpora.number_words.phrases import cardinal
 from seqlab.models import LstmLmConfig
-from seqlab.optim.config import ConstantScheduleConfig, OptimConfig, SgdConfig
-from seqlab.optim.schedules import learning_rate
+from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.training import train
 
@@ -46,7 +45,7 @@ def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
     monkeypatch.setattr(seqlab.training.loop, "update", noted)
     train(config, tmp_path / "run")
     assert len({length for length, _ in found}) > 5
-    scheduled = [learning_rate(OPTIM.schedule, 0.5, step, 40) for step in range(40)]
+    scheduled = [OPTIM.schedule.rate(0.5, step, 40) for step in range(40)]
     assert [lr for _, lr in found] == pytest.approx(
         [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
     )

@@ -19,7 +19,7 @@ from reference.tiny_runs import assert_equal_runs, tiny_config, tiny_text_config
 from seqlab.data.config import TextConfig
 from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.optim.config import (
+from seqlab.optim import (
     AdamConfig,
     AdamWConfig,
     ConstantScheduleConfig,

@@ -1,0 +1,155 @@
+"""Plugins: parts that other packages and files add to the registry (see `seqlab.registry`).
+
+A plugin is a module that registers parts when it is imported (`@seqlab.register`), or has a table `PARTS` of them:
+kind -> name -> (`module:attribute`, summary). Installed packages name such a table by an entry point of the group
+`seqlab.plugins`; it must not import torch, as lists and help read it. Others are named with `--plugin` or
+`seqlab.load(run, plugins=[...])`. A plugin runs code, so nothing that a file says imports one.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from seqlab import registry
+from seqlab.registry import Entry
+
+logger = logging.getLogger(__name__)
+
+GROUP = "seqlab.plugins"
+SWITCH = "SEQLAB_NO_PLUGINS"
+"""Environment variable: at 1 no installed plugin is loaded."""
+broken: list[str] = []
+"""The installed plugins whose tables cannot be read, and why."""
+_discovered = False
+
+
+class PluginError(ValueError):
+    """A plugin cannot be loaded."""
+
+
+def load_plugin(name: str | Path) -> ModuleType:
+    """Import a plugin, and register its parts; the same one again changes nothing.
+
+    Args:
+        name: an importable module, or the path of a file that ends in `.py`, which is loaded under its own name,
+            without a change of `sys.path`.
+
+    Raises:
+        PluginError: there is no such module or file, it cannot be imported, or another module has its name.
+        ValueError: one of its parts has a name that is taken.
+    """
+    with registry.owned_by(str(name)):
+        module = _imported_file(Path(name)) if str(name).endswith(".py") else _imported_module(str(name))
+        add_table(getattr(module, "PARTS", {}), str(name))
+    return module
+
+
+def _imported_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise PluginError(f"The plugin {name!r} cannot be imported ({error}).") from error
+        raise PluginError(
+            f"There is no plugin {name!r}: name a module that Python can import, or a file that ends in .py."
+        ) from None
+    except (ValueError, TypeError) as error:  # `importlib` on a name such as "" or ".a"
+        raise PluginError(f"The plugin {name!r} cannot be imported ({error}).") from error
+
+
+def _imported_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise PluginError(f"There is no plugin {path}: the file does not exist.")
+    path = path.resolve()
+    known = sys.modules.get(path.stem)
+    if known is not None:
+        if Path(getattr(known, "__file__", None) or "").resolve() == path:
+            return known
+        raise PluginError(f"The plugin {path} would be imported as `{path.stem}`, which is another module: rename it.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module
+
+
+def add_table(table: Any, owner: str) -> None:
+    """Register the parts of a table; raises PluginError where it is none, ValueError where a name is taken."""
+    try:
+        entries = [
+            Entry(str(kind), str(name), str(target), str(summary), owner)
+            for kind, parts in table.items()
+            for name, (target, summary) in parts.items()
+        ]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PluginError(
+            f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary), but does not "
+            f"({error})."
+        ) from error
+    for entry in entries:
+        registry.add(entry)
+
+
+def discover() -> None:
+    """Register what installed packages offer by entry points, once.
+
+    A table that cannot be read is a warning, and its parts are missing.
+    """
+    global _discovered
+    if _discovered:
+        return
+    _discovered = True
+    if os.environ.get(SWITCH) == "1":
+        return
+    for point in entry_points(group=GROUP):
+        owner = _owner_of(point)
+        try:
+            add_table(point.load(), owner)
+        except Exception as error:  # whatever it raises, it must not disturb what does not use it
+            broken.append(f"{owner} ({type(error).__name__}: {error})")
+            logger.warning("The plugin %s is left out: its table of parts cannot be read (%s).", owner, error)
+
+
+def _owner_of(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
+def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Describe the plugins that own some parts, for run.json: the part, its module, its distribution and its file's
+    SHA-256."""
+    notes = []
+    for entry in entries:
+        if entry.owner == registry.OWN:
+            continue
+        module = sys.modules[entry.load().__module__]
+        file = getattr(module, "__file__", None)
+        notes.append(
+            {
+                "kind": entry.kind,
+                "name": entry.name,
+                "module": module.__name__,
+                "distribution": _distribution_of(module.__name__),
+                "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
+            }
+        )
+    return notes
+
+
+def _distribution_of(module: str) -> str | None:
+    """Name the installed package of a module, with its version."""
+    names = packages_distributions().get(module.partition(".")[0])
+    return f"{names[0]} {version(names[0])}" if names else None

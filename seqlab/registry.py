@@ -1,0 +1,354 @@
+"""The open tables of parts: which model families, objectives, searches, ... there are, by kind and name.
+
+A part is registered under one name of its kind, as `module:attribute`, which is imported when the part is first used.
+The built-in ones stand in `BUILT_IN`; others come from `register` and from plugins (`seqlab.plugins`). Nothing here
+imports torch or pydantic.
+"""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, TypeVar
+
+P = TypeVar("P")
+OWN = "seqlab"
+"""The owner of the built-in parts."""
+
+BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
+    "model": {
+        "transformer": ("seqlab.models.transformer:TransformerConfig", "a Transformer encoder-decoder"),
+        "rnn": ("seqlab.models.recurrent:RnnConfig", "a translator of tanh RNNs with attention"),
+        "lstm": ("seqlab.models.recurrent:LstmConfig", "a translator of LSTMs with attention"),
+        "gru": ("seqlab.models.recurrent:GruConfig", "a translator of gated recurrent units with attention"),
+        "transformer_ctc": (
+            "seqlab.models.transformer_ctc:TransformerCtcConfig",
+            "a non-autoregressive translator with CTC",
+        ),
+        "transformer_nat": (
+            "seqlab.models.transformer_nat:TransformerNatConfig",
+            "a non-autoregressive translator that predicts the length",
+        ),
+        "transformer_cmlm": (
+            "seqlab.models.transformer_nat:TransformerCmlmConfig",
+            "a conditional masked language model (mask-predict)",
+        ),
+        "transformer_lm": ("seqlab.models.transformer_lm:TransformerLmConfig", "a decoder-only Transformer"),
+        "rnn_lm": ("seqlab.models.recurrent_lm:RnnLmConfig", "a language model of tanh RNNs"),
+        "lstm_lm": ("seqlab.models.recurrent_lm:LstmLmConfig", "a language model of LSTMs"),
+        "gru_lm": ("seqlab.models.recurrent_lm:GruLmConfig", "a language model of gated recurrent units"),
+        "ngram_lm": ("seqlab.models.ngram:NgramConfig", "an n-gram model with Kneser-Ney smoothing"),
+        "transformer_mlm": ("seqlab.models.transformer_mlm:TransformerMlmConfig", "a masked Transformer encoder"),
+        "rnn_labeller": ("seqlab.models.recurrent_labeller:RnnLabellerConfig", "a labeller of tanh RNNs"),
+        "lstm_labeller": ("seqlab.models.recurrent_labeller:LstmLabellerConfig", "a labeller of LSTMs"),
+        "gru_labeller": ("seqlab.models.recurrent_labeller:GruLabellerConfig", "a labeller of gated recurrent units"),
+        "transformer_labeller": (
+            "seqlab.models.transformer_labeller:TransformerLabellerConfig",
+            "a Transformer encoder that labels",
+        ),
+        "frequency_labeller": (
+            "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
+            "the most frequent label of each word",
+        ),
+    },
+    "objective": {
+        "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),
+        "r_drop": ("seqlab.objectives.r_drop:RDropConfig", "cross entropy and agreement of two dropout masks"),
+        "scheduled_sampling": (
+            "seqlab.objectives.scheduled_sampling:ScheduledSamplingConfig",
+            "cross entropy given the model's own predictions",
+        ),
+        "ctc": ("seqlab.objectives.ctc:CtcConfig", "connectionist temporal classification"),
+        "parallel_cross_entropy": (
+            "seqlab.objectives.parallel:ParallelCrossEntropyConfig",
+            "cross entropy of all positions at once",
+        ),
+        "cmlm": ("seqlab.objectives.parallel:CmlmConfig", "cross entropy of masked target tokens"),
+    },
+    "optimizer": {
+        "sgd": ("seqlab.optim.optimizers:SgdConfig", "stochastic gradient descent with momentum"),
+        "adam": ("seqlab.optim.optimizers:AdamConfig", "Adam"),
+        "adamw": ("seqlab.optim.optimizers:AdamWConfig", "Adam with decoupled weight decay"),
+        "radam": ("seqlab.optim.optimizers:RAdamConfig", "rectified Adam"),
+        "muon": ("seqlab.optim.muon:MuonConfig", "Muon for matrices, AdamW for the rest"),
+    },
+    "schedule": {
+        "constant": ("seqlab.optim.schedules:ConstantScheduleConfig", "the peak, after the warmup"),
+        "linear": ("seqlab.optim.schedules:LinearScheduleConfig", "a straight line down from the peak"),
+        "inverse_sqrt": ("seqlab.optim.schedules:InverseSqrtScheduleConfig", "the inverse square root of the step"),
+        "cosine": ("seqlab.optim.schedules:CosineScheduleConfig", "half a cosine down from the peak"),
+    },
+    "search": {  # the first that fits a model is taken
+        "mask_predict": ("seqlab.search.mask_predict:MaskPredict", "all positions at once, in several passes"),
+        "ctc": ("seqlab.search.prefix_beam:CtcSearch", "paths through frames: the best one, or a prefix beam"),
+        "beam": ("seqlab.search.beam:BeamSearch", "token by token: greedy or beam search"),
+    },
+    "task": {
+        "parallel": ("seqlab.data.config:ParallelConfig", "translation: pairs of lines"),
+        "labelled": ("seqlab.data.config:LabelledConfig", "labels of lines or of words"),
+        "text": ("seqlab.data.config:TextConfig", "language modelling: text without a second side"),
+    },
+    "metric": {
+        "bleu": ("seqlab.evaluation.translation:bleu", "BLEU of sacrebleu"),
+        "chrf": ("seqlab.evaluation.translation:chrf", "chrF2 of sacrebleu"),
+        "ter": ("seqlab.evaluation.translation:ter", "translation edit rate of sacrebleu"),
+        "wer": ("seqlab.evaluation.edits:wer", "word error rate"),
+        "cer": ("seqlab.evaluation.edits:cer", "character error rate"),
+        "exact_match": ("seqlab.evaluation.exact_match:exact_match", "share of lines that are right"),
+        "contains": ("seqlab.evaluation.contains:contains", "share of lines that contain the reference"),
+        "repeated": ("seqlab.evaluation.words:repeated", "words that are repeated"),
+        "missing": ("seqlab.evaluation.words:missing", "words that are missing"),
+        "length_error": ("seqlab.evaluation.words:length_error", "difference in length"),
+        "accuracy": ("seqlab.evaluation.labels:accuracy", "share of labels that are right"),
+        "macro_f1": ("seqlab.evaluation.labels:macro_f1", "mean F1 over all labels"),
+    },
+    "command": {
+        "train": ("seqlab.cli.train", "train a model"),
+        "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, figure"),
+        "info": ("seqlab.cli.info", "describe a run"),
+        "translate": ("seqlab.cli.translate", "translate lines"),
+        "label": ("seqlab.cli.label", "label lines or their words"),
+        "generate": ("seqlab.cli.generate", "continue a text with a language model"),
+        "score": ("seqlab.cli.score", "score given lines or pairs: how probable each is"),
+        "distill": ("seqlab.cli.distill", "translate a corpus for another model to learn from"),
+        "evaluate": ("seqlab.cli.evaluate", "score hypotheses against references"),
+        "perplexity": ("seqlab.cli.perplexity", "measure how likely a text is to language models"),
+        "calibration": ("seqlab.cli.calibration", "compare how sure a translator is with how often it is right"),
+        "exposure": ("seqlab.cli.exposure", "measure exposure bias"),
+        "search-errors": ("seqlab.cli.search_errors", "tell errors of the search from the model's"),
+        "plot": ("seqlab.cli.plot", "draw what a translation attended to"),
+        "export": ("seqlab.cli.export", "write a run for another engine"),
+        "import": ("seqlab.cli.import_arpa", "make a run of an ARPA file"),
+    },
+}
+"""Kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""
+
+
+class UnknownPart(ValueError):
+    """No part of this kind has this name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered part."""
+
+    kind: str
+    name: str
+    target: Any
+    """`module:attribute`, or the part itself"""
+    summary: str
+    owner: str = OWN
+    """who registered it: seqlab, or a plugin"""
+
+    def load(self) -> Any:
+        """Import the part where it is not there yet."""
+        return imported(self.target) if isinstance(self.target, str) else self.target
+
+
+def imported(target: str) -> Any:
+    """Import what `module:attribute` names, or a whole `module`."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute) if attribute else import_module(module)
+
+
+_entries: dict[str, dict[str, Entry]] = {
+    kind: {name: Entry(kind, name, target, summary) for name, (target, summary) in table.items()}
+    for kind, table in BUILT_IN.items()
+}
+
+
+_owner: str | None = None
+"""Whoever registers parts now; None for a script, whose module is named."""
+
+
+def _table(kind: str) -> dict[str, Entry]:
+    """Return the parts of a kind, those of installed plugins included."""
+    from seqlab.plugins import discover
+
+    discover()
+    return _entries[kind]
+
+
+def add(entry: Entry) -> None:
+    """Add a part; the same part again changes nothing.
+
+    Raises:
+        ValueError: there is no such kind of part, or the name is taken; names both owners.
+    """
+    if entry.kind not in _entries:
+        raise ValueError(f"A part must be one of {', '.join(_entries)}, but {entry.name!r} is {entry.kind!r} instead.")
+    known = _entries[entry.kind].get(entry.name)
+    if known is not None and known.target != entry.target and not _is_replaced(known, entry):
+        raise ValueError(
+            f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: choose "
+            "another."
+        )
+    _entries[entry.kind][entry.name] = entry
+
+
+def _is_replaced(known: Entry, entry: Entry) -> bool:
+    """Tell whether a module defines its own part anew, as when a notebook's cell or a script runs twice."""
+    places = [
+        (getattr(each.target, "__module__", None), getattr(each.target, "__qualname__", "")) for each in (known, entry)
+    ]
+    return known.owner == entry.owner != OWN and places[0] == places[1]
+
+
+def register(kind: str, name: str | None = None, *, summary: str | None = None) -> Callable[[P], P]:
+    """Return a decorator that adds a class or function of your own to the parts that configs and commands can name.
+
+    ```python
+    @seqlab.register("objective")
+    @dataclass(frozen=True, kw_only=True, config=SETTINGS)
+    class FocalConfig(ObjectiveConfig):
+        family: Literal["focal"] = "focal"
+    ```
+
+    Args:
+        kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`.
+        name: what configs call it; of a config its tag (the default of `family`) unless given, else its `__name__`.
+        summary: one line for lists and help; the first line of the docstring unless given.
+
+    Raises:
+        ValueError: there is no such kind, or the name is taken.
+    """
+
+    def decorate(part: P) -> P:
+        own: Any = part
+        first_line = (own.__doc__ or "").strip().partition("\n")[0]
+        add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
+        return part
+
+    return decorate
+
+
+@contextmanager
+def owned_by(owner: str) -> Iterator[None]:
+    """Name who owns the parts that are registered within this context."""
+    global _owner
+    before, _owner = _owner, owner
+    try:
+        yield
+    finally:
+        _owner = before
+
+
+def _tag_of(part: Any) -> str:
+    """Read the name that the config of a part has in files; of other parts their own."""
+    return str(getattr(part, getattr(part, "tag_field", ""), None) or part.__name__)
+
+
+class Parts(Mapping[str, Any]):
+    """The parts of one kind by name, each imported when it is looked up."""
+
+    def __init__(self, kind: str, tag_field: str = "family") -> None:
+        """Name the kind, and the field that names a part of it in a config."""
+        self.kind, self.tag_field = kind, tag_field
+
+    def __getitem__(self, name: str) -> Any:
+        return entry_of(self.kind, name).load()
+
+    def __contains__(self, name: object) -> bool:
+        return name in _entries[self.kind] or name in _table(self.kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_table(self.kind))
+
+    def __len__(self) -> int:
+        return len(_table(self.kind))
+
+
+def entries(kind: str) -> list[Entry]:
+    """List the parts of a kind, the built-in ones first."""
+    return list(_table(kind).values())
+
+
+def entry_of(kind: str, name: str) -> Entry:
+    """Return the entry of a part; raises KeyError where there is none."""
+    known = _entries[kind].get(name)
+    return _table(kind)[name] if known is None else known
+
+
+def find(kind: str, name: str) -> Any:
+    """Return the part of a kind by its name; raises UnknownPart, naming the nearest."""
+    if name not in Parts(kind):
+        [nearest] = difflib.get_close_matches(name, _table(kind), n=1, cutoff=0)
+        raise UnknownPart(
+            f"There is no {kind} {name!r}: choose one of {', '.join(_table(kind))} (the nearest is {nearest!r})."
+            f"{missing_hint()}"
+        )
+    return entry_of(kind, name).load()
+
+
+def missing_hint() -> str:
+    """Say, after a message about a part that is missing, which installed plugins could not be read."""
+    from seqlab.plugins import broken
+
+    return f" Installed plugins that cannot be read: {'; '.join(broken)}." if broken else ""
+
+
+def default_part(kind: str) -> Any:
+    """Give the part that is taken where none is named."""
+    return next(iter(_entries[kind].values())).load()
+
+
+class Part:
+    """The base of configs that are registered parts: a field of the type of a kind's base class holds any of the kind.
+
+    The base class of a kind sets `part_kind`; the tag of each config says which it is, so that a config that is read
+    back has the same type.
+    """
+
+    part_kind: ClassVar[str]
+    tag_field: ClassVar[str] = "family"
+    """The name of the field that says which part of its kind a config describes."""
+    shared_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that keep their values when another part of the kind is chosen which has them with the same type."""
+
+    @classmethod
+    def on_chosen(cls, values: dict[str, Any]) -> None:
+        """Change the other sections of a run's nested values where they make no sense beside this part.
+
+        Called when the tag of its section is set by dotted key, as on the command line.
+        """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Accept, where a field has the type of a kind's base class, whichever registered config the tag names."""
+        if "part_kind" not in source.__dict__:
+            return handler(source)
+        from pydantic_core import core_schema
+
+        parts = Parts(source.part_kind, source.tag_field)
+
+        def validate(value: Any) -> Any:
+            if not isinstance(value, source):
+                name = value.get(source.tag_field) if isinstance(value, Mapping) else None
+                chosen = parts.get(str(name)) or default_part(source.part_kind)  # which says what is wrong
+                return chosen.__pydantic_validator__.validate_python(value)
+            name = getattr(value, source.tag_field)
+            if name not in parts or not isinstance(value, parts[name]):
+                raise ValueError(
+                    f"{type(value).__name__} is no registered {source.part_kind}: add it with "
+                    f'`@seqlab.register("{source.part_kind}")`.'
+                )
+            return value
+
+        def dump(value: Any, info: Any) -> Any:
+            return type(value).__pydantic_serializer__.to_python(value, mode=info.mode)
+
+        return core_schema.no_info_plain_validator_function(
+            validate, serialization=core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Callable[[Any], Any]) -> Any:
+        """Describe the base class of a kind as one of the registered configs."""
+        if "part_kind" not in cls.__dict__:
+            return handler(schema)
+        parts = Parts(cls.part_kind, cls.tag_field).values()
+        return {
+            "oneOf": [handler(each.__pydantic_core_schema__) for each in parts],
+            "discriminator": {"propertyName": cls.tag_field},
+        }
