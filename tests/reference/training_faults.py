@@ -50,7 +50,7 @@ TRAINING = (
         "lines of steps that are done again stay in metrics.jsonl",
         "self.journal.cut_back(journal_size)",
         "self.journal.size()",
-        ("training/test_exact_resume.py",),
+        ("training/test_resume_rules.py", "training/test_exact_resume.py"),
     ),
     Fault(
         "resume.average_not_restored",
