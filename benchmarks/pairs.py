@@ -1,0 +1,283 @@
+"""`python -m benchmarks pairs BEFORE AFTER`: two checkouts of seqlab, measured in interleaved pairs.
+
+Each measurement is a process of its own with `PYTHONPATH` set to one of the checkouts. The order alternates: before,
+after, after, before. A small Transformer is trained on generated number phrases, and lines of them are translated.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from benchmarks.machine import measure_machine
+from benchmarks.processes import ROOT
+from benchmarks.records import Json
+from benchmarks.report import Report, Row
+from benchmarks.scale import Scale
+from seqlab.corpora import number_words
+from seqlab.data.readers import read_lines
+
+logger = logging.getLogger(__name__)
+MIN_PAIRS = 10
+"""Fewer say little: the speed of a shared machine varies by several percent from one process to the next."""
+HELP_CALLS = 3
+"""Of each command in each turn; the median counts."""
+RESAMPLES = 10_000
+BEAM_SIZE = 5
+VALID_LINES = 16
+LOG_EVERY = 5
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The size of what is measured."""
+
+    pairs: int
+    """Of the training corpus."""
+    steps: int
+    """Updates of a measured training."""
+    warmup_steps: int
+    """The first of these, which do not count."""
+    run_steps: int
+    """Updates of the run that translates; it is trained once."""
+    lines: int
+    """Of the file that is translated."""
+
+
+FULL = Workload(pairs=22_000, steps=100, warmup_steps=20, run_steps=400, lines=1000)
+QUICK = Workload(pairs=2_000, steps=20, warmup_steps=10, run_steps=20, lines=32)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two checkouts, and where its processes work."""
+
+    checkout: Path
+    folder: Path
+    """The corpus, the config and the run that translates."""
+    threads: int
+
+    def call(self, *command: str) -> str:
+        """Run Python with this checkout's package and return standard output; raises RuntimeError where it fails."""
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.checkout), "OMP_NUM_THREADS": str(self.threads)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            tail = "\n".join(done.stderr.strip().splitlines()[-15:])
+            raise RuntimeError(f"`{' '.join(command)}` of {self.checkout} ended with {done.returncode}:\n{tail}")
+        return done.stdout
+
+    def seconds(self, *command: str) -> float:
+        """Time a call, from the start of its process to its end."""
+        started = time.perf_counter()
+        self.call(*command)
+        return time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The figures of one checkout in one turn."""
+
+    values: dict[str, float]
+    """By measure: rates, and seconds."""
+    losses: list[float]
+    translations: list[str]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure, and whether more of it is better."""
+
+    name: str
+    unit: str
+    is_rate: bool
+
+    def ratio(self, before: float, after: float) -> float:
+        """Divide so that a ratio above 1 means that the checkout `after` is faster."""
+        return after / before if self.is_rate else before / after
+
+
+MEASURES = (
+    Measure("training", "target tokens/s", is_rate=True),
+    Measure("decoding, beam 5", "lines/s", is_rate=True),
+    Measure("seqlab --help", "seconds", is_rate=False),
+    Measure("seqlab translate --help", "seconds", is_rate=False),
+    Measure("first translation", "seconds", is_rate=False),
+)
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Measure both checkouts in turns; compare their losses and translations too."""
+    for option, checkout in (("BEFORE", arguments.before), ("AFTER", arguments.after)):
+        if not (checkout / "seqlab").is_dir():
+            raise SystemExit(f"`{option}`: there is no checkout of seqlab in {checkout}.")
+    repetitions = arguments.repetitions or (1 if arguments.quick else MIN_PAIRS)
+    workload = QUICK if arguments.quick else FULL
+    folder = arguments.work_dir.resolve() / f"pairs{'-quick' if arguments.quick else ''}"
+    report = Report("pairs", measure_machine(arguments))
+    write_corpus(folder, workload)
+    sides = [Side(path.resolve(), folder, arguments.threads) for path in (arguments.before, arguments.after)]
+    for side in sides:
+        _refuse_other_package(side)
+    train(sides[0], workload.run_steps, workload.run_steps, folder / "run")
+    pairs = measure_pairs(sides, repetitions, lambda side: measure_turn(side, workload))
+    report.rows = [row_of(measure, pairs) for measure in MEASURES]
+    _check_results(report, pairs)
+    report.more = {
+        "turns": [[before.values, after.values] for before, after in pairs],
+        "ratios": {each.name: ratio_of(each, pairs) for each in MEASURES},
+    }
+    report.notes.append(f"{repetitions} pairs; a ratio above 1: the second checkout is faster; 95% bootstrap interval")
+    if repetitions < MIN_PAIRS:
+        report.notes.append(f"fewer than {MIN_PAIRS} pairs: the intervals say little")
+    return report
+
+
+def write_corpus(folder: Path, workload: Workload) -> None:
+    """Write the number phrases to train on, to validate on and to translate, the same for both checkouts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as generated:
+        number_words.write(Path(generated))
+        for name, count in (("train", workload.pairs), ("valid", VALID_LINES), ("test", workload.lines)):
+            for language in ("en", "de"):
+                lines = islice(read_lines(Path(generated) / f"{name}.{language}"), count)
+                text = "".join(f"{line}\n" for line in lines)
+                (folder / f"{name}.{language}").write_text(text, encoding="utf-8")
+    first, *_ = (folder / "test.en").read_text(encoding="utf-8").splitlines()
+    (folder / "first.en").write_text(f"{first}\n", encoding="utf-8")
+
+
+def config_of(steps: int, log_every: int) -> Json:
+    """Give the config of a training as any version of seqlab reads it, so few fields as possible."""
+    return {
+        "data": {
+            **{"kind": "parallel", "train_src": ["train.en"], "train_tgt": ["train.de"]},
+            **{"valid_src": "valid.en", "valid_tgt": ["valid.de"]},
+            "tokenizer": {"kind": "sentencepiece_bpe", "vocab_size": 600},
+            **{"batch_tokens": 1024, "micro_batch_tokens": 1600},
+        },
+        "model": {
+            **{"family": "transformer", "d_model": 128, "d_ff": 512, "num_heads": 8},
+            **{"num_encoder_layers": 2, "num_decoder_layers": 2},
+        },
+        "objective": {"family": "cross_entropy", "label_smoothing": 0.1},
+        "optim": {
+            "optimizer": {"family": "adam", "lr": 0.002},
+            "schedule": {"family": "linear", "warmup_steps": 150},
+        },
+        "training": {"max_steps": steps, "log_every": log_every, "save_every": steps, "valid_every": steps},
+    }
+
+
+def train(side: Side, steps: int, log_every: int, run_dir: Path) -> list[Json]:
+    """Train a run, or do nothing where it is there; return the lines of its log."""
+    config = side.folder / f"train_{steps}.yaml"  # JSON is YAML
+    config.write_text(json.dumps(config_of(steps, log_every)), encoding="utf-8")
+    options = ("--run_dir", str(run_dir), "--threads", str(side.threads), "--device", "cpu")
+    side.call("-m", "seqlab", "train", str(config), *options)
+    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["kind"] == "train"]
+
+
+def _refuse_other_package(side: Side) -> None:
+    found = side.call("-c", "import seqlab; print(seqlab.__file__)").strip()
+    if not Path(found).is_relative_to(side.checkout):
+        raise SystemExit(f"Python takes {found} instead of the seqlab in {side.checkout}.")
+
+
+def measure_pairs(sides: Sequence[Side], repetitions: int, measure: Callable[[Side], Turn]) -> list[tuple[Turn, Turn]]:
+    """Measure (before, after) `repetitions` times; every second pair is measured in the opposite order."""
+    before, after = sides
+    pairs = []
+    for repetition in range(repetitions):
+        if repetition % 2 == 0:
+            first = measure(before)
+            pairs.append((first, measure(after)))
+        else:
+            second = measure(after)
+            pairs.append((measure(before), second))
+        ratios = [f"{each.name} {_ratios(each, pairs[-1:])[0]:.3f}" for each in MEASURES]
+        logger.info("pair %d of %d: %s", repetition + 1, repetitions, ", ".join(ratios))
+    return pairs
+
+
+def measure_turn(side: Side, workload: Workload) -> Turn:
+    """Take all figures of one checkout once."""
+    with tempfile.TemporaryDirectory() as temporary:
+        lines = train(side, workload.steps, LOG_EVERY, Path(temporary) / "run")
+    timed = [line["tgt_tokens_per_second"] for line in lines if line["step"] > workload.warmup_steps]
+    script = str(ROOT / "benchmarks" / "workers" / "translate_checkout.py")
+    decoded = json.loads(side.call("-P", script, "run", "test.en", str(BEAM_SIZE)))
+    translate = ("-m", "seqlab", "translate")
+    values = {
+        "training": median(timed),
+        "decoding, beam 5": workload.lines / decoded["seconds"],
+        "seqlab --help": median(side.seconds("-m", "seqlab", "--help") for _ in range(HELP_CALLS)),
+        "seqlab translate --help": median(side.seconds(*translate, "--help") for _ in range(HELP_CALLS)),
+        "first translation": side.seconds(*translate, "run", "--device", "cpu", "--input", "first.en"),
+    }
+    return Turn(values, [line["loss"] for line in lines], decoded["translations"])
+
+
+def _ratios(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> list[float]:
+    return [measure.ratio(before.values[measure.name], after.values[measure.name]) for before, after in pairs]
+
+
+def median_interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
+    """Give the middle 95% of the medians of bootstrap resamples (Efron and Tibshirani 1993, chapter 13)."""
+    drawn = np.random.default_rng(seed).choice(np.asarray(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def ratio_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, float]:
+    """Give the median of the pairs' ratios and its interval."""
+    ratios = _ratios(measure, pairs)
+    low, high = median_interval(ratios)
+    return {"median": median(ratios), "low": low, "high": high}
+
+
+def row_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> Row:
+    """Summarise one measure over all pairs; the ratio with more digits than a table has otherwise."""
+    ratio = ratio_of(measure, pairs)
+    before, after = (median(turn.values[measure.name] for turn in turns) for turns in zip(*pairs, strict=True))
+    more: Json = {
+        "unit": measure.unit,
+        "before": before,
+        "after": after,
+        "median_ratio": f"{ratio['median']:.3f}",
+        "interval": f"{ratio['low']:.3f} to {ratio['high']:.3f}",
+    }
+    return Row("seqlab", "pairs", "", measure.name, more=more)
+
+
+def _check_results(report: Report, pairs: Sequence[tuple[Turn, Turn]]) -> None:
+    """Note whether both checkouts computed the same."""
+    for name, are_equal in (
+        ("training losses", all(before.losses == after.losses for before, after in pairs)),
+        ("translations", all(before.translations == after.translations for before, after in pairs)),
+    ):
+        (report.checks if are_equal else report.failed_checks).append(f"{name} of both checkouts are the same")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen."""
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="the root of a checkout of seqlab")
+    parser.add_argument("after", type=Path, metavar="AFTER", help="the root of another one")
+    parser.add_argument("--repetitions", type=int, help=f"pairs; default: {MIN_PAIRS}")

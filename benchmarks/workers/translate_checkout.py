@@ -1,0 +1,29 @@
+"""Translate a file with the seqlab of any checkout: run as a script, with `PYTHONPATH` set to that checkout.
+
+`python -P translate_checkout.py RUN LINES BEAM_SIZE` prints JSON. It takes nothing from this checkout.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import seqlab
+
+WARMUP_LINES = 16
+
+
+def main(run: str, file: str, beam_size: int) -> None:
+    """Print the seconds of one call for all lines, after a short one, and the translations."""
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    trained: Any = seqlab.load(run, device="cpu")
+    trained.translate(lines[:WARMUP_LINES], beam_size=beam_size)
+    started = time.perf_counter()
+    translations = trained.translate(lines, beam_size=beam_size)
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "translations": translations}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

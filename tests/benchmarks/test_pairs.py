@@ -1,0 +1,66 @@
+"""Pairs of checkouts: the order, the ratios and their intervals, and a whole turn of this checkout."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.pairs import (
+    MEASURES,
+    Side,
+    Turn,
+    Workload,
+    measure_pairs,
+    measure_turn,
+    median_interval,
+    ratio_of,
+    train,
+    write_corpus,
+)
+from benchmarks.processes import ROOT
+
+
+def test_every_second_pair_is_measured_in_the_opposite_order(tmp_path: Path) -> None:
+    sides = [Side(tmp_path / name, tmp_path, 1) for name in ("before", "after")]
+    order: list[str] = []
+
+    def measure(side: Side) -> Turn:
+        order.append(side.checkout.name)
+        return Turn(dict.fromkeys((each.name for each in MEASURES), float(len(order))), [], [])
+
+    pairs = measure_pairs(sides, 4, measure)
+    assert order == ["before", "after", "after", "before", "before", "after", "after", "before"]
+    of_before, of_after = ([turn.values["training"] for turn in turns] for turns in zip(*pairs, strict=True))
+    assert (of_before, of_after) == ([1, 4, 5, 8], [2, 3, 6, 7])
+
+
+def test_a_faster_checkout_has_ratios_above_one() -> None:
+    """Twice the rate and half the seconds are both a ratio of 2; equal ratios leave nothing to chance."""
+    before = Turn({each.name: 4.0 for each in MEASURES}, [], [])
+    after = Turn({each.name: 8.0 if each.is_rate else 2.0 for each in MEASURES}, [], [])
+    for measure in MEASURES:
+        assert ratio_of(measure, [(before, after)] * 10) == {"median": 2.0, "low": 2.0, "high": 2.0}
+
+
+def test_the_interval_is_about_that_of_order_statistics() -> None:
+    """The distribution-free 95% interval of the median of 10 values is from the second to the ninth."""
+    low, high = median_interval([float(value) for value in range(1, 11)])
+    assert 2 <= low <= 3.5
+    assert 7.5 <= high <= 9
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"`AFTER`: there is no checkout of seqlab in none"):
+        main(["pairs", str(ROOT), "none", "--work_dir", str(tmp_path)])
+
+
+def test_a_turn_has_all_figures_and_repeats_itself(tmp_path: Path) -> None:
+    workload = Workload(pairs=2_000, steps=10, warmup_steps=5, run_steps=5, lines=4)
+    write_corpus(tmp_path, workload)
+    side = Side(ROOT, tmp_path, 1)
+    train(side, workload.run_steps, workload.run_steps, tmp_path / "run")
+    first, second = (measure_turn(side, workload) for _ in range(2))
+    assert set(first.values) == {each.name for each in MEASURES}
+    assert min(first.values.values()) > 0
+    assert len(first.translations) == workload.lines
+    assert (first.losses, first.translations) == (second.losses, second.translations)

@@ -1,0 +1,210 @@
+"""Faults of masks, searches and inference, to be planted."""
+
+from reference.fault import Fault
+
+MASKS = (
+    Fault(
+        "masks.padding_ignored",
+        "attention reads padding",
+        "return ~key_padding_mask[:, None, None, :]",
+        "return torch.ones_like(key_padding_mask)[:, None, None, :]",
+        ("models/test_transformer.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.padding_off_by_one",
+        "the first position after a row counts as part of it",
+        "device=lengths.device) >= lengths[:, None]",
+        "device=lengths.device) > lengths[:, None]",
+        ("models/test_transformer.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.causal_off_by_one",
+        "a position attends to the one after it",
+        "dtype=torch.bool, device=device).tril()",
+        "dtype=torch.bool, device=device).tril(1)",
+        ("models/test_transformer.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.cross_attention_padding",
+        "the decoder attends to padding of the source",
+        "self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)",
+        "self.cross_attention(y, memory.key, memory.value, memory.bias.new_zeros(()), need_weights)",
+        ("models/test_transformer.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.cross_attention_padding_step",
+        "while decoding, the decoder attends to padding of the source",
+        "self.cross_attention.step(y, memory.key, memory.value, memory.bias, at, need_weights)",
+        "self.cross_attention.step(y, memory.key, memory.value, memory.bias.new_zeros(()), at, need_weights)",
+        ("models/test_transformer.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.packed_documents",
+        "packed lines attend to the lines before them in their row",
+        "return same & causal(size, places.device)",
+        "return causal(size, places.device).expand_as(same)",
+        ("models/test_transformer_lm.py",),
+    ),
+    Fault(
+        "masks.cache_of_other_hypotheses",
+        "a hypothesis keeps the past of the row that had its place before",
+        "self.own = self.own[rows]",
+        "self.own = self.own[: len(rows)]",
+        ("nn/test_past.py", "models/test_translators.py"),
+    ),
+    Fault(
+        "masks.reversed_with_padding",
+        "the backward direction of an RNN reads padding first",
+        "reversed_: Tensor = _Mirrored.apply(x, self.mirrored)",
+        "reversed_: Tensor = x.flip(0)",
+        ("models/test_recurrent.py", "nn/test_recurrent.py"),
+    ),
+    Fault(
+        "masks.hidden_tokens",
+        "all chosen tokens of a masked language model become the mask",
+        "masked, random = chosen & (fate < MASKED),",
+        "masked, random = chosen & (fate < 1),",
+        ("data/test_masking.py",),
+    ),
+)
+
+SEARCH = (
+    Fault(
+        "search.length_penalty_ignored",
+        "scores are not divided by the length penalty",
+        "return math.pow(base, config.length_alpha)",
+        "return math.pow(base, 0.0)",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.eos_not_finished",
+        "hypotheses that end with eos are lost",
+        "ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)",
+        "ended = (best.ids == rules.eos_id) & (best.log_probs <= NEVER)",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.tie_break_reversed",
+        "of equal scores the higher id wins",
+        "        ids = ids.sort(dim=1).values\n",
+        "        ids = ids.sort(dim=1, descending=True).values\n",
+        ("search/test_top.py", "search/test_beam.py"),
+    ),
+    Fault(
+        "search.later_hypothesis_wins_tie",
+        "of equal finished hypotheses the one that ended later wins",
+        "torch.cat(pair, dim=1) for pair in zip(old, new, strict=True)",
+        "torch.cat(pair, dim=1) for pair in zip(new, old, strict=True)",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.prefix_ignored",
+        "a forced prefix is not forced",
+        "force_ids(allowed, free, self.prefixes[sentences, position])",
+        "force_ids(allowed, free, self.prefixes[sentences, position].new_full((len(sentences),), -1))",
+        ("search/test_constraints.py", "search/test_beam.py"),
+    ),
+    Fault(
+        "search.ngram_off_by_one",
+        "n-grams of one id more than asked for are blocked",
+        "ban_repeated_ngrams(allowed, ids, self.no_repeat_ngram_size)",
+        "ban_repeated_ngrams(allowed, ids, self.no_repeat_ngram_size + 1)",
+        ("search/test_constraints.py", "search/test_beam.py"),
+    ),
+    Fault(
+        "search.beam_rows_swapped",
+        "the states of a beam's rows are exchanged",
+        "return beam, state if stays else state.select(parents)",
+        "return beam, state if stays else state.select(parents.flip(0))",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.beam_rows_not_moved",
+        "the states of a beam stay where they are while its rows are reordered",
+        "stays = len(parents) == len(beam.last_ids) and torch.equal(",
+        "stays = len(parents) == len(beam.last_ids) or torch.equal(",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.length_limit_off_by_one",
+        "a beam goes on after a sentence's longest length",
+        "can_improve | (length >= rules.longest[beam.active])",
+        "can_improve | (length > rules.longest[beam.active])",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.back_pointer",
+        "hypotheses are traced back through the wrong row",
+        "row[inner] = self.parents[t][came_from]",
+        "row[inner] = came_from",
+        ("search/test_beam.py",),
+    ),
+    Fault(
+        "search.ensemble_of_logs",
+        "an ensemble averages logarithms instead of probabilities",
+        "return torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))",
+        "return torch.stack(list(members)).mean(dim=0)",
+        ("search/test_ensemble.py",),
+    ),
+    Fault(
+        "search.top_p_without_last",
+        "nucleus sampling drops the id that reaches the share",
+        "up_to - held >= wanted[rows]",
+        "up_to >= wanted[rows]",
+        ("search/test_filters.py",),
+    ),
+    Fault(
+        "search.same_samples",
+        "all rows draw the same random numbers",
+        "key=np.array([seed, number], dtype=np.uint64)",
+        "key=np.array([seed, 0], dtype=np.uint64)",
+        ("search/test_sampling.py",),
+    ),
+    Fault(
+        "search.ctc_repetitions",
+        "greedy CTC decoding does not merge repeated ids",
+        "index for index, _ in groupby(path) if index != model.blank_id",
+        "index for index in path if index != model.blank_id",
+        ("search/test_ctc.py",),
+    ),
+    Fault(
+        "search.most_confident_hidden",
+        "mask-predict predicts the most confident positions again",
+        "return ranks < count[:, None]",
+        "return self.is_free & (ranks >= self.is_free.sum(1, keepdim=True) - count[:, None])",
+        ("search/test_mask_predict.py",),
+    ),
+)
+
+INFERENCE = (
+    Fault(
+        "inference.order_not_restored",
+        "translations of a batch come back in another order",
+        "for i, best in zip(indices, hypotheses, strict=True):",
+        "for i, best in zip(sorted(indices), hypotheses, strict=True):",
+        ("inference/test_translator.py", "inference/test_run.py"),
+    ),
+    Fault(
+        "inference.empty_line_translated",
+        "an empty line is translated",
+        "filled = [i for i, row in enumerate(src_rows) if len(row)]",
+        "filled = [i for i, row in enumerate(src_rows) if len(row) >= 0]",
+        ("inference/test_translator.py", "inference/test_run.py"),
+    ),
+    Fault(
+        "inference.long_line_truncated",
+        "the end of a line that is too long is lost",
+        "        rest = rest[end:]\n",
+        "        rest = rest[end + 1 :]\n",
+        ("inference/test_segments.py",),
+    ),
+    Fault(
+        "inference.dropout",
+        "a model drops units while it decodes",
+        "    if was_training:\n        model.eval()",
+        "    if was_training:\n        model.train()",
+        ("inference/test_run.py",),
+    ),
+)
+
+MODEL_FAULTS = (*MASKS, *SEARCH, *INFERENCE)

@@ -1,0 +1,228 @@
+"""Faults of training, objectives, metrics and data, to be planted."""
+
+from reference.fault import Fault
+
+TRAINING = (
+    Fault(
+        "resume.sampler_off_by_one",
+        "a continued translator reads its last step of data again",
+        "epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)",
+        "epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step)",
+        ("training/test_exact_resume.py", "data/test_sampler.py"),
+    ),
+    Fault(
+        "resume.text_sampler_off_by_one",
+        "a continued language model reads its last step of data again",
+        "epoch, chunk, step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)",
+        "epoch, chunk, step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step)",
+        ("data/test_text_sampler.py", "training/test_language_modelling.py"),
+    ),
+    Fault(
+        "resume.optimizer_not_restored",
+        "a continued run begins with a new optimizer",
+        'self.optimizer.load_state_dict({"state": parts, "param_groups": groups})',
+        'self.optimizer.load_state_dict({"state": {}, "param_groups": groups})',
+        ("training/test_exact_resume.py",),
+    ),
+    Fault(
+        "resume.carry_not_restored",
+        "a continued recurrent language model begins with an empty hidden state",
+        'self.accumulator.restore_carry(_below(tensors, "carry."))',
+        "self.accumulator.restore_carry({})",
+        ("training/test_language_modelling.py", "training/test_exact_resume.py"),
+    ),
+    Fault(
+        "resume.seed_without_step",
+        "each step drops the same units",
+        "np.random.SeedSequence((self.seed, step, micro_step),",
+        "np.random.SeedSequence((self.seed, micro_step),",
+        ("training/test_step.py", "training/test_exact_resume.py"),
+    ),
+    Fault(
+        "resume.random_state_of_process",
+        "random numbers go on from those that the process has drawn before",
+        "yield torch.default_generator.manual_seed(seed)\n    finally:\n        torch.set_rng_state(before)",
+        "yield torch.default_generator\n    finally:\n        pass",
+        ("training/test_exact_resume.py",),
+    ),
+    Fault(
+        "resume.metrics_not_cut_back",
+        "lines of steps that are done again stay in metrics.jsonl",
+        "self.journal.cut_back(journal_size)",
+        "self.journal.size()",
+        ("training/test_resume_rules.py", "training/test_exact_resume.py"),
+    ),
+    Fault(
+        "resume.average_not_restored",
+        "a continued run begins a new average of weights",
+        "average[name].copy_(value)",
+        "average[name].add_(0.0)",
+        ("training/test_exact_resume.py",),
+    ),
+    Fault(
+        "training.carry_of_first_rows",
+        "each micro-step goes on from the hidden states of the first one's rows",
+        "rows = slice(done_rows, done_rows + len(batch.indices))",
+        "rows = slice(0, len(batch.indices))",
+        ("training/test_text_steps.py",),
+    ),
+    Fault(
+        "training.mean_of_micro_steps",
+        "gradients are divided by the number of micro-steps",
+        'totals["count"] / accumulator.world_size)',
+        "float(len(micro_steps)))",
+        ("training/test_step.py",),
+    ),
+    Fault(
+        "training.warmup_off_by_one",
+        "the first update has a learning rate of 0",
+        "return peak * (step + 1) / (warmup + 1)",
+        "return peak * step / (warmup + 1)",
+        ("optim/test_schedules.py",),
+    ),
+    Fault(
+        "checkpoints.average_not_used",
+        "inference takes the last weights instead of their average",
+        "return AVERAGED if AVERAGED in checksums else WEIGHTS",
+        "return WEIGHTS",
+        ("runs/test_checkpoint.py", "runs/test_load.py", "training/test_exact_resume.py"),
+    ),
+    Fault(
+        "checkpoints.decay_swapped",
+        "the moving average forgets as much as it should keep",
+        "[weights[name] for name in self.weights], 1 - decay)",
+        "[weights[name] for name in self.weights], decay)",
+        ("optim/test_averaging.py",),
+    ),
+    Fault(
+        "checkpoints.worst_kept",
+        "the checkpoint with the lowest validation score is the best one",
+        "key=lambda entry: (-entry[0], entry[1], entry[2])",
+        "key=lambda entry: (entry[0], entry[1], entry[2])",
+        ("training/test_step.py", "training/test_endings.py", "training/test_exact_resume.py"),
+    ),
+    Fault(
+        "checkpoints.damage_unnoticed",
+        "damaged weights are loaded",
+        "and zlib.crc32(content) != checksums.get(stem):",
+        "and zlib.crc32(content) is None:",
+        ("runs/test_checkpoint.py",),
+    ),
+)
+
+OBJECTIVES = (
+    Fault(
+        "objectives.label_smoothing_sign",
+        "label smoothing lowers the loss of confident predictions",
+        "total = nll + smoothing * ((target_w - mean_w) * h).sum()",
+        "total = nll - smoothing * ((target_w - mean_w) * h).sum()",
+        ("nn/test_projection.py", "objectives/test_objectives.py"),
+    ),
+    Fault(
+        "objectives.label_smoothing_gradient",
+        "label smoothing is in the loss, but not in the gradient of the target",
+        "to_target = (smoothing - others)[..., None]",
+        "to_target = (0.0 - others)[..., None]",
+        ("nn/test_projection.py", "objectives/test_objectives.py"),
+    ),
+    Fault(
+        "objectives.r_drop_one_sided",
+        "the divergence of R-Drop moves the first of the two predictions only",
+        "[to_p.mul_(factor), to_q.mul_(-factor)]",
+        "[to_p.mul_(factor), to_q.mul_(0.0)]",
+        ("nn/test_projection.py", "objectives/test_objectives.py"),
+    ),
+    Fault(
+        "objectives.ctc_blank",
+        "the CTC loss takes another id for the blank",
+        "targets = Targets.of(batch.tgt_out, model.blank_id)",
+        "targets = Targets.of(batch.tgt_out, model.blank_id + 1)",
+        ("objectives/test_ctc.py",),
+    ),
+)
+
+METRICS = (
+    Fault(
+        "metrics.wer_without_deletions",
+        "WER does not count deletions",
+        "return self.substitutions + self.deletions + self.insertions",
+        "return self.substitutions + self.insertions",
+        ("evaluation/test_edits.py", "evaluation/test_metrics.py"),
+    ),
+    Fault(
+        "metrics.references_misaligned",
+        "further references belong to the line before",
+        "for line in lines] for lines in further)]",
+        "for line in [*lines[1:], *lines[:1]]] for lines in further)]",
+        ("evaluation/test_references.py", "evaluation/test_metrics.py"),
+    ),
+    Fault(
+        "metrics.perplexity_per_word",
+        "perplexity per token divides by words",
+        "_exp(self.nll / self.tokens)",
+        "_exp(self.nll / self.words)",
+        ("evaluation/test_likelihood.py",),
+    ),
+    Fault(
+        "metrics.nll_of_padding",
+        "validation divides by one token too many",
+        "return nll / num_tgt_tokens",
+        "return nll / (num_tgt_tokens + 1)",
+        ("evaluation/test_likelihood.py", "training/test_step.py"),
+    ),
+    Fault(
+        "metrics.unpaired_bootstrap",
+        "system and baseline are resampled apart",
+        "            values[index, sample] = system.score_of(lines).value",
+        "            lines = generator.choice(num_lines, size=num_lines, replace=True) if index else lines\n"
+        "            values[index, sample] = system.score_of(lines).value",
+        ("evaluation/test_bootstrap.py",),
+    ),
+)
+
+DATA = (
+    Fault(
+        "data.line_shifted_by_filter",
+        "after a pair that is left out, texts and line numbers are those of the pair before",
+        "places = candidates[picked]",
+        "places = picked",
+        ("data/test_prepare.py",),
+    ),
+    Fault(
+        "data.targets_shifted",
+        "targets belong to the source before them",
+        "PairRows(src.take(picked), tgt.take(picked), texts,",
+        "PairRows(src.take(picked), tgt.take(np.roll(picked, 1)), texts,",
+        ("data/test_prepare.py",),
+    ),
+    Fault(
+        "data.validation_in_training",
+        "sources that were split off for validation are trained on",
+        "np.where(split.holds(each.src_hashes), Fate.VALID_SOURCE, Fate.TRAIN)",
+        "np.where(split.holds(each.src_hashes), Fate.TRAIN, Fate.TRAIN)",
+        ("data/test_prepare.py",),
+    ),
+    Fault(
+        "data.weight_fraction_fixed",
+        "of a fraction of a corpus each epoch has the same pairs",
+        "parts.append(start + np.sort(rng.permutation(stop - start)[:size]))",
+        "parts.append(start + np.arange(size, dtype=np.int64))",
+        ("data/test_epoch.py", "data/test_sampler.py"),
+    ),
+    Fault(
+        "data.padding_predicted",
+        "padding of targets is predicted",
+        "tgt_out, _ = _pad(tgt, IGNORE, last=eos_id)",
+        "tgt_out, _ = _pad(tgt, pad_id, last=eos_id)",
+        ("data/test_batch.py",),
+    ),
+    Fault(
+        "data.empty_lines_dropped",
+        "empty lines of a file are not read",
+        "yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line",
+        "yield from [line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line] if line else []",
+        ("data/test_readers.py", "cli/test_translate.py"),
+    ),
+)
+
+TRAINING_FAULTS = (*TRAINING, *OBJECTIVES, *METRICS, *DATA)
