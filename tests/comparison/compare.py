@@ -19,6 +19,8 @@ RENAMED_VALUES: dict[str, Mapping[str, str]] = {"data.kind": RENAMED_KINDS}
 """By the older key: values that are called something else later."""
 TENSOR_FILES = ("model", "averaged", "state")
 IS_TIME = ("minutes", "seconds", "per_second", "time")
+SHOWN = 60
+"""Characters that are shown before and after the first difference."""
 EQUAL, DIFFERENT, FAILED = "equal", "different", "failed"
 
 
@@ -118,12 +120,16 @@ def _first_difference(old: Any, new: Any) -> str:
             if inner := _first_difference(first, second):
                 return f"{place}: {inner}"
         return f"{len(old)} before, {len(new)} after"
-    return f"{_short(old)} before, {_short(new)} after"
+    first, second = (each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in (old, new))
+    pairs = enumerate(zip(first, second, strict=False))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return f"{_around(first, place)} before, {_around(second, place)} after"
 
 
-def _short(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return text if len(text) <= 160 else f"{text[:160]}..."
+def _around(text: str, place: int) -> str:
+    """Cut a text to what is around a position."""
+    start, end = max(0, place - SHOWN), place + SHOWN
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
 
 
 def _checkpoint_names(run: Path) -> list[str]:
