@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 RENAMED_KINDS = {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"}
 """Values of `data.kind` in the older version, and what they are called later."""
@@ -79,16 +80,16 @@ def stop_when(path: Path, is_done: threading.Event) -> None:
         time.sleep(0.0005)
 
 
-def run_step(step: dict[str, object], out: Path) -> int:
+def run_step(step: dict[str, Any], out: Path) -> int:
     """Do one step of a plan."""
     if "copy" in step:
-        source, target = map(Path, step["copy"])  # type: ignore[call-overload]
+        source, target = map(Path, step["copy"])
         if not source.is_dir():
             return CRASHED
         shutil.copytree(source, target)
-    argv, stem, is_done = [str(word) for word in step["argv"]], out / str(step["name"]), threading.Event()  # type: ignore[attr-defined]
+    argv, stem, is_done = step["argv"], out / step["name"], threading.Event()
     if "stop_at" in step:
-        watching = threading.Thread(target=stop_when, args=(Path(str(step["stop_at"])), is_done))
+        watching = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
         watching.start()
         status = run_command(argv, stem)
         is_done.set()
