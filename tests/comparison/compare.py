@@ -1,0 +1,213 @@
+"""Compare what two versions left in their working folders: run folders, and what commands printed."""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from comparison.driver import RENAMED_KINDS
+from comparison.plan import HALF, OLD, step_name
+from comparison.settings import Case, placed
+
+RENAMED_KEYS: dict[str, str] = {}
+"""Dotted keys of config.yaml in the older version, and what they are called later."""
+RENAMED_VALUES: dict[str, Mapping[str, str]] = {"data.kind": RENAMED_KINDS}
+"""By the older key: values that are called something else later."""
+TENSOR_FILES = ("model", "averaged", "state")
+IS_TIME = ("minutes", "seconds", "per_second", "time")
+SHOWN = 60
+"""Characters that are shown before and after the first difference."""
+EQUAL, DIFFERENT, FAILED = "equal", "different", "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether one thing of a case is equal, and the first difference."""
+
+    case: str
+    compared: str
+    outcome: str
+    difference: str = ""
+
+
+class Comparison:
+    """The working folders of both versions, and where each case's steps have left their status."""
+
+    def __init__(self, before: Path, after: Path, statuses: Mapping[str, Mapping[str, int]]) -> None:
+        self.before, self.after, self.statuses = before, after, statuses
+
+    def findings(self, case: Case) -> Iterator[Finding]:
+        """Compare everything of a case; what failed in either version is not compared."""
+        for run in case.runs:
+            if (yield from self._succeeded(case, f"train_{run}")):
+                yield from self._runs(case, run, run, "")
+        for name in case.commands:
+            if (yield from self._succeeded(case, name)):
+                yield self._outputs(case, name, name)
+        yield from self._files(case)
+        if not case.is_resumed:
+            return
+        if (yield from self._succeeded(case, f"train_{HALF}", signals=case.is_stopped)):
+            yield from self._runs(case, "run", HALF, "resumed ")
+        for name in case.commands:
+            after = f"{OLD}_{name}"
+            if (yield from self._succeeded(case, after, sides=("after",))):
+                yield self._outputs(case, name, after)
+
+    def _succeeded(
+        self, case: Case, step: str, sides: tuple[str, ...] = ("before", "after"), signals: bool = False
+    ) -> Iterator[Finding]:
+        """Yield a finding for each version in which a step failed; return whether none did."""
+        fine = True
+        for side in sides:
+            status = self.statuses[side].get(step_name(case, step))
+            stopped = signals and side == "before" and status == 143
+            if status == 0 or stopped:
+                continue
+            fine = False
+            errors = (self.before if side == "before" else self.after) / "out" / f"{step_name(case, step)}.stderr"
+            last = errors.read_text("utf-8").strip().splitlines()[-1:] if errors.is_file() else ["it never began"]
+            yield Finding(case.name, step, FAILED, f"{side}, status {status}: {' '.join(last)}")
+        return fine
+
+    def _runs(self, case: Case, before: str, after: str, prefix: str) -> Iterator[Finding]:
+        """Compare two run folders."""
+        old, new = self.before / placed(f"@{before}", case.name), self.after / placed(f"@{after}", case.name)
+        run = prefix or ("" if before == "run" else f"{before} ")
+        for name, difference in (
+            ("checkpoints", _first_difference(_checkpoint_names(old), _checkpoint_names(new))),
+            *((f"{each} tensors", _tensor_difference(old, new, each)) for each in TENSOR_FILES),
+            ("figures", _first_difference(figures_of(old), figures_of(new))),
+            ("config", _config_difference(config_of(old), config_of(new))),
+            ("tokenizers", _first_difference(_tokenizer_files(old), _tokenizer_files(new))),
+        ):
+            yield _finding(case, f"{run}{name}", difference)
+
+    def _outputs(self, case: Case, before: str, after: str) -> Finding:
+        """Compare what two commands printed to standard output, byte for byte."""
+        old = (self.before / "out" / f"{step_name(case, before)}.stdout").read_bytes()
+        new = (self.after / "out" / f"{step_name(case, after)}.stdout").read_bytes()
+        empty = "" if old else "it printed nothing"
+        return _finding(case, after, empty or _first_difference(old.splitlines(), new.splitlines()))
+
+    def _files(self, case: Case) -> Iterator[Finding]:
+        """Compare the files that commands wrote."""
+        old, new = _files_of(self.before / "files" / case.name), _files_of(self.after / "files" / case.name)
+        if old or new:
+            yield _finding(case, "files", _first_difference(old, new))
+
+
+def _finding(case: Case, compared: str, difference: str) -> Finding:
+    return Finding(case.name, compared, DIFFERENT if difference else EQUAL, difference)
+
+
+def _first_difference(old: Any, new: Any) -> str:
+    """Describe where two nested values differ first; an empty text where they are equal."""
+    if old == new and type(old) is type(new):
+        return ""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if key not in old or key not in new:
+                return f"{key}: only {'after' if key not in old else 'before'}"
+            if inner := _first_difference(old[key], new[key]):
+                return f"{key}: {inner}"
+    if isinstance(old, list) and isinstance(new, list):
+        for place, (first, second) in enumerate(zip(old, new, strict=False), start=1):
+            if inner := _first_difference(first, second):
+                return f"{place}: {inner}"
+        return f"{len(old)} before, {len(new)} after"
+    first, second = (each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in (old, new))
+    pairs = enumerate(zip(first, second, strict=False))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return f"{_around(first, place)} before, {_around(second, place)} after"
+
+
+def _around(text: str, place: int) -> str:
+    """Cut a text to what is around a position."""
+    start, end = max(0, place - SHOWN), place + SHOWN
+    return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
+
+
+def _checkpoint_names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def tensors_of(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """Read a safetensors file without torch: the type, the shape and the bytes of each tensor."""
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + size])
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = (8 + size + offset for offset in entry["data_offsets"])
+            found[name] = (entry["dtype"], tuple(entry["shape"]), content[start:end])
+    return found
+
+
+def _tensor_difference(old: Path, new: Path, stem: str) -> str:
+    """Compare one file of the last checkpoint, bit for bit."""
+    paths = [run / "checkpoints" / _checkpoint_names(run)[-1] / f"{stem}.safetensors" for run in (old, new)]
+    before, after = map(tensors_of, paths)
+    for name in sorted({*before, *after}):
+        if name not in before or name not in after:
+            return f"{name}: only {'after' if name not in before else 'before'}"
+        if before[name] == after[name]:
+            continue
+        (dtype, shape, first), (*others, second) = before[name], after[name]
+        if [dtype, shape] != others:
+            return f"{name}: {dtype} {shape} before, {' '.join(map(str, others))} after"
+        if dtype != "F32":
+            return f"{name}: other bytes"
+        gap = np.abs(np.frombuffer(first, np.float32) - np.frombuffer(second, np.float32)).max()
+        return f"{name}: up to {gap:.3g} apart"
+    return ""
+
+
+def figures_of(run: Path) -> list[dict[str, Any]]:
+    """Read the figures of metrics.jsonl without times, speeds and events."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    kept = (line for line in lines if line["kind"] in ("train", "valid"))
+    return [{name: value for name, value in line.items() if not any(t in name for t in IS_TIME)} for line in kept]
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    """Read config.yaml with dotted keys."""
+    return dict(_flat(yaml.safe_load((run / "config.yaml").read_text("utf-8")), ""))
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, value
+
+
+def _config_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Compare two configs; the older names are translated where the newer version has taken the later ones."""
+    later: dict[str, Any] = {}
+    for key, value in old.items():
+        name = RENAMED_KEYS.get(key, key)
+        name = name if name in new else key
+        renamed = RENAMED_VALUES.get(key, {}).get(value) if isinstance(value, str) else None
+        later[name] = renamed if renamed is not None and new.get(name) == renamed else value
+    return _first_difference(later, new)
+
+
+def _tokenizer_files(run: Path) -> dict[str, bytes]:
+    return {
+        f"{folder.name}/{name}": content
+        for folder in sorted(run.glob("*tokenizer*"))
+        for name, content in _files_of(folder).items()
+    }
+
+
+def _files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

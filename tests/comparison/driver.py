@@ -1,0 +1,125 @@
+"""Run a list of seqlab commands in one process, and keep what each printed.
+
+python -P driver.py CHECKOUT PLAN.json OUT: the plan is a list of commands, `{"name": ..., "argv": [...]}`, in order;
+OUT gets NAME.stdout and NAME.stderr of each, and statuses.json. A step with `copy` copies a folder before it runs. One
+with `stop_at` sends SIGTERM to the process as soon as that path exists. `PYTHONPATH` names the checkout to run.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+RENAMED_KINDS = {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"}
+"""Values of `data.kind` in the older version, and what they are called later."""
+CRASHED = 70
+
+
+@contextmanager
+def captured(stem: Path) -> Iterator[None]:
+    """Send the file descriptors of standard output and standard error to files."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(number) for number in (1, 2)]
+    try:
+        for number, ending in ((1, "stdout"), (2, "stderr")):
+            with stem.with_name(f"{stem.name}.{ending}").open("wb") as file:
+                os.dup2(file.fileno(), number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+
+
+def run_command(argv: Sequence[str], stem: Path) -> int:
+    """Run one command and return its exit status."""
+    from seqlab.cli.main import main
+
+    with captured(stem):
+        try:
+            return main(list(argv))
+        except BaseException:
+            traceback.print_exc()
+            return CRASHED
+
+
+def with_new_kinds(argv: Sequence[str]) -> list[str]:
+    """Rewrite `data.kind` in the options and in a config file, for a version that refuses the old names."""
+    found = [RENAMED_KINDS.get(word, word) if before == "--data.kind" else word for before, word in pairs_of(argv)]
+    for path in (Path(word) for word in argv if word.endswith(".yaml")):
+        text = path.read_text("utf-8")
+        for old, new in RENAMED_KINDS.items():
+            text = re.sub(rf"^  kind: {old}$", f"  kind: {new}", text, flags=re.MULTILINE)
+        path.write_text(text, "utf-8")
+    return found
+
+
+def pairs_of(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each word with the one before it."""
+    yield from zip(["", *argv], argv, strict=False)
+
+
+def stop_when(path: Path, is_done: threading.Event) -> None:
+    """Send SIGTERM to this process as soon as a path exists, unless the command ends before."""
+    while not is_done.is_set():
+        if path.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        time.sleep(0.0005)
+
+
+def run_step(step: dict[str, Any], out: Path) -> int:
+    """Do one step of a plan."""
+    if "copy" in step:
+        source, target = map(Path, step["copy"])
+        if not source.is_dir():
+            return CRASHED
+        shutil.copytree(source, target)
+    argv, stem, is_done = step["argv"], out / step["name"], threading.Event()
+    if "stop_at" in step:
+        watching = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
+        watching.start()
+        status = run_command(argv, stem)
+        is_done.set()
+        watching.join()
+        return status
+    status = run_command(argv, stem)
+    if status == 2 and "data.kind" in stem.with_name(f"{stem.name}.stderr").read_text("utf-8"):
+        status = run_command(with_new_kinds(argv), stem)
+    return status
+
+
+def main() -> None:
+    """Run the plan with the checkout that `PYTHONPATH` names; refuse another one."""
+    checkout, plan, out = (Path(argument) for argument in sys.argv[1:4])
+    import seqlab
+
+    found = Path(str(seqlab.__file__)).resolve()
+    if not found.is_relative_to(checkout.resolve()):
+        sys.exit(f"the package that is imported is {found}, not that of {checkout}")
+    out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # in case a run ends before it is stopped
+    statuses: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    for step in json.loads(plan.read_text("utf-8")):
+        started = time.monotonic()
+        statuses[step["name"]] = run_step(step, out)
+        seconds[step["name"]] = round(time.monotonic() - started, 2)
+        (out / "statuses.json").write_text(json.dumps(statuses), "utf-8")
+        (out / "seconds.json").write_text(json.dumps(seconds), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

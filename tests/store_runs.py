@@ -1,0 +1,172 @@
+"""Make a small archive of run folders: one of each model family, and the answers that this version gives with them.
+
+PYTHONPATH=CHECKOUT python -P tests/store_runs.py tests/checkpoints/families_v2.tar.xz
+
+Run it by hand with the version whose runs are to be stored; later versions must load, use and continue them, which
+`tests/system/test_stored_families.py` checks. The archive holds generated corpora, a run folder for each family with
+its last checkpoint, and `expected.json`: for each run the commands that use it with their output in fp32, and the
+command that continues a copy of it with the loss of the validation at its end.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from comparison.corpora import write_corpora
+from comparison.families import LABELLERS, LANGUAGE_MODELS, PARALLEL
+from comparison.settings import ENCODER, LINES, NUMBERS, OPTIM, TEXT, TRANSFORMER, WORDS, Settings, run_of
+
+SMALL_TRANSFORMER: Settings = {"d_model": 8, "d_ff": 16, "num_heads": 1, "dropout": 0.0}
+SMALL_RECURRENT: Settings = {"hidden_size": 8}
+ATTENTIVE: Settings = {"hidden_size": 16, "dropout": 0.0}
+FAST: Settings = {"optimizer": {"family": "adam", "lr": 0.03}}
+"""Of recurrent translators, which learn to attend with no fewer features, and at no lower rate in so few steps."""
+STEPS, MORE_STEPS, SAVE_EVERY = 240, 260, 80
+TRAINING: Settings = {"max_steps": STEPS, "save_every": SAVE_EVERY, "valid_every": 20, "valid_metric": "nll"}
+SOURCES, TARGETS, SENTENCES = (f"corpora/test_{name}" for name in ("numbers.en", "numbers.de", "lines.txt"))
+USED_LINES = 8
+"""Lines of each test file that are kept."""
+CORPORA = ("numbers.en", "numbers.de", "lines.txt", "labels.txt", "tags.txt")
+COMMON = ("--device", "cpu", "--precision", "fp32", "--threads", "1", "--json")
+HIDDEN_LINES: Settings = {"train": ["corpora/lines.txt"], "mask_share": 0.15}
+COUNTED = ("ngram_lm", "frequency_labeller")
+OBJECTIVES = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
+
+
+def configs() -> dict[str, Settings]:
+    """Return the config of each family's run."""
+    models = {"transformer": TRANSFORMER, **PARALLEL}
+    found = {name: run_of(NUMBERS, model | SMALL_TRANSFORMER, training=TRAINING) for name, model in models.items()}
+    for name, objective in OBJECTIVES.items():
+        found[name]["objective"] = {"family": objective}
+    for name in ("rnn", "lstm", "gru"):
+        found[name] = run_of(NUMBERS, ATTENTIVE | {"family": name}, optim=OPTIM | FAST, training=TRAINING)
+    for name, model in LANGUAGE_MODELS.items():
+        size = SMALL_TRANSFORMER if name == "transformer_lm" else SMALL_RECURRENT
+        found[name] = run_of(TEXT, model | size, training=TRAINING)
+    masked = ENCODER | SMALL_TRANSFORMER | {"family": "transformer_mlm"}
+    found["transformer_mlm"] = run_of(TEXT | HIDDEN_LINES, masked, training=TRAINING)
+    for name, model in LABELLERS.items():
+        size = SMALL_TRANSFORMER if name == "transformer_labeller" else SMALL_RECURRENT
+        data = LINES if name in ("lstm_labeller", "transformer_labeller") else WORDS
+        found[name] = run_of(data, model | size, training=TRAINING)
+    for name, data in zip(COUNTED, (TEXT, WORDS), strict=True):
+        found[name] = run_of(data, {"family": name}, optim=None, training=TRAINING)
+    return found
+
+
+def uses(run: str, config: Settings) -> dict[str, list[str]]:
+    """Return the commands that use a run, by what they do."""
+    if config["model"]["family"] == "transformer_mlm":
+        return {}
+    if config["data"]["kind"] == "labelled":
+        return {"label": ["label", run, "--input", SENTENCES, "--num_labels", "2"]}
+    if config["data"]["kind"] == "text":
+        return {
+            "perplexity": ["perplexity", run, TARGETS],
+            "score": ["score", run, "--tgt", TARGETS],
+            "search": ["generate", run, "--prompt", "drei", "acht hundert", "--beam_size", "2", "--max_length", "8"],
+            "sample": ["generate", run, "--prompt", "zwei", "--num_samples", "3", "--max_length", "8"],
+        }
+    return {
+        "translate": ["translate", run, "--input", SOURCES, "--beam_size", "3"],
+        "score": ["score", run, "--src", SOURCES, "--tgt", TARGETS],
+    }
+
+
+def seqlab(*arguments: str) -> None:
+    """Run a command in this process; raise RuntimeError where it fails."""
+    from seqlab.cli.main import main
+
+    status = main(arguments)
+    if status != 0:
+        raise RuntimeError(f"seqlab {' '.join(arguments)} ended with status {status}")
+
+
+def answers(argv: Sequence[str]) -> list[Any]:
+    """Run a command and read the JSON that it writes, line by line."""
+    output = Path("output.jsonl")
+    seqlab(*argv, "--output", str(output))
+    lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    output.unlink()
+    return lines
+
+
+def strip(run: Path) -> None:
+    """Delete what a run can do without: its cache, and all checkpoints but the last."""
+    shutil.rmtree(run / "cache", ignore_errors=True)
+    for checkpoint in sorted((run / "checkpoints").iterdir())[:-1]:
+        shutil.rmtree(checkpoint)
+
+
+def store(name: str, config: Settings) -> dict[str, Any]:
+    """Train the run of a family, use it as it will be stored, and continue a copy of it."""
+    Path(f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    run = f"runs/{name}"
+    seqlab("train", f"{name}.yaml", "--run_dir", run)
+    strip(Path(run))
+    expected: dict[str, Any] = {"uses": {}}
+    for what, words in uses(run, config).items():
+        argv = [*words, *COMMON]
+        expected["uses"][what] = {"argv": argv, "lines": answers(argv)}
+    if name not in COUNTED:
+        argv = ["train", "--run_dir", f"continued/{name}", "--training.max_steps", str(MORE_STEPS)]
+        shutil.copytree(run, f"continued/{name}")
+        seqlab(*argv)
+        expected["continued"] = {"argv": argv, **last_validation(Path(f"continued/{name}"))}
+    return expected
+
+
+def last_validation(run: Path) -> dict[str, float]:
+    """Return the step of a run's last validation, and the loss per token, label or masked token."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
+    *_, last = (line for line in lines if line["kind"] == "valid")
+    return {"step": last["step"], "nll": next(value for name, value in last.items() if name.startswith("nll_per"))}
+
+
+def write_used_corpora() -> None:
+    """Write the corpora of the stored runs, and a few lines of each test file."""
+    with TemporaryDirectory() as folder:
+        write_corpora(Path(folder))
+        Path("corpora").mkdir()
+        for name in CORPORA:
+            shutil.copy(Path(folder) / name, f"corpora/{name}")
+            lines = (Path(folder) / f"test_{name}").read_bytes().splitlines(keepends=True)[:USED_LINES]
+            Path(f"corpora/test_{name}").write_bytes(b"".join(lines))
+
+
+def main() -> None:
+    """Store all runs in an archive whose entries have no owner and no time."""
+    archive = Path(sys.argv[1]).resolve()
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)
+        write_used_corpora()
+        expected = {name: store(name, config) for name, config in configs().items()}
+        Path("expected.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        with tarfile.open(archive, "w:xz", preset=9) as stored:
+            for name in ("corpora", "runs", "expected.json"):
+                stored.add(name, filter=without_owner)
+        os.chdir(archive.parent)
+    print(f"{archive.name}: {len(expected)} runs, {archive.stat().st_size:,} bytes")
+
+
+def without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Remove names and times that belong to the machine."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o755 if entry.isdir() else 0o644
+    return entry
+
+
+if __name__ == "__main__":
+    main()
