@@ -229,3 +229,12 @@ def test_a_step_without_a_unit_moves_no_weight() -> None:
     done = update(accumulator, SGD.build(Parameters(accumulator.parameters)), [empty], StepContext(0), 0.05, 0.5)
     assert (done.total, done.grad_norm) == (0.0, 0.0)
     assert all(torch.equal(value, before[name]) for name, value in weights_of(model).items())
+
+
+def test_each_micro_step_of_each_step_drops_other_units() -> None:
+    batch = make_batch([(5, 7), (3, 4)], seed=1)
+    accumulator = Accumulator(make_model(dropout=0.5), CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+    losses = [accumulator.backward([batch], StepContext(step))["total"] for step in (0, 1, 2, 0)]
+    assert len(set(losses)) == 3
+    assert losses[0] == losses[3]
+    assert accumulator.backward([batch, batch], StepContext(0))["total"] != 2 * losses[0]
