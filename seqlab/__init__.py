@@ -10,7 +10,7 @@ from seqlab.late import late_names
 
 if TYPE_CHECKING:
     from seqlab.evaluation.metrics import evaluate
-    from seqlab.export.load import load
+    from seqlab.inference.load import load
     from seqlab.registry import register
     from seqlab.runs.config import Config
     from seqlab.training.train import train
@@ -24,7 +24,7 @@ if not TYPE_CHECKING:  # or any name would do
         {
             "Config": "runs.config",
             "evaluate": "evaluation.metrics",
-            "load": "export.load",
+            "load": "inference.load",
             "register": "registry",
             "train": "training.train",
         },

@@ -9,26 +9,15 @@ kind -> name -> (`module:attribute`, summary). Installed packages name such a ta
 import hashlib
 import importlib
 import importlib.util
-import logging
-import os
 import sys
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points, packages_distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from seqlab import registry
 from seqlab.registry import Entry
-
-logger = logging.getLogger(__name__)
-
-GROUP = "seqlab.plugins"
-SWITCH = "SEQLAB_NO_PLUGINS"
-"""Environment variable: at 1 no installed plugin is loaded."""
-broken: list[str] = []
-"""The installed plugins whose tables cannot be read, and why."""
-_discovered = False
 
 
 class PluginError(ValueError):
@@ -48,7 +37,7 @@ def load_plugin(name: str | Path) -> ModuleType:
     """
     with registry.owned_by(str(name)):
         module = _imported_file(Path(name)) if str(name).endswith(".py") else _imported_module(str(name))
-        add_table(getattr(module, "PARTS", {}), str(name))
+        registry.add_table(getattr(module, "PARTS", {}), str(name))
     return module
 
 
@@ -85,47 +74,6 @@ def _imported_file(path: Path) -> ModuleType:
         del sys.modules[path.stem]
         raise
     return module
-
-
-def add_table(table: Any, owner: str) -> None:
-    """Register the parts of a table; raises PluginError where it is none, ValueError where a name is taken."""
-    try:
-        entries = [
-            Entry(str(kind), str(name), str(target), str(summary), owner)
-            for kind, parts in table.items()
-            for name, (target, summary) in parts.items()
-        ]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise PluginError(
-            f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary), but does not "
-            f"({error})."
-        ) from error
-    for entry in entries:
-        registry.add(entry)
-
-
-def discover() -> None:
-    """Register what installed packages offer by entry points, once.
-
-    A table that cannot be read is a warning, and its parts are missing.
-    """
-    global _discovered
-    if _discovered:
-        return
-    _discovered = True
-    if os.environ.get(SWITCH) == "1":
-        return
-    for point in entry_points(group=GROUP):
-        owner = _owner_of(point)
-        try:
-            add_table(point.load(), owner)
-        except Exception as error:  # whatever it raises, it must not disturb what does not use it
-            broken.append(f"{owner} ({type(error).__name__}: {error})")
-            logger.warning("The plugin %s is left out: its table of parts cannot be read (%s).", owner, error)
-
-
-def _owner_of(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
 def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ class Ranks(World):
 
 @contextmanager
 def meet(is_member: bool) -> Iterator[World]:
-    """Meet the other ranks, where this process is no member of a group yet; see `seqlab.world.joined`."""
+    """Meet the other ranks, where this process is no member of a group yet; see `seqlab.job.joined`."""
     with nullcontext() if is_member else _process_group(), _lost_ranks_named():
         rank, world_size = dist.get_rank(), dist.get_world_size()
         local_rank = int(os.environ.get("LOCAL_RANK", rank))

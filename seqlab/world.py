@@ -7,7 +7,6 @@ in which everything here does nothing: callers ask for no special case.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -187,24 +186,3 @@ def refuse_ranks(command: str) -> None:
     """Raise ValueError under torchrun, for a command that does not share its work."""
     if under_torchrun():
         raise ValueError(f"`seqlab {command}` works in one process: start it without torchrun.")
-
-
-@contextmanager
-def joined() -> Iterator[World]:
-    """Join the processes that torchrun started, for as long as this context lasts; alone without it.
-
-    A process group that exists already is used as it is. The ranks other than the main one log errors only; what they
-    raise has `is_told` set where the main one raises the same.
-
-    Raises:
-        LostRank: another rank has ended.
-    """
-    dist = sys.modules.get("torch.distributed")
-    is_member = dist is not None and dist.is_available() and dist.is_initialized()
-    if not is_member and not under_torchrun():
-        yield ALONE
-        return
-    from seqlab.ranks import meet
-
-    with meet(is_member) as world:
-        yield world

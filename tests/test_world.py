@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from reference.ranks import in_ranks
 from torch.distributed import HashStore, TCPStore
 
+from seqlab.job import joined
 from seqlab.ranks import name_of_start
-from seqlab.world import ALONE, LostRank, OnRows, World, joined
+from seqlab.world import ALONE, LostRank, OnRows, World
 
 
 def exchanged() -> dict[str, object]:

@@ -6,7 +6,7 @@ from benchmarks.lm_records import LmGenerationJob
 from benchmarks.records import Json
 from benchmarks.workers.generation_loop import Generate, measure
 from seqlab import load
-from seqlab.inference.language_model import LanguageModel
+from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 
 def run(job: Json) -> Json:

@@ -13,7 +13,6 @@ from benchmarks.scale import ModelSizes
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, transformer_config
 from seqlab.data.batch import Seq2SeqBatch, collate
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
 from seqlab.host_memory import prepare_heap
 from seqlab.models import Transformer
@@ -22,6 +21,7 @@ from seqlab.objectives import CrossEntropyConfig, StepContext
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import load_tokenizer
 
 PAD_ID, BOS_ID, EOS_ID, FIRST_WORD_ID = 0, 1, 2, 4
@@ -81,7 +81,7 @@ def _corpus(job: GrowthJob) -> Work:
     folder = Path(job.folder) / f"pairs-{job.pairs}"
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     src, tgt = (str(folder / f"train.{side}") for side in ("en", "de"))
-    config = ParallelConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
+    config = TranslationConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
     return lambda: prepare(config, tokenizer, tokenizer, next(caches), num_workers=1)  # whatever the size
 

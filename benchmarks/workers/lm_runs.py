@@ -9,12 +9,12 @@ from typing import Any
 from benchmarks.lm_shapes import LmShape
 from seqlab.corpora import locate, tinyshakespeare
 from seqlab.corpora.number_words.phrases import cardinal
-from seqlab.data.config import TextConfig
 from seqlab.data.readers import read_lines
 from seqlab.models import GruLmConfig, LstmLmConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamWConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig
 from seqlab.training import train
 
@@ -51,9 +51,9 @@ def write_text(name: str, folder: Path) -> None:
     building.rename(folder)
 
 
-def text_config(shape: LmShape, text: Path) -> TextConfig:
+def text_config(shape: LmShape, text: Path) -> LanguageModellingConfig:
     """Describe how the text of `write_text` is read: characters, in blocks of random or of the text's own order."""
-    return TextConfig(
+    return LanguageModellingConfig(
         train=[str(text / "train.txt")],
         valid=[str(text / "valid.txt")],
         documents="continuous",

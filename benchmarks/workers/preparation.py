@@ -11,8 +11,8 @@ import tokenizers
 
 from benchmarks.records import Json
 from benchmarks.workers.memory import TreeMemory
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import load_tokenizer
 
 BATCH = 10_000
@@ -32,7 +32,7 @@ def run(job: Json) -> Json:
 def _seqlab(job: Json) -> Callable[[], int]:
     folder = Path(job["folder"])
     tokenizer = load_tokenizer(folder / job["kind"])
-    config = ParallelConfig(
+    config = TranslationConfig(
         train_src=[str(folder / f"train.src{job['suffix']}")],
         train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
         valid_src=str(folder / "valid.src"),

@@ -10,12 +10,12 @@ from benchmarks.scale import ModelSizes, Scale, Sizes
 from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
-from seqlab.data.config import ParallelConfig
 from seqlab.data.readers import read_lines
 from seqlab.models import LstmConfig, TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 from seqlab.training import train
 
@@ -72,7 +72,7 @@ def benchmark_config(
     """
     files = corpus_files(scale.corpus, folder / "corpus")
     return Config(
-        data=ParallelConfig(
+        data=TranslationConfig(
             train_src=[str(files["train"]["en"])],
             train_tgt=[str(files["train"]["de"])],
             valid_src=str(files["valid"]["en"]),
@@ -103,9 +103,9 @@ def with_few_validation_lines(config: Config, folder: Path) -> Config:
     return replace(config, data=replace(data, valid_src=str(few["src"]), valid_tgt=[str(few["tgt"])]))
 
 
-def pairs_section(config: Config) -> ParallelConfig:
+def pairs_section(config: Config) -> TranslationConfig:
     """Return the data section of a translator."""
-    assert isinstance(config.data, ParallelConfig)
+    assert isinstance(config.data, TranslationConfig)
     return config.data
 
 

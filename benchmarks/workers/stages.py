@@ -11,10 +11,10 @@ from benchmarks.records import Json, TradeoffJob
 from benchmarks.workers.tradeoff import WARMUP_LINES, one_by_one, open_run
 from seqlab.inference.engine import Engine
 from seqlab.inference.rescoring import RescoringEngine
-from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.transformer_ctc import TransformerCtc
 from seqlab.models.transformer_nat import TransformerNat
+from seqlab.tasks.translation.run import Run
 
 SEARCH = "search"
 """What is left of a translation."""

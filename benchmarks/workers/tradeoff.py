@@ -6,11 +6,11 @@ from collections.abc import Callable
 from torch import nn
 
 from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
-from seqlab.inference.run import Run
-from seqlab.inference.torch_engine import load
 from seqlab.models import NgramModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import load_run
+from seqlab.tasks.translation.run import Run
+from seqlab.tasks.translation.torch_engine import load_with_torch as load
 
 WARMUP_LINES = 16
 

@@ -44,8 +44,8 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Translate, compare and print."""
     from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
-    from seqlab.inference.answers import answers_of
     from seqlab.search.config import SearchConfig
+    from seqlab.tasks.translation.answers import answers_of
 
     refuse_ranks("calibration")
     config = SearchConfig(**search_values(arguments))

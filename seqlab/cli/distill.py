@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
     from seqlab.evaluation.distilled import describe_targets
-    from seqlab.inference.distill import WorkFile, distill, sha256_of
-    from seqlab.inference.translator import warn_of_unfinished
+    from seqlab.tasks.translation.distill import WorkFile, distill, sha256_of
+    from seqlab.tasks.translation.translator import warn_of_unfinished
 
     refuse_ranks("distill")
     out = checked_output(arguments)

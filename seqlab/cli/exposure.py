@@ -24,7 +24,7 @@ from seqlab.cli.progress import counting
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference.exposure import Exposure, Quality
+    from seqlab.tasks.translation.exposure import Exposure, Quality
 
 
 def make_parser() -> Parser:
@@ -37,7 +37,7 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print a line for each position."""
-    from seqlab.inference.exposure import exposure_of
+    from seqlab.tasks.translation.exposure import exposure_of
 
     refuse_ranks("exposure")
     src_lines, tgt_lines, places = read_pairs(arguments)
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def as_dict(found: "Exposure") -> dict[str, Any]:
     """Give all figures by name."""
-    from seqlab.inference.exposure import Quality, total
+    from seqlab.tasks.translation.exposure import Quality, total
 
     def figures(quality: "Quality") -> dict[str, Any]:
         return {

@@ -26,7 +26,8 @@ from seqlab.cli.search_options import add_fields, given_fields
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference import Continuation, LanguageModel
+    from seqlab.tasks.language_modelling.generator import Continuation
+    from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 1024
@@ -125,9 +126,9 @@ def _as_json(prompt: str, continuation: "Continuation") -> str:
 
 def _search(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give the fields of sampling or search that the command line names, checked before a model is loaded."""
-    from seqlab.inference.generator import choose_search
     from seqlab.search.config import SearchConfig
     from seqlab.search.sampling_config import SamplingConfig
+    from seqlab.tasks.language_modelling.generator import choose_search
 
     fields = given_fields(arguments, SamplingConfig) | given_fields(arguments, SearchConfig)
     choose_search(fields)

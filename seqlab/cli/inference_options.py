@@ -8,8 +8,8 @@ from seqlab.cli.parser import Parser
 from seqlab.world import ALONE, World
 
 if TYPE_CHECKING:
-    from seqlab.inference import Run
-    from seqlab.inference.language_model import LanguageModel
+    from seqlab.tasks.language_modelling.language_model import LanguageModel
+    from seqlab.tasks.translation.run import Run
 
 
 def add_run_options(parser: Parser, precision: str) -> None:
@@ -50,7 +50,7 @@ def load_language_models(
     runs: Sequence[str], arguments: argparse.Namespace, world: World = ALONE, *, precision: str | None = None
 ) -> "LanguageModel":
     """Load language models; raises ValueError as `load_language_model` does."""
-    from seqlab.inference.language_model import load_language_model
+    from seqlab.tasks.language_modelling.language_model import load_language_model
 
     set_threads(world.threads() if arguments.threads is None else arguments.threads)
     device = world.device_name(arguments.device)
@@ -72,7 +72,7 @@ def load_named_runs(arguments: argparse.Namespace, world: World = ALONE, **other
 
     Raises ValueError as `seqlab.load` does.
     """
-    from seqlab.export.load import load_translator
+    from seqlab.tasks.translation.load import load_translator
 
     with world.main_first():  # which may have to export them
         run = load_translator(

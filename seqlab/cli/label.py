@@ -22,7 +22,7 @@ from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference import Labelling
+    from seqlab.tasks.labelling.labeller import Labelling
 
 
 def make_parser() -> Parser:
@@ -84,8 +84,8 @@ class _Sentences:
 
 def run(arguments: argparse.Namespace) -> int:
     """Label block by block."""
-    from seqlab.inference.labeller import load_labeller
     from seqlab.inference.lines import write_lines
+    from seqlab.tasks.labelling.labeller import load_labeller
 
     refuse_ranks("label")
     _check(arguments)

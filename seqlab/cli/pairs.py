@@ -9,7 +9,7 @@ from seqlab.cli.parser import Parser
 from seqlab.data.column import places_of_pairs
 
 if TYPE_CHECKING:
-    from seqlab.inference import Run
+    from seqlab.tasks.translation.run import Run
 
 
 def add_pair_options(parser: Parser, precision: str) -> None:
@@ -34,7 +34,9 @@ def read_pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str], lis
 
 def load_one_process(arguments: argparse.Namespace) -> "Run":
     """Load the runs to be computed with step by step, by this process alone."""
-    from seqlab.inference.torch_engine import load
+    from seqlab.tasks.translation.torch_engine import load_with_torch
 
     set_threads(arguments.threads)
-    return load(arguments.runs, checkpoint=arguments.checkpoint, device=arguments.device, precision=arguments.precision)
+    return load_with_torch(
+        arguments.runs, checkpoint=arguments.checkpoint, device=arguments.device, precision=arguments.precision
+    )

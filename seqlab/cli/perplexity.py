@@ -21,8 +21,8 @@ from seqlab.cli.progress import counting
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference import Perplexity
-    from seqlab.inference.text import Text
+    from seqlab.tasks.language_modelling.language_model import Perplexity
+    from seqlab.tasks.language_modelling.text import Text
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _read(spec: str, *, split_records: bool) -> "Text":
     """Read a path spec to its end; raises ValueError or OSError naming it."""
     from seqlab.data.columns import parse_column
-    from seqlab.inference.text import Text
+    from seqlab.tasks.language_modelling.text import Text
 
     column = None if spec == "-" else parse_column(spec)
     if column is not None and column.column is not None:

@@ -23,11 +23,13 @@ from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.data.column import in_batches, places_of, places_of_pairs
-from seqlab.world import OnRows, World, joined
+from seqlab.job import joined
+from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column
-    from seqlab.inference import LineScore, PairScore
+    from seqlab.inference.engine import PairScore
+    from seqlab.tasks.language_modelling.line_score import LineScore
 
 
 Score = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], "Sequence[LineScore | PairScore]"]
@@ -59,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Score block by block; under torchrun every rank its part of each block."""
     from seqlab.data.columns import parse_column
     from seqlab.inference.lines import write_lines
-    from seqlab.runs.use import is_for
+    from seqlab.runs.use import is_a
+    from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL
 
     with joined() as world:
         if arguments.buffer_lines < 1:
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             for spec in specs:
                 refuse_same_file("--output", arguments.output, {name: spec})
         src = parse_column(arguments.src) if arguments.src else None
-        score = (_language_model if is_for(arguments.runs[0], "text") else _translator)(arguments, world)
+        score = (_language_model if is_a(LANGUAGE_MODEL, arguments.runs[0]) else _translator)(arguments, world)
         blocks = _blocks(src, [parse_column(spec) for spec in arguments.tgt], arguments.buffer_lines)
         with (
             output_stream(arguments.output if world.is_main else os.devnull) as output,

@@ -20,7 +20,7 @@ from seqlab.cli.search_options import add_search_options, search_values
 from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
-    from seqlab.inference.search_errors import SearchErrors
+    from seqlab.tasks.translation.search_errors import SearchErrors
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,10 @@ def make_parser() -> Parser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print a line for each search."""
-    from seqlab.inference.search_errors import search_errors
     from seqlab.runs.validate import build
     from seqlab.search.config import SearchConfig
     from seqlab.search.exact import MAX_STEPS
+    from seqlab.tasks.translation.search_errors import search_errors
 
     refuse_ranks("search-errors")
     config = SearchConfig(**search_values(arguments))

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.recipes import nearest_recipes
+from seqlab.registry import Parts, default_part, imported
 
 if TYPE_CHECKING:
+    from seqlab.data.config import DataConfig
     from seqlab.runs.config import Config
     from seqlab.runs.overrides import Override
 
@@ -53,13 +55,6 @@ RECIPE_HELP = (
     "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs (with --data.kind "
     "labelled: of lines and labels), or --data.train a text"
 )
-NEXT = {
-    "parallel": "seqlab translate {} < FILE",
-    "labelled": "seqlab label {} < FILE",
-    "text": "seqlab perplexity {} FILE",
-    "masked": "seqlab train ... --init_from {} --init_parts matching",
-}
-"""What a run of each kind is used by."""
 SHORT_KEYS = {
     "seed": "seed",
     "init_from": "init_from",
@@ -95,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
-    names_corpus = set(_training_keys(overrides)) <= dict(overrides).keys()
+    names_data = any(key.startswith("data.") for key, _ in overrides)
+    names_corpus = names_data and set(_training_keys(overrides)) <= dict(overrides).keys()
     if arguments.help and arguments.recipe is None and not names_corpus:
         make_parser().print_help()
         return 0
@@ -105,18 +101,18 @@ def run(arguments: argparse.Namespace) -> int:
         print_fields(arguments.recipe, overrides, run_dir)
         return 0
 
+    from seqlab.job import joined
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
     from seqlab.training import train
     from seqlab.training.begin import without_trace
-    from seqlab.world import joined
 
     recipe, overwrite = arguments.recipe, arguments.overwrite
     with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
         checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, overwrite))
         config = partial(make_config, recipe, overrides) if _is_recipe(recipe) else checked
         train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
-        next_command = NEXT[read_config(RunFolder(run_dir)).use].format(run_dir)
+        next_command = read_config(RunFolder(run_dir)).data.next_command.format(run_dir)
         logger.info("trained: %s (next: %s)", run_dir, next_command)
     return 0
 
@@ -149,11 +145,10 @@ def make_config(
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
-        from seqlab.recipes import from_corpus, from_labels, from_text
-
         if RunFolder(run_dir).exists() and not overwrite:
             return _continued_config(run_dir, overrides)
-        return {"text": from_text, "labelled": from_labels, "parallel": from_corpus}[_kind(overrides)](overrides)
+        chosen: Config = imported(_task(overrides).zero_config_name)(overrides)
+        return chosen
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
 
@@ -230,18 +225,27 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
     return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
-def _kind(overrides: Sequence["Override"]) -> str:
-    """Tell what is trained on without a recipe: a text, lines with labels, or pairs."""
-    given = dict(overrides)
-    named = [given.get("data.kind", "")] if isinstance(given.get("data.kind", ""), str) else given["data.kind"]
-    if "data.train" in given or "text" in named:
-        return "text"
-    return "labelled" if "data.labels_of" in given or "labelled" in named else "parallel"
+def _task(overrides: Sequence["Override"]) -> type["DataConfig"]:
+    """Return the data section of what is trained without a recipe: by `data.kind`, or by a field of its own."""
+    from seqlab.runs.migrate import renamed
+
+    given, tasks = dict(overrides), Parts("task")
+    kind = given.get("data.kind", ())
+    for name in [kind] if isinstance(kind, str) else kind:
+        if renamed("data.kind", name) in tasks:
+            found: type[DataConfig] = tasks[renamed("data.kind", name)]
+            return found
+    named = (task for task in tasks.values() if any(f"data.{name}" in given for name in task.named_by))
+    return next(named, default_part("task"))
 
 
 def _training_keys(overrides: Sequence["Override"]) -> tuple[str, ...]:
     """Return the fields that have to name what is trained on without a recipe."""
-    return ("data.train",) if _kind(overrides) == "text" else ("data.train_src", "data.train_tgt")
+    from seqlab.runs.fields import fields_of
+
+    task = _task(overrides)
+    fields = fields_of(task).items()
+    return tuple(f"data.{name}" for name, field in fields if field.is_required() and name != task.tag_field)
 
 
 def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:

@@ -19,10 +19,10 @@ from seqlab.cli.json_lines import json_line
 from seqlab.cli.parser import Parser, UsageError
 from seqlab.cli.progress import progress_bar
 from seqlab.cli.search_options import add_search_options, search_values
-from seqlab.world import joined
+from seqlab.job import joined
 
 if TYPE_CHECKING:
-    from seqlab.inference import Translation
+    from seqlab.tasks.translation.translator import Translation
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def make_parser() -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.inference.lines import write_lines
-    from seqlab.inference.translator import unfinished, warn_of_unfinished
+    from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
 
     with joined() as world:
         if arguments.alignment == "-":

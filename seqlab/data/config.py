@@ -1,4 +1,4 @@
-"""The `data` section of a run's config: which text is trained on, one class per kind."""
+"""The base of the `data` section of each task, and what sections of corpora with two sides have in common."""
 
 from __future__ import annotations
 
@@ -10,17 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.registry import OWN, Part, entries, imported
 from seqlab.text import (
-    SameConfig,
-    SavedConfig,
     SentencePieceBpeConfig,
-    SentencePieceUnigramConfig,
-    TargetTokenizerConfig,
+    Tokenizer,
     TokenizerConfig,
-    WordsConfig,
 )
-
-SAMPLING_KINDS = SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
-"""Tokenizers that draw among several segmentations of a line, or may."""
 
 
 def _as_list(value: Any) -> Any:
@@ -29,11 +22,16 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+if TYPE_CHECKING:
+    from seqlab.data.encode import Encoder
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of the dataclasses that are data sections."""
 PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
 """One path spec or several: `file`, `file#column` or a dataset's name, see `seqlab.data.columns.parse_column`."""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class DataConfig(Part):
     """The base of the data section of each task."""
 
@@ -44,7 +42,25 @@ class DataConfig(Part):
     own_metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics besides the loss that a checkpoint can be judged by."""
     task_name: ClassVar[str]
-    """`module:attribute` of the task, which is imported when a run is trained or used."""
+    """`module:attribute` of the `Task`, a class without arguments, which is imported when a run is trained."""
+    loader_name: ClassVar[str]
+    """`module:attribute` of the function that loads trained runs; see `seqlab.inference.load`."""
+    zero_config_name: ClassVar[str]
+    """`module:attribute` of the function that chooses a config for a corpus by the fields that are given."""
+    product: ClassVar[str]
+    """What a trained run is: `a translator`."""
+    purpose: ClassVar[str]
+    """What a run does, and by which commands; completes `RUN ...`."""
+    next_command: ClassVar[str]
+    """A command that uses a run, `{}` in its place."""
+    rows_name: ClassVar[str] = "lines"
+    """What an example is called where they are counted."""
+    named_by: ClassVar[tuple[str, ...]] = ()
+    """Fields of this section alone, by which a corpus without a `kind` is known to be of it."""
+    num_sides: ClassVar[int] = 2
+    """Sides of an example that have tokenizers."""
+    src_special_ids: ClassVar[int] = 0
+    """Special ids that are added to each source."""
     kind: str
     if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
         tokenizer: TokenizerConfig
@@ -54,13 +70,13 @@ class DataConfig(Part):
 
     @property
     def task(self) -> Any:
-        """What trains on such data."""
-        return imported(self.task_name)
+        """What trains on such data: a `seqlab.training.task.Task`."""
+        return imported(self.task_name)()
 
     @property
-    def use(self) -> str:
-        """What a run is for: its kind, or `masked` where it only predicts what is masked."""
-        return self.kind
+    def copy_unknown(self) -> bool:
+        """Whether the words of a source that the vocabulary lacks get ids of their own."""
+        return False
 
     @property
     def tokenizer_folders(self) -> list[str]:
@@ -98,12 +114,9 @@ class DataConfig(Part):
         return {}
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class _PairsConfig(DataConfig):
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class PairsConfig(DataConfig):
     """Corpora of two sides, line by line: what all kinds of them have in common."""
-
-    kind: Literal["parallel", "labelled"]
-    """What the corpora hold."""
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
@@ -171,6 +184,37 @@ class _PairsConfig(DataConfig):
         """How source and target become ids."""
         raise NotImplementedError
 
+    @property
+    def joint_vocabulary(self) -> bool:
+        """Whether source and target share one tokenizer."""
+        return False
+
+    @property
+    def subword_sampling(self) -> float:
+        """Strength of the random segmentations seen in training; 0 is off."""
+        return 0.0
+
+    @property
+    def max_length_ratio(self) -> float:
+        """How many times a pair's ratio of target to source characters may differ from the corpus's own."""
+        return math.inf
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether training reads the text itself, and not only its ids."""
+        return True
+
+    @property
+    def labels_of(self) -> str | None:
+        """What has a label: `lines` or `words`; None where targets are no labels."""
+        return None
+
+    def encoder(self, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Encoder:
+        """Return what encodes blocks of pairs."""
+        from seqlab.data.encode import Encoder  # which needs numpy
+
+        return Encoder(src_tokenizer, tgt_tokenizer, self.max_length, self.max_length_ratio, self.copy_unknown)
+
     def wanted_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
         return {name: each.vocab_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
@@ -214,166 +258,11 @@ class _PairsConfig(DataConfig):
         return self
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class ParallelConfig(_PairsConfig):
-    """Pairs of lines: the source and the target of a translation."""
-
-    kind: Literal["parallel"] = "parallel"
-    """What the corpora hold."""
-
-    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1}
-    task_name: ClassVar[str] = "seqlab.training.translation:TRANSLATION"
-    own_metrics: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "wer", "cer", "exact_match")
-
-    vectors_tgt: str | None = None
-    """File of word vectors that the target embeddings start from."""
-
-    tokenizer_tgt: TargetTokenizerConfig = Field(default_factory=SameConfig)
-    """How the target becomes ids where it is another kind of text than the source, as sounds are from letters; with
-    `joint_vocabulary: false`."""
-
-    joint_vocabulary: bool = True
-    """Whether source and target share one tokenizer, trained on both."""
-
-    copy_unknown: bool = False
-    """Whether the words of a source that the vocabulary lacks get ids of their own, which a model that copies
-    (`model.copying`) can put into the target; for a joint vocabulary of words or characters."""
-
-    subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Strength of the random segmentations seen in training, anew in every epoch; 0 is off. BPE dropout is usually
-    0.1, unigram sampling 0.8."""
-
-    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
-    """A pair is dropped when its ratio of target to source characters is this many times above or below the corpus's
-    own (10 characters are added to both sides, so that short sentences may differ)."""
-
-    batch_tokens: Annotated[int, Field(ge=1)] = 4096
-    """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
-
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
-    """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
-    steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
-    over all weights and gradients), the update only as far as it decides which pairs go together."""
-
-    @property
-    def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its tokenizers."""
-        return ["tokenizer"] if self.joint_vocabulary else ["src_tokenizer", "tgt_tokenizer"]
-
-    @property
-    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How source and target become ids."""
-        return self.tokenizer, self.tokenizer if isinstance(self.tokenizer_tgt, SameConfig) else self.tokenizer_tgt
-
-    @property
-    def needs_text(self) -> bool:
-        """Whether training reads the text itself, and not only its ids."""
-        return self.subword_sampling > 0
-
-    def vector_files(self) -> dict[str, str]:
-        """Return the files of word vectors by side."""
-        files = {"src": self.vectors_src, "tgt": self.vectors_tgt}
-        return {side: file for side, file in files.items() if file is not None}
-
-    @model_validator(mode="after")
-    def _check(self) -> ParallelConfig:
-        if self.joint_vocabulary and not isinstance(self.tokenizer_tgt, SameConfig):
-            raise ValueError(
-                "`tokenizer_tgt` is for a target with a vocabulary of its own, but with `joint_vocabulary: true` both "
-                "sides share one: set `joint_vocabulary: false`."
-            )
-        if self.copy_unknown and not self.joint_vocabulary:
-            raise ValueError("`copy_unknown` is for one vocabulary of both sides: set `joint_vocabulary: true`.")
-        if self.copy_unknown and self.tokenizer.kind not in ("words", "characters", "saved"):
-            raise ValueError(
-                f"`copy_unknown` is for text in which words can be unknown, but a `{self.tokenizer.kind}` tokenizer "
-                "knows every text: leave it out."
-            )
-        for each in self.tokenizers:
-            if self.subword_sampling > 0 and not isinstance(each, SAMPLING_KINDS):
-                raise ValueError(
-                    f"`subword_sampling` must be 0 for a `{each.kind}` tokenizer, which always cuts a line in the same "
-                    f"way, but is {self.subword_sampling} instead."
-                )
-        return self
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
-class LabelledConfig(_PairsConfig):
-    """Lines of text with their labels, which have no spaces in them."""
-
-    kind: Literal["labelled"] = "labelled"
-    """What the corpora hold."""
-
-    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
-    task_name: ClassVar[str] = "seqlab.training.labelling:LABELLING"
-    own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
-
-    labels_of: Literal["lines", "words"] = "lines"
-    """What has a label: a line as a whole (classification), or each of its words, which spaces divide as they do the
-    labels (tagging)."""
-
-    tokenizer: TokenizerConfig = Field(default_factory=WordsConfig)
-    """How text becomes ids; for labels of words one of kind `words`."""
-
-    batch_tokens: Annotated[int, Field(ge=1)] = 1024
-    """Source tokens per step, over all ranks: the average, as steps are whole lines."""
-
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
-    """Padded source tokens per micro-step at most; a longer line is a micro-step of its own."""
-
-    joint_vocabulary: ClassVar[bool] = False
-    copy_unknown: ClassVar[bool] = False
-    subword_sampling: ClassVar[float] = 0.0
-    max_length_ratio: ClassVar[float] = math.inf
-    needs_text: ClassVar[bool] = True
-
-    @property
-    def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its tokenizers."""
-        return ["src_tokenizer", "tgt_tokenizer"]
-
-    def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the tokenizer of the text alone: labels have a vocabulary of their own."""
-        return old.tokenizer_folders[:1]
-
-    @property
-    def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How text and labels become ids."""
-        return self.tokenizer, WordsConfig(normalization="none")
-
-    def vector_files(self) -> dict[str, str]:
-        """Return the files of word vectors by side."""
-        return {} if self.vectors_src is None else {"src": self.vectors_src}
-
-    @model_validator(mode="after")
-    def _check(self) -> LabelledConfig:
-        if self.labels_of == "words" and self.tokenizer.kind not in ("words", "saved"):
-            raise ValueError(
-                f"`labels_of: words` needs a tokenizer of kind `words`, but that of `data.tokenizer` is "
-                f"`{self.tokenizer.kind}`."
-            )
-        if self.labels_of == "words" and getattr(self.tokenizer, "normalization", "none") == "nfkc":
-            raise ValueError(
-                "`labels_of: words` needs words to stay as they are, but `tokenizer.normalization: nfkc` divides some "
-                "of them (the acute accent becomes a space and a mark): choose another."
-            )
-        if len(self.valid_tgt) > 1:
-            raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")
-        if getattr(self.tokenizer, "tags", False):
-            raise ValueError("`tokenizer.tags` is for text that is to become another text: leave it out.")
-        return self
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True), kw_only=True)
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TextConfig(DataConfig):
-    """Text without a second side: what language models learn."""
+    """Text without a second side: the fields of each task on it."""
 
-    kind: Literal["text"] = "text"
-    """What the corpora hold."""
-
-    task_name: ClassVar[str] = "seqlab.training.language_modelling:LANGUAGE_MODELLING"
-    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
+    num_sides: ClassVar[int] = 1
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
@@ -435,11 +324,6 @@ class TextConfig(DataConfig):
     prefetch_steps: Annotated[int, Field(ge=0)] = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
 
-    @property
-    def use(self) -> str:
-        """What a run is for: to be a language model, or what other runs start from."""
-        return "masked" if self.mask_share else self.kind
-
     def train_specs(self) -> list[str]:
         """Return the path specs of the training corpora."""
         return self.train
@@ -475,7 +359,3 @@ class TextConfig(DataConfig):
             name = "packing: true" if self.packing else "order: contiguous"
             raise ValueError(f"`{name}` is for text that is read from left to right: with `mask_share` leave it out.")
         return self
-
-
-PairsConfig = ParallelConfig | LabelledConfig
-"""Kinds of corpora with two sides."""

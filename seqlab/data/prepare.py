@@ -6,15 +6,15 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from seqlab.data.build import DROPPED_FILE, Build
 from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
 from seqlab.data.checked import is_untouched
-from seqlab.data.config import LabelledConfig, PairsConfig
+from seqlab.data.config import PairsConfig
 from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedPairs
 from seqlab.data.inputs import hash_inputs, key_of
-from seqlab.data.labels import LabelEncoder
 from seqlab.data.length_bound import OutputBound, output_bound
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.references import open_references, read_references, write_references
@@ -46,6 +46,14 @@ class PreparedData:
     report: DataReport
     references: list[Rows]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
+
+    def locate(self, index: int) -> str:
+        """Name the files and the line that a row of a batch came from."""
+        return self.train.locate(index)
+
+    def notes(self) -> dict[str, Any]:
+        """Note for run.json the longest source: beyond it a model has not learnt to read."""
+        return {"longest_src_tokens": int(self.train.src.lengths.max())}
 
     @cached_property
     def output_bound(self) -> OutputBound:
@@ -106,7 +114,7 @@ def _encode(
     on_progress: OnProgress,
     num_workers: int | None,
 ) -> None:
-    encoder = _encoder(config, src_tokenizer, tgt_tokenizer)
+    encoder = config.encoder(src_tokenizer, tgt_tokenizer)
     corpora = _Corpora.of(config)
     with workspace(folder) as work, Workers(num_workers or corpora.worker_count()) as workers:
         # Built beside its place and renamed: a folder of this name is always whole.
@@ -115,13 +123,6 @@ def _encode(
         write_description(building, key, report.to_json())
         shutil.rmtree(folder, ignore_errors=True)
         rename(building, folder)
-
-
-def _encoder(config: PairsConfig, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Encoder:
-    common = (src_tokenizer, tgt_tokenizer, config.max_length, config.max_length_ratio, config.copy_unknown)
-    if isinstance(config, LabelledConfig):
-        return LabelEncoder(*common, labels_of=config.labels_of)
-    return Encoder(*common)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: 
         "content": content_hashes,
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in tokenizers],
         "with_text": config.needs_text,
-        "labels_of": config.labels_of if isinstance(config, LabelledConfig) else None,
+        "labels_of": config.labels_of,
     }
     return key_of(settings | {name: getattr(config, name) for name in KEYED_FIELDS})
 

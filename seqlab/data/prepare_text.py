@@ -38,6 +38,10 @@ class PreparedText:
     report: TextReport
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
+    def locate(self, index: int) -> str:
+        """Name the file and the line that a row of a batch, by its index, came from."""
+        return self.train.locate(index)
+
 
 @dataclass
 class _EncodedBlock:

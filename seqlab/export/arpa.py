@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 import seqlab
-from seqlab.data.config import TextConfig
 from seqlab.export.folder import building
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
@@ -16,6 +15,8 @@ from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers, named_weights
+from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
+from seqlab.tasks.language_modelling.language_model import text_config
 from seqlab.text import SavedConfig, Tokenizer, WordsConfig, tokenizer_sha256, train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,13 @@ def export_arpa(
         FileExistsError: the file is there already.
         ValueError: the model is no n-gram model; what is read back is not what was written (nothing is left then).
     """
-    member = load_run(run, checkpoint, kind="text")
+    member = load_run(run, checkpoint, product=LANGUAGE_MODEL)
     if not isinstance(member.model, NgramModel):
         raise ValueError(
             f"{run} holds a `{member.config.model.family}`: only what `model.family: ngram_lm` counts can be listed in "
             "an ARPA file."
         )
-    if isinstance(member.config.data, TextConfig) and member.config.data.documents == "continuous":
+    if text_config(member).documents == "continuous":
         logger.warning("%s read its text as one: other programs begin each line at <s>, which it has never seen", run)
     final = member.folder.path / "export" / "model.arpa" if out is None else Path(out)
     if final.exists() and not overwrite:
@@ -101,7 +102,7 @@ def import_arpa(
             raise FileNotFoundError(f"There is no run {tokenizer_of}, which is to name the words of {file}.")
         settings, (_, tokenizer) = SavedConfig(folder=str(folder.tokenizer("tgt"))), load_tokenizers(folder)
     model = _read(file, names_of(tokenizer), tokenizer)
-    data = TextConfig(train=[str(file)], documents="lines", tokenizer=settings)
+    data = LanguageModellingConfig(train=[str(file)], documents="lines", tokenizer=settings)
     with building(final) as made:
         run = RunFolder(made)
         tokenizer.save(run.path / "tokenizer")

@@ -29,6 +29,7 @@ from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.models import Transformer, TransformerConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
+from seqlab.tasks.translation.config import TRANSLATOR
 from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def export_run(
     require_ctranslate2()
     final = default_folder(Path(run), quantization) if out is None else Path(out)
     refuse_occupied(final, overwrite)
-    member = load_run(run, checkpoint, kind="parallel")
+    member = load_run(run, checkpoint, product=TRANSLATOR)
     refuse_other_models(run)
     src_rows, tgt_rows = check_rows(member, check)
     with building(final) as folder:

@@ -3,8 +3,6 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -14,14 +12,11 @@ from seqlab.data.text_sampler import start_id
 from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
-from seqlab.inference.forks import Forks, choose_count
-from seqlab.inference.rescoring import RescoringEngine
-from seqlab.inference.run import Run
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
 from seqlab.models.interfaces import ContextModel, PositionModel, Stepper
-from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
-from seqlab.runs.load import LoadedRun, load_run
-from seqlab.search.config import OutputLimits, SearchConfig
+from seqlab.nn.precision import prepare_inference
+from seqlab.runs.load import LoadedRun
+from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
@@ -73,12 +68,13 @@ class TorchEngine:
                 all positions at once, and ends them at eos or the language model reads them one after the other.
         """
         data = lm.config.data
+        assert isinstance(data, TextConfig), "load the language model by its `product`"
         if copies_unknown(self.members):
             raise ValueError(
                 f"{self.members[0].folder.path} copies words that the vocabulary lacks (`data.copy_unknown`), of which "
                 "a language model knows nothing: leave it out."
             )
-        if not isinstance(data, TextConfig) or _vocabulary(lm.tgt_tokenizer) != _vocabulary(self.tokenizer):
+        if _vocabulary(lm.tgt_tokenizer) != _vocabulary(self.tokenizer):
             raise ValueError(
                 f"{lm.folder.path} and {self.members[0].folder.path} have different vocabularies: train the language "
                 "model with the translator's tokenizer (`data.tokenizer.kind: saved`)."
@@ -176,7 +172,7 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
     first = members[0]
     for member in members[1:]:
         for side in ("src", "tgt"):
-            name = f" {side}" if first.config.data.kind == "parallel" else ""
+            name = f" {side}" if first.config.data.num_sides > 1 else ""
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: runs that "
@@ -189,81 +185,9 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
     return tokenizer.tokens(range(tokenizer.vocab_size))
 
 
-def load(
-    run: str | Path | Sequence[str | Path],
-    checkpoint: str | Sequence[str] = "best",
-    device: str = "auto",
-    precision: str = "auto",
-    processes: int | None = 1,
-    lm: str | Path | None = None,
-    lm_weight: float = 0.1,
-    length_reward: float = 0.0,
-    rescore: str | Path | Sequence[str | Path] = (),
-) -> Run:
-    """Load a trained run for inference; several runs or checkpoints become an ensemble.
-
-    On the CPU the process keeps from then on the memory that it frees, see `prepare_heap`.
-
-    Args:
-        run: a run folder, or several that share their vocabularies.
-        checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
-        processes: forked processes that many rows are divided among, on the CPU, of one thread each; None takes one for
-            each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
-        lm: the run of a language model over the same target vocabulary, which decides with the translator.
-        lm_weight: of its log-probabilities.
-        length_reward: what is added for each symbol when there is a language model, as that prefers short texts.
-        rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search; of
-            each the best checkpoint.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device; more
-            than one process with another device than the CPU, or where there is no forking.
-    """
-    runs = [run] if isinstance(run, str | Path) else list(run)
-    checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    chosen = choose_device(device)
-    forks = Forks(choose_count(chosen) if processes is None else processes)
-    if forks.count > 1 and chosen.type != "cpu":
-        raise ValueError(f"`processes` is {forks.count}, but on {chosen} one decodes: more are for the CPU.")
-    dtype = choose_dtype(precision, chosen)
-    members = [load_run(path, step, kind="parallel") for path in runs for step in checkpoints]
-    engine = TorchEngine(members, chosen, dtype)
-    if lm is not None:
-        engine.fuse(load_run(lm, kind="text"), lm_weight, length_reward, dtype)
-    judges = [load_run(path, kind="parallel") for path in ([rescore] if isinstance(rescore, str | Path) else rescore)]
-    everyone = [*members, *judges]
-    refuse_different_vocabularies(everyone)
-    if judges and isinstance(engine.model, PositionModel) and engine.model.ends_at_eos:
-        raise ValueError(
-            f"{members[0].folder.path} has one answer, which it cuts at the first eos: there is nothing that `rescore` "
-            "could choose."
-        )
-    trained = Run(
-        RescoringEngine(engine, TorchEngine(judges, chosen, dtype)) if judges else engine,
-        members[0].src_tokenizer,
-        members[0].tgt_tokenizer,
-        max_src_tokens=min(map(longest_source, everyone)),
-        output_limits=_output_limits(members, judges),
-        copies_unknown=copies_unknown(everyone),
-    )
-    return trained.shared(forks) if forks.count > 1 else trained
-
-
-def _output_limits(members: Sequence[LoadedRun], judges: Sequence[LoadedRun]) -> OutputLimits:
-    """Return the limits of runs that translate together, and of those that score what is found."""
-    limits = OutputLimits.widest([member.output_limits for member in members])
-    if not judges:
-        return limits
-    # The judges read an output that the length limit ended with eos after it.
-    return replace(limits, max_length=min(member.max_length for member in (*members, *judges)) - 1)
-
-
 def copies_unknown(members: Sequence[LoadedRun]) -> bool:
     """Tell whether all models were trained on ids for unknown words; raises ValueError where only some were."""
-    found = {getattr(member.config.data, "copy_unknown", False) for member in members}
+    found = {member.config.data.copy_unknown for member in members}
     if len(found) > 1:
         raise ValueError("Models that decide together must all be trained with `data.copy_unknown`, or none of them.")
     return found.pop()
@@ -274,7 +198,7 @@ def longest_source(member: LoadedRun) -> int:
 
     A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
     """
-    by_model = member.max_length - (member.config.data.kind == "parallel")  # labelled lines have no eos
+    by_model = member.max_length - member.config.data.src_special_ids
     if member.longest_src_tokens is None:
         return by_model
     return min(by_model, math.ceil(LENGTH_MARGIN * member.longest_src_tokens))

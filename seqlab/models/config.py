@@ -52,6 +52,8 @@ class TokenSide(Protocol):
     def blank_id(self) -> int: ...
     @property
     def tag_ids(self) -> range: ...
+    @property
+    def has_words(self) -> bool: ...
 
 
 class Unreachable(NamedTuple):
@@ -69,7 +71,7 @@ class ModelConfig(Part):
     """The base of each model's config; see `TransformerConfig` for how one is written."""
 
     part_kind: ClassVar[str] = "model"
-    data_kind: ClassVar[str] = "text"
+    task: ClassVar[str] = "language_modelling"
     """Which `data.kind` it learns from."""
     outputs: ClassVar[str] = "tokens"
     """What its forward pass predicts, on which objectives are computed: the next token at each position (`tokens`, a
@@ -163,6 +165,9 @@ class ModelConfig(Part):
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes; most learn from all."""
+
+    def check_sides(self, src: Any, tgt: Any) -> None:
+        """Raise ValueError where a side, whose tokenizer may have been taken over, lacks what the model uses."""
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError where a `SearchConfig` asks for what the model cannot do."""

@@ -21,7 +21,7 @@ class FrequencyLabellerConfig(ModelConfig):
     family: Literal["frequency_labeller"] = "frequency_labeller"
     """Which architecture this is."""
 
-    data_kind: ClassVar[str] = "labelled"
+    task: ClassVar[str] = "labelling"
     is_counted: ClassVar[bool] = True
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "FrequencyLabeller":

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
-from seqlab.models.config import SETTINGS, ModelConfig, Probability
+from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.dropout import Dropout
 from seqlab.nn.locked_dropout import LockedDropout
@@ -51,7 +51,7 @@ class LabellerConfig(ModelConfig):
     output_dropout: Probability = 0.3
     """Probability of dropping a feature of what labels are predicted from."""
 
-    data_kind: ClassVar[str] = "labelled"
+    task: ClassVar[str] = "labelling"
     # Labels are numbered by how frequent they are; rows of n-grams mean those of another corpus.
     learnt_anew: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
@@ -65,6 +65,13 @@ class LabellerConfig(ModelConfig):
                 "for each word: set it to null."
             )
         return self
+
+    def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
+        """Raise ValueError where the model reads how words are spelt, but the tokenizer knows no words."""
+        if self.spelling_size and not src.has_words:
+            raise ValueError(
+                "`model.spelling_size` needs a tokenizer of kind `words`, but the one that was taken over is none."
+            )
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

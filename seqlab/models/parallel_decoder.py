@@ -40,7 +40,7 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
     tied_embeddings: EmbeddingTying = "all"
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
-    data_kind: ClassVar[str] = "parallel"
+    task: ClassVar[str] = "translation"
     marks_gaps: ClassVar[bool] = False
     """Whether a copy is read with the mask, which tells it from a symbol that is shown."""
 

@@ -23,7 +23,7 @@ from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import SourceTags, TagUse, check_tags
+from seqlab.models.source import SourceTags, TagUse, check_tag_ids, check_tags
 from seqlab.nn.bridge import Bridge, BridgeKind
 from seqlab.nn.copying import UNREAD, Copying
 from seqlab.nn.deferred import Deferred
@@ -81,7 +81,7 @@ class RecurrentConfig(ModelConfig):
     max_length: Annotated[int, Field(ge=2)] = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
 
-    data_kind: ClassVar[str] = "parallel"
+    task: ClassVar[str] = "translation"
     is_recurrent: ClassVar[bool] = True
     attends_to_source: ClassVar[bool] = True
     embedding_field: ClassVar[str] = "embedding_size"
@@ -111,6 +111,10 @@ class RecurrentConfig(ModelConfig):
         return RecurrentTranslator(
             self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids
         )
+
+    def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
+        """Raise ValueError where tags are to be summed, but the source has none."""
+        check_tag_ids(self.tags, src.tag_ids)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

@@ -75,6 +75,14 @@ NO_TAGS = SourceTags("symbols", range(0), -1)
 """Of a source that has none."""
 
 
+def check_tag_ids(use: TagUse, tag_ids: range) -> None:
+    """Raise ValueError where a tokenizer that was taken over has no tags to be summed."""
+    if use == "sum" and not tag_ids:
+        raise ValueError(
+            "`model.tags: sum` is for sources with tags, but the tokenizer that was taken over has none: leave it out."
+        )
+
+
 def check_tags(use: TagUse, data: Any) -> None:
     """Raise ValueError where there are no tags to be summed."""
     if use == "sum" and not getattr(data.tokenizer, "tags", data.tokenizer.kind == "saved"):

@@ -20,7 +20,7 @@ from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import SourceTags, TagUse, check_tags
+from seqlab.models.source import SourceTags, TagUse, check_tag_ids, check_tags
 from seqlab.models.transformer_encoder import (
     Encoder,
     TransformerEncoderConfig,
@@ -58,7 +58,7 @@ class TransformerConfig(TransformerEncoderConfig):
     """Whether the decoder also points at symbols of the source to be copied (See et al. 2017), by the mean attention of
     its last layer; with one vocabulary."""
 
-    data_kind: ClassVar[str] = "parallel"
+    task: ClassVar[str] = "translation"
     attends_to_source: ClassVar[bool] = True
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "Transformer":
@@ -73,6 +73,10 @@ class TransformerConfig(TransformerEncoderConfig):
     def decoder_name(self, name: str) -> str | None:
         """Name a weight of the decoder."""
         return name if name.startswith("decoder.") else None
+
+    def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
+        """Raise ValueError where tags are to be summed, but the source has none."""
+        check_tag_ids(self.tags, src.tag_ids)
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""

@@ -24,7 +24,7 @@ class GlancingConfig(ObjectiveConfig):
     decay_steps: Annotated[float, Field(gt=0)] = 10_000
     """Steps in which it falls."""
 
-    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     @model_validator(mode="after")
     def _check_glancing(self) -> "GlancingConfig":

@@ -51,7 +51,7 @@ class ObjectiveConfig(Part):
     part_kind: ClassVar[str] = "objective"
     outputs: ClassVar[str] = "tokens"
     """What it is computed from: `ModelConfig.outputs` of the models that it fits."""
-    data_kinds: ClassVar[tuple[str, ...]] = ()
+    tasks: ClassVar[tuple[str, ...]] = ()
     """Which `data.kind` it is for; empty for all."""
     family: str
 

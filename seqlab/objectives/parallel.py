@@ -61,7 +61,7 @@ class CmlmConfig(ObjectiveConfig):
     in the mean."""
 
     outputs: ClassVar[str] = "gaps"
-    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     def build(self) -> "Cmlm":
         """Build the objective."""

@@ -26,7 +26,7 @@ class RDropConfig(ObjectiveConfig):
     consistency: Annotated[float, Field(gt=0)] = 5.0
     """Weight of the divergence between the two predictions, the paper's alpha."""
 
-    data_kinds: ClassVar[tuple[str, ...]] = ("parallel", "labelled")
+    tasks: ClassVar[tuple[str, ...]] = ("translation", "labelling")
 
     def build(self) -> "RDrop":
         """Build the objective."""

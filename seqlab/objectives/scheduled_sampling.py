@@ -38,7 +38,7 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 
-    data_kinds: ClassVar[tuple[str, ...]] = ("parallel",)
+    tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     @model_validator(mode="after")
     def _check_temperature(self) -> "ScheduledSamplingConfig":

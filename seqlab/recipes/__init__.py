@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seqlab.recipes.awd_lstm import ptb_lstm, wikitext2_lstm
-from seqlab.recipes.from_corpus import from_corpus
-from seqlab.recipes.from_labels import from_labels
-from seqlab.recipes.from_text import from_text
 from seqlab.recipes.g2p import G2P_RECIPES
 from seqlab.recipes.inflection import INFLECTION_RECIPES
 from seqlab.recipes.iwslt_wmt import IWSLT_WMT_RECIPES
@@ -32,6 +29,9 @@ from seqlab.recipes.tinyshakespeare import (
 )
 from seqlab.recipes.wikitext import wikitext2_transformer, wikitext103_transformer
 from seqlab.runs.config import Config
+from seqlab.tasks.labelling.zero_config import from_labels
+from seqlab.tasks.language_modelling.zero_config import from_text
+from seqlab.tasks.translation.zero_config import from_corpus
 
 RECIPES: dict[str, Callable[[str | Path], Config]] = {
     recipe.__name__: recipe

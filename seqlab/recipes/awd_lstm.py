@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seqlab.corpora import path_specs
-from seqlab.data.config import TextConfig
 from seqlab.models import LstmLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import WordsConfig
 
 BLOCK_LENGTH = 70
@@ -58,7 +58,7 @@ def _awd_lstm(
 ) -> Config:
     """Describe a run; a step has 67.75 tokens of each stream on average, as lengths are cut down to whole numbers."""
     return Config(
-        data=TextConfig(
+        data=LanguageModellingConfig(
             train=[specs["train"]["text"]],
             valid=[specs["valid"]["text"]],
             documents="continuous",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seqlab.data.config import ParallelConfig
 from seqlab.runs.config import Config
+from seqlab.tasks.translation.config import TranslationConfig
 
 Recipe = Callable[[str | Path], Config]
 
@@ -53,7 +53,7 @@ def taught_by(
         FileNotFoundError: there are no translations, or no sources; the message says how they are made.
     """
     config, teacher = recipe(run_dir), Path("runs") / recipe.__name__
-    assert isinstance(config.data, ParallelConfig)
+    assert isinstance(config.data, TranslationConfig)
     [src], [ref] = config.data.train_src, config.data.train_tgt
 
     def distill(src: str, out: str, more: str = "") -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
-from seqlab.data.config import ParallelConfig
 from seqlab.recipes.run_data import written
 from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, WordsConfig
 
 MODELS = [
@@ -55,9 +55,9 @@ CMUDICT_MODELS = [
 """For ten times as many words."""
 
 
-def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig:
+def _words(files: Mapping[str, Path], pronunciations: int = 1) -> TranslationConfig:
     """Letters, taken apart where Unicode knows their parts, and sounds: columns of a table for each split."""
-    return ParallelConfig(
+    return TranslationConfig(
         train_src=[f"{files['train']}#0"],
         train_tgt=[f"{files['train']}#1"],
         valid_src=f"{files['valid']}#0",
@@ -72,7 +72,7 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> ParallelConfig
     )
 
 
-def _wiktionary(language: str, run_dir: str | Path) -> ParallelConfig:
+def _wiktionary(language: str, run_dir: str | Path) -> TranslationConfig:
     """Of English there are four times as many words as of the others, which take larger steps.
 
     Korean reads whole syllables, too: what goes wrong is mostly the length of vowels, which its letters do not show.
@@ -88,7 +88,7 @@ def _wiktionary(language: str, run_dir: str | Path) -> ParallelConfig:
             return words
 
 
-def _cmudict(name: str, run_dir: str | Path) -> ParallelConfig:
+def _cmudict(name: str, run_dir: str | Path) -> TranslationConfig:
     """Write the words to `run_dir/data`."""
     folder = written(run_dir, cmudict.write, name)
     return _words({split: folder / f"{split}.tsv" for split in ("train", "valid", "test")}, cmudict.MOST_PRONUNCIATIONS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
-from seqlab.data.config import ParallelConfig
 from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig
 
 MODELS = [
@@ -31,11 +31,11 @@ MODELS = [
 ]
 
 
-def _words(language: str, run_dir: str | Path) -> ParallelConfig:
+def _words(language: str, run_dir: str | Path) -> TranslationConfig:
     """Characters of both sides, and a tag for each feature."""
     splits = locate("inflection2017")
     train, valid = (str(splits[split][language]) for split in ("train", "valid"))
-    return ParallelConfig(
+    return TranslationConfig(
         train_src=[f"{train}#0+2"],
         train_tgt=[f"{train}#1"],
         valid_src=f"{valid}#0+2",

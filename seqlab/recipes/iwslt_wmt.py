@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.corpora import path_specs
-from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerCmlmConfig, TransformerConfig, TransformerCtcConfig
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig
 from seqlab.optim import AdamWConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.recipes.distilled import taught_by
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 
 IWSLT: dict[str, Any] = {"d_model": 512, "d_ff": 1024, "num_heads": 4}
@@ -30,9 +30,9 @@ WMT: dict[str, Any] = {"d_model": 512, "d_ff": 2048, "num_heads": 8}
 DEPTH: dict[str, Any] = {"num_encoder_layers": 6, "num_decoder_layers": 6}
 
 
-def _pairs(corpus: str, src: str, tgt: str, vocab_size: int, batch_tokens: int) -> ParallelConfig:
+def _pairs(corpus: str, src: str, tgt: str, vocab_size: int, batch_tokens: int) -> TranslationConfig:
     specs = path_specs(corpus)
-    return ParallelConfig(
+    return TranslationConfig(
         train_src=[specs["train"][src]],
         train_tgt=[specs["train"][tgt]],
         valid_src=specs["valid"][src],

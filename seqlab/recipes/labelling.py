@@ -6,12 +6,13 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora.first_word import write_table
 from seqlab.corpora.ud_ewt import write_share
-from seqlab.data.config import LabelledConfig, TextConfig
 from seqlab.models import FrequencyLabellerConfig, LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import BpeConfig, WordsConfig
 
 TAGGER = LstmLabellerConfig(
@@ -30,9 +31,9 @@ QUESTIONS = LstmLabellerConfig(
 TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
 
-def _tagged(train: Path | str) -> LabelledConfig:
+def _tagged(train: Path | str) -> LabellingConfig:
     valid = locate("ud_ewt")["valid"]["sentences"]
-    return LabelledConfig(
+    return LabellingConfig(
         train_src=[f"{train}#form"],
         train_tgt=[f"{train}#upos"],
         valid_src=f"{valid}#form",
@@ -86,7 +87,7 @@ def ewt_mlm(run_dir: str | Path) -> Config:
     """A masked model of the sentences of the treebank, without their labels."""
     splits = locate("ud_ewt")
     return Config(
-        data=TextConfig(
+        data=LanguageModellingConfig(
             train=[f"{splits['train']['sentences']}#form"],
             valid=[f"{splits['valid']['sentences']}#form"],
             tokenizer=WordsConfig(),
@@ -104,7 +105,7 @@ def ewt_mlm(run_dir: str | Path) -> Config:
     )
 
 
-def _lines(run_dir: str | Path, corpus: str) -> LabelledConfig:
+def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
     """Write what begins with its label as tables, and say how they are read; a set without others is split by folds."""
     splits = locate(corpus)
 
@@ -117,7 +118,7 @@ def _lines(run_dir: str | Path, corpus: str) -> LabelledConfig:
     def specs(split: str, column: int) -> list[str]:
         return [f"{folder / split}.tsv#{column}"] if split in splits else []
 
-    return LabelledConfig(
+    return LabellingConfig(
         train_src=specs("train", 1) + specs("all", 1),
         train_tgt=specs("train", 0) + specs("all", 0),
         valid_src=next(iter(specs("valid", 1)), None),

@@ -5,18 +5,19 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.multi30k.names import write as write_names
-from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
-def _pairs() -> ParallelConfig:
+def _pairs() -> TranslationConfig:
     splits = locate("multi30k")
-    return ParallelConfig(
+    return TranslationConfig(
         train_src=[str(splits["train"]["en"])],
         train_tgt=[str(splits["train"]["de"])],
         valid_src=str(splits["valid"]["en"]),
@@ -83,7 +84,7 @@ def multi30k_mlm(run_dir: str | Path) -> Config:
     """
     splits = locate("multi30k")
     return Config(
-        data=TextConfig(
+        data=LanguageModellingConfig(
             train=[str(path) for path in splits["train"].values()],
             valid=[str(path) for path in splits["valid"].values()],
             tokenizer=SentencePieceBpeConfig(vocab_size=8000),

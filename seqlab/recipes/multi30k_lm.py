@@ -7,16 +7,16 @@ training holds no unknown word cannot learn where to expect one.
 from pathlib import Path
 
 from seqlab.corpora import locate
-from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
-def _text() -> TextConfig:
+def _text() -> LanguageModellingConfig:
     splits = locate("multi30k")
-    return TextConfig(
+    return LanguageModellingConfig(
         train=[str(splits["train"]["en"])],
         valid=[str(splits["valid"]["en"])],
         documents="lines",

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from seqlab.corpora import number_words as corpus
-from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
@@ -16,7 +16,7 @@ def number_words(run_dir: str | Path) -> Config:
     """English number, date and time phrases to German, generated into `run_dir/data`: a small Transformer."""
     folder = written(run_dir, corpus.write, "number_words")
     return Config(
-        data=ParallelConfig(
+        data=TranslationConfig(
             train_src=[str(folder / "train.en")],
             train_tgt=[str(folder / "train.de")],
             valid_src=str(folder / "valid.en"),

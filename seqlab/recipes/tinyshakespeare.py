@@ -5,20 +5,20 @@ from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
-from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
 from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig
 
 BLOCK_LENGTH = 256
 
 
-def _text(run_dir: str | Path) -> TextConfig:
+def _text(run_dir: str | Path) -> LanguageModellingConfig:
     """Write the two parts of the text to `run_dir/data` and describe how they are read."""
     folder = written(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
-    return TextConfig(
+    return LanguageModellingConfig(
         train=[str(folder / "train.txt")],
         valid=[str(folder / "valid.txt")],
         documents="continuous",

@@ -7,16 +7,16 @@ folder in the dataset `Salesforce/wikitext`, which `datasets` downloads.
 from pathlib import Path
 
 from seqlab.corpora import path_specs
-from seqlab.data.config import TextConfig
 from seqlab.models import TransformerLmConfig
 from seqlab.optim import AdamWConfig, CosineScheduleConfig, InverseSqrtScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import WordsConfig
 
 
-def _text(corpus: str, block_length: int, batch_tokens: int, micro_batch_tokens: int) -> TextConfig:
+def _text(corpus: str, block_length: int, batch_tokens: int, micro_batch_tokens: int) -> LanguageModellingConfig:
     specs = path_specs(corpus)
-    return TextConfig(
+    return LanguageModellingConfig(
         train=[specs["train"]["text"]],
         valid=[specs["valid"]["text"]],
         documents="continuous",

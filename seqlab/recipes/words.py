@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from seqlab.data.config import ParallelConfig
 from seqlab.models import (
     LstmConfig,
     ModelConfig,
@@ -16,6 +15,7 @@ from seqlab.models import (
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig, ObjectiveConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 
 LSTM = LstmConfig(hidden_size=256, embedding_size=128, num_encoder_layers=2, rotary_cross_attention=True)
 TRANSFORMER = TransformerConfig(d_model=128, d_ff=512, num_heads=4, positions="rotary", rotary_cross_attention=True)
@@ -75,7 +75,7 @@ def word_recipes(
     task: str,
     languages: Iterable[tuple[str, str]],
     models: Iterable[WordModel],
-    data: Callable[[str, str | Path], ParallelConfig],
+    data: Callable[[str, str | Path], TranslationConfig],
 ) -> list[Callable[[str | Path], Config]]:
     """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
 
@@ -97,7 +97,7 @@ def _recipe(
     name: str,
     text: str,
     model: WordModel,
-    data: Callable[[str | Path], ParallelConfig],
+    data: Callable[[str | Path], TranslationConfig],
 ) -> Callable[[str | Path], Config]:
     def recipe(run_dir: str | Path) -> Config:
         corpus = data(run_dir)

@@ -1,5 +1,6 @@
 """The whole config of a run: the sections of all rooms, read from and written to YAML."""
 
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.registry import Entry, Part, Parts, default_part, entry_of
 from seqlab.runs.fields import fields_of, with_tags
+from seqlab.runs.migrate import migrated
 from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -88,11 +90,8 @@ class Config:
             raise ValueError(
                 f"{' and '.join(chosen)} are two averages of the weights, but one is used: set one of them to 0."
             )
-        for key, value in self.data.defaults.items():
-            section, name = key.split(".")
-            values = getattr(self, section)
-            if name in fields_of(type(values)) and getattr(values, name) is None:  # the config is frozen from here on
-                object.__setattr__(self, section, replace(values, **{name: value}))
+        for section in ("training", "objective"):  # the config is frozen from here on
+            object.__setattr__(self, section, self._with_defaults(section, getattr(self, section)))
         self._check_kind()
         self.model.resolve(self.data).check_data(self.data)
         try:
@@ -101,25 +100,26 @@ class Config:
             raise ValueError(f"`training.valid_search`: {error}") from None
         self._check_start()
         self.objective.check(self)
-        if getattr(self.data, "copy_unknown", False) and not self.model.copies:
+        if self.data.copy_unknown and not self.model.copies:
             raise ValueError(
                 "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
             )
         self._check_counted()
         return self
 
-    @property
-    def use(self) -> str:
-        """What a run is for: the kind of its data, or `masked` where it only predicts what is masked."""
-        return self.data.use
+    def _with_defaults(self, section: str, values: Any) -> Any:
+        """Fill in what a section leaves out, by the data."""
+        given = {key.removeprefix(f"{section}."): value for key, value in self.data.defaults.items()}
+        known = fields_of(type(values))
+        return replace(values, **{k: v for k, v in given.items() if k in known and getattr(values, k) is None})
 
     def _check_kind(self) -> None:
         """Let the parts that belong to a kind of data say whether they fit it."""
         kind, family, objective = self.data.kind, self.model.family, self.objective
-        if self.model.data_kind != kind:
-            others = ", ".join(name for name, config in Parts("model").items() if config.data_kind == kind)
+        if self.model.task != kind:
+            others = ", ".join(name for name, config in Parts("model").items() if config.task == kind)
             raise ValueError(
-                f"`model.family: {family}` learns from `data.kind: {self.model.data_kind}`, but the data is `{kind}`: "
+                f"`model.family: {family}` learns from `data.kind: {self.model.task}`, but the data is `{kind}`: "
                 f"choose one of {others}."
             )
         metric, metrics = self.training.valid_metric, self.data.valid_metrics()
@@ -127,8 +127,8 @@ class Config:
             raise ValueError(
                 f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."
             )
-        if objective.data_kinds and kind not in objective.data_kinds:
-            fitting = [name for name, each in Parts("objective").items() if kind in (each.data_kinds or (kind,))]
+        if objective.tasks and kind not in objective.tasks:
+            fitting = [name for name, each in Parts("objective").items() if kind in (each.tasks or (kind,))]
             raise ValueError(
                 f"`objective.family: {objective.family}` does not fit `data.kind: {kind}`: choose "
                 f"{' or '.join(fitting)}."
@@ -141,10 +141,7 @@ class Config:
 
     def _check_counted(self) -> None:
         """Raise ValueError where a model that is counted is to be optimised."""
-        unused = (
-            OptimConfig(),
-            default_part("objective")(label_smoothing=getattr(self.objective, "label_smoothing", None)),
-        )
+        unused = (OptimConfig(), self._with_defaults("objective", default_part("objective")()))
         if self.model.is_counted and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {self.model.family}` is counted, not optimised: leave the sections `optim` and "
@@ -222,7 +219,8 @@ def to_dict(config: Config) -> dict[str, object]:
 
 def from_dict(values: object) -> Config:
     """Build a config from plain types; raises pydantic's ValidationError, a ValueError."""
-    return _Root.model_validate(with_tags(Config, values)).root
+    present = migrated(values) if isinstance(values, Mapping) else values
+    return _Root.model_validate(with_tags(Config, present)).root
 
 
 def write_config(config: Config, path: str | Path) -> None:

@@ -12,7 +12,8 @@ from seqlab.registry import Parts
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
 from seqlab.runs.folder import PLUGINS, RunFolder
-from seqlab.runs.use import refuse_other_use
+from seqlab.runs.migrate import migrated
+from seqlab.runs.use import refuse_other_product
 from seqlab.runs.validate import ConfigError, build, parse_yaml
 from seqlab.search.config import OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
@@ -51,7 +52,7 @@ class LoadedRun:
     @property
     def scorer(self) -> Scorer:
         """The model as one that scores targets or texts; labellers are not loaded where one is needed."""
-        assert isinstance(self.model, Scorer), "load the run by its `kind`"
+        assert isinstance(self.model, Scorer), "load the run by its `product`"
         return self.model
 
     @property
@@ -87,7 +88,7 @@ def read_config(folder: RunFolder) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
     try:
-        return build(Config, parse_yaml(text, str(folder.config_file)), source=str(folder.config_file))
+        return build(Config, migrated(parse_yaml(text, str(folder.config_file))), source=str(folder.config_file))
     except ConfigError as error:
         raise ConfigError(error.key, f"{error}{_missing_plugins(folder)}") from None
 
@@ -122,20 +123,20 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
     return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
 
 
-def load_run(path: str | Path, checkpoint: str = "best", kind: str | None = None) -> LoadedRun:
+def load_run(path: str | Path, checkpoint: str = "best", product: str | None = None) -> LoadedRun:
     """Load a run's model with the weights of one checkpoint: `best` (in validation), `last` or a step number.
 
     Raises:
         ValueError: no run folder, another format version, a damaged file, a tokenizer that does not fit the model; a
-            run that learnt from another `kind` of data than is asked for, or from masked text.
+            run that is no such `product` (`DataConfig.product`).
     """
     folder = RunFolder(Path(path))
     if not folder.path.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder.path}.")
     description = folder.read_description()
     config = read_config(folder)
-    if kind is not None:
-        refuse_other_use(path, kind)
+    if product is not None:
+        refuse_other_product(path, product)
     src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
     step = choose_step(folder, checkpoint)
     model = config.model.resolve(config.data).build(src_tokenizer, tgt_tokenizer)

@@ -15,6 +15,7 @@ import yaml
 from seqlab.registry import Part
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
+from seqlab.runs.migrate import migrated, renamed
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
 Override = tuple[str, str | Sequence[str]]
@@ -31,7 +32,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         ConfigError: an unknown key, a key of another family, or an impossible value; all name the key. Where the
             fault is in `base` rather than in `overrides`, the message begins with `source`.
     """
-    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, dict(base or {}))
+    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, migrated(base or {}))
     overrides = list(overrides)
     try:
         check_keys(Config, values)
@@ -59,7 +60,7 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     section, sections, name = _find(values, key)
     if name != tag_name(sections):
         return False
-    tag = _single(key, text)
+    tag = renamed(key, _single(key, text))
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(chosen)

@@ -32,7 +32,9 @@ class RunSummary:
     changed_fields: dict[str, object]
     """the fields of the config that differ from their defaults, by dotted key"""
     kind: str
-    """what it learnt from: `parallel` or `text`"""
+    """what it learnt from: the `data.kind`"""
+    rows_name: str
+    """what its examples are called"""
     kept: dict[str, int]
     """pairs or lines of text that were kept, by split"""
     step: int
@@ -60,7 +62,7 @@ class RunSummary:
             "command": self.command,
             "seqlab": self.seqlab_version,
             "model": self.family + (f", {self.parameters:,} parameters" if self.parameters else ""),
-            "pairs" if self.kind == "parallel" else "lines": kept,
+            self.rows_name: kept,
             "training": f"{steps}{self.minutes:.1f} minutes",
             "machine": machine,
             "checkpoints": ", ".join(map(str, self.checkpoints)) or "none yet",
@@ -97,6 +99,7 @@ def summarize(path: str | Path) -> RunSummary:
         parameters=description.get("parameters"),
         changed_fields=changed_fields(config),
         kind=config.data.kind,
+        rows_name=config.data.rows_name,
         kept=kept,
         step=progress.get("step", steps[-1] if steps else 0),
         max_steps=None if config.model.is_counted else config.training.max_steps,

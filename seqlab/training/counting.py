@@ -4,7 +4,6 @@ import logging
 import time
 
 from seqlab.training.state import TrainingRun
-from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ def count(run: TrainingRun) -> None:
     for line in run.task.count(run):
         logger.info("%s", line)
     run.progress.step = 1
-    found = validate(run, run.weights())
+    found = run.task.validate(run, run.weights())
     run.progress.minutes = run.machine.world.highest((time.monotonic() - started) / 60)
     assert run.config.training.valid_metric is not None, "a config that is resolved names one"
     run.progress.add_validation(found.score(run.config.training.valid_metric), found.nll, keep=1)

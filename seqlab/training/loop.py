@@ -18,7 +18,6 @@ from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, update
-from seqlab.training.validation import validate
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +153,7 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     release_heap()
     assert training.valid_metric is not None, "a config fills it in"
     weights = run.inference_weights()
-    found = validate(run, weights)
+    found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
     figures = found.figures()
     run.begin_average_if_stalled()

@@ -68,7 +68,7 @@ def whole(tensor: Tensor) -> Tensor:
 def divided(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep this rank's part of tensors that all ranks have whole, where that of the same name and shape is divided."""
     parts = dict(values)
-    if not any(hasattr(model, "full_tensor") for model in like.values()):
+    if not any(hasattr(each, "full_tensor") for each in like.values()):
         return parts
     from torch.distributed.tensor import DTensor, distribute_tensor
 

@@ -1,9 +1,8 @@
 """What training asks of a kind of data: how it is prepared, read in steps and validated on."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -13,33 +12,55 @@ from seqlab.data.survey import OnProgress
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer
-from seqlab.training.validation import Validation
+from seqlab.training.validation import RunInTraining, Validation
 from seqlab.world import World
 
+Tokenizers = tuple[Tokenizer, Tokenizer]
+"""Those of the source and of the target, one object where the data has one side or a joint vocabulary."""
 
-@dataclass(frozen=True)
+
 class Task:
-    """Functions that know nothing of each other; the tokenizers of both sides are one where there is one side."""
+    """The base of each task; its data section names it (`DataConfig.task_name`)."""
 
-    write_tokenizers: Callable[[Config, RunFolder, OnProgress], dict[str, int]]
-    """(config, folder, on_progress) -> learns the tokenizers and writes them: their vocabularies' sizes by name"""
-    complete_tokenizers: Callable[[Config, RunFolder, OnProgress], None]
-    """(config, folder, on_progress) -> adds what goes with the tokenizers, whether they were learnt or taken over from
-    another run, and is not there"""
-    prepare: Callable[[Config, tuple[Tokenizer, Tokenizer], Path, OnProgress | None], Any]
-    """(config, tokenizers, cache, on_progress) -> the prepared data, with its `report` and the `content_hashes` of its
-    files; without `on_progress` open what is there"""
-    steps: Callable[[Any, Config, tuple[Tokenizer, Tokenizer], World, Position | None], Iterator[TrainingStep[Batch]]]
-    """(data, config, tokenizers, world, after) -> the steps that follow a position"""
-    count: Callable[[Any], Iterator[str]]
-    """(training run) -> fits a model that is counted to the training corpus; yields lines for the log"""
-    validate: Callable[[Any, dict[str, Tensor]], Validation]
-    """(training run, weights) -> what the validation set says of them"""
-    locate: Callable[[Any, int], str]
-    """(data, index of a batch's row) -> the file and the line it came from"""
-    batch_type: type
-    """of the batches"""
-    unit: str
-    """what the rows of a batch are, in messages"""
-    describe: Callable[[Any], dict[str, Any]]
-    """(data) -> what run.json notes besides"""
+    batch_type: ClassVar[type]
+    """The class of the batches."""
+    unit: ClassVar[str] = "rows"
+    """What the rows of a batch are, in messages."""
+
+    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Learn the tokenizers from the training corpora and write them: the sizes of their vocabularies by folder."""
+        raise NotImplementedError
+
+    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+        """Add what goes with the tokenizers and is not there, whether they were learnt or taken over from a run."""
+
+    def prepare(self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None) -> Any:
+        """Encode the corpora into `cache`; without `on_progress` open what another process has encoded.
+
+        Returns the prepared data, with its `report` (`lines()`, `to_json()`), the `content_hashes` of its files, and
+        `train` and `valid`.
+        """
+        raise NotImplementedError
+
+    def steps(
+        self, data: Any, config: Config, tokenizers: Tokenizers, world: World, after: Position | None
+    ) -> Iterator[TrainingStep[Batch]]:
+        """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
+        raise NotImplementedError
+
+    def count(self, run: RunInTraining) -> Iterator[str]:
+        """Fit a model that is counted to the training corpus; yield lines for the log."""
+        raise ValueError(f"`model.family: {run.config.model.family}` cannot be counted on such data.")
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Validate some weights; training's own model and generators are left alone."""
+        raise NotImplementedError
+
+    def locate(self, data: Any, index: int) -> str:
+        """Name the file and the line that a row of a batch, by its index, came from."""
+        location: str = data.locate(index)
+        return location
+
+    def describe(self, data: Any) -> dict[str, Any]:
+        """Return what run.json notes of the data besides the report."""
+        return {}

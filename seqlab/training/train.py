@@ -13,6 +13,7 @@ from torch import Tensor
 from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
+from seqlab.job import joined
 from seqlab.models.interfaces import CorpusReader
 from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
@@ -45,7 +46,7 @@ from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
 from seqlab.training.state import TrainingRun
 from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
-from seqlab.world import World, joined
+from seqlab.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -101,11 +102,11 @@ def train(
     return folder.path
 
 
-def _default_run_dir(config: Config | Recipe) -> Path:
+def _default_run_dir(config_or_recipe: Config | Recipe) -> Path:
     """Name the run folder by the corpus or the recipe; raises ValueError for a recipe without a name."""
-    if isinstance(config, Config):
-        return default_run_dir(*config.data.names())
-    name = getattr(config, "__name__", "")
+    if isinstance(config_or_recipe, Config):
+        return default_run_dir(*config_or_recipe.data.names())
+    name = getattr(config_or_recipe, "__name__", "")
     if not name.isidentifier():
         raise ValueError("`run_dir` must be given where `config` is a function without a name.")
     return Path("runs") / name

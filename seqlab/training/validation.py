@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +11,28 @@ from torch import Tensor
 from seqlab.data.batch import Batch
 from seqlab.evaluation import Score, nll_per_tgt_token
 from seqlab.nn.precision import prepare_inference
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights
+from seqlab.text import Tokenizer
+from seqlab.training.machine import Machine
 
-if TYPE_CHECKING:
-    from seqlab.training.state import TrainingRun
+
+class RunInTraining(Protocol):
+    """What a task may look at of a run that is trained."""
+
+    config: Config
+    machine: Machine
+    src_tokenizer: Tokenizer
+    tgt_tokenizer: Tokenizer
+    data: Any
+    """What the task has prepared."""
+    model: Any
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder by its path, for messages."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,12 +55,7 @@ class Validation:
         return {self.nll_name: self.nll} | {name: score.value for name, score in self.scores.items()}
 
 
-def validate(run: "TrainingRun", weights: dict[str, Tensor]) -> Validation:
-    """Validate some weights as the run's task does; training's model and generators are left alone."""
-    return run.task.validate(run, weights)
-
-
-def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
+def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):
         model = run.config.model.resolve(run.config.data).build(run.src_tokenizer, run.tgt_tokenizer).eval()
@@ -52,7 +65,7 @@ def inference_model(run: "TrainingRun", weights: dict[str, Tensor]) -> Any:
 
 
 @torch.inference_mode()
-def nll_of(run: "TrainingRun", model: Any, batches: Iterator[Batch]) -> float:
+def nll_of(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
     """Score what the batches predict: nats per predicted token, summed in one order however many ranks there are."""
     world = run.machine.world
     found = []

@@ -11,10 +11,10 @@ from benchmarks import machine, tradeoff
 from benchmarks.__main__ import make_parser
 from benchmarks.workers.stages import Stages
 from seqlab import load
-from seqlab.data.config import TextConfig
 from seqlab.evaluation import evaluate
 from seqlab.models import NgramConfig
 from seqlab.runs.config import Config
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SavedConfig
 from seqlab.training import train
 
@@ -30,7 +30,7 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     options += ["--system", "long", str(run_dir), "beam_size=2", "min_length_ratio=1"]
     options += ["--system", "judged", str(run_dir), f"rescore={judge}", "min_length_ratio=1"]
     text = [str(tmp_path / "ref")]
-    data = TextConfig(train=text, valid=text, tokenizer=SavedConfig(folder=str(run_dir / "tokenizer")))
+    data = LanguageModellingConfig(train=text, valid=text, tokenizer=SavedConfig(folder=str(run_dir / "tokenizer")))
     lm = train(Config(data=data, model=NgramConfig(order=2)), tmp_path / "lm")
     options += ["--system", "fluent", str(run_dir), f"lm={lm}", "lm_weight=0.5"]
     options += [

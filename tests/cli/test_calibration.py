@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reference.random_runs import write_run
 
-from seqlab.inference import TorchEngine
+from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models import ModelConfig, TransformerCmlmConfig, TransformerCtcConfig, TransformerNatConfig
 from seqlab.runs import load_run
 from seqlab.search.hypothesis import Hypothesis

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.inference import load
-from seqlab.inference.distill import WorkFile, distill
-from seqlab.inference.run import Run
-from seqlab.inference.translator import Translation
+from seqlab.tasks.translation.distill import WorkFile, distill
+from seqlab.tasks.translation.run import Run
+from seqlab.tasks.translation.torch_engine import load_with_torch as load
+from seqlab.tasks.translation.translator import Translation
 
 LINES = ["abc", "", "d", "abc", "jihgfedcba abc", "e f", "g", "h i", "", "j"]
 SMALL = ("--beam_size", "2", "--max_length", "8", "--precision", "fp32")

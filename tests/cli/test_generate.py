@@ -9,7 +9,7 @@ import pytest
 from reference.tiny_language_models import FAMILIES, TinyRuns
 
 from seqlab.cli.main import main
-from seqlab.inference import load_language_model
+from seqlab.tasks.language_modelling.language_model import load_language_model
 
 PROMPTS = ["der", "", "die Katze", "日本"]
 FAST = ("--max_length", "12", "--precision", "fp32")

@@ -52,7 +52,7 @@ def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> No
     (tmp_path / "config.yaml").write_bytes((run_dir / "config.yaml").read_bytes())
     RunFolder(tmp_path).write_description({"data": {"corpora": CORPORA}})
     summary = json.loads(seqlab("info", tmp_path, "--json").out)
-    assert (summary["kind"], summary["kept"]) == ("parallel", {"train": 2000, "valid": 60})
+    assert (summary["kind"], summary["kept"]) == ("translation", {"train": 2000, "valid": 60})
     assert (summary["best"], summary["checkpoints"], summary["step"]) == (None, [], 0)
     assert "none yet" in seqlab("info", tmp_path).out.decode()
 
@@ -84,4 +84,4 @@ def test_language_models(seqlab, tmp_path: Path) -> None:
     assert "lines        15 train, 1 valid" in text
     assert " steps, " not in text
     summary = json.loads(seqlab("info", ngram, "--json").out)
-    assert (summary["max_steps"], summary["kind"]) == (None, "text")
+    assert (summary["max_steps"], summary["kind"]) == (None, "language_modelling")

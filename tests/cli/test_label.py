@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.config import LabelledConfig
-from seqlab.inference.labeller import Labelling, load_labeller
 from seqlab.inference.segments import cut_words
 from seqlab.models import TransformerLabellerConfig
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.labeller import Labelling, load_labeller
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.text.config import LearntConfig
 
@@ -38,7 +38,7 @@ def write_run(
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
-        data=LabelledConfig(train_src=["a"], train_tgt=["b"], labels_of=labels_of),  # type: ignore[call-arg]
+        data=LabellingConfig(train_src=["a"], train_tgt=["b"], labels_of=labels_of),  # type: ignore[call-arg]
         model=TransformerLabellerConfig(
             d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, max_length=max_length, output_dropout=0.0
         ),

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from reference.tiny_language_models import BLOCK_LENGTH, FAMILIES, LINES, TinyRuns, uniform_run
 
-from seqlab.data.config import TextConfig
-from seqlab.inference import load_language_model
 from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import CharactersConfig, WordsConfig
 from seqlab.training import train
 
@@ -206,7 +206,7 @@ def test_training_validated_with_the_same_figure(seqlab, tmp_path: Path, family:
     optim = {} if family == "ngram_lm" else {"optim": OptimConfig(schedule=ConstantScheduleConfig(warmup_steps=2))}
     limits = {"max_steps": 6, "log_every": 2, "save_every": 3, "valid_every": 3, "threads": 1}
     config = Config(
-        data=TextConfig(**settings(tmp_path, documents)),
+        data=LanguageModellingConfig(**settings(tmp_path, documents)),
         model=FAMILIES[family],
         training=TrainingConfig(device="cpu", precision="fp32", **limits),
         **optim,

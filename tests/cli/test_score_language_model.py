@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from reference.tiny_language_models import FAMILIES, LINES, TinyRuns, uniform_run
 
-from seqlab.inference import load_language_model
+from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import WordsConfig
 
 PROMPTS = ["dog sees", "", "die Ka", "größer\u2028", "a"]

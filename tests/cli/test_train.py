@@ -10,7 +10,6 @@ import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
 import seqlab.training
-from seqlab import recipes
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.train import make_config, run_dir_of
 from seqlab.models import LstmConfig
@@ -20,6 +19,7 @@ from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
+from seqlab.tasks.translation import zero_config
 from seqlab.training import train as seqlab_train
 
 
@@ -109,7 +109,7 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
         asked.append(list(overrides))
         return override(number_words(Path("unused")), overrides)
 
-    monkeypatch.setattr(recipes, "from_corpus", from_corpus, raising=False)
+    monkeypatch.setattr(zero_config, "from_corpus", from_corpus)
     corpus = ("--data.train_src", "a.en", "--data.train_tgt", "a.de")
     assert seqlab("train", *corpus, "--model.d_model", "64", "--seed", "9").status == 0
     [call] = calls
@@ -122,7 +122,11 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
 
 @pytest.mark.parametrize(
     "corpus",
-    [("--data.train", "a.txt"), ("--data.kind", "text", "--data.train", "a.txt"), ("--data.train", "a.txt", "b.txt")],
+    [
+        ("--data.train", "a.txt"),
+        ("--data.kind", "language_modelling", "--data.train", "a.txt"),
+        ("--data.train", "a.txt", "b.txt"),
+    ],
 )
 def test_a_text_decides_too(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, corpus: tuple[str, ...]
@@ -133,7 +137,11 @@ def test_a_text_decides_too(
     [call] = calls
     assert call["run_dir"] == Path("runs/a")
     config = call["config"]
-    assert (config.data.kind, config.data.train, config.seed) == ("text", [*corpus[corpus.index("a.txt") :]], 9)
+    assert (config.data.kind, config.data.train, config.seed) == (
+        "language_modelling",
+        [*corpus[corpus.index("a.txt") :]],
+        9,
+    )
     assert (config.model.family, config.model.d_model, config.data.tokenizer.kind) == ("transformer_lm", 64, "words")
     result = seqlab("train", *corpus, "--help")
     assert result.status == 0
@@ -162,7 +170,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("", "name a recipe, a config file, or a corpus"),
         ("--data.trian text.txt", "There is no `data.trian`; the nearest is `data.train"),
         ("--data.train_src a.en", "'data.train_tgt' is missing"),
-        ("--data.kind text", "or a text by --data.train: 'data.train' is missing"),
+        ("--data.kind language_modelling", "or a text by --data.train: 'data.train' is missing"),
         ("--data.train none.txt", "none.txt: there is no such file."),
         ("--data.train a.txt --data.train_src b.txt", "There is no `data.train_src`"),
         ("numberwords", "there is no recipe `numberwords`; the nearest are `number_words`, "),
@@ -263,7 +271,7 @@ def test_a_continued_run_keeps_what_was_chosen_for_it(
     seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path
 ) -> None:
     """Neither more steps nor a family that is named again changes what else was chosen at the beginning."""
-    monkeypatch.setattr(recipes, "from_corpus", lambda overrides: pytest.fail("the corpus is not asked again"))
+    monkeypatch.setattr(zero_config, "from_corpus", lambda overrides: pytest.fail("the corpus is not asked again"))
     corpus = ("--run_dir", run_dir, "--data.train_src", "a.en", "--data.train_tgt", "a.de")
     before = read_config(RunFolder(run_dir))
     options = ("--training.max_steps", "99999", "--model.family", "transformer")

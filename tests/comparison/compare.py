@@ -17,6 +17,8 @@ RENAMED_KEYS: dict[str, str] = {}
 """Dotted keys of config.yaml in the older version, and what they are called later."""
 RENAMED_VALUES: dict[str, Mapping[str, str]] = {"data.kind": RENAMED_KINDS}
 """By the older key: values that are called something else later."""
+NEW_KEYS: dict[str, object] = {"training.valid_search.algorithm": None}
+"""Keys that the newer version has added, with the values that mean the older behaviour."""
 TENSOR_FILES = ("model", "averaged", "state")
 IS_TIME = ("minutes", "seconds", "per_second", "time")
 SHOWN = 60
@@ -192,7 +194,7 @@ def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _config_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Compare two configs; the older names are translated where the newer version has taken the later ones."""
-    later: dict[str, Any] = {}
+    later: dict[str, Any] = {key: value for key, value in NEW_KEYS.items() if key in new}
     for key, value in old.items():
         name = RENAMED_KEYS.get(key, key)
         name = name if name in new else key

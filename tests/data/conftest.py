@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, prepare
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import FlatIds
 
 JOINER = 4
@@ -64,7 +64,7 @@ def tokenizer() -> CharTokenizer:
     return CharTokenizer()
 
 
-WriteCorpus = Callable[..., ParallelConfig]
+WriteCorpus = Callable[..., TranslationConfig]
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> Path:
@@ -78,7 +78,7 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
 
     def write(
         *corpora: list[tuple[str, str]], valid: list[tuple[str, str]] | None = None, **settings: Any
-    ) -> ParallelConfig:
+    ) -> TranslationConfig:
         folder = tmp_path_factory.mktemp("corpus")
         names: dict[str, list[str]] = {"src": [], "tgt": []}
         for number, pairs in enumerate(corpora):
@@ -89,7 +89,7 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
             settings["valid_src"] = str(write_lines(folder / "valid.src", [pair[0] for pair in valid]))
             settings["valid_tgt"] = str(write_lines(folder / "valid.tgt", [pair[1] for pair in valid]))
         settings.setdefault("max_length_ratio", 1e9)
-        return ParallelConfig(train_src=names["src"], train_tgt=names["tgt"], **settings)
+        return TranslationConfig(train_src=names["src"], train_tgt=names["tgt"], **settings)
 
     return write
 

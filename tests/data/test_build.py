@@ -17,9 +17,9 @@ import pytest
 from pydantic import TypeAdapter
 
 import seqlab
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import prepare
 from seqlab.data.vocabulary import learn_tokenizer
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
 ROOT = Path(seqlab.__file__).parents[1]
@@ -32,12 +32,12 @@ import json, sys
 from pathlib import Path
 from seqlab.data import build, parallel
 parallel.BLOCK_PAIRS, build.SAVE_PAIRS = {BLOCK}, {SAVE}
-from seqlab.data.config import ParallelConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
 config, tokenizer, cache, workers = sys.argv[1:]
 tokenizer = load_tokenizer(Path(tokenizer))
-prepare(ParallelConfig(**json.loads(config)), tokenizer, tokenizer, Path(cache), num_workers=int(workers))
+prepare(TranslationConfig(**json.loads(config)), tokenizer, tokenizer, Path(cache), num_workers=int(workers))
 """
 
 
@@ -52,7 +52,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ParallelConfig:
+def config(tmp_path: Path) -> TranslationConfig:
     """Describe two corpora with something to drop for every reason, of which a validation set is split off."""
     rng = random.Random(1)
     for corpus, count in (("first", LINES), ("second", LINES // 3)):
@@ -61,7 +61,7 @@ def config(tmp_path: Path) -> ParallelConfig:
             pairs[index] = rng.choice([["", "x"], ["a b", "x " * 300], ["a", " ".join("abcdefghij" * 2)], ["a b", "c"]])
         for side in (0, 1):
             (tmp_path / f"{corpus}.{side}").write_text("".join(pair[side] + "\n" for pair in pairs))
-    return ParallelConfig(
+    return TranslationConfig(
         train_src=[str(tmp_path / "first.0"), str(tmp_path / "second.0")],
         train_tgt=[str(tmp_path / "first.1"), str(tmp_path / "second.1")],
         max_length=15,
@@ -82,7 +82,7 @@ def content(cache: Path) -> dict[str, bytes]:
     return {name: raw for name, raw in files.items() if name not in STAMPS}
 
 
-def test_any_number_of_processes(config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_any_number_of_processes(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     caches = [tmp_path / str(count) / "cache" for count in (1, 2, 5)]
     for cache, count in zip(caches, (1, 2, 5), strict=True):
         data = prepare(config, tokenizer, tokenizer, cache, num_workers=count)
@@ -93,7 +93,7 @@ def test_any_number_of_processes(config: ParallelConfig, tokenizer: Tokenizer, t
 
 
 def killed_prepare(
-    config: ParallelConfig, tokenizer: Tokenizer, cache: Path, kill: Callable[[], None], **settings: Any
+    config: TranslationConfig, tokenizer: Tokenizer, cache: Path, kill: Callable[[], None], **settings: Any
 ) -> None:
     """Prepare until `kill`, which is called after each block, raises."""
     with pytest.raises(Killed):
@@ -101,7 +101,7 @@ def killed_prepare(
 
 
 def test_killed_after_every_block(
-    config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(config, tokenizer, tokenizer, tmp_path / "whole" / "cache")
     expected = content(tmp_path / "whole" / "cache")
@@ -143,7 +143,7 @@ def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def half_done(config: ParallelConfig, tokenizer: Tokenizer, cache: Path) -> Path:
+def half_done(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> Path:
     """Leave a build that was killed in its middle; return its folder."""
 
     def kill() -> None:
@@ -156,7 +156,7 @@ def half_done(config: ParallelConfig, tokenizer: Tokenizer, cache: Path) -> Path
 
 
 def test_what_a_kill_left_is_used_only_where_it_is_whole(
-    config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path
+    config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     prepare(config, tokenizer, tokenizer, tmp_path / "whole" / "cache")
     expected = content(tmp_path / "whole" / "cache")
@@ -175,7 +175,7 @@ def test_what_a_kill_left_is_used_only_where_it_is_whole(
             half_done(config, tokenizer, cache)
 
 
-def test_other_text_or_settings_begin_anew(config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_other_text_or_settings_begin_anew(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     for name, change in (("max_length", 14), ("valid_max_pairs", 3), ("subword_sampling", 0.0)):
         changed = replace(config, **{name: change})
         prepare(changed, tokenizer, tokenizer, tmp_path / name / "cache")
@@ -191,7 +191,7 @@ def test_other_text_or_settings_begin_anew(config: ParallelConfig, tokenizer: To
 
 
 def test_a_killed_set_up_learns_its_vocabulary_once(
-    config: ParallelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: TranslationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(config, tokenizer=WordsConfig(), subword_sampling=0.0)
     learnt = learn_tokenizer(small, "both", tmp_path / "cache")
@@ -208,12 +208,12 @@ def test_a_killed_set_up_learns_its_vocabulary_once(
 
 
 def test_a_process_that_is_killed_at_random_moments(
-    config: ParallelConfig, tokenizer: Tokenizer, tmp_path: Path
+    config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    settings = TypeAdapter(ParallelConfig).dump_json(config).decode()
+    settings = TypeAdapter(TranslationConfig).dump_json(config).decode()
 
     def run(cache: Path, workers: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(

@@ -4,16 +4,18 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.data.config import LabelledConfig, ParallelConfig, TextConfig
 from seqlab.runs.fields import fields_of, text_of
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 
 
 def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
-    config = ParallelConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
+    config = TranslationConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
     assert config.train_src == ["a.de"]
     assert config.train_weights == [1.0]
     assert replace(config, train_src=["a", "c"], train_tgt=["b", "d"]).train_weights == [1.0, 1.0]
-    adapter = TypeAdapter(ParallelConfig)
+    adapter = TypeAdapter(TranslationConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
 
 
@@ -21,7 +23,7 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
 def test_a_validation_target_may_have_further_references(given: Any, expected: list[str]) -> None:
     """In older files it is one path spec, or null."""
     valid_src = "v" if given else None
-    config = ParallelConfig(train_src=["a"], train_tgt=["b"], valid_src=valid_src, valid_tgt=given)
+    config = TranslationConfig(train_src=["a"], train_tgt=["b"], valid_src=valid_src, valid_tgt=given)
     assert config.valid_tgt == expected
     assert config.input_specs() == ["a", "b", *(["v"] if given else []), *expected]
 
@@ -48,9 +50,9 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ParallelConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
+        TranslationConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
 
 
 def test_every_field_is_documented() -> None:
-    for section in (ParallelConfig, LabelledConfig, TextConfig):
+    for section in (TranslationConfig, LabellingConfig, LanguageModellingConfig):
         assert not [name for name in fields_of(section) if not text_of(section, name)]

@@ -10,13 +10,14 @@ import pytest
 from reference.tiny_runs import write_text
 
 from seqlab.data.columns import parse_column
-from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.data.hub import HubColumn
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.prepare import prepare
 from seqlab.data.prepare_text import PreparedText, prepare_text
 from seqlab.data.workers import BYTES_PER_WORKER, worker_count
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import WordsConfig, train_tokenizer
 
 WIKITEXT = ["", " = Title = \n", "", " a b <unk> . \n", " c . \n"]
@@ -161,7 +162,7 @@ def test_the_text_alone_is_hashed(publish: Publish, tmp_path: Path) -> None:
     assert list(hash_inputs(specs, tmp_path / "run")) == specs
 
 
-def prepared(config: TextConfig, folder: Path) -> PreparedText:
+def prepared(config: LanguageModellingConfig, folder: Path) -> PreparedText:
     lines = [line for line in LINES if line]
     return prepare_text(config, train_tokenizer(WordsConfig(normalization="none"), lines), folder)
 
@@ -170,10 +171,12 @@ def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: P
     [file] = write_text(tmp_path, LINES)
     spec = f"hub:{publish(train=WIKITEXT, validation=WIKITEXT)}"
     found = prepared(
-        TextConfig(train=[f"{spec}:train#text"], valid=[f"{spec}:validation#text"], documents="continuous"),
+        LanguageModellingConfig(
+            train=[f"{spec}:train#text"], valid=[f"{spec}:validation#text"], documents="continuous"
+        ),
         tmp_path / "hub",
     )
-    expected = prepared(TextConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file")
+    expected = prepared(LanguageModellingConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file")
     assert found.train.rows.values.tolist() == expected.train.rows.values.tolist()
     assert found.valid.rows.values.tolist() == expected.valid.rows.values.tolist()
     assert found.train.locate(1) == f"{spec}:train#text, line 2"
@@ -183,7 +186,7 @@ def test_an_untouched_dataset_is_not_read_again_and_a_changed_one_is(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = f"hub:{publish(train=WIKITEXT)}:train#text"
-    config = TextConfig(train=[spec], valid=[spec], documents="continuous")
+    config = LanguageModellingConfig(train=[spec], valid=[spec], documents="continuous")
     first = prepared(config, tmp_path / "run")
 
     def unread(self: HubColumn) -> Any:
@@ -201,7 +204,7 @@ def test_an_untouched_dataset_is_not_read_again_and_a_changed_one_is(
 def test_pairs_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) -> None:
     pairs = [{"de": f"zeile {number}\n", "en": f"line\n{number}"} for number in range(40)]
     spec = f"hub:{publish(train={'translation': pairs})}:train#translation"
-    config = ParallelConfig(train_src=[f"{spec}.de"], train_tgt=[f"{spec}.en"], max_length_ratio=1e9)
+    config = TranslationConfig(train_src=[f"{spec}.de"], train_tgt=[f"{spec}.en"], max_length_ratio=1e9)
     assert list(ParallelCorpus.from_specs(f"{spec}.de", f"{spec}.en").pairs())[3] == ("zeile 3", "line 3")
     data = prepare(config, tokenizer, tokenizer, tmp_path / "run")
     assert len(data.train) + len(data.valid) == 40

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from seqlab.data.batch import FIRST_BYTE, IGNORE, LONGEST_SPELLING, WORD_END, WORD_START, collate_labelled, spell
-from seqlab.data.config import LabelledConfig
 from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.vocabulary import training_lines
+from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.text import Tokenizer, label_names, train_tokenizer
 
 WORDS = ["the", "dog", "barks", "loudly", "größe", "日本語", "a" * 50]
@@ -57,7 +57,7 @@ def write(path: Path, lines: list[str]) -> str:
     return str(path)
 
 
-def prepared(config: LabelledConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
+def prepared(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
     src, tgt = config.tokenizers
     tokenizers = (
         train_tokenizer(src, training_lines(config, "src")),
@@ -66,9 +66,9 @@ def prepared(config: LabelledConfig, folder: Path) -> tuple[PreparedData, tuple[
     return prepare(config, *tokenizers, folder / "cache"), tokenizers
 
 
-def corpus(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabelledConfig:
+def corpus(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabellingConfig:
     values = {"train_src": [write(tmp_path / "src", lines)], "train_tgt": [write(tmp_path / "tgt", labels)], **fields}
-    return LabelledConfig(**values)  # type: ignore[arg-type]
+    return LabellingConfig(**values)  # type: ignore[arg-type]
 
 
 def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> None:

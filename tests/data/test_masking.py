@@ -11,12 +11,12 @@ import torch
 from pydantic import ValidationError
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
-from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import EncodedText, TextSpan
 from seqlab.data.masking import Masking, uniform
 from seqlab.data.rows import Rows
 from seqlab.data.step import TrainingStep
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 PAD, BOS, EOS, UNK = range(4)
 VOCAB = 30
@@ -28,8 +28,10 @@ class Tokenizer:
     vocab_size = VOCAB
 
 
-def config_of(**settings: Any) -> TextConfig:
-    return TextConfig(**{"train": ["text"], "mask_share": 0.15, "block_length": 16, "batch_tokens": 60, **settings})
+def config_of(**settings: Any) -> LanguageModellingConfig:
+    return LanguageModellingConfig(
+        **{"train": ["text"], "mask_share": 0.15, "block_length": 16, "batch_tokens": 60, **settings}
+    )
 
 
 def masking_of(share: float = 0.15, seed: int = 1) -> Masking:

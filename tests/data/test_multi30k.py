@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import Sampler, TrainingStep
 from seqlab.data.vocabulary import training_lines
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
 
 FOLDER = Path(os.environ.get("SEQLAB_DATA", "")) / "multi30k"
@@ -23,23 +23,23 @@ def lines(name: str) -> list[str]:
     return gzip.decompress((FOLDER / name).read_bytes()).decode().split("\n")[:-1]
 
 
-def config_of(folder: Path) -> ParallelConfig:
+def config_of(folder: Path) -> TranslationConfig:
     paths = {
         f"{split}_{side}": str(folder / f"{name}.{language}.gz")
         for split, name in [("train", "train"), ("valid", "val"), ("test", "test2016")]
         for side, language in [("src", "en"), ("tgt", "de")]
     }
-    return ParallelConfig(**paths, tokenizer=CharactersConfig(), batch_tokens=16384, micro_batch_tokens=4096)
+    return TranslationConfig(**paths, tokenizer=CharactersConfig(), batch_tokens=16384, micro_batch_tokens=4096)
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[ParallelConfig, Tokenizer, PreparedData]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationConfig, Tokenizer, PreparedData]:
     config = config_of(FOLDER)
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
     return config, tokenizer, prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
 
 
-def test_the_report_agrees_with_sets_of_lines(prepared: tuple[ParallelConfig, Tokenizer, PreparedData]) -> None:
+def test_the_report_agrees_with_sets_of_lines(prepared: tuple[TranslationConfig, Tokenizer, PreparedData]) -> None:
     _, _, data = prepared
     pairs = {
         name: list(zip(lines(f"{name}.en.gz"), lines(f"{name}.de.gz"), strict=True))
@@ -58,7 +58,9 @@ def test_the_report_agrees_with_sets_of_lines(prepared: tuple[ParallelConfig, To
             assert abs(found - sum(pair[side].strip() in known for pair in pairs[name])) == 0
 
 
-def test_an_epoch_is_the_corpus_with_little_padding(prepared: tuple[ParallelConfig, Tokenizer, PreparedData]) -> None:
+def test_an_epoch_is_the_corpus_with_little_padding(
+    prepared: tuple[TranslationConfig, Tokenizer, PreparedData],
+) -> None:
     config, tokenizer, data = prepared
     sampler = Sampler(data.train, config, 0, tokenizer, tokenizer)
     src_tokens = tgt_tokens = src_places = tgt_places = 0
@@ -79,7 +81,7 @@ def test_an_epoch_is_the_corpus_with_little_padding(prepared: tuple[ParallelConf
 def test_sampled_subwords_come_back_after_a_stop(kind: str, strength: float, tmp_path: Path) -> None:
     paths = {"train_src": str(FOLDER / "val.en.gz"), "train_tgt": str(FOLDER / "val.de.gz")}
     tokenizer_settings = {"kind": kind, "vocab_size": 2000}
-    config = ParallelConfig(
+    config = TranslationConfig(
         **paths, tokenizer=tokenizer_settings, subword_sampling=strength, batch_tokens=1024, chunk_pairs=400
     )
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))

@@ -10,15 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.columns import parse_column
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
 from seqlab.durable import read_sealed
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, train_tokenizer
 
 Pairs = list[tuple[str, str]]
-WriteConfig = Callable[..., ParallelConfig]
+WriteConfig = Callable[..., TranslationConfig]
 Prepare = Callable[..., PreparedData]
 side = st.text("aé\x85 ", max_size=6)
 corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=8), min_size=1, max_size=3)
@@ -169,7 +169,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     folder = tmp_path / "cache"
 
-    def encoded_lines(config: ParallelConfig, tokenizer: Any = tokenizer) -> int:
+    def encoded_lines(config: TranslationConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
         data = prepare(config, tokenizer, tokenizer, folder)
         assert texts(data, "train", tokenizer)[0] == ("a", "b")
@@ -180,14 +180,14 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
     # What only decides how steps are made does not count.
     settings = {"train_src": config.train_src, "train_tgt": config.train_tgt, "max_length_ratio": 1e9}
     settings |= {"valid_src": config.valid_src, "valid_tgt": config.valid_tgt}
-    assert encoded_lines(ParallelConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
-    assert encoded_lines(ParallelConfig(**settings, subword_sampling=0.1)) == 6
-    assert encoded_lines(ParallelConfig(**settings, subword_sampling=0.2)) == 0
-    assert encoded_lines(ParallelConfig(**settings, max_length=5)) == 6
+    assert encoded_lines(TranslationConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
+    assert encoded_lines(TranslationConfig(**settings, subword_sampling=0.1)) == 6
+    assert encoded_lines(TranslationConfig(**settings, subword_sampling=0.2)) == 0
+    assert encoded_lines(TranslationConfig(**settings, max_length=5)) == 6
     other_tokenizer = type("OtherTokenizer", (type(tokenizer),), {})()
-    assert encoded_lines(ParallelConfig(**settings, max_length=5), other_tokenizer) == 6
+    assert encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
     Path(config.train_tgt[0]).write_text("b\nchanged\n")
-    assert encoded_lines(ParallelConfig(**settings, max_length=5), other_tokenizer) == 6
+    assert encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
 
 
 def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:

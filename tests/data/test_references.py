@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.tasks.translation.config import TranslationConfig
 
 Pairs = list[tuple[str, str]]
-WriteConfig = Callable[..., ParallelConfig]
+WriteConfig = Callable[..., TranslationConfig]
 side = st.text("aé\x85 ", max_size=6)
 TRAIN = [("t", "t")]
 
 
-def with_references(config: ParallelConfig, *references: list[str]) -> ParallelConfig:
+def with_references(config: TranslationConfig, *references: list[str]) -> TranslationConfig:
     """Write further references beside the validation set."""
     paths = [Path(f"{config.valid_src}.reference{number}") for number in range(len(references))]
     for path, lines in zip(paths, references, strict=True):
@@ -77,7 +77,7 @@ def test_the_cache_is_that_of_its_references(write_config: WriteConfig, tokenize
     first = write_config(TRAIN, valid=[("a", "b"), ("c", "d")])
     config, folder = with_references(first, ["x", "y"], ["", "z"]), tmp_path / "cache"
 
-    def prepared(config: ParallelConfig) -> tuple[list[tuple[str, ...]], bool]:
+    def prepared(config: TranslationConfig) -> tuple[list[tuple[str, ...]], bool]:
         before = tokenizer.lines_encoded
         found = references_of(prepare(config, tokenizer, tokenizer, folder))
         return found, tokenizer.lines_encoded > before

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.data.config import ParallelConfig
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import Position, Sampler, TrainingStep, ordered_batches
+from seqlab.tasks.translation.config import TranslationConfig
 
 Pairs = list[tuple[str, str]]
 word = st.text("abc", min_size=1, max_size=12)
@@ -26,10 +26,12 @@ with_files = settings(
 class Setup:
     """Prepared corpora and everything that a sampler is made of."""
 
-    def __init__(self, tokenizer: Any, write_config: Callable[..., ParallelConfig], folder: Any) -> None:
+    def __init__(self, tokenizer: Any, write_config: Callable[..., TranslationConfig], folder: Any) -> None:
         self.tokenizer, self.write_config, self.folder = tokenizer, write_config, folder
 
-    def __call__(self, *corpora: Pairs, seed: int = 7, **changes: Any) -> tuple[Sampler, PreparedData, ParallelConfig]:
+    def __call__(
+        self, *corpora: Pairs, seed: int = 7, **changes: Any
+    ) -> tuple[Sampler, PreparedData, TranslationConfig]:
         values = {"valid": [("v", "w")], "batch_tokens": 60, "micro_batch_tokens": 30, "chunk_pairs": 12} | changes
         config = self.write_config(*corpora, **values)
         data = prepare(config, self.tokenizer, self.tokenizer, self.folder / "cache")
@@ -46,7 +48,7 @@ class Setup:
 
 
 @pytest.fixture
-def setup(tokenizer: Any, write_config: Callable[..., ParallelConfig], tmp_path: Any) -> Setup:
+def setup(tokenizer: Any, write_config: Callable[..., TranslationConfig], tmp_path: Any) -> Setup:
     return Setup(tokenizer, write_config, tmp_path)
 
 

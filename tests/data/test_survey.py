@@ -5,7 +5,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.config import ParallelConfig
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.survey import (
     Hashes,
@@ -18,6 +17,7 @@ from seqlab.data.survey import (
     ratio_outliers,
     survey,
 )
+from seqlab.tasks.translation.config import TranslationConfig
 
 Pairs = list[tuple[str, str]]
 side = st.text("ab ", max_size=3)
@@ -25,14 +25,14 @@ corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=12), min
 with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def surveys_of(config: ParallelConfig) -> list[Survey]:
+def surveys_of(config: TranslationConfig) -> list[Survey]:
     specs = zip(config.train_src, config.train_tgt, strict=True)
     return [survey(ParallelCorpus.from_specs(src, tgt)) for src, tgt in specs]
 
 
 @with_files
 @given(corpora=corpora)
-def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Callable[..., ParallelConfig]) -> None:
+def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Callable[..., TranslationConfig]) -> None:
     found = surveys_of(write_config(*corpora))
     repeated = duplicates(found)
     seen: set[tuple[str, str]] = set()
@@ -48,7 +48,7 @@ def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Cal
 @with_files
 @given(corpora=corpora, fraction=st.floats(0.01, 0.99), max_pairs=st.integers(1, 5))
 def test_no_source_is_on_both_sides_of_the_validation_split(
-    corpora: list[Pairs], fraction: float, max_pairs: int, write_config: Callable[..., ParallelConfig]
+    corpora: list[Pairs], fraction: float, max_pairs: int, write_config: Callable[..., TranslationConfig]
 ) -> None:
     found = surveys_of(write_config(*corpora))
     flat = [(src.strip(), tgt.strip()) for pairs in corpora for src, tgt in pairs]
@@ -83,12 +83,12 @@ def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
     assert len(held_out(order)) == 10
 
 
-def test_the_order_of_the_sides_counts(write_config: Callable[..., ParallelConfig]) -> None:
+def test_the_order_of_the_sides_counts(write_config: Callable[..., TranslationConfig]) -> None:
     found = surveys_of(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
     assert duplicates(found)[0].tolist() == [False, False, True]
 
 
-def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., ParallelConfig]) -> None:
+def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., TranslationConfig]) -> None:
     # A target has three times the characters of its source: that is what is typical here.
     pairs = [("a" * n, "b" * 3 * n) for n in range(20, 80)]
     pairs += [("a" * 60, "b" * 5), ("a" * 5, "b" * 300), ("a", "b" * 20)]
@@ -98,7 +98,7 @@ def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[.
     assert np.flatnonzero(outliers).tolist() == [60, 61]
 
 
-def test_a_corpus_without_lines_is_refused(write_config: Callable[..., ParallelConfig]) -> None:
+def test_a_corpus_without_lines_is_refused(write_config: Callable[..., TranslationConfig]) -> None:
     with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: hold no lines"):
         surveys_of(write_config([]))
 

@@ -5,18 +5,23 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.data.config import DataConfig, ParallelConfig, TextConfig
+from seqlab.data.config import DataConfig
+from seqlab.runs.fields import text_of
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 
 
 def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
-    config = TextConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
+    config = LanguageModellingConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
     assert (config.train, config.valid) == (["a.txt"], ["b.tsv#0"])
     assert config.train_specs() == ["a.txt"]
     assert config.input_specs() == ["a.txt", "b.tsv#0"]
     assert config.names() == ("a.txt",)
     adapter: TypeAdapter[Any] = TypeAdapter(DataConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
-    assert isinstance(adapter.validate_python({"kind": "parallel", "train_src": "a", "train_tgt": "b"}), ParallelConfig)
+    assert isinstance(
+        adapter.validate_python({"kind": "translation", "train_src": "a", "train_tgt": "b"}), TranslationConfig
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,9 +43,9 @@ def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TextConfig(**({"train": ["a"]} | settings))
+        LanguageModellingConfig(**({"train": ["a"]} | settings))
 
 
 def test_every_field_is_documented() -> None:
-    fields = TextConfig.__pydantic_fields__  # type: ignore[attr-defined]
-    assert not [name for name, field in fields.items() if not field.description]
+    fields = LanguageModellingConfig.__pydantic_fields__  # type: ignore[attr-defined]
+    assert not [name for name in fields if not text_of(LanguageModellingConfig, name)]

@@ -12,10 +12,10 @@ from reference.tiny_runs import write_text
 
 import seqlab.data.prepare_text
 import seqlab.data.text_survey
-from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import EncodedText
 from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
 from seqlab.data.text_report import TextReport
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
 
 EOS = 2
@@ -23,14 +23,14 @@ line = st.text("ab é\u4e2d", max_size=5)
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> TextConfig:
+def config(tmp_path: Path) -> LanguageModellingConfig:
     """Give a text of five lines, one of them empty, and another to validate on."""
     train, valid = write_text(tmp_path, ["ab", "c", "", "de", "ab"]), write_text(tmp_path, ["v"], name="valid")
-    return TextConfig(train=train, valid=valid)
+    return LanguageModellingConfig(train=train, valid=valid)
 
 
-def changed(config: TextConfig, **settings: Any) -> TextConfig:
-    return TextConfig(**{"train": config.train, "valid": config.valid, **settings})
+def changed(config: LanguageModellingConfig, **settings: Any) -> LanguageModellingConfig:
+    return LanguageModellingConfig(**{"train": config.train, "valid": config.valid, **settings})
 
 
 def ids_of(text: EncodedText) -> list[int]:
@@ -62,7 +62,7 @@ def test_what_is_kept_and_counted(
     corpora[0].append("a")  # something is always kept
     valid = [*valid, "b"]
     folder = tmp_path_factory.mktemp("text")
-    config = TextConfig(
+    config = LanguageModellingConfig(
         train=write_text(folder, *corpora),
         valid=write_text(folder, valid, name="valid"),
         documents="continuous" if continuous else "lines",
@@ -93,7 +93,7 @@ def test_what_is_kept_and_counted(
 def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
     lines = ["same", *(f"line {number}" for number in range(30)), "same", "", " same "]
     for documents in ("lines", "continuous"):
-        config = TextConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
+        config = LanguageModellingConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
         data = prepare_text(config, tokenizer, tmp_path / "cache")
         train, valid = (prepared_lines(each, tokenizer) for each in (data.train, data.valid))
         [corpus] = data.report.corpora
@@ -117,7 +117,7 @@ def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
 
 def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
     train, valid = write_text(tmp_path, ["\u4e2dab", "", "v"]), write_text(tmp_path, ["v", "w"], name="valid")
-    report = prepare_text(TextConfig(train=train, valid=valid), tokenizer, tmp_path / "cache").report
+    report = prepare_text(LanguageModellingConfig(train=train, valid=valid), tokenizer, tmp_path / "cache").report
     assert report.lines() == [
         f"train: {train[0]}: 3 lines, 2 kept",
         "  1 empty ones dropped",
@@ -126,7 +126,7 @@ def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
         "  4 tokens, ends of line counted, 0.000% unknown",
         "valid: of 2 lines with words, the training text holds 1",
     ]
-    swapped = prepare_text(TextConfig(train=valid, valid=train), tokenizer, tmp_path / "cache").report
+    swapped = prepare_text(LanguageModellingConfig(train=valid, valid=train), tokenizer, tmp_path / "cache").report
     assert swapped.lines()[-2].startswith("valid: 1 tokens are unknown, but in training none is: a model cannot learn")
 
 
@@ -136,7 +136,9 @@ def test_the_number_of_processes_changes_no_byte(
 ) -> None:
     monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 7)
     lines = [f"{number} lines" if number % 5 else "" for number in range(60)]
-    config = TextConfig(train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents)
+    config = LanguageModellingConfig(
+        train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
+    )
     tokenizer = train_tokenizer(CharactersConfig(), lines)
     caches = []
     for workers in (1, 2):
@@ -150,8 +152,10 @@ def test_the_number_of_processes_changes_no_byte(
         assert path.read_bytes() == caches[1][name].read_bytes(), name
 
 
-def test_the_cache_is_used_again_only_for_the_same_inputs(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
-    def encoded_lines(config: TextConfig, tokenizer: Any = tokenizer) -> int:
+def test_the_cache_is_used_again_only_for_the_same_inputs(
+    config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path
+) -> None:
+    def encoded_lines(config: LanguageModellingConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
         data = prepare_text(config, tokenizer, tmp_path / "cache")
         assert prepared_lines(data.train, tokenizer)[0] == "ab"
@@ -172,7 +176,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(config: TextConfig, to
     assert encoded_lines(config) == 3
 
 
-def test_a_damaged_cache_is_made_again(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     whole = prepare_text(config, tokenizer, folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "checked.json"]
@@ -191,7 +195,7 @@ def test_a_damaged_cache_is_made_again(config: TextConfig, tokenizer: Any, tmp_p
             assert path.read_bytes() == raw
 
 
-def test_what_is_only_opened_is_not_written_to(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
     with pytest.raises(ValueError, match="no usable cache"):
         open_prepared_text(config, tokenizer, folder)
@@ -208,8 +212,8 @@ def test_what_is_only_opened_is_not_written_to(config: TextConfig, tokenizer: An
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_failure_leaves_no_cache(config: TextConfig, tokenizer: Any, tmp_path: Path) -> None:
-    def fails(error: type[Exception], message: str, config: TextConfig = config) -> None:
+def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
+    def fails(error: type[Exception], message: str, config: LanguageModellingConfig = config) -> None:
         with pytest.raises(error, match=message):
             prepare_text(config, tokenizer, tmp_path / "cache")
         assert {path.name for path in tmp_path.iterdir()} <= {"text0.txt", "valid0.txt"}
@@ -231,7 +235,7 @@ def test_a_failure_leaves_no_cache(config: TextConfig, tokenizer: Any, tmp_path:
 
 @pytest.mark.parametrize("text", ["x\ny\nz\nu\nw\n", "one\ntwo\n"], ids=["as many lines", "fewer lines"])
 def test_a_text_that_changes_while_it_is_read_is_refused(
-    text: str, config: TextConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survey_text = seqlab.data.prepare_text.survey_text
 
@@ -250,7 +254,7 @@ def test_a_text_that_changes_while_it_is_read_is_refused(
 
 
 def test_a_full_disk_leaves_no_cache(
-    config: TextConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import EncodedText, TextSpan
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.rows import Rows
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches, start_id
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 PAD, BOS, EOS = 0, 1, 2
 FIRST_ID = 10
@@ -52,11 +52,15 @@ def text_of(corpora: list[list[int]]) -> EncodedText:
     return EncodedText(Rows.from_flat(values, lengths), np.arange(1, len(lengths) + 1), spans)
 
 
-def config_of(mode: str, **settings: Any) -> TextConfig:
-    return TextConfig(**{"train": ["text"], "block_length": 8, "batch_tokens": 40, **MODES[mode], **settings})
+def config_of(mode: str, **settings: Any) -> LanguageModellingConfig:
+    return LanguageModellingConfig(
+        **{"train": ["text"], "block_length": 8, "batch_tokens": 40, **MODES[mode], **settings}
+    )
 
 
-def sampler_of(text: EncodedText, config: TextConfig, seed: int = 7, rank: int = 0, world_size: int = 1) -> TextSampler:
+def sampler_of(
+    text: EncodedText, config: LanguageModellingConfig, seed: int = 7, rank: int = 0, world_size: int = 1
+) -> TextSampler:
     return TextSampler(text, config, seed, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
 
 
@@ -65,7 +69,7 @@ def epoch_of(sampler: TextSampler, epoch: int = 0) -> list[TrainingStep]:
     return list(takewhile(lambda step: step.position.epoch == epoch, steps))
 
 
-def pieces_of(batch: TextBatch, text: EncodedText, config: TextConfig) -> Iterator[list[int]]:
+def pieces_of(batch: TextBatch, text: EncodedText, config: LanguageModellingConfig) -> Iterator[list[int]]:
     """Give the places of each piece that a batch predicts; check what is read before each id, and the padding."""
     start, starts = (BOS, text.rows.offsets[:-1].tolist()) if config.documents == "lines" else (EOS, [0])
     for row, (tgt_in, tgt_out, index) in enumerate(
@@ -88,7 +92,7 @@ def pieces_of(batch: TextBatch, text: EncodedText, config: TextConfig) -> Iterat
             yield places[first:last]
 
 
-def pieces_of_steps(steps: list[TrainingStep], text: EncodedText, config: TextConfig) -> list[list[int]]:
+def pieces_of_steps(steps: list[TrainingStep], text: EncodedText, config: LanguageModellingConfig) -> list[list[int]]:
     batches = [batch for step in steps for batch in step.micro_steps if batch.num_tgt_tokens]
     return [piece for batch in batches for piece in pieces_of(batch, text, config)]
 

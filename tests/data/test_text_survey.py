@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
 import seqlab.data.text_survey
-from seqlab.data.config import TextConfig
 from seqlab.data.text_survey import Fate, TextCorpus, survey_text, training_lines_of_text
 from seqlab.data.workers import Workers
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 Corpora = list[list[str]]
 line = st.text("ab é\x85", max_size=4)
@@ -21,18 +21,18 @@ with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 
 @pytest.fixture
-def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TextConfig]:
+def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LanguageModellingConfig]:
     """Return a function that writes corpora to files and gives the config that names them."""
 
-    def write(*corpora: list[str], valid: list[str] | None = None, **settings: Any) -> TextConfig:
+    def write(*corpora: list[str], valid: list[str] | None = None, **settings: Any) -> LanguageModellingConfig:
         folder = tmp_path_factory.mktemp("text")
         files = [] if valid is None else write_text(folder, valid, name="valid")
-        return TextConfig(train=write_text(folder, *corpora), valid=files, **settings)
+        return LanguageModellingConfig(train=write_text(folder, *corpora), valid=files, **settings)
 
     return write
 
 
-def survey(config: TextConfig) -> list[TextCorpus]:
+def survey(config: LanguageModellingConfig) -> list[TextCorpus]:
     return survey_text(config, Workers(1))
 
 
@@ -47,7 +47,7 @@ def with_fates(corpora: Corpora, found: list[TextCorpus]) -> list[tuple[str, Fat
 @with_files
 @given(corpora=corpora_strategy, fraction=st.floats(0.01, 0.99))
 def test_no_copy_of_a_validation_line_is_trained_on(
-    corpora: Corpora, fraction: float, config_of: Callable[..., TextConfig]
+    corpora: Corpora, fraction: float, config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     config = config_of(*corpora, valid_fraction=fraction)
     different = {text.strip() for lines in corpora for text in lines} - {""}
@@ -73,7 +73,7 @@ def test_no_copy_of_a_validation_line_is_trained_on(
 @given(order=st.permutations(range(40)))
 @with_files
 def test_which_lines_are_held_out_depends_on_the_text_alone(
-    order: list[int], config_of: Callable[..., TextConfig]
+    order: list[int], config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     def held_out(indices: list[int]) -> set[str]:
         lines = [f"line {index}" for index in indices]
@@ -86,7 +86,7 @@ def test_which_lines_are_held_out_depends_on_the_text_alone(
 @with_files
 @given(corpora=corpora_strategy, fraction=st.floats(0.01, 0.99))
 def test_of_a_continuous_text_the_last_lines_are_held_out(
-    corpora: Corpora, fraction: float, config_of: Callable[..., TextConfig]
+    corpora: Corpora, fraction: float, config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     config = config_of(*corpora, documents="continuous", valid_fraction=fraction)
     total = sum(map(len, corpora))
@@ -102,7 +102,7 @@ def test_of_a_continuous_text_the_last_lines_are_held_out(
 @with_files
 @given(corpora=corpora_strategy, valid=st.lists(line, min_size=1, max_size=5), continuous=st.booleans())
 def test_where_validation_text_is_given_nothing_is_held_out(
-    corpora: Corpora, valid: list[str], continuous: bool, config_of: Callable[..., TextConfig]
+    corpora: Corpora, valid: list[str], continuous: bool, config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     documents = "continuous" if continuous else "lines"
     found = survey(config_of(*corpora, valid=valid, documents=documents))
@@ -113,7 +113,7 @@ def test_where_validation_text_is_given_nothing_is_held_out(
 
 
 def test_a_text_is_read_again_block_by_block(
-    config_of: Callable[..., TextConfig], monkeypatch: pytest.MonkeyPatch
+    config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
     lines = [f"line {number}" for number in range(8)]
@@ -126,7 +126,7 @@ def test_a_text_is_read_again_block_by_block(
 
 @pytest.mark.parametrize("count", [1, 3, 5, 6, 7, 9, 12], ids=lambda count: f"{count} lines")
 def test_a_text_with_another_number_of_lines_is_noticed(
-    count: int, config_of: Callable[..., TextConfig], monkeypatch: pytest.MonkeyPatch
+    count: int, config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the lines that were surveyed end with a block."""
     monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
@@ -141,7 +141,7 @@ def test_a_text_with_another_number_of_lines_is_noticed(
                 list(corpus.tasks())
 
 
-def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., TextConfig]) -> None:
+def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., LanguageModellingConfig]) -> None:
     corpora = [[f"line {number % 30}" for number in range(60)], ["", "one more", ""]]
     for documents, empty in (("lines", []), ("continuous", [""])):
         config = config_of(*corpora, documents=documents, valid_fraction=0.1)
@@ -155,13 +155,17 @@ def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., T
 def test_tables_are_text_too(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("id\ttext\n1\tfirst\n2\tsecond\n")
     (tmp_path / "a.jsonl").write_text('{"text": "third\\nline"}\n')
-    config = TextConfig(train=[f"{tmp_path}/a.tsv#text", f"{tmp_path}/a.jsonl#text"], valid=f"{tmp_path}/a.tsv#0")
+    config = LanguageModellingConfig(
+        train=[f"{tmp_path}/a.tsv#text", f"{tmp_path}/a.jsonl#text"], valid=f"{tmp_path}/a.tsv#0"
+    )
     assert list(training_lines_of_text(config)) == ["first", "second", "third line"]
     first_task = next(survey(config)[0].tasks())
     assert first_task.numbers[0] == 2, "the header is the first line"
 
 
-def test_what_cannot_be_read_is_refused_before_a_line_is_given(config_of: Callable[..., TextConfig]) -> None:
+def test_what_cannot_be_read_is_refused_before_a_line_is_given(
+    config_of: Callable[..., LanguageModellingConfig],
+) -> None:
     config = config_of(["a", "b", "c"])
     path = Path(config.train[0])
     path.write_bytes(b"a\n\xff\nc\n")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.config import ParallelConfig
 from seqlab.data.encoded import PairRows, PairsWriter
 from seqlab.data.rows import Rows
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
@@ -37,7 +37,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
         folder = RunFolder(tmp_path_factory.mktemp("run"))
         model_config = TransformerConfig(**(SIZES | model_fields))  # type: ignore[arg-type]
         is_joint = model_config.tied_embeddings == "all"
-        data = ParallelConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
+        data = TranslationConfig(train_src=["a"], train_tgt=["b"], joint_vocabulary=is_joint, max_length=20)  # type: ignore[call-arg]
         write_config(Config(data=data, model=model_config), folder.config_file)
         folder.write_description({"longest_src_tokens": 16})
         src_tokenizer, tgt_tokenizer = (tokenizers[0],) * 2 if is_joint else tokenizers

@@ -6,7 +6,7 @@ import pytest
 from reference.tiny_language_models import LINES, TinyRuns
 
 from seqlab.export import export_arpa, import_arpa
-from seqlab.inference import load_language_model
+from seqlab.tasks.language_modelling.language_model import load_language_model
 
 TEXT = [*LINES[5:15], "der Hund", ""]
 

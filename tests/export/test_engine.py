@@ -7,9 +7,9 @@ import pytest
 
 import seqlab
 from seqlab.export.engine import batches_of_equal_limits
-from seqlab.inference import Run
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.tasks.translation.run import Run
 
 from .conftest import LINES, WORDS
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab.data.config import ParallelConfig
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.folder import RunFolder
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
@@ -34,7 +34,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         folder = tmp_path_factory.mktemp("run")
         values = {"d_model": 32, "d_ff": 64, "num_encoder_layers": 2, "num_decoder_layers": 2, "max_length": 30}
         model_config = TransformerConfig(**(values | fields))
-        data = ParallelConfig(train_src=["a"], train_tgt=["b"], max_length=model_config.max_length - 1)
+        data = TranslationConfig(train_src=["a"], train_tgt=["b"], max_length=model_config.max_length - 1)
         config = Config(data=data, model=model_config)
         write_config(config, folder / "config.yaml")
         RunFolder(folder).write_description({})

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from seqlab.inference.alignment import align
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.tasks.translation.alignment import align
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 

@@ -7,9 +7,9 @@ import torch
 from reference.tiny_translators import ALL, RECURRENT, SRC, TGT, TRANSFORMERS, batch_of, build
 from torch import Tensor
 
-from seqlab.inference.exposure import Quality, measure_exposure, total
 from seqlab.models.interfaces import Step
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.exposure import Quality, measure_exposure, total
 from seqlab.text import WordsConfig, train_tokenizer
 
 GREEDY = SearchConfig(beam_size=1)

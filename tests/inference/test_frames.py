@@ -4,8 +4,8 @@ import pytest
 from reference.random_runs import write_run
 
 import seqlab
-from seqlab.inference import Run
 from seqlab.models import TransformerCtcConfig
+from seqlab.tasks.translation.run import Run
 
 LINES = ["abc", "", "d", "fed cba", "jihgfedcba abc", "e f", "hij ihg", "a a a a a"]
 SIZES = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1, "upsampling": 2}

@@ -15,8 +15,6 @@ from reference.tiny_language_models import FAMILIES, TinyRuns, random_model, wri
 import seqlab
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_text
-from seqlab.data.config import TextConfig
-from seqlab.inference import LanguageModel, Run, load_language_model
 from seqlab.inference.lines import without_control_characters
 from seqlab.models import (
     ModelConfig,
@@ -29,6 +27,9 @@ from seqlab.models import (
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
+from seqlab.tasks.translation.run import Run
 from seqlab.text import SavedConfig, Tokenizer
 from seqlab.text.trained import load_tokenizer
 from seqlab.training import train
@@ -47,7 +48,7 @@ def lm_dir(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
 
 def count(folder: Path, tokenizer: Path, lines: list[str]) -> Path:
     (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    data = TextConfig(
+    data = LanguageModellingConfig(
         train=[str(folder / "text.txt")],
         valid=[str(folder / "text.txt")],
         tokenizer=SavedConfig(folder=str(tokenizer)),

@@ -13,8 +13,9 @@ from reference.exhaustive import all_sequences, best
 from reference.tiny_language_models import FAMILIES, MAX_LENGTH, TinyRuns, random_model, write_language_model
 
 from seqlab.data.batch import prompts as prompt_batch
-from seqlab.inference import Continuation, LanguageModel, load_language_model
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.language_modelling.generator import Continuation
+from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
 from seqlab.text import CharactersConfig, train_tokenizer
 
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]

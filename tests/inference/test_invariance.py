@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from seqlab.inference import decode_rows, score_rows
+from seqlab.inference.decode import decode_rows
+from seqlab.inference.scorer import score_rows
 from seqlab.models import (
     GruConfig,
     LstmConfig,

@@ -25,9 +25,10 @@ from reference.tiny_language_models import (
 )
 
 import seqlab
-from seqlab.inference import LanguageModel, load_language_model, text_scorer
-from seqlab.inference.text import Text
 from seqlab.models import NgramConfig, TransformerMlmConfig
+from seqlab.tasks.language_modelling import text_scorer
+from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
+from seqlab.tasks.language_modelling.text import Text
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
@@ -239,7 +240,7 @@ def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
     with pytest.raises(ValueError, match="is a language model: use `seqlab generate`, `seqlab perplexity`"):
         seqlab.load([translator, runs()])
     assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
-    with pytest.raises(ValueError, match="does not translate: for such a run there is no `threads`"):
+    with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
         seqlab.load(runs("rnn_lm"), threads=1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from reference.tiny_language_models import FAMILIES, LINES, MAX_LENGTH, TinyRuns, one_by_one, uniform_run
 
-from seqlab.inference import load_language_model
+from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import WordsConfig
 
 TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]

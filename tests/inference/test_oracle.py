@@ -3,7 +3,7 @@
 from itertools import product
 
 from seqlab.evaluation.edits import count_edits
-from seqlab.inference.oracle import Oracle
+from seqlab.tasks.translation.oracle import Oracle
 
 EOS = 9
 

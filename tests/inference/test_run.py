@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.inference import Run, decode_text
-from seqlab.inference.translator import SHOWN
+from seqlab.inference.decode import decode_text
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.run import Run
+from seqlab.tasks.translation.translator import SHOWN
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]

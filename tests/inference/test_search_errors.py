@@ -2,8 +2,8 @@
 
 import pytest
 
-from seqlab.inference.search_errors import SearchErrors, Wanted, compare
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.tasks.translation.search_errors import SearchErrors, Wanted, compare
 
 
 def answer(ids: list[int], score: float, finished: bool = True) -> Hypothesis:

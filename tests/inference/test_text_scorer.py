@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.inference import text_scorer
-from seqlab.inference.text_scorer import Reading, Windows, reading_of_lines, score_text
+from seqlab.tasks.language_modelling import text_scorer
+from seqlab.tasks.language_modelling.text_scorer import Reading, Windows, reading_of_lines, score_text
 
 START = 99
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from seqlab.inference.translator import Translator
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis
+from seqlab.tasks.translation.translator import Translator
 from seqlab.text import WordsConfig, train_tokenizer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from reference.tiny_language_models import LINES, TOKENIZERS
 
-from seqlab.inference.wording import Teller, Wording
+from seqlab.tasks.language_modelling.streaming import Teller, Wording
 from seqlab.text import Tokenizer, train_tokenizer
 
 every_tokenizer = pytest.mark.parametrize("kind", TOKENIZERS)

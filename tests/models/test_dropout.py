@@ -7,8 +7,8 @@ from reference.tiny_translators import batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import Seq2SeqBatch, collate_labelled
-from seqlab.data.config import LabelledConfig
 from seqlab.models import GruConfig, LstmConfig, LstmLabellerConfig, RecurrentLabeller, RecurrentTranslator
+from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
 """Of the tiny pairs."""
@@ -106,7 +106,7 @@ def labeller(**fields: float) -> RecurrentLabeller:
     none = {"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, "output_dropout": 0.0}
     config = LstmLabellerConfig(hidden_size=48, embedding_size=40, num_layers=2, **{**none, **fields})  # type: ignore[arg-type]
     return RecurrentLabeller(
-        config.resolve(LabelledConfig(labels_of="words", train_src=["x"], train_tgt=["y"])), 30, 3, 5
+        config.resolve(LabellingConfig(labels_of="words", train_src=["x"], train_tgt=["y"])), 30, 3, 5
     ).train()
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from seqlab.data.batch import LabelledBatch, collate_labelled
-from seqlab.data.config import LabelledConfig
 from seqlab.models import (
     GruLabellerConfig,
     LstmLabellerConfig,
@@ -22,6 +21,7 @@ from seqlab.models.labelling import LabellerConfig, pooled
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
+from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.training.origin import matching_weights
 
 VOCABULARY = ["a", "dog", "barks", "größe", "internationalization"]
@@ -42,7 +42,7 @@ DATA = {"train_src": ["x"], "train_tgt": ["y"]}
 
 def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | TransformerLabeller:
     torch.manual_seed(1)
-    config = config.resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
+    config = config.resolve(LabellingConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
     size = 4 + len(VOCABULARY)
     model: RecurrentLabeller | TransformerLabeller
     if isinstance(config, TransformerLabellerConfig):
@@ -92,10 +92,10 @@ def test_pooling_is_that_of_numpy() -> None:
 
 def test_pooling_null_takes_the_largest_and_words_take_none() -> None:
     for labels_of, expected in (("lines", "max"), ("words", None)):
-        config = CONFIGS["lstm"].resolve(LabelledConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
+        config = CONFIGS["lstm"].resolve(LabellingConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
         assert config.pooling == expected
     with pytest.raises(ValueError, match=r"`model.pooling: mean` .* `data.labels_of: words`"):
-        replace(CONFIGS["lstm"], pooling="mean").resolve(LabelledConfig(labels_of="words", **DATA))  # type: ignore[arg-type]
+        replace(CONFIGS["lstm"], pooling="mean").resolve(LabellingConfig(labels_of="words", **DATA))  # type: ignore[arg-type]
 
 
 def test_words_are_read_as_unknown_in_training_only() -> None:

@@ -9,10 +9,10 @@ import torch
 from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB, Translator
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.data.config import ParallelConfig
 from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
 from seqlab.models.source import SourceTags, TagUse
 from seqlab.runs.config import Config
+from seqlab.tasks.translation.config import TranslationConfig
 
 TAGS = range(36, 40)
 SRC = [[5, 6, 7, 36, 39], [8, 9, 10, 11, 12], [17, 37], [18, 19, 20, 21, 38, 36, 37]]
@@ -127,6 +127,6 @@ def test_the_order_of_tags_does_not_matter_and_tags_do(name: str) -> None:
 
 
 def test_a_sum_needs_tags() -> None:
-    data = ParallelConfig(train_src=["a"], train_tgt=["b"])
+    data = TranslationConfig(train_src=["a"], train_tgt=["b"])
     with pytest.raises(ValueError, match=r"`model\.tags: sum` is for sources with tags"):
         Config(data=data, model=TransformerConfig(tags="sum"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from seqlab.data.batch import collate_text
-from seqlab.data.config import TextConfig
 from seqlab.models import TransformerLm, TransformerLmConfig
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 VOCAB, EOS = 40, 2
 
@@ -44,16 +44,16 @@ def test_odd_sizes_are_allowed_where_they_can_be() -> None:
 
 def test_data_that_the_model_cannot_learn_from_is_refused() -> None:
     config = TransformerLmConfig(max_length=64)
-    config.check_data(TextConfig(train=["a"], block_length=64))
+    config.check_data(LanguageModellingConfig(train=["a"], block_length=64))
     with pytest.raises(ValueError, match=r"`data.block_length` \(65\) must be at most `model.max_length` \(64\)"):
-        config.check_data(TextConfig(train=["a"], block_length=65))
-    contiguous = TextConfig(train=["a"], block_length=64, documents="continuous", order="contiguous")
+        config.check_data(LanguageModellingConfig(train=["a"], block_length=65))
+    contiguous = LanguageModellingConfig(train=["a"], block_length=64, documents="continuous", order="contiguous")
     with pytest.raises(ValueError, match=r"`data.order: contiguous` .* set `data.order: shuffled`"):
         config.check_data(contiguous)
 
 
 def test_what_it_looks_back_on_is_what_it_is_trained_to() -> None:
-    data = TextConfig(train=["a"], block_length=96)
+    data = LanguageModellingConfig(train=["a"], block_length=96)
     assert TransformerLmConfig().resolve(data).max_length == 96
     assert TransformerLmConfig(max_length=128).resolve(data).max_length == 128
     with pytest.raises(ValueError, match="`max_length` is null: give a number, or `resolve` the config"):

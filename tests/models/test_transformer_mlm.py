@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
-from seqlab.data.config import TextConfig
 from seqlab.data.masking import Masking
 from seqlab.models import (
     GruLmConfig,
@@ -26,6 +25,7 @@ from seqlab.models import (
 from seqlab.models.transformer_encoder import TransformerEncoderConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.runs.config import Config
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 PAD, BOS, EOS, UNK = range(4)
 VOCAB = 40
@@ -64,7 +64,7 @@ def build(name: str = "pre", **fields: Any) -> TransformerMlm:
 
 def masked(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
     """Hide tokens of rows that lie at some places of a text, one behind the other unless said otherwise."""
-    masking = Masking.of(TextConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
+    masking = Masking.of(LanguageModellingConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
     assert masking is not None
     places = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
     return masking(collate_text(rows, places, pad_id=PAD, start_id=BOS), 0)
@@ -211,7 +211,7 @@ OTHERS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), N
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.family)
 def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
-    shown, hidden = (TextConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
+    shown, hidden = (LanguageModellingConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
     assert Config(data=hidden, model=TransformerMlmConfig()).data.mask_share == 0.15
     assert Config(data=shown, model=other).model == other
     with pytest.raises(ValueError, match=r"`data\.mask_share` is 0: set it, for example to 0\.15"):
@@ -224,6 +224,8 @@ def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
 
 def test_a_masked_model_reads_text_in_blocks_that_it_has_room_for() -> None:
     with pytest.raises(ValueError, match=r"`data\.block_length` \(256\) must be at most `model\.max_length` \(100\)"):
-        Config(data=TextConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100))
-    with pytest.raises(ValueError, match=r"`model\.family: transformer` learns from `data\.kind: parallel`"):
-        Config(data=TextConfig(train=["text"], mask_share=0.15), model=TransformerConfig())
+        Config(
+            data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100)
+        )
+    with pytest.raises(ValueError, match=r"`model\.family: transformer` learns from `data\.kind: translation`"):
+        Config(data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerConfig())

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from reference.tiny_corpora import SYLLABLES, choose, sentences, write_pairs
 
+from seqlab.data.line_sample import LineSample, covered_characters
 from seqlab.data.prepare import prepare
 from seqlab.data.vocabulary import training_lines
 from seqlab.models import TransformerConfig
-from seqlab.recipes import from_corpus
-from seqlab.recipes.profile import SAMPLE_PAIRS, CorpusProfile, Side, covered_characters, profile
 from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
+from seqlab.tasks.translation.profile import SAMPLE_PAIRS, CorpusProfile, profile
+from seqlab.tasks.translation.zero_config import from_corpus
 from seqlab.text import train_tokenizer
 
 
@@ -356,7 +357,7 @@ def test_a_sample_stands_for_a_corpus_that_is_larger(tmp_path: Path) -> None:
 
 
 def test_characters_and_their_overlap() -> None:
-    sides = Side(["aaab", "a b"]), Side(["bbcc"])
+    sides = LineSample(["aaab", "a b"]), LineSample(["bbcc"])
     assert sides[0].characters == {"a": 4, "b": 2}
     assert CorpusProfile(2, 0, 0, *sides).overlap == pytest.approx(1 / 3)
     assert [covered_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]

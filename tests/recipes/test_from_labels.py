@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.data.config import TextConfig
 from seqlab.models import TransformerMlmConfig
-from seqlab.recipes import from_corpus, from_labels
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.labelling.zero_config import from_labels
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.zero_config import from_corpus
 from seqlab.text import WordsConfig
 from seqlab.training import train
 
@@ -17,17 +18,17 @@ def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tup
     (folder / "src").write_text("".join(f"a word {i}\n" for i in range(count)))
     (folder / "tgt").write_text(f"{label}\n" * count)
     files = {"data__train_src": str(folder / "src"), "data__train_tgt": str(folder / "tgt")}
-    return [(key.replace("__", "."), [value]) for key, value in {"data__kind": "labelled", **files, **given}.items()]
+    return [(key.replace("__", "."), [value]) for key, value in {"data__kind": "labelling", **files, **given}.items()]
 
 
 @pytest.mark.parametrize("label", ["X X X", "X"])
 def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_path: Path) -> None:
     data = from_labels(overrides_of(tmp_path, 80, label)).data
-    assert data.kind == "labelled"
+    assert data.kind == "labelling"
     assert data.labels_of == ("words" if " " in label else "lines")
     assert data.valid_fraction == 0.1
     given = from_labels(overrides_of(tmp_path, 80, label, data__valid_fraction="0.3")).data
-    assert given.kind == "labelled"
+    assert given.kind == "labelling"
     assert given.valid_fraction == 0.3
 
 
@@ -44,7 +45,7 @@ def test_most_lines_tell_what_labels_are_of(label: str, others: str, labels_of: 
     count = others.count("\n")
     (tmp_path / "tgt").write_text(f"{label}\n" * (80 - count) + others)
     data = from_labels(overrides).data
-    assert data.kind == "labelled"
+    assert data.kind == "labelling"
     assert data.labels_of == labels_of
 
 
@@ -52,7 +53,7 @@ def test_lines_of_one_word_alone_do_not_hide_what_labels_are_of(tmp_path: Path) 
     overrides = overrides_of(tmp_path, 80, "X")
     (tmp_path / "src").write_text("Anna\n" * 70 + "Anna Maria\n" * 10)
     data = from_labels(overrides).data
-    assert data.kind == "labelled"
+    assert data.kind == "labelling"
     assert data.labels_of == "lines"
 
 
@@ -74,12 +75,14 @@ def test_every_family_may_be_named(tmp_path: Path) -> None:
 
 def test_a_masked_model_of_the_words_says_nothing_of_their_labels(tmp_path: Path) -> None:
     given = overrides_of(tmp_path, 80, "X X X", model__family="transformer_labeller")
-    text = TextConfig(train=[str(tmp_path / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16)
+    text = LanguageModellingConfig(
+        train=[str(tmp_path / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
+    )
     model = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
     training = TrainingConfig(max_steps=1, save_every=1, valid_every=1, device="cpu", threads=1)
     origin = train(Config(data=text, model=model, training=training), tmp_path / "mlm")
     found = from_labels([*given, ("init_from", [str(origin)]), ("init_parts", ["matching"])]).data
-    assert found.kind == "labelled"
+    assert found.kind == "labelling"
     assert (found.labels_of, found.tokenizer) == ("words", text.tokenizer)
 
 
@@ -91,7 +94,7 @@ def test_what_a_tagger_has_learnt_may_tell_lines_apart(parts: str, labels_of: st
     origin = train(tagger, tmp_path / "tagger")
     given = [*overrides_of(tmp_path, 80, "X"), ("init_from", [str(origin)]), ("init_parts", [parts])]
     found = from_labels(given).data
-    assert found.kind == "labelled"
+    assert found.kind == "labelling"
     assert found.labels_of == labels_of
 
 

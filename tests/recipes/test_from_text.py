@@ -12,14 +12,14 @@ import datasets
 import pytest
 from reference.tiny_runs import write_text
 
-from seqlab.data.config import TextConfig
 from seqlab.optim import MuonConfig
-from seqlab.recipes import from_text
-from seqlab.recipes.text_profile import TextProfile, profile_text
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.profile import TextProfile, profile_text
+from seqlab.tasks.language_modelling.zero_config import from_text
 from seqlab.text import train_tokenizer
 from seqlab.training import train
 
@@ -142,7 +142,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
     config = choose(tmp_path, lines, model__family=family, training__device="cpu", **smaller)
     assert config.model.family == family
     is_recurrent = family in ("rnn_lm", "lstm_lm", "gru_lm")
-    assert isinstance(config.data, TextConfig)
+    assert isinstance(config.data, LanguageModellingConfig)
     assert (config.data.order == "contiguous") == (is_recurrent and "" in lines)
     assert (config.data.mask_share > 0) == (family == "transformer_mlm")
     run_dir = train(config, tmp_path / "run")
@@ -177,7 +177,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ({"model__family": "ngram_lm"}, {"model.order": 8}),
         ({"model__family": "ngram_lm", "data__tokenizer__kind": "words"}, {"model.order": 5}),
         ({"model__family": "ngram_lm", "model__order": "2"}, {"model.order": 2}),
-        ({"data__kind": "text"}, {"data.kind": "text", "data.block_length": 256}),
+        ({"data__kind": "language_modelling"}, {"data.kind": "language_modelling", "data.block_length": 256}),
         ({"data__tokenizer__kind": "words"}, {"data.tokenizer.kind": "words", "model.dropout": 0.4}),
         ({"data__tokenizer__vocab_size": "300"}, {"data.tokenizer.kind": "sentencepiece_bpe"}),
         ({"training__max_steps": "640"}, {"optim.schedule.warmup_steps": 19, "training.valid_every": 40}),
@@ -281,7 +281,7 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
         ({"model__d_model": "big"}, "`model.d_model` must be"),
         ({"model__family": "lstm_ml"}, "the nearest is `lstm_lm`"),
         ({"model__family": "lstm"}, "choose one of transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm"),
-        ({"model__family": "transformer"}, "`model.family: transformer` learns from `data.kind: parallel`"),
+        ({"model__family": "transformer"}, "`model.family: transformer` learns from `data.kind: translation`"),
         ({"data__order": "contiguous"}, "`data.order: contiguous` carries a state"),
         ({"data__train_src": "x"}, "There is no `data.train_src`"),
     ],

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from seqlab import corpora
-from seqlab.data.config import TextConfig
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, RecurrentLm, TransformerLm, TransformerLmConfig
 from seqlab.recipes import RECIPES, wikitext2_lstm
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
 from seqlab.runs.overrides import Override, override
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training import train
 
 FAMILIES: dict[str, type] = {
@@ -109,7 +109,7 @@ def test_a_recipe_trains(name: str, look_alikes: Path, tmp_path: Path) -> None:
     run_dir = train(small(config), tmp_path / "run")
     figures = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
     assert figures
-    run = load_run(run_dir, kind="text")
+    run = load_run(run_dir, product="a language model")
     text = ["the man sees a dog ."]
     assert run.tgt_tokenizer.decode(run.tgt_tokenizer.encode(text)) == text
 
@@ -118,7 +118,7 @@ def test_a_recipe_trains(name: str, look_alikes: Path, tmp_path: Path) -> None:
 def test_its_numbers_fit_each_other(name: str, look_alikes: Path, tmp_path: Path) -> None:
     config = RECIPES[name](tmp_path / "run")
     data, training, optim = config.data, config.training, config.optim
-    assert isinstance(data, TextConfig)
+    assert isinstance(data, LanguageModellingConfig)
     if isinstance(config.model, NgramConfig):
         return
     assert optim.schedule.warmup_steps < training.max_steps / 4
@@ -138,7 +138,7 @@ def test_the_settings_of_awd_lstm_are_the_published_ones(look_alikes: Path, tmp_
         config = RECIPES[name](tmp_path)
         model, data, optim = config.model, config.data, config.optim
         assert isinstance(model, LstmLmConfig)
-        assert isinstance(data, TextConfig)
+        assert isinstance(data, LanguageModellingConfig)
         names = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
         assert tuple(getattr(model, each) for each in names) == dropouts
         assert (data.batch_tokens // data.block_length, data.block_length, data.vary_block_length) == (

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from seqlab.data.config import ParallelConfig
 from seqlab.models import ModelConfig, TransformerConfig
 from seqlab.registry import find
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, train_tokenizer
 
 LETTERS = ["abcdefghij ", "klmnopqrst.", "uvwxyzäöüß"]
@@ -22,7 +22,7 @@ def write_run(path: Path, seed: int = 1, model: ModelConfig | None = None) -> Pa
     path.mkdir()
     model = model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
     config = Config(
-        data=ParallelConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
+        data=TranslationConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
         model=model,
         objective=find("objective", model.default_objective)(),
         seed=seed,

@@ -3,9 +3,9 @@
 import random
 from pathlib import Path
 
-from seqlab.recipes import from_corpus
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override
+from seqlab.tasks.translation.zero_config import from_corpus
 
 SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 Pairs = list[tuple[str, str]]

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from seqlab.data.batch import prompts
-from seqlab.data.config import TextConfig
 from seqlab.models import (
     GruLmConfig,
     LstmLmConfig,
@@ -24,6 +23,8 @@ from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.runs.load import named_weights
 from seqlab.runs.spelling import save_spelling
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.task import rare_items
 from seqlab.text import (
     BpeConfig,
     CharactersConfig,
@@ -33,7 +34,6 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
-from seqlab.training.language_modelling import rare_items
 
 WORDS = ["der", "die", "Katze", "läuft", "über", "Straße", "schön", "größer", "naïve", "café", "日本", "語"]
 WORDS += ["dog", "sees", "a", "the", ",", ".", "-", "🙂"]
@@ -103,10 +103,10 @@ def write_language_model(
     spelling: SpellingModel | None = None,
     **data: Any,
 ) -> Path:
-    """Write a run folder as training does; `data` are fields of `TextConfig`."""
+    """Write a run folder as training does; `data` are fields of `LanguageModellingConfig`."""
     path.mkdir(parents=True)
     settings = {"train": ["text.txt"], "block_length": BLOCK_LENGTH} | data
-    write_config(Config(data=TextConfig(**settings), model=config), path / "config.yaml")
+    write_config(Config(data=LanguageModellingConfig(**settings), model=config), path / "config.yaml")
     tokenizer.save(path / "tokenizer")
     if spelling is not None:
         save_spelling(spelling, RunFolder(path).spelling)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.corpora.number_words.phrases import cardinal
-from seqlab.data.config import ParallelConfig, TextConfig
 from seqlab.durable import write_json
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 
 TIMES = ("minutes", "tgt_tokens_per_second")
@@ -66,7 +67,7 @@ def tiny_config(
         **{"device": "cpu", "precision": "fp32", "threads": 1},
     }
     return Config(
-        data=ParallelConfig(
+        data=TranslationConfig(
             train_src=str(corpus / "train.en"), train_tgt=str(corpus / "train.de"), **(settings | (data or {}))
         ),
         model=TransformerConfig(**(sizes | (model or {}))),
@@ -101,7 +102,7 @@ def tiny_text_config(
         **{"device": "cpu", "precision": "fp32", "threads": 1},
     }
     return Config(
-        data=TextConfig(train=list(corpus), **(settings | (data or {}))),
+        data=LanguageModellingConfig(train=list(corpus), **(settings | (data or {}))),
         model=model,
         objective=CrossEntropyConfig(),
         optim=optim

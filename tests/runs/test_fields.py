@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.data.config import ParallelConfig
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import REQUIRED, FieldDescription, list_fields
 from seqlab.runs.overrides import override
+from seqlab.tasks.translation.config import TranslationConfig
 
 CORPUS = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
 
@@ -43,18 +43,18 @@ def test_values_take_the_place_of_defaults() -> None:
     assert fields["optim.optimizer.family", ""].default == "sgd"
     assert fields["optim.optimizer.lr", "sgd"].default == 0.25
     assert fields["seed", ""].default == 7
-    assert fields["data.train_src", "parallel"].default == ["a.en"]
+    assert fields["data.train_src", "translation"].default == ["a.en"]
     assert ("optim.optimizer.lr", "adam") not in fields
 
 
 def test_without_values_the_defaults_are_those_of_the_types() -> None:
     fields = {(field.key, field.family): field for field in list_fields(Config)}
-    assert fields["data.train_src", "parallel"].default == REQUIRED
+    assert fields["data.train_src", "translation"].default == REQUIRED
     defaults = to_dict(override(CORPUS, []))
     for (key, _), field in fields.items():
         if not field.chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
             continue
-        if key in ParallelConfig.defaults and field.default is None:
+        if key in TranslationConfig.defaults and field.default is None:
             continue  # filled in by the kind of the data
         value: Any = defaults
         for part in key.split("."):

@@ -10,13 +10,13 @@ import pytest
 import torch
 from reference.tiny_runs import as_format_1
 
-from seqlab.data.config import ParallelConfig
 from seqlab.durable import sealed, write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
 from seqlab.runs.config import config_text, write_config
 from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, train_tokenizer
 
 
@@ -26,7 +26,7 @@ def run_dir(tmp_path: Path) -> Path:
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     config = Config(
-        data=ParallelConfig(train_src=["a"], train_tgt=["b"], tokenizer=CharactersConfig()),
+        data=TranslationConfig(train_src=["a"], train_tgt=["b"], tokenizer=CharactersConfig()),
         model=TransformerConfig(d_model=8, d_ff=8, num_heads=1, num_encoder_layers=1, num_decoder_layers=1),
     )
     tokenizer = train_tokenizer(CharactersConfig(), ["abcdef"])

@@ -61,13 +61,16 @@ from seqlab.text import (
 )
 
 CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
-TEXT: dict[str, Any] = {"data": {"kind": "text", "train": ["a.txt"]}, "model": {"family": "transformer_lm"}}
+TEXT: dict[str, Any] = {
+    "data": {"kind": "language_modelling", "train": ["a.txt"]},
+    "model": {"family": "transformer_lm"},
+}
 APART: dict[str, Any] = {
     "data": {**CORPUS["data"], "joint_vocabulary": False},
     "model": {"family": "transformer", "tied_embeddings": "none"},
 }
 LABELLED: dict[str, Any] = {
-    "data": {**CORPUS["data"], "kind": "labelled", "labels_of": "words", "tokenizer": {"kind": "words"}},
+    "data": {**CORPUS["data"], "kind": "labelling", "labels_of": "words", "tokenizer": {"kind": "words"}},
     "model": {"family": "transformer_labeller"},
 }
 PARALLEL = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}

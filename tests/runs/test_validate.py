@@ -54,7 +54,7 @@ def test_a_family_that_is_not_named_is_that_of_the_default(tmp_path: Path) -> No
     path = tmp_path / "config.yaml"
     path.write_text(CORPUS + "optim: {optimizer: {lr: 1.0}}\n", encoding="utf-8")
     config = config_from_yaml(path)
-    assert (config.data.kind, config.model.family) == ("parallel", "transformer")
+    assert (config.data.kind, config.model.family) == ("translation", "transformer")
     assert config.optim.optimizer == AdamConfig(lr=1.0)
     path.write_text("data: {kind: text, train: a.txt}\nmodel: {family: transformer_lm}\n", encoding="utf-8")
     assert config_from_yaml(path).training.valid_metric == "nll"

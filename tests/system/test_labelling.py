@@ -35,7 +35,7 @@ def conllu(found: list[list[tuple[str, str]]]) -> str:
 def train(run_dir: Path, settings: dict[str, object]) -> None:
     print(f"seed {SEED}")
     common = {
-        **{"data.kind": "labelled", "optim.optimizer.lr": 5e-3, "optim.average_last": 0, "data.batch_tokens": 256},
+        **{"data.kind": "labelling", "optim.optimizer.lr": 5e-3, "optim.average_last": 0, "data.batch_tokens": 256},
         **{"training.max_steps": 200, "training.valid_every": 200, "training.save_every": 200},
     }
     options = [part for key, value in (common | settings).items() for part in (f"--{key}", str(value))]

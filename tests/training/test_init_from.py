@@ -18,8 +18,6 @@ from reference.tiny_runs import (
     write_numbers,
 )
 
-from seqlab.data.config import TextConfig
-from seqlab.inference import load_language_model
 from seqlab.models import (
     LstmConfig,
     LstmLmConfig,
@@ -35,6 +33,8 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
 from seqlab.runs.spelling import MODEL
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.origin import FREE_MODEL_FIELDS
@@ -128,7 +128,7 @@ def text_config(corpus: Path, model: ModelConfig = MASKED, **changes: Any) -> Co
         data={"tokenizer": SentencePieceBpeConfig(vocab_size=300)},
         **{"max_steps": 8, "valid_every": 4},
     )
-    assert isinstance(base.data, TextConfig)
+    assert isinstance(base.data, LanguageModellingConfig)
     share = 0.15 if isinstance(model, TransformerMlmConfig) else 0.0
     return replace(base, data=replace(base.data, mask_share=share), model=model, **changes)
 
@@ -170,8 +170,8 @@ def test_a_masked_run_says_what_it_measures_and_is_no_language_model(masked: Pat
     with pytest.raises(
         ValueError, match=r"is a masked model, which other runs start from: use `seqlab train --init_from`"
     ):
-        load_run(masked, kind="text")
-    assert load_run(masked, kind="masked").config.data.mask_share == 0.15
+        load_run(masked, product="a language model")
+    assert load_run(masked, product="a masked model").config.data.mask_share == 0.15
 
 
 def test_a_masked_run_that_was_ended_goes_on_bit_for_bit(corpus: Path, tmp_path: Path, masked: Path) -> None:
@@ -353,7 +353,7 @@ def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
     with pytest.raises(
         ValueError, match=r"`model\.family: ngram_lm` is counted and starts from nothing: leave `init_from`"
     ):
-        Config(data=TextConfig(train=["text"]), model=NgramConfig(order=2), init_from=str(masked))
+        Config(data=LanguageModellingConfig(train=["text"]), model=NgramConfig(order=2), init_from=str(masked))
 
 
 def test_a_run_of_one_vocabulary_does_not_begin_from_one_of_two(corpus: Path, tmp_path: Path) -> None:

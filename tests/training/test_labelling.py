@@ -11,9 +11,7 @@ import torch
 from reference.tiny_runs import assert_equal_runs, journal_of
 
 from seqlab import load
-from seqlab.data.config import LabelledConfig, TextConfig
 from seqlab.data.prepare import open_prepared
-from seqlab.inference import Labeller
 from seqlab.models import (
     FrequencyLabellerConfig,
     GruLabellerConfig,
@@ -24,6 +22,9 @@ from seqlab.models import (
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.labeller import Labeller
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
 
@@ -43,7 +44,7 @@ def write_corpus(folder: Path, count: int = 90, seed: int = 0) -> Path:
 
 
 def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
-    data = LabelledConfig(
+    data = LabellingConfig(
         train_src=[str(folder / "src")],
         train_tgt=[str(folder / "tgt")],
         labels_of="words",
@@ -159,7 +160,9 @@ def test_that_there_is_one_label_alone_is_said(
 
 def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
-    text = TextConfig(train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16)
+    text = LanguageModellingConfig(
+        train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
+    )
     mlm = Config(
         data=text,
         model=TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=2),

@@ -18,8 +18,6 @@ from reference.tiny_runs import TINY_LM, assert_equal_runs, journal_of, tiny_tex
 from seqlab.cli.main import main
 from seqlab.corpora.number_words.phrases import cardinal
 from seqlab.data.batch import TextBatch
-from seqlab.data.config import ParallelConfig
-from seqlab.inference import load_language_model
 from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig, TransformerLm
 from seqlab.objectives import CrossEntropyConfig, RDropConfig, StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, MuonConfig, OptimConfig, SgdConfig
@@ -27,11 +25,13 @@ from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoin
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.tasks.language_modelling.language_model import load_language_model
+from seqlab.tasks.language_modelling.task import rare_items
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import BpeConfig, CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.failure import read_failure
-from seqlab.training.language_modelling import rare_items
 from seqlab.training.machine import Machine
 from seqlab.training.step import NonFiniteUpdate, update
 
@@ -137,7 +137,7 @@ def test_the_run_folder_says_what_it_learnt_from(texts: list[str], tmp_path: Pat
     assert len(description["data_sha256"]) == 2
     assert "longest_src_tokens" not in description
     assert RunFolder(run_dir).tokenizer("src") == RunFolder(run_dir).tokenizer("tgt") == run_dir / "tokenizer"
-    run = load_run(run_dir, kind="text")
+    run = load_run(run_dir, product="a language model")
     assert run.config == config == from_dict(to_dict(config))
     assert run.src_tokenizer is run.tgt_tokenizer
 
@@ -273,16 +273,19 @@ def test_a_failed_step_of_two_ranks_is_written_whole(texts: list[str], tmp_path:
 
 def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: Path) -> None:
     config = tiny_text_config(texts)
-    pairs = ParallelConfig(train_src=["a"], train_tgt=["b"])
+    pairs = TranslationConfig(train_src=["a"], train_tgt=["b"])
     for changes, message in (
-        ({"data": pairs}, "`model.family: transformer_lm` learns from `data.kind: text`, but the data is `parallel`"),
+        (
+            {"data": pairs},
+            "`model.family: transformer_lm` learns from `data.kind: language_modelling`, but the data is `translation`",
+        ),
         (
             {"model": TransformerConfig()},
-            "`model.family: transformer` learns from `data.kind: parallel`, but .* `text`",
+            "`model.family: transformer` learns from `data.kind: translation`, but .* `language_modelling`",
         ),
         (
             {"training": replace(config.training, valid_metric="bleu")},
-            "`training.valid_metric: bleu` does not fit `data.kind: text`",
+            "`training.valid_metric: bleu` does not fit `data.kind: language_modelling`",
         ),
         ({"data": replace(config.data, block_length=17)}, r"`data.block_length` \(17\) must be at most `model.max_len"),
         (
@@ -293,7 +296,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: P
             {"objective": CrossEntropyConfig(slowness_penalty=1.0)},
             "`objective.slowness_penalty` are for recurrent models, not for `model.family: transformer_lm`",
         ),
-        ({"objective": RDropConfig()}, "`objective.family: r_drop` does not fit `data.kind: text`"),
+        ({"objective": RDropConfig()}, "`objective.family: r_drop` does not fit `data.kind: language_modelling`"),
         (
             {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
             "`data.packing` needs a model that tells the lines of a row apart",

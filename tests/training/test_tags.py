@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from seqlab.data.config import ParallelConfig
 from seqlab.models import GruConfig
 from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SavedConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
 
@@ -20,7 +20,7 @@ def train_on(
 ) -> None:
     for split, lines in (("train", train_lines), ("valid", valid_lines)):
         (folder / f"{split}.tsv").write_text("".join(f"{line}\n" for line in lines))
-    data = ParallelConfig(
+    data = TranslationConfig(
         train_src=[f"{folder}/train.tsv#0+1"],
         train_tgt=[f"{folder}/train.tsv#{tgt}"],
         valid_src=f"{folder}/valid.tsv#0+1",

@@ -12,22 +12,22 @@ from reference.ranks import in_ranks
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import EncodedText, TextSpan
 from seqlab.data.rows import Rows
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler
+from seqlab.job import joined
 from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.optim import MuonConfig, Parameters, SgdConfig
 from seqlab.optim.muon import hidden_matrices
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, parallelised, whole
 from seqlab.training.step import Update, update
-from seqlab.world import joined
 
 VOCAB, SIZE, STEPS = 31, 12, 20
 MACHINE = Machine(torch.device("cpu"), torch.float32)
@@ -50,7 +50,9 @@ def text_of(total: int) -> EncodedText:
 def steps_of(after: Position | None = None, rank: int = 0, world_size: int = 1, **settings: Any) -> list[TrainingStep]:
     """Give 20 steps of 5 rows of 8 ids, one row in each micro-step unless asked otherwise."""
     data = {"train": ["text"], "block_length": 8, "batch_tokens": 40, "micro_batch_tokens": 8, **settings}
-    sampler = TextSampler(text_of(400), TextConfig(**data), 1, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
+    sampler = TextSampler(
+        text_of(400), LanguageModellingConfig(**data), 1, Tokenizer(), rank=rank, world_size=world_size
+    )  # type: ignore[arg-type]
     return list(islice(sampler.steps(after), STEPS))
 
 

@@ -16,7 +16,6 @@ from reference.ranks import train_in_ranks
 from reference.tiny_models import make_batch, make_model
 from reference.tiny_runs import assert_equal_runs, tiny_config, tiny_text_config, with_training
 
-from seqlab.data.config import TextConfig
 from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.optim import (
@@ -31,6 +30,7 @@ from seqlab.optim import (
 )
 from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun, load_run
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig
 from seqlab.training import train
 from seqlab.training.accumulator import Accumulator
@@ -323,6 +323,6 @@ def test_configs_that_say_two_things(corpus: Path) -> None:
     with pytest.raises(ValueError, match=r"`optim\.frozen_vectors` is for embeddings that start from word vectors"):
         text_config(corpus, model, None, optim=OptimConfig(frozen_vectors=True))
     with pytest.raises(ValueError, match=r"`model\.family: ngram_lm` is counted and starts from nothing"):
-        Config(data=TextConfig(train=["text"], vectors="v.txt"), model=NgramConfig())
+        Config(data=LanguageModellingConfig(train=["text"], vectors="v.txt"), model=NgramConfig())
     with pytest.raises(ValueError, match=r"cannot start from both `data\.vectors_src` and `data\.vectors_tgt`"):
         tiny_config(corpus, data={"vectors_src": "v.txt", "vectors_tgt": "w.txt"})

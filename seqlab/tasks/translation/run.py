@@ -6,9 +6,9 @@ from typing import Any
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
-from seqlab.inference.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig
+from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from seqlab.data.batch import collate_labelled
 from seqlab.inference.batches import length_batches
-from seqlab.inference.labels import scores_by_line
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.segments import cut, cut_words
 from seqlab.inference.torch_engine import longest_source
@@ -20,6 +19,8 @@ from seqlab.models import interfaces
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.ensemble import mean_log_probs
+from seqlab.tasks.labelling.config import LABELLER
+from seqlab.tasks.labelling.scores import scores_by_line
 from seqlab.text import label_names
 from seqlab.world import OnRows
 
@@ -264,5 +265,5 @@ def load_labeller(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    members = [load_run(path, step, kind="labelled") for path in runs for step in checkpoints]
+    members = [load_run(path, step, product=LABELLER) for path in runs for step in checkpoints]
     return Labeller(members, chosen, choose_dtype(precision, chosen))

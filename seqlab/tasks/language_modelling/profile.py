@@ -7,8 +7,8 @@ from itertools import chain
 
 from seqlab.data.blocks import RawLines
 from seqlab.data.columns import parse_column
-from seqlab.data.config import TextConfig
-from seqlab.recipes.profile import Side
+from seqlab.data.line_sample import LineSample
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768
 BLOCK_LINES = 10_000
@@ -23,7 +23,7 @@ class TextProfile:
     """Lines without a visible character."""
     chars: int
     """Characters, each end of a line counted as one."""
-    sample: Side
+    sample: LineSample
     """Lines that are not empty."""
 
     @property
@@ -37,7 +37,7 @@ class TextProfile:
         return sum(count == 1 for count in words.values()) / words.total()
 
 
-def profile_text(config: TextConfig, *, split_records: bool) -> TextProfile:
+def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> TextProfile:
     """Read the training corpora once, holding no more of them than a fixed random sample.
 
     With `split_records` a record of a table that has newlines is several lines, else one.
@@ -63,7 +63,7 @@ def profile_text(config: TextConfig, *, split_records: bool) -> TextProfile:
             sample[place] = line
     if not sample:
         raise ValueError(f"{', '.join(config.train)}: holds no line with a word, so there is nothing to learn.")
-    return TextProfile(lines, lines - filled, chars, Side(sample))
+    return TextProfile(lines, lines - filled, chars, LineSample(sample))
 
 
 def _decoded(lines: RawLines | list[str]) -> list[str]:

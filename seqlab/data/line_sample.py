@@ -1,17 +1,11 @@
-"""What the choices for a corpus depend on: its size, a sample of its pairs, and how its lines are written."""
+"""A sample of the lines of a text: how long they are, and what they are spelt of."""
 
-import random
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
-from seqlab.data.config import ParallelConfig
-from seqlab.data.parallel import ParallelCorpus
-
-SAMPLE_PAIRS = 32_768
 SHORT_LINE_CHARS = 32
 """Mean characters up to which a line may be a word or a name."""
 SHORT_UNSPACED_CHARS = 8
@@ -21,8 +15,8 @@ UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI",
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of the sampled pairs."""
+class LineSample:
+    """Some lines of a text, or of one side of pairs."""
 
     lines: list[str]
 
@@ -73,58 +67,13 @@ class Side:
         return self.is_short and self.characters.total() < 2 * self.words.total()
 
 
-@dataclass(frozen=True)
-class CorpusProfile:
-    """The training corpora as a whole, pairs that lack a side left out."""
-
-    pairs: int
-    src_chars: int
-    tgt_chars: int
-    src: Side
-    tgt: Side
-
-    @cached_property
-    def overlap(self) -> float:
-        """Return the share of characters that the sides have in common, by how often each occurs: 1 is all."""
-        src, tgt = self.src.characters, self.tgt.characters
-        return sum(min(src[char] / src.total(), tgt[char] / tgt.total()) for char in src.keys() & tgt.keys())
-
-
-def profile(config: ParallelConfig) -> CorpusProfile:
-    """Read the training corpora once, holding no more of them than a fixed random sample.
-
-    Raises:
-        FileNotFoundError: a corpus is missing.
-        ValueError: a corpus cannot be read, its sides are of unequal length, or no pair has both sides.
-    """
-    draw = random.Random(0)
-    sample: list[tuple[str, str]] = []
-    pairs = src_chars = tgt_chars = 0
-    for src_spec, tgt_spec in zip(config.train_src, config.train_tgt, strict=True):
-        blocks = ParallelCorpus.from_specs(src_spec, tgt_spec).blocks()
-        for pair in chain.from_iterable(zip(*block.lines(), strict=True) for block in blocks):
-            if not (pair[0].strip() and pair[1].strip()):
-                continue
-            if pairs < SAMPLE_PAIRS:
-                sample.append(pair)
-            elif (place := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # each pair is kept with the same probability
-                sample[place] = pair
-            pairs += 1
-            src_chars, tgt_chars = src_chars + len(pair[0]), tgt_chars + len(pair[1])
-    if not sample:
-        names = ", ".join(config.train_src)
-        raise ValueError(f"{names}: holds no line with a counterpart on the other side, so there is nothing to learn.")
-    src, tgt = (Side(list(lines)) for lines in zip(*sample, strict=True))
-    return CorpusProfile(pairs, src_chars, tgt_chars, src, tgt)
-
-
 def _mean_without_longest(lengths: list[int]) -> float:
     """Return the mean without the longest in a thousand, but one at least: a whole book may stand on one line."""
     kept = sorted(lengths)[: max(1, len(lengths) - 1 - len(lengths) // 1000)]
     return sum(kept) / len(kept)
 
 
-def covered_characters(sides: Sequence[Side], coverage: float) -> int:
+def covered_characters(sides: Sequence[LineSample], coverage: float) -> int:
     """Count the most frequent characters that make up a share of the text."""
     counts = sum((side.characters for side in sides), Counter[str]())
     wanted, found = coverage * counts.total(), 0

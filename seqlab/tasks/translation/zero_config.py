@@ -32,8 +32,21 @@ from typing import Any
 
 import numpy as np
 
-from seqlab.data.config import ParallelConfig
-from seqlab.recipes.choices import (
+from seqlab.data.line_sample import covered_characters
+from seqlab.registry import Parts
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_tokenizers
+from seqlab.runs.overrides import Override, override
+from seqlab.tasks.translation.config import TranslationConfig
+from seqlab.tasks.translation.profile import CorpusProfile, profile
+from seqlab.text import Tokenizer, train_tokenizer
+from seqlab.training.choices import (
+    LR_BY_WIDTH,
+    MAX_LR,
+    MAX_SUBWORDS,
+    SPECIAL_IDS,
+    SUBWORDS_PER_ROOT,
     Choices,
     choose_intervals,
     held_out,
@@ -43,13 +56,6 @@ from seqlab.recipes.choices import (
     take_over,
     within,
 )
-from seqlab.recipes.profile import CorpusProfile, covered_characters, profile
-from seqlab.registry import Parts
-from seqlab.runs.config import Config
-from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_tokenizers
-from seqlab.runs.overrides import Override, override
-from seqlab.text import Tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -61,24 +67,15 @@ EPOCHS = 75
 """Times through a corpus of that size; times fewer, the larger."""
 RECURRENT_EPOCHS = 30
 """The same for recurrent models, which learn faster."""
-LR_BY_WIDTH = 0.5
-"""Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
 RECURRENT_LR_BY_WIDTH = 1.0
 """The same times `hidden_size` for recurrent models."""
 RECURRENT_WIDTH = 4
 """Their `hidden_size` by a Transformer's `d_model`."""
-MAX_LR = 4e-3
-"""The highest rate of Adam, whatever the width: word vectors may be narrow."""
 SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.joint_vocabulary")
 """What a run that starts from another's weights has to share with it."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
-SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
-SUBWORDS_PER_ROOT = 4
-"""Subwords per root of the characters that they are learnt from."""
 FEW_SUBWORDS = 16
-MAX_SUBWORDS = 16_000
-"""More make every step slower, and Transformers gain little from them."""
 NGRAM_WORDS = 4
 """Words per line below which BLEU, which counts runs of four, says nothing."""
 
@@ -106,7 +103,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     """
     # Where fields bound each other, the open ones start so that no given one is refused for another's default.
     base: dict[str, Any] = {
-        "data": {"kind": "parallel"},
+        "data": {"kind": "translation"},
         "optim": {"schedule": {"family": "linear"}},
         "model": {"family": "transformer", "num_heads": 1},
     }
@@ -116,7 +113,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     given = [*(key for key, _ in overrides), *settled]
     choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
     data = choices.config().data
-    assert isinstance(data, ParallelConfig)
+    assert isinstance(data, TranslationConfig)
     found = profile(data)
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
     if choices.get("data.valid_src") is None:
@@ -137,7 +134,7 @@ def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Overrid
     """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
-    translates = family is not None and family.data_kind == "parallel"
+    translates = family is not None and family.task == "translation"
     is_given = "model" in given or "model.tied_embeddings" in given
     return [("model.tied_embeddings", "none")] if translates and not is_given else []
 
@@ -156,7 +153,7 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
     if choices.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
     data = choices.config().data
-    assert isinstance(data, ParallelConfig)
+    assert isinstance(data, TranslationConfig)
     if joint:
         tokenizer = train_tokenizer(data.tokenizer, (line for side in sides for line in side.lines))
         return tokenizer, tokenizer
@@ -168,7 +165,7 @@ def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, st
     """Tell whether one vocabulary is for both sides, and why."""
     if choices.get("data.tokenizer_tgt.kind") != "same":
         return False, "the target has a tokenizer of its own"
-    if getattr(choices.config().model, "copying", False):
+    if choices.config().model.copies:
         return True, "a model that copies has one vocabulary"
     in_common = f"the sides have {found.overlap:.0%} of their characters in common"
     if found.src.is_symbols != found.tgt.is_symbols:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seqlab.inference.lines import places_or_numbers
-from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.interfaces import Stepper
+from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer
 
 _log = logging.getLogger(__name__)

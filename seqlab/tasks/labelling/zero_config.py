@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from seqlab.data.config import LabelledConfig
 from seqlab.data.parallel import ParallelCorpus
 from seqlab.models.config import ModelConfig
-from seqlab.recipes.choices import (
+from seqlab.registry import Parts
+from seqlab.runs.config import Config
+from seqlab.runs.overrides import Override, override
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.training.choices import (
+    LR_BY_WIDTH,
     Choices,
     choose_intervals,
     held_out,
@@ -22,10 +26,6 @@ from seqlab.recipes.choices import (
     take_over,
     within,
 )
-from seqlab.recipes.from_corpus import LR_BY_WIDTH
-from seqlab.registry import Parts
-from seqlab.runs.config import Config
-from seqlab.runs.overrides import Override, override
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = choices.config().data
-    assert isinstance(data, LabelledConfig)
+    assert isinstance(data, LabellingConfig)
     found = _profile(data)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     reason = "as many labels as words" if found.labels_of == "words" else "another number of labels than of words"
@@ -90,13 +90,13 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     model: dict[str, Any] = {"family": family}
     config = Parts("model").get(family, ModelConfig)
     if config.is_counted:
-        return {"data": {"kind": "labelled", "labels_of": "words"}, "model": model}
+        return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
     if config.embedding_field == "d_model":
         model["num_heads"] = 1
-    return {"data": {"kind": "labelled"}, "model": model, "optim": {"average_last": 5}}
+    return {"data": {"kind": "labelling"}, "model": model, "optim": {"average_last": 5}}
 
 
-def _profile(config: LabelledConfig) -> _Profile:
+def _profile(config: LabellingConfig) -> _Profile:
     """Read the training corpora once; raises ValueError where they hold no word."""
     lines = words = telling = agreeing = 0
     for sides in zip(config.train_src, config.train_tgt, strict=True):

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seqlab.inference.pairs import comparable, encoded_pairs
-from seqlab.inference.run import Run
 from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.pairs import comparable, encoded_pairs
+from seqlab.tasks.translation.run import Run
 from seqlab.world import OnRows
 
 

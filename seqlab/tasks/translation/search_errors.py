@@ -13,14 +13,14 @@ import torch
 
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.decode import evaluation_mode
-from seqlab.inference.pairs import MeasuredPairs, measured_pairs
-from seqlab.inference.run import Run
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import repeats_ngram
 from seqlab.search.exact import MAX_STEPS, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
+from seqlab.tasks.translation.pairs import MeasuredPairs, measured_pairs
+from seqlab.tasks.translation.run import Run
 from seqlab.text import banned_ids
 from seqlab.world import OnRows
 

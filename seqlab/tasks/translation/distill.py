@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from seqlab.durable import alone_in
 from seqlab.inference.lines import places_or_numbers
-from seqlab.inference.run import Run
+from seqlab.tasks.translation.run import Run
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)

@@ -14,22 +14,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.config import TextConfig
 from seqlab.data.encoded_text import with_end
 from seqlab.data.rows import Rows
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.host_memory import prepare_heap
-from seqlab.inference.generator import Continuation, Generator, choose_search
-from seqlab.inference.line_score import LineScore, added_items, line_score
 from seqlab.inference.lines import refuse_newlines
-from seqlab.inference.text import Text
-from seqlab.inference.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 from seqlab.inference.torch_engine import refuse_different_vocabularies
-from seqlab.inference.wording import OnText
+from seqlab.models.interfaces import CarryingScorer
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.runs.spelling import SpellingModel, load_spelling
+from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
+from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
+from seqlab.tasks.language_modelling.line_score import LineScore, added_items, line_score
+from seqlab.tasks.language_modelling.streaming import OnText
+from seqlab.tasks.language_modelling.text import Text
+from seqlab.tasks.language_modelling.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,9 @@ class LanguageModel:
         self.members, self.device = list(members), device
         first = members[0]
         self.tokenizer = first.tgt_tokenizer
-        self.data = _text_config(first)
+        self.data = text_config(first)
         for member in members[1:]:
-            if _text_config(member).documents != self.data.documents:
+            if text_config(member).documents != self.data.documents:
                 paths = f"{first.folder.path} and {member.folder.path}"
                 raise ValueError(f"{paths} read text differently (`data.documents`): they cannot be an ensemble.")
         if device.type == "cpu":
@@ -95,7 +96,7 @@ class LanguageModel:
         """
         if context == "all":
             for member in self.members:
-                if not hasattr(member.model, "score_on"):
+                if not isinstance(member.model, CarryingScorer):
                     raise ValueError(
                         f"{member.folder.path}: a `{member.config.model.family}` looks back on {member.max_length} "
                         "tokens at most: give `context` a number, and a `stride` for a sliding window."
@@ -105,7 +106,7 @@ class LanguageModel:
             return Reading(None, 1, not self.is_continuous)
         if isinstance(context, str):
             raise ValueError(f"`context` must be a number of tokens or `all`, but is `{context}` instead.")
-        size = min(_text_config(member).block_length for member in self.members) if context is None else context
+        size = min(text_config(member).block_length for member in self.members) if context is None else context
         for member in self.members:
             limit = member.context_limit
             if limit is not None and size > limit:
@@ -259,6 +260,16 @@ class LanguageModel:
         return np.split(log_probs, rows.offsets[1:-1])
 
 
+def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+) -> LanguageModel:
+    """Load a language model as `seqlab.load` does: as `load_language_model`, but `auto` is fp32."""
+    return load_language_model(run, checkpoint, device, "fp32" if precision == "auto" else precision)
+
+
 def load_language_model(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
@@ -272,10 +283,11 @@ def load_language_model(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    members = [load_run(path, step, kind="text") for path in runs for step in checkpoints]
+    members = [load_run(path, step, product=LANGUAGE_MODEL) for path in runs for step in checkpoints]
     return LanguageModel(members, chosen, choose_dtype(precision, chosen))
 
 
-def _text_config(member: LoadedRun) -> TextConfig:
-    assert isinstance(member.config.data, TextConfig), "a language model learns from text"
+def text_config(member: LoadedRun) -> LanguageModellingConfig:
+    """Return the data section of a language model's run."""
+    assert isinstance(member.config.data, LanguageModellingConfig), "load the run by its `product`"
     return member.config.data

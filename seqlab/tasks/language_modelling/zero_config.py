@@ -22,9 +22,22 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.columns import parse_column
-from seqlab.data.config import TextConfig
+from seqlab.data.line_sample import covered_characters
 from seqlab.models.config import ModelConfig
-from seqlab.recipes.choices import (
+from seqlab.registry import Parts
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_tokenizers
+from seqlab.runs.overrides import Override, override
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.tasks.language_modelling.profile import TextProfile, profile_text
+from seqlab.text import train_tokenizer
+from seqlab.training.choices import (
+    LR_BY_WIDTH,
+    MAX_LR,
+    MAX_SUBWORDS,
+    SPECIAL_IDS,
+    SUBWORDS_PER_ROOT,
     Choices,
     choose_intervals,
     power_of_two,
@@ -33,15 +46,6 @@ from seqlab.recipes.choices import (
     take_over,
     within,
 )
-from seqlab.recipes.from_corpus import LR_BY_WIDTH, MAX_LR, MAX_SUBWORDS, SPECIAL_IDS, SUBWORDS_PER_ROOT
-from seqlab.recipes.profile import covered_characters
-from seqlab.recipes.text_profile import TextProfile, profile_text
-from seqlab.registry import Parts
-from seqlab.runs.config import Config
-from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_tokenizers
-from seqlab.runs.overrides import Override, override
-from seqlab.text import train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +108,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = choices.config().data
-    assert isinstance(data, TextConfig)
+    assert isinstance(data, LanguageModellingConfig)
     found = profile_text(data, split_records=True)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     _choose_text(choices, found)
@@ -129,7 +133,7 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     """Return what holds before any choice: where fields bound each other, no given one is refused for a default."""
     family = given.get("model.family", "transformer_lm")
     model: dict[str, Any] = {"family": family}
-    base: dict[str, Any] = {"data": {"kind": "text", "block_length": 2}, "model": model}
+    base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
     longest = given.get("model.max_length", "")
     if longest.isdigit():  # learned positions have to be as many
         base["data"]["block_length"] = int(longest)
@@ -205,7 +209,7 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
         length, reason = (128 if is_recurrent else 256), "what is usual for a text that goes on"
         if is_recurrent:
             choices.set("data.order", "contiguous", "a recurrent model remembers what it has read")
-    longest = getattr(choices.config().model, "max_length", None) if choices.is_given("model.max_length") else None
+    longest = choices.get("model.max_length") if choices.is_given("model.max_length") else None
     if longest is not None and longest < length:
         length, reason = longest, "the model looks back on no more"
     choices.set("data.block_length", length, reason)

@@ -22,6 +22,16 @@ VALID_PAIRS = 50
 LEAST_INTERVAL = 10
 """Steps between two checkpoints at least: a validation comes with every fourth."""
 
+LR_BY_WIDTH = 0.5
+"""Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+MAX_LR = 4e-3
+"""The highest rate of Adam, whatever the width: word vectors may be narrow."""
+SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
+SUBWORDS_PER_ROOT = 4
+"""Subwords per root of the characters that they are learnt from."""
+MAX_SUBWORDS = 16_000
+"""More make every step slower, and Transformers gain little from them."""
+
 
 class Choices:
     """A config in the making."""
@@ -111,7 +121,7 @@ def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
             f"{files[0]} holds vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have one "
             "width: choose files of one size, or leave one out."
         )
-    positions = getattr(config.model, "positions", "learned")
+    positions = config.model.meaning()["positions"] or "learned"
     if sizes[0] % 2 and positions != "learned":
         raise ValueError(
             f"{files[0]} holds vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even number: "

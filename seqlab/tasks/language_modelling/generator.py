@@ -14,7 +14,6 @@ import torch
 from seqlab.data.batch import prompts as prompt_batch
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.lines import refuse_other_types
-from seqlab.inference.wording import OnText, Teller, Wording
 from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
@@ -24,6 +23,7 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
 from seqlab.search.sampling_config import SamplingConfig
 from seqlab.search.search import SearchRequest, fitting_search
+from seqlab.tasks.language_modelling.streaming import OnText, Teller, Wording
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Exposure bias, measured: how well a model predicts behind what it has said itself, and behind the truth.
 
 A model that was only ever told true prefixes may go astray behind its own mistakes (Ranzato et al. 2016). Behind both
-kinds of prefixes, its next token is compared with the tokens that should come there (`seqlab.inference.oracle`). The
+kinds of prefixes, its next token is compared with the tokens that should come there (`.oracle`). The
 figures know one answer: a model that says another one, as good, is told by them that it is lost, too.
 """
 
@@ -15,12 +15,12 @@ from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
-from seqlab.inference.oracle import Oracle
-from seqlab.inference.pairs import comparable, measured_pairs
-from seqlab.inference.run import Run
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
+from seqlab.tasks.translation.oracle import Oracle
+from seqlab.tasks.translation.pairs import comparable, measured_pairs
+from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 

@@ -1,0 +1,116 @@
+"""The parts that come with seqlab: the one place in which lower rooms are named; resolved at first use."""
+
+BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
+    "model": {
+        "transformer": ("seqlab.models.transformer:TransformerConfig", "a Transformer encoder-decoder"),
+        "rnn": ("seqlab.models.recurrent:RnnConfig", "a translator of tanh RNNs with attention"),
+        "lstm": ("seqlab.models.recurrent:LstmConfig", "a translator of LSTMs with attention"),
+        "gru": ("seqlab.models.recurrent:GruConfig", "a translator of gated recurrent units with attention"),
+        "transformer_ctc": (
+            "seqlab.models.transformer_ctc:TransformerCtcConfig",
+            "a non-autoregressive translator with CTC",
+        ),
+        "transformer_nat": (
+            "seqlab.models.transformer_nat:TransformerNatConfig",
+            "a non-autoregressive translator that predicts the length",
+        ),
+        "transformer_cmlm": (
+            "seqlab.models.transformer_nat:TransformerCmlmConfig",
+            "a conditional masked language model (mask-predict)",
+        ),
+        "transformer_lm": ("seqlab.models.transformer_lm:TransformerLmConfig", "a decoder-only Transformer"),
+        "rnn_lm": ("seqlab.models.recurrent_lm:RnnLmConfig", "a language model of tanh RNNs"),
+        "lstm_lm": ("seqlab.models.recurrent_lm:LstmLmConfig", "a language model of LSTMs"),
+        "gru_lm": ("seqlab.models.recurrent_lm:GruLmConfig", "a language model of gated recurrent units"),
+        "ngram_lm": ("seqlab.models.ngram:NgramConfig", "an n-gram model with Kneser-Ney smoothing"),
+        "transformer_mlm": ("seqlab.models.transformer_mlm:TransformerMlmConfig", "a masked Transformer encoder"),
+        "rnn_labeller": ("seqlab.models.recurrent_labeller:RnnLabellerConfig", "a labeller of tanh RNNs"),
+        "lstm_labeller": ("seqlab.models.recurrent_labeller:LstmLabellerConfig", "a labeller of LSTMs"),
+        "gru_labeller": ("seqlab.models.recurrent_labeller:GruLabellerConfig", "a labeller of gated recurrent units"),
+        "transformer_labeller": (
+            "seqlab.models.transformer_labeller:TransformerLabellerConfig",
+            "a Transformer encoder that labels",
+        ),
+        "frequency_labeller": (
+            "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
+            "the most frequent label of each word",
+        ),
+    },
+    "objective": {
+        "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),
+        "r_drop": ("seqlab.objectives.r_drop:RDropConfig", "cross entropy and agreement of two dropout masks"),
+        "scheduled_sampling": (
+            "seqlab.objectives.scheduled_sampling:ScheduledSamplingConfig",
+            "cross entropy given the model's own predictions",
+        ),
+        "ctc": ("seqlab.objectives.ctc:CtcConfig", "connectionist temporal classification"),
+        "parallel_cross_entropy": (
+            "seqlab.objectives.parallel:ParallelCrossEntropyConfig",
+            "cross entropy of all positions at once",
+        ),
+        "cmlm": ("seqlab.objectives.parallel:CmlmConfig", "cross entropy of masked target tokens"),
+    },
+    "optimizer": {
+        "sgd": ("seqlab.optim.optimizers:SgdConfig", "stochastic gradient descent with momentum"),
+        "adam": ("seqlab.optim.optimizers:AdamConfig", "Adam"),
+        "adamw": ("seqlab.optim.optimizers:AdamWConfig", "Adam with decoupled weight decay"),
+        "radam": ("seqlab.optim.optimizers:RAdamConfig", "rectified Adam"),
+        "muon": ("seqlab.optim.muon:MuonConfig", "Muon for matrices, AdamW for the rest"),
+    },
+    "schedule": {
+        "constant": ("seqlab.optim.schedules:ConstantScheduleConfig", "the peak, after the warmup"),
+        "linear": ("seqlab.optim.schedules:LinearScheduleConfig", "a straight line down from the peak"),
+        "inverse_sqrt": ("seqlab.optim.schedules:InverseSqrtScheduleConfig", "the inverse square root of the step"),
+        "cosine": ("seqlab.optim.schedules:CosineScheduleConfig", "half a cosine down from the peak"),
+    },
+    "search": {  # the first that fits a model is taken
+        "mask_predict": ("seqlab.search.mask_predict:MaskPredict", "all positions at once, in several passes"),
+        "ctc": ("seqlab.search.prefix_beam:CtcSearch", "paths through frames: the best one, or a prefix beam"),
+        "beam": ("seqlab.search.beam:BeamSearch", "token by token: greedy or beam search"),
+    },
+    "task": {
+        "translation": ("seqlab.tasks.translation.config:TranslationConfig", "pairs of lines"),
+        "labelling": ("seqlab.tasks.labelling.config:LabellingConfig", "labels of lines or of their words"),
+        "language_modelling": (
+            "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
+            "text without a second side",
+        ),
+    },
+    "engine": {
+        "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "the models themselves"),
+        "ctranslate2": ("seqlab.export.load:ctranslate2_engine", "CTranslate2, to which a run is exported"),
+    },
+    "metric": {
+        "bleu": ("seqlab.evaluation.translation:bleu", "BLEU of sacrebleu"),
+        "chrf": ("seqlab.evaluation.translation:chrf", "chrF2 of sacrebleu"),
+        "ter": ("seqlab.evaluation.translation:ter", "translation edit rate of sacrebleu"),
+        "wer": ("seqlab.evaluation.edits:wer", "word error rate"),
+        "cer": ("seqlab.evaluation.edits:cer", "character error rate"),
+        "exact_match": ("seqlab.evaluation.exact_match:exact_match", "share of lines that are right"),
+        "contains": ("seqlab.evaluation.contains:contains", "share of lines that contain the reference"),
+        "repeated": ("seqlab.evaluation.words:repeated", "words that are repeated"),
+        "missing": ("seqlab.evaluation.words:missing", "words that are missing"),
+        "length_error": ("seqlab.evaluation.words:length_error", "difference in length"),
+        "accuracy": ("seqlab.evaluation.labels:accuracy", "share of labels that are right"),
+        "macro_f1": ("seqlab.evaluation.labels:macro_f1", "mean F1 over all labels"),
+    },
+    "command": {
+        "train": ("seqlab.cli.train", "train a model"),
+        "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, figure"),
+        "info": ("seqlab.cli.info", "describe a run"),
+        "translate": ("seqlab.cli.translate", "translate lines"),
+        "label": ("seqlab.cli.label", "label lines or their words"),
+        "generate": ("seqlab.cli.generate", "continue a text with a language model"),
+        "score": ("seqlab.cli.score", "score given lines or pairs: how probable each is"),
+        "distill": ("seqlab.cli.distill", "translate a corpus for another model to learn from"),
+        "evaluate": ("seqlab.cli.evaluate", "score hypotheses against references"),
+        "perplexity": ("seqlab.cli.perplexity", "measure how likely a text is to language models"),
+        "calibration": ("seqlab.cli.calibration", "compare how sure a translator is with how often it is right"),
+        "exposure": ("seqlab.cli.exposure", "measure exposure bias"),
+        "search-errors": ("seqlab.cli.search_errors", "tell errors of the search from the model's"),
+        "plot": ("seqlab.cli.plot", "draw what a translation attended to"),
+        "export": ("seqlab.cli.export", "write a run for another engine"),
+        "import": ("seqlab.cli.import_arpa", "make a run of an ARPA file"),
+    },
+}
+"""Kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""

@@ -1,0 +1,73 @@
+"""A trained run, loaded as what its task makes of it."""
+
+from collections.abc import Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from seqlab.plugins import load_plugin
+from seqlab.registry import default_part, imported
+from seqlab.runs.use import data_section
+
+
+def load(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    engine: str | None = None,
+    quantization: str | None = None,
+    threads: int | None = None,
+    processes: int | None = 1,
+    lm: str | Path | None = None,
+    lm_weight: float | None = None,
+    length_reward: float | None = None,
+    rescore: str | Path | Sequence[str | Path] | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> Any:
+    """Load a trained run; several runs or checkpoints become an ensemble.
+
+    What is returned depends on the task of the run: a translator (`Run`), a `Labeller` or a `LanguageModel`, or what
+    the task of a plugin gives. The options from `engine` to `rescore` are for translators: see
+    `seqlab.tasks.translation.load.load_translator`.
+
+    Args:
+        run: a run folder, or several that can decide together.
+        checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it, but fp32
+            for language models, whose figures are compared.
+        engine: `torch` (the default) or another registered one.
+        quantization: of engines that quantize, the type of the weights.
+        threads: CPU threads; None takes all cores.
+        processes: forked processes that many lines are divided among; None takes one for each thread.
+        lm: the run of a language model that decides with the translator.
+        lm_weight: of its log-probabilities.
+        length_reward: what is added for each token beside the language model.
+        rescore: runs whose scores choose between the hypotheses of a search.
+        plugins: modules or `.py` files that register parts which the run uses. They are executed: name only what you
+            trust.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run, is damaged or has another format version; the runs do not fit each other; an option
+            that its task does not have.
+    """
+    for plugin in plugins:
+        load_plugin(plugin)
+    first = run if isinstance(run, str | Path) else next(iter(run), "")
+    try:
+        data = data_section(first)
+    except (OSError, ValueError):  # no run, or exported: the default task says what is wrong
+        data = default_part("task")
+    loader = imported(data.loader_name)
+    options = {
+        **{"engine": engine, "quantization": quantization, "threads": threads, "processes": processes},
+        **{"lm": lm, "lm_weight": lm_weight, "length_reward": length_reward, "rescore": rescore},
+    }
+    accepted = signature(loader).parameters
+    for name, value in options.items():
+        if name not in accepted and value != (1 if name == "processes" else None):
+            raise ValueError(f"{first} is {data.product}, for which there is no `{name}`.")
+    return loader(run, checkpoint, device, precision, **{name: options[name] for name in accepted if name in options})

@@ -1,0 +1,1 @@
+"""Labelling: labels of lines or of their words."""

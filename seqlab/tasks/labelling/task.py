@@ -1,0 +1,150 @@
+"""Labelling as a task: lines with labels of their own or of their words, validated by how many are right."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import Batch, LabelledBatch
+from seqlab.data.column import places_of
+from seqlab.data.columns import parse_column
+from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
+from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
+from seqlab.data.labels import numbered
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.evaluation import evaluate, nll_per_tgt_token
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.scores import label_and_score
+from seqlab.text import label_names
+from seqlab.training.task import Task, Tokenizers
+from seqlab.training.unseen import warn_of_unseen
+from seqlab.training.validation import RunInTraining, Validation, inference_model
+from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
+
+
+def _data_config(config: Config) -> LabellingConfig:
+    assert isinstance(config.data, LabellingConfig)
+    return config.data
+
+
+class Labelling(Task):
+    """Lines with labels, validated by how many are right."""
+
+    batch_type = LabelledBatch
+    unit = "lines"
+
+    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
+
+    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+        """Take a text's tokenizer over as that of the source; labels are new unless the whole model is taken over."""
+        joint = folder.path / "tokenizer"
+        if joint.is_dir():
+            joint.rename(folder.path / "src_tokenizer")
+            shutil.rmtree(folder.spelling, ignore_errors=True)  # of what a language model does not know
+        if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
+            _learn("tgt", config, folder, on_progress)
+
+    def prepare(
+        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
+    ) -> PreparedData:
+        data = _data_config(config)
+        config.model.check_sides(*tokenizers)
+        if data.labels_of == "words" and not tokenizers[0].has_words:
+            raise ValueError(
+                "`data.labels_of: words` needs a tokenizer of kind `words`, but the one that was taken over is none."
+            )
+        if data.labels_of == "words" and " " in tokenizers[0].normalize("x´y"):
+            raise ValueError(
+                "`data.labels_of: words` needs words to stay as they are, but the tokenizer that was taken over "
+                "normalizes text to `nfkc`, which divides some of them: choose another."
+            )
+        if on_progress is None:
+            return open_prepared(data, *tokenizers, cache)
+        prepared = prepare(data, *tokenizers, cache, on_progress)
+        assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
+        message = "The label %r is not in the training data, so it counts as wrong wherever it stands, but not in `nll`"
+        warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
+        if len(names := label_names(tokenizers[1])) == 1:
+            logger.warning("All of the training data has one label, %r: is it the right column?", names[0])
+        if UNKNOWN in names:
+            _warn_of_unannotated(data)
+        if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
+            raise ValueError(
+                f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): validate on "
+                "labels that can be learnt, or hold out more (`data.valid_fraction`)."
+            )
+        return prepared
+
+    def steps(
+        self,
+        data: PreparedData,
+        config: Config,
+        tokenizers: Tokenizers,
+        world: World,
+        after: Position | None,
+    ) -> Iterator[TrainingStep[Batch]]:
+        sampler = LabelledSampler(
+            data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
+        )
+        return sampler.steps(after)
+
+    def count(self, run: RunInTraining) -> Iterator[str]:
+        pairs = run.data.train
+        words = torch.from_numpy(pairs.src.values.astype("int64"))
+        run.model.count(words, torch.from_numpy(numbered(pairs.tgt.values, run.tgt_tokenizer)))
+        yield f"words: {int((run.model.counts.sum(1) > 0).sum()):,}, in {len(words):,} occurrences"
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Score the labels of the validation set, and give it labels."""
+        model, valid = inference_model(run, weights), run.data.valid
+        tokenizers = run.src_tokenizer, run.tgt_tokenizer
+        budget = run.config.data.micro_batch_tokens
+        batches = list(ordered_labelled_batches(valid, budget, tokenizers))
+        names = label_names(run.tgt_tokenizer)
+
+        def label(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
+            with torch.inference_mode():
+                return [label_and_score(model, batches[i].to(run.machine.device), names) for i in own]
+
+        found = run.machine.world.spread([batch.src.numel() for batch in batches], label)
+        hypotheses = [""] * len(valid)
+        for batch, (lines, _) in zip(batches, found, strict=True):
+            for index, line in zip(batch.indices.tolist(), lines, strict=True):
+                hypotheses[index] = line
+        nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
+        assert valid.tgt_text is not None, "validation pairs are cached with their text"
+        metrics = run.config.data.valid_metrics()[1:]
+        references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
+        scores = evaluate(hypotheses, [references], metrics)
+        return Validation(scores, nll, "nll_per_label")
+
+
+def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgress) -> int:
+    tokenizer = learn_tokenizer(_data_config(config), side, folder.cache, on_progress)
+    tokenizer.save(folder.path / f"{side}_tokenizer")
+    return tokenizer.vocab_size
+
+
+def _warn_of_unannotated(data: LabellingConfig) -> None:
+    """Name the first sentence of each treebank in which the label of a word is not known."""
+    for spec in data.train_tgt:
+        column = parse_column(spec)
+        if column.kind != "conllu" or str(column.column).lower() in MAY_BE_NONE:
+            continue
+        for index, labels in enumerate(column.values()):
+            if UNKNOWN in labels.split():
+                [place] = places_of(spec, column.line_numbers(index, 1))
+                message = "%s: words have the label `_`, which says that theirs is not known: it is learnt like others"
+                logger.warning(message, place)
+                break

@@ -1,0 +1,43 @@
+"""The `data` section of a language model: text without a second side."""
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.data.config import SETTINGS, TextConfig
+
+LANGUAGE_MODEL = "a language model"
+"""What a run is."""
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class LanguageModellingConfig(TextConfig):
+    """Text that language models learn, or masked models."""
+
+    kind: Literal["language_modelling"] = "language_modelling"
+    """What the corpora hold."""
+
+    task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModelling"
+    loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
+    named_by: ClassVar[tuple[str, ...]] = ("train",)
+    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
+
+    @property
+    def product(self) -> str:  # type: ignore[override]
+        """What a trained run is."""
+        return "a masked model" if self.mask_share else LANGUAGE_MODEL
+
+    @property
+    def purpose(self) -> str:  # type: ignore[override]
+        """What a run does, and by which commands."""
+        if self.mask_share:
+            return "is a masked model, which other runs start from: use `seqlab train --init_from`"
+        return "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"
+
+    @property
+    def next_command(self) -> str:  # type: ignore[override]
+        """A command that uses a run."""
+        if self.mask_share:
+            return "seqlab train ... --init_from {} --init_parts matching"
+        return "seqlab perplexity {} FILE"

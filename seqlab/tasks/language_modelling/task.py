@@ -1,0 +1,100 @@
+"""Language modelling as a task: text without a second side, validated by its likelihood."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from seqlab.data.batch import Batch, TextBatch
+from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.text_sampler import TextSampler, ordered_text_batches
+from seqlab.data.text_survey import training_lines_of_text
+from seqlab.models.spelling import SpellingModel
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.spelling import save_spelling
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
+from seqlab.text import Tokenizer, load_tokenizer, train_tokenizer
+from seqlab.training.task import Task, Tokenizers
+from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
+from seqlab.world import World
+
+
+def _data_config(config: Config) -> LanguageModellingConfig:
+    assert isinstance(config.data, LanguageModellingConfig)
+    return config.data
+
+
+class LanguageModelling(Task):
+    """Text, validated by its likelihood."""
+
+    batch_type = TextBatch
+    unit = "rows"
+
+    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        data = _data_config(config)
+        tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data, on_progress))
+        tokenizer.save(folder.path / "tokenizer")
+        return {"tokenizer": tokenizer.vocab_size}
+
+    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+        """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
+        tokenizer = load_tokenizer(folder.path / "tokenizer")
+        if tokenizer.has_unknown and not folder.spelling.is_dir():
+            items = rare_items(training_lines_of_text(_data_config(config), on_progress), tokenizer)
+            save_spelling(SpellingModel.learn(items), folder.spelling)
+
+    def prepare(
+        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
+    ) -> PreparedText:
+        data = _data_config(config)
+        if on_progress is None:
+            return open_prepared_text(data, tokenizers[1], cache)
+        return prepare_text(data, tokenizers[1], cache, on_progress)
+
+    def steps(
+        self,
+        data: PreparedText,
+        config: Config,
+        tokenizers: Tokenizers,
+        world: World,
+        after: Position | None,
+    ) -> Iterator[TrainingStep[Batch]]:
+        sampler = TextSampler(
+            data.train,
+            _data_config(config),
+            config.seed,
+            tokenizers[1],
+            rank=world.rank,
+            world_size=world.world_size,
+        )
+        return sampler.steps(after)
+
+    def count(self, run: RunInTraining) -> Iterator[str]:
+        documents = (row[:-1] for row in run.data.train.rows)  # their ends are the model's own business
+        run.model.fit(documents, _data_config(run.config).documents)
+        for length, level in enumerate(run.model.trie, start=1):
+            yield f"{length}-grams: {len(level.keys):,}"
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Score the validation text; blocks of a continuous one know nothing of what stands before them.
+
+        A masked model knows both sides of what it fills in: its figure is no language model's, and has its own name.
+        """
+        data = _data_config(run.config)
+        batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
+        nll = nll_of(run, inference_model(run, weights), batches)
+        return Validation({}, nll, "nll_per_masked_token") if data.mask_share else Validation({}, nll)
+
+
+def rare_items(lines: Iterable[str], tokenizer: Tokenizer) -> list[str]:
+    """Choose from the items of a text what spelling is learnt from: the unknown ones and those that occur once."""
+    counts: Counter[str] = Counter()
+    unknown: set[str] = set()
+    for line in lines:
+        counts.update(tokenizer.items(line))
+        unknown.update(tokenizer.unknown_items(line))
+    return sorted(item for item, count in counts.items() if count == 1 or item in unknown) or sorted(counts)

@@ -1,0 +1,194 @@
+"""Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from seqlab.data.batch import Batch, Seq2SeqBatch
+from seqlab.data.encoded import EncodedPairs
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.sampler import Sampler, ordered_batches
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.evaluation import evaluate
+from seqlab.inference.decode import decode_text
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.search.config import OutputLimits, SearchConfig
+from seqlab.tasks.translation.config import TranslationConfig
+from seqlab.text import unknown_of
+from seqlab.training.task import Task, Tokenizers
+from seqlab.training.unseen import warn_of_unseen
+from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
+from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
+
+DECODED_METRICS = ("bleu", "chrf", "wer", "exact_match")
+
+
+def _data_config(config: Config) -> TranslationConfig:
+    assert isinstance(config.data, TranslationConfig)
+    return config.data
+
+
+class Translation(Task):
+    """Pairs of lines, validated by the loss of the references and by what the model decodes."""
+
+    batch_type = Seq2SeqBatch
+    unit = "pairs"
+
+    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        data = _data_config(config)
+        sides: dict[str, Side] = {"tokenizer": "both"}
+        if not data.joint_vocabulary:
+            sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
+        sizes = {}
+        for name, side in sides.items():
+            tokenizer = learn_tokenizer(data, side, folder.cache, on_progress)
+            tokenizer.save(folder.path / name)
+            sizes[name] = tokenizer.vocab_size
+        return sizes
+
+    def prepare(
+        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
+    ) -> PreparedData:
+        data = _data_config(config)
+        if on_progress is None:
+            return open_prepared(data, *tokenizers, cache)
+        _check_tokenizers(config, tokenizers)
+        prepared = prepare(data, *tokenizers, cache, on_progress)
+        if tokenizers[1].tag_ids:
+            for pairs in (prepared.train, prepared.valid):
+                _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)
+        if tokenizers[0].tag_ids:
+            assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
+            message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
+            warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
+            _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
+            _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
+        _check_reachable("training", prepared.train, config)
+        _check_reachable("validation", prepared.valid, config)
+        search = _limited_search(config, prepared)
+        _warn_of_unreachable("training", prepared.train, search)
+        _warn_of_unreachable("validation", prepared.valid, search)
+        return prepared
+
+    def steps(
+        self,
+        data: PreparedData,
+        config: Config,
+        tokenizers: Tokenizers,
+        world: World,
+        after: Position | None,
+    ) -> Iterator[TrainingStep[Batch]]:
+        sampler = Sampler(
+            data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
+        )
+        return sampler.steps(after)
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Score and decode the validation set with some weights; training's model and generators are left alone."""
+        model, valid = inference_model(run, weights), run.data.valid
+        batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
+        nll = nll_of(run, model, batches)
+        src_rows = [valid.src[index] for index in range(len(valid))]
+        search = _limited_search(run.config, run.data)
+
+        unknown = None
+        if _data_config(run.config).copy_unknown:
+            assert valid.src_text is not None, "validation pairs are cached with their text"
+            unknown = unknown_of(run.src_tokenizer, valid.src_text.texts())
+
+        def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
+            rows, device = [src_rows[i] for i in own], run.machine.device
+            of_rows = None if unknown is None else [unknown[i] for i in own]
+            return decode_text(model, rows, search, run.tgt_tokenizer, unknown=of_rows, device=device)
+
+        decoded = run.machine.world.spread([len(row) for row in src_rows], decode)
+        hypotheses = [text for text, _ in decoded]
+        cut = sum(not finished for _, finished in decoded)
+        if cut and run.machine.world.is_main:
+            # no warning: a model that has learnt little does not know where to end
+            logger.info("validation: %s of %s outputs are cut at the length limit", f"{cut:,}", f"{len(decoded):,}")
+        assert valid.tgt_text is not None, "validation pairs are cached with their text"
+        # in the normal form that an output has; what the vocabulary lacks stays as it is, and is never right
+        normalize = run.tgt_tokenizer.normalize
+        references = [[normalize(text) for text in rows.texts()] for rows in (valid.tgt_text, *run.data.references)]
+        # Of long lines the CER takes time and memory, so that it is for those who ask for it.
+        asked = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
+        metrics = [name for name in asked if name != "nll"]
+        return Validation(evaluate(hypotheses, references, metrics), nll)
+
+    def describe(self, data: PreparedData) -> dict[str, Any]:
+        """Note how long sources and outputs may be."""
+        return data.notes() | {"output_bound": data.output_bound}
+
+
+def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
+    """Return the search of the validation, with the limits of the model and its training data."""
+    longest = config.model.context_limit or config.training.valid_search.max_length
+    return config.training.valid_search.limited_to(OutputLimits(longest, **data.output_bound))
+
+
+def _warn_of_unreachable(name: str, pairs: EncodedPairs, search: SearchConfig) -> None:
+    """Warn of pairs whose targets are longer than the search may output."""
+    src_lengths, places = np.unique(pairs.src.lengths + 1, return_inverse=True)
+    longest = np.array([search.longest(length) for length in src_lengths.tolist()])
+    is_unreachable = pairs.tgt.lengths + 1 > longest[places]
+    if count := int(is_unreachable.sum()):
+        logger.warning(
+            "%s of %s %s pairs have targets that are longer than the search outputs: raise `model.max_length`, or "
+            "`max_length`, `max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; "
+            "the first: %s.",
+            f"{count:,}",
+            f"{len(is_unreachable):,}",
+            name,
+            pairs.locate(int(is_unreachable.argmax())),
+        )
+
+
+def _check_tokenizers(config: Config, tokenizers: Tokenizers) -> None:
+    """Raise ValueError where a tokenizer that was taken over lacks what the config uses."""
+    if _data_config(config).copy_unknown and not tokenizers[1].has_unknown:
+        raise ValueError(
+            "`data.copy_unknown` is for text in which words can be unknown, but the tokenizer that was taken over "
+            "knows every text: leave it out."
+        )
+    config.model.check_sides(*tokenizers)
+
+
+def _refuse_tagged_targets(pairs: EncodedPairs, tag_ids: range) -> None:
+    if (are_tagged := pairs.tgt.have_any(tag_ids)).any():
+        place = pairs.locate(int(are_tagged.argmax()))
+        raise ValueError(f"{place}: its target has tags behind a tab, which no output has: name one column of targets.")
+
+
+def _warn_of_untagged(name: str, pairs: EncodedPairs, tag_ids: range) -> None:
+    has_none = ~pairs.src.have_any(tag_ids)
+    if count := int(has_none.sum()):
+        message = "%s of %s %s pairs have no tags behind a tab in their source (is a column missing?); the first: %s."
+        logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
+
+
+def _check_reachable(name: str, pairs: EncodedPairs, config: Config) -> None:
+    """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
+    found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.repetitions)
+    if found is None or not found.are.any():
+        return
+    if found.teach_nothing and found.are.all():
+        raise ValueError(f"All {len(found.are):,} {name} pairs {found.reason}: are the two sides the right way round?")
+    first = pairs.locate(int(found.are.argmax()))
+    logger.warning(
+        "%s of %s %s pairs %s; the first: %s.",
+        f"{int(found.are.sum()):,}",
+        f"{len(found.are):,}",
+        name,
+        found.reason,
+        first,
+    )
