@@ -246,6 +246,9 @@ class Parts(Mapping[str, Any]):
         """Name the kind, and the field that names a part of it in a config."""
         self.kind, self.tag_field = kind, tag_field
 
+    def __repr__(self) -> str:
+        return f"Parts({self.kind!r}: {', '.join(self)})"
+
     def __getitem__(self, name: str) -> Any:
         return entry_of(self.kind, name).load()
 

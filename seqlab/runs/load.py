@@ -33,6 +33,9 @@ class LoadedRun:
     output_bound: Mapping[str, Any] | None = None
     """`ratio` and `offset` of its `OutputLimits`; None where they were not noted."""
 
+    def __repr__(self) -> str:
+        return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
+
     @property
     def stepper(self) -> Stepper:
         """The model as one that predicts from left to right.
