@@ -211,11 +211,16 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
         summary: one line for lists and help; the first line of the docstring unless given.
 
     Raises:
-        ValueError: there is no such kind, or the name is taken.
+        ValueError: there is no such kind, the name is taken, or a config is no dataclass of pydantic.
     """
 
     def decorate(part: P) -> P:
         own: Any = part
+        if isinstance(own, type) and issubclass(own, Part) and "__pydantic_validator__" not in vars(own):
+            raise ValueError(
+                f"`{own.__name__}` must be a dataclass of pydantic: put "
+                f'`@seqlab.register("{kind}")` above `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)`.'
+            )
         first_line = (own.__doc__ or "").strip().partition("\n")[0]
         add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
         return part
