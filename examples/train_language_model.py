@@ -11,7 +11,13 @@ from pathlib import Path
 import seqlab
 from seqlab.corpora.number_words import write
 
-QUICK = {"model.hidden_size": 128, "model.num_layers": 1, "data.batch_tokens": 1024, "training.max_steps": 150}
+QUICK = {
+    "data.tokenizer.kind": "sentencepiece_bpe",
+    "data.batch_tokens": 1024,
+    "model.hidden_size": 128,
+    "model.num_layers": 1,
+    "training.max_steps": 150,
+}
 
 
 def main() -> None:
