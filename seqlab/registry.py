@@ -157,11 +157,16 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
         summary: one line for lists and help; the first line of the docstring unless given.
 
     Raises:
-        ValueError: there is no such kind, or the name is taken.
+        ValueError: there is no such kind, the name is taken, or a config is no dataclass of pydantic.
     """
 
     def decorate(part: P) -> P:
         own: Any = part
+        if isinstance(own, type) and issubclass(own, Part) and "__pydantic_validator__" not in vars(own):
+            raise ValueError(
+                f"`{own.__name__}` must be a dataclass of pydantic: put "
+                f'`@seqlab.register("{kind}")` above `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)`.'
+            )
         first_line = (own.__doc__ or "").strip().partition("\n")[0]
         add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
         return part
@@ -191,6 +196,9 @@ class Parts(Mapping[str, Any]):
     def __init__(self, kind: str, tag_field: str = "family") -> None:
         """Name the kind, and the field that names a part of it in a config."""
         self.kind, self.tag_field = kind, tag_field
+
+    def __repr__(self) -> str:
+        return f"Parts({self.kind!r}: {', '.join(self)})"
 
     def __getitem__(self, name: str) -> Any:
         return entry_of(self.kind, name).load()

@@ -5,7 +5,6 @@ empty cell means that there is no figure of this recipe.
 """
 
 import argparse
-import difflib
 import json
 from pathlib import Path
 
@@ -52,10 +51,3 @@ def run(arguments: argparse.Namespace) -> int:
 def read_table() -> list[list[str]]:
     """Read the header and a row for each recipe, the name first."""
     return [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines()]
-
-
-def nearest_recipes(name: str) -> str:
-    """Name the three recipes that are spelt most alike, and how to list all."""
-    names = [row[0] for row in read_table()[1:]]
-    nearest = ", ".join(f"`{each}`" for each in difflib.get_close_matches(name.lower(), names, n=3, cutoff=0))
-    return f"the nearest are {nearest} (`seqlab recipes` lists all)"

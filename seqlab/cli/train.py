@@ -16,11 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from seqlab.cli.overrides import split_overrides
 from seqlab.cli.parser import Parser, UsageError
-from seqlab.cli.recipes import nearest_recipes
-from seqlab.registry import Parts, default_part, imported
 
 if TYPE_CHECKING:
-    from seqlab.data.config import DataConfig
     from seqlab.runs.config import Config
     from seqlab.runs.overrides import Override
 
@@ -90,9 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
     ]
     overrides += arguments.overrides
-    names_data = any(key.startswith("data.") for key, _ in overrides)
-    names_corpus = names_data and set(_training_keys(overrides)) <= dict(overrides).keys()
-    if arguments.help and arguments.recipe is None and not names_corpus:
+    if arguments.help and arguments.recipe is None and not (overrides and _names_corpus(overrides)):
         make_parser().print_help()
         return 0
     run_dir = arguments.run_dir or run_dir_of(arguments.recipe, overrides)
@@ -145,14 +140,16 @@ def make_config(
     from seqlab.runs.overrides import config_from_yaml, override
 
     if recipe is None:
+        from seqlab.recipes.find import choose_config
+
         if RunFolder(run_dir).exists() and not overwrite:
             return _continued_config(run_dir, overrides)
-        chosen: Config = imported(_task(overrides).zero_config_name)(overrides)
-        return chosen
+        return choose_config(overrides)
     if _is_config_file(recipe):
         return config_from_yaml(Path(recipe), overrides)
 
     from seqlab.recipes import RECIPES
+    from seqlab.recipes.find import nearest_recipes
 
     if recipe not in RECIPES:
         if (config_file := RunFolder(Path(recipe)).config_file).is_file():
@@ -173,6 +170,7 @@ def make_config(
 
 def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config") -> None:
     """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults."""
+    from seqlab.recipes.find import as_text
     from seqlab.runs.config import to_dict
     from seqlab.training.resume import flatten
 
@@ -188,17 +186,12 @@ def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Co
     for tag in tags:
         section = tag.rpartition(".")[0]
         reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in given]
-        values = [f"--{key} {_as_text(old[key])}" for key in reset if old[key] != new[key]]
+        values = [f"--{key} {as_text(old[key])}" for key in reset if old[key] != new[key]]
         if values:
             logger.info("%s is set to its own defaults; what it had before: %s", tag, " ".join(values))
         lost = [key for key in old if key.startswith(f"{section}.") and key not in new and old[key] is True]
         if lost:
             logger.info("%s %s has no %s, which was on", tag, new[tag], ", ".join(lost))
-
-
-def _as_text(value: object) -> str:
-    """Write a value as the command line takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: "Config | None" = None) -> "Config":
@@ -225,33 +218,17 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
     return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
-def _task(overrides: Sequence["Override"]) -> type["DataConfig"]:
-    """Return the data section of what is trained without a recipe: by `data.kind`, or by a field of its own."""
-    from seqlab.runs.migrate import renamed
+def _names_corpus(overrides: Sequence["Override"]) -> bool:
+    from seqlab.recipes.find import training_keys
 
-    given, tasks = dict(overrides), Parts("task")
-    kind = given.get("data.kind", ())
-    for name in [kind] if isinstance(kind, str) else kind:
-        if renamed("data.kind", name) in tasks:
-            found: type[DataConfig] = tasks[renamed("data.kind", name)]
-            return found
-    named = (task for task in tasks.values() if any(f"data.{name}" in given for name in task.named_by))
-    return next(named, default_part("task"))
-
-
-def _training_keys(overrides: Sequence["Override"]) -> tuple[str, ...]:
-    """Return the fields that have to name what is trained on without a recipe."""
-    from seqlab.runs.fields import fields_of
-
-    task = _task(overrides)
-    fields = fields_of(task).items()
-    return tuple(f"data.{name}" for name, field in fields if field.is_required() and name != task.tag_field)
+    return set(training_keys(overrides)) <= dict(overrides).keys()
 
 
 def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
+    from seqlab.recipes.find import training_keys
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
     from seqlab.runs.folder import default_run_dir
@@ -260,7 +237,7 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
 
     given = dict(overrides)
     try:
-        names = [[*parse("data.train", given[key], list[str]), ""][0] for key in _training_keys(overrides)]
+        names = [[*parse("data.train", given[key], list[str]), ""][0] for key in training_keys(overrides)]
     except KeyError as missing:
         known = {field.key for field in list_fields(Config)}
         for key, values in overrides:

@@ -1,5 +1,66 @@
 """Files -> examples -> batches.
 
-The rooms that only need the batch types import `seqlab.data.batch`, which loads torch and nothing else of seqlab, so
-this file imports nothing.
+A name is imported when it is asked for: the rooms that only need the batch types import `seqlab.data.batch`, which
+loads torch and nothing else of seqlab.
 """
+
+from typing import TYPE_CHECKING
+
+from seqlab.late import late_names
+
+if TYPE_CHECKING:
+    from seqlab.data.batch import (
+        IGNORE,
+        Batch,
+        LabelledBatch,
+        Seq2SeqBatch,
+        TextBatch,
+        collate,
+        collate_labelled,
+        collate_text,
+        prompts,
+    )
+    from seqlab.data.column import Column
+    from seqlab.data.columns import parse_column
+    from seqlab.data.config import DataConfig, PairsConfig, TextConfig
+    from seqlab.data.readers import read_lines
+
+__all__ = [
+    "IGNORE",
+    "Batch",
+    "Column",
+    "DataConfig",
+    "LabelledBatch",
+    "PairsConfig",
+    "Seq2SeqBatch",
+    "TextBatch",
+    "TextConfig",
+    "collate",
+    "collate_labelled",
+    "collate_text",
+    "parse_column",
+    "prompts",
+    "read_lines",
+]
+
+if not TYPE_CHECKING:  # or any name would do
+    __getattr__ = late_names(
+        __name__,
+        {
+            "IGNORE": "batch",
+            "Batch": "batch",
+            "Column": "column",
+            "DataConfig": "config",
+            "LabelledBatch": "batch",
+            "PairsConfig": "config",
+            "Seq2SeqBatch": "batch",
+            "TextBatch": "batch",
+            "TextConfig": "config",
+            "collate": "batch",
+            "collate_labelled": "batch",
+            "collate_text": "batch",
+            "parse_column": "columns",
+            "prompts": "batch",
+            "read_lines": "readers",
+        },
+    )

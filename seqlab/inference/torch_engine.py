@@ -55,6 +55,9 @@ class TorchEngine:
         else:
             self.model = first.model if isinstance(first.model, PositionModel) else first.stepper
 
+    def __repr__(self) -> str:
+        return f"TorchEngine({self.members}, {self.device})"
+
     @property
     def stepper(self) -> Stepper:
         """The models as one that predicts from left to right; raises ValueError where they are one that does not."""

@@ -4,6 +4,7 @@ Shapes: B sentences, T target positions, F frames or positions, S source positio
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -93,6 +94,18 @@ class DecoderOutput(NamedTuple):
         nll = -pointer.mixed(log_probs, targets).sum()
         return (1 - label_smoothing) * nll - label_smoothing * (means + pointer.generated()).sum(), nll.detach()
 
+    def target_log_probs(self, tgt_out: Tensor) -> Tensor:
+        """tgt_out (B, T) -> the log-probabilities in nats (R,) of its R predicted tokens, row after row.
+
+        With a gradient for each of them, for losses that are no plain sum.
+        """
+        predicted = tgt_out != IGNORE
+        rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
+        if self.pointer is None:
+            return self.projection.target_log_probs(rows, targets)[0]
+        log_probs, _ = self.projection.target_log_probs(rows, self.pointer.readable(targets))
+        return self.pointer.of(predicted).mixed(log_probs, targets)
+
     @torch.no_grad()
     def scores(self, tgt_out: Tensor) -> Tensor:
         """tgt_out (B, T) -> its log-probabilities in nats (B, T), 0 where nothing is predicted; without a gradient."""
@@ -107,6 +120,22 @@ class DecoderOutput(NamedTuple):
         if self.pointer is not None:
             picked = self.pointer.of(predicted).mixed(picked, targets)
         return scores.masked_scatter(predicted, picked)
+
+
+@dataclass(frozen=True)
+class TensorState:
+    """A decoding state of tensors that have a row for each hypothesis: the `State` of a model without a cache."""
+
+    tensors: tuple[Tensor, ...]
+    """(N, ...) each."""
+
+    def select(self, rows: Tensor) -> "TensorState":
+        """Keep, reorder and repeat rows: row i of the result is row `rows[i]` (N', int64) of this state."""
+        return TensorState(tuple(each.index_select(0, rows) for each in self.tensors))
+
+    def fork(self) -> "TensorState":
+        """Copy, so that changes to one leave the other alone."""
+        return TensorState(tuple(each.clone() for each in self.tensors))
 
 
 class Frames(NamedTuple):

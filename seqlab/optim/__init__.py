@@ -3,6 +3,7 @@
 from seqlab.optim.config import OptimConfig
 from seqlab.optim.muon import MuonConfig
 from seqlab.optim.optimizers import (
+    SETTINGS,
     AdamConfig,
     AdamWConfig,
     OptimizerConfig,
@@ -20,6 +21,7 @@ from seqlab.optim.schedules import (
 )
 
 __all__ = [
+    "SETTINGS",
     "AdamConfig",
     "AdamWConfig",
     "ConstantScheduleConfig",

@@ -18,6 +18,9 @@ from seqlab.runs.validate import ConfigError, build, parse_yaml
 from seqlab.search.config import OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
 
+USUAL_LIMIT = 512
+"""Tokens of the longest line that a translator without a limit of its own, as one from a plugin may be, is given."""
+
 
 @dataclass(frozen=True)
 class LoadedRun:
@@ -33,6 +36,9 @@ class LoadedRun:
     """Of the lines it was trained on; None where that was not noted."""
     output_bound: Mapping[str, Any] | None = None
     """`ratio` and `offset` of its `OutputLimits`; None where they were not noted."""
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
 
     @property
     def stepper(self) -> Stepper:
@@ -68,10 +74,8 @@ class LoadedRun:
 
     @property
     def max_length(self) -> int:
-        """Tokens of the longest sequence that the model reads and writes; of models that have a limit."""
-        limit = self.context_limit
-        assert limit is not None, "asked of models that have a limit"
-        return limit
+        """Tokens of the longest sequence that the model reads and writes; `USUAL_LIMIT` where it has no limit."""
+        return USUAL_LIMIT if self.context_limit is None else self.context_limit
 
     @property
     def output_limits(self) -> OutputLimits:

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 VALID_PAIRS = 50
 """Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
+USUAL_WIDTH = 256
 LEAST_INTERVAL = 10
 """Steps between two checkpoints at least: a validation comes with every fourth."""
 
@@ -42,11 +43,16 @@ class Choices:
         self._given = tuple(given)
 
     def set(self, key: str, value: T, reason: str) -> T:
-        """Choose a field, say why, and return it; where it is given, return what was given instead."""
+        """Choose a field, say why, and return it; where it is given, return what was given instead.
+
+        A field that the section does not have, as that of a model from a plugin may not, is not set.
+        """
         if self.is_given(key):
             given: T = self.get(key)
             return given
         section = self._section(key)
+        if key.rpartition(".")[2] not in section:
+            return value
         section[key.rpartition(".")[2]] = value
         logger.info("  %s %s: %s", key, value, reason)
         return value
@@ -62,13 +68,19 @@ class Choices:
             kind: str = self.get(key)
             return kind
         section.clear()
-        self.set(key, value, reason)
+        section[key.rpartition(".")[2]] = value
+        logger.info("  %s %s: %s", key, value, reason)
         self._values = to_dict(self.config())
         return value
 
     def get(self, key: str) -> Any:
         """Return a field as it stands."""
         return self._section(key)[key.rpartition(".")[2]]
+
+    def width(self, key: str) -> int:
+        """Return the width of the model, a field; `USUAL_WIDTH` where a model from a plugin does not have it."""
+        width: int = self._section(key).get(key.rpartition(".")[2], USUAL_WIDTH)
+        return width
 
     def is_given(self, key: str) -> bool:
         """Tell whether a field is settled, itself or as part of a section."""

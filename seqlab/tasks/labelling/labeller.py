@@ -159,6 +159,10 @@ class Labeller:
         for run in runs:
             prepare_inference(run.model, device, dtype)
 
+    def __repr__(self) -> str:
+        units = "lines" if self.labels_lines else "words"
+        return f"Labeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
+
     def label(self, lines: Sequence[str], **options: Any) -> list[str]:
         """Label lines and give the labels of each, with spaces between; the options are those of `label_detailed`."""
         return [labelling.text for labelling in self.label_detailed(lines, **options)]

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import Any
 
 from seqlab.data.parallel import ParallelCorpus
-from seqlab.models.config import ModelConfig
-from seqlab.registry import Parts
+from seqlab.registry import Parts, default_part
 from seqlab.runs.config import Config
+from seqlab.runs.fields import fields_of
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.training.choices import (
@@ -88,10 +88,10 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     """Return what holds before any choice."""
     family = given.get("model.family", "lstm_labeller")
     model: dict[str, Any] = {"family": family}
-    config = Parts("model").get(family, ModelConfig)
+    config = Parts("model").get(family, default_part("model"))  # an unknown one is named when the base is built
     if config.is_counted:
         return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
-    if config.embedding_field == "d_model":
+    if config.embedding_field == "d_model" and "num_heads" in fields_of(config):
         model["num_heads"] = 1
     return {"data": {"kind": "labelling"}, "model": model, "optim": {"average_last": 5}}
 
@@ -146,7 +146,7 @@ def _choose_steps(choices: Choices, found: _Profile) -> None:
     family = choices.get("optim.optimizer.family")
     if family not in ("sgd", "muon"):
         field = choices.config().model.embedding_field
-        width = choices.get("model.d_model" if field == "d_model" else "model.hidden_size")
+        width = choices.width("model.d_model" if field == "d_model" else "model.hidden_size")
         lr = min(MAX_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"of {family}, and the model is {width} wide")
     choices.set("optim.schedule.warmup_steps", min(1000, rounded(0.05 * steps) or 1), f"{steps:,} steps in all")

@@ -6,7 +6,7 @@ import io
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Perplexity:
 
     likelihood: TextLikelihood
     reading: Reading
-    lines: list[LineScore]
+    lines: list[LineScore] = field(repr=False)
 
 
 class LanguageModel:
@@ -70,6 +70,9 @@ class LanguageModel:
         spellings = (load_spelling(member.folder) for member in members)
         self.spellings: list[SpellingModel] = [each for each in spellings if each is not None]
         self.start_id = start_id(self.data, self.tokenizer)
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({self.members}, {self.device}, {self.tokenizer.vocab_size:,} ids)"
 
     @property
     def is_continuous(self) -> bool:

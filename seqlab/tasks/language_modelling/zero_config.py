@@ -23,9 +23,9 @@ import numpy as np
 
 from seqlab.data.columns import parse_column
 from seqlab.data.line_sample import covered_characters
-from seqlab.models.config import ModelConfig
-from seqlab.registry import Parts
+from seqlab.registry import Parts, default_part
 from seqlab.runs.config import Config
+from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_tokenizers
 from seqlab.runs.overrides import Override, override
@@ -139,10 +139,10 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
         base["data"]["block_length"] = int(longest)
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
-    config = Parts("model").get(family, ModelConfig)  # an unknown one is named when the base is built
+    config = Parts("model").get(family, default_part("model"))  # an unknown one is named when the base is built
     if config.is_counted:
         return base
-    if not config.is_recurrent:
+    if not config.is_recurrent and "num_heads" in fields_of(config):
         model["num_heads"] = 1
     optimizer: dict[str, Any] = {"family": "muon"}
     base["data"] |= config.data_defaults
@@ -266,8 +266,9 @@ def _choose_steps(choices: Choices, tokens: Tokens) -> None:
     if family != "sgd":
         size = "hidden_size" if choices.config().model.is_recurrent else "d_model"
         by_width, most = MUON_LR if family == "muon" else ADAM_LR
-        lr = min(most, by_width[size] / choices.get(f"model.{size}")) / (4 if fine_tuning else 1)
-        reason = f"of {family}, and {size} is {choices.get(f'model.{size}')}{start}"
+        width = choices.width(f"model.{size}")
+        lr = min(most, by_width[size] / width) / (4 if fine_tuning else 1)
+        reason = f"of {family}, and {size} is {width}{start}"
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     choices.set("optim.schedule.warmup_steps", min(2000, rounded(0.03 * steps)), f"{steps:,} steps in all")
     choose_intervals(choices, steps)

@@ -38,6 +38,10 @@ class Run:
             copies_unknown=copies_unknown,
         )
 
+    def __repr__(self) -> str:
+        sides = (self.src_tokenizer, self.tgt_tokenizer)
+        return f"Run({self.engine!r}, {' to '.join(f'{side.vocab_size:,}' for side in sides)} ids)"
+
     def shared(self, spreader: Spreader) -> "Run":
         """Give the same run on the ranks of a `World`, which are all given the same lines, or on `Forks`."""
         return Run(

@@ -35,6 +35,7 @@ import numpy as np
 from seqlab.data.line_sample import covered_characters
 from seqlab.registry import Parts
 from seqlab.runs.config import Config
+from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_tokenizers
 from seqlab.runs.overrides import Override, override
@@ -134,9 +135,9 @@ def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Overrid
     """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
-    translates = family is not None and family.task == "translation"
+    can_tie = family is not None and family.task == "translation" and "tied_embeddings" in fields_of(family)
     is_given = "model" in given or "model.tied_embeddings" in given
-    return [("model.tied_embeddings", "none")] if translates and not is_given else []
+    return [("model.tied_embeddings", "none")] if can_tie and not is_given else []
 
 
 def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
@@ -257,7 +258,7 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
     """Choose the rate and the steps, and what follows from the number of steps."""
     batch, is_recurrent = choices.get("data.batch_tokens"), choices.config().model.is_recurrent
     width_name, rate = ("hidden_size", RECURRENT_LR_BY_WIDTH) if is_recurrent else ("d_model", LR_BY_WIDTH)
-    width = choices.get(f"model.{width_name}")
+    width = choices.width(f"model.{width_name}")
     fine_tuning = choices.get("init_from") is not None
     epochs = (RECURRENT_EPOCHS if is_recurrent else EPOCHS) * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
     start = ", a quarter as the weights are trained already" if fine_tuning else ""

@@ -1,0 +1,58 @@
+"""Beam search over a step function of your own: no run folder, no training, no neural network.
+
+    python beam_search_over_your_own_step.py
+
+The search needs two methods. `start` gives the first ids to read and a state; `step` reads an id for each hypothesis
+and scores the next one. Here a bigram table scores: the most probable next letter often leads to a worse word.
+"""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from seqlab.models import Step, TensorState
+from seqlab.search import SearchConfig, beam_search, greedy_search
+
+LETTERS = ["<end>", "a", "b", "c"]
+START, END = 1, 0
+
+
+class Bigrams:
+    """Scores of the next letter given the last one, and of how often a letter was used: each use halves it."""
+
+    vocab_size, eos_id = len(LETTERS), END
+
+    def __init__(self) -> None:
+        table = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.1, 0.0, 0.5, 0.4], [0.1, 0.2, 0.4, 0.3], [0.6, 0.2, 0.2, 0.0]])
+        self.log_probs = table.log()  # (W, W): row = the id that was read
+
+    def start(self, num_words: int, need_attention: bool = False) -> tuple[Tensor, TensorState]:
+        uses = torch.zeros(num_words, self.vocab_size)  # (B, W)
+        return torch.full((num_words,), START), TensorState((uses,))
+
+    def step(self, last_ids: Tensor, state: TensorState) -> Step:
+        (uses,) = state.tensors  # (N, W)
+        uses = uses + torch.nn.functional.one_hot(last_ids, self.vocab_size)
+        scores = self.log_probs[last_ids] - 0.7 * uses * (torch.arange(self.vocab_size) != END)
+        return Step(scores, TensorState((uses,)), None)
+
+    def score(self, ids: list[int]) -> float:
+        """Sum the scores of a whole word, without a search."""
+        (last,), state = self.start(1)
+        total = 0.0
+        for each in [*ids, END]:
+            scores, state, _ = self.step(last[None], state)
+            total, last = total + float(scores[0, each]), torch.tensor(each)
+        return total
+
+
+model, limit = Bigrams(), 6
+config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0, max_length=limit)
+for found in beam_search(model, 1, config)[0]:
+    print(f"beam     {''.join(LETTERS[each] for each in found.ids):6} {found.score:.3f}")
+[greedy] = greedy_search(model, 1, SearchConfig(beam_size=1, length_alpha=0.0, max_length=limit))
+print(f"greedy   {''.join(LETTERS[each] for each in greedy.ids):6} {greedy.score:.3f}")
+every = (ids for length in range(limit) for ids in product(range(1, 4), repeat=length))
+best = max(every, key=lambda ids: model.score(list(ids)))
+print(f"of all   {''.join(LETTERS[each] for each in best):6} {model.score(list(best)):.3f}")

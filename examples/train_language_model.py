@@ -1,0 +1,42 @@
+"""Train a language model of a text, measure its perplexity on another one, and let it continue a line.
+
+    python train_language_model.py [TRAIN_TEXT TEST_TEXT]
+
+What is not set here is chosen from the training text. Without files it learns number words, for a few seconds only.
+"""
+
+import sys
+from pathlib import Path
+
+import seqlab
+from seqlab.corpora.number_words import write
+
+QUICK = {
+    "data.tokenizer.kind": "sentencepiece_bpe",
+    "data.batch_tokens": 1024,
+    "model.hidden_size": 128,
+    "model.num_layers": 1,
+    "training.max_steps": 150,
+}
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        train, test = map(Path, sys.argv[1:])
+        fields = {}
+    else:
+        files = write("number_words")
+        train, test, fields = files["train"]["de"], files["test"]["de"], QUICK
+    config = seqlab.config_for({"data.train": train, "model.family": "lstm_lm", **fields})
+    lm = seqlab.load(seqlab.train(config, "runs/train_language_model"))
+    found = lm.perplexity(test.read_text(encoding="utf-8")).likelihood
+    print(f"{found.tokens:,} tokens, {found.words:,} words, {found.bytes:,} bytes")
+    print(f"perplexity per token {found.perplexity:.2f}, per word {found.perplexity_per_word:.2f}")
+    print(f"bits per byte {found.bits_per_byte:.3f}")
+    for prompt in ("am siebten", "neunzehn"):
+        for continuation in lm.generate([prompt], num_samples=2, temperature=0.7, seed=1)[0]:
+            print(prompt + continuation.text)
+
+
+if __name__ == "__main__":
+    main()

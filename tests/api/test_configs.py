@@ -1,0 +1,98 @@
+"""Configs from Python: a recipe by its name, and zero config by dotted keys, as on the command line."""
+
+import re
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import write_numbers, write_text
+
+import seqlab
+from seqlab.recipes import from_corpus, from_labels, from_text, number_words
+from seqlab.recipes.find import as_overrides
+from seqlab.runs import ConfigError
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> tuple[str, str]:
+    return write_numbers(tmp_path, range(200))
+
+
+def test_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert seqlab.recipe("number_words", tmp_path / "run") == number_words(tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    fields = {"model.family": "lstm", "model.hidden_size": 32, "optim.max_grad_norm": None, "optim.optimizer.lr": 1e-3}
+    config = seqlab.recipe("number_words", fields=fields)
+    assert config.data == number_words("runs/number_words").data
+    assert (config.model.family, config.model.hidden_size) == ("lstm", 32)
+    assert (config.optim.max_grad_norm, config.optim.optimizer.lr) == (None, 1e-3)
+    assert Path("runs/number_words/data/train.en").is_file()
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match=re.escape("There is no recipe `numberwords`; the nearest are `number_words`")):
+        seqlab.recipe("numberwords")
+
+
+def test_pairs(corpus: tuple[str, str]) -> None:
+    src, tgt = corpus
+    text = [("data.train_src", src), ("data.train_tgt", tgt)]
+    expected = from_corpus([*text, ("optim.optimizer.betas", ["0.8", "0.9"]), ("training.keep_best", "3")])
+    given = {"data.train_src": Path(src), "data.train_tgt": [Path(tgt)], "optim.optimizer.betas": (0.8, 0.9)}
+    config = seqlab.config_for({**given, "training.keep_best": 3})
+    assert config == expected
+    assert config.optim.optimizer.betas == (0.8, 0.9)
+
+
+def test_labels(corpus: tuple[str, str]) -> None:
+    text = [("data.train_src", corpus[0]), ("data.train_tgt", corpus[1])]
+    given = dict(text)
+    assert seqlab.config_for({"data.kind": "labelled", **given}) == from_labels([("data.kind", "labelling"), *text])
+    config = seqlab.config_for({"data.labels_of": "words", **given})
+    assert (config.data.kind, config.data.labels_of) == ("labelling", "words")
+
+
+def test_a_text(tmp_path: Path) -> None:
+    files = write_text(tmp_path, ["one two", "three four"] * 50, ["five"] * 20)
+    expected = from_text([("data.train", files), ("model.family", "lstm_lm"), ("model.tied_embeddings", "false")])
+    fields = {"data.train": files, "model.family": "lstm_lm", "model.tied_embeddings": False}
+    assert seqlab.config_for(fields) == expected
+    assert seqlab.config_for({"data.kind": "text", "data.train": files[0]}).data.train == [files[0]]
+
+
+def test_values_become_what_the_command_line_takes() -> None:
+    fields = {
+        "a": 1,
+        "b": 2.5e-7,
+        "c": True,
+        "d": None,
+        "e": Path("x/y"),
+        "f": ["p", Path("q")],
+        "g": (1, None),
+        "h": [],
+    }
+    texts = [("a", "1"), ("b", "2.5e-07"), ("c", "true"), ("d", "null"), ("e", "x/y")]
+    assert as_overrides(fields) == [*texts, ("f", ["p", "q"]), ("g", ["1", "null"]), ("h", [])]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "`data.train_src` is missing"),
+        ({"data.train_src": "a"}, "`data.train_tgt` is missing"),
+        ({"data.kind": "text"}, "`data.train` is missing"),
+        ({"data.trainsrc": "a"}, "There is no `data.trainsrc`; the nearest is `data.train_src`."),
+        ({"data.train": "a", "model.famly": "lstm_lm"}, "the nearest is `model.family`"),
+        ({"data.train": "a", "training.max_steps": "many"}, "`training.max_steps`"),
+        ({"data.train": "a", "training.max_steps": [1, 2]}, "`training.max_steps` takes one value"),
+        ({"data.train": "a", "model": {"family": "lstm_lm"}}, "`model` is a section, not a value"),
+    ],
+)
+def test_mistakes_are_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        seqlab.config_for(fields)  # type: ignore[arg-type]
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        seqlab.config_for({"data.train": "nowhere"})
+    assert issubclass(ConfigError, ValueError)

@@ -1,0 +1,75 @@
+"""The public names: each is there, documented, shadowed by no module, and costs no torch before it is used."""
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference.random_runs import write_run
+from reference.tiny_language_models import TinyRuns
+
+import seqlab
+from seqlab.evaluation import METRICS
+from seqlab.runs.load import load_run
+
+PACKAGES = ("seqlab", *(f"seqlab.{name}" for name in ("data", "models", "nn", "objectives", "optim", "search")))
+every_package = pytest.mark.parametrize("package", PACKAGES)
+
+
+def public(package: str) -> dict[str, Any]:
+    module = importlib.import_module(package)
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def test_what_one_expects_is_there() -> None:
+    wanted = {"load", "train", "recipe", "config_for", "Config", "register", "evaluate"}
+    wanted |= {package.partition(".")[2] for package in PACKAGES[1:]}
+    assert wanted < set(seqlab.__all__)
+    assert wanted < set(dir(seqlab))
+    for package in PACKAGES[1:]:
+        assert getattr(seqlab, package.partition(".")[2]) is importlib.import_module(package)
+    assert not hasattr(seqlab, "translate")
+
+
+@every_package
+def test_each_name_is_documented(package: str) -> None:
+    for name, value in public(package).items():
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert (value.__doc__ or "").strip(), name
+            assert not (value.__doc__ or "").startswith(f"{name}("), f"{name}: a dataclass without a docstring"
+    assert len(public(package)) == len(set(importlib.import_module(package).__all__))
+
+
+@every_package
+def test_no_module_shadows_a_name(package: str) -> None:
+    """A submodule becomes an attribute of the package once it is imported, whatever `__getattr__` says."""
+    module = importlib.import_module(package)
+    modules = {each.name for each in pkgutil.iter_modules(module.__path__)}
+    shadowed = [name for name, value in public(package).items() if name in modules and not inspect.ismodule(value)]
+    assert not shadowed
+
+
+def test_names_cost_no_torch_before_they_are_used() -> None:
+    code = (
+        "import sys, seqlab, seqlab.search, seqlab.data, seqlab.models; from seqlab import register; seqlab.registry\n"
+        "print([name for name in ('torch', 'pydantic', 'sacrebleu') if name in sys.modules])\n"
+        "from seqlab.search import SearchConfig; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "False"]
+
+
+def test_what_users_hold_shows_what_it_is(tmp_path: Path) -> None:
+    run = seqlab.load(write_run(tmp_path / "run"), device="cpu")
+    assert repr(run).startswith("Run(TorchEngine([LoadedRun('")
+    assert repr(run).endswith(" ids)")
+    path = TinyRuns(tmp_path)("lstm_lm")
+    assert repr(load_run(path, "best", kind="text")) == f"LoadedRun({str(path)!r}, lstm_lm, step 1)"
+    lm = seqlab.load(path, device="cpu")
+    assert repr(lm).startswith(f"LanguageModel([LoadedRun({str(path)!r}, lstm_lm, step 1)], cpu, ")
+    assert len(repr(lm.perplexity(["der Katze"] * 1000))) < 500
+    assert repr(METRICS).startswith("Parts('metric': bleu, chrf, ")

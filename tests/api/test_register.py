@@ -1,0 +1,51 @@
+"""`seqlab.register`: a part of one's own is a choice, and a config that cannot be one is refused at once."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import pytest
+
+import seqlab
+from seqlab import registry
+from seqlab.optim import SETTINGS, WarmupConfig
+
+
+def flat(decorate: Callable[[type], Any]) -> Any:
+    """Define a schedule that keeps its peak."""
+
+    @decorate
+    class FlatConfig(WarmupConfig):
+        """The peak at each step."""
+
+        family: Literal["flat"] = "flat"
+
+        def share(self, step: int, max_steps: int) -> float:
+            return 1.0
+
+    return FlatConfig
+
+
+@pytest.mark.parametrize(
+    "decorate", [lambda own: own, dataclasses.dataclass(frozen=True, kw_only=True)], ids=["none", "standard library"]
+)
+def test_a_config_that_is_no_dataclass_of_pydantic_is_refused(decorate: Callable[[type], Any]) -> None:
+    """`@dataclass` above `@seqlab.register` is such a mistake, too: the class is registered before it is one."""
+    message = '`FlatConfig` must be a dataclass of pydantic: put `@seqlab.register("schedule")` above'
+    with pytest.raises(ValueError, match=re.escape(message)):
+        seqlab.register("schedule")(flat(decorate))
+    assert "flat" not in registry.Parts("schedule")
+
+
+def test_a_registered_schedule_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(registry._entries, "schedule", dict(registry._entries["schedule"]))
+    own = flat(pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=SETTINGS))
+    assert seqlab.register("schedule")(own) is own
+    assert repr(registry.Parts("schedule")) == "Parts('schedule': constant, linear, inverse_sqrt, cosine, flat)"
+    fields = {"optim.schedule.family": "flat", "optim.schedule.warmup_steps": 4}
+    schedule = seqlab.recipe("number_words", tmp_path, fields).optim.schedule
+    assert isinstance(schedule, own)
+    assert [schedule.rate(1.0, step, 10) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])

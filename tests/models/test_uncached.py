@@ -1,0 +1,94 @@
+"""Decoding with a forward pass alone gives what the same model gives with its cache."""
+
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
+
+from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, prompts
+from seqlab.models import (
+    DecoderOutput,
+    LstmLmConfig,
+    Scorer,
+    Stepper,
+    TransformerLmConfig,
+    UncachedLm,
+    UncachedTranslator,
+)
+from seqlab.search import SamplingConfig, SearchConfig, beam_search, sample
+
+
+class Side:
+    vocab_size, bos_id, eos_id = VOCAB, BOS, EOS
+
+
+class Wrapped(UncachedTranslator):
+    """A translator without its `start` and `step`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(Side())  # type: ignore[arg-type]
+        self.model = model
+
+    def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
+        output: DecoderOutput = self.model(batch)
+        return output
+
+
+class WrappedLm(UncachedLm):
+    """A language model without its `start` and `step`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(Side())  # type: ignore[arg-type]
+        self.model = model
+
+    def forward(self, batch: TextBatch) -> DecoderOutput:
+        output: DecoderOutput = self.model(batch)
+        return output
+
+
+@pytest.mark.parametrize("name", ["pre", "rotary", "lstm", "lstm, not fed"])
+@torch.inference_mode()
+def test_a_translator(name: str) -> None:
+    model = build((TRANSFORMERS | RECURRENT)[name])
+    wrapped = Wrapped(model).eval()
+    assert isinstance(wrapped, Stepper)
+    assert isinstance(wrapped, Scorer)
+    torch.testing.assert_close(wrapped.score(batch_of(ALL)), model.score(batch_of(ALL)))
+    config = SearchConfig(beam_size=3, num_hypotheses=3, max_length=8)
+    batch = batch_of(ALL, with_target=False)
+    for found, expected in zip(beam_search(wrapped, batch, config), beam_search(model, batch, config), strict=True):
+        assert [each.ids for each in found] == [each.ids for each in expected]
+        assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "config", [LstmLmConfig(hidden_size=16), TransformerLmConfig(d_model=16, num_heads=2, max_length=16)]
+)
+@torch.inference_mode()
+def test_a_language_model(config: Any) -> None:
+    torch.manual_seed(0)
+    model = config.build(Side(), Side()).eval()
+    wrapped = WrappedLm(model).eval()
+    batch = prompts([[BOS, 5, 6], [BOS, 7, 8]])
+    search = SearchConfig(beam_size=3, num_hypotheses=3, max_length=6)
+    for found, expected in zip(beam_search(wrapped, batch, search), beam_search(model, batch, search), strict=True):
+        assert [each.ids for each in found] == [each.ids for each in expected]
+    options = SamplingConfig(max_length=6, seed=3)
+    samples = [[each.ids for each in sample(each_model, batch, options)] for each_model in (wrapped, model)]
+    assert samples[0] == samples[1]
+
+
+@pytest.mark.parametrize("name", ["pre", "lstm", "lstm, copying"])
+def test_log_probabilities_of_targets_come_with_a_gradient(name: str) -> None:
+    model, batch = build((TRANSFORMERS | RECURRENT | COPYING)[name]), batch_of(ALL)
+    found = model(batch).target_log_probs(batch.tgt_out)
+    predicted = batch.tgt_out != IGNORE
+    torch.testing.assert_close(found, model.score(batch)[predicted])
+    grads = []
+    for nll in (-found.sum(), model(batch).cross_entropy(batch.tgt_out, 0.0)[0]):
+        model.zero_grad()
+        nll.backward()
+        grads.append({key: each.grad.clone() for key, each in model.named_parameters() if each.grad is not None})
+    for key, grad in grads[0].items():
+        torch.testing.assert_close(grad, grads[1][key], rtol=1e-3, atol=1e-5)

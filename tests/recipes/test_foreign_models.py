@@ -1,0 +1,71 @@
+"""Zero config for models that are not built in: fields of the usual names are chosen, others are left alone."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+from pydantic.dataclasses import dataclass
+from reference.tiny_runs import write_numbers, write_text
+
+import seqlab
+from seqlab import registry
+from seqlab.models import SETTINGS, LanguageModelConfig, ModelConfig, TransformerConfig, TransformerLmConfig
+from seqlab.registry import Entry
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class BareConfig(ModelConfig):
+    """A translator without any field."""
+
+    family: Literal["bare"] = "bare"
+    task: ClassVar[str] = "translation"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class BareLmConfig(LanguageModelConfig):
+    """A language model with two fields of the usual names, and one of its own."""
+
+    family: Literal["bare_lm"] = "bare_lm"
+    d_model: int = 7
+    dropout: float = 0.0
+    colour: str = "blue"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class BareLabellerConfig(ModelConfig):
+    """A labeller without any field."""
+
+    family: Literal["bare_labeller"] = "bare_labeller"
+    task: ClassVar[str] = "labelling"
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for config in (BareConfig, BareLmConfig, BareLabellerConfig):
+        monkeypatch.setitem(
+            registry._entries["model"], config.family, Entry("model", config.family, config, "", "test")
+        )
+
+
+def test_a_translator(tmp_path: Path) -> None:
+    src, tgt = write_numbers(tmp_path, range(200))
+    config = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.family": "bare"})
+    other = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt})
+    assert config.model == BareConfig()
+    assert isinstance(other.model, TransformerConfig)
+    assert (config.data, config.training) == (other.data, other.training)
+
+
+def test_a_language_model(tmp_path: Path) -> None:
+    files = write_text(tmp_path, ["one two", "three four"] * 50)
+    config = seqlab.config_for({"data.train": files, "model.family": "bare_lm", "model.colour": "red"})
+    other = seqlab.config_for({"data.train": files})
+    assert isinstance(other.model, TransformerLmConfig)
+    assert config.model == BareLmConfig(d_model=other.model.d_model, dropout=other.model.dropout, colour="red")
+    assert config.optim == other.optim
+
+
+def test_a_labeller(tmp_path: Path) -> None:
+    src, tgt = write_numbers(tmp_path, range(200))
+    fields = {"data.train_src": src, "data.train_tgt": tgt, "data.labels_of": "lines"}
+    assert seqlab.config_for({**fields, "model.family": "bare_labeller"}).model == BareLabellerConfig()
