@@ -9,6 +9,7 @@ from seqlab.durable import alone_in
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.inference.run import Run
+from seqlab.plugins import load_plugin
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import is_for, refuse_other_use
@@ -28,15 +29,21 @@ def load(
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
+    *,
+    plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> "Run | LanguageModel | Labeller":
     """Load a trained run: a translator, see `load_translator` for all arguments, a labeller or a language model.
 
     A language model computes in fp32 unless `precision` says otherwise; neither it nor a labeller has `options`.
+    `plugins` are imported first, modules or files that end in `.py`: they have the parts that the run needs, and run
+    code of their own.
 
     Raises:
         FileNotFoundError, ValueError: as `load_translator`.
     """
+    for plugin in plugins:
+        load_plugin(plugin)
     first = run if isinstance(run, str | Path) else next(iter(run), "")
     labels = is_for(first, "labelled")
     if not labels and not is_for(first, "text"):

@@ -32,13 +32,17 @@ class Choices:
         self._given = tuple(given)
 
     def set(self, key: str, value: T, reason: str) -> T:
-        """Choose a field, say why, and return it; where it is given, return what was given instead."""
+        """Choose a field, say why, and return it; where it is given, return what was given instead.
+
+        A part from outside may lack the field: then the value is returned, and nothing is set.
+        """
         if self.is_given(key):
             given: T = self.get(key)
             return given
-        section = self._section(key)
-        section[key.rpartition(".")[2]] = value
-        logger.info("  %s %s: %s", key, value, reason)
+        section, name = self._section(key), key.rpartition(".")[2]
+        if name in section:
+            section[name] = value
+            logger.info("  %s %s: %s", key, value, reason)
         return value
 
     def set_kind(self, key: str, value: str, reason: str) -> str:
@@ -52,7 +56,8 @@ class Choices:
             kind: str = self.get(key)
             return kind
         section.clear()
-        self.set(key, value, reason)
+        section[key.rpartition(".")[2]] = value
+        logger.info("  %s %s: %s", key, value, reason)
         self._values = to_dict(self.config())
         return value
 
