@@ -6,11 +6,14 @@ imports torch or pydantic.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
+
+from seqlab.commands import Command
 
 P = TypeVar("P")
 OWN = "seqlab"
@@ -129,6 +132,10 @@ class UnknownPart(ValueError):
     """No part of this kind has this name."""
 
 
+class UnusablePart(ValueError):
+    """A part of a plugin cannot be imported."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A registered part."""
@@ -142,8 +149,32 @@ class Entry:
     """who registered it: seqlab, or a plugin"""
 
     def load(self) -> Any:
-        """Import the part where it is not there yet."""
-        return imported(self.target) if isinstance(self.target, str) else self.target
+        """Import the part where it is not there yet; raises UnusablePart where a plugin's cannot be."""
+        if not isinstance(self.target, str):
+            return self.target
+        try:
+            return imported(self.target)
+        except Exception as error:  # whatever its code raises
+            if self.owner == OWN:
+                raise
+            raise UnusablePart(
+                f"The {self.kind} {self.name!r} of {self.owner} cannot be imported ({reason_of(error)})."
+            ) from error
+
+    @property
+    def place(self) -> str:
+        """Where the part is defined, as `module:name`; of an object that does not know it, who registers it."""
+        if isinstance(self.target, str):
+            return self.target
+        name = getattr(self.target, "__qualname__", None)
+        return f"{self.owner}:{self.name}" if name is None else f"{self.target.__module__}:{name}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Describe what code from outside has raised, and where in a file."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    place = f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def imported(target: str) -> Any:
@@ -170,29 +201,28 @@ def _table(kind: str) -> dict[str, Entry]:
     return _entries[kind]
 
 
-def add(entry: Entry) -> None:
-    """Add a part; the same part again changes nothing.
+def add(*entries: Entry) -> None:
+    """Add parts, all or none; the same part again changes nothing.
 
     Raises:
-        ValueError: there is no such kind of part, or the name is taken; names both owners.
+        ValueError: there is no such kind of part, or a name is taken; names both owners.
     """
-    if entry.kind not in _entries:
-        raise ValueError(f"A part must be one of {', '.join(_entries)}, but {entry.name!r} is {entry.kind!r} instead.")
-    known = _entries[entry.kind].get(entry.name)
-    if known is not None and known.target != entry.target and not _is_replaced(known, entry):
-        raise ValueError(
-            f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: choose "
-            "another."
-        )
-    _entries[entry.kind][entry.name] = entry
-
-
-def _is_replaced(known: Entry, entry: Entry) -> bool:
-    """Tell whether a module defines its own part anew, as when a notebook's cell or a script runs twice."""
-    places = [
-        (getattr(each.target, "__module__", None), getattr(each.target, "__qualname__", "")) for each in (known, entry)
-    ]
-    return known.owner == entry.owner != OWN and places[0] == places[1]
+    for entry in entries:
+        if entry.kind not in _entries:
+            raise ValueError(
+                f"A part must be one of {', '.join(_entries)}, but {entry.name!r} of {entry.owner} is {entry.kind!r} "
+                "instead."
+            )
+        known = _entries[entry.kind].get(entry.name)
+        if known is not None and known.place != entry.place:
+            raise ValueError(
+                f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: "
+                "choose another."
+            )
+    for entry in entries:
+        known = _entries[entry.kind].get(entry.name)
+        if known is None or not isinstance(known.target, str):  # else it is the one that a table names
+            _entries[entry.kind][entry.name] = entry
 
 
 def register(kind: str, name: str | None = None, *, summary: str | None = None) -> Callable[[P], P]:
@@ -206,7 +236,7 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     ```
 
     Args:
-        kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`.
+        kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `command`.
         name: what configs call it; of a config its tag (the default of `family`) unless given, else its `__name__`.
         summary: one line for lists and help; the first line of the docstring unless given.
 
@@ -216,7 +246,8 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
 
     def decorate(part: P) -> P:
         own: Any = part
-        first_line = (own.__doc__ or "").strip().partition("\n")[0]
+        text = own.options.__doc__ if isinstance(own, Command) else own.__doc__
+        first_line = (text or "").strip().partition("\n")[0]
         add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
         return part
 
@@ -236,7 +267,10 @@ def owned_by(owner: str) -> Iterator[None]:
 
 def _tag_of(part: Any) -> str:
     """Read the name that the config of a part has in files; of other parts their own."""
-    return str(getattr(part, getattr(part, "tag_field", ""), None) or part.__name__)
+    tag = getattr(part, getattr(part, "tag_field", ""), None) or getattr(part, "__name__", None)
+    if tag is None:
+        raise ValueError(f"`name` must be given to register {part!r}, which has none of its own.")
+    return str(tag)
 
 
 class Parts(Mapping[str, Any]):
@@ -257,6 +291,26 @@ class Parts(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(_table(self.kind))
+
+    def items(self) -> ItemsView[str, Any]:
+        """Import all parts; those of plugins that cannot be are left out, with a warning."""
+        return self._usable().items()
+
+    def values(self) -> ValuesView[Any]:
+        """Import all parts, as `items` does."""
+        return self._usable().values()
+
+    def _usable(self) -> dict[str, Any]:
+        from seqlab.plugins import leave_out
+
+        found: dict[str, Any] = {}
+        for entry in entries(self.kind):
+            try:
+                found[entry.name] = entry.load()
+            except UnusablePart as error:
+                del _entries[self.kind][entry.name]
+                leave_out(str(error))
+        return found
 
 
 def entries(kind: str) -> list[Entry]:
@@ -282,10 +336,10 @@ def find(kind: str, name: str) -> Any:
 
 
 def missing_hint() -> str:
-    """Say, after a message about a part that is missing, which installed plugins could not be read."""
+    """Say, after a message about a part that is missing, which plugins could not be read."""
     from seqlab.plugins import broken
 
-    return f" Installed plugins that cannot be read: {'; '.join(broken)}." if broken else ""
+    return f" Plugins that cannot be read: {'; '.join(broken)}." if broken else ""
 
 
 def default_part(kind: str) -> Any:

@@ -20,6 +20,7 @@ from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.inference.labels import label_and_score
+from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer, label_names
@@ -132,7 +133,8 @@ def _validate(run: TrainingRun, weights: dict[str, Tensor]) -> Validation:
             hypotheses[index] = line
     nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
     assert valid.tgt_text is not None, "validation pairs are cached with their text"
-    metrics = run.config.data.valid_metrics()[1:]
+    asked = dict.fromkeys([*run.config.data.own_metrics, str(run.config.training.valid_metric)])
+    metrics = [name for name in asked if name != "nll"]
     references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
     scores = evaluate(hypotheses, [references], metrics)
     return Validation(scores, nll, "nll_per_label")
@@ -149,4 +151,5 @@ LABELLING = Task(
     batch_type=LabelledBatch,
     unit="lines",
     describe=describe_pairs,
+    needs=(Labeller,),
 )

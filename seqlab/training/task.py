@@ -10,6 +10,7 @@ from torch import Tensor
 from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.models.interfaces import Scorer
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer
@@ -43,3 +44,7 @@ class Task:
     """what the rows of a batch are, in messages"""
     describe: Callable[[Any], dict[str, Any]]
     """(data) -> what run.json notes besides"""
+    needs: tuple[type, ...] = (Scorer,)
+    """the protocols of models whose methods validation calls"""
+    decodes: bool = False
+    """whether validation decodes by `training.valid_search`"""

@@ -202,4 +202,5 @@ TRANSLATION = Task(
     batch_type=Seq2SeqBatch,
     unit="pairs",
     describe=_describe,
+    decodes=True,
 )
