@@ -43,7 +43,7 @@ def run_all(
 ) -> list[Done]:
     """Run commands one after the other in one process."""
     lines = "".join(json.dumps([str(each) for each in command]) + "\n" for command in commands)
-    driver = [sys.executable, str(HERE / "driver.py")]
+    driver = [sys.executable, "-P", str(HERE / "driver.py")]  # without its folder on the path
     env = environment(*path, **(variables or {}))
     done = subprocess.run(driver, input=lines, capture_output=True, text=True, check=True, env=env, cwd=cwd)
     return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
@@ -98,7 +98,7 @@ def write_config(path: Path, corpus: Path, **sections: dict[str, Any]) -> Path:
         "objective": {"family": "focal", "gamma": 1.5},
         "optim": {"optimizer": {"lr": 3e-3}, "schedule": {"family": "one_cycle"}, "average_last": 3},
         "training": {
-            **{"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8, "valid_metric": "distinct"},
+            **{"max_steps": 48, "log_every": 3, "save_every": 4, "valid_every": 16, "valid_metric": "distinct"},
             **{"device": "cpu", "precision": "fp32", "threads": 1},
         },
     }
