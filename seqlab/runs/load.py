@@ -89,10 +89,10 @@ def read_config(folder: RunFolder) -> Config:
     try:
         return build(Config, parse_yaml(text, str(folder.config_file)), source=str(folder.config_file))
     except ConfigError as error:
-        raise ConfigError(error.key, f"{error}{_missing_plugins(folder)}") from None
+        raise ConfigError(error.key, f"{error}{missing_plugins_hint(folder)}") from None
 
 
-def _missing_plugins(folder: RunFolder) -> str:
+def missing_plugins_hint(folder: RunFolder) -> str:
     """Name the plugins of a run whose parts are not registered, for the end of a message."""
     missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
     if not missing:
