@@ -318,6 +318,12 @@ def entries(kind: str) -> list[Entry]:
     return list(_table(kind).values())
 
 
+def outside_packages() -> set[str]:
+    """Name the packages, or modules without one, that define the parts from outside."""
+    parts = (entry for table in _entries.values() for entry in table.values() if entry.owner != OWN)
+    return {entry.place.partition(":")[0].partition(".")[0] for entry in parts}
+
+
 def entry_of(kind: str, name: str) -> Entry:
     """Return the entry of a part; raises KeyError where there is none."""
     known = _entries[kind].get(name)

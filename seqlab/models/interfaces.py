@@ -34,6 +34,7 @@ __all__ = [
     "CorpusReader",
     "CountedModel",
     "DecoderOutput",
+    "EmbeddingModel",
     "FrameModel",
     "FrameOutput",
     "Frames",
@@ -241,6 +242,14 @@ class MixingDecoder(Protocol):
     def __call__(self, batch: Any, mixing: InputMixing | None = None) -> DecoderOutput:
         """Run a teacher-forced pass, which reads predictions where `mixing` has drawn them."""
         ...
+
+
+@runtime_checkable
+class EmbeddingModel(Protocol):
+    """A model whose embeddings can start from word vectors."""
+
+    embeddings: dict[str, str]
+    """The parameter that the ids of each side are looked up in, by `src` and `tgt`."""
 
 
 @runtime_checkable

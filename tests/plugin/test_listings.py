@@ -12,6 +12,8 @@ def shown(installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pyt
     """Run commands in one process in which the package is installed, those that need no torch first."""
     hypotheses = tmp_path_factory.mktemp("shown") / "lines"
     hypotheses.write_text("a b a b\nc\n", "utf-8")
+    words = hypotheses.with_name("words")
+    words.write_text("one\ntwo\n", "utf-8")
     train = ["train", config_file, "--run_dir", hypotheses.with_name("run")]
     commands = {
         "seqlab": ["--help"],
@@ -20,6 +22,7 @@ def shown(installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pyt
         "recipes": ["recipes"],
         "bigrams": ["bigrams", "--help"],
         "run bigrams": ["bigrams", hypotheses, "--most", "1"],
+        "no bigram": ["bigrams", words],
         "no such option": ["bigrams", hypotheses, "--moste", "1"],
         "no such command": ["bigrms"],
         "evaluate": ["evaluate", "--help"],
@@ -68,6 +71,7 @@ def test_the_metric(shown: dict[str, Done]) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("no bigram", "words has no line of two words.\n"),
         ("no such command", "the nearest is `bigrams`"),
         ("no such metric", "distinct, but is 'distinctt' instead."),
         ("no such family", "(the nearest is `convolutional`)"),

@@ -39,24 +39,31 @@ def lacking(name: str, methods: tuple[str, ...], **of_config: str) -> None:
 
 lacking("stepless", ("start", "step"))
 lacking("scoreless", ("score",))
+lacking("vectorless", ("embeddings",))
 lacking("frames", ("nothing",), outputs="frames")
 '''
 
 
 def test_what_is_missing_is_named(config_file: Path, tmp_path: Path) -> None:
     (tmp_path / "lacking.py").write_text(LACKING, "utf-8")
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("one " + " ".join(["0.5"] * 256) + "\n", "utf-8")
     cases = [
         (["--model.family", "stepless"], "as a `Stepper` it lacks start, step."),
-        (["--model.family", "scoreless"], "its validation needs a `Scorer` (see `seqlab.models.interfaces`), but"),
+        (
+            ["--model.family", "vectorless", "--data.vectors_src", vectors],
+            "starting from word vectors needs what `EmbeddingModel` of",
+        ),
+        (["--model.family", "scoreless"], "its validation needs what `Scorer` of `seqlab.models.interfaces` has, but"),
         (
             ["--model.family", "frames", "--objective.family", "ctc"],
-            "`objective.family: ctc` needs a `FrameModel` (see `seqlab.models.interfaces`), but WithoutFrames lacks "
-            "blank_id, forward(glance), frames, score_said.",
+            "`objective.family: ctc` needs what `FrameModel` of `seqlab.models.interfaces` has, but WithoutFrames "
+            "lacks blank_id, forward(glance), frames, score_said.",
         ),
         (
             ["--objective.family", "scheduled_sampling"],
-            "`model.family: convolutional` cannot be trained: `objective.family: scheduled_sampling` needs a "
-            "`MixingDecoder` (see `seqlab.models.interfaces`), but ConvolutionalTranslator lacks forward(mixing).",
+            "`model.family: convolutional` cannot be trained: `objective.family: scheduled_sampling` needs what "
+            "`MixingDecoder` of `seqlab.models.interfaces` has, but ConvolutionalTranslator lacks forward(mixing).",
         ),
     ]
     run, plugins = tmp_path / "run", [*TABLE, "--plugin", tmp_path / "lacking.py"]

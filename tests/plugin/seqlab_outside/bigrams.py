@@ -21,9 +21,11 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Print each with how often it stands there."""
+    """Print each with how often it stands there; raises ValueError, which the user sees in one line, for none."""
     with open(options.file, encoding="utf-8", newline="\n") as lines:
         counts = Counter(bigram for line in lines for bigram in pairwise(line.split()))
+    if not counts:
+        raise ValueError(f"{options.file} has no line of two words.")
     for bigram, count in counts.most_common(options.most):
         print(count, *bigram)
 
