@@ -49,7 +49,7 @@ def test_ended_and_continued(trained: Path, config_file: Path, tmp_path: Path) -
     command = ["train", config_file, "--run_dir", run, *TABLE]
     assert end_at(run, command, signal.SIGTERM, has_checkpoint(run, 4)) == 128 + signal.SIGTERM
     stopped = checkpoint_steps(run / "checkpoints")[-1]
-    assert 4 <= stopped < 44
+    assert 4 <= stopped < 88
     assert end_at(run, command, signal.SIGKILL, has_checkpoint(run, stopped + 4 - stopped % 4)) == -signal.SIGKILL
     [done] = run_all([command])
     assert done.status == 0, done.err
@@ -68,7 +68,7 @@ def test_an_edited_plugin_is_warned_of(trained: Path, config_file: Path, tmp_pat
     shutil.copytree(HERE / "seqlab_outside", path / "seqlab_outside", ignore=shutil.ignore_patterns("__pycache__"))
     with (path / "seqlab_outside" / "focal.py").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
-    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "50", *TABLE]
+    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "98", *TABLE]
     [done] = run_all([command], path=[path])
     assert done.status == 0
     warnings = [line for line in done.err.splitlines() if line.startswith("warning")]
