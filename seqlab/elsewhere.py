@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import seqlab
+from seqlab.registry import outside_packages
 
 
 class Elsewhere(Exception):
@@ -46,6 +47,7 @@ class Carried:
 def is_raised_by_seqlab(error: BaseException) -> bool:
     """Tell whether an error is seqlab's own message: the innermost frame is its and stands at a `raise` statement.
 
+    So are those of parts from outside, which are written by the same rule: `ValueError` for users.
     The same types coming out of another library, or out of an expression such as `int("x")`, are faults in the program.
     """
     if isinstance(error.__cause__, Elsewhere):
@@ -59,4 +61,5 @@ def is_raised_by_seqlab(error: BaseException) -> bool:
     package = Path(seqlab.__file__).parent
     corpora = package.parent / "corpora"  # in an editable install
     is_own = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
+    is_own |= str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in outside_packages()
     return is_own and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]

@@ -59,9 +59,9 @@ def _imported_file(path: Path) -> ModuleType:
         raise PluginError(f"There is no plugin {path}: the file does not exist.")
     path = path.resolve()
     known = sys.modules.get(path.stem)
-    if known is not None:
-        if Path(getattr(known, "__file__", None) or "").resolve() == path:
-            return known
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
+        return known
+    if known is not None or _is_another(path):
         raise PluginError(f"The plugin {path} would be imported as `{path.stem}`, which is another module: rename it.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -76,25 +76,51 @@ def _imported_file(path: Path) -> ModuleType:
     return module
 
 
+def _is_another(path: Path) -> bool:
+    """Tell whether a file has the name of a module that Python would find elsewhere, such as torch.py."""
+    found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+    return found is not None and Path(found.origin or "").resolve() != path
+
+
 def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     """Describe the plugins that own some parts, for run.json: the part, its module, its distribution and its file's
-    SHA-256."""
+    SHA-256. A script's parts are those of the module that it is as a plugin."""
     notes = []
     for entry in entries:
         if entry.owner == registry.OWN:
             continue
         module = sys.modules[entry.load().__module__]
         file = getattr(module, "__file__", None)
+        name = Path(file).stem if file and module.__name__ == "__main__" else module.__name__
         notes.append(
             {
                 "kind": entry.kind,
                 "name": entry.name,
-                "module": module.__name__,
-                "distribution": _distribution_of(module.__name__),
+                "module": name,
+                "distribution": _distribution_of(name),
                 "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
             }
         )
     return notes
+
+
+def read_notes(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """Map each part, by kind and name, to what run.json notes of its plugin; nothing is imported, or taken on trust."""
+    found = {}
+    for note in notes if isinstance(notes, list) else []:
+        if isinstance(note, dict):
+            found[str(note.get("kind")), str(note.get("name"))] = note
+    return found
+
+
+def missing_plugins(notes: Any) -> list[str]:
+    """Name the modules of the plugins that run.json notes, of which a part is not registered."""
+    missing = {
+        str(note.get("module"))
+        for (kind, name), note in read_notes(notes).items()
+        if kind not in registry.KINDS or name not in registry.Parts(kind)
+    }
+    return sorted(missing)
 
 
 def _distribution_of(module: str) -> str | None:

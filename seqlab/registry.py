@@ -8,30 +8,35 @@ here imports torch or pydantic.
 import difflib
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
 from seqlab.built_in import BUILT_IN
+from seqlab.commands import Command
 
-P = TypeVar("P")
 logger = logging.getLogger(__name__)
 
+P = TypeVar("P")
 OWN = "seqlab"
 """The owner of the built-in parts."""
+KINDS = tuple(BUILT_IN)
+"""The kinds of parts."""
 GROUP = "seqlab.plugins"
 """Of the entry points by which installed packages name their tables of parts."""
 SWITCH = "SEQLAB_NO_PLUGINS"
 """Environment variable: at 1 no installed plugin is loaded."""
-_broken: list[str] = []
-"""The installed plugins whose tables cannot be read, and why."""
-_discovered = False
 
 
 class UnknownPart(ValueError):
     """No part of this kind has this name."""
+
+
+class UnusablePart(ValueError):
+    """A part of a plugin cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,32 @@ class Entry:
     """who registered it: seqlab, or a plugin"""
 
     def load(self) -> Any:
-        """Import the part where it is not there yet."""
-        return imported(self.target) if isinstance(self.target, str) else self.target
+        """Import the part where it is not there yet; raises UnusablePart where a plugin's cannot be."""
+        if not isinstance(self.target, str):
+            return self.target
+        try:
+            return imported(self.target)
+        except Exception as error:  # whatever its code raises
+            if self.owner == OWN:
+                raise
+            raise UnusablePart(
+                f"The {self.kind} {self.name!r} of {self.owner} cannot be imported ({reason_of(error)})."
+            ) from error
+
+    @property
+    def place(self) -> str:
+        """Where the part is defined, as `module:name`; of an object that does not know it, who registers it."""
+        if isinstance(self.target, str):
+            return self.target
+        name = getattr(self.target, "__qualname__", None)
+        return f"{self.owner}:{self.name}" if name is None else f"{self.target.__module__}:{name}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Describe what code from outside has raised, and where in a file."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    place = f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def imported(target: str) -> Any:
@@ -63,6 +92,9 @@ _entries: dict[str, dict[str, Entry]] = {
 }
 
 
+_broken: list[str] = []
+"""The plugins of which something cannot be read, and why."""
+_discovered = False
 _owner: str | None = None
 """Whoever registers parts now; None for a script, whose module is named."""
 
@@ -73,29 +105,28 @@ def _table(kind: str) -> dict[str, Entry]:
     return _entries[kind]
 
 
-def add(entry: Entry) -> None:
-    """Add a part; the same part again changes nothing.
+def add(*entries: Entry) -> None:
+    """Add parts, all or none; the same part again changes nothing.
 
     Raises:
-        ValueError: there is no such kind of part, or the name is taken; names both owners.
+        ValueError: there is no such kind of part, or a name is taken; names both owners.
     """
-    if entry.kind not in _entries:
-        raise ValueError(f"A part must be one of {', '.join(_entries)}, but {entry.name!r} is {entry.kind!r} instead.")
-    known = _entries[entry.kind].get(entry.name)
-    if known is not None and known.target != entry.target and not _is_replaced(known, entry):
-        raise ValueError(
-            f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: choose "
-            "another."
-        )
-    _entries[entry.kind][entry.name] = entry
-
-
-def _is_replaced(known: Entry, entry: Entry) -> bool:
-    """Tell whether a module defines its own part anew, as when a notebook's cell or a script runs twice."""
-    places = [
-        (getattr(each.target, "__module__", None), getattr(each.target, "__qualname__", "")) for each in (known, entry)
-    ]
-    return known.owner == entry.owner != OWN and places[0] == places[1]
+    for entry in entries:
+        if entry.kind not in _entries:
+            raise ValueError(
+                f"A part must be one of {', '.join(_entries)}, but {entry.name!r} of {entry.owner} is {entry.kind!r} "
+                "instead."
+            )
+        known = _entries[entry.kind].get(entry.name)
+        if known is not None and known.place != entry.place:
+            raise ValueError(
+                f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: "
+                "choose another."
+            )
+    for entry in entries:
+        known = _entries[entry.kind].get(entry.name)
+        if known is None or not isinstance(known.target, str):  # else it is the one that a table names
+            _entries[entry.kind][entry.name] = entry
 
 
 def add_table(table: Any, owner: str) -> None:
@@ -111,8 +142,7 @@ def add_table(table: Any, owner: str) -> None:
             f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary), but does not "
             f"({error})."
         ) from error
-    for entry in entries:
-        add(entry)
+    add(*entries)
 
 
 def _discover() -> None:
@@ -133,8 +163,13 @@ def _discover() -> None:
         try:
             add_table(point.load(), owner)
         except Exception as error:  # whatever it raises, it must not disturb what does not use it
-            _broken.append(f"{owner} ({type(error).__name__}: {error})")
-            logger.warning("The plugin %s is left out: its table of parts cannot be read (%s).", owner, error)
+            _leave_out(f"The parts of the plugin {owner} cannot be read ({reason_of(error)}).")
+
+
+def _leave_out(reason: str) -> None:
+    """Warn that something of a plugin is missing, and remember why for whoever asks for it."""
+    _broken.append(reason.rstrip("."))
+    logger.warning("Left out: %s", reason)
 
 
 def _owner_of(point: Any) -> str:
@@ -152,7 +187,7 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     ```
 
     Args:
-        kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`.
+        kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `command`.
         name: what configs call it; of a config its tag (the default of `family`) unless given, else its `__name__`.
         summary: one line for lists and help; the first line of the docstring unless given.
 
@@ -167,7 +202,8 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
                 f"`{own.__name__}` must be a dataclass of pydantic: put "
                 f'`@seqlab.register("{kind}")` above `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)`.'
             )
-        first_line = (own.__doc__ or "").strip().partition("\n")[0]
+        text = own.options.__doc__ if isinstance(own, Command) else own.__doc__
+        first_line = (text or "").strip().partition("\n")[0]
         add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
         return part
 
@@ -187,7 +223,10 @@ def owned_by(owner: str) -> Iterator[None]:
 
 def _tag_of(part: Any) -> str:
     """Read the name that the config of a part has in files; of other parts their own."""
-    return str(getattr(part, getattr(part, "tag_field", ""), None) or part.__name__)
+    tag = getattr(part, getattr(part, "tag_field", ""), None) or getattr(part, "__name__", None)
+    if tag is None:
+        raise ValueError(f"`name` must be given to register {part!r}, which has none of its own.")
+    return str(tag)
 
 
 class Parts(Mapping[str, Any]):
@@ -212,10 +251,34 @@ class Parts(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(_table(self.kind))
 
+    def items(self) -> ItemsView[str, Any]:
+        """Import all parts; those of plugins that cannot be are left out, with a warning."""
+        return self._usable().items()
+
+    def values(self) -> ValuesView[Any]:
+        """Import all parts, as `items` does."""
+        return self._usable().values()
+
+    def _usable(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for entry in entries(self.kind):
+            try:
+                found[entry.name] = entry.load()
+            except UnusablePart as error:
+                del _entries[self.kind][entry.name]
+                _leave_out(str(error))
+        return found
+
 
 def entries(kind: str) -> list[Entry]:
     """List the parts of a kind, the built-in ones first."""
     return list(_table(kind).values())
+
+
+def outside_packages() -> set[str]:
+    """Name the packages, or modules without one, that define the parts from outside."""
+    parts = (entry for table in _entries.values() for entry in table.values() if entry.owner != OWN)
+    return {entry.place.partition(":")[0].partition(".")[0] for entry in parts}
 
 
 def entry_of(kind: str, name: str) -> Entry:
@@ -236,8 +299,8 @@ def find(kind: str, name: str) -> Any:
 
 
 def missing_hint() -> str:
-    """Say, after a message about a part that is missing, which installed plugins could not be read."""
-    return f" Installed plugins that cannot be read: {'; '.join(_broken)}." if _broken else ""
+    """Say, after a message about a part that is missing, which plugins could not be read."""
+    return f" Plugins that cannot be read: {'; '.join(_broken)}." if _broken else ""
 
 
 def default_part(kind: str) -> Any:

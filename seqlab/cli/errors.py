@@ -1,10 +1,18 @@
 """Exceptions to one line and an exit status; programming errors are left to Python's traceback."""
 
+import re
 import signal
 
 from seqlab.elsewhere import is_raised_by_seqlab
 
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
+
+
+def printable(text: str) -> str:
+    """Escape control characters: a message goes to a terminal, whatever the file holds that it is about."""
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:

@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from seqlab.cli.errors import printable
+
 
 def set_up_logging() -> None:
     """Send seqlab's log to standard error: coloured on a terminal, plain lines elsewhere."""
@@ -23,5 +25,5 @@ class _Plain(logging.Formatter):
     """The message alone; what is more than information begins with its level."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"

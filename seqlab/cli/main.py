@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import seqlab
 from seqlab.cli.declared import DeclaredCommand
-from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain
+from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain, printable
 from seqlab.cli.logs import set_up_logging
 from seqlab.cli.parser import PLUGIN, Parser, UsageError
 from seqlab.commands import Command
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, status = explained
         rank = rank_before_meeting()
         if rank == 0 or not _is_told_by_rank_0(error):
-            print(f"seqlab: {f'rank {rank}: ' if rank else ''}{' '.join(message.split())}", file=sys.stderr)
+            print(f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}", file=sys.stderr)
         return status
 
 
@@ -65,9 +65,10 @@ def _is_told_by_rank_0(error: BaseException) -> bool:
 
 
 def _run(argv: Sequence[str]) -> int:
-    name, arguments = argv[0] if argv else "", list(argv[1:])
     for plugin in _named_plugins(argv):
         load_plugin(plugin)
+    argv = _command_first(argv)
+    name, arguments = argv[0] if argv else "", list(argv[1:])
     if name not in Parts("command"):
         return _without_command(argv)
     found = find("command", name)
@@ -88,6 +89,16 @@ def _named_plugins(argv: Sequence[str]) -> list[str]:
     except argparse.ArgumentError:
         return []  # the command's own parser says what is wrong
     return named
+
+
+def _command_first(argv: Sequence[str]) -> Sequence[str]:
+    """Move plugins that are named before the command behind it."""
+    plugins: list[str] = []
+    rest = list(argv)
+    while rest and rest[0].partition("=")[0] == PLUGIN:
+        count = 1 if "=" in rest[0] else 2
+        plugins, rest = plugins + rest[:count], rest[count:]
+    return rest[:1] + plugins + rest[1:] if rest else []
 
 
 def _without_command(argv: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from seqlab.registry import Parts
+from seqlab.registry import Parts, missing_hint
 
 from .references import without_empty
 from .score import LineStatistics, Score, check_counts
@@ -37,7 +37,7 @@ def check_names(metrics: Iterable[str]) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:
-            raise ValueError(f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead.")
+            raise ValueError(f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead.{missing_hint()}")
     return names
 
 

@@ -5,6 +5,7 @@ positions, T target positions. No model inherits from these classes: whatever ha
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter, isfunction, signature
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -33,12 +34,14 @@ __all__ = [
     "CorpusReader",
     "CountedModel",
     "DecoderOutput",
+    "EmbeddingModel",
     "FrameModel",
     "FrameOutput",
     "Frames",
     "Glance",
     "InputMixing",
     "Labeller",
+    "MixingDecoder",
     "Mixture",
     "PositionModel",
     "PositionOutput",
@@ -48,6 +51,7 @@ __all__ = [
     "Step",
     "Stepper",
     "TargetLengths",
+    "missing_methods",
     "padding_mask",
 ]
 
@@ -232,6 +236,23 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class MixingDecoder(Protocol):
+    """A translator that can read predictions of its own in the place of some references."""
+
+    def __call__(self, batch: Any, mixing: InputMixing | None = None) -> DecoderOutput:
+        """Run a teacher-forced pass, which reads predictions where `mixing` has drawn them."""
+        ...
+
+
+@runtime_checkable
+class EmbeddingModel(Protocol):
+    """A model whose embeddings can start from word vectors."""
+
+    embeddings: dict[str, str]
+    """The parameter that the ids of each side are looked up in, by `src` and `tgt`."""
+
+
+@runtime_checkable
 class CorpusReader(Protocol):
     """A model that learns something from the encoded training corpus before the first step, besides its weights."""
 
@@ -251,3 +272,23 @@ class CountedModel(Protocol):
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take over what `weights` gave; raises ValueError where it is something else."""
         ...
+
+
+def missing_methods(model: Any, protocol: type) -> list[str]:
+    """Name what a model lacks of a protocol: methods, and attributes, as they are; of a method that is there arguments
+    that can be left out, as `forward(mixing)`."""
+    missing = []
+    names = [*protocol.__annotations__, *vars(protocol)]
+    for name in (name for name in names if not name.startswith("_") or name == "__call__"):
+        own_name = "forward" if name == "__call__" else name
+        own, wanted = getattr(model, own_name, None), vars(protocol).get(name)
+        if own is None:
+            missing.append(own_name)
+        elif isfunction(wanted):
+            parameters = signature(own).parameters
+            if not any(each.kind == Parameter.VAR_KEYWORD for each in parameters.values()):
+                optional = [
+                    each.name for each in signature(wanted).parameters.values() if each.default is not each.empty
+                ]
+                missing += [f"{own_name}({each})" for each in optional if each not in parameters]
+    return missing

@@ -51,6 +51,8 @@ class ObjectiveConfig(Part):
     part_kind: ClassVar[str] = "objective"
     outputs: ClassVar[str] = "tokens"
     """What it is computed from: `ModelConfig.outputs` of the models that it fits."""
+    needs: ClassVar[tuple[type, ...]] = ()
+    """The protocols of `seqlab.models.interfaces` whose methods it calls, besides a forward pass over a batch."""
     tasks: ClassVar[tuple[str, ...]] = ()
     """Which `data.kind` it is for; empty for all."""
     family: str

@@ -28,6 +28,7 @@ class ParallelCrossEntropyConfig(GlancingConfig):
     """Weight of what the lengths of the targets cost."""
 
     outputs: ClassVar[str] = "positions"
+    needs: ClassVar[tuple[type, ...]] = (PositionModel,)
 
     def build(self) -> "ParallelCrossEntropy":
         """Build the objective."""
@@ -61,6 +62,7 @@ class CmlmConfig(ObjectiveConfig):
     in the mean."""
 
     outputs: ClassVar[str] = "gaps"
+    needs: ClassVar[tuple[type, ...]] = (PositionModel,)
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
     def build(self) -> "Cmlm":

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.data.batch import IGNORE, Batch, Seq2SeqBatch
-from seqlab.models.interfaces import DecoderOutput, InputMixing, Mixture
+from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
@@ -39,6 +39,7 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
+    needs: ClassVar[tuple[type, ...]] = (MixingDecoder,)
 
     @model_validator(mode="after")
     def _check_temperature(self) -> "ScheduledSamplingConfig":

@@ -14,7 +14,7 @@ from seqlab.durable import write_bytes
 from seqlab.models.config import ModelConfig
 from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig
-from seqlab.registry import Entry, Part, Parts, default_part, entry_of
+from seqlab.registry import Entry, Part, Parts, default_part, entry_of, missing_hint
 from seqlab.runs.fields import fields_of, with_tags
 from seqlab.runs.migrate import migrated
 from seqlab.search.config import SearchConfig
@@ -126,6 +126,7 @@ class Config:
         if metric not in metrics:
             raise ValueError(
                 f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."
+                f"{missing_hint()}"
             )
         if objective.tasks and kind not in objective.tasks:
             fitting = [name for name, each in Parts("objective").items() if kind in (each.tasks or (kind,))]

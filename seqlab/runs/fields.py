@@ -115,9 +115,9 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
 
     `values` (nested dicts) takes the place of the defaults; where it is silent, the types' own defaults hold.
     """
-    sections = families(annotation)
+    found = families(annotation)
     given = values if isinstance(values, Mapping) else {}
-    tag_field = tag_name(sections)
+    tag_field, sections = tag_name(found), dict(found.items())
     chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
         text = text_of(sections[chosen], tag_field)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
-from seqlab.registry import Parts
+from seqlab.plugins import missing_plugins
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.config import Config
 from seqlab.runs.folder import PLUGINS, RunFolder
@@ -94,17 +94,16 @@ def read_config(folder: RunFolder) -> Config:
     try:
         return build(Config, migrated(parse_yaml(text, str(folder.config_file))), source=str(folder.config_file))
     except ConfigError as error:
-        raise ConfigError(error.key, f"{error}{_missing_plugins(folder)}") from None
+        raise ConfigError(error.key, f"{error}{missing_plugins_hint(folder)}") from None
 
 
-def _missing_plugins(folder: RunFolder) -> str:
+def missing_plugins_hint(folder: RunFolder) -> str:
     """Name the plugins of a run whose parts are not registered, for the end of a message."""
-    notes = folder.read_description().get(PLUGINS, []) if folder.exists() else []
-    missing = {str(note["module"]) for note in notes if note["name"] not in Parts(note["kind"])}
+    missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
     if not missing:
         return ""
     return (
-        f" The run was trained with the plugin {', '.join(map(repr, sorted(missing)))}, which is not loaded: name it "
+        f" The run was trained with the plugin {', '.join(map(repr, missing))}, which is not loaded: name it "
         "with `--plugin`, or `plugins` in Python. A plugin runs code: load only what you trust."
     )
 

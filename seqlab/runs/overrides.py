@@ -15,6 +15,8 @@ import yaml
 from seqlab.registry import Part
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import missing_plugins_hint
 from seqlab.runs.migrate import migrated, renamed
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
@@ -52,7 +54,10 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
 
 def config_from_yaml(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
     """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file."""
-    return override(read_yaml(path), overrides, source=str(path))
+    try:
+        return override(read_yaml(path), overrides, source=str(path))
+    except ConfigError as error:  # of a run's own config perhaps
+        raise ConfigError(error.key, f"{error}{missing_plugins_hint(RunFolder(Path(path).parent))}") from None
 
 
 def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> bool:

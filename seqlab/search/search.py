@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from seqlab.models.interfaces import FrameModel, PositionModel, Stepper, missing_methods
 from seqlab.registry import Parts, find
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
@@ -56,4 +57,7 @@ def fitting_search(model: Any, config: SearchConfig) -> Search:
         if search.fits(model):
             return search
     named = f"`algorithm: {config.algorithm}`" if config.algorithm else f"Each of the searches {', '.join(names)}"
-    raise ValueError(f"{named} calls methods that {type(model).__name__} does not have.")
+    lacking = {each.__name__: missing_methods(model, each) for each in (Stepper, PositionModel, FrameModel)}
+    nearest = min(lacking, key=lambda each: len(lacking[each]))
+    advice = f": as a `{nearest}` it lacks {', '.join(lacking[nearest])}" if lacking[nearest] else ""
+    raise ValueError(f"{named} calls methods that {type(model).__name__} does not have{advice}.")

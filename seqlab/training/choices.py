@@ -45,16 +45,15 @@ class Choices:
     def set(self, key: str, value: T, reason: str) -> T:
         """Choose a field, say why, and return it; where it is given, return what was given instead.
 
-        A field that the section does not have, as that of a model from a plugin may not, is not set.
+        A part from outside may lack the field: then the value is returned, and nothing is set.
         """
         if self.is_given(key):
             given: T = self.get(key)
             return given
-        section = self._section(key)
-        if key.rpartition(".")[2] not in section:
-            return value
-        section[key.rpartition(".")[2]] = value
-        logger.info("  %s %s: %s", key, value, reason)
+        section, name = self._section(key), key.rpartition(".")[2]
+        if name in section:
+            section[name] = value
+            logger.info("  %s %s: %s", key, value, reason)
         return value
 
     def set_kind(self, key: str, value: str, reason: str) -> str:

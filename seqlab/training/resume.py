@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from seqlab.data.columns import parse_column
-from seqlab.plugins import notes_of
+from seqlab.plugins import notes_of, read_notes
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, to_dict
 from seqlab.runs.folder import PLUGINS, RunFolder
@@ -97,14 +97,14 @@ def resume(run: TrainingRun, changes: Changes) -> None:
 
 def changed_plugins(run: TrainingRun) -> list[str]:
     """Describe how the plugins that own parts of a run differ from those that it was begun with."""
-    before = {(note["kind"], note["name"]): note for note in run.held.root.read_description().get(PLUGINS, [])}
+    before = read_notes(run.held.root.read_description().get(PLUGINS))
     found = []
     for note in notes_of(parts_of(run.config)):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:
             of = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
-            listed = ", ".join(f"{key} {old.get(key)} -> {note[key]}" for key in changed)
+            listed = ", ".join(f"{key} {old.get(key)!r} -> {note[key]!r}" for key in changed)
             found.append(f"What the run was begun with differs from {of} ({listed})")
     return found
 

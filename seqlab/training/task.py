@@ -9,6 +9,7 @@ from torch import Tensor
 from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.models.interfaces import Scorer
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.text import Tokenizer
@@ -26,6 +27,10 @@ class Task:
     """The class of the batches."""
     unit: ClassVar[str] = "rows"
     """What the rows of a batch are, in messages."""
+    needs: ClassVar[tuple[type, ...]] = (Scorer,)
+    """The protocols of models whose methods validation calls."""
+    decodes: ClassVar[bool] = False
+    """Whether validation decodes by `training.valid_search`."""
 
     def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         """Learn the tokenizers from the training corpora and write them: the sizes of their vocabularies by folder."""

@@ -43,6 +43,7 @@ from seqlab.training.loop import fit
 from seqlab.training.machine import Machine, set_up
 from seqlab.training.origin import check_origin, start_from
 from seqlab.training.progress_bar import corpus_bar
+from seqlab.training.requirements import check_model
 from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
 from seqlab.training.state import TrainingRun
 from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
@@ -196,6 +197,7 @@ def _assemble(
     folder = held.root
     torch.manual_seed(config.seed)
     model = config.model.resolve(config.data).build(*tokenizers)
+    check_model(model, config, config.data.task)
     frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = config.objective.build()
     accumulator = Accumulator(model, objective, machine, config.seed, frozen)

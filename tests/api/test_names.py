@@ -68,7 +68,7 @@ def test_what_users_hold_shows_what_it_is(tmp_path: Path) -> None:
     assert repr(run).startswith("Run(TorchEngine([LoadedRun('")
     assert repr(run).endswith(" ids)")
     path = TinyRuns(tmp_path)("lstm_lm")
-    assert repr(load_run(path, "best", kind="text")) == f"LoadedRun({str(path)!r}, lstm_lm, step 1)"
+    assert repr(load_run(path, "best", product="a language model")) == f"LoadedRun({str(path)!r}, lstm_lm, step 1)"
     lm = seqlab.load(path, device="cpu")
     assert repr(lm).startswith(f"LanguageModel([LoadedRun({str(path)!r}, lstm_lm, step 1)], cpu, ")
     assert len(repr(lm.perplexity(["der Katze"] * 1000))) < 500

@@ -19,6 +19,7 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
+from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.labelling.config import LabellingConfig
@@ -42,6 +43,7 @@ class Labelling(Task):
 
     batch_type = LabelledBatch
     unit = "lines"
+    needs = (Labeller,)
 
     def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
@@ -124,7 +126,8 @@ class Labelling(Task):
                 hypotheses[index] = line
         nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
-        metrics = run.config.data.valid_metrics()[1:]
+        asked = dict.fromkeys([*run.config.data.own_metrics, str(run.config.training.valid_metric)])
+        metrics = [name for name in asked if name != "nll"]
         references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
         scores = evaluate(hypotheses, [references], metrics)
         return Validation(scores, nll, "nll_per_label")

@@ -42,6 +42,7 @@ class Translation(Task):
 
     batch_type = Seq2SeqBatch
     unit = "pairs"
+    decodes = True
 
     def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         data = _data_config(config)

@@ -256,9 +256,11 @@ def _choose_transformer(choices: Choices, by_corpus: int, size: str) -> None:
 
 def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> None:
     """Choose the rate and the steps, and what follows from the number of steps."""
-    batch, is_recurrent = choices.get("data.batch_tokens"), choices.config().model.is_recurrent
-    width_name, rate = ("hidden_size", RECURRENT_LR_BY_WIDTH) if is_recurrent else ("d_model", LR_BY_WIDTH)
-    width = choices.width(f"model.{width_name}")
+    batch, model = choices.get("data.batch_tokens"), choices.config().model
+    is_recurrent = model.is_recurrent
+    width_name, width, rate = model.embedding_field, max(1, model.embedding_dim), LR_BY_WIDTH
+    if is_recurrent:
+        width_name, width, rate = "hidden_size", choices.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = choices.get("init_from") is not None
     epochs = (RECURRENT_EPOCHS if is_recurrent else EPOCHS) * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
     start = ", a quarter as the weights are trained already" if fine_tuning else ""

@@ -1,0 +1,1 @@
+"""Parts for `seqlab` that live outside of it: copy what you need. `table` names them."""

@@ -1,0 +1,246 @@
+"""A convolutional encoder-decoder with attention in each layer of the decoder (Gehring et al. 2017, arXiv:1705.03122).
+
+A convolution is a linear layer over windows of positions, so that training, which sees all windows at once, and a step
+of decoding, which sees the last one, are the same product. Without the paper's weight normalization.
+
+Shapes: B sentences, S source and T target positions, D d_model, W kernel_size, N = B * K rows while decoding.
+"""
+
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import Seq2SeqBatch
+from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
+from seqlab.models.embeddings import EmbeddingTying, check_tying, make_embeddings
+from seqlab.models.interfaces import DecoderOutput, Step
+from seqlab.models.source import NO_TAGS
+from seqlab.nn import masks
+from seqlab.nn.attention import pad_positions
+from seqlab.nn.dropout import Dropout
+from seqlab.nn.embedding import Embedding
+from seqlab.nn.linear import Linear
+from seqlab.nn.memory_attention import Memory, MemoryAttention
+from seqlab.nn.past import kept_sentences
+from seqlab.nn.projection import VocabularyProjection
+
+HALF = 0.5**0.5
+"""What a sum of two terms of equal variance is scaled by to keep it."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ConvolutionalConfig(ModelConfig):
+    """A convolutional encoder-decoder."""
+
+    family: Literal["convolutional"] = "convolutional"
+    """Which architecture this is."""
+    d_model: Size = 256
+    """Size of the embeddings and of all layers."""
+    kernel_size: Size = 3
+    """Positions that each layer looks at; an odd number."""
+    num_encoder_layers: Size = 4
+    """Layers of the encoder."""
+    num_decoder_layers: Size = 4
+    """Layers of the decoder, each of which attends to the source."""
+    dropout: Probability = 0.1
+    """Probability of dropping an element of the embeddings and of what each layer reads."""
+    tied_embeddings: EmbeddingTying = "all"
+    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    max_length: Annotated[int, Field(ge=2)] = 512
+    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
+
+    task: ClassVar[str] = "translation"
+    attends_to_source: ClassVar[bool] = True
+
+    @property
+    def embedding_dim(self) -> int:
+        """Values that each embedding has."""
+        return self.d_model
+
+    @property
+    def context_limit(self) -> int | None:
+        """Tokens of the longest sequence that the model reads."""
+        return self.max_length
+
+    def build(self, src: TokenSide, tgt: TokenSide) -> "ConvolutionalTranslator":
+        """Build the model."""
+        return ConvolutionalTranslator(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id)
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError where the model cannot learn from what the data section describes."""
+        check_tying(self.tied_embeddings, data)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ConvolutionalConfig":
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, but is {self.kernel_size} instead.")
+        return self
+
+
+class GatedConvolution(nn.Module):
+    """Windows of W positions to one position each, through a gated linear unit."""
+
+    def __init__(self, config: ConvolutionalConfig) -> None:
+        super().__init__()
+        self.dropout, self.linear = (
+            Dropout(config.dropout),
+            Linear(config.kernel_size * config.d_model, 2 * config.d_model),
+        )
+        nn.init.normal_(self.linear.weight, std=2 * (config.kernel_size * config.d_model) ** -0.5)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T + W - 1, D) -> (B, T, D), each from the W positions that begin at its own."""
+        length = x.size(1) - self.linear.in_features // x.size(2) + 1
+        windows = self.dropout(x).unfold(1, x.size(1) - length + 1, 1)  # (B, T, D, W)
+        return F.glu(self.linear(windows.flatten(2)).float(), dim=-1)
+
+
+class Encoder(nn.Module):
+    """Source ids to what the decoder attends to."""
+
+    def __init__(self, config: ConvolutionalConfig, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding, self.around = embedding, config.kernel_size // 2
+        self.layers = nn.ModuleList(GatedConvolution(config) for _ in range(config.num_encoder_layers))
+
+    def forward(self, src: Tensor, src_lengths: Tensor) -> Memory:
+        """Give keys, the last layer, and values, to which the embeddings are added; padding is 0 for every layer."""
+        embedded = self.embedding(src)
+        padding = masks.padding_mask(src_lengths, src.size(1))
+        x = embedded
+        for layer in self.layers:
+            x = x.masked_fill(padding[..., None], 0.0)
+            x = (x + layer(F.pad(x, (0, 0, self.around, self.around)))) * HALF
+        keys, values = (x if self.training else pad_positions(x, x.size(2)) for x in (x, (x + embedded) * HALF))
+        return Memory(keys, values, masks.additive(~masks.padding_mask(src_lengths, keys.size(1)))[:, None])
+
+
+class DecoderLayer(nn.Module):
+    """A convolution over the past, then attention to the source."""
+
+    def __init__(self, config: ConvolutionalConfig) -> None:
+        super().__init__()
+        size = config.d_model
+        self.convolution, self.attention = GatedConvolution(config), MemoryAttention("dot", size)
+        self.query, self.combine = Linear(size, size), Linear(size, size)
+
+    def forward(self, windows: Tensor, embedded: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """windows (N, T + W - 1, D) and embeddings (N, T, D) -> (N, T, D) and weights (N, T, S); N is B or B * K."""
+        hidden = self.convolution(windows)
+        query = (self.query(hidden).float() + embedded) * (HALF * hidden.size(2) ** -0.5)
+        found, weights = self.attention(query.view(len(memory.keys), -1, hidden.size(2)), memory)
+        hidden = (hidden + self.combine(found).view_as(hidden)) * HALF
+        last = windows[:, -hidden.size(1) :]
+        return (last + hidden) * HALF, weights.view(*hidden.shape[:2], -1)
+
+
+class Decoder(nn.Module):
+    """Target ids and memory to hidden states; a step reads T = 1 more id of each of N rows."""
+
+    def __init__(self, config: ConvolutionalConfig, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding, self.before = embedding, (config.kernel_size - 1, config.d_model)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
+        self.output, self.dropout = Linear(config.d_model, config.d_model), Dropout(config.dropout)
+
+    def beginning(self, rows: int, device: torch.device) -> list[Tensor]:
+        """Give what each layer reads before the first position: zeros (N, W - 1, D)."""
+        return [torch.zeros(rows, *self.before, device=device) for _ in self.layers]
+
+    def forward(self, embedded: Tensor, memory: Memory, past: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """embedded (N, T, D) -> hidden (N, T, D), the last layer's attention (N, T, S) and each layer's next past."""
+        x, weights, after = embedded, embedded, []
+        for layer, before in zip(self.layers, past, strict=True):
+            windows = torch.cat((before, x), dim=1)
+            after.append(windows[:, x.size(1) :])
+            x, weights = layer(windows, embedded, memory)
+        return self.dropout(self.output(x)), weights, after
+
+
+@plain_dataclass(frozen=True)
+class DecoderState:
+    """What the decoder remembers of N rows, hypotheses of B sentences in turn, equally many each; never written to."""
+
+    past: list[Tensor]
+    """What each layer read last: (N, W - 1, D)."""
+    memory: Memory
+    """One for each sentence."""
+    attention_size: int
+    """Source positions whose weights were asked for, 0 for none."""
+    position: int = 0
+    """Of the id that is read next."""
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""
+        kept = kept_sentences(rows, len(self.past[0]), len(self.memory.keys))
+        memory = self.memory if kept is None else self.memory.select(kept)
+        return replace(self, past=[each.index_select(0, rows) for each in self.past], memory=memory)
+
+    def fork(self) -> "DecoderState":
+        """Return it as it is: a step makes a new one."""
+        return self
+
+
+class ConvolutionalTranslator(nn.Module):
+    """Encoder and decoder; a `Stepper` and a `Scorer`."""
+
+    embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
+    """The parameter that the ids of each side are looked up in, where word vectors go."""
+
+    def __init__(
+        self, config: ConvolutionalConfig, src_vocab_size: int, tgt_vocab_size: int, bos_id: int, eos_id: int
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.bos_id, self.eos_id = tgt_vocab_size, bos_id, eos_id
+        src, tgt, out = make_embeddings(
+            config.tied_embeddings,
+            src_vocab_size,
+            tgt_vocab_size,
+            lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
+        )
+        self.encoder = Encoder(config, Embedding(src, "sinusoidal", config.max_length, config.dropout))
+        self.decoder = Decoder(config, Embedding(tgt, "sinusoidal", config.max_length, config.dropout))
+        self.projection = VocabularyProjection(out)
+
+    def forward(self, batch: Seq2SeqBatch, need_attention: bool = False) -> DecoderOutput:
+        """Run one teacher-forced pass; the attention is there whether it is needed or not."""
+        assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
+        memory, embedded = self.encoder(batch.src, batch.src_lengths), self.decoder.embedding(batch.tgt_in)
+        if not self.training:  # so many queries that what one finds does not depend on how many they are
+            embedded = pad_positions(embedded, embedded.size(2))
+        hidden, weights, _ = self.decoder(embedded, memory, self.decoder.beginning(len(batch), embedded.device))
+        length = batch.tgt_in.size(1)
+        return DecoderOutput(
+            hidden[:, :length],
+            self.projection,
+            attention=weights[:, :length, : batch.src.size(1)],
+            src_places=NO_TAGS.places(batch.src, batch.src_lengths),
+        )
+
+    def score(self, batch: Seq2SeqBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
+        assert batch.tgt_out is not None, "scoring needs a target"
+        output: DecoderOutput = self(batch)
+        return output.scores(batch.tgt_out)
+
+    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, DecoderState]:
+        """Encode the source; the first step reads bos."""
+        past = self.decoder.beginning(len(batch), batch.src.device)
+        memory = self.encoder(batch.src, batch.src_lengths)
+        state = DecoderState(past, memory, batch.src.size(1) if need_attention else 0)
+        return batch.src.new_full((len(batch),), self.bos_id), state
+
+    def step(self, last_ids: Tensor, state: DecoderState) -> Step:
+        """Read one id per row (N,) and score the next."""
+        embedded = self.decoder.embedding(last_ids[:, None], state.position)
+        hidden, weights, past = self.decoder(embedded, state.memory, state.past)
+        attention = weights[:, 0, : state.attention_size] if state.attention_size else None
+        scores = self.projection.log_probs(hidden[:, 0])
+        return Step(scores, replace(state, past=past, position=state.position + 1), attention)

@@ -1,0 +1,24 @@
+"""The one-cycle schedule: up to the peak and down again (Smith & Topin 2018, arXiv:1708.07120)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from seqlab.optim.optimizers import SETTINGS
+from seqlab.optim.schedules import ScheduleConfig
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class OneCycleConfig(ScheduleConfig):
+    """A straight line up to the peak and another one down to 0 at `training.max_steps`."""
+
+    family: Literal["one_cycle"] = "one_cycle"
+    """Which schedule this is."""
+    rising: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of all steps before the peak."""
+
+    def rate(self, peak: float, step: int, max_steps: int) -> float:
+        """Return the learning rate of update number `step`, counted from 0, of `max_steps` in all."""
+        done = (step + 1) / (max_steps + 1)
+        return peak * max(0.0, min(done / self.rising, (1 - done) / (1 - self.rising)))

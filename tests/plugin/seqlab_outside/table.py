@@ -1,0 +1,30 @@
+"""The table of parts that an entry point of the group `seqlab.plugins` leads to; it must not import torch.
+
+In `pyproject.toml`:
+
+    [project.entry-points."seqlab.plugins"]
+    seqlab_outside = "seqlab_outside.table:PARTS"
+
+Without an installation `--plugin seqlab_outside.table` does the same. Each part is imported when it is first used.
+"""
+
+PARTS = {
+    "model": {
+        "convolutional": (
+            "seqlab_outside.convolutional:ConvolutionalConfig",
+            "a convolutional encoder-decoder (Gehring et al. 2017)",
+        ),
+    },
+    "objective": {
+        "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy that looks away from what is easy"),
+    },
+    "schedule": {
+        "one_cycle": ("seqlab_outside.one_cycle:OneCycleConfig", "up to the peak and down again"),
+    },
+    "metric": {
+        "distinct": ("seqlab_outside.distinct:distinct", "share of the hypotheses' bigrams that are different"),
+    },
+    "command": {
+        "bigrams": ("seqlab_outside.bigrams:BIGRAMS", "list the most frequent bigrams of a file"),
+    },
+}
