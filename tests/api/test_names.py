@@ -6,7 +6,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from reference.random_runs import write_run
@@ -15,6 +15,9 @@ from reference.tiny_language_models import TinyRuns
 import seqlab
 from seqlab.evaluation import METRICS
 from seqlab.runs.load import load_run
+from seqlab.search.config import SearchConfig
+from seqlab.search.options import SamplingOptions, SearchOptions
+from seqlab.search.sampling_config import SamplingConfig
 
 PACKAGES = ("seqlab", *(f"seqlab.{name}" for name in ("data", "models", "nn", "objectives", "optim", "search")))
 every_package = pytest.mark.parametrize("package", PACKAGES)
@@ -73,3 +76,8 @@ def test_what_users_hold_shows_what_it_is(tmp_path: Path) -> None:
     assert repr(lm).startswith(f"LanguageModel([LoadedRun({str(path)!r}, lstm_lm, step 1)], cpu, ")
     assert len(repr(lm.perplexity(["der Katze"] * 1000))) < 500
     assert repr(METRICS).startswith("Parts('metric': bleu, chrf, ")
+
+
+@pytest.mark.parametrize(("options", "config"), [(SearchOptions, SearchConfig), (SamplingOptions, SamplingConfig)])
+def test_keyword_arguments_are_the_fields_of_the_configs(options: type, config: type) -> None:
+    assert get_type_hints(options) == get_type_hints(config)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -163,9 +163,17 @@ class Labeller:
         units = "lines" if self.labels_lines else "words"
         return f"Labeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
 
-    def label(self, lines: Sequence[str], **options: Any) -> list[str]:
-        """Label lines and give the labels of each, with spaces between; the options are those of `label_detailed`."""
-        return [labelling.text for labelling in self.label_detailed(lines, **options)]
+    def label(
+        self,
+        lines: Sequence[str],
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        progress: OnRows | None = None,
+        places: Sequence[str] | None = None,
+    ) -> list[str]:
+        """Label lines and return the labels of each, with spaces between; the arguments are as in `label_detailed`."""
+        found = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, places=places)
+        return [labelling.text for labelling in found]
 
     @torch.inference_mode()
     def label_detailed(

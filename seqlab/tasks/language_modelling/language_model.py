@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from seqlab.models.interfaces import CarryingScorer
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.runs.spelling import SpellingModel, load_spelling
+from seqlab.search.options import GenerationOptions
 from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
 from seqlab.tasks.language_modelling.line_score import LineScore, added_items, line_score
@@ -203,7 +204,7 @@ class LanguageModel:
         batch_rows: int = 64,
         first_prompt: int = 0,
         on_text: OnText | None = None,
-        **search: Any,
+        **search: Unpack[GenerationOptions],
     ) -> list[list[Continuation]]:
         """Continue each prompt: `num_samples` random continuations, or with `beam_size` the best hypotheses.
 

@@ -1,13 +1,14 @@
 """A trained run, ready to be used: text in, text out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig
+from seqlab.search.options import SearchOptions
 from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
 from seqlab.world import OnRows
@@ -53,12 +54,29 @@ class Run:
             copies_unknown=self.translator.copies_unknown,
         )
 
-    def translate(self, lines: Sequence[str], **options: Any) -> list[str]:
-        """Translate lines and return the best hypothesis of each; the options are those of `translate_detailed`.
+    def translate(
+        self,
+        lines: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        batch_tokens: int | None = None,
+        progress: OnRows | None = None,
+        places: Sequence[str] | None = None,
+        **search: Unpack[SearchOptions],
+    ) -> list[str]:
+        """Translate lines and return the best hypothesis of each; the arguments are those of `translate_detailed`.
 
         A warning counts the translations that the length limit ended.
         """
-        found = self.translate_detailed(lines, need_scores=False, **options)
+        found = self.translate_detailed(
+            lines,
+            prefixes=prefixes,
+            need_scores=False,
+            batch_tokens=batch_tokens,
+            progress=progress,
+            places=places,
+            **search,
+        )
         warn_of_unfinished(unfinished(found), len(found))
         return [translation.text for translation in found]
 
@@ -72,7 +90,7 @@ class Run:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
         places: Sequence[str] | None = None,
-        **search: Any,
+        **search: Unpack[SearchOptions],
     ) -> list[Translation]:
         """Translate lines and give n-best lists with scores and what happened to each line.
 
