@@ -27,6 +27,7 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.tasks.translation.task import Translation
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.failure import read_failure
@@ -48,7 +49,7 @@ def scripted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], 
 
     def script(scores: list[float]) -> None:
         left = list(scores)
-        monkeypatch.setattr(seqlab.training.loop, "validate", lambda run, weights: validation_of(left.pop(0)))
+        monkeypatch.setattr(Translation, "validate", lambda self, run, weights: validation_of(left.pop(0)))
 
     return script
 
@@ -161,12 +162,12 @@ def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_ag
         def monotonic() -> float:
             return now[0]
 
-    def slow_validation(run: Any, weights: Any) -> Validation:
+    def slow_validation(self: Translation, run: Any, weights: Any) -> Validation:
         now[0] += 600
         return validation_of(1.0)
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
-    monkeypatch.setattr(seqlab.training.loop, "validate", slow_validation)
+    monkeypatch.setattr(Translation, "validate", slow_validation)
     config = tiny_config(corpus, optim=FAST, max_steps=20, valid_every=4, max_minutes=5.0)
     run_dir = train(config, tmp_path / "run")
     train(config, run_dir)

@@ -40,6 +40,7 @@ from seqlab.optim import (
 )
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
+from seqlab.tasks.translation.task import Translation
 from seqlab.training import Interrupted, train
 
 from .conftest import train_until
@@ -191,7 +192,7 @@ def test_a_signal_in_validation_or_in_saving_loses_nothing(
     for name, step in (("validate", 8), ("save", 5)):
         parts = tmp_path / name
         with monkeypatch.context() as patch:
-            owner = seqlab.training.loop if name == "validate" else seqlab.training.loop.TrainingRun
+            owner: type = Translation if name == "validate" else seqlab.training.loop.TrainingRun
             original = getattr(owner, name)
 
             def signalled(*arguments: Any, original: Callable[..., Any] = original) -> Any:
@@ -211,11 +212,13 @@ class Snapshots:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, run_dir: Path, folder: Path) -> None:
         self.run_dir, self.folder, self.names, self.busy = run_dir, folder, list[str](), False
-        for module, name in (
+        owners: list[tuple[Any, str]] = [
             *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink", "ftruncate")),
-            *((seqlab.training.loop, name) for name in ("update", "validate")),
-        ):
-            monkeypatch.setattr(module, name, self.watched(name, getattr(module, name)))
+            (seqlab.training.loop, "update"),
+            (Translation, "validate"),
+        ]
+        for owner, name in owners:
+            monkeypatch.setattr(owner, name, self.watched(name, getattr(owner, name)))
 
     def watched(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -1,6 +1,5 @@
 """Validation against several references: the loss is of the first, what is decoded is compared with all."""
 
-import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from reference.tiny_runs import journal_of, tiny_config, with_training, write_nu
 import seqlab
 from seqlab.evaluation import Score, evaluate
 from seqlab.runs.load import load_run
+from seqlab.tasks.translation.task import Translation
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, TokenizerConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.validation import Validation
@@ -89,10 +89,10 @@ def test_the_lowest_error_rate_is_best(
     metric: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = [80.0, 40.0, 60.0, 40.0, 50.0]
-    validate: Callable[..., Validation] = lambda run, weights: Validation(  # noqa: E731
+    validate: Callable[..., Validation] = lambda self, run, weights: Validation(  # noqa: E731
         {metric: Score(metric, left.pop(0), "", higher_is_better=False)}, 1.0
     )
-    monkeypatch.setattr(sys.modules["seqlab.training.loop"], "validate", validate)
+    monkeypatch.setattr(Translation, "validate", validate)
     config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3)
     run_dir = train(with_training(config, valid_metric=metric), tmp_path / "run")
     validations = journal_of(run_dir, ["valid"])

@@ -209,7 +209,7 @@ def _choose_data(choices: Choices, tokens: Tokens) -> None:
         length, reason = (128 if is_recurrent else 256), "what is usual for a text that goes on"
         if is_recurrent:
             choices.set("data.order", "contiguous", "a recurrent model remembers what it has read")
-    longest = choices.get("model.max_length") if choices.is_given("model.max_length") else None
+    longest = choices.config().model.context_limit if choices.is_given("model.max_length") else None
     if longest is not None and longest < length:
         length, reason = longest, "the model looks back on no more"
     choices.set("data.block_length", length, reason)
