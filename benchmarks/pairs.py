@@ -167,7 +167,7 @@ def config_of(steps: int, log_every: int) -> Json:
     """Give the config of a training as any version of seqlab reads it, so few fields as possible."""
     return {
         "data": {
-            **{"kind": "translation", "train_src": ["train.en"], "train_tgt": ["train.de"]},
+            **{"train_src": ["train.en"], "train_tgt": ["train.de"]},
             **{"valid_src": "valid.en", "valid_tgt": ["valid.de"]},
             "tokenizer": {"kind": "sentencepiece_bpe", "vocab_size": 600},
             **{"batch_tokens": 1024, "micro_batch_tokens": 1600},

@@ -76,8 +76,8 @@ TRAINING = (
     Fault(
         "training.warmup_off_by_one",
         "the first update has a learning rate of 0",
-        "return peak * (step + 1) / (warmup + 1)",
-        "return peak * step / (warmup + 1)",
+        "return peak * (step + 1) / (self.warmup_steps + 1)",
+        "return peak * step / (self.warmup_steps + 1)",
         ("optim/test_schedules.py",),
     ),
     Fault(
