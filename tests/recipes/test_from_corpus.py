@@ -283,7 +283,7 @@ def test_a_handful_of_pairs_can_be_prepared(tmp_path: Path, count: int) -> None:
 
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="seqlab.recipes"):
+    with caplog.at_level(logging.INFO, logger="seqlab"):
         choose(tmp_path, sentences(50), model__d_model="64")
     text = caplog.text
     for key in (

@@ -266,7 +266,7 @@ def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> N
 
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="seqlab.recipes"):
+    with caplog.at_level(logging.INFO, logger="seqlab"):
         choose(tmp_path, sentences(50), model__d_model="64")
     for key in ("data.documents lines", "data.tokenizer.kind", "model.dropout", "training.max_steps"):
         assert f"  {key}" in caplog.text
