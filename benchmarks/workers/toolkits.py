@@ -12,7 +12,7 @@ from statistics import harmonic_mean
 
 from benchmarks.records import Json, Unavailable
 from benchmarks.scale import Sizes, sizes_from_json
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.rows import Rows
 
 VALIDATION_LINES = 16
@@ -40,7 +40,7 @@ class Corpus:
 
 def write_corpus(workload: Path, folder: Path) -> Corpus:
     """Write the encoded training corpus of a workload, and its first lines again for the validation that they ask."""
-    pairs = EncodedPairs.open(workload / "start" / "cache" / "train")
+    pairs = EncodedCorpus.open(workload / "start" / "cache" / "train")
     for side, rows in (("src", pairs.src), ("tgt", pairs.tgt)):
         for split, count in (("train", len(rows)), ("valid", VALIDATION_LINES)):
             (folder / f"{split}.{side}").write_text("".join(islice(_lines(rows), count)), encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.data.encode import EncodedBlock, Encoder, Fate
-from seqlab.data.encoded import PairsState, PairsWriter
+from seqlab.data.encoded import CorpusState, CorpusWriter
 from seqlab.data.report import DropLog, DropLogState, SideCounts
 from seqlab.data.routes import Route
 from seqlab.data.rows import ArrayState, ArrayWriter
@@ -30,8 +30,8 @@ class BuildState:
     """How far a build is: what belongs to so many pairs, of all corpora in turn, is on the disk."""
 
     pairs: int
-    train: PairsState
-    valid: PairsState
+    train: CorpusState
+    valid: CorpusState
     fates: ArrayState
     log: DropLogState
     split_off: int | None  # bytes
@@ -60,8 +60,8 @@ class Build:
         if any(route.split == "train" and Fate.VALID in route.kept for route in routes):
             self._split_off = SplitOffFile(folder / VALID_FILE, state.split_off if state else None)
         self._writers = {
-            Fate.TRAIN: PairsWriter(folder / "train", *sizes, with_text=train_text, state=train),
-            Fate.VALID: PairsWriter(folder / "valid", *sizes, with_text=True, state=valid),
+            Fate.TRAIN: CorpusWriter(folder / "train", sizes, with_text=train_text, state=train),
+            Fate.VALID: CorpusWriter(folder / "valid", sizes, with_text=True, state=valid),
         }
         self._fates = ArrayWriter(folder / "fates", np.uint8, state.fates if state else None)
         if state is not None:
@@ -85,7 +85,7 @@ class Build:
             offset = max(0, self._pairs - start)
             if offset == 0:
                 for fate in route.kept:
-                    self._writers[fate].start_corpus(str(route.corpus.src), str(route.corpus.tgt))
+                    self._writers[fate].start_corpus([str(side) for side in route.corpus.sides])
             if offset < len(route):
                 for block in workers.map(self._encoder, route.tasks(offset, with_text)):
                     self._write(route, self._pairs - start, block)

@@ -100,15 +100,14 @@ def places_of(file: str, numbers: Iterable[int]) -> list[str]:
 def places_of_pairs(src: Column, tgt: Column, start: int, count: int) -> list[str]:
     """Say where pairs of records stand, given the index of the first."""
     numbers = zip(src.line_numbers(start, count), tgt.line_numbers(start, count), strict=True)
-    return [pair_place(str(src), str(tgt), pair) for pair in numbers]
+    return [place_of((str(src), str(tgt)), pair) for pair in numbers]
 
 
-def pair_place(src: str, tgt: str, lines: Sequence[int]) -> str:
-    """Name both files of a pair and where it is in each; the number is said once where both have the same."""
-    src_line, tgt_line = lines
-    if src_line == tgt_line:
-        return f"{src} and {tgt}, line {src_line}"
-    return f"{src}, line {src_line}, and {tgt}, line {tgt_line}"
+def place_of(columns: Sequence[str], lines: Sequence[int]) -> str:
+    """Name the files of a row and where it is in each; the number is said once where all have the same."""
+    if len(set(lines)) == 1:
+        return f"{' and '.join(columns)}, line {lines[0]}"
+    return ", and ".join(f"{column}, line {line}" for column, line in zip(columns, lines, strict=True))
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.encoded import PairRows
+from seqlab.data.encoded import EncodedRows
 from seqlab.data.parallel import PairBlock
 from seqlab.data.report import DroppedPair, SideCounts
 from seqlab.data.rows import Rows
@@ -47,16 +47,16 @@ class EncodedBlock:
     """What is to be written."""
 
     fates: Fates  # (pairs,): what became of them
-    kept: dict[Fate, PairRows] = field(default_factory=dict)
+    kept: dict[Fate, EncodedRows] = field(default_factory=dict)
     src_counts: SideCounts = field(default_factory=SideCounts)
     tgt_counts: SideCounts = field(default_factory=SideCounts)
     dropped: list[DroppedPair] = field(default_factory=list)
 
-    def add(self, fate: Fate, pairs: PairRows, encoder: Encoder) -> None:
+    def add(self, fate: Fate, pairs: EncodedRows, encoder: Encoder) -> None:
         """Keep pairs of one fate and count their tokens."""
         self.kept[fate] = pairs
-        self.src_counts += _count(pairs.src, encoder.src_tokenizer)
-        self.tgt_counts += _count(pairs.tgt, encoder.tgt_tokenizer)
+        self.src_counts += _count(pairs.columns[0], encoder.src_tokenizer)
+        self.tgt_counts += _count(pairs.columns[1], encoder.tgt_tokenizer)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Encoder:
             picked = np.flatnonzero(fates[candidates] == fate)
             places = candidates[picked]
             texts = [Rows.from_texts([side[place] for place in places]) for side in lines if with_text]
-            encoded.add(fate, PairRows(src.take(picked), tgt.take(picked), texts, task.lines[places]), self)
+            encoded.add(fate, EncodedRows([src.take(picked), tgt.take(picked)], texts, task.lines[places]), self)
         for place in np.flatnonzero(fates > Fate.VALID).tolist():
             fate, pair = Fate(fates[place]), (lines[0][place], lines[1][place])
             detail = self._explain(fate, pair, lengths[place].tolist())

@@ -1,25 +1,29 @@
-"""A corpus as the sampler sees it: ids, text and where each pair came from, in memory maps."""
+"""A corpus as the sampler sees it: ids, text and where each row came from, in memory maps."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.column import pair_place
+from seqlab.data.column import place_of
 from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
 from seqlab.durable import read_sealed, write_sealed
+
+SIDES = ("src", "tgt")
+"""The names of a corpus's columns in its files; text without a second side is a target."""
+DESCRIPTION_FILE, OLDER_DESCRIPTION_FILE = "corpus.json", "pairs.json"
 
 
 @dataclass(frozen=True)
 class Span:
-    """The part of the encoded pairs that came from one corpus."""
+    """The part of the encoded rows that came from one corpus."""
 
-    src: str  # path specs, for messages
-    tgt: str
+    columns: tuple[str, ...]  # path specs, for messages
     start: int
     stop: int
 
@@ -28,115 +32,151 @@ class Span:
 
 
 @dataclass(frozen=True)
-class EncodedPairs:
-    """Kept pairs in file order, corpus after corpus."""
+class EncodedCorpus:
+    """Kept rows of one or more columns in file order, corpus after corpus.
 
-    src: Rows  # ids without special ids
-    tgt: Rows
-    src_text: Rows | None  # UTF-8 bytes of the raw lines, where they are needed again
-    tgt_text: Rows | None
-    lines: NDArray[np.int64]  # (pairs, 2): the line or record in either file, from 1
+    The ids of a source have no special ids. Those of text without a second side end with eos, and all of its lines lie
+    end to end in `tgt.values`.
+    """
+
+    columns: Sequence[Rows]  # ids
+    texts: Sequence[Rows]  # UTF-8 bytes of the raw lines, where they are needed again
+    lines: NDArray[np.int64]  # (rows, columns): the line or record in each file, from 1
     spans: list[Span]
 
     @classmethod
-    def open(cls, folder: Path, *, check: bool = False) -> EncodedPairs:
-        """Map a folder that `PairsWriter` wrote.
+    def open(cls, folder: Path, *, check: bool = False) -> EncodedCorpus:
+        """Map a folder that `CorpusWriter` wrote.
 
         Raises:
             ValueError: a file is missing, incomplete or damaged.
         """
         try:
-            description = read_sealed(folder / "pairs.json")
-            spans = [Span(**span) for span in description["spans"]]
-            with_text = bool(description["with_text"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: is not a folder of encoded pairs ({error}).") from error
-        names = ["src", "tgt", "src_text", "tgt_text"] if with_text else ["src", "tgt"]
-        rows = {name: Rows.open(folder / name, check=check) for name in names}
-        lines = open_array(folder / "lines", check=check).reshape(-1, 2)
-        if {len(each) for each in rows.values()} != {len(lines)} or sum(map(len, spans)) != len(lines):
-            raise ValueError(f"{folder}: the files do not hold the same number of pairs.")
-        return cls(rows["src"], rows["tgt"], rows.get("src_text"), rows.get("tgt_text"), lines, spans)
+            description = _read_description(folder)
+            spans = [
+                Span(tuple(span[side] for side in SIDES if side in span), span["start"], span["stop"])
+                for span in description["spans"]
+            ]
+            num_columns, with_text = len(spans[0].columns), bool(description["with_text"])
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{folder}: is not a folder of an encoded corpus ({error}).") from error
+        names = _file_names(num_columns, with_text)
+        rows = [Rows.open(folder / name, check=check) for name in names]
+        lines = open_array(folder / "lines", check=check).reshape(-1, num_columns)
+        if {len(each) for each in rows} != {len(lines)} or sum(map(len, spans)) != len(lines):
+            raise ValueError(f"{folder}: the files do not hold the same number of rows.")
+        return cls(rows[:num_columns], rows[num_columns:], lines, spans)
 
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def src(self) -> Rows:
+        return self.columns[0]
+
+    @property
+    def tgt(self) -> Rows:
+        return self.columns[-1]
+
+    @property
+    def src_text(self) -> Rows | None:
+        return self.texts[0] if self.texts else None
+
+    @property
+    def tgt_text(self) -> Rows | None:
+        return self.texts[-1] if self.texts else None
+
+    @property
+    def num_tokens(self) -> int:
+        """Return the ids of the last column: of text without a second side its tokens, ends of line counted."""
+        return len(self.tgt.values)
+
     def locate(self, index: int) -> str:
-        """Name the files and the line of a pair."""
+        """Name the files and the line of a row."""
         span = next(span for span in self.spans if span.start <= index < span.stop)
-        return pair_place(span.src, span.tgt, self.lines[index].tolist())
+        return place_of(span.columns, self.lines[index].tolist())
 
-    def padded_lengths(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the source and target lengths of some pairs as a batch counts them: one special id each."""
-        return self.src.lengths_of(indices) + 1, self.tgt.lengths_of(indices) + 1
-
-
-@dataclass(frozen=True)
-class PairRows:
-    """Some encoded pairs in memory."""
-
-    src: Rows
-    tgt: Rows
-    texts: list[Rows]  # of both sides, or none where text is not kept
-    lines: NDArray[np.int64]  # (pairs, 2)
+    def locate_token(self, token: int) -> str:
+        """Name the file and the line of a token of the last column, counted from 0 over all rows."""
+        return self.locate(int(np.searchsorted(self.tgt.offsets, token, "right")) - 1)
 
 
 @dataclass(frozen=True)
-class PairsState:
-    """How far encoded pairs are written."""
+class EncodedRows:
+    """Some encoded rows in memory."""
+
+    columns: Sequence[Rows]
+    texts: Sequence[Rows]  # of all columns, or none where text is not kept
+    lines: NDArray[np.int64]  # (rows, columns)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+@dataclass(frozen=True)
+class CorpusState:
+    """How far an encoded corpus is written."""
 
     rows: list[RowsState]
     lines: ArrayState
     spans: list[Span]
 
 
-class PairsWriter:
-    """Write encoded pairs to a folder, a block at a time; states are as in `ArrayWriter`."""
+class CorpusWriter:
+    """Write encoded rows to a folder, a block at a time; states are as in `ArrayWriter`."""
 
     def __init__(
-        self,
-        folder: Path,
-        src_vocab_size: int,
-        tgt_vocab_size: int,
-        *,
-        with_text: bool,
-        state: PairsState | None = None,
+        self, folder: Path, vocab_sizes: Sequence[int], *, with_text: bool, state: CorpusState | None = None
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.with_text = with_text
-        self._folder = folder
-        types: dict[str, Any] = {"src": id_dtype(src_vocab_size), "tgt": id_dtype(tgt_vocab_size)}
-        if with_text:
-            types |= {"src_text": np.uint8, "tgt_text": np.uint8}
-        states = [None] * len(types) if state is None else state.rows
+        self._folder, self._num_columns = folder, len(vocab_sizes)
+        names = _file_names(self._num_columns, with_text)
+        types: list[Any] = [*map(id_dtype, vocab_sizes), *[np.uint8] * (len(names) - self._num_columns)]
+        states = [None] * len(names) if state is None else state.rows
         self._rows = [
             RowsWriter(folder / name, dtype, rows_state)
-            for (name, dtype), rows_state in zip(types.items(), states, strict=True)
+            for name, dtype, rows_state in zip(names, types, states, strict=True)
         ]
         self._lines = ArrayWriter(folder / "lines", np.int64, None if state is None else state.lines)
         self._spans: list[Span] = [] if state is None else list(state.spans)
 
     def __len__(self) -> int:
-        return self._lines.size // 2
+        return self._lines.size // self._num_columns
 
-    def start_corpus(self, src: str, tgt: str) -> None:
-        """Say where the pairs that follow come from."""
-        self._spans.append(Span(src, tgt, len(self), len(self)))
+    def start_corpus(self, columns: Sequence[str]) -> None:
+        """Say where the rows that follow come from."""
+        self._spans.append(Span(tuple(columns), len(self), len(self)))
 
-    def extend(self, pairs: PairRows) -> None:
-        """Append pairs, with their text if the writer was made for it."""
-        for writer, rows in zip(self._rows, [pairs.src, pairs.tgt, *pairs.texts], strict=True):
-            writer.extend(rows)
-        self._lines.append(pairs.lines.reshape(-1))
+    def extend(self, rows: EncodedRows) -> None:
+        """Append rows, with their text if the writer was made for it."""
+        for writer, each in zip(self._rows, [*rows.columns, *rows.texts], strict=True):
+            writer.extend(each)
+        self._lines.append(rows.lines.reshape(-1))
         self._spans[-1] = replace(self._spans[-1], stop=len(self))
 
-    def save(self) -> PairsState:
-        return PairsState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))
+    def save(self) -> CorpusState:
+        return CorpusState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))
 
     def close(self) -> None:
         """Finish the files and describe them."""
         for rows in self._rows:
             rows.close()
         self._lines.close()
-        description = {"spans": [asdict(span) for span in self._spans], "with_text": self.with_text}
-        write_sealed(self._folder / "pairs.json", description)
+        sides = SIDES[-self._num_columns :]
+        spans = [
+            dict(zip(sides, span.columns, strict=True)) | {"start": span.start, "stop": span.stop}
+            for span in self._spans
+        ]
+        write_sealed(self._folder / DESCRIPTION_FILE, {"spans": spans, "with_text": self.with_text})
+
+
+def _file_names(num_columns: int, with_text: bool) -> list[str]:
+    sides = SIDES[-num_columns:]
+    return [*sides, *(f"{side}_text" for side in sides if with_text)]
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read what `close` wrote, also in a finished run of a version that had pairs alone: exports are checked on it."""
+    older = folder / OLDER_DESCRIPTION_FILE
+    return read_sealed(older if older.exists() else folder / DESCRIPTION_FILE)

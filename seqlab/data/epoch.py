@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.encoded import Span
-from seqlab.data.encoded_text import TextSpan
 
 BLOCKS_PER_CHUNK = 32
 
@@ -50,7 +49,7 @@ class Blocks:
 
 
 def epoch_chunks(
-    spans: Sequence[Span | TextSpan], weights: Sequence[float], chunk_pairs: int, rng: np.random.Generator
+    spans: Sequence[Span], weights: Sequence[float], chunk_pairs: int, rng: np.random.Generator
 ) -> list[Blocks]:
     """Deal the blocks of an epoch to chunks of about `chunk_pairs` pairs at random, each in file order.
 
@@ -68,7 +67,7 @@ def epoch_chunks(
 
 
 def _weighted_blocks(
-    spans: Sequence[Span | TextSpan], weights: Sequence[float], block_pairs: int, rng: np.random.Generator
+    spans: Sequence[Span], weights: Sequence[float], block_pairs: int, rng: np.random.Generator
 ) -> Blocks:
     starts, stops, sizes = [], [], []
     for span, weight in zip(spans, weights, strict=True):

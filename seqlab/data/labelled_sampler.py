@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from seqlab.data.batch import LabelledBatch, collate_labelled
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import generator
 from seqlab.data.labels import numbered
 from seqlab.data.plan import Indices, cut, length_order
@@ -27,17 +25,17 @@ class LabelledSampler(PairsSampler[LabelledBatch]):
 
 
 def ordered_labelled_batches(
-    pairs: EncodedPairs, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
+    pairs: EncodedCorpus, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> Iterator[LabelledBatch]:
     """Yield every line once in batches of similar length, the same in every call: for validation."""
-    lengths = pairs.src.lengths_of(np.arange(len(pairs)))
+    lengths = pairs.src.lengths
     order = length_order(lengths, lengths, generator(0), nudged_share=0)
     for indices in cut(order, lengths, micro_batch_tokens):
         yield _batch(pairs, indices, tokenizers)
 
 
 def _batch(
-    pairs: EncodedPairs, indices: Sequence[int] | Indices, tokenizers: tuple[Tokenizer, Tokenizer]
+    pairs: EncodedCorpus, indices: Sequence[int] | Indices, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> LabelledBatch:
     assert pairs.src_text is not None, "lines with labels are cached with their text"
     src_tokenizer, tgt_tokenizer = tokenizers

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
-from seqlab.data.column import pair_place
+from seqlab.data.column import place_of
 from seqlab.data.encode import EncodedBlock, Encoder, Fate, Task
 from seqlab.data.parallel import PairBlock
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
@@ -40,7 +40,7 @@ class LabelEncoder(Encoder):
         src, tgt = task.block.lines()
         src = [self.src_tokenizer.normalize(line) for line in src]
         for place in np.flatnonzero(task.fates <= Fate.VALID).tolist():
-            where = pair_place(task.src, task.tgt, task.lines[place].tolist())
+            where = place_of((task.src, task.tgt), task.lines[place].tolist())
             check_labels(src[place], tgt[place].split(), self.labels_of, where)
             if task.fates[place] == Fate.TRAIN:
                 for label in self.tgt_tokenizer.unknown_items(tgt[place]):

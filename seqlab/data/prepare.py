@@ -13,7 +13,7 @@ from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write
 from seqlab.data.checked import is_untouched
 from seqlab.data.config import PairsConfig
 from seqlab.data.encode import Encoder, Fate
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.length_bound import OutputBound, output_bound
 from seqlab.data.parallel import ParallelCorpus
@@ -41,8 +41,8 @@ KEYED_FIELDS = (
 class PreparedData:
     """What training reads."""
 
-    train: EncodedPairs
-    valid: EncodedPairs
+    train: EncodedCorpus
+    valid: EncodedCorpus
     report: DataReport
     references: list[Rows]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
@@ -202,7 +202,7 @@ def _cache_key(config: PairsConfig, content_hashes: dict[str, str], tokenizers: 
 def _open(config: PairsConfig, folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
     report = DataReport.from_json(read_report(folder, key))
     check = not is_untouched(folder)
-    train, valid = (EncodedPairs.open(folder / split, check=check) for split in ("train", "valid"))
+    train, valid = (EncodedCorpus.open(folder / split, check=check) for split in ("train", "valid"))
     references = open_references(folder, len(config.valid_tgt[1:]), len(valid), check=check)
     split_off = folder / VALID_FILE
     if config.valid_src is None and (not split_off.is_file() or split_off.stat().st_size != report.valid_bytes):

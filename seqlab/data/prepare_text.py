@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
 from seqlab.data.checked import is_untouched
 from seqlab.data.columns import parse_column
 from seqlab.data.config import TextConfig
-from seqlab.data.encoded_text import EncodedText, TextWriter, with_end
+from seqlab.data.encoded import CorpusWriter, EncodedCorpus, EncodedRows
 from seqlab.data.inputs import hash_inputs, key_of
-from seqlab.data.rows import Rows
+from seqlab.data.rows import with_end
 from seqlab.data.survey import OnProgress, no_progress, occur_in
 from seqlab.data.text_report import CorpusReport, TextReport
 from seqlab.data.text_survey import Fate, Task, TextCorpus, survey_text
@@ -24,7 +23,7 @@ from seqlab.data.workspace import KEY_CHARS, workspace
 from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
-CACHE_FORMAT = 1  # raise when the same text would be cached differently
+CACHE_FORMAT = 2  # raise when the same text would be cached differently
 KEYED_FIELDS = ("train", "valid", "valid_fraction", "documents")
 """Fields of the config that decide what is cached."""
 
@@ -33,19 +32,19 @@ KEYED_FIELDS = ("train", "valid", "valid_fraction", "documents")
 class PreparedText:
     """What training reads."""
 
-    train: EncodedText
-    valid: EncodedText
+    train: EncodedCorpus
+    valid: EncodedCorpus
     report: TextReport
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
     def locate(self, index: int) -> str:
         """Name the file and the line that a row of a batch, by its index, came from."""
-        return self.train.locate(index)
+        return self.train.locate_token(index)
 
 
 @dataclass
 class _EncodedBlock:
-    kept: dict[Fate, tuple[Rows, NDArray[np.int64]]] = field(default_factory=dict)
+    kept: dict[Fate, EncodedRows] = field(default_factory=dict)
     unknown: int = 0
 
 
@@ -60,7 +59,8 @@ class _Encoder:
             places = np.flatnonzero(task.fates == fate)
             ids, lengths = self.tokenizer.encode_flat([lines[place] for place in places])
             encoded.unknown += int((ids == self.tokenizer.unk_id).sum())
-            encoded.kept[fate] = with_end(ids, lengths, self.tokenizer.eos_id), task.numbers[places]
+            rows = with_end(ids, lengths, self.tokenizer.eos_id)
+            encoded.kept[fate] = EncodedRows([rows], [], task.numbers[places][:, None])
         return encoded
 
 
@@ -125,19 +125,21 @@ def _build(
     config: TextConfig, tokenizer: Tokenizer, building: Path, workers: Workers, on_progress: OnProgress
 ) -> TextReport:
     corpora = survey_text(config, workers, on_progress)
-    size = tokenizer.vocab_size
-    writers = {fate: TextWriter(building / fate.name.lower(), size) for fate in (Fate.TRAIN, Fate.VALID)}
+    sizes = [tokenizer.vocab_size]
+    writers = {
+        fate: CorpusWriter(building / fate.name.lower(), sizes, with_text=False) for fate in (Fate.TRAIN, Fate.VALID)
+    }
     reports, done, total = [], 0, sum(int((corpus.fates <= Fate.VALID).sum()) for corpus in corpora)
     for corpus in corpora:
         for fate in (Fate.TRAIN, Fate.VALID) if corpus.split == "train" else (Fate.VALID,):
-            writers[fate].start_corpus(str(corpus.column))
+            writers[fate].start_corpus([str(corpus.column)])
         tokens = dict.fromkeys(writers, 0)
         unknown = 0
         for block in workers.map(_Encoder(tokenizer), corpus.tasks()):
-            for fate, (rows, lines) in block.kept.items():
+            for fate, rows in block.kept.items():
                 if len(rows):
-                    writers[fate].extend(rows, lines)
-                    tokens[fate] += len(rows.values)
+                    writers[fate].extend(rows)
+                    tokens[fate] += len(rows.columns[0].values)
                     done += len(rows)
             unknown += block.unknown
             on_progress("lines encoded", done, total)
@@ -178,5 +180,5 @@ def _cache_key(config: TextConfig, content_hashes: dict[str, str], tokenizer: To
 def _open(folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedText:
     report = TextReport.from_json(read_report(folder, key))
     check = not is_untouched(folder)
-    train, valid = (EncodedText.open(folder / split, check=check) for split in ("train", "valid"))
+    train, valid = (EncodedCorpus.open(folder / split, check=check) for split in ("train", "valid"))
     return PreparedText(train, valid, report, content_hashes)

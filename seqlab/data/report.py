@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from seqlab.data.column import pair_place
+from seqlab.data.column import place_of
 from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey, occur_in
 
@@ -38,7 +38,7 @@ class DroppedPair:
     @property
     def place(self) -> str:
         """Name the files and the lines."""
-        return pair_place(self.src, self.tgt, (self.src_line, self.tgt_line))
+        return place_of((self.src, self.tgt), (self.src_line, self.tgt_line))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seqlab.data.batch import Batch, Seq2SeqBatch, idle
 from seqlab.data.collate_rows import collate_rows
 from seqlab.data.config import PairsConfig
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
 from seqlab.data.rows import Rows
@@ -47,7 +47,7 @@ class PairsSampler(ABC, Generic[B]):
 
     def __init__(
         self,
-        pairs: EncodedPairs,
+        pairs: EncodedCorpus,
         config: PairsConfig,
         seed: int,
         src_tokenizer: Tokenizer,
@@ -151,9 +151,9 @@ class Sampler(PairsSampler[Seq2SeqBatch]):
         return collate_rows(chunk.src, chunk.tgt, rows, self.tokenizers[1], chunk.indices[rows])
 
 
-def ordered_batches(pairs: EncodedPairs, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
+def ordered_batches(pairs: EncodedCorpus, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
     """Yield every pair once in batches of similar length, the same in every call: for validation."""
-    src_lengths, tgt_lengths = pairs.padded_lengths(np.arange(len(pairs)))
+    src_lengths, tgt_lengths = (rows.lengths + 1 for rows in pairs.columns)
     order = length_order(src_lengths, tgt_lengths, generator(0), nudged_share=0)
     for indices in cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
         yield collate_rows(pairs.src, pairs.tgt, indices, tokenizer)

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from seqlab.data.encoded import PairRows
+from seqlab.data.encoded import EncodedRows
 from seqlab.data.rows import resume_file
 
 VALID_FILE = "valid.jsonl"
@@ -19,7 +19,7 @@ class SplitOffFile:
         """Begin a file, or go on behind its first `size` bytes; raises ValueError where it has fewer."""
         self._file = path.open("wb") if size is None else resume_file(path, size)
 
-    def extend(self, pairs: PairRows) -> None:
+    def extend(self, pairs: EncodedRows) -> None:
         """Add pairs, which come with their text."""
         for src, tgt in zip(*pairs.texts, strict=True):
             record = {"src": src.tobytes().decode("utf-8"), "tgt": tgt.tobytes().decode("utf-8")}

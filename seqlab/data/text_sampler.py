@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import TextBatch, collate_text, idle
 from seqlab.data.config import TextConfig
-from seqlab.data.encoded_text import EncodedText
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import epoch_chunks, generator
 from seqlab.data.masking import Masking
 from seqlab.data.packing import pack, packed_batch
@@ -54,7 +54,7 @@ class TextSampler:
 
     def __init__(
         self,
-        text: EncodedText,
+        text: EncodedCorpus,
         config: TextConfig,
         seed: int,
         tokenizer: Tokenizer,
@@ -120,7 +120,7 @@ class TextSampler:
         for number in range(first_chunk, len(chunks)):
             rng = generator(self._seed, epoch, number)
             lines = chunks[number].draw(rng)
-            pieces = pieces_of_lines(self._text.rows.offsets, lines, self._config.block_length)
+            pieces = pieces_of_lines(self._text.tgt.offsets, lines, self._config.block_length)
             rows, steps = (self._packed_plan if self._config.packing else self._plan)(pieces, rng)
             for step in range(first_step, len(steps)):
                 done = epoch + (number + (step + 1) / len(steps)) / len(chunks)
@@ -142,7 +142,7 @@ class TextSampler:
 
         def collate(chosen: Indices) -> TextBatch:
             packed = [rows[i] for i in chosen]
-            return packed_batch(self._text.rows.values, packed, pad_id=self._pad_id, start_id=self._start_id)
+            return packed_batch(self._text.tgt.values, packed, pad_id=self._pad_id, start_id=self._start_id)
 
         steps = self._divided(np.arange(len(rows)), int(lengths.sum()))
         return _Rows(lengths, collate), [self._dealt(chosen, self._config.block_length) for chosen in steps]
@@ -152,7 +152,7 @@ class TextSampler:
 
         def collate(chosen: Indices) -> TextBatch:
             rows = pieces.take(chosen)
-            return text_batch(self._text.rows.values, rows, pad_id=self._pad_id, start_id=self._start_id)
+            return text_batch(self._text.tgt.values, rows, pad_id=self._pad_id, start_id=self._start_id)
 
         return _Rows(pieces.lengths, collate)
 
@@ -203,7 +203,7 @@ def text_batch(values: NDArray[np.integer], pieces: Pieces, *, pad_id: int, star
 
 
 def ordered_text_batches(
-    text: EncodedText, config: TextConfig, micro_batch_tokens: int, tokenizer: Tokenizer
+    text: EncodedCorpus, config: TextConfig, micro_batch_tokens: int, tokenizer: Tokenizer
 ) -> Iterator[TextBatch]:
     """Yield every token once, the same in every call: a continuous text in blocks, lines by their length.
 
@@ -212,11 +212,11 @@ def ordered_text_batches(
     masking = Masking.of(config, tokenizer, seed=0)
     special = {"pad_id": tokenizer.pad_id, "start_id": start_id(config, tokenizer)}
     if config.documents == "lines":
-        pieces = pieces_of_lines(text.rows.offsets, np.arange(len(text)), config.block_length)
+        pieces = pieces_of_lines(text.tgt.offsets, np.arange(len(text)), config.block_length)
         order = np.argsort(pieces.lengths, kind="stable")
     else:
         pieces = blocks_of(text.num_tokens, config.block_length)
         order = np.arange(len(pieces))
     for rows in cut(order, pieces.lengths, micro_batch_tokens):
-        batch = text_batch(text.rows.values, pieces.take(rows), **special)
+        batch = text_batch(text.tgt.values, pieces.take(rows), **special)
         yield batch if masking is None else masking(batch, epoch=0)

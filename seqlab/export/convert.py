@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import seqlab
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.readers import read_lines
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import (
@@ -136,7 +136,7 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
         return rows, None
     advice = "The export cannot be checked: name a file of source lines with `--check`."
     try:
-        pairs = EncodedPairs.open(member.folder.cache / "valid")
+        pairs = EncodedCorpus.open(member.folder.cache / "valid")
     except ValueError as error:
         raise ValueError(f"{error} {advice}") from None
     both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), CHECK_LINES))]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seqlab.data.columns import FileColumn
-from seqlab.data.prepare_text import PreparedText
 from seqlab.runs.config import Config
 from seqlab.text import Tokenizer, WordVectors, read_word_vectors, size_of_vectors
 
@@ -116,7 +115,7 @@ def _write(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
 
 def _token_counts(data: Any, side: str, vocab_size: int) -> NDArray[np.int64]:
     """Count each id in the training text of a side, as it is cached."""
-    rows = data.train.rows if isinstance(data, PreparedText) else getattr(data.train, side)
+    rows = getattr(data.train, side)
     counts = np.zeros(vocab_size, np.int64)
     for start in range(0, len(rows.values), _COUNTED_TOKENS):
         counts += np.bincount(rows.values[start : start + _COUNTED_TOKENS], minlength=vocab_size)

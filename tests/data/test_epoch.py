@@ -10,7 +10,7 @@ from seqlab.data.epoch import draw_seed, epoch_chunks, generator
 
 def spans_of(sizes: list[int]) -> list[Span]:
     edges = np.cumsum([0, *sizes]).tolist()
-    return [Span("a", "b", start, stop) for start, stop in itertools.pairwise(edges)]
+    return [Span(("a", "b"), start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def counts(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int = 0) -> np.ndarray:

@@ -177,9 +177,9 @@ def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: P
         tmp_path / "hub",
     )
     expected = prepared(LanguageModellingConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file")
-    assert found.train.rows.values.tolist() == expected.train.rows.values.tolist()
-    assert found.valid.rows.values.tolist() == expected.valid.rows.values.tolist()
-    assert found.train.locate(1) == f"{spec}:train#text, line 2"
+    assert found.train.tgt.values.tolist() == expected.train.tgt.values.tolist()
+    assert found.valid.tgt.values.tolist() == expected.valid.tgt.values.tolist()
+    assert found.train.locate_token(1) == f"{spec}:train#text, line 2"
 
 
 def test_an_untouched_dataset_is_not_read_again_and_a_changed_one_is(

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
-from seqlab.data.encoded_text import EncodedText, TextSpan
+from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.masking import Masking, uniform
 from seqlab.data.rows import Rows
 from seqlab.data.step import TrainingStep
@@ -46,13 +46,13 @@ def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
     return collate_text(rows, starts, pad_id=PAD, start_id=BOS)
 
 
-def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedText:
+def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedCorpus:
     """Make lines of random ids, each with eos behind it."""
     rng = np.random.default_rng(seed)
     values = rng.integers(UNK, VOCAB, sum(lengths)).astype(np.uint16)
     values[np.cumsum(lengths) - 1] = EOS
     rows = Rows.from_flat(values, np.array(lengths, np.int64))
-    return EncodedText(rows, np.arange(1, len(lengths) + 1), [TextSpan("corpus", 0, len(lengths))])
+    return EncodedCorpus([rows], [], np.arange(1, len(lengths) + 1)[:, None], [Span(("corpus",), 0, len(lengths))])
 
 
 def assert_share(count: int, total: int, share: float) -> None:
@@ -147,7 +147,7 @@ def by_place(steps: Sequence[TrainingStep]) -> dict[int, tuple[int, int]]:
     return found
 
 
-def epoch_of(text: EncodedText, epoch: int = 0, seed: int = 5, world_size: int = 1, **settings: Any) -> Any:
+def epoch_of(text: EncodedCorpus, epoch: int = 0, seed: int = 5, world_size: int = 1, **settings: Any) -> Any:
     """Map the places of an epoch to what all ranks do with them."""
     found: dict[int, tuple[int, int]] = {}
     for rank in range(world_size):
@@ -170,8 +170,8 @@ def test_an_epoch_reads_every_token_and_predicts_some(documents: str) -> None:
     found = epoch_of(text, documents=documents)
     assert sorted(found) == list(range(text.num_tokens))
     for place, (read, predicted) in found.items():
-        assert predicted in (IGNORE, text.rows.values[place])
-        assert predicted != IGNORE or read == text.rows.values[place]
+        assert predicted in (IGNORE, text.tgt.values[place])
+        assert predicted != IGNORE or read == text.tgt.values[place]
     assert 0.1 < sum(predicted != IGNORE for _, predicted in found.values()) / text.num_tokens < 0.25
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.columns import parse_column
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
@@ -309,7 +310,7 @@ def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
     paths = sorted(
         path for path in (tmp_path / "cache").rglob("*.json") if path.name not in ("checked.json", "inputs.json")
     )
-    assert {path.name for path in paths} >= {"cache.json", "pairs.json", "lines.json"}
+    assert {path.name for path in paths} >= {"cache.json", "corpus.json", "lines.json"}
     for path in paths:
         content, expected = path.read_bytes(), read_sealed(path)
         for place in range(len(content)):
@@ -319,3 +320,12 @@ def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
                     found = read_sealed(path)
                     assert {key: found.get(key) for key in expected} == expected
         path.write_bytes(content)
+
+
+def test_the_pairs_of_an_older_version_are_read(prepare_pairs: Prepare, tokenizer: Any) -> None:
+    """An export is checked on them, also where a run was finished before the description had its name."""
+    folder = Path(prepare_pairs([("a", "b")] * 3).report.dropped_file).parent / "train"
+    (folder / "corpus.json").rename(folder / "pairs.json")
+    pairs = EncodedCorpus.open(folder, check=True)
+    assert [tokenizer.decode(rows) for rows in (pairs.src, pairs.tgt)] == [["a"] * 3, ["b"] * 3]
+    assert pairs.locate(2).endswith("train0.tgt, line 3")

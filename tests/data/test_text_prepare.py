@@ -12,7 +12,7 @@ from reference.tiny_runs import write_text
 
 import seqlab.data.prepare_text
 import seqlab.data.text_survey
-from seqlab.data.encoded_text import EncodedText
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
 from seqlab.data.text_report import TextReport
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -33,17 +33,17 @@ def changed(config: LanguageModellingConfig, **settings: Any) -> LanguageModelli
     return LanguageModellingConfig(**{"train": config.train, "valid": config.valid, **settings})
 
 
-def ids_of(text: EncodedText) -> list[int]:
-    return text.rows.values.tolist()  # type: ignore[no-any-return]
+def ids_of(text: EncodedCorpus) -> list[int]:
+    return text.tgt.values.tolist()  # type: ignore[no-any-return]
 
 
 def encoded(lines: list[str], tokenizer: Tokenizer) -> list[int]:
     return [id_ for row in tokenizer.encode(lines) for id_ in (*row, EOS)]
 
 
-def prepared_lines(text: EncodedText, tokenizer: Tokenizer) -> list[str]:
-    assert all(row[-1] == EOS for row in text.rows)
-    return tokenizer.decode([row[:-1].tolist() for row in text.rows])
+def prepared_lines(text: EncodedCorpus, tokenizer: Tokenizer) -> list[str]:
+    assert all(row[-1] == EOS for row in text.tgt)
+    return tokenizer.decode([row[:-1].tolist() for row in text.tgt])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
@@ -86,8 +86,8 @@ def test_what_is_kept_and_counted(
     places = [(number, place) for number, lines in enumerate(corpora) for place in range(1, len(lines) + 1)]
     places = [(n, p) for n, p in places if continuous or corpora[n][p - 1].strip()]
     for row, (number, place) in enumerate(places):
-        for token in (data.train.rows.offsets[row], data.train.rows.offsets[row + 1] - 1):
-            assert data.train.locate(token) == f"{config.train[number]}, line {place}"
+        for token in (data.train.tgt.offsets[row], data.train.tgt.offsets[row + 1] - 1):
+            assert data.train.locate_token(token) == f"{config.train[number]}, line {place}"
 
 
 def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:

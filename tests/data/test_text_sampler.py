@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.encoded_text import EncodedText, TextSpan
+from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.rows import Rows
 from seqlab.data.step import Position, TrainingStep
@@ -44,12 +44,12 @@ class Tokenizer:
     pad_id, bos_id, eos_id = PAD, BOS, EOS
 
 
-def text_of(corpora: list[list[int]]) -> EncodedText:
+def text_of(corpora: list[list[int]]) -> EncodedCorpus:
     lengths = np.array([length for corpus in corpora for length in corpus], np.int64)
     borders = np.cumsum([0, *map(len, corpora)]).tolist()
-    spans = [TextSpan(f"corpus{number}", *border) for number, border in enumerate(pairwise(borders))]
+    spans = [Span((f"corpus{number}",), *border) for number, border in enumerate(pairwise(borders))]
     values = np.arange(FIRST_ID, FIRST_ID + lengths.sum(), dtype=np.uint16)
-    return EncodedText(Rows.from_flat(values, lengths), np.arange(1, len(lengths) + 1), spans)
+    return EncodedCorpus([Rows.from_flat(values, lengths)], [], np.arange(1, len(lengths) + 1)[:, None], spans)
 
 
 def config_of(mode: str, **settings: Any) -> LanguageModellingConfig:
@@ -59,7 +59,7 @@ def config_of(mode: str, **settings: Any) -> LanguageModellingConfig:
 
 
 def sampler_of(
-    text: EncodedText, config: LanguageModellingConfig, seed: int = 7, rank: int = 0, world_size: int = 1
+    text: EncodedCorpus, config: LanguageModellingConfig, seed: int = 7, rank: int = 0, world_size: int = 1
 ) -> TextSampler:
     return TextSampler(text, config, seed, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
 
@@ -69,9 +69,9 @@ def epoch_of(sampler: TextSampler, epoch: int = 0) -> list[TrainingStep]:
     return list(takewhile(lambda step: step.position.epoch == epoch, steps))
 
 
-def pieces_of(batch: TextBatch, text: EncodedText, config: LanguageModellingConfig) -> Iterator[list[int]]:
+def pieces_of(batch: TextBatch, text: EncodedCorpus, config: LanguageModellingConfig) -> Iterator[list[int]]:
     """Give the places of each piece that a batch predicts; check what is read before each id, and the padding."""
-    start, starts = (BOS, text.rows.offsets[:-1].tolist()) if config.documents == "lines" else (EOS, [0])
+    start, starts = (BOS, text.tgt.offsets[:-1].tolist()) if config.documents == "lines" else (EOS, [0])
     for row, (tgt_in, tgt_out, index) in enumerate(
         zip(batch.tgt_in.tolist(), batch.tgt_out.tolist(), batch.indices.tolist(), strict=True)
     ):
@@ -92,7 +92,7 @@ def pieces_of(batch: TextBatch, text: EncodedText, config: LanguageModellingConf
             yield places[first:last]
 
 
-def pieces_of_steps(steps: list[TrainingStep], text: EncodedText, config: LanguageModellingConfig) -> list[list[int]]:
+def pieces_of_steps(steps: list[TrainingStep], text: EncodedCorpus, config: LanguageModellingConfig) -> list[list[int]]:
     batches = [batch for step in steps for batch in step.micro_steps if batch.num_tgt_tokens]
     return [piece for batch in batches for piece in pieces_of(batch, text, config)]
 
@@ -123,7 +123,7 @@ def test_an_epoch_predicts_every_id_once(
     if mode == "blocks":
         assert sum(len(piece) < config.block_length for piece in pieces) <= 2  # the first and the last
         return
-    offsets = text.rows.offsets.tolist()
+    offsets = text.tgt.offsets.tolist()
     parts = [
         list(range(start, min(start + config.block_length, stop)))
         for first, stop in pairwise(offsets)

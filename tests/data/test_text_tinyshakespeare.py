@@ -43,7 +43,7 @@ def test_all_characters_come_through(tmp_path: Path) -> None:
     assert tokenizer.vocab_size == len(set(text) - {"\n"}) + 4
     data = prepare_text(config.data, tokenizer, tmp_path / "cache")
     for split, part in ((data.train, text[:1_003_854]), (data.valid, text[1_003_854:])):
-        assert "\n".join(tokenizer.decode([row[:-1].tolist() for row in split.rows])) == part.removesuffix("\n")
+        assert "\n".join(tokenizer.decode([row[:-1].tolist() for row in split.tgt])) == part.removesuffix("\n")
     assert [corpus.unknown for corpus in data.report.corpora] == [0, 0]
 
     sampler = TextSampler(data.train, config.data, config.seed, tokenizer)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.encoded import PairRows, PairsWriter
+from seqlab.data.encoded import CorpusWriter, EncodedRows
 from seqlab.data.rows import Rows
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder
@@ -56,11 +56,11 @@ def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Toke
     """Write a validation set as training keeps it."""
     folder.cache.mkdir()
     sizes = src_tokenizer.vocab_size, tgt_tokenizer.vocab_size
-    writer = PairsWriter(folder.cache / "valid", *sizes, with_text=False)
-    writer.start_corpus("a", "b")
+    writer = CorpusWriter(folder.cache / "valid", sizes, with_text=False)
+    writer.start_corpus(["a", "b"])
     src = Rows.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
     tgt = Rows.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
-    writer.extend(PairRows(src, tgt, [], np.arange(1, VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
+    writer.extend(EncodedRows([src, tgt], [], np.arange(1, VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
     writer.close()
 
 

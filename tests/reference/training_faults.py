@@ -191,8 +191,8 @@ DATA = (
     Fault(
         "data.targets_shifted",
         "targets belong to the source before them",
-        "PairRows(src.take(picked), tgt.take(picked), texts,",
-        "PairRows(src.take(picked), tgt.take(np.roll(picked, 1)), texts,",
+        "EncodedRows([src.take(picked), tgt.take(picked)], texts,",
+        "EncodedRows([src.take(picked), tgt.take(np.roll(picked, 1))], texts,",
         ("data/test_prepare.py",),
     ),
     Fault(

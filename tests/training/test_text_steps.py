@@ -12,7 +12,7 @@ from reference.ranks import in_ranks
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.encoded_text import EncodedText, TextSpan
+from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.rows import Rows
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler
@@ -39,12 +39,14 @@ class Tokenizer:
     pad_id, bos_id, eos_id = 0, 1, 2
 
 
-def text_of(total: int) -> EncodedText:
+def text_of(total: int) -> EncodedCorpus:
     rng = np.random.default_rng(5)
     lengths = rng.integers(1, 12, total)
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), total)) + 1]
     values = rng.integers(3, VOCAB, int(lengths.sum())).astype(np.uint16)
-    return EncodedText(Rows.from_flat(values, lengths), np.arange(len(lengths)), [TextSpan("text", 0, len(lengths))])
+    return EncodedCorpus(
+        [Rows.from_flat(values, lengths)], [], np.arange(len(lengths))[:, None], [Span(("text",), 0, len(lengths))]
+    )
 
 
 def steps_of(after: Position | None = None, rank: int = 0, world_size: int = 1, **settings: Any) -> list[TrainingStep]:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.encoded_text import with_end
-from seqlab.data.rows import Rows
+from seqlab.data.rows import Rows, with_end
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.host_memory import prepare_heap

@@ -74,7 +74,7 @@ class LanguageModelling(Task):
         return sampler.steps(after)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
-        documents = (row[:-1] for row in run.data.train.rows)  # their ends are the model's own business
+        documents = (row[:-1] for row in run.data.train.tgt)  # their ends are the model's own business
         run.model.fit(documents, _data_config(run.config).documents)
         for length, level in enumerate(run.model.trie, start=1):
             yield f"{length}-grams: {len(level.keys):,}"

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from seqlab.data.batch import Batch, Seq2SeqBatch
-from seqlab.data.encoded import EncodedPairs
+from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Sampler, ordered_batches
 from seqlab.data.step import Position, TrainingStep
@@ -137,7 +137,7 @@ def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
     return config.training.valid_search.limited_to(OutputLimits(longest, **data.output_bound))
 
 
-def _warn_of_unreachable(name: str, pairs: EncodedPairs, search: SearchConfig) -> None:
+def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
     """Warn of pairs whose targets are longer than the search may output."""
     src_lengths, places = np.unique(pairs.src.lengths + 1, return_inverse=True)
     longest = np.array([search.longest(length) for length in src_lengths.tolist()])
@@ -164,20 +164,20 @@ def _check_tokenizers(config: Config, tokenizers: Tokenizers) -> None:
     config.model.check_sides(*tokenizers)
 
 
-def _refuse_tagged_targets(pairs: EncodedPairs, tag_ids: range) -> None:
+def _refuse_tagged_targets(pairs: EncodedCorpus, tag_ids: range) -> None:
     if (are_tagged := pairs.tgt.have_any(tag_ids)).any():
         place = pairs.locate(int(are_tagged.argmax()))
         raise ValueError(f"{place}: its target has tags behind a tab, which no output has: name one column of targets.")
 
 
-def _warn_of_untagged(name: str, pairs: EncodedPairs, tag_ids: range) -> None:
+def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
     has_none = ~pairs.src.have_any(tag_ids)
     if count := int(has_none.sum()):
         message = "%s of %s %s pairs have no tags behind a tab in their source (is a column missing?); the first: %s."
         logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
 
 
-def _check_reachable(name: str, pairs: EncodedPairs, config: Config) -> None:
+def _check_reachable(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
     found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.repetitions)
     if found is None or not found.are.any():
