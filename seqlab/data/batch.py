@@ -21,18 +21,13 @@ class Batch(Protocol):
     """What training knows of a batch of any kind; all kinds are frozen dataclasses of tensors and plain numbers."""
 
     @property
-    def tgt_out(self) -> Tensor | None:
-        """(B, T) int64: what is predicted, IGNORE where nothing is."""
-        ...
-
-    @property
     def indices(self) -> Tensor:
         """(B,) int64: what the rows are, for error messages and replay."""
         ...
 
     @property
-    def num_tgt_tokens(self) -> int:
-        """Predicted tokens."""
+    def num_targets(self) -> int:
+        """What is predicted, counted in units of its own: tokens, labels, numbers; 0 for a batch without a target."""
         ...
 
     @property
@@ -42,6 +37,20 @@ class Batch(Protocol):
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy all tensors to `device`."""
+        ...
+
+
+class TokenBatch(Batch, Protocol):
+    """What objectives on tokens know of a batch."""
+
+    @property
+    def tgt_out(self) -> Tensor | None:
+        """(B, T) int64: what is predicted, IGNORE where nothing is."""
+        ...
+
+    @property
+    def num_tgt_tokens(self) -> int:
+        """Predicted tokens."""
         ...
 
 
@@ -60,6 +69,11 @@ class Seq2SeqBatch:
 
     def __len__(self) -> int:
         return self.src.size(0)
+
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens."""
+        return self.num_tgt_tokens
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Seq2SeqBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
@@ -91,6 +105,11 @@ class TextBatch:
     def __len__(self) -> int:
         return self.tgt_in.size(0)
 
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens."""
+        return self.num_tgt_tokens
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
         if self.tgt_in.device == torch.device(device):
@@ -120,6 +139,11 @@ class LabelledBatch:
     def __len__(self) -> int:
         return self.src.size(0)
 
+    @property
+    def num_targets(self) -> int:
+        """Predicted labels."""
+        return self.num_tgt_tokens
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
         if self.src.device == torch.device(device):
@@ -136,8 +160,8 @@ class LabelledBatch:
 
 def idle(batch: BatchType) -> BatchType:
     """Keep the shape of a batch, but predict nothing: for a rank that has less to do than the others."""
-    assert batch.tgt_out is not None
-    return replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
+    tgt_out: Tensor = batch.tgt_out  # type: ignore[attr-defined]
+    return replace(batch, tgt_out=torch.full_like(tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
 
 
 def prompts(rows: Sequence[ArrayLike]) -> TextBatch:
