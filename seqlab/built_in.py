@@ -76,6 +76,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "text without a second side",
         ),
     },
+    "codec": {
+        "tokenizer": ("seqlab.text:load_tokenizer", "text as ids"),
+    },
     "engine": {
         "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "the models themselves"),
         "ctranslate2": ("seqlab.export.load:ctranslate2_engine", "CTranslate2, to which a run is exported"),

@@ -9,6 +9,7 @@ from benchmarks.records import Json, TrainingJob, TrainingResult
 from benchmarks.scale import scale_from_json
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.seqlab_runs import benchmark_config, train_from, with_few_validation_lines
+from seqlab.data.config import TokensConfig
 from seqlab.runs.folder import RunFolder
 
 
@@ -31,6 +32,7 @@ def run(job: Json) -> Json:
         device=settings.device,
     )
     config = with_few_validation_lines(config, workload)
+    assert isinstance(config.data, TokensConfig)
     config = replace(config, data=replace(config.data, micro_batch_tokens=settings.micro_batch_tokens))
     with tempfile.TemporaryDirectory() as folder:
         train_from(workload / "start", config, Path(folder) / "run")

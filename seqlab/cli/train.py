@@ -201,7 +201,7 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
     `paths_of`. Training compares them by content.
     """
     from seqlab.runs import RunFolder, override
-    from seqlab.runs.config import PATH_FIELDS, VECTOR_FIELDS, to_dict
+    from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
     from seqlab.runs.load import read_config
     from seqlab.training.resume import flatten
 
@@ -211,9 +211,8 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
     values = to_dict(config)
     data = values["data"]
     assert isinstance(data, dict)
-    data |= {
-        key.removeprefix("data."): found[key] for key in PATH_FIELDS | VECTOR_FIELDS if key in found and key in known
-    }
+    paths = path_fields(config) | VECTOR_FIELDS
+    data |= {key.removeprefix("data."): found[key] for key in paths if key in found and key in known}
     # What is given again is left out: a tag would reset its section.
     return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
@@ -228,7 +227,7 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
     """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if _is_config_file(recipe) else recipe)
-    from seqlab.recipes.find import training_keys
+    from seqlab.recipes.find import PAIRS_OR_TEXT, training_keys
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
     from seqlab.runs.folder import default_run_dir
@@ -248,6 +247,9 @@ def run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
                     f"`--{key}` takes one value, but is given {' '.join(values)}: a recipe or config file goes first, "
                     f"`seqlab train {values[-1]} --{key} {values[0]}`"
                 ) from None
+        if missing.args[0] not in PAIRS_OR_TEXT:
+            keys = " and ".join(f"--{key}" for key in training_keys(overrides))
+            raise UsageError(f"name a corpus by {keys}: {missing} is missing (see `seqlab train --help`)") from None
         raise UsageError(
             "name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt, or a text by "
             f"--data.train: {missing} is missing (see `seqlab train --help`)"

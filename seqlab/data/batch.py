@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 BatchType = TypeVar("BatchType", bound="Batch")
+Moved = TypeVar("Moved")
 
 IGNORE = -100
 """Value of `tgt_out` where nothing is predicted: the default `ignore_index` of torch's cross entropy."""
@@ -21,18 +22,13 @@ class Batch(Protocol):
     """What training knows of a batch of any kind; all kinds are frozen dataclasses of tensors and plain numbers."""
 
     @property
-    def tgt_out(self) -> Tensor | None:
-        """(B, T) int64: what is predicted, IGNORE where nothing is."""
-        ...
-
-    @property
     def indices(self) -> Tensor:
         """(B,) int64: what the rows are, for error messages and replay."""
         ...
 
     @property
-    def num_tgt_tokens(self) -> int:
-        """Predicted tokens."""
+    def num_targets(self) -> int:
+        """What is predicted, counted in units of its own: tokens, labels, numbers; 0 for a batch without a target."""
         ...
 
     @property
@@ -42,6 +38,20 @@ class Batch(Protocol):
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy all tensors to `device`."""
+        ...
+
+
+class TokenBatch(Batch, Protocol):
+    """What objectives on tokens know of a batch."""
+
+    @property
+    def tgt_out(self) -> Tensor | None:
+        """(B, T) int64: what is predicted, IGNORE where nothing is."""
+        ...
+
+    @property
+    def num_tgt_tokens(self) -> int:
+        """Predicted tokens."""
         ...
 
 
@@ -61,20 +71,14 @@ class Seq2SeqBatch:
     def __len__(self) -> int:
         return self.src.size(0)
 
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens."""
+        return self.num_tgt_tokens
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Seq2SeqBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
-        if self.src.device == torch.device(device):
-            return self
-        tgt_in = None if self.tgt_in is None else self.tgt_in.to(device, non_blocking=non_blocking)
-        tgt_out = None if self.tgt_out is None else self.tgt_out.to(device, non_blocking=non_blocking)
-        return Seq2SeqBatch(
-            src=self.src.to(device, non_blocking=non_blocking),
-            src_lengths=self.src_lengths.to(device, non_blocking=non_blocking),
-            tgt_in=tgt_in,
-            tgt_out=tgt_out,
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            num_tgt_tokens=self.num_tgt_tokens,
-        )
+        return _moved(self, device, non_blocking)
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,14 @@ class TextBatch:
     def __len__(self) -> int:
         return self.tgt_in.size(0)
 
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens."""
+        return self.num_tgt_tokens
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
-        if self.tgt_in.device == torch.device(device):
-            return self
-        return replace(
-            self,
-            tgt_in=self.tgt_in.to(device, non_blocking=non_blocking),
-            tgt_out=self.tgt_out.to(device, non_blocking=non_blocking),
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            positions=None if self.positions is None else self.positions.to(device, non_blocking=non_blocking),
-        )
+        return _moved(self, device, non_blocking)
 
 
 @dataclass(frozen=True)
@@ -120,24 +121,82 @@ class LabelledBatch:
     def __len__(self) -> int:
         return self.src.size(0)
 
+    @property
+    def num_targets(self) -> int:
+        """Predicted labels."""
+        return self.num_tgt_tokens
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
         """Copy all tensors to `device`; the same batch when they are there already."""
-        if self.src.device == torch.device(device):
-            return self
-        return replace(
-            self,
-            src=self.src.to(device, non_blocking=non_blocking),
-            src_lengths=self.src_lengths.to(device, non_blocking=non_blocking),
-            spelling=None if self.spelling is None else self.spelling.to(device, non_blocking=non_blocking),
-            tgt_out=None if self.tgt_out is None else self.tgt_out.to(device, non_blocking=non_blocking),
-            indices=self.indices.to(device, non_blocking=non_blocking),
-        )
+        return _moved(self, device, non_blocking)
+
+
+@dataclass(frozen=True)
+class FrameBatch:
+    """Sequences of frames, or vectors, which are one frame each, and id sequences, all padded on the right."""
+
+    frames: Tensor  # (B, F, D) float32, 0 at padding
+    frame_lengths: Tensor  # (B,) int64
+    tgt_in: Tensor | None  # (B, T) int64: bos + target, padded with pad_id
+    tgt_out: Tensor | None  # (B, T) int64: target + eos, IGNORE at padding
+    indices: Tensor  # (B,) int64: which example of the corpus
+    num_tgt_tokens: int  # predicted tokens, eos counted; 0 without a target side
+
+    continues: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return self.frames.size(0)
+
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens."""
+        return self.num_tgt_tokens
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> FrameBatch:
+        """Copy all tensors to `device`; the same batch when they are there already."""
+        return _moved(self, device, non_blocking)
+
+
+@dataclass(frozen=True)
+class ValueBatch:
+    """Ids, frames or vectors, and one label or several numbers for each example."""
+
+    src: Tensor  # (B, S) int64, padded with pad_id, or (B, F, D) float32, 0 at padding: a vector is one frame
+    src_lengths: Tensor  # (B,) int64
+    targets: Tensor | None  # (B,) int64: labels, IGNORE for none; or (B, K) float32: numbers, NaN for none
+    indices: Tensor  # (B,) int64: which example of the corpus
+    num_targets: int  # labels or numbers that there are
+
+    continues: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return self.src.size(0)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ValueBatch:
+        """Copy all tensors to `device`; the same batch when they are there already."""
+        return _moved(self, device, non_blocking)
+
+    def idle(self) -> ValueBatch:
+        """Keep the shape, but predict nothing."""
+        assert self.targets is not None
+        nothing = torch.nan if self.targets.is_floating_point() else IGNORE
+        return replace(self, targets=torch.full_like(self.targets, nothing), num_targets=0)
+
+
+def _moved(batch: Moved, device: torch.device | str, non_blocking: bool) -> Moved:
+    """Copy all tensors of a batch to a device; give the same batch when they are there already."""
+    if batch.indices.device == torch.device(device):  # type: ignore[attr-defined]
+        return batch
+    values = {item.name: getattr(batch, item.name) for item in fields(batch)}  # type: ignore[arg-type]
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    moved = {name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()}
+    return replace(batch, **moved)  # type: ignore[type-var]
 
 
 def idle(batch: BatchType) -> BatchType:
-    """Keep the shape of a batch, but predict nothing: for a rank that has less to do than the others."""
-    assert batch.tgt_out is not None
-    return replace(batch, tgt_out=torch.full_like(batch.tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
+    """Keep the shape of a batch of tokens, but predict nothing: for a rank that has less to do than the others."""
+    tgt_out: Tensor = batch.tgt_out  # type: ignore[attr-defined]
+    return replace(batch, tgt_out=torch.full_like(tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
 
 
 def prompts(rows: Sequence[ArrayLike]) -> TextBatch:
@@ -179,17 +238,61 @@ def collate(
     if not len(src_rows):
         raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
     src, src_lengths = _pad(_flat(src_rows), pad_id, last=eos_id)
-    tgt_in = tgt_out = None
-    num_tgt_tokens = 0
-    if tgt_rows is not None:
-        if len(tgt_rows) != len(src_rows):
-            raise ValueError(f"A batch needs as many targets as sources, but got {len(tgt_rows)} and {len(src_rows)}.")
-        tgt = _flat(tgt_rows)
-        tgt_in, tgt_lengths = _pad(tgt, pad_id, first=bos_id)
-        tgt_out, _ = _pad(tgt, IGNORE, last=eos_id)
-        num_tgt_tokens = int(tgt_lengths.sum())
+    tgt_in, tgt_out, count = _targets(tgt_rows, len(src_rows), pad_id, bos_id, eos_id)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
-    return Seq2SeqBatch(src, torch.from_numpy(src_lengths), tgt_in, tgt_out, row_indices, num_tgt_tokens)
+    return Seq2SeqBatch(src, torch.from_numpy(src_lengths), tgt_in, tgt_out, row_indices, count)
+
+
+def collate_frames(
+    frames: Sequence[ArrayLike],
+    tgt_rows: Sequence[ArrayLike] | None,
+    indices: Iterable[int],
+    *,
+    pad_id: int,
+    bos_id: int,
+    eos_id: int,
+) -> FrameBatch:
+    """Pad frames (F, D) or vectors (D,), and id sequences without special ids, into one batch."""
+    padded, lengths = _pad_frames(frames)
+    tgt_in, tgt_out, count = _targets(tgt_rows, len(frames), pad_id, bos_id, eos_id)
+    row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(frames)))
+    return FrameBatch(padded, lengths, tgt_in, tgt_out, row_indices, count)
+
+
+def collate_values(
+    src_rows: Sequence[ArrayLike],
+    targets: ArrayLike | None,
+    indices: Iterable[int],
+    *,
+    pad_id: int | None = None,
+) -> ValueBatch:
+    """Pad sequences of ids, or frames (F, D) or vectors (D,) where there is no `pad_id`, into one batch.
+
+    Args:
+        src_rows: of each example.
+        targets: labels (B,) of whole numbers, IGNORE for none, or numbers (B, K), NaN for none.
+        indices: what the examples are.
+        pad_id: of ids.
+    """
+    if pad_id is None:
+        src, lengths = _pad_frames(src_rows)
+    elif not len(src_rows):
+        raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
+    else:
+        src, counts = _pad(_flat(src_rows), pad_id)
+        lengths = torch.from_numpy(counts)
+    values, count = None, 0
+    if targets is not None:
+        found = np.asarray(targets)
+        are_labels = found.dtype.kind in "iu"
+        if len(found) != len(src_rows) or found.ndim != (1 if are_labels else 2):
+            raise ValueError(
+                f"A batch of {len(src_rows)} needs as many labels, or numbers (B, K), but got {found.shape}."
+            )
+        values = torch.from_numpy(found.astype(np.int64 if are_labels else np.float32))
+        count = int((values != IGNORE).sum() if are_labels else (~values.isnan()).sum())
+    row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
+    return ValueBatch(src, lengths, values, row_indices, count)
 
 
 def collate_labelled(
@@ -241,6 +344,32 @@ def spell(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
     spelling[:, 1:-1] = np.where(is_text, flat[np.where(is_text, where, 0)].astype(np.int16) + FIRST_BYTE, 0)
     spelling[np.arange(len(ends)), lengths + 1] = WORD_END
     return spelling
+
+
+def _targets(
+    rows: Sequence[ArrayLike] | None, count: int, pad_id: int, bos_id: int, eos_id: int
+) -> tuple[Tensor | None, Tensor | None, int]:
+    """Pad targets as they are read and as they are predicted; return how many tokens are predicted, too."""
+    if rows is None:
+        return None, None, 0
+    if len(rows) != count:
+        raise ValueError(f"A batch needs as many targets as sources, but got {len(rows)} and {count}.")
+    flat = _flat(rows)
+    tgt_in, lengths = _pad(flat, pad_id, first=bos_id)
+    return tgt_in, _pad(flat, IGNORE, last=eos_id)[0], int(lengths.sum())
+
+
+def _pad_frames(rows: Sequence[ArrayLike]) -> tuple[Tensor, Tensor]:
+    """Pad frames (F, D), or vectors (D,), with 0: (B, F, D) and lengths (B,)."""
+    if not len(rows):
+        raise ValueError("A batch needs at least one example, but has none.")
+    arrays = [np.atleast_2d(np.asarray(row, np.float32)) for row in rows]
+    if len({(each.ndim, each.shape[1]) for each in arrays}) > 1 or arrays[0].ndim != 2:
+        raise ValueError(f"Frames of a batch must have one size (F, D), but have {[each.shape for each in arrays]}.")
+    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
+    padded = np.zeros((len(arrays), int(lengths.max()), arrays[0].shape[1]), np.float32)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(arrays)
+    return torch.from_numpy(padded), torch.from_numpy(lengths)
 
 
 def _flat(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -41,12 +41,15 @@ class DataConfig(Part):
     """What fields of other sections are where they are left out, by dotted key."""
     own_metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics besides the loss that a checkpoint can be judged by."""
+    path_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields that hold path specs, those of the training corpora first, which begin with `train`."""
     task_name: ClassVar[str]
     """`module:attribute` of the `Task`, a class without arguments, which is imported when a run is trained."""
     loader_name: ClassVar[str]
     """`module:attribute` of the function that loads trained runs; see `seqlab.inference.load`."""
-    zero_config_name: ClassVar[str]
-    """`module:attribute` of the function that chooses a config for a corpus by the fields that are given."""
+    zero_config_name: ClassVar[str] = "seqlab.training.choices:from_defaults"
+    """`module:attribute` of the function that chooses a config for a corpus by the fields that are given; unless the
+    task has one of its own, all others have their defaults."""
     product: ClassVar[str]
     """What a trained run is: `a translator`."""
     purpose: ClassVar[str]
@@ -58,15 +61,10 @@ class DataConfig(Part):
     named_by: ClassVar[tuple[str, ...]] = ()
     """Fields of this section alone, by which a corpus without a `kind` is known to be of it."""
     num_sides: ClassVar[int] = 2
-    """Sides of an example that have tokenizers."""
+    """Sides of an example that have codecs."""
     src_special_ids: ClassVar[int] = 0
     """Special ids that are added to each source."""
     kind: str
-    if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
-        tokenizer: TokenizerConfig
-        batch_tokens: int
-        micro_batch_tokens: int
-        prefetch_steps: int
 
     @property
     def task(self) -> Any:
@@ -80,30 +78,38 @@ class DataConfig(Part):
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its tokenizers."""
-        return ["tokenizer"]
+        """Name the folders of a run that hold its tokenizers, or other codecs."""
+        return ["src_tokenizer", "tgt_tokenizer"]
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
         """Name the folders that are taken over from a run of this or another data section."""
         return self.tokenizer_folders
 
     @property
+    def prefetch_steps(self) -> int:
+        """Steps prepared ahead in a background thread; mostly a field."""
+        return 8
+
+    @property
     def memory_advice(self) -> str:
         """What to change where a step takes too much memory."""
-        return f"lower `data.micro_batch_tokens` (now {self.micro_batch_tokens}) or the model's size"
+        return "choose smaller micro-steps or a smaller model"
 
     def valid_metrics(self) -> list[str]:
-        """List what a checkpoint can be judged by, registered metrics included."""
-        added = [entry.name for entry in entries("metric") if entry.owner != OWN]
-        return ["nll", *self.own_metrics, *(added if self.own_metrics else [])]
+        """List what a checkpoint can be judged by."""
+        return ["nll", *self.own_metrics]
 
     def names(self) -> tuple[str, ...]:
         """Return the path specs that a run is named by where it is given no name."""
-        raise NotImplementedError
+        return tuple(self._specs(name)[0] for name in self.path_fields if name.startswith("train"))
 
     def input_specs(self) -> list[str]:
         """Return the path specs of all corpora."""
-        raise NotImplementedError
+        return [spec for name in self.path_fields for spec in self._specs(name)]
+
+    def _specs(self, name: str) -> list[str]:
+        specs: list[str] = _as_list(getattr(self, name))
+        return specs
 
     def wanted_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
@@ -115,8 +121,27 @@ class DataConfig(Part):
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class PairsConfig(DataConfig):
+class TokensConfig(DataConfig):
+    """The base of sections whose steps are counted in tokens."""
+
+    if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
+        tokenizer: TokenizerConfig
+        batch_tokens: int
+        micro_batch_tokens: int
+
+    @property
+    def memory_advice(self) -> str:
+        """What to change where a step takes too much memory."""
+        return f"lower `data.micro_batch_tokens` (now {self.micro_batch_tokens}) or the model's size"
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class PairsConfig(TokensConfig):
     """Corpora of two sides, line by line: what all kinds of them have in common."""
+
+    path_fields: ClassVar[tuple[str, ...]] = (
+        *("train_src", "train_tgt", "test_src", "test_tgt", "valid_src", "valid_tgt"),
+    )
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
@@ -175,9 +200,9 @@ class PairsConfig(DataConfig):
         """Return the path specs of the training corpora."""
         return [*self.train_src, *self.train_tgt]
 
-    def names(self) -> tuple[str, ...]:
-        """Return the path specs that a run is named by where it is given no name."""
-        return self.train_src[0], self.train_tgt[0]
+    def valid_metrics(self) -> list[str]:
+        """List what a checkpoint can be judged by, registered metrics of lines included."""
+        return [*super().valid_metrics(), *(entry.name for entry in entries("metric") if entry.owner != OWN)]
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
@@ -219,11 +244,6 @@ class PairsConfig(DataConfig):
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
         return {name: each.vocab_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
 
-    def input_specs(self) -> list[str]:
-        """Return the path specs of all corpora."""
-        valid = [] if self.valid_src is None else [self.valid_src, *self.valid_tgt]
-        return [*self.train_src, *self.train_tgt, *self.test_src, *self.test_tgt, *valid]
-
     @model_validator(mode="after")
     def _check_corpora(self) -> Self:
         for split in ("train", "test"):
@@ -259,10 +279,11 @@ class PairsConfig(DataConfig):
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class TextConfig(DataConfig):
+class TextConfig(TokensConfig):
     """Text without a second side: the fields of each task on it."""
 
     num_sides: ClassVar[int] = 1
+    path_fields: ClassVar[tuple[str, ...]] = ("train", "valid")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json, .parquet, .arrow), or a
@@ -328,17 +349,14 @@ class TextConfig(DataConfig):
         """Return the path specs of the training corpora."""
         return self.train
 
-    def names(self) -> tuple[str, ...]:
-        """Return the path specs that a run is named by where it is given no name."""
-        return (self.train[0],)
+    @property
+    def tokenizer_folders(self) -> list[str]:
+        """Name the folder of a run that holds its tokenizer."""
+        return ["tokenizer"]
 
     def wanted_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
         return {"tokenizer": self.tokenizer.vocab_size}
-
-    def input_specs(self) -> list[str]:
-        """Return the path specs of all corpora."""
-        return [*self.train, *self.valid]
 
     def vector_files(self) -> dict[str, str]:
         """Return the file of word vectors, under the side that text stands on, that of a target."""

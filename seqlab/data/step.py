@@ -22,15 +22,15 @@ class Position:
 
 @dataclass(frozen=True)
 class TrainingStep(Generic[B]):
-    """One rank's micro-steps of an update; tokens are counted over all ranks."""
+    """One rank's micro-steps of an update; tokens are counted over all ranks, and 0 where the data has none."""
 
     position: Position
     epoch: float
     """Times through the corpora when this step is done."""
     micro_steps: Sequence[B]
-    num_tgt_tokens: int
+    num_tgt_tokens: int = 0
     """Predicted tokens, ends of sentence counted; of masked text, those that are read."""
-    padded_tgt_tokens: int
+    padded_tgt_tokens: int = 0
     """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
     num_src_tokens: int = 0
     """Source tokens, ends of sentence counted; 0 where the data has no source side."""

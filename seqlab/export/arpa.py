@@ -12,9 +12,10 @@ from seqlab.export.folder import building
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_run, load_tokenizers, named_weights
+from seqlab.runs.load import load_run, named_weights
 from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
 from seqlab.tasks.language_modelling.language_model import text_config
 from seqlab.text import SavedConfig, Tokenizer, WordsConfig, tokenizer_sha256, train_tokenizer

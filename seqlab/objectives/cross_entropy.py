@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.guided_attention import diagonal_cost
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
@@ -72,7 +72,7 @@ class CrossEntropy:
         """Without a `label_smoothing`, which the config of a run always has, there is none."""
         self.config, self.label_smoothing = config, config.label_smoothing or 0.0
 
-    def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: target tokens. Logs: `nll`, the unsmoothed loss; where they are asked for `penalty`, and `strayed`, how
         far attention is from the diagonal."""
         assert batch.tgt_out is not None, "cross entropy needs a target"
@@ -88,7 +88,7 @@ class CrossEntropy:
             total, logs["strayed"] = total + self.config.guided_attention * strayed, strayed.detach()
         return Loss(total, total.new_tensor(int(predicted.sum())), logs, output.carry)
 
-    def _output(self, model: Any, batch: Batch, context: StepContext) -> DecoderOutput:
+    def _output(self, model: Any, batch: TokenBatch, context: StepContext) -> DecoderOutput:
         """Run a teacher-forced pass, with its attention where that is guided."""
         if self.config.guided_attention:
             output: DecoderOutput = model(batch, need_attention=True)
@@ -96,7 +96,7 @@ class CrossEntropy:
             output = model(batch) if context.carry is None else model(batch, context.carry)
         return output
 
-    def _strayed(self, output: DecoderOutput, batch: Batch) -> Tensor:
+    def _strayed(self, output: DecoderOutput, batch: TokenBatch) -> Tensor:
         """Sum over the tokens how far their attention is from the diagonal."""
         assert output.attention is not None, "it was asked for"
         assert output.src_places is not None, "it comes with the attention"

@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
 from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
@@ -49,7 +49,7 @@ class Ctc:
     def __init__(self, config: CtcConfig) -> None:
         self.config = config
 
-    def __call__(self, model: FrameModel, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: FrameModel, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: tokens of targets that can be said, the end of sentence counted, which the frames have no token for.
 
         Logs: `nll`; `too_long`, tokens of the targets for which there are too few frames, which teach nothing; with

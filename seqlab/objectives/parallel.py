@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
 from seqlab.objectives.glancing import GlancingConfig, drawn_positions, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
@@ -76,7 +76,7 @@ class ParallelCrossEntropy:
     def __init__(self, config: ParallelCrossEntropyConfig) -> None:
         self.config = config
 
-    def __call__(self, model: PositionModel, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: PositionModel, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`, positions."""
         targets = model.position_targets(batch)
 
@@ -99,7 +99,7 @@ class Cmlm:
     def __init__(self, config: CmlmConfig) -> None:
         self.config = config
 
-    def __call__(self, model: PositionModel, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: PositionModel, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`, positions."""
         targets = model.position_targets(batch)
         shown = _some_hidden(targets, targets, context.generator)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.batch import IGNORE, Batch, Seq2SeqBatch
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
@@ -61,7 +61,7 @@ class ScheduledSampling:
     def __init__(self, config: ScheduledSamplingConfig) -> None:
         self.config = config
 
-    def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: target tokens. Logs: `nll`; `predicted_inputs`, how many inputs were predictions."""
         config = self.config
         assert isinstance(batch, Seq2SeqBatch), "scheduled sampling is for translators"

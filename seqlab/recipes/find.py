@@ -17,6 +17,8 @@ from seqlab.runs.migrate import renamed
 from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import unknown_key
 
+PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
+"""What names a corpus of the usual kinds."""
 Value = str | int | float | bool | Path | None
 """Of a field of a config."""
 Fields = Mapping[str, Value | Sequence[Value]]
@@ -65,6 +67,9 @@ def config_for(fields: Fields) -> Config:
         known = {field.key for field in list_fields(Config)}
         for key in (each for each in fields if each not in known):
             raise unknown_key(Config, {}, key)
+        if missing[0] not in PAIRS_OR_TEXT:
+            keys = " and ".join(f"`{key}`" for key in training_keys(overrides))
+            raise ValueError(f"Name a corpus by {keys}: `{missing[0]}` is missing.")
         raise ValueError(
             "Name a corpus by `data.train_src` and `data.train_tgt`, or a text by `data.train`: "
             f"`{missing[0]}` is missing."

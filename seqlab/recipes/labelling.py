@@ -6,6 +6,7 @@ from pathlib import Path
 from seqlab.corpora import locate
 from seqlab.corpora.first_word import write_table
 from seqlab.corpora.ud_ewt import write_share
+from seqlab.data.config import TokensConfig
 from seqlab.models import FrequencyLabellerConfig, LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
@@ -162,6 +163,7 @@ def sst2_transformer(run_dir: str | Path) -> Config:
 
 def _questions(run_dir: str | Path, model: LstmLabellerConfig, lr: float) -> Config:
     config = _line_labeller(run_dir, "trec", model)
+    assert isinstance(config.data, TokensConfig)
     return replace(config, data=replace(config.data, batch_tokens=512), optim=_optim(lr))
 
 
@@ -176,6 +178,7 @@ def trec(run_dir: str | Path) -> Config:
 def trec_subwords(run_dir: str | Path) -> Config:
     """What questions ask for: an LSTM over subwords, whose mistakes are others, for ensembles with `trec`."""
     config = _questions(run_dir, replace(QUESTIONS, spelling_size=0), 4e-3)
+    assert isinstance(config.data, TokensConfig)
     return replace(config, data=replace(config.data, tokenizer=BpeConfig(vocab_size=2000), batch_tokens=800))
 
 

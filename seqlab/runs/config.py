@@ -192,10 +192,13 @@ RESUMABLE_FIELDS = frozenset(
 )
 """Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
 
-PATH_FIELDS = frozenset(f"data.{split}{side}" for split in ("train", "valid", "test") for side in ("", "_src", "_tgt"))
-"""Fields that name corpora by path specs: what counts when a run is continued is their content, and the column."""
 VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt"})
 """Fields that name files of word vectors, which have no columns."""
+
+
+def path_fields(config: Config) -> set[str]:
+    """Name the fields that hold path specs: what counts when a run is continued is their content, and the column."""
+    return {f"data.{name}" for name in config.data.path_fields}
 
 
 def parts_of(config: Config) -> list[Entry]:

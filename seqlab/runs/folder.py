@@ -90,6 +90,11 @@ class RunFolder:
         joint = self.path / "tokenizer"
         return joint if joint.is_dir() else self.path / f"{side}_tokenizer"
 
+    def codec(self, side: str) -> Path:
+        """The folder of what reads the `src` or `tgt` side: a tokenizer, or another codec."""
+        other = self.path / f"{side}_codec"
+        return other if other.is_dir() else self.tokenizer(side)
+
     def exists(self) -> bool:
         """Tell whether a run was begun here."""
         return self.description_file.is_file()

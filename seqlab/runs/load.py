@@ -8,15 +8,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
-from seqlab.plugins import missing_plugins
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
+from seqlab.runs.codecs import load_codecs
 from seqlab.runs.config import Config
-from seqlab.runs.folder import PLUGINS, RunFolder
+from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import migrated
-from seqlab.runs.use import refuse_other_product
+from seqlab.runs.use import missing_plugins_hint, refuse_other_product
 from seqlab.runs.validate import ConfigError, build, parse_yaml
 from seqlab.search.config import OutputLimits
-from seqlab.text import Tokenizer, load_tokenizer, tokenizer_sha256
+from seqlab.text import Tokenizer
 
 USUAL_LIMIT = 512
 """Tokens of the longest line that a translator without a limit of its own, as one from a plugin may be, is given."""
@@ -28,8 +28,8 @@ class LoadedRun:
 
     folder: RunFolder
     config: Config
-    src_tokenizer: Tokenizer
-    tgt_tokenizer: Tokenizer
+    codecs: tuple[Any, Any]
+    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     model: nn.Module
     step: int
     longest_src_tokens: int | None = None
@@ -39,6 +39,18 @@ class LoadedRun:
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
+
+    @property
+    def src_tokenizer(self) -> Tokenizer:
+        """The source's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[0]
+        return tokenizer
+
+    @property
+    def tgt_tokenizer(self) -> Tokenizer:
+        """The target's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[1]
+        return tokenizer
 
     @property
     def stepper(self) -> Stepper:
@@ -97,35 +109,6 @@ def read_config(folder: RunFolder) -> Config:
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(folder)}") from None
 
 
-def missing_plugins_hint(folder: RunFolder) -> str:
-    """Name the plugins of a run whose parts are not registered, for the end of a message."""
-    missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
-    if not missing:
-        return ""
-    return (
-        f" The run was trained with the plugin {', '.join(map(repr, missing))}, which is not loaded: name it "
-        "with `--plugin`, or `plugins` in Python. A plugin runs code: load only what you trust."
-    )
-
-
-def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
-    """Read the source and the target tokenizer, one object where they share a vocabulary.
-
-    Raises:
-        ValueError: a file is missing or damaged, or is not that which the run was begun with.
-    """
-    known = folder.read_description().get("tokenizer_sha256", {}) if folder.exists() else {}
-    for side, digest in known.items():
-        if tokenizer_sha256(folder.tokenizer(side)) != digest:
-            raise ValueError(
-                f"{folder.tokenizer(side)} is not the {side} tokenizer that {folder.path} was trained with: its model "
-                "would read other words from the same ids. Restore it from a copy."
-            )
-    src_folder, tgt_folder = folder.tokenizer("src"), folder.tokenizer("tgt")
-    src_tokenizer = load_tokenizer(src_folder)
-    return src_tokenizer, src_tokenizer if src_folder == tgt_folder else load_tokenizer(tgt_folder)
-
-
 def load_run(path: str | Path, checkpoint: str = "best", product: str | None = None) -> LoadedRun:
     """Load a run's model with the weights of one checkpoint: `best` (in validation), `last` or a step number.
 
@@ -140,12 +123,12 @@ def load_run(path: str | Path, checkpoint: str = "best", product: str | None = N
     config = read_config(folder)
     if product is not None:
         refuse_other_product(path, product)
-    src_tokenizer, tgt_tokenizer = load_tokenizers(folder)
+    codecs = load_codecs(folder)
     step = choose_step(folder, checkpoint)
-    model = config.model.resolve(config.data).build(src_tokenizer, tgt_tokenizer)
+    model = config.model.resolve(config.data).build(*codecs)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
     noted = (description.get(name) for name in ("longest_src_tokens", "output_bound"))
-    return LoadedRun(folder, config, src_tokenizer, tgt_tokenizer, model.eval(), step, *noted)
+    return LoadedRun(folder, config, codecs, model.eval(), step, *noted)
 
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ from seqlab.registry import Part
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import missing_plugins_hint
 from seqlab.runs.migrate import migrated, renamed
+from seqlab.runs.use import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 
 Override = tuple[str, str | Sequence[str]]

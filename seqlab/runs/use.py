@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.data.config import DataConfig
-from seqlab.registry import default_part, find
-from seqlab.runs.folder import RunFolder
+from seqlab.plugins import missing_plugins
+from seqlab.registry import UnknownPart, default_part, find
+from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.migrate import migrated
 from seqlab.runs.validate import build, parse_yaml
 
@@ -19,9 +20,24 @@ def data_section(path: str | Path) -> DataConfig:
     folder = RunFolder(path)
     values = migrated(parse_yaml(folder.read_config_text(), str(folder.config_file))).get("data")
     section: dict[str, Any] = values if isinstance(values, dict) else {}
-    task = find("task", str(section[DataConfig.tag_field])) if DataConfig.tag_field in section else default_part("task")
+    name = section.get(DataConfig.tag_field)
+    try:
+        task = default_part("task") if name is None else find("task", str(name))
+    except UnknownPart as error:
+        raise UnknownPart(f"{error}{missing_plugins_hint(folder)}") from None
     found: DataConfig = build(task, section, source=str(folder.config_file))
     return found
+
+
+def missing_plugins_hint(folder: RunFolder) -> str:
+    """Name the plugins of a run whose parts are not registered, for the end of a message."""
+    missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
+    if not missing:
+        return ""
+    return (
+        f" The run was trained with the plugin {', '.join(map(repr, missing))}, which is not loaded: name it "
+        "with `--plugin`, or `plugins` in Python. A plugin runs code: load only what you trust."
+    )
 
 
 def refuse_other_product(path: str | Path, needed: str) -> None:

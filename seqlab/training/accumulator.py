@@ -116,7 +116,7 @@ class Accumulator:
                 seed = self._seed(context.step, index)
                 with seeded(seed, self.machine.device) as generator, self.machine.autocast():
                     found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
-                if batch.num_tgt_tokens:  # the rows of an idle one are another rank's
+                if batch.num_targets:  # the rows of an idle one are another rank's
                     carries.append(carry)
                     done_rows += len(batch.indices)
                 found["total"].backward()

@@ -18,10 +18,10 @@ from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in
 from seqlab.plugins import notes_of
 from seqlab.runs.checkpoint import hash_unsealed_states
+from seqlab.runs.codecs import codec_parts, codec_sha256
 from seqlab.runs.config import Config, config_text, parts_of
 from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, PLUGINS, RUN_ID, RunFolder
 from seqlab.runs.spelling import spelling_sha256
-from seqlab.text import tokenizer_sha256
 from seqlab.training.machine import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.word_vectors import vector_columns
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 MOVING = "replaced.tmp"
 """Where a run that is overwritten lies on its way to `RunFolder.replaced` and back."""
-TOKENIZER_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "spelling")
+CODEC_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "src_codec", "tgt_codec", "spelling")
 SET_UP_NAMES = {
     *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
     *("run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
-    *("replaced", MOVING, *TOKENIZER_FOLDERS),
+    *("replaced", MOVING, *CODEC_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
@@ -182,8 +182,8 @@ def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
-    _remove(folder, ["metrics.jsonl", *TOKENIZER_FOLDERS])
-    _make_tokenizers(config, folder, on_progress)
+    _remove(folder, ["metrics.jsonl", *CODEC_FOLDERS])
+    _make_codecs(config, folder, on_progress)
 
 
 def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) -> None:
@@ -206,7 +206,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         CORES: usable_cores(),
         FAIR_THREADS: run.machine.fair_threads,
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
-        PLUGINS: notes_of(parts_of(run.config)),
+        PLUGINS: notes_of([*parts_of(run.config), *codec_parts(folder)]),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }
@@ -227,23 +227,23 @@ def continue_description(run: TrainingRun) -> None:
 
 
 def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
-    """Return the SHA-256 of the tokenizers and of the spelling model."""
+    """Return the SHA-256 of the codecs and of the spelling model."""
     return {
-        "tokenizer_sha256": {side: tokenizer_sha256(folder.tokenizer(side)) for side in ("src", "tgt")},
+        "tokenizer_sha256": {side: codec_sha256(folder.codec(side)) for side in ("src", "tgt")},
         "spelling_sha256": spelling_sha256(folder.spelling),
     }
 
 
-def _make_tokenizers(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-    """Train the tokenizers from the raw text, or take over those of the run that this one starts from."""
+def _make_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    """Learn the codecs from the raw data, or take over those of the run that this one starts from."""
     task = config.data.task
     if config.init_from is None:
-        _warn_of_small(task.write_tokenizers(config, folder, on_progress), config)
+        _warn_of_small(task.write_codecs(config, folder, on_progress), config)
     else:
-        for name in TOKENIZER_FOLDERS:
+        for name in CODEC_FOLDERS:
             if (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
-    task.complete_tokenizers(config, folder, on_progress)
+    task.complete_codecs(config, folder, on_progress)
 
 
 def _warn_of_small(sizes: dict[str, int], config: Config) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from seqlab.registry import Parts
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.overrides import Override
+from seqlab.runs.migrate import renamed
+from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import build
 from seqlab.text import size_of_vectors
 
@@ -94,6 +96,21 @@ class Choices:
         for name in key.split(".")[:-1]:
             section = section[name]
         return section
+
+
+def from_defaults(overrides: Sequence[Override]) -> Config:
+    """Take the first model for the kind of data that `overrides` name, and the default of every field left open.
+
+    Raises:
+        ConfigError: an unknown key or an impossible value.
+    """
+    given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
+    kind = renamed("data.kind", given["data.kind"])
+    families = [name for name, each in Parts("model").items() if each.task == kind]
+    chosen = [("model.family", name) for name in families[:1] if "model.family" not in given]
+    for key, name in chosen:
+        logger.info("%s %s, and all that is not given by its default.", key, name)
+    return override(None, [*chosen, *overrides])
 
 
 def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:

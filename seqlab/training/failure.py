@@ -52,7 +52,7 @@ def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]
         }
         state = {"reason": str(error), "data_kind": run.config.data.kind}
         written = run.machine.world.on_main(lambda: _write(run, step, tensors, state))
-        rows = [index for batch in micro_steps if batch.num_tgt_tokens for index in batch.indices.tolist()]
+        rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
             f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}), and the "

@@ -7,6 +7,9 @@ from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
 from seqlab.training.step import Update
 
+UNITS_PER_SECOND = "units_per_second"
+"""Units of the loss: the speed where the data has no tokens."""
+
 
 @dataclass
 class Figures:
@@ -40,14 +43,19 @@ class Figures:
 
     def per_unit(self) -> dict[str, float]:
         """Turn the sums into figures per unit of the loss, per step, per second and per padded token."""
+        seconds = max(self.seconds, 1e-9)
+        speed = {"tgt_tokens_per_second": self.tgt_tokens / seconds}
+        if not self.padded_tgt_tokens:
+            speed = {UNITS_PER_SECOND: self.count / seconds}
         source = {"src_padding": 1 - self.src_tokens / self.padded_src_tokens} if self.padded_src_tokens else {}
+        target = {"tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens} if self.padded_tgt_tokens else {}
         return {
             "loss": self.total / self.count,
             **{name: value / self.count for name, value in self.logs.items()},
             "grad_norm": self.grad_norm / self.steps,
-            "tgt_tokens_per_second": self.tgt_tokens / max(self.seconds, 1e-9),
+            **speed,
             **source,
-            "tgt_padding": 1 - self.tgt_tokens / self.padded_tgt_tokens,
+            **target,
         }
 
     def to_json(self) -> dict[str, Any]:

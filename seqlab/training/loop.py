@@ -77,8 +77,7 @@ def fit(run: TrainingRun) -> None:
 
 def _steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
     """Yield the steps that follow the last one that was done."""
-    tokenizers = run.src_tokenizer, run.tgt_tokenizer
-    return run.task.steps(run.data, run.config, tokenizers, run.machine.world, run.progress.position)
+    return run.task.steps(run.data, run.config, run.codecs, run.machine.world, run.progress.position)
 
 
 def _train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:

@@ -18,6 +18,7 @@ from rich.progress import (
 from seqlab.data.survey import OnProgress
 from seqlab.progress import counting_bar
 from seqlab.runs.config import TrainingConfig
+from seqlab.training.figures import UNITS_PER_SECOND
 from seqlab.training.state import Progress as RunProgress
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,9 @@ class ProgressBar:
 
     def show_training(self, figures: dict[str, float]) -> None:
         """Show figures of the last steps."""
-        text = f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {figures['tgt_tokens_per_second']:,.0f} tokens/s"
+        tokens = figures.get("tgt_tokens_per_second")
+        speed = f"{figures[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
+        text = f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {speed}"
         self._bar.update(self._task, training=text)
         if not self._on_terminal:
             logger.info(

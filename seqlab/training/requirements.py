@@ -20,7 +20,7 @@ def check_model(model: Any, config: Config, task: Task) -> None:
             if lacking := missing_methods(model, protocol):
                 raise ValueError(
                     f"`model.family: {config.model.family}` cannot be trained: {caller} needs what "
-                    f"`{protocol.__name__}` of `seqlab.models.interfaces` has, but {type(model).__name__} lacks "
+                    f"`{protocol.__name__}` of `{protocol.__module__}` has, but {type(model).__name__} lacks "
                     f"{', '.join(lacking)}."
                 )
     if task.decodes:

@@ -7,7 +7,8 @@ from typing import Any
 from seqlab.data.columns import parse_column
 from seqlab.plugins import notes_of, read_notes
 from seqlab.runs.checkpoint import checkpoint_steps
-from seqlab.runs.config import PATH_FIELDS, RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, to_dict
+from seqlab.runs.codecs import codec_parts
+from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, path_fields, to_dict
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.load import read_config
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO
@@ -53,7 +54,8 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
     folder.read_description()
     changes = differing_fields(read_config(folder), config)
-    refused = {key: pair for key, pair in changes.items() if not _may_change(key, *pair)}
+    paths = path_fields(config)
+    refused = {key: pair for key, pair in changes.items() if not _may_change(key, *pair, key in paths)}
     if refused:
         listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
         raise ValueError(
@@ -63,11 +65,11 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     return changes
 
 
-def _may_change(key: str, old: Any, new: Any) -> bool:
+def _may_change(key: str, old: Any, new: Any, is_path: bool) -> bool:
     """Tell whether a field is free to differ: of a path, the folder and the name, but not the column."""
     if key in VECTOR_FIELDS:
         return (old is None) == (new is None)
-    return key in RESUMABLE_FIELDS or (key in PATH_FIELDS and _columns(old) == _columns(new))
+    return key in RESUMABLE_FIELDS or (is_path and _columns(old) == _columns(new))
 
 
 def _columns(specs: str | list[str] | None) -> list[str | None]:
@@ -99,7 +101,7 @@ def changed_plugins(run: TrainingRun) -> list[str]:
     """Describe how the plugins that own parts of a run differ from those that it was begun with."""
     before = read_notes(run.held.root.read_description().get(PLUGINS))
     found = []
-    for note in notes_of(parts_of(run.config)):
+    for note in notes_of([*parts_of(run.config), *codec_parts(run.held.root)]):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:

@@ -100,8 +100,8 @@ class TrainingRun:
     config: Config
     held: HeldFolder
     machine: Machine
-    src_tokenizer: Tokenizer
-    tgt_tokenizer: Tokenizer
+    codecs: tuple[Any, Any]
+    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     task: Task
     data: Any
     """What the task has prepared."""
@@ -114,6 +114,18 @@ class TrainingRun:
     moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
     figures: Figures = field(default_factory=Figures)
+
+    @property
+    def src_tokenizer(self) -> Tokenizer:
+        """The source's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[0]
+        return tokenizer
+
+    @property
+    def tgt_tokenizer(self) -> Tokenizer:
+        """The target's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[1]
+        return tokenizer
 
     @property
     def folder(self) -> RunFolder:

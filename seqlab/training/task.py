@@ -12,12 +12,12 @@ from seqlab.data.survey import OnProgress
 from seqlab.models.interfaces import Scorer
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.text import Tokenizer
 from seqlab.training.validation import RunInTraining, Validation
 from seqlab.world import World
 
-Tokenizers = tuple[Tokenizer, Tokenizer]
-"""Those of the source and of the target, one object where the data has one side or a joint vocabulary."""
+Codecs = tuple[Any, Any]
+"""Those of the source and of the target, one object where the data has one side or a joint vocabulary. Of text they
+are each a `Tokenizer`."""
 
 
 class Task:
@@ -32,14 +32,18 @@ class Task:
     decodes: ClassVar[bool] = False
     """Whether validation decodes by `training.valid_search`."""
 
-    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-        """Learn the tokenizers from the training corpora and write them: the sizes of their vocabularies by folder."""
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Learn the codecs from the training corpora and write them: the sizes of vocabularies by folder.
+
+        A tokenizer's folder is one of `DataConfig.tokenizer_folders`; others are written by
+        `seqlab.runs.codecs.save_codec`.
+        """
         raise NotImplementedError
 
-    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """Add what goes with the tokenizers and is not there, whether they were learnt or taken over from a run."""
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+        """Add what goes with the codecs and is not there, whether they were learnt or taken over from a run."""
 
-    def prepare(self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None) -> Any:
+    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> Any:
         """Encode the corpora into `cache`; without `on_progress` open what another process has encoded.
 
         Returns the prepared data, with its `report` (`lines()`, `to_json()`), the `content_hashes` of its files, and
@@ -48,7 +52,7 @@ class Task:
         raise NotImplementedError
 
     def steps(
-        self, data: Any, config: Config, tokenizers: Tokenizers, world: World, after: Position | None
+        self, data: Any, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[Batch]]:
         """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
         raise NotImplementedError

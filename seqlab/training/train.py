@@ -19,10 +19,9 @@ from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
 from seqlab.optim.muon import hidden_matrices
 from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
+from seqlab.runs.codecs import load_codecs
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
-from seqlab.runs.load import load_tokenizers
-from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.begin import (
     begin_folder,
@@ -130,13 +129,13 @@ def _set_up(
     machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
-        tokenizers = load_tokenizers(folder)
+        codecs = load_codecs(folder)
         with world.main_first():
             told = on_progress if world.is_main else None
-            data = config.data.task.prepare(config, tokenizers, folder.cache, told)
+            data = config.data.task.prepare(config, codecs, folder.cache, told)
     for line in data.report.lines():
         logger.info("%s", held.named(line))
-    run, start = _assemble(config, held, machine, tokenizers, data)
+    run, start = _assemble(config, held, machine, codecs, data)
     if changes is not None:
         resume(run, changes)
         world.on_main(lambda: continue_description(run))
@@ -190,15 +189,15 @@ def _assemble(
     config: Config,
     held: HeldFolder,
     machine: Machine,
-    tokenizers: tuple[Tokenizer, Tokenizer],
+    codecs: tuple[Any, Any],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build everything that training works on; return it with what run.json notes of where its weights start."""
     folder = held.root
     torch.manual_seed(config.seed)
-    model = config.model.resolve(config.data).build(*tokenizers)
+    model = config.model.resolve(config.data).build(*codecs)
     check_model(model, config, config.data.task)
-    frozen, start = _start_weights(model, config, tokenizers, data, is_new=not checkpoint_steps(folder.checkpoints))
+    frozen, start = _start_weights(model, config, codecs, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = config.objective.build()
     accumulator = Accumulator(model, objective, machine, config.seed, frozen)
     for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
@@ -208,7 +207,7 @@ def _assemble(
     )
     journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     task = config.data.task
-    run = TrainingRun(config, held, machine, *tokenizers, task, data, model, objective, accumulator, optimizer, journal)
+    run = TrainingRun(config, held, machine, codecs, task, data, model, objective, accumulator, optimizer, journal)
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
@@ -218,7 +217,7 @@ def _assemble(
 
 
 def _start_weights(
-    model: Any, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any, *, is_new: bool
+    model: Any, config: Config, codecs: tuple[Any, Any], data: Any, *, is_new: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Let weights start from counts, another run or word vectors; return the rows that are frozen, and what is noted.
 
@@ -231,7 +230,7 @@ def _start_weights(
     if config.init_from is not None:
         return {}, {"init_from": start_from(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):
-        start = start_from_vectors(model, config, tokenizers, data)
+        start = start_from_vectors(model, config, codecs, data)
         return start.frozen, {"vectors": start.notes}
     return {}, {}
 

@@ -23,11 +23,21 @@ class RunInTraining(Protocol):
 
     config: Config
     machine: Machine
-    src_tokenizer: Tokenizer
-    tgt_tokenizer: Tokenizer
+    codecs: tuple[Any, Any]
+    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     data: Any
     """What the task has prepared."""
     model: Any
+
+    @property
+    def src_tokenizer(self) -> Tokenizer:
+        """The source's codec; of runs whose sides are text."""
+        ...
+
+    @property
+    def tgt_tokenizer(self) -> Tokenizer:
+        """The target's codec; of runs whose sides are text."""
+        ...
 
     @property
     def folder(self) -> RunFolder:
@@ -58,7 +68,7 @@ class Validation:
 def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:
     """Build a model of its own with some weights: training's may be divided among the ranks."""
     with torch.random.fork_rng(devices=[]):
-        model = run.config.model.resolve(run.config.data).build(run.src_tokenizer, run.tgt_tokenizer).eval()
+        model = run.config.model.resolve(run.config.data).build(*run.codecs).eval()
     copy_weights(model, weights, run.folder.path)
     prepare_inference(model, run.machine.device, run.machine.dtype)
     return model
@@ -71,7 +81,7 @@ def nll_of(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
     found = []
     for batch in islice(batches, world.rank, None, world.world_size):
         score = float(model.score(batch.to(run.machine.device)).sum(dtype=torch.float64))
-        found.append((score, batch.num_tgt_tokens))
+        found.append((score, batch.num_targets))
     nll, tokens = 0.0, 0
     for score, count in world.collect(found):
         nll, tokens = nll - score, tokens + count

@@ -6,7 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate, collate_text, idle, prompts
+from seqlab.data.batch import (
+    IGNORE,
+    Seq2SeqBatch,
+    collate,
+    collate_frames,
+    collate_text,
+    collate_values,
+    idle,
+    prompts,
+)
 
 PAD, BOS, EOS = 0, 1, 2
 rows = st.lists(st.integers(4, 70000), max_size=7)
@@ -113,3 +122,93 @@ def test_a_text_moved_to_a_device() -> None:
     assert (moved.num_tgt_tokens, moved.continues) == (2, True)
     with pytest.raises(ValueError, match="at least one row"):
         collate_text([], [], pad_id=PAD, start_id=BOS)
+
+
+def frames_of(lengths: list[int], size: int = 3) -> list[np.ndarray]:
+    draw = np.random.default_rng(sum(lengths))
+    return [draw.normal(size=(length, size)) for length in lengths]
+
+
+@given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), data=st.data())
+def test_frames_and_tokens_are_padded(lengths: list[int], data: st.DataObject) -> None:
+    frames, targets = frames_of(lengths), data.draw(st.lists(rows, min_size=len(lengths), max_size=len(lengths)))
+    batch = collate_frames(frames, targets, range(7, 7 + len(lengths)), pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    expected = np.zeros((len(lengths), max(lengths), 3), np.float32)
+    for i, each in enumerate(frames):
+        expected[i, : len(each)] = each
+    assert batch.frames.equal(torch.from_numpy(expected))
+    assert batch.frame_lengths.tolist() == lengths
+    assert batch.indices.tolist() == list(range(7, 7 + len(lengths)))
+    tokens = collate([[5]] * len(lengths), targets, range(len(lengths)), pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    for found, wanted in ((batch.tgt_in, tokens.tgt_in), (batch.tgt_out, tokens.tgt_out)):
+        assert found is not None
+        assert wanted is not None
+        assert found.equal(wanted)
+    assert len(batch) == len(lengths)
+    assert batch.num_targets == batch.num_tgt_tokens == tokens.num_tgt_tokens
+    nothing = idle(batch)
+    assert nothing.num_targets == 0
+    assert nothing.tgt_out is not None
+    assert (nothing.tgt_out == IGNORE).all()
+
+
+def test_vectors_are_single_frames() -> None:
+    vectors = np.arange(6.0).reshape(3, 2)
+    batch = collate_frames(list(vectors), None, range(3), pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    assert batch.frames[:, 0].tolist() == vectors.tolist()
+    assert batch.frame_lengths.tolist() == [1, 1, 1]
+    assert (batch.tgt_in, batch.tgt_out, batch.num_targets) == (None, None, 0)
+
+
+@given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_labels_and_numbers_of_anything(lengths: list[int], seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(-1, 4, len(lengths))
+    labels[labels < 0] = IGNORE
+    numbers = draw.normal(size=(len(lengths), 2))
+    numbers[draw.random(numbers.shape) < 0.3] = np.nan
+    ids = [list(range(5, 5 + length)) for length in lengths]
+    of_ids = collate_values(ids, labels, range(len(ids)), pad_id=PAD)
+    of_frames = collate_values(frames_of(lengths), numbers, range(len(ids)))
+    assert of_ids.src.tolist() == [row + [PAD] * (max(lengths) - len(row)) for row in ids]
+    frames = collate_frames(frames_of(lengths), None, range(len(ids)), pad_id=PAD, bos_id=BOS, eos_id=EOS).frames
+    assert of_frames.src.equal(frames)
+    assert of_ids.src_lengths.tolist() == of_frames.src_lengths.tolist() == lengths
+    assert of_ids.targets is not None
+    assert of_ids.targets.tolist() == labels.tolist()
+    assert of_frames.targets is not None
+    assert np.array_equal(of_frames.targets.numpy(), numbers.astype(np.float32), equal_nan=True)
+    assert (of_ids.num_targets, of_frames.num_targets) == ((labels != IGNORE).sum(), (~np.isnan(numbers)).sum())
+    for batch in (of_ids.idle(), of_frames.idle()):
+        assert batch.num_targets == 0
+        assert batch.targets is not None
+        assert bool((batch.targets == IGNORE).all() or batch.targets.isnan().all())
+
+
+def test_frames_and_values_move_to_a_device() -> None:
+    for batch in (
+        collate_frames(frames_of([2]), [[5]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS),
+        collate_values(frames_of([2]), [[0.5]], [0]),
+        collate_values([[5, 6]], None, [0], pad_id=PAD),
+    ):
+        assert batch.to("cpu") is batch
+        moved = batch.to("meta")
+        for item in dataclasses.fields(batch):
+            value = getattr(moved, item.name)
+            assert not isinstance(value, torch.Tensor) or value.device.type == "meta"
+        assert moved.num_targets == batch.num_targets
+
+
+def test_impossible_frames_and_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least one example"):
+        collate_frames([], None, [], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+    with pytest.raises(ValueError, match="at least one example"):
+        collate_values([], None, [], pad_id=PAD)
+    with pytest.raises(ValueError, match="one size"):
+        collate_values([np.zeros((2, 3)), np.zeros((2, 4))], None, [0, 1])
+    with pytest.raises(ValueError, match="one size"):
+        collate_values([np.zeros((2, 3, 4))], None, [0])
+    with pytest.raises(ValueError, match="needs as many labels"):
+        collate_values([[5], [6]], [1], [0, 1], pad_id=PAD)
+    with pytest.raises(ValueError, match="as many targets"):
+        collate_frames(frames_of([1]), [[5], [6]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)

@@ -17,7 +17,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 
-TIMES = ("minutes", "tgt_tokens_per_second")
+TIMES = ("minutes", "tgt_tokens_per_second", "units_per_second")
 
 
 def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> tuple[str, str]:

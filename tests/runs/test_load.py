@@ -14,8 +14,9 @@ from seqlab.durable import sealed, write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import config_text, write_config
-from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.runs.load import read_config
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, train_tokenizer
 

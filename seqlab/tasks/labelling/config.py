@@ -48,11 +48,6 @@ class LabellingConfig(PairsConfig):
     micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
     """Padded source tokens per micro-step at most; a longer line is a micro-step of its own."""
 
-    @property
-    def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its tokenizers."""
-        return ["src_tokenizer", "tgt_tokenizer"]
-
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
         """Name the tokenizer of the text alone: labels have a vocabulary of their own."""
         return old.tokenizer_folders[:1]

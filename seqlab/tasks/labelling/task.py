@@ -25,7 +25,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.scores import label_and_score
 from seqlab.text import label_names
-from seqlab.training.task import Task, Tokenizers
+from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 from seqlab.world import OnRows, World
@@ -45,10 +45,10 @@ class Labelling(Task):
     unit = "lines"
     needs = (Labeller,)
 
-    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
 
-    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
         """Take a text's tokenizer over as that of the source; labels are new unless the whole model is taken over."""
         joint = folder.path / "tokenizer"
         if joint.is_dir():
@@ -57,9 +57,7 @@ class Labelling(Task):
         if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
             _learn("tgt", config, folder, on_progress)
 
-    def prepare(
-        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
-    ) -> PreparedData:
+    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         data = _data_config(config)
         config.model.check_sides(*tokenizers)
         if data.labels_of == "words" and not tokenizers[0].has_words:
@@ -92,7 +90,7 @@ class Labelling(Task):
         self,
         data: PreparedData,
         config: Config,
-        tokenizers: Tokenizers,
+        tokenizers: Codecs,
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
@@ -111,7 +109,7 @@ class Labelling(Task):
         """Score the labels of the validation set, and give it labels."""
         model, valid = inference_model(run, weights), run.data.valid
         tokenizers = run.src_tokenizer, run.tgt_tokenizer
-        budget = run.config.data.micro_batch_tokens
+        budget = _data_config(run.config).micro_batch_tokens
         batches = list(ordered_labelled_batches(valid, budget, tokenizers))
         names = label_names(run.tgt_tokenizer)
 

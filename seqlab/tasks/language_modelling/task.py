@@ -18,7 +18,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.spelling import save_spelling
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer, load_tokenizer, train_tokenizer
-from seqlab.training.task import Task, Tokenizers
+from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 from seqlab.world import World
 
@@ -34,22 +34,20 @@ class LanguageModelling(Task):
     batch_type = TextBatch
     unit = "rows"
 
-    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         data = _data_config(config)
         tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data, on_progress))
         tokenizer.save(folder.path / "tokenizer")
         return {"tokenizer": tokenizer.vocab_size}
 
-    def complete_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
         """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
             items = rare_items(training_lines_of_text(_data_config(config), on_progress), tokenizer)
             save_spelling(SpellingModel.learn(items), folder.spelling)
 
-    def prepare(
-        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
-    ) -> PreparedText:
+    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedText:
         data = _data_config(config)
         if on_progress is None:
             return open_prepared_text(data, tokenizers[1], cache)
@@ -59,7 +57,7 @@ class LanguageModelling(Task):
         self,
         data: PreparedText,
         config: Config,
-        tokenizers: Tokenizers,
+        tokenizers: Codecs,
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:

@@ -24,10 +24,10 @@ import numpy as np
 from seqlab.data.columns import parse_column
 from seqlab.data.line_sample import covered_characters
 from seqlab.registry import Parts, default_part
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_tokenizers
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.profile import TextProfile, profile_text
@@ -186,7 +186,9 @@ def _choose_text(choices: Choices, found: TextProfile) -> None:
 def _measure(choices: Choices, found: TextProfile) -> Tokens:
     """Count the tokens of the text by those of the sample."""
     if choices.get("init_from") is None:
-        tokenizer = train_tokenizer(choices.config().data.tokenizer, found.sample.lines)
+        data = choices.config().data
+        assert isinstance(data, LanguageModellingConfig)
+        tokenizer = train_tokenizer(data.tokenizer, found.sample.lines)
     else:
         tokenizer = load_tokenizers(RunFolder(Path(choices.get("init_from"))))[1]
     lengths = np.array([len(ids) + 1 for ids in tokenizer.encode(found.sample.lines)])

@@ -22,7 +22,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import unknown_of
-from seqlab.training.task import Task, Tokenizers
+from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
@@ -44,7 +44,7 @@ class Translation(Task):
     unit = "pairs"
     decodes = True
 
-    def write_tokenizers(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
         data = _data_config(config)
         sides: dict[str, Side] = {"tokenizer": "both"}
         if not data.joint_vocabulary:
@@ -56,9 +56,7 @@ class Translation(Task):
             sizes[name] = tokenizer.vocab_size
         return sizes
 
-    def prepare(
-        self, config: Config, tokenizers: Tokenizers, cache: Path, on_progress: OnProgress | None
-    ) -> PreparedData:
+    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         data = _data_config(config)
         if on_progress is None:
             return open_prepared(data, *tokenizers, cache)
@@ -84,7 +82,7 @@ class Translation(Task):
         self,
         data: PreparedData,
         config: Config,
-        tokenizers: Tokenizers,
+        tokenizers: Codecs,
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
@@ -96,7 +94,7 @@ class Translation(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Score and decode the validation set with some weights; training's model and generators are left alone."""
         model, valid = inference_model(run, weights), run.data.valid
-        batches = ordered_batches(valid, run.config.data.micro_batch_tokens, run.tgt_tokenizer)
+        batches = ordered_batches(valid, _data_config(run.config).micro_batch_tokens, run.tgt_tokenizer)
         nll = nll_of(run, model, batches)
         src_rows = [valid.src[index] for index in range(len(valid))]
         search = _limited_search(run.config, run.data)
@@ -154,7 +152,7 @@ def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) 
         )
 
 
-def _check_tokenizers(config: Config, tokenizers: Tokenizers) -> None:
+def _check_tokenizers(config: Config, tokenizers: Codecs) -> None:
     """Raise ValueError where a tokenizer that was taken over lacks what the config uses."""
     if _data_config(config).copy_unknown and not tokenizers[1].has_unknown:
         raise ValueError(

@@ -34,10 +34,10 @@ import numpy as np
 
 from seqlab.data.line_sample import covered_characters
 from seqlab.registry import Parts
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_tokenizers
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.tasks.translation.profile import CorpusProfile, profile

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.batch import IGNORE, Batch
+from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
@@ -31,7 +31,7 @@ class Focal:
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
 
-    def __call__(self, model: Any, batch: Batch, context: StepContext) -> Loss:
+    def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
         """Unit: target tokens. Logs: `nll`, the cross entropy."""
         assert batch.tgt_out is not None, "the loss needs a target"
         output = model(batch) if context.carry is None else model(batch, context.carry)

@@ -14,8 +14,10 @@ PARTS = {
             "seqlab_outside.convolutional:ConvolutionalConfig",
             "a convolutional encoder-decoder (Gehring et al. 2017)",
         ),
+        "bags": ("seqlab_outside.similarity.model:BagsConfig", "bags of embeddings, whose vectors are compared"),
     },
     "objective": {
+        "contrastive": ("seqlab_outside.similarity.model:ContrastiveConfig", "partners among others (CLIP)"),
         "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy that looks away from what is easy"),
     },
     "schedule": {
@@ -24,7 +26,11 @@ PARTS = {
     "metric": {
         "distinct": ("seqlab_outside.distinct:distinct", "share of the hypotheses' bigrams that are different"),
     },
+    "task": {
+        "similarity": ("seqlab_outside.similarity.config:SimilarityConfig", "pairs of texts that mean the same"),
+    },
     "command": {
         "bigrams": ("seqlab_outside.bigrams:BIGRAMS", "list the most frequent bigrams of a file"),
+        "similarity": ("seqlab_outside.similarity.use:SIMILARITY", "tell how similar texts are"),
     },
 }

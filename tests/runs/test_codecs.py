@@ -1,0 +1,72 @@
+"""Sides of a run that are no text: their folder names the codec that reads it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from seqlab import registry
+from seqlab.registry import Entry
+from seqlab.runs.codecs import codec_parts, codec_sha256, load_codecs, save_codec
+from seqlab.runs.folder import RunFolder
+from seqlab.text import CharactersConfig, tokenizer_sha256, train_tokenizer
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Numbers divided by what they are measured in."""
+
+    codec: ClassVar[str] = "scaled"
+    unit: float
+
+    def save(self, folder: Path) -> None:
+        (folder / "unit.json").write_text(json.dumps(self.unit), "utf-8")
+
+
+def load_scaled(folder: Path) -> Scaled:
+    return Scaled(json.loads((folder / "unit.json").read_text("utf-8")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """Return a run folder that reads numbers and writes text."""
+    entry = Entry("codec", "scaled", load_scaled, "numbers", "a test")
+    monkeypatch.setitem(registry._entries["codec"], "scaled", entry)
+    folder = RunFolder(tmp_path)
+    save_codec(Scaled(2.5), folder, "src")
+    train_tokenizer(CharactersConfig(), ["ab"]).save(folder.tokenizer("tgt"))
+    (tmp_path / "config.yaml").write_text("", "utf-8")
+    sides = {side: codec_sha256(folder.codec(side)) for side in ("src", "tgt")}
+    folder.write_description({"run_id": "0", "tokenizer_sha256": sides})
+    return folder
+
+
+def test_each_side_is_read_by_its_own(folder: RunFolder) -> None:
+    src, tgt = load_codecs(folder)
+    assert src == Scaled(2.5)
+    assert tgt.decode(tgt.encode(["ab"])) == ["ab"]
+    assert codec_sha256(folder.codec("tgt")) == tokenizer_sha256(folder.path / "tgt_tokenizer")
+    assert [entry.name for entry in codec_parts(folder)] == ["scaled"]
+
+
+def test_another_codec_is_refused(folder: RunFolder) -> None:
+    save_codec(Scaled(3.5), folder, "src")
+    with pytest.raises(ValueError, match=r"src_codec is not the src codec that .* was trained with"):
+        load_codecs(folder)
+
+
+def test_one_that_is_not_registered_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(registry._entries["codec"], "scaled")
+    with pytest.raises(ValueError, match="src_codec is a codec 'scaled', which is not registered"):
+        load_codecs(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "codec.json is damaged"), ('{"format_version": 9, "codec": "x"}', "format version 9")]
+)
+def test_damage_is_named(folder: RunFolder, text: str, message: str) -> None:
+    (folder.codec("src") / "codec.json").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        codec_parts(folder)
