@@ -19,7 +19,8 @@ from seqlab.export.folder import building
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint
-from seqlab.runs.load import load_tokenizers, read_config
+from seqlab.runs.codecs import load_tokenizers
+from seqlab.runs.load import read_config
 from seqlab.search.config import OutputLimits
 
 from .conftest import LINES, write_weights

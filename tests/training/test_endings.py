@@ -24,9 +24,10 @@ from seqlab.models import NgramConfig
 from seqlab.objectives import StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.runs.load import load_run
 from seqlab.tasks.translation.task import Translation
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator

@@ -22,9 +22,10 @@ from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig, Transfor
 from seqlab.objectives import CrossEntropyConfig, RDropConfig, StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, MuonConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
+from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config, from_dict, to_dict
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import load_run, load_tokenizers
+from seqlab.runs.load import load_run
 from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.tasks.language_modelling.task import rare_items
 from seqlab.tasks.translation.config import TranslationConfig
