@@ -79,6 +79,21 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "codec": {
         "tokenizer": ("seqlab.text:load_tokenizer", "text as ids"),
     },
+    "tokenizer": {
+        "sentencepiece_bpe": (
+            "seqlab.text.sentence_piece:SentencePieceBpeConfig",
+            "subwords by byte-pair encoding",
+        ),
+        "sentencepiece_unigram": (
+            "seqlab.text.sentence_piece:SentencePieceUnigramConfig",
+            "subwords by a unigram model",
+        ),
+        "bpe": ("seqlab.text.byte_level:BpeConfig", "byte-pair encoding over bytes"),
+        "characters": ("seqlab.text.vocabulary:CharactersConfig", "an id for each character"),
+        "words": ("seqlab.text.vocabulary:WordsConfig", "an id for each word"),
+        "saved": ("seqlab.text.saved:SavedConfig", "that of another run"),
+        "same": ("seqlab.text.saved:SameConfig", "one like that of the source, for a target"),
+    },
     "engine": {
         "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "the models themselves"),
         "ctranslate2": ("seqlab.export.load:ctranslate2_engine", "CTranslate2, to which a run is exported"),

@@ -15,7 +15,7 @@ from seqlab.built_in import BUILT_IN
 from seqlab.registry import Parts
 
 PACKAGE = Path(seqlab.__file__).parent
-KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "engine")
+KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "tokenizer", "engine")
 NAMED_KINDS = ("model", "objective", "task")
 """Kinds whose names mean nothing else: `linear` is also how a rate falls, `beam` what `search` has."""
 SECTIONS = ("config", "model", "data", "objective", "model_config", "data_config")

@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.registry import OWN, Part, entries, imported
-from seqlab.text import (
-    SentencePieceBpeConfig,
-    Tokenizer,
-    TokenizerConfig,
-)
+from seqlab.registry import OWN, Part, default_part, entries, imported
+from seqlab.text import Tokenizer, TokenizerConfig
 
 
 def _as_list(value: Any) -> Any:
@@ -134,6 +130,11 @@ class TokensConfig(DataConfig):
         """What to change where a step takes too much memory."""
         return f"lower `data.micro_batch_tokens` (now {self.micro_batch_tokens}) or the model's size"
 
+    @model_validator(mode="after")
+    def _check_tokenizer(self) -> Self:
+        self.tokenizer.check_alone()
+        return self
+
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class PairsConfig(TokensConfig):
@@ -184,7 +185,7 @@ class PairsConfig(TokensConfig):
     """File of word vectors that the source embeddings start from, as word2vec or GloVe write it, text or binary, plain
     or .gz; they are scaled to the size of the random start, which tokens without a vector keep."""
 
-    tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
+    tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """How text becomes ids."""
 
     max_length: Annotated[int, Field(ge=1)] = 256
@@ -242,7 +243,7 @@ class PairsConfig(TokensConfig):
 
     def wanted_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
-        return {name: each.vocab_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
+        return {name: each.wanted_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
 
     @model_validator(mode="after")
     def _check_corpora(self) -> Self:
@@ -302,7 +303,7 @@ class TextConfig(TokensConfig):
     corpora as one text, in which eos stands for the end of a line. A record of a table is a line; one that has newlines
     is several in a continuous text, and otherwise they become spaces."""
 
-    tokenizer: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
+    tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """How text becomes ids."""
 
     block_length: Annotated[int, Field(ge=2)] = 256
@@ -356,7 +357,7 @@ class TextConfig(TokensConfig):
 
     def wanted_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
-        return {"tokenizer": self.tokenizer.vocab_size}
+        return {"tokenizer": self.tokenizer.wanted_size}
 
     def vector_files(self) -> dict[str, str]:
         """Return the file of word vectors, under the side that text stands on, that of a target."""

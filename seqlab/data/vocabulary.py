@@ -15,7 +15,7 @@ from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.survey import OnProgress, Survey, ValidationSplit, no_progress, survey
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
-from seqlab.text import SavedConfig, Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
+from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ def learn_tokenizer(config: PairsConfig, side: Side, cache: Path, on_progress: O
         FileNotFoundError, ValueError: as `prepare`, and as `train_tokenizer`.
     """
     settings = config.tokenizers[side == "tgt"]
-    if isinstance(settings, SavedConfig):
-        return train_tokenizer(settings, ())  # there is nothing to learn
+    if (existing := settings.existing()) is not None:
+        return existing
     corpora = training_corpora(config)
     made_from = [
         *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),

@@ -75,7 +75,7 @@ class LabellerConfig(ModelConfig):
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
-        if self.spelling_size and data.tokenizer.kind not in ("words", "saved"):
+        if self.spelling_size and not data.tokenizer.may_have_words:
             raise ValueError(
                 f"`model.spelling_size` reads how words are spelt, but `data.tokenizer.kind: {data.tokenizer.kind}` "
                 "knows no words: set one of them differently."

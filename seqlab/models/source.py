@@ -85,7 +85,7 @@ def check_tag_ids(use: TagUse, tag_ids: range) -> None:
 
 def check_tags(use: TagUse, data: Any) -> None:
     """Raise ValueError where there are no tags to be summed."""
-    if use == "sum" and not getattr(data.tokenizer, "tags", data.tokenizer.kind == "saved"):
+    if use == "sum" and not data.tokenizer.may_have_tags:
         raise ValueError(
             "`model.tags: sum` is for sources with tags, but `data.tokenizer` has none: set `data.tokenizer.tags: "
             "true`, or leave it out."

@@ -1,8 +1,7 @@
 """What fields a config has, read off its types: the sections, their families, each field's type, default and text.
 
-A section is a pydantic dataclass. A section that comes in families is a union of dataclasses, each with a tag: the one
-field that can hold a single value, such as `family: Literal["adam"]`. A union of one is no union to Python, but its
-tag still makes it a family.
+A section is a pydantic dataclass. A section that comes in families has the type of their base class, a registered kind
+of `Part`, whose `tag_field` names the family.
 """
 
 import difflib
@@ -45,27 +44,16 @@ def fields_of(section: type) -> dict[str, FieldInfo]:
     return fields
 
 
-def tag_of(section: type) -> tuple[str, str]:
-    """Return the name and the value of a section's tag, two empty strings where it has none."""
-    for name, field in fields_of(section).items():
-        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
-            return name, get_args(field.annotation)[0]
-    return "", ""
-
-
 def families(annotation: Any) -> Mapping[str, type]:
     """Return the sections that a field may hold by tag (one without a tag by ''); none where it holds a plain value."""
     if "part_kind" in getattr(annotation, "__dict__", ()):
         return Parts(annotation.part_kind, annotation.tag_field)
-    members = (annotation,) if is_pydantic_dataclass(annotation) else get_args(annotation)
-    return {tag_of(member)[1]: member for member in members if is_pydantic_dataclass(member)}
+    return {"": annotation} if is_pydantic_dataclass(annotation) else {}
 
 
 def tag_name(sections: Mapping[str, type]) -> str:
     """Return the name of the tag that the families of a section share, or ''."""
-    if isinstance(sections, Parts):
-        return sections.tag_field
-    return next((tag_of(section)[0] for section in sections.values()), "")
+    return sections.tag_field if isinstance(sections, Parts) else ""
 
 
 def text_of(section: type, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.registry import Parts, missing_hint
+from seqlab.registry import missing_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 
 T = TypeVar("T")
@@ -106,14 +106,12 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
 
 
 def _key_of(location: tuple[int | str, ...], config_type: type, values: object) -> str:
-    """Write pydantic's path in some values as a dotted key, without the tags between a union and its fields."""
+    """Write pydantic's path in some values as a dotted key."""
     key, annotation = "", config_type
     for part in location:
         sections = families(annotation)
         if isinstance(part, int):
             key += f"[{part}]"
-        elif part in sections and not isinstance(sections, Parts):
-            annotation = sections[part]
         else:
             key += f".{part}" if key else part
             section = values if isinstance(values, Mapping) else {}

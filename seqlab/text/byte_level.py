@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Annotated, Literal
 
 import tokenizers
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from seqlab.text.config import BpeConfig
+from seqlab.text.config import SETTINGS, LearntConfig
+from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 from seqlab.text.words import WordMemory, packed
 
@@ -23,15 +26,35 @@ _HIDDEN = [byte for byte in range(0x100) if byte not in _PRINTED]
 _BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {chr(0x100 + n): byte for n, byte in enumerate(_HIDDEN)}
 
 
-class ByteLevelBpe:
-    """A byte-level BPE model; a space goes before each line, so that a word is the same at its start."""
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class BpeConfig(LearntConfig):
+    """Byte-pair encoding over bytes (Radford et al., 2019), by Hugging Face `tokenizers`; it cannot sample."""
 
-    has_unknown: ClassVar[bool] = False
+    kind: Literal["bpe"] = "bpe"
+    """Which tokenizer this is."""
+
+    vocab_size: Annotated[int, Field(ge=260)] = 8000
+    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Occurrences that a pair needs to be merged."""
+
+    def learn(self, lines: Iterable[str]) -> "ByteLevelBpe":
+        """Learn the merges."""
+        return ByteLevelBpe.train(self, lines)
+
+    def restore(self, content: bytes) -> "ByteLevelBpe":
+        """Restore the model."""
+        return ByteLevelBpe(tokenizers.Tokenizer.from_str(content.decode()))
+
+
+class ByteLevelBpe(Segmenter):
+    """A byte-level BPE model; a space goes before each line, so that a word is the same at its start."""
 
     def __init__(self, model: tokenizers.Tokenizer) -> None:
         self._model = model
         self._words = WordMemory(lambda word: self._segment(f" {word}"))
-        self.vocab_size: int = model.get_vocab_size() + _FIRST_ID
+        self.vocab_size = model.get_vocab_size() + _FIRST_ID
 
     @classmethod
     def train(cls, config: BpeConfig, lines: Iterable[str]) -> "ByteLevelBpe":
@@ -48,10 +71,6 @@ class ByteLevelBpe:
         model.train_from_iterator(map(_add_space, lines), trainer)
         return cls(model)
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "ByteLevelBpe":
-        return cls(tokenizers.Tokenizer.from_str(content.decode()))
-
     def to_bytes(self) -> bytes:
         return self._model.to_str().encode()
 
@@ -63,7 +82,7 @@ class ByteLevelBpe:
     def _segment(self, text: str) -> list[int]:
         return [index + _FIRST_ID for index in self._model.encode(text).ids]
 
-    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         lines = self._model.decode_batch([[index - _FIRST_ID for index in row] for row in rows])
         return [line.removeprefix(" ") for line in lines]
 

@@ -1,132 +1,111 @@
-"""The settings of each kind of tokenizer, and their union by the tag `kind`."""
+"""The base of the settings of each tokenizer: a registered part, chosen by the tag `kind`."""
 
-from typing import Annotated, ClassVar, Literal
+from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from seqlab.text.normalization import NormalizationForm
+from seqlab.registry import Part
+from seqlab.text.normalization import NormalizationForm, normalize
 
-_SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+if TYPE_CHECKING:
+    from seqlab.text.segmenter import Segmenter
+    from seqlab.text.tokenizer import Tokenizer
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""Of the dataclasses that are settings of tokenizers."""
 
 
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class _SharedConfig:
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class TokenizerConfig(Part):
+    """The base of the settings of each tokenizer."""
+
+    part_kind: ClassVar[str] = "tokenizer"
+    tag_field: ClassVar[str] = "kind"
+    units: ClassVar[Literal["subwords", "characters", "words", ""]] = "subwords"
+    """What an id is; empty where no setting tells."""
+    may_sample: ClassVar[bool] = False
+    """Whether the tokenizer draws among several segmentations of a line, or may."""
+    may_have_unknown: ClassVar[bool] = False
+    """Whether there may be text that the tokenizer has no ids for."""
+    if TYPE_CHECKING:  # fields, whose order in files each kind chooses
+        kind: str
+
+    @property
+    def wanted_size(self) -> int | None:
+        """The number of ids that there should be; None for no limit."""
+        return None
+
+    @property
+    def may_have_words(self) -> bool:
+        """Whether each id may be a word, with spaces alone between words."""
+        return self.units in ("words", "")
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether lines have tags after a tab."""
+        return False
+
+    @property
+    def may_have_tags(self) -> bool:
+        """Whether lines may have tags after a tab."""
+        return self.has_tags
+
+    @property
+    def divides_words(self) -> bool:
+        """Whether normalisation may make several words of one."""
+        return False
+
+    @property
+    def character_share(self) -> float:
+        """Share of the text's characters that get ids besides those of subwords; 0 for bytes alone."""
+        return 0.0
+
+    def existing(self) -> Tokenizer | None:
+        """Load the tokenizer where it exists already; None where it is learnt."""
+        return None
+
+    def check_alone(self) -> None:
+        """Raise ValueError where the settings are those of a target alone."""
+
+    def of_target(self, src: TokenizerConfig) -> TokenizerConfig:
+        """Return the settings of a target whose source has the settings `src`."""
+        return self
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class LearntConfig(TokenizerConfig):
+    """The base of the settings of tokenizers that learn from text."""
+
     normalization: NormalizationForm = "nfc"
     """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
     characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, behind it, its
     parts) or `none`."""
 
+    @property
+    def divides_words(self) -> bool:
+        """Whether normalisation may make several words of one, as `nfkc` makes a space and a mark of an accent."""
+        return self.normalization == "nfkc"
 
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class _SentencePieceConfig(_SharedConfig):
-    vocab_size: Annotated[int, Field(ge=261)] = 8000
-    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+    if TYPE_CHECKING:
+        vocab_size: int | None
 
-    character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
-    """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
+    @property
+    def wanted_size(self) -> int | None:
+        """The number of ids that there should be; None for no limit."""
+        return self.vocab_size
 
-    max_train_lines: Annotated[int, Field(gt=100)] = 1_000_000
-    """Lines held in memory to learn from: of a longer text, a random sample of this many."""
+    def normalize(self, line: str) -> str:
+        """Bring a line into the form that is segmented."""
+        return normalize(line, self.normalization)
 
+    def learn(self, lines: Iterable[str]) -> Segmenter:
+        """Learn a segmenter from normalised lines, each with a visible character."""
+        raise NotImplementedError
 
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class SentencePieceBpeConfig(_SentencePieceConfig):
-    """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, by sentencepiece."""
-
-    kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
-    """Which tokenizer this is."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class SentencePieceUnigramConfig(_SentencePieceConfig):
-    """A unigram language model over subwords (Kudo, 2018) with byte fallback, by sentencepiece."""
-
-    kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
-    """Which tokenizer this is."""
-
-    max_train_lines: Annotated[int, Field(gt=100)] = 500_000
-    """Lines held in memory to learn from, 2 kB each: of a longer text, a random sample of this many."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class BpeConfig(_SharedConfig):
-    """Byte-pair encoding over bytes (Radford et al., 2019), by Hugging Face `tokenizers`; it cannot sample."""
-
-    kind: Literal["bpe"] = "bpe"
-    """Which tokenizer this is."""
-
-    vocab_size: Annotated[int, Field(ge=260)] = 8000
-    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
-
-    min_count: Annotated[int, Field(ge=1)] = 2
-    """Occurrences that a pair needs to be merged."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class _VocabularyConfig(_SharedConfig):
-    vocab_size: Annotated[int, Field(ge=5)] | None = None
-    """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
-
-    min_count: Annotated[int, Field(ge=1)] = 1
-    """Occurrences below which an item becomes `unk_id`."""
-
-    tags: bool = False
-    """Whether a line may have tags behind a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
-    one id, which no other text has, and all tags of the text get one; they come behind the ids of the line itself."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class CharactersConfig(_VocabularyConfig):
-    """One id for each Unicode code point."""
-
-    kind: Literal["characters"] = "characters"
-    """Which tokenizer this is."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class WordsConfig(_VocabularyConfig):
-    """One id for each run of characters between whitespace."""
-
-    kind: Literal["words"] = "words"
-    """Which tokenizer this is."""
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class SavedConfig:
-    """A tokenizer that exists already, so that models share a vocabulary: in ensembles, and in shallow fusion."""
-
-    kind: Literal["saved"] = "saved"
-    """Which tokenizer this is."""
-
-    vocab_size: ClassVar[None] = None
-
-    folder: str = "tokenizer"
-    """Where it lies: in a run's folder `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""
-
-
-TokenizerConfig = Annotated[
-    SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig | SavedConfig,
-    Field(discriminator="kind"),
-]
-
-
-@dataclass(frozen=True, config=_SETTINGS, kw_only=True)
-class SameConfig:
-    """The settings of the source's tokenizer."""
-
-    kind: Literal["same"] = "same"
-    """Which tokenizer this is."""
-
-
-TargetTokenizerConfig = Annotated[
-    SameConfig
-    | SentencePieceBpeConfig
-    | SentencePieceUnigramConfig
-    | BpeConfig
-    | CharactersConfig
-    | WordsConfig
-    | SavedConfig,
-    Field(discriminator="kind"),
-]
-LearntConfig = SentencePieceBpeConfig | SentencePieceUnigramConfig | BpeConfig | CharactersConfig | WordsConfig
+    def restore(self, content: bytes) -> Segmenter:
+        """Restore the segmenter that `Segmenter.to_bytes` gave."""
+        raise NotImplementedError

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import sentencepiece
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from seqlab.text.config import SentencePieceBpeConfig, SentencePieceUnigramConfig
+from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampling
+from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from seqlab.text.words import WordMemory
 
@@ -26,21 +29,67 @@ _TRAINER_THREADS = 4  # fixed: the unigram model's sums depend on their number, 
 _MAX_LINE_BYTES = 2**24  # the trainer leaves out longer lines; its own limit is 4,192
 
 
-class SentencePiece:
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class SentencePieceConfig(LearntConfig):
+    """The base of the settings of both kinds."""
+
+    may_sample: ClassVar[bool] = True
+
+    vocab_size: Annotated[int, Field(ge=261)] = 8000
+    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+
+    character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
+    """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
+
+    max_train_lines: Annotated[int, Field(gt=100)] = 1_000_000
+    """Lines held in memory to learn from: of a longer text, a random sample of this many."""
+
+    @property
+    def character_share(self) -> float:
+        """Share of the text's characters that get ids besides those of subwords."""
+        return self.character_coverage
+
+    def learn(self, lines: Iterable[str]) -> "SentencePiece":
+        """Learn from lines; raise ValueError where `vocab_size` has no room for the characters."""
+        return SentencePiece.train(self, lines)
+
+    def restore(self, content: bytes) -> "SentencePiece":
+        """Restore the model."""
+        return SentencePiece(content, self)
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class SentencePieceBpeConfig(SentencePieceConfig):
+    """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, by sentencepiece."""
+
+    kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
+    """Which tokenizer this is."""
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class SentencePieceUnigramConfig(SentencePieceConfig):
+    """A unigram language model over subwords (Kudo, 2018) with byte fallback, by sentencepiece."""
+
+    kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
+    """Which tokenizer this is."""
+
+    max_train_lines: Annotated[int, Field(gt=100)] = 500_000
+    """Lines held in memory to learn from, 2 kB each: of a longer text, a random sample of this many."""
+
+
+class SentencePiece(Segmenter):
     """A sentencepiece model whose text round-trips: identity normaliser, and `▁` told apart from a space."""
 
-    has_unknown: ClassVar[bool] = False
+    can_sample: ClassVar[bool] = True
 
-    def __init__(self, model: bytes, config: SentencePieceBpeConfig | SentencePieceUnigramConfig) -> None:
+    def __init__(self, model: bytes, config: SentencePieceConfig) -> None:
         self._is_bpe = config.kind == "sentencepiece_bpe"
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         self._words = WordMemory(self._segment)
-        self.vocab_size: int = self._processor.vocab_size()
+        self.vocab_size = self._processor.vocab_size()
 
     @classmethod
-    def train(
-        cls, config: SentencePieceBpeConfig | SentencePieceUnigramConfig, lines: Iterable[str]
-    ) -> "SentencePiece":
+    def train(cls, config: SentencePieceConfig, lines: Iterable[str]) -> "SentencePiece":
         """Learn from lines; raise ValueError where `vocab_size` has no room for the characters."""
         model = io.BytesIO()
         try:
@@ -100,7 +149,7 @@ class SentencePiece:
             return BpeDropout(ids, byte_ids)
         return UnigramSampling(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
 
-    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         return [_unescape(line) for line in self._processor.decode(rows, num_threads=1)] if rows else []
 
     def token(self, index: int) -> str:

@@ -2,52 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from seqlab.durable import write_bytes, write_json
-from seqlab.text.byte_level import ByteLevelBpe
-from seqlab.text.config import (
-    BpeConfig,
-    CharactersConfig,
-    LearntConfig,
-    SavedConfig,
-    SentencePieceBpeConfig,
-    SentencePieceUnigramConfig,
-    TokenizerConfig,
-    WordsConfig,
-)
-from seqlab.text.normalization import compose, normalize
-from seqlab.text.sentence_piece import SentencePiece
+from seqlab.registry import UnknownPart, find
+from seqlab.text.config import LearntConfig, TokenizerConfig
+from seqlab.text.normalization import compose
+from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
-from seqlab.text.vocabulary import TAB, Vocabulary, is_tag
 from seqlab.text.words import unpacked
 
 DESCRIPTION = "tokenizer.json"
 MODEL = "tokenizer.model"
 FORMAT_VERSION = 1
-
-_CONFIG: TypeAdapter[LearntConfig] = TypeAdapter(Annotated[LearntConfig, Field(discriminator="kind")])
-
-
-class Segmenter(Protocol):
-    """The part in which the kinds differ: normalised lines to ids from `unk_id` up, and back."""
-
-    has_unknown: ClassVar[bool]
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    def encode(self, lines: Sequence[str]) -> list[bytes]: ...  # the ids of each line, packed
-    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]: ...
-    def token(self, index: int) -> str: ...
-    def to_bytes(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +48,7 @@ class TrainedTokenizer:
 
     @property
     def can_sample(self) -> bool:
-        return isinstance(self.segmenter, SentencePiece)
+        return self.segmenter.can_sample
 
     @property
     def has_unknown(self) -> bool:
@@ -82,32 +56,23 @@ class TrainedTokenizer:
 
     @property
     def has_words(self) -> bool:
-        return isinstance(self.config, WordsConfig) and not self.config.tags
+        return self.segmenter.has_words
 
     @property
     def tag_ids(self) -> range:
-        count = self.segmenter.num_tags if isinstance(self.segmenter, Vocabulary) else 0
-        return range(self.vocab_size - count, self.vocab_size)
+        return range(self.vocab_size - self.segmenter.num_tags, self.vocab_size)
 
     def normalize(self, line: str) -> str:
-        return compose(_normalize(line, self.config), self.config.normalization)
+        return compose(self.config.normalize(line), self.config.normalization)
 
     def items(self, line: str) -> list[str]:
-        assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has items"
-        return self.segmenter.items(_normalize(line, self.config))
+        return self.segmenter.items(self.config.normalize(line))
 
     def unknown_items(self, line: str) -> list[str]:
-        if not isinstance(self.segmenter, Vocabulary):
-            return []
-        unknown = [item for item in self.items(line) if not self.segmenter.knows(item)]
-        return [item for item in unknown if not is_tag(item)] if self.tag_ids else unknown
+        return self.segmenter.unknown_items(self.config.normalize(line)) if self.has_unknown else []
 
     def unknown_tags(self, line: str) -> list[str]:
-        if not self.tag_ids:
-            return []
-        assert isinstance(self.segmenter, Vocabulary), "only a vocabulary has tags"
-        items = self.segmenter.items(_normalize(line, self.config))
-        return [item[1:] for item in items if is_tag(item) and not self.segmenter.knows(item)]
+        return self.segmenter.unknown_tags(self.config.normalize(line)) if self.tag_ids else []
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         return [unpacked(row) for row in self._rows(lines)]
@@ -119,30 +84,26 @@ class TrainedTokenizer:
         return FlatIds(ids, lengths // ids.itemsize)
 
     def _rows(self, lines: Sequence[str]) -> list[bytes]:
-        return self.segmenter.encode([_normalize(line, self.config) for line in lines])
+        return self.segmenter.encode([self.config.normalize(line) for line in lines])
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         if not 0 <= strength < 1:
             raise ValueError(f"`strength` must be at least 0 and below 1, but is {strength} instead.")
         if strength == 0:
             return self.encode(lines)
-        if not isinstance(self.segmenter, SentencePiece):
+        if not self.can_sample:
             raise ValueError(
                 f"A tokenizer of kind `{self.config.kind}` segments each line in one way: `strength` must be 0, but is "
                 f"{strength} instead. The kinds that sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
             )
-        return self.segmenter.sample([_normalize(line, self.config) for line in lines], seed=seed, strength=strength)
+        return self.segmenter.sample([self.config.normalize(line) for line in lines], seed=seed, strength=strength)
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         first = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
         for i, row in enumerate(rows):
             self._check(row, 0 if unknown is None else len(unknown[i]))
         kept = [[int(index) for index in row if index >= first] for row in rows]
-        if unknown is None or not isinstance(self.segmenter, Vocabulary):
-            lines = self.segmenter.decode(kept)
-        else:
-            lines = self.segmenter.decode(kept, unknown)
-        return [compose(line, self.config.normalization) for line in lines]
+        return [compose(line, self.config.normalization) for line in self.segmenter.decode(kept, unknown)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         self._check(ids)
@@ -156,7 +117,7 @@ class TrainedTokenizer:
         content = self.segmenter.to_bytes()
         description = {
             "format_version": FORMAT_VERSION,
-            "config": _CONFIG.dump_python(self.config, mode="json"),
+            "config": TypeAdapter(type(self.config)).dump_python(self.config, mode="json"),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,17 +141,18 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     `max_train_lines` lines in memory and the other kinds only the distinct items with their counts.
 
     `vocab_size` is an upper limit: a text that supports fewer ids gets fewer. Raises ValueError for a text without a
-    visible character, and where `vocab_size` has no room for the text's characters. With `SavedConfig` nothing is
-    learnt nor read.
+    visible character, and where `vocab_size` has no room for the text's characters. Of a config whose tokenizer exists
+    already nothing is learnt, and no line is read.
     """
-    if isinstance(config, SavedConfig):
-        return load_tokenizer(Path(config.folder))
-    visible = (line for line in (_normalize(line, config) for line in lines) if line and not line.isspace())
+    existing = config.existing()
+    if existing is not None:
+        return existing
+    assert isinstance(config, LearntConfig), "what does not exist is learnt"
+    visible = (line for line in map(config.normalize, lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
         raise ValueError("The text to train a tokenizer from is empty: it has no line with a visible character.")
-    segmenter = _train_segmenter(config, chain([first], visible))
-    return TrainedTokenizer(config, segmenter)
+    return TrainedTokenizer(config, config.learn(chain([first], visible)))
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
@@ -204,7 +166,10 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
             raise ValueError(
                 f"{path} has format version {version}, but this version of seqlab reads {FORMAT_VERSION} only."
             )
-        config = _CONFIG.validate_python(description["config"])
+        settings = description["config"]
+        config = TypeAdapter(find("tokenizer", str(settings["kind"]))).validate_python(settings)
+    except UnknownPart as error:
+        raise ValueError(f"{path}: {error}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     model_path = folder / MODEL
@@ -215,43 +180,13 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
-    return TrainedTokenizer(config, _load_segmenter(config, content))
+    return TrainedTokenizer(config, config.restore(content))
 
 
 def tokenizer_sha256(folder: str | Path) -> str:
     """Tell tokenizers in folders apart, their configs included; raises ValueError where there is none."""
     folder = Path(folder)
     return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
-
-
-def _normalize(line: str, config: LearntConfig) -> str:
-    line = normalize(line, config.normalization)
-    if isinstance(config, CharactersConfig | WordsConfig) and config.tags:
-        text, _, tags = line.partition(TAB)
-        tags = ";".join(tags.replace(";", " ").split())
-        text = " ".join(text.split()) if isinstance(config, WordsConfig) else text
-        return f"{text}{TAB}{tags}" if tags and text else text
-    return " ".join(line.split()) if isinstance(config, WordsConfig) else line
-
-
-def _train_segmenter(config: LearntConfig, lines: Iterator[str]) -> Segmenter:
-    match config:
-        case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
-            return SentencePiece.train(config, lines)
-        case BpeConfig():
-            return ByteLevelBpe.train(config, lines)
-        case CharactersConfig() | WordsConfig():
-            return Vocabulary.train(config, lines)
-
-
-def _load_segmenter(config: LearntConfig, content: bytes) -> Segmenter:
-    match config:
-        case SentencePieceBpeConfig() | SentencePieceUnigramConfig():
-            return SentencePiece(content, config)
-        case BpeConfig():
-            return ByteLevelBpe.from_bytes(content)
-        case CharactersConfig() | WordsConfig():
-            return Vocabulary.from_bytes(content, config)
 
 
 def _read(path: Path) -> bytes:

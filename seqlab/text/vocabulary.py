@@ -3,9 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from seqlab.text.config import CharactersConfig, WordsConfig
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from seqlab.text.config import SETTINGS, LearntConfig
+from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
 from seqlab.text.words import packed
 
@@ -13,21 +17,87 @@ TAB = "\t"
 """What divides a line from its tags, and begins the name of a tag in the list; by itself, any tag that is unknown."""
 
 
-class Vocabulary:
-    """Items that lines are split into, most frequent first, then tags; the separator of characters is `""`."""
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class VocabularyConfig(LearntConfig):
+    """The base of the settings of both kinds."""
+
+    may_have_unknown: ClassVar[bool] = True
+    separator: ClassVar[str]
+    """What is between the items of a text."""
+
+    vocab_size: Annotated[int, Field(ge=5)] | None = None
+    """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
+
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """Occurrences below which an item becomes `unk_id`."""
+
+    tags: bool = False
+    """Whether a line may have tags behind a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
+    one id, which no other text has, and all tags of the text get one; they come behind the ids of the line itself."""
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether lines have tags after a tab."""
+        return self.tags
+
+    def normalize(self, line: str) -> str:
+        """Bring a line into the form that is segmented, its tags divided by `;`."""
+        line = super().normalize(line)
+        if not self.tags:
+            return self._spaced(line)
+        text, _, tags = line.partition(TAB)
+        text, tags = self._spaced(text), ";".join(tags.replace(";", " ").split())
+        return f"{text}{TAB}{tags}" if tags and text else text
+
+    def _spaced(self, text: str) -> str:
+        return " ".join(text.split()) if self.separator else text
+
+    def learn(self, lines: Iterable[str]) -> "Vocabulary":
+        """Count the items."""
+        return Vocabulary.train(self, lines)
+
+    def restore(self, content: bytes) -> "Vocabulary":
+        """Restore the list."""
+        return Vocabulary(json.loads(content), self)
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class CharactersConfig(VocabularyConfig):
+    """One id for each Unicode code point."""
+
+    kind: Literal["characters"] = "characters"
+    """Which tokenizer this is."""
+
+    units: ClassVar[Literal["characters"]] = "characters"
+    separator: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class WordsConfig(VocabularyConfig):
+    """One id for each run of characters between whitespace."""
+
+    kind: Literal["words"] = "words"
+    """Which tokenizer this is."""
+
+    units: ClassVar[Literal["words"]] = "words"
+    separator: ClassVar[str] = " "
+
+
+class Vocabulary(Segmenter):
+    """Items that lines are split into, most frequent first, then tags."""
 
     has_unknown: ClassVar[bool] = True
 
-    def __init__(self, items: Sequence[str], config: CharactersConfig | WordsConfig) -> None:
-        self._separator = "" if config.kind == "characters" else " "
-        self._has_tags = config.tags
+    def __init__(self, items: Sequence[str], config: VocabularyConfig) -> None:
+        self._separator, self._has_tags = config.separator, config.tags
+        self.has_words = bool(config.separator) and not config.tags
         self._tokens = [*SPECIAL_TOKENS, *items]
         self._ids = {item: packed([index]) for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
         self.vocab_size = len(self._tokens)
         self.num_tags = sum(map(is_tag, items)) if config.tags else 0
 
     @classmethod
-    def train(cls, config: CharactersConfig | WordsConfig, lines: Iterable[str]) -> "Vocabulary":
+    def train(cls, config: VocabularyConfig, lines: Iterable[str]) -> "Vocabulary":
         """Keep all tags and the most frequent items of lines, equally frequent ones in code point order."""
         splitter = cls([], config)
         counts: Counter[str] = Counter()
@@ -39,10 +109,6 @@ class Vocabulary:
         ranked = sorted((-count, item) for item, count in counts.items() if count >= config.min_count)
         limit = None if config.vocab_size is None else max(0, config.vocab_size - len(SPECIAL_TOKENS) - len(tags))
         return cls([*(item for _, item in ranked[:limit]), *tags], config)
-
-    @classmethod
-    def from_bytes(cls, content: bytes, config: CharactersConfig | WordsConfig) -> "Vocabulary":
-        return cls(json.loads(content), config)
 
     def to_bytes(self) -> bytes:
         return json.dumps(self._tokens[len(SPECIAL_TOKENS) :], indent=0).encode()
@@ -65,9 +131,12 @@ class Vocabulary:
         items = text.split() if self._separator else list(text)
         return [*items, *(TAB + tag for tag in tags.split(";") if tag)] if items else []
 
-    def knows(self, item: str) -> bool:
-        """Tell whether an item has an id of its own."""
-        return item in self._ids
+    def unknown_items(self, line: str) -> list[str]:
+        unknown = [item for item in self.items(line) if item not in self._ids]
+        return [item for item in unknown if not is_tag(item)] if self._has_tags else unknown
+
+    def unknown_tags(self, line: str) -> list[str]:
+        return [item[1:] for item in self.items(line) if is_tag(item) and item not in self._ids]
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         if unknown is None:

@@ -17,8 +17,7 @@ from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.labeller import Labelling, load_labeller
-from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
-from seqlab.text.config import LearntConfig
+from seqlab.text import CharactersConfig, LearntConfig, WordsConfig, train_tokenizer
 
 FAST = ("--threads", "1", "--precision", "fp32")
 WORDS = ["a", "film", "of", "love", ".", "it", "is", "long", "and", "dull", ",", "but", "good"]

@@ -41,6 +41,7 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
         ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
         ({"max_lenght": 3}, "max_lenght"),
         ({"subword_sampling": 1.0}, "less than 1"),
+        ({"tokenizer": {"kind": "same"}}, "can be that of a target only"),
         ({"tokenizer_tgt": {"kind": "words"}}, "set `joint_vocabulary: false`"),
         (
             {"tokenizer_tgt": {"kind": "words"}, "joint_vocabulary": False, "subword_sampling": 0.1},

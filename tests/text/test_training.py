@@ -187,5 +187,5 @@ def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="format version 99"):
         load_tokenizer(tmp_path)
     path.write_text(text.replace('"words"', '"sentences"'))
-    with pytest.raises(ValueError, match=r"tokenizer\.json is damaged(.|\n)*'sentences'"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json: There is no tokenizer 'sentences'"):
         load_tokenizer(tmp_path)

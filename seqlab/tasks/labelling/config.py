@@ -70,18 +70,18 @@ class LabellingConfig(PairsConfig):
 
     @model_validator(mode="after")
     def _check(self) -> LabellingConfig:
-        if self.labels_of == "words" and self.tokenizer.kind not in ("words", "saved"):
+        if self.labels_of == "words" and not self.tokenizer.may_have_words:
             raise ValueError(
                 f"`labels_of: words` needs a tokenizer of kind `words`, but that of `data.tokenizer` is "
                 f"`{self.tokenizer.kind}`."
             )
-        if self.labels_of == "words" and getattr(self.tokenizer, "normalization", "none") == "nfkc":
+        if self.labels_of == "words" and self.tokenizer.divides_words:
             raise ValueError(
                 "`labels_of: words` needs words to stay as they are, but `tokenizer.normalization: nfkc` divides some "
                 "of them (the acute accent becomes a space and a mark): choose another."
             )
         if len(self.valid_tgt) > 1:
             raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")
-        if getattr(self.tokenizer, "tags", False):
+        if self.tokenizer.has_tags:
             raise ValueError("`tokenizer.tags` is for text that is to become another text: leave it out.")
         return self

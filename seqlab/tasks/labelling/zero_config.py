@@ -68,8 +68,7 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     settled = [key for key in settled if key != "data.labels_of" or keeps_labels]
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
-    data = choices.config().data
-    assert isinstance(data, LabellingConfig)
+    data = _data_of(choices)
     found = _profile(data)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     reason = "as many labels as words" if found.labels_of == "words" else "another number of labels than of words"
@@ -114,12 +113,18 @@ def _profile(config: LabellingConfig) -> _Profile:
     return _Profile(lines, words, "words" if 2 * agreeing > telling or not telling else "lines")
 
 
+def _data_of(choices: Choices) -> LabellingConfig:
+    data = choices.config().data
+    assert isinstance(data, LabellingConfig)
+    return data
+
+
 def _choose_model(choices: Choices, found: _Profile) -> None:
     """Choose the sizes of the model."""
     words = f"the corpus has {found.words:,} words"
     config = choices.config().model
     by_vectors = size_of_given_vectors(choices)
-    if choices.get("data.tokenizer.kind") == "words":
+    if _data_of(choices).tokenizer.units == "words":
         size = power_of_two(64 * max(found.scale, 1e-3) ** 0.25, 32, 128, round)
         choices.set("model.spelling_size", size, "how a word is spelt says what an unknown one is")
         choices.set("model.unknown_share", 0.1, "so that the model learns to do without a word")

@@ -107,8 +107,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     # The base has what these tags name: they would reset its sections to the defaults.
     tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
-    data = choices.config().data
-    assert isinstance(data, LanguageModellingConfig)
+    data = _data_of(choices)
     found = profile_text(data, split_records=True)
     logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
     _choose_text(choices, found)
@@ -118,7 +117,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     _choose_data(choices, tokens)
     model = choices.config().model
     if model.is_counted:
-        order = 8 if choices.get("data.tokenizer.kind") == "characters" else 5
+        order = 8 if _data_of(choices).tokenizer.units == "characters" else 5
         choices.set("model.order", order, f"of {choices.get('data.tokenizer.kind')}")
         return choices.config()
     if model.is_recurrent:
@@ -156,6 +155,12 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     return base
 
 
+def _data_of(choices: Choices) -> LanguageModellingConfig:
+    data = choices.config().data
+    assert isinstance(data, LanguageModellingConfig)
+    return data
+
+
 def _choose_text(choices: Choices, found: TextProfile) -> None:
     """Choose what a text is, and how it is cut."""
     is_continuous = found.empty_share >= EMPTY_SHARE
@@ -174,10 +179,11 @@ def _choose_text(choices: Choices, found: TextProfile) -> None:
         kind, reason = "sentencepiece_bpe", f"{new}, and there are {found.chars:,} characters"
     if choices.config().data.vector_files():
         kind, reason = "words", "the vectors that it starts from are of words"
-    kind = choices.set_kind("data.tokenizer.kind", kind, reason)
-    if kind in ("sentencepiece_bpe", "sentencepiece_unigram", "bpe"):
-        coverage = choices.get("data.tokenizer.character_coverage") if kind != "bpe" else 0.0
-        alphabet = covered_characters([found.sample], coverage) if coverage else 0
+    choices.set_kind("data.tokenizer.kind", kind, reason)
+    settings = _data_of(choices).tokenizer
+    if settings.units == "subwords":
+        share = settings.character_share
+        alphabet = covered_characters([found.sample], share) if share else 0
         pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(found.chars)), MAX_SUBWORDS)
         reason = f"{pieces:,} subwords besides characters and bytes, by the root of {found.chars:,} characters of text"
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
@@ -186,9 +192,7 @@ def _choose_text(choices: Choices, found: TextProfile) -> None:
 def _measure(choices: Choices, found: TextProfile) -> Tokens:
     """Count the tokens of the text by those of the sample."""
     if choices.get("init_from") is None:
-        data = choices.config().data
-        assert isinstance(data, LanguageModellingConfig)
-        tokenizer = train_tokenizer(data.tokenizer, found.sample.lines)
+        tokenizer = train_tokenizer(_data_of(choices).tokenizer, found.sample.lines)
     else:
         tokenizer = load_tokenizers(RunFolder(Path(choices.get("init_from"))))[1]
     lengths = np.array([len(ids) + 1 for ids in tokenizer.encode(found.sample.lines)])
@@ -250,7 +254,7 @@ def _choose_recurrent(choices: Choices, tokens: Tokens) -> None:
 
 def _dropout(choices: Choices, tokens: Tokens) -> float:
     """Return less for a longer text, and less for characters, which hold less each."""
-    most = 0.2 if choices.get("data.tokenizer.kind") == "characters" else 0.4
+    most = 0.2 if _data_of(choices).tokenizer.units == "characters" else 0.4
     return round(20 * max(0.1, most - 0.1 * math.log10(max(1.0, tokens.scale)))) / 20
 
 

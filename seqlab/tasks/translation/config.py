@@ -8,18 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.data.config import SETTINGS, PairsConfig
-from seqlab.text import (
-    SameConfig,
-    SavedConfig,
-    SentencePieceBpeConfig,
-    SentencePieceUnigramConfig,
-    TargetTokenizerConfig,
-    TokenizerConfig,
-)
-
-SAMPLING_KINDS = SentencePieceBpeConfig | SentencePieceUnigramConfig | SavedConfig
-"""Tokenizers that draw among several segmentations of a line, or may."""
-
+from seqlab.text import SameConfig, TokenizerConfig
 
 TRANSLATOR = "a translator"
 """What a run is."""
@@ -46,7 +35,7 @@ class TranslationConfig(PairsConfig):
     vectors_tgt: str | None = None
     """File of word vectors that the target embeddings start from."""
 
-    tokenizer_tgt: TargetTokenizerConfig = Field(default_factory=SameConfig)
+    tokenizer_tgt: TokenizerConfig = Field(default_factory=SameConfig)
     """How the target becomes ids where it is another kind of text than the source, as sounds are from letters; with
     `joint_vocabulary: false`."""
 
@@ -81,7 +70,7 @@ class TranslationConfig(PairsConfig):
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
         """How source and target become ids."""
-        return self.tokenizer, self.tokenizer if isinstance(self.tokenizer_tgt, SameConfig) else self.tokenizer_tgt
+        return self.tokenizer, self.tokenizer_tgt.of_target(self.tokenizer)
 
     @property
     def needs_text(self) -> bool:
@@ -95,20 +84,20 @@ class TranslationConfig(PairsConfig):
 
     @model_validator(mode="after")
     def _check(self) -> TranslationConfig:
-        if self.joint_vocabulary and not isinstance(self.tokenizer_tgt, SameConfig):
+        if self.joint_vocabulary and self.tokenizers[1] is not self.tokenizer:
             raise ValueError(
                 "`tokenizer_tgt` is for a target with a vocabulary of its own, but with `joint_vocabulary: true` both "
                 "sides share one: set `joint_vocabulary: false`."
             )
         if self.copy_unknown and not self.joint_vocabulary:
             raise ValueError("`copy_unknown` is for one vocabulary of both sides: set `joint_vocabulary: true`.")
-        if self.copy_unknown and self.tokenizer.kind not in ("words", "characters", "saved"):
+        if self.copy_unknown and not self.tokenizer.may_have_unknown:
             raise ValueError(
                 f"`copy_unknown` is for text in which words can be unknown, but a `{self.tokenizer.kind}` tokenizer "
                 "knows every text: leave it out."
             )
         for each in self.tokenizers:
-            if self.subword_sampling > 0 and not isinstance(each, SAMPLING_KINDS):
+            if self.subword_sampling > 0 and not each.may_sample:
                 raise ValueError(
                     f"`subword_sampling` must be 0 for a `{each.kind}` tokenizer, which always cuts a line in the same "
                     f"way, but is {self.subword_sampling} instead."

@@ -113,9 +113,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
     given = [*(key for key, _ in overrides), *settled]
     choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
-    data = choices.config().data
-    assert isinstance(data, TranslationConfig)
-    found = profile(data)
+    found = profile(_data_of(choices))
     logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
     if choices.get("data.valid_src") is None:
         choices.set(
@@ -131,6 +129,12 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     return choices.config()
 
 
+def _data_of(choices: Choices) -> TranslationConfig:
+    data = choices.config().data
+    assert isinstance(data, TranslationConfig)
+    return data
+
+
 def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
     """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
@@ -144,17 +148,16 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
     """Choose how the text is cut, and return tokenizers of that kind that learnt from the sample."""
     joint = choices.set("data.joint_vocabulary", *_shares_vocabulary(choices, found))
     sides = [found.src, found.tgt]
-    kind = choices.get("data.tokenizer.kind")
-    if kind in ("sentencepiece_bpe", "sentencepiece_unigram", "bpe"):
-        coverage = choices.get("data.tokenizer.character_coverage") if kind != "bpe" else 1.0
+    settings = _data_of(choices).tokenizer
+    if settings.units == "subwords":
+        share = settings.character_share
         alphabets = [sides] if joint else [[side] for side in sides]
-        alphabet = max(covered_characters(group, coverage) for group in alphabets) if kind != "bpe" else 0
+        alphabet = max(covered_characters(group, share) for group in alphabets) if share else 0
         pieces, reason = _pieces(found, joint)
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
     if choices.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
-    data = choices.config().data
-    assert isinstance(data, TranslationConfig)
+    data = _data_of(choices)
     if joint:
         tokenizer = train_tokenizer(data.tokenizer, (line for side in sides for line in side.lines))
         return tokenizer, tokenizer
@@ -164,7 +167,8 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
 
 def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, str]:
     """Tell whether one vocabulary is for both sides, and why."""
-    if choices.get("data.tokenizer_tgt.kind") != "same":
+    data = _data_of(choices)
+    if data.tokenizers[1] is not data.tokenizer:
         return False, "the target has a tokenizer of its own"
     if choices.config().model.copies:
         return True, "a model that copies has one vocabulary"
