@@ -98,6 +98,10 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "the models themselves"),
         "ctranslate2": ("seqlab.export.load:ctranslate2_engine", "CTranslate2, to which a run is exported"),
     },
+    "exporter": {
+        "ctranslate2": ("seqlab.export.formats:CTranslate2Format", "a translator as CTranslate2 loads it"),
+        "arpa": ("seqlab.export.formats:ArpaFormat", "an n-gram model as an ARPA file"),
+    },
     "metric": {
         "bleu": ("seqlab.evaluation.translation:bleu", "BLEU of sacrebleu"),
         "chrf": ("seqlab.evaluation.translation:chrf", "chrF2 of sacrebleu"),

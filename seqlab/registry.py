@@ -188,7 +188,7 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
 
     Args:
         kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `tokenizer`, `codec`,
-            `command`.
+            `exporter`, `command`.
         name: what configs call it; of a config its tag (the default of `family`) unless given, else its `__name__`.
         summary: one line for lists and help; the first line of the docstring unless given.
 

@@ -1,49 +1,47 @@
-"""seqlab export: write a run for another engine, and check that it says the same there.
+"""seqlab export: write a run for another engine, and check that it computes the same there.
 
---format ctranslate2: a folder with what CTranslate2 loads from Python or C++ (model.bin, config.json, vocabularies),
-the tokenizers, and seqlab.json, which says where it is from; checked on real lines, how close the two are is on
-standard error. --format arpa: an n-gram model as a file for KenLM, SRILM and others. The path is the only output.
+The path is the only output. The formats:
 """
 
 import argparse
+from dataclasses import fields
+from inspect import cleandoc
+from pathlib import Path
 
 from seqlab.cli.parser import Parser, UsageError
-
-FORMATS = ("ctranslate2", "arpa")
+from seqlab.cli.search_options import add_fields, given_fields
+from seqlab.registry import Parts
 
 
 def make_parser() -> Parser:
-    """Name the run, the folder and the kind of weights."""
-    parser = Parser("seqlab export", __doc__)
+    """Name the run, the format, what to write, and the options of each format."""
+    formats = Parts("exporter")
+    listed = "".join(f"\n{name}: {cleandoc(each.__doc__ or '')}\n" for name, each in formats.items())
+    parser = Parser("seqlab export", f"{__doc__}{listed}")
     parser.add_argument("run_dir", metavar="RUN", help="run folder")
-    parser.add_argument("--format", required=True, metavar="NAME", help="ctranslate2 or arpa")
+    parser.add_argument("--format", required=True, metavar="NAME", help=" or ".join(formats))
     parser.add_argument("--out", metavar="PATH", help="what to write (default: in RUN/export)")
     parser.add_argument("--checkpoint", default="best", metavar="NAME", help="best (default), last or a step")
-    parser.add_argument(
-        "--quantization",
-        metavar="NAME",
-        help="type of the weights, as CTranslate2 names it: float32 (default), int8, int8_float32, bfloat16, ...",
-    )
-    parser.add_argument(
-        "--check", metavar="FILE", help="source lines to check with (default: the validation set in the run's cache)"
-    )
     parser.add_argument("--overwrite", action="store_true", help="replace an export that is there")
+    for name, config in formats.items():
+        add_fields(parser, f"options of {name}", config, known=("format",))
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the path."""
-    from seqlab.export import export_arpa, export_run
+    from seqlab.runs.validate import build
 
-    if arguments.format not in FORMATS:
-        raise UsageError(f"`--format` must be one of {', '.join(FORMATS)}, but is `{arguments.format}` instead")
-    options = {"checkpoint": arguments.checkpoint, "overwrite": arguments.overwrite}
-    if arguments.format == "arpa":
-        for name in ("quantization", "check"):
-            if getattr(arguments, name) is not None:
-                raise UsageError(f"`--{name}` is for `--format ctranslate2`: leave it out")
-        print(export_arpa(arguments.run_dir, arguments.out, **options))
-        return 0
-    quantization = arguments.quantization or "float32"
-    print(export_run(arguments.run_dir, arguments.out, quantization=quantization, check=arguments.check, **options))
+    formats = Parts("exporter")
+    if arguments.format not in formats:
+        raise UsageError(f"`--format` must be one of {', '.join(formats)}, but is `{arguments.format}` instead")
+    chosen = formats[arguments.format]
+    own = {field.name for field in fields(chosen)}
+    for name, other in formats.items():
+        for option in given_fields(arguments, other):
+            if option not in own:
+                raise UsageError(f"`--{option}` is for `--format {name}`: leave it out")
+    out = None if arguments.out is None else Path(arguments.out)
+    exporter = build(chosen, given_fields(arguments, chosen))
+    print(exporter.export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite))
     return 0

@@ -1,10 +1,17 @@
 """seqlab export and `--engine ctranslate2`: folders, standard output, messages."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic.dataclasses import dataclass
 from reference.random_runs import LETTERS, write_run
+
+from seqlab import registry
+from seqlab.export.formats import SETTINGS, ExportFormat
+from seqlab.registry import Entry
 
 from .conftest import Command
 
@@ -68,3 +75,35 @@ def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) ->
         result = seqlab(*arguments)
         assert (result.status, result.out) == (2, b"")
         assert message in result.err
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class NoteFormat(ExportFormat):
+    """A format that `seqlab` does not have."""
+
+    format: Literal["note"] = "note"
+    copies: int = 1
+    """How often it is written."""
+
+    def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
+        path = out or run / "note.json"
+        path.write_text(json.dumps([asdict(self), checkpoint, overwrite]))
+        return path
+
+
+def test_a_format_from_outside(seqlab: Command, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry._entries["exporter"], "note", Entry("exporter", "note", NoteFormat, "", "a test"))
+    help_text = seqlab("export", "--help").out.decode()
+    assert "note: A format that `seqlab` does not have." in help_text
+    assert "--copies" in help_text
+    options = ["export", run_dir, "--out", tmp_path / "note", "--overwrite", "--format"]
+    assert seqlab(*options, "note", "--copies", "3").out == f"{tmp_path / 'note'}\n".encode()
+    assert json.loads((tmp_path / "note").read_text()) == [{"format": "note", "copies": 3}, "best", True]
+    for arguments, message in (
+        (["arpa", "--copies", "3"], "`--copies` is for `--format note`: leave it out"),
+        (["note", "--copies", "x"], "`copies` must be a valid integer"),
+        (["nope"], "`--format` must be one of ctranslate2, arpa, note, but is `nope` instead"),
+    ):
+        refused = seqlab(*options, *arguments)
+        assert (refused.status, refused.out) == (2, b"")
+        assert message in refused.err

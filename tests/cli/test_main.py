@@ -31,7 +31,9 @@ def caught(action) -> BaseException:
 def late_for(arguments: list[str]) -> list[str]:
     """Name what help has no use for; the options of most commands are read from configs, which are pydantic's."""
     always = ["torch", "sacrebleu", "datasets", "sentencepiece", "tokenizers", "ctranslate2", "rich", "yaml"]
-    reads_configs = arguments[0] in ("train", "translate", "distill", "generate", "calibration", "search-errors")
+    reads_configs = arguments[0] in (
+        *("train", "translate", "distill", "generate", "calibration", "search-errors", "export"),
+    )
     return always + ([] if reads_configs else ["pydantic"]) + ([] if arguments[0] == "evaluate" else ["numpy"])
 
 
