@@ -8,52 +8,7 @@
 Names are imported when they are asked for: neither this file nor `register` imports torch.
 """
 
-from typing import TYPE_CHECKING
-
-from seqlab.late import late_names
-
-if TYPE_CHECKING:
-    from seqlab import data, models, nn, objectives, optim, search
-    from seqlab.evaluation.metrics import evaluate
-    from seqlab.inference.load import load
-    from seqlab.recipes.find import config_for, recipe
-    from seqlab.registry import register
-    from seqlab.runs.config import Config
-    from seqlab.training.train import train
+import lazy_loader
 
 __version__ = "0.2.0.dev0"
-__all__ = [
-    "Config",
-    "__version__",
-    "config_for",
-    "data",
-    "evaluate",
-    "load",
-    "models",
-    "nn",
-    "objectives",
-    "optim",
-    "recipe",
-    "register",
-    "search",
-    "train",
-]
-
-if not TYPE_CHECKING:  # or any name would do
-    __getattr__ = late_names(
-        __name__,
-        {
-            "Config": "runs.config",
-            "config_for": "recipes.find",
-            "evaluate": "evaluation.metrics",
-            "load": "inference.load",
-            "recipe": "recipes.find",
-            "register": "registry",
-            "train": "training.train",
-        },
-        modules=("data", "models", "nn", "objectives", "optim", "search"),
-    )
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,18 +5,6 @@ with it. `export_arpa(run)` and `import_arpa(file, run_dir)` are for n-gram mode
 for: what translates with CTranslate2 loads no torch.
 """
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from seqlab.late import late_names
-
-if TYPE_CHECKING:
-    from seqlab.export.arpa import export_arpa, import_arpa
-    from seqlab.export.convert import export_run
-    from seqlab.export.engine import CTranslate2Engine
-
-__all__ = ["CTranslate2Engine", "export_arpa", "export_run", "import_arpa"]
-
-if not TYPE_CHECKING:  # or any name would do
-    __getattr__ = late_names(
-        __name__, {"CTranslate2Engine": "engine", "export_arpa": "arpa", "export_run": "convert", "import_arpa": "arpa"}
-    )
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

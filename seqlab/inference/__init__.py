@@ -3,39 +3,6 @@
 `seqlab.inference.load` gives a run the class of its task. A name is imported when it is asked for.
 """
 
-from typing import TYPE_CHECKING
+import lazy_loader
 
-from seqlab.late import late_names
-
-if TYPE_CHECKING:
-    from seqlab.inference.decode import BATCH_TOKENS, decode_rows, decode_text
-    from seqlab.inference.engine import Engine, PairScore
-    from seqlab.inference.load import load
-    from seqlab.inference.scorer import score_rows
-    from seqlab.inference.torch_engine import TorchEngine
-
-__all__ = [
-    "BATCH_TOKENS",
-    "Engine",
-    "PairScore",
-    "TorchEngine",
-    "decode_rows",
-    "decode_text",
-    "load",
-    "score_rows",
-]
-
-if not TYPE_CHECKING:  # or any name would do
-    __getattr__ = late_names(
-        __name__,
-        {
-            "BATCH_TOKENS": "decode",
-            "Engine": "engine",
-            "PairScore": "engine",
-            "TorchEngine": "torch_engine",
-            "decode_rows": "decode",
-            "decode_text": "decode",
-            "load": "load",
-            "score_rows": "scorer",
-        },
-    )
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
