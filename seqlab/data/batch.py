@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 BatchType = TypeVar("BatchType", bound="Batch")
-Moved = TypeVar("Moved")
 
 IGNORE = -100
 """Value of `tgt_out` where nothing is predicted: the default `ignore_index` of torch's cross entropy."""
@@ -55,8 +54,37 @@ class TokenBatch(Batch, Protocol):
         ...
 
 
+class Examples:
+    """The base of batches, dataclasses of tensors and plain numbers."""
+
+    indices: Tensor
+    continues: bool = False
+
+    def __len__(self) -> int:
+        return self.indices.size(0)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """Copy all tensors to `device`; the same batch when they are there already."""
+        if self.indices.device == torch.device(device):
+            return self
+        values = {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})  # type: ignore[type-var]
+
+
+class TokenExamples(Examples):
+    """The base of batches whose targets are tokens."""
+
+    num_tgt_tokens: int
+
+    @property
+    def num_targets(self) -> int:
+        """Predicted tokens or labels."""
+        return self.num_tgt_tokens
+
+
 @dataclass(frozen=True)
-class Seq2SeqBatch:
+class Seq2SeqBatch(TokenExamples):
     """Pairs of id sequences, padded on the right."""
 
     src: Tensor  # (B, S) int64, padded with pad_id, each row ends with eos_id
@@ -66,23 +94,9 @@ class Seq2SeqBatch:
     indices: Tensor  # (B,) int64: which pair of the corpus, for error messages and replay
     num_tgt_tokens: int  # predicted tokens, eos counted; 0 without a target side
 
-    continues: ClassVar[bool] = False
-
-    def __len__(self) -> int:
-        return self.src.size(0)
-
-    @property
-    def num_targets(self) -> int:
-        """Predicted tokens."""
-        return self.num_tgt_tokens
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Seq2SeqBatch:
-        """Copy all tensors to `device`; the same batch when they are there already."""
-        return _moved(self, device, non_blocking)
-
 
 @dataclass(frozen=True)
-class TextBatch:
+class TextBatch(TokenExamples):
     """Rows of a text: blocks of a continuous one, lines, or several lines packed into a row; padded on the right."""
 
     tgt_in: Tensor  # (B, T) int64: what is read; where a row ends, pad_id
@@ -92,21 +106,9 @@ class TextBatch:
     positions: Tensor | None = None  # (B, T) int64: place of each id in its line, where rows are packed
     continues: bool = False  # the rows go on where those of the batch before ended
 
-    def __len__(self) -> int:
-        return self.tgt_in.size(0)
-
-    @property
-    def num_targets(self) -> int:
-        """Predicted tokens."""
-        return self.num_tgt_tokens
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TextBatch:
-        """Copy all tensors to `device`; the same batch when they are there already."""
-        return _moved(self, device, non_blocking)
-
 
 @dataclass(frozen=True)
-class LabelledBatch:
+class LabelledBatch(TokenExamples):
     """Lines of text and their labels, padded on the right."""
 
     src: Tensor  # (B, S) int64, padded with pad_id; no special id is added
@@ -116,23 +118,9 @@ class LabelledBatch:
     indices: Tensor  # (B,) int64: which line of the corpus
     num_tgt_tokens: int  # labels
 
-    continues: ClassVar[bool] = False
-
-    def __len__(self) -> int:
-        return self.src.size(0)
-
-    @property
-    def num_targets(self) -> int:
-        """Predicted labels."""
-        return self.num_tgt_tokens
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> LabelledBatch:
-        """Copy all tensors to `device`; the same batch when they are there already."""
-        return _moved(self, device, non_blocking)
-
 
 @dataclass(frozen=True)
-class FrameBatch:
+class FrameBatch(TokenExamples):
     """Sequences of frames, or vectors, which are one frame each, and id sequences, all padded on the right."""
 
     frames: Tensor  # (B, F, D) float32, 0 at padding
@@ -142,23 +130,9 @@ class FrameBatch:
     indices: Tensor  # (B,) int64: which example of the corpus
     num_tgt_tokens: int  # predicted tokens, eos counted; 0 without a target side
 
-    continues: ClassVar[bool] = False
-
-    def __len__(self) -> int:
-        return self.frames.size(0)
-
-    @property
-    def num_targets(self) -> int:
-        """Predicted tokens."""
-        return self.num_tgt_tokens
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> FrameBatch:
-        """Copy all tensors to `device`; the same batch when they are there already."""
-        return _moved(self, device, non_blocking)
-
 
 @dataclass(frozen=True)
-class ValueBatch:
+class ValueBatch(Examples):
     """Ids, frames or vectors, and one label or several numbers for each example."""
 
     src: Tensor  # (B, S) int64, padded with pad_id, or (B, F, D) float32, 0 at padding: a vector is one frame
@@ -167,30 +141,11 @@ class ValueBatch:
     indices: Tensor  # (B,) int64: which example of the corpus
     num_targets: int  # labels or numbers that there are
 
-    continues: ClassVar[bool] = False
-
-    def __len__(self) -> int:
-        return self.src.size(0)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ValueBatch:
-        """Copy all tensors to `device`; the same batch when they are there already."""
-        return _moved(self, device, non_blocking)
-
     def idle(self) -> ValueBatch:
         """Keep the shape, but predict nothing."""
         assert self.targets is not None
         nothing = torch.nan if self.targets.is_floating_point() else IGNORE
         return replace(self, targets=torch.full_like(self.targets, nothing), num_targets=0)
-
-
-def _moved(batch: Moved, device: torch.device | str, non_blocking: bool) -> Moved:
-    """Copy all tensors of a batch to a device; give the same batch when they are there already."""
-    if batch.indices.device == torch.device(device):  # type: ignore[attr-defined]
-        return batch
-    values = {item.name: getattr(batch, item.name) for item in fields(batch)}  # type: ignore[arg-type]
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    moved = {name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()}
-    return replace(batch, **moved)  # type: ignore[type-var]
 
 
 def idle(batch: BatchType) -> BatchType:

@@ -31,6 +31,25 @@ class Codec(Protocol):
         ...
 
 
+class WithCodecs:
+    """The base of what has the codecs of a run."""
+
+    codecs: tuple[Any, Any]
+    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
+
+    @property
+    def src_tokenizer(self) -> Tokenizer:
+        """The source's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[0]
+        return tokenizer
+
+    @property
+    def tgt_tokenizer(self) -> Tokenizer:
+        """The target's codec; of runs whose sides are text."""
+        tokenizer: Tokenizer = self.codecs[1]
+        return tokenizer
+
+
 def save_codec(codec: Codec, folder: RunFolder, side: str) -> None:
     """Write a codec that is no tokenizer as that of the `src` or `tgt` side of a run."""
     path = folder.path / f"{side}_codec"

@@ -9,27 +9,25 @@ from torch import Tensor, nn
 
 from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
-from seqlab.runs.codecs import load_codecs
+from seqlab.runs.codecs import WithCodecs, load_codecs
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import migrated
 from seqlab.runs.use import missing_plugins_hint, refuse_other_product
 from seqlab.runs.validate import ConfigError, build, parse_yaml
 from seqlab.search.config import OutputLimits
-from seqlab.text import Tokenizer
 
 USUAL_LIMIT = 512
 """Tokens of the longest line that a translator without a limit of its own, as one from a plugin may be, is given."""
 
 
 @dataclass(frozen=True)
-class LoadedRun:
+class LoadedRun(WithCodecs):
     """A run with its weights in memory, in evaluation mode, in fp32 on the CPU."""
 
     folder: RunFolder
     config: Config
     codecs: tuple[Any, Any]
-    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     model: nn.Module
     step: int
     longest_src_tokens: int | None = None
@@ -39,18 +37,6 @@ class LoadedRun:
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
-
-    @property
-    def src_tokenizer(self) -> Tokenizer:
-        """The source's codec; of runs whose sides are text."""
-        tokenizer: Tokenizer = self.codecs[0]
-        return tokenizer
-
-    @property
-    def tgt_tokenizer(self) -> Tokenizer:
-        """The target's codec; of runs whose sides are text."""
-        tokenizer: Tokenizer = self.codecs[1]
-        return tokenizer
 
     @property
     def stepper(self) -> Stepper:

@@ -24,10 +24,10 @@ from seqlab.runs.checkpoint import (
     read_tensors,
     write_checkpoint,
 )
+from seqlab.runs.codecs import WithCodecs
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
-from seqlab.text import Tokenizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.figures import Figures
 from seqlab.training.held_folder import HeldFolder
@@ -94,14 +94,13 @@ class Progress:
 
 
 @dataclass
-class TrainingRun:
+class TrainingRun(WithCodecs):
     """Everything that training works on."""
 
     config: Config
     held: HeldFolder
     machine: Machine
     codecs: tuple[Any, Any]
-    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     task: Task
     data: Any
     """What the task has prepared."""
@@ -114,18 +113,6 @@ class TrainingRun:
     moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
     figures: Figures = field(default_factory=Figures)
-
-    @property
-    def src_tokenizer(self) -> Tokenizer:
-        """The source's codec; of runs whose sides are text."""
-        tokenizer: Tokenizer = self.codecs[0]
-        return tokenizer
-
-    @property
-    def tgt_tokenizer(self) -> Tokenizer:
-        """The target's codec; of runs whose sides are text."""
-        tokenizer: Tokenizer = self.codecs[1]
-        return tokenizer
 
     @property
     def folder(self) -> RunFolder:
