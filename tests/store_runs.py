@@ -8,6 +8,7 @@ its last checkpoint, and `expected.json`: for each run the commands that use it 
 command that continues a copy of it with the loss of the validation at its end.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -147,7 +148,9 @@ def write_used_corpora() -> None:
 
 def main() -> None:
     """Store all runs in an archive whose entries have no owner and no time."""
-    archive = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("archive", type=Path, help="the .tar.xz to write")
+    archive = parser.parse_args().archive.resolve()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
         write_used_corpora()

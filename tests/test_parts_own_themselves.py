@@ -18,7 +18,7 @@ PACKAGE = Path(seqlab.__file__).parent
 KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "tokenizer", "engine")
 NAMED_KINDS = ("model", "objective", "task")
 """Kinds whose names mean nothing else: `linear` is also how a rate falls, `beam` what `search` has."""
-SECTIONS = ("config", "model", "data", "objective", "model_config", "data_config")
+SECTIONS = ("config", "model", "data", "objective", "tokenizer", "model_config", "data_config")
 """How expressions end that are configs, their sections or models."""
 EXPORTER = "an exporter writes the weights of one architecture"
 ALLOWED: dict[tuple[str, str], str] = {
