@@ -83,7 +83,7 @@ def _corpus(job: GrowthJob) -> Work:
     src, tgt = (str(folder / f"train.{side}") for side in ("en", "de"))
     config = TranslationConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
-    return lambda: prepare(config, tokenizer, tokenizer, next(caches), num_workers=1)  # whatever the size
+    return lambda: prepare(config, (tokenizer, tokenizer), next(caches), num_workers=1)  # whatever the size
 
 
 def _model(job: GrowthJob) -> Transformer:

@@ -44,7 +44,7 @@ def _seqlab(job: Json) -> Callable[[], int]:
     shutil.rmtree(cache, ignore_errors=True)
 
     def measure() -> int:
-        data = prepare(config, tokenizer, tokenizer, cache, num_workers=job["processes"])
+        data = prepare(config, (tokenizer, tokenizer), cache, num_workers=job["processes"])
         return sum(len(rows.values) for rows in (data.train.src, data.train.tgt))
 
     return measure

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.records import Json
 from benchmarks.scale import scale_from_json
 from benchmarks.workers.seqlab_runs import benchmark_config, pairs_section
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.corpus import Corpus
 from seqlab.text import BpeConfig, SentencePieceBpeConfig, train_tokenizer
 
 BLOCK = 10_000
@@ -22,7 +22,7 @@ def run(job: Json) -> Json:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     data = pairs_section(benchmark_config(scale, folder, threads=1, device="cpu"))
-    pairs = list(ParallelCorpus.from_specs(data.train_src[0], data.train_tgt[0]).pairs())
+    pairs = [(src, tgt) for src, tgt in Corpus.from_specs(data.train_src[0], data.train_tgt[0]).rows()]
     for config in (
         BpeConfig(vocab_size=scale.model.vocab_size),
         SentencePieceBpeConfig(vocab_size=scale.model.vocab_size),

@@ -20,7 +20,7 @@ from benchmarks.records import Json
 from benchmarks.workers.lm_runs import TEXTS, lm_config, text_config, write_text
 from benchmarks.workers.seqlab_runs import start_run
 from seqlab.data.batch import TextBatch
-from seqlab.data.prepare_text import prepare_text
+from seqlab.data.prepare import prepare
 from seqlab.data.step import TrainingStep
 from seqlab.data.text_sampler import TextSampler, start_id
 from seqlab.runs import load_run
@@ -108,7 +108,7 @@ def _save_weights(trained: LoadedRun, path: Path) -> None:
 
 def _first_steps(config: LanguageModellingConfig, seed: int, start: LoadedRun, count: int) -> list[TrainingStep]:
     """Give the first updates in the order in which `seqlab train` comes to them."""
-    data = prepare_text(config, start.tgt_tokenizer, start.folder.cache)
+    data = prepare(config, (start.tgt_tokenizer,), start.folder.cache)
     return list(islice(TextSampler(data.train, config, seed, start.tgt_tokenizer).steps(), count))
 
 

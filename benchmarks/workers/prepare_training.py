@@ -64,7 +64,7 @@ def _plan(config: Config, start: LoadedRun, folder: Path, sizes: Sizes, micro_ba
     """Write the batches of the first updates; describe each update in numbers."""
     data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer
-    data = prepare(data_config, *tokenizers, start.folder.cache)
+    data = prepare(data_config, tokenizers, start.folder.cache)
     drawn = list(islice(Sampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
     save_file(_tensors(drawn), folder / f"batches-{micro_batch_tokens}.safetensors")
     return {

@@ -50,7 +50,7 @@ def run(job: Json) -> Json:
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
     model = build_marian(sizes, ids, dict(start.model.named_parameters()), translator_section(config).dropout)
     section = pairs_section(config)
-    data = prepare(section, start.src_tokenizer, tokenizer, start.folder.cache)
+    data = prepare(section, (start.src_tokenizer, tokenizer), start.folder.cache)
     loop = PlainLoop(model, logits_with(model), LABEL_SMOOTHING, settings.dtype, settings.device)
     steps = Sampler(data.train, section, settings.seed, start.src_tokenizer, tokenizer).steps()
     points: list[Point] = []

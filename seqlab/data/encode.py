@@ -1,25 +1,28 @@
-"""Blocks of raw pairs -> encoded pairs, with a reason for each that is left out: what each process does."""
+"""Blocks of raw rows -> encoded rows, with a reason for each that is left out: what each process does."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.data.corpus import Block
 from seqlab.data.encoded import EncodedRows
-from seqlab.data.parallel import PairBlock
-from seqlab.data.report import DroppedPair, SideCounts
-from seqlab.data.rows import Rows
+from seqlab.data.report import DroppedRow, TokenCounts
+from seqlab.data.rows import Rows, with_end
 from seqlab.data.survey import char_lengths, ratio_outliers
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
 
 Fates = NDArray[np.uint8]
+Lines = Sequence[list[str]]
+"""Of each column."""
 
 
 class Fate(IntEnum):
-    """What becomes of a pair; the values above VALID are reasons to drop it."""
+    """What becomes of a row; the values above VALID are reasons to drop it."""
 
     TRAIN = 0
     VALID = 1
@@ -33,12 +36,11 @@ class Fate(IntEnum):
 class Task:
     """A block to encode."""
 
-    block: PairBlock
-    fates: Fates  # (pairs,): what the survey decided
-    src: str  # path specs of the corpus
-    tgt: str
-    lines: NDArray[np.int64]  # (pairs, 2): where each is in either file, from 1
-    chars_ratio: float | None  # of the corpus; None where no pair is dropped for its own
+    block: Block
+    fates: Fates  # (rows,): what the survey decided
+    columns: tuple[str, ...]  # path specs of the corpus
+    lines: NDArray[np.int64]  # (rows, columns): where each is in its file, from 1
+    chars_ratio: float | None  # of the corpus; None where no row is dropped for its own
     with_text: dict[Fate, bool]  # for the fates that are kept: whether raw text is needed
 
 
@@ -46,87 +48,113 @@ class Task:
 class EncodedBlock:
     """What is to be written."""
 
-    fates: Fates  # (pairs,): what became of them
+    fates: Fates  # (rows,): what became of them
+    counts: list[TokenCounts]  # of each column
     kept: dict[Fate, EncodedRows] = field(default_factory=dict)
-    src_counts: SideCounts = field(default_factory=SideCounts)
-    tgt_counts: SideCounts = field(default_factory=SideCounts)
-    dropped: list[DroppedPair] = field(default_factory=list)
-
-    def add(self, fate: Fate, pairs: EncodedRows, encoder: Encoder) -> None:
-        """Keep pairs of one fate and count their tokens."""
-        self.kept[fate] = pairs
-        self.src_counts += _count(pairs.columns[0], encoder.src_tokenizer)
-        self.tgt_counts += _count(pairs.columns[1], encoder.tgt_tokenizer)
+    dropped: list[DroppedRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encode blocks with a pair of tokenizers and the limits of the config."""
+    """Encode blocks of text without a second side, each line of which ends with eos."""
 
-    src_tokenizer: Tokenizer
-    tgt_tokenizer: Tokenizer
+    tokenizers: Sequence[Tokenizer]
+    """Of each column."""
+
+    @property
+    def vocab_sizes(self) -> list[int]:
+        """How many ids each column may have."""
+        return [tokenizer.vocab_size for tokenizer in self.tokenizers]
+
+    def encode(self, columns: Lines) -> list[Rows]:
+        """Give the ids of the lines of each column."""
+        pairs = zip(self.tokenizers, columns, strict=True)
+        return [with_end(*tokenizer.encode_flat(lines), tokenizer.eos_id) for tokenizer, lines in pairs]
+
+    def refuse_text(self, fates: Fates, columns: Lines, chars_ratio: float | None) -> None:
+        """Change the fates of rows that are dropped for their text."""
+
+    def refuse_ids(self, fates: Fates, candidates: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Change the fates of candidates that are dropped for their lengths in tokens (rows, columns)."""
+
+    def explain(self, fate: Fate, row: Sequence[str], lengths: list[int]) -> str:
+        """Say why a row is dropped."""
+        return "empty" if fate == Fate.EMPTY else "repeats a validation line"
+
+    def __call__(self, task: Task) -> EncodedBlock:
+        columns = task.block.lines()
+        fates = task.fates.copy()
+        self.refuse_text(fates, columns, task.chars_ratio)
+        candidates = np.flatnonzero(fates <= Fate.VALID)
+        ids = self.encode([[lines[place] for place in candidates] for lines in columns])
+        lengths = np.zeros((len(fates), len(columns)), np.int64)
+        lengths[candidates] = np.stack([rows.lengths for rows in ids], 1)
+        self.refuse_ids(fates, candidates, lengths)
+        encoded = EncodedBlock(fates, [TokenCounts()] * len(columns))
+        for fate, with_text in task.with_text.items():
+            picked = np.flatnonzero(fates[candidates] == fate)
+            places = candidates[picked]
+            texts = [Rows.from_texts([lines[place] for place in places]) for lines in columns if with_text]
+            kept = EncodedRows([rows.take(picked) for rows in ids], texts, task.lines[places])
+            encoded.kept[fate] = kept
+            found = map(_count, kept.columns, self.tokenizers)
+            encoded.counts = [before + more for before, more in zip(encoded.counts, found, strict=True)]
+        for place in np.flatnonzero(fates > Fate.VALID).tolist():
+            fate = Fate(fates[place])
+            detail = self.explain(fate, [lines[place] for lines in columns], lengths[place].tolist())
+            numbers = tuple(task.lines[place].tolist())
+            encoded.dropped.append(DroppedRow(fate.name.lower(), task.columns, numbers, detail))
+        return encoded
+
+
+@dataclass(frozen=True)
+class PairEncoder(Encoder):
+    """Encode blocks of pairs, of which unlikely ones are dropped."""
+
     max_length: int  # tokens
     max_length_ratio: float
     copy_unknown: bool = False
 
-    def encode(self, src: list[str], tgt: list[str]) -> tuple[Rows, Rows]:
-        """Give the ids of both sides."""
-        if not self.copy_unknown:
-            return Rows.from_flat(*self.src_tokenizer.encode_flat(src)), Rows.from_flat(
-                *self.tgt_tokenizer.encode_flat(tgt)
-            )
-        unknown = unknown_of(self.src_tokenizer, src)
-        sides = ((self.src_tokenizer, src), (self.tgt_tokenizer, tgt))
-        rows = [Rows.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
-        return rows[0], rows[1]
-
     @property
-    def vocab_sizes(self) -> tuple[int, int]:
+    def vocab_sizes(self) -> list[int]:
         """How many ids either side may have, those of unknown words counted."""
         more = self.max_length if self.copy_unknown else 0
-        return self.src_tokenizer.vocab_size + more, self.tgt_tokenizer.vocab_size + more
+        return [size + more for size in super().vocab_sizes]
 
-    def __call__(self, task: Task) -> EncodedBlock:
-        lines = task.block.lines()
-        fates = task.fates.copy()
-        if task.chars_ratio is not None:
-            src_chars, tgt_chars = map(char_lengths, lines)
-            outliers = ratio_outliers(src_chars, tgt_chars, task.chars_ratio, self.max_length_ratio)
+    def encode(self, columns: Lines) -> list[Rows]:
+        """Give the ids of both sides."""
+        sides = list(zip(self.tokenizers, columns, strict=True))
+        if not self.copy_unknown:
+            return [Rows.from_flat(*tokenizer.encode_flat(lines)) for tokenizer, lines in sides]
+        unknown = unknown_of(*sides[0])
+        return [Rows.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
+
+    def refuse_text(self, fates: Fates, columns: Lines, chars_ratio: float | None) -> None:
+        """Drop pairs with an unlikely length ratio."""
+        if chars_ratio is not None:
+            src_chars, tgt_chars = map(char_lengths, columns)
+            outliers = ratio_outliers(src_chars, tgt_chars, chars_ratio, self.max_length_ratio)
             fates[outliers & (fates <= Fate.VALID)] = Fate.LENGTH_RATIO
-        candidates = np.flatnonzero(fates <= Fate.VALID)
-        src, tgt = self.encode(*([side[place] for place in candidates] for side in lines))
-        lengths = np.zeros((len(fates), 2), np.int64)
-        lengths[candidates] = np.stack([src.lengths, tgt.lengths], 1)
-        # Where normalisation removes all that a line has, it is empty too.
+
+    def refuse_ids(self, fates: Fates, candidates: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+        """Drop pairs that are too long, or empty once normalisation has removed all that a line has."""
         fates[candidates[lengths[candidates].min(1) == 0]] = Fate.EMPTY
         fates[lengths.max(1) > self.max_length] = Fate.TOO_LONG
-        encoded = EncodedBlock(fates)
-        for fate, with_text in task.with_text.items():
-            picked = np.flatnonzero(fates[candidates] == fate)
-            places = candidates[picked]
-            texts = [Rows.from_texts([side[place] for place in places]) for side in lines if with_text]
-            encoded.add(fate, EncodedRows([src.take(picked), tgt.take(picked)], texts, task.lines[places]), self)
-        for place in np.flatnonzero(fates > Fate.VALID).tolist():
-            fate, pair = Fate(fates[place]), (lines[0][place], lines[1][place])
-            detail = self._explain(fate, pair, lengths[place].tolist())
-            src_line, tgt_line = task.lines[place].tolist()
-            encoded.dropped.append(DroppedPair(fate.name.lower(), task.src, task.tgt, src_line, tgt_line, detail))
-        return encoded
 
-    def _explain(self, fate: Fate, pair: tuple[str, str], tokens: list[int]) -> str:
-        src, tgt = pair
+    def explain(self, fate: Fate, row: Sequence[str], lengths: list[int]) -> str:
+        """Say why a pair is dropped."""
         if fate == Fate.EMPTY:
-            sides = [name for name, line in (("source", src), ("target", tgt)) if not line.strip()]
+            sides = [name for name, line in zip(("source", "target"), row, strict=True) if not line.strip()]
             return f"{' and '.join(sides) or 'one side'} empty"
         if fate == Fate.LENGTH_RATIO:
-            return f"{len(src)} and {len(tgt)} characters"
+            return f"{len(row[0])} and {len(row[1])} characters"
         if fate == Fate.TOO_LONG:
-            return f"{tokens[0]} and {tokens[1]} tokens, `max_length` is {self.max_length}"
+            return f"{lengths[0]} and {lengths[1]} tokens, `max_length` is {self.max_length}"
         return "source is in the validation set"
 
 
-def _count(rows: Rows, tokenizer: Tokenizer) -> SideCounts:
+def _count(rows: Rows, tokenizer: Tokenizer) -> TokenCounts:
     is_unknown = (rows.values == tokenizer.unk_id) | (rows.values >= tokenizer.vocab_size)
     for unknown_tag in tokenizer.tag_ids[:1]:
         is_unknown |= rows.values == unknown_tag
-    return SideCounts(len(rows.values), int(is_unknown.sum()))
+    return TokenCounts(len(rows.values), int(is_unknown.sum()))

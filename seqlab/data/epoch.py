@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.encoded import Span
+from seqlab.data.step import Position
 
 BLOCKS_PER_CHUNK = 32
 
@@ -46,6 +48,30 @@ class Blocks:
             else:
                 parts.append(start + np.sort(rng.permutation(stop - start)[:size]))
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+class Plan(Protocol):
+    """A chunk that is cut into steps."""
+
+    @property
+    def steps(self) -> Sequence[object]: ...
+
+
+P = TypeVar("P", bound=Plan)
+C = TypeVar("C")
+
+
+def planned_steps(
+    chunks: Sequence[C], first: Position, plan: Callable[[int, C], P]
+) -> Iterator[tuple[P, Position, float]]:
+    """Yield the steps of an epoch from a position on: the plan of the chunk, the position, and the epochs then done."""
+    first_step = first.step
+    for number in range(first.chunk, len(chunks)):
+        chunk = plan(number, chunks[number])
+        for step in range(first_step, len(chunk.steps)):
+            done = first.epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
+            yield chunk, Position(first.epoch, number, step), done
+        first_step = 0
 
 
 def epoch_chunks(

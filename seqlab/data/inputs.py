@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import parse_column
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.corpus import Corpus
 from seqlab.durable import write_json
 
 Hashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
@@ -40,9 +40,10 @@ def remember_inputs(specs: Sequence[str], cache: Path) -> None:
         write_json(cache / HASHES_FILE, hashes)
 
 
-def corpus_key(corpus: ParallelCorpus) -> str:
+def corpus_key(corpus: Corpus) -> str:
     """Tell corpora apart by their content."""
-    return key_of([(side.sha256(), side.kind, side.column) for side in corpus.sides])
+    columns = [(column.sha256(), column.kind, column.column) for column in corpus.columns]
+    return key_of([columns, corpus.split_records])
 
 
 def key_of(value: object) -> str:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
 from seqlab.data.column import place_of
-from seqlab.data.encode import EncodedBlock, Encoder, Fate, Task
-from seqlab.data.parallel import PairBlock
+from seqlab.data.corpus import Block
+from seqlab.data.encode import EncodedBlock, Fate, PairEncoder, Task
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
 LabelsOf = Literal["lines", "words"]
@@ -25,7 +25,7 @@ def numbered(ids: Sequence[int] | NDArray[Any], tokenizer: Tokenizer) -> NDArray
 
 
 @dataclass(frozen=True)
-class LabelEncoder(Encoder):
+class LabelEncoder(PairEncoder):
     """Encode blocks of lines and labels, once it is sure that every line has the labels that it must have."""
 
     labels_of: LabelsOf = "lines"
@@ -38,18 +38,19 @@ class LabelEncoder(Encoder):
                 vocabulary lacks; names the files and the line.
         """
         src, tgt = task.block.lines()
-        src = [self.src_tokenizer.normalize(line) for line in src]
+        src_tokenizer, tgt_tokenizer = self.tokenizers
+        src = [src_tokenizer.normalize(line) for line in src]
         for place in np.flatnonzero(task.fates <= Fate.VALID).tolist():
-            where = place_of((task.src, task.tgt), task.lines[place].tolist())
+            where = place_of(task.columns, task.lines[place].tolist())
             check_labels(src[place], tgt[place].split(), self.labels_of, where)
             if task.fates[place] == Fate.TRAIN:
-                for label in self.tgt_tokenizer.unknown_items(tgt[place]):
+                for label in tgt_tokenizer.unknown_items(tgt[place]):
                     raise ValueError(
                         f"{where}: has the label {label!r}, which the vocabulary of labels does not have: it was "
                         "learnt from other text. Learn the labels anew with `init_parts: matching`, leave "
                         "`init_from` out, or take labels that its run has."
                     )
-        return super().__call__(replace(task, block=PairBlock(src, tgt)))
+        return super().__call__(replace(task, block=Block([src, tgt])))
 
 
 def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, where: str) -> None:

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.config import TextConfig
 from seqlab.data.epoch import generator
+from seqlab.data.text_config import TextConfig
 from seqlab.text import Tokenizer
 
 MASKED, RANDOM = 0.8, 0.1

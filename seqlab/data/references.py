@@ -7,22 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.data.config import PairsConfig
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.config import TokensConfig
 from seqlab.data.rows import Rows, RowsWriter
 from seqlab.data.survey import Mask
 
 
-def read_references(config: PairsConfig) -> list[list[str]]:
-    """Read what `valid_tgt` names behind the first: a line of each for every pair, empty where there is none.
+def read_references(config: TokensConfig) -> list[list[str]]:
+    """Read further references of the validation set: a line of each for every pair, empty where there is none.
 
     Raises:
         FileNotFoundError, ValueError: one cannot be read, or is not as long as the sources; names both counts.
     """
-    if config.valid_src is None:
-        return []
-    corpora = [ParallelCorpus.from_specs(config.valid_src, spec) for spec in config.valid_tgt[1:]]
-    return [[line for _, line in corpus.pairs()] for corpus in corpora]
+    return [[line for _, line in corpus.rows()] for corpus in config.corpora("references")]
 
 
 def write_references(folder: Path, references: Sequence[Sequence[str]], kept: Mask) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from seqlab.data.column import place_of
+from seqlab.data.corpus import unit_of
 from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey, occur_in
 
@@ -20,66 +21,61 @@ REASONS = {
     "valid_source": "with the source of a validation pair",
 }
 """Why pairs are dropped."""
+REASONS_OF_TEXT = {"empty": "as they are empty", "valid_source": "that repeat a validation line"}
 
 EXAMPLES_PER_REASON = 3
 
 
 @dataclass(frozen=True)
-class DroppedPair:
-    """A pair that is left out, and why."""
+class DroppedRow:
+    """A row that is left out, and why."""
 
     reason: str  # a key of REASONS
-    src: str  # path spec
-    tgt: str
-    src_line: int
-    tgt_line: int
+    columns: tuple[str, ...]  # path specs
+    lines: tuple[int, ...]
     detail: str
 
     @property
     def place(self) -> str:
         """Name the files and the lines."""
-        return place_of((self.src, self.tgt), (self.src_line, self.tgt_line))
+        return place_of(self.columns, self.lines)
 
 
 @dataclass(frozen=True)
-class SideCounts:
-    """Tokens of the kept pairs' side, ends of sentence not counted."""
+class TokenCounts:
+    """Tokens of a column of the kept rows; ends are counted in text without a second side."""
 
     tokens: int = 0
     unknown: int = 0
 
-    def __add__(self, other: SideCounts) -> SideCounts:
-        return SideCounts(self.tokens + other.tokens, self.unknown + other.unknown)
+    def __add__(self, other: TokenCounts) -> TokenCounts:
+        return TokenCounts(self.tokens + other.tokens, self.unknown + other.unknown)
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """Counts of pairs in one corpus."""
+    """Counts of rows in one corpus."""
 
     split: str  # train or valid
-    src: str
-    tgt: str
-    pairs: int
+    columns: tuple[str, ...]  # path specs
+    rows: int
     kept: int
     split_off: int  # kept for validation
     dropped: dict[str, int]  # by reason
     duplicates: int  # repeat an earlier pair of the same split; kept
     copies: int  # source equal to target; kept
-    src_counts: SideCounts
-    tgt_counts: SideCounts
+    counts: tuple[TokenCounts, ...]  # of each column
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a held-out set the training pairs hold word for word."""
+    """How much of a held-out set the training corpora hold word for word."""
 
     split: str  # valid or test
-    src: str
-    tgt: str
-    pairs: int
-    src_in_train: int
-    tgt_in_train: int
-    pair_in_train: int
+    columns: tuple[str, ...]  # path specs
+    rows: int  # without an empty side
+    in_train: tuple[int, ...]  # lines of each column
+    rows_in_train: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class DataReport:
 
     corpora: list[CorpusReport]
     overlaps: list[Overlap]
-    examples: list[DroppedPair] = field(default_factory=list)  # the first few of each reason
+    examples: list[DroppedRow] = field(default_factory=list)  # the first few of each reason
     dropped_file: str = ""  # lists all of them
     valid_file: str = ""  # holds the pairs that were split off for validation, where there are any
     valid_bytes: int = 0  # its size
@@ -106,56 +102,67 @@ class DataReport:
         text: list[str] = []
         for corpus in self.corpora:
             text += _corpus_lines(corpus)
+        text += self._advice()
         if self.valid_file:
             text.append(f"Split off for validation: {self.valid_file}, columns src and tgt")
         text += [_overlap_line(overlap) for overlap in self.overlaps]
         if self.examples:
             text.append(f"Dropped, for example (all in {self.dropped_file}):")
-            text += [f"  {pair.place}: {pair.detail}" for pair in self.examples]
+            text += [f"  {row.place}: {row.detail}" for row in self.examples]
         return text
+
+    def _advice(self) -> list[str]:
+        """Warn of text that a model meets unknown tokens in only once it is trained."""
+        unknown = dict.fromkeys(("train", "valid"), 0)
+        for corpus in self.corpora:
+            unknown[corpus.split] += corpus.counts[0].unknown if len(corpus.columns) == 1 else 0
+        if unknown["train"] or not unknown["valid"]:
+            return []
+        return [
+            f"valid: {unknown['valid']:,} tokens are unknown, but in training none is: a model cannot learn where to "
+            "expect one; with a `words` tokenizer set `data.tokenizer.min_count` to 2"
+        ]
 
 
 def _corpus_lines(corpus: CorpusReport) -> list[str]:
-    kept = f"{corpus.split}: {corpus.src} and {corpus.tgt}: {corpus.pairs:,} pairs, {corpus.kept:,} kept"
+    is_text = len(corpus.columns) == 1
+    names, unit = " and ".join(corpus.columns), unit_of(len(corpus.columns))
+    kept = f"{corpus.split}: {names}: {corpus.rows:,} {unit}, {corpus.kept:,} kept"
     if corpus.split_off:
         kept += f", {corpus.split_off:,} split off for validation"
-    text = [kept]
-    text += [f"  {count:,} dropped {REASONS[reason]}" for reason, count in corpus.dropped.items()]
+    reasons = REASONS_OF_TEXT if is_text else REASONS
+    text = [kept, *(f"  {count:,} dropped {reasons[reason]}" for reason, count in corpus.dropped.items())]
     if corpus.duplicates:
         text.append(f"  {corpus.duplicates:,} repeat an earlier pair (kept)")
     if corpus.copies:
         text.append(f"  {corpus.copies:,} have a target equal to the source (kept)")
-    for name, side in (("src", corpus.src_counts), ("tgt", corpus.tgt_counts)):
-        average = side.tokens / max(corpus.kept + corpus.split_off, 1)
-        unknown = side.unknown / max(side.tokens, 1)
-        text.append(f"  {name}: {side.tokens:,} tokens, {average:.1f} per line, {unknown:.3%} unknown")
+    for name, column in zip(("",) if is_text else ("src: ", "tgt: "), corpus.counts, strict=True):
+        average = column.tokens / max(corpus.kept + corpus.split_off, 1)
+        unknown = column.unknown / max(column.tokens, 1)
+        ends = ", ends of line counted" if is_text else ""
+        text.append(f"  {name}{column.tokens:,} tokens{ends}, {average:.1f} per line, {unknown:.3%} unknown")
     return text
 
 
 def _overlap_line(overlap: Overlap) -> str:
-    return (
-        f"{overlap.split}: {overlap.src} and {overlap.tgt}: of {overlap.pairs:,} pairs, training holds "
-        f"{overlap.src_in_train:,} sources, {overlap.tgt_in_train:,} targets, {overlap.pair_in_train:,} whole pairs"
-    )
+    found = f"{overlap.rows_in_train:,}"
+    if len(overlap.columns) > 1:
+        src, tgt = overlap.in_train
+        found = f"{src:,} sources, {tgt:,} targets, {found} whole pairs"
+    rows = f"{overlap.rows:,} {unit_of(len(overlap.columns))}"
+    return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training holds {found}"
 
 
 def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overlap:
     """Count the lines of a held-out set that occur in the training surveys; empty sides do not count."""
     filled = held_out.select(~held_out.empty)
     known = [each.select(~each.empty) for each in train]
-
-    def seen(attribute: str) -> int:
-        return int(occur_in(getattr(filled, attribute), [getattr(each, attribute) for each in known]).sum())
-
-    return Overlap(
-        split=split,
-        src=str(held_out.corpus.src),
-        tgt=str(held_out.corpus.tgt),
-        pairs=len(held_out),
-        src_in_train=seen("src_hashes"),
-        tgt_in_train=seen("tgt_hashes"),
-        pair_in_train=seen("pair_hashes"),
-    )
+    in_train = [
+        int(occur_in(hashes, [each.hashes[column] for each in known]).sum())
+        for column, hashes in enumerate(filled.hashes)
+    ]
+    rows_in_train = int(occur_in(filled.row_hashes, [each.row_hashes for each in known]).sum())
+    return Overlap(split, held_out.corpus.specs, len(filled), tuple(in_train), rows_in_train)
 
 
 @dataclass(frozen=True)
@@ -163,23 +170,27 @@ class DropLogState:
     """How far the file of dropped pairs is written."""
 
     size: int  # bytes
-    examples: list[DroppedPair]
+    examples: list[DroppedRow]
 
 
 class DropLog:
-    """Write every dropped pair to a tab-separated file and remember the first few; a state is as in `ArrayWriter`."""
+    """Write every dropped row to a tab-separated file and remember the first few; a state is as in `ArrayWriter`."""
 
-    def __init__(self, path: Path, state: DropLogState | None = None) -> None:
-        self.examples: list[DroppedPair] = [] if state is None else list(state.examples)
+    def __init__(self, path: Path, num_columns: int, state: DropLogState | None = None) -> None:
+        self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
         self._file = path.open("wb") if state is None else resume_file(path, state.size)
         if state is None:
-            self._file.write(b"reason\tsrc\tsrc_line\ttgt\ttgt_line\tdetail\n")
+            sides = ["text"] if num_columns == 1 else ["src", "tgt"]
+            self._write("reason", *(name for side in sides for name in (side, f"{side}_line")), "detail")
 
-    def add(self, pair: DroppedPair) -> None:
-        fields = (pair.reason, pair.src, pair.src_line, pair.tgt, pair.tgt_line, pair.detail)
-        self._file.write(("\t".join(map(str, fields)) + "\n").encode())
-        if sum(example.reason == pair.reason for example in self.examples) < EXAMPLES_PER_REASON:
-            self.examples.append(pair)
+    def add(self, row: DroppedRow) -> None:
+        places = zip(row.columns, row.lines, strict=True)
+        self._write(row.reason, *(str(each) for place in places for each in place), row.detail)
+        if sum(example.reason == row.reason for example in self.examples) < EXAMPLES_PER_REASON:
+            self.examples.append(row)
+
+    def _write(self, *fields: str) -> None:
+        self._file.write(("\t".join(fields) + "\n").encode())
 
     def save(self) -> DropLogState:
         self._file.flush()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.batch import Batch, Seq2SeqBatch, idle
+from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.collate_rows import collate_rows
-from seqlab.data.config import PairsConfig
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator
+from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator, planned_steps
+from seqlab.data.pairs_config import PairsConfig
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
 from seqlab.data.rows import Rows
-from seqlab.data.share import share
-from seqlab.data.step import Position, TrainingStep
+from seqlab.data.share import batches_of, parts_of, share
+from seqlab.data.step import Position, TrainingStep, next_position
 from seqlab.text import Tokenizer
 
 B = TypeVar("B", bound=Batch)
@@ -73,18 +73,13 @@ class PairsSampler(ABC, Generic[B]):
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[B]]:
         """Yield the steps that follow a position, from the very first when None is given."""
-        epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
+        first, config = next_position(after), self._config
         while True:
-            config = self._config
-            rng = generator(self._seed, epoch)
+            rng = generator(self._seed, first.epoch)
             chunks = epoch_chunks(self.pairs.spans, config.train_weights, config.chunk_pairs, rng)
-            for number in range(first_chunk, len(chunks)):
-                chunk = self._plan(epoch, number, chunks[number])
-                for step in range(first_step, len(chunk.steps)):
-                    done = epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
-                    yield self._step(chunk, Position(epoch, number, step), done)
-                first_step = 0
-            epoch, first_chunk, first_step = epoch + 1, 0, 0
+            for planned in planned_steps(chunks, first, partial(self._plan, first.epoch)):
+                yield self._step(*planned)
+            first = Position(first.epoch + 1, 0, 0)
 
     def _plan(self, epoch: int, number: int, blocks: Blocks) -> Chunk:
         rng = generator(self._seed, epoch, number)
@@ -107,16 +102,11 @@ class PairsSampler(ABC, Generic[B]):
         """Collate this rank's part of a step."""
         micro_steps = chunk.steps[position.step]
         shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
-        # A rank with fewer micro-steps predicts nothing in the last one: every rank takes part in every exchange.
-        own = [
-            self._collate(chunk, rows) if len(rows) else idle(self._collate(chunk, micro_steps[0][:1]))
-            for rows in shares[self._rank]
-        ]
-        parts = [rows for rows in chain(*shares) if len(rows)]
+        parts = parts_of(shares)
         return TrainingStep(
             position,
             epoch,
-            own,
+            batches_of(shares, self._rank, partial(self._collate, chunk)),
             num_src_tokens=sum(int(chunk.src_lengths[rows].sum()) for rows in parts),
             num_tgt_tokens=sum(int(chunk.tgt_lengths[rows].sum()) for rows in parts),
             padded_src_tokens=sum(len(rows) * int(chunk.src_lengths[rows].max()) for rows in parts),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
+from seqlab.data.batch import Batch, idle
 from seqlab.data.plan import Indices
+
+B = TypeVar("B", bound=Batch)
 
 TOLERANCE = 1 / 16
 """Share of a rank's part that a border may move to fall between two micro-steps. Without it, micro-steps that are not
@@ -38,3 +43,17 @@ def share(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> l
     most = max(map(len, shares))
     empty = np.zeros(0, np.int64)
     return [[*own, *[empty] * (most - len(own))] for own in shares]
+
+
+def parts_of(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
+    """List the micro-steps of all ranks that have rows."""
+    return [rows for rows in chain(*shares) if len(rows)]
+
+
+def batches_of(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable[[Indices], B]) -> list[B]:
+    """Collate the micro-steps of a rank.
+
+    One without rows predicts nothing, but is computed all the same: every rank takes part in every exchange.
+    """
+    first = parts_of(shares)[0][:1]
+    return [collate(rows) if len(rows) else idle(collate(first)) for rows in shares[rank]]

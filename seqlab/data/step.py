@@ -20,6 +20,11 @@ class Position:
     step: int
 
 
+def next_position(after: Position | None) -> Position:
+    """Return where to look for the step that follows one, which may be the first of the next chunk or epoch."""
+    return Position(0, 0, 0) if after is None else Position(after.epoch, after.chunk, after.step + 1)
+
+
 @dataclass(frozen=True)
 class TrainingStep(Generic[B]):
     """One rank's micro-steps of an update; tokens are counted over all ranks, and 0 where the data has none."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.parallel import PairBlock, ParallelCorpus
+from seqlab.data.corpus import Block, Corpus, unit_of
 from seqlab.data.workers import Workers
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -31,48 +31,50 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Survey:
-    """What is remembered of a corpus: 16 bytes per pair."""
+    """What is remembered of a corpus: 8 bytes for each line of each column."""
 
-    corpus: ParallelCorpus
-    src_hashes: Hashes  # (pairs,), 0 where the side is empty
-    tgt_hashes: Hashes  # (pairs,)
-    chars_ratio: float  # typical target characters per source character, smoothed
+    corpus: Corpus
+    hashes: Sequence[Hashes]  # of each column (rows,), 0 where a line is empty
+    chars_ratio: float  # typical characters of the last column per character of the first, smoothed
 
     def __len__(self) -> int:
-        return len(self.src_hashes)
+        return len(self.hashes[0])
 
     @property
     def empty(self) -> Mask:
-        """Return which pairs lack a side."""
-        return (self.src_hashes == 0) | (self.tgt_hashes == 0)
+        """Return which rows lack a side."""
+        return np.logical_or.reduce([each == 0 for each in self.hashes])
 
     @property
     def copies(self) -> Mask:
         """Return which pairs have a target equal to their source."""
-        return (self.src_hashes == self.tgt_hashes) & ~self.empty
+        return (self.hashes[0] == self.hashes[-1]) & ~self.empty & (len(self.hashes) > 1)
 
     @property
-    def pair_hashes(self) -> Hashes:
-        """Return one hash per pair in which the order of the sides counts."""
-        # An odd factor is a bijection of the 64-bit numbers, so no bit of the source is lost; overflow is intended.
-        return self.src_hashes * np.uint64(0x9E3779B97F4A7C15) + self.tgt_hashes
+    def row_hashes(self) -> Hashes:
+        """Return one hash per row in which the order of the columns counts."""
+        found = self.hashes[0]
+        for each in self.hashes[1:]:
+            # An odd factor is a bijection of the 64-bit numbers, so no bit is lost; overflow is intended.
+            found = found * np.uint64(0x9E3779B97F4A7C15) + each
+        return found
 
     def select(self, mask: Mask) -> Survey:
-        """Return the survey of some of the pairs."""
-        return replace(self, src_hashes=self.src_hashes[mask], tgt_hashes=self.tgt_hashes[mask])
+        """Return the survey of some of the rows."""
+        return replace(self, hashes=[each[mask] for each in self.hashes])
 
 
-def survey(corpus: ParallelCorpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
+def survey(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
     """Read a corpus once.
 
     Raises:
-        ValueError, FileNotFoundError: it cannot be read, its sides are of unequal length or it is empty.
+        ValueError, FileNotFoundError: it cannot be read, its columns are of unequal length or it is empty.
     """
     parts: list[_Part] = []
     sizes: deque[int | None] = deque()  # the estimates that come with the blocks; those are then elsewhere
-    done = 0
+    done, unit = 0, unit_of(len(corpus.columns))
 
-    def blocks() -> Iterator[PairBlock]:
+    def blocks() -> Iterator[Block]:
         read = 0
         for block in corpus.blocks():
             read += len(block)
@@ -81,36 +83,27 @@ def survey(corpus: ParallelCorpus, workers: Workers | None = None, on_progress: 
 
     for part in (workers or Workers(1)).map(_survey_block, blocks()):
         parts.append(part)
-        done += len(part.src_hashes)
-        on_progress("pairs read", done, sizes.popleft())
+        done += len(part.hashes[0])
+        on_progress(f"{unit} read", done, sizes.popleft())
     if not parts:
-        raise ValueError(f"{corpus.src} and {corpus.tgt}: hold no lines.")
-    src_chars, tgt_chars = sum(part.src_chars for part in parts), sum(part.tgt_chars for part in parts)
-    return Survey(
-        corpus,
-        np.concatenate([part.src_hashes for part in parts]),
-        np.concatenate([part.tgt_hashes for part in parts]),
-        tgt_chars / src_chars if src_chars else 1.0,
-    )
+        raise ValueError(f"{corpus}: {'holds' if len(corpus.columns) == 1 else 'hold'} no lines.")
+    chars = np.sum([part.chars for part in parts], axis=0)
+    hashes = [np.concatenate(each) for each in zip(*(part.hashes for part in parts), strict=True)]
+    return Survey(corpus, hashes, float(chars[-1] / chars[0]) if chars[0] else 1.0)
 
 
 class _Part(NamedTuple):
     """What is seen in a block."""
 
-    src_hashes: Hashes
-    tgt_hashes: Hashes
-    src_chars: int  # smoothed, of whole pairs
-    tgt_chars: int
+    hashes: list[Hashes]
+    chars: list[int]  # of each column: smoothed, of whole rows
 
 
-def _survey_block(block: PairBlock) -> _Part:
-    src_lines, tgt_lines = block.lines()
-    src_hashes, tgt_hashes = hash_lines(src_lines), hash_lines(tgt_lines)
-    filled = (src_hashes != 0) & (tgt_hashes != 0)
-    src_chars, tgt_chars = (
-        int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in (src_lines, tgt_lines)
-    )
-    return _Part(src_hashes, tgt_hashes, src_chars, tgt_chars)
+def _survey_block(block: Block) -> _Part:
+    columns = block.lines()
+    hashes = [hash_lines(lines) for lines in columns]
+    filled = np.logical_and.reduce([each != 0 for each in hashes])
+    return _Part(hashes, [int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in columns])
 
 
 def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> Mask:
@@ -149,59 +142,18 @@ def occur_in(hashes: Hashes, pools: Sequence[Hashes]) -> Mask:
 
 
 def duplicates(surveys: Sequence[Survey]) -> list[Mask]:
-    """Return, for each corpus, which pairs repeat one before them in it or in a corpus before it."""
-    hashes = np.concatenate([each.pair_hashes for each in surveys])
-    empty = np.concatenate([each.empty for each in surveys])
-    _, first = np.unique(hashes, return_index=True)
-    repeated = ~empty
-    repeated[first] = False
-    return np.split(repeated, np.cumsum([len(each) for each in surveys])[:-1])
+    """Return, for each corpus, which pairs repeat one before them in it or in a corpus before it.
 
-
-@dataclass(frozen=True)
-class ValidationSplit:
-    """Which pairs are held out: those whose source hash is in a range, so that it depends on the text alone.
-
-    All pairs of such a source leave the training set, so neither a duplicate nor another translation of a validation
-    source is trained on; the first of them is validated on.
+    Of text without a second side none is looked for: short lines repeat by nature, and long texts have many.
     """
+    if len(surveys[0].hashes) == 1:
+        return [np.zeros(len(each), np.bool_) for each in surveys]
+    _, first = np.unique(np.concatenate([each.row_hashes for each in surveys]), return_index=True)
+    repeated = ~np.concatenate([each.empty for each in surveys])
+    repeated[first] = False
+    return divided(repeated, surveys)
 
-    above: np.uint64
-    last: np.uint64
 
-    @classmethod
-    def choose(
-        cls, surveys: Sequence[Survey], fraction: float, max_pairs: int, fold: int | None = None
-    ) -> ValidationSplit:
-        """Hold out a fraction of the different sources: `max_pairs` at most, or all of the `fold`-th such part.
-
-        Raises:
-            ValueError: there are not two different sources.
-        """
-        sources = distinct(np.concatenate([each.src_hashes[~each.empty] for each in surveys]))
-        if len(sources) < 2:
-            names = ", ".join(str(each.corpus.src) for each in surveys)
-            raise ValueError(
-                f"{names}: a validation set cannot be split off {len(sources)} different source lines; give "
-                "`valid_src` and `valid_tgt`, or more text."
-            )
-        number = fold or 1
-        start = min(round((number - 1) * fraction * len(sources)), len(sources) - 1)
-        size = min(max(1, round(number * fraction * len(sources)) - start), len(sources) - 1)
-        if fold is None:
-            size = min(size, max_pairs)
-        return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
-
-    def holds(self, src_hashes: Hashes) -> Mask:
-        """Return which of some source lines are held out."""
-        return np.asarray((src_hashes > self.above) & (src_hashes <= self.last))
-
-    def first_of_each(self, surveys: Sequence[Survey]) -> list[Mask]:
-        """Return, for each corpus, which pairs are the first whole one of a held-out source."""
-        sources = np.concatenate([each.src_hashes for each in surveys])
-        empty = np.concatenate([each.empty for each in surveys])
-        candidates = np.flatnonzero(self.holds(sources) & ~empty)
-        _, first = np.unique(sources[candidates], return_index=True)
-        chosen = np.zeros(len(sources), np.bool_)
-        chosen[candidates[first]] = True
-        return np.split(chosen, np.cumsum([len(each) for each in surveys])[:-1])
+def divided(joined: Mask, surveys: Sequence[Survey]) -> list[Mask]:
+    """Cut a mask of the rows of several corpora, end to end, into those of each."""
+    return np.split(joined, np.cumsum([len(each) for each in surveys])[:-1])

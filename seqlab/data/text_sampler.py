@@ -11,24 +11,26 @@ is read, with some of its ids hidden, and only these are predicted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.batch import TextBatch, collate_text, idle
-from seqlab.data.config import TextConfig
+from seqlab.data.batch import TextBatch, collate_text
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.epoch import epoch_chunks, generator
+from seqlab.data.epoch import Blocks, epoch_chunks, generator, planned_steps
 from seqlab.data.masking import Masking
 from seqlab.data.packing import pack, packed_batch
 from seqlab.data.pieces import Pieces, blocks_of, pieces_of_lines, varied_lengths
 from seqlab.data.plan import Indices, cut, plan_chunk
-from seqlab.data.share import share
-from seqlab.data.step import Position, TrainingStep
+from seqlab.data.share import batches_of, parts_of, share
+from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.text_config import TextConfig
 from seqlab.text import Tokenizer
 
 
@@ -42,11 +44,14 @@ Shares = list[list[Indices]]
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What steps are made of."""
+class _Plan:
+    """Rows, and how they are cut into steps."""
 
     lengths: Indices  # (rows,): ids predicted in each
     collate: Callable[[Indices], TextBatch]
+    steps: Sequence[Any]
+    deal: Callable[[Any], Shares]
+    """Gives the parts of the ranks of a step."""
 
 
 class TextSampler:
@@ -69,75 +74,68 @@ class TextSampler:
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[TextBatch]]:
         """Yield the steps that follow a position, from the very first when None is given."""
-        epoch, chunk, step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)
+        first = next_position(after)
         while True:
-            yield from self._epoch(epoch, chunk, step)
-            epoch, chunk, step = epoch + 1, 0, 0
+            yield from self._epoch(first)
+            first = Position(first.epoch + 1, 0, 0)
 
-    def _epoch(self, epoch: int, chunk: int, step: int) -> Iterator[TrainingStep[TextBatch]]:
-        if self._config.documents == "lines":
-            return self._line_steps(epoch, chunk, step)
-        return self._stream_steps(epoch, step) if self._config.order == "contiguous" else self._block_steps(epoch, step)
+    def _epoch(self, first: Position) -> Iterator[TrainingStep[TextBatch]]:
+        if self._config.order == "contiguous":
+            yield from self._stream_steps(first)
+            return
+        rng, spans = generator(self._seed, first.epoch), self._text.spans
+        if self._config.is_continuous:
+            planned = planned_steps([rng], first, lambda _, rng: self._plan_blocks(rng))
+        else:
+            chunks = epoch_chunks(spans, [1.0] * len(spans), self._config.chunk_lines, rng)
+            planned = planned_steps(chunks, first, partial(self._plan_lines, first.epoch))
+        for plan, position, done in planned:
+            yield self._step(position, done, plan.deal(plan.steps[position.step]), plan)
 
-    def _block_steps(self, epoch: int, first: int) -> Iterator[TrainingStep[TextBatch]]:
-        """Yield blocks in random order; where the first one starts changes with the epoch."""
-        rng, length = generator(self._seed, epoch), self._config.block_length
-        total = self._text.num_tokens
+    def _plan_blocks(self, rng: np.random.Generator) -> _Plan:
+        """Put blocks into random order; where the first one starts changes with the epoch."""
+        length, total = self._config.block_length, self._text.num_tokens
         shift = int(rng.integers(min(length, total)))
         blocks = blocks_of(total, length, shift)
         steps = self._divided(rng.permutation(len(blocks)), total)
-        for number in range(first, len(steps)):
-            done = epoch + (number + 1) / len(steps)
-            yield self._step(Position(epoch, 0, number), done, self._dealt(steps[number], length), self._rows(blocks))
+        return self._plan(blocks, steps, lambda rows: self._dealt(rows, length))
 
-    def _stream_steps(self, epoch: int, first: int) -> Iterator[TrainingStep[TextBatch]]:
+    def _stream_steps(self, first: Position) -> Iterator[TrainingStep[TextBatch]]:
         """Yield the text in as many parallel streams as a step has rows; where they begin changes with the epoch.
 
         What is left before the first stream and behind the last one, less than a block and a token for each stream, is
         not read in this epoch.
         """
         config, total = self._config, self._text.num_tokens
-        length, rng = config.block_length, generator(self._seed, epoch)
+        length, rng = config.block_length, generator(self._seed, first.epoch)
         streams = max(1, min(config.batch_tokens // length, total // length))
         shift = int(rng.integers(min(length, total // streams)))
         borders = shift + np.arange(streams + 1) * ((total - shift) // streams)
         stream = int(borders[1] - borders[0])
         lengths = varied_lengths(stream, length, rng) if config.vary_block_length else blocks_of(stream, length).lengths
         offsets = np.cumsum(lengths) - lengths
-        for number in range(first, len(lengths)):
+        for number in range(first.step, len(lengths)):
             starts, stretch = borders[:-1] + offsets[number], int(lengths[number])
-            rows = self._rows(Pieces(starts, starts + stretch, starts == 0))
             shares = self._dealt(np.arange(streams), max(length, stretch))
-            done = epoch + (number + 1) / len(lengths)
-            step = self._step(Position(epoch, 0, number), done, shares, rows, continues=number > 0)
+            plan = self._plan(Pieces(starts, starts + stretch, starts == 0))
+            done = first.epoch + (number + 1) / len(lengths)
+            step = self._step(Position(first.epoch, 0, number), done, shares, plan, continues=number > 0)
             yield replace(step, lr_factor=stretch / length)  # also where the streams end within a block
 
-    def _line_steps(self, epoch: int, first_chunk: int, first_step: int) -> Iterator[TrainingStep[TextBatch]]:
-        """Yield lines in chunks that are shuffled, and sorted by length or packed."""
-        chunks = epoch_chunks(
-            self._text.spans, [1.0] * len(self._text.spans), self._config.chunk_lines, generator(self._seed, epoch)
-        )
-        for number in range(first_chunk, len(chunks)):
-            rng = generator(self._seed, epoch, number)
-            lines = chunks[number].draw(rng)
-            pieces = pieces_of_lines(self._text.tgt.offsets, lines, self._config.block_length)
-            rows, steps = (self._packed_plan if self._config.packing else self._plan)(pieces, rng)
-            for step in range(first_step, len(steps)):
-                done = epoch + (number + (step + 1) / len(steps)) / len(chunks)
-                yield self._step(Position(epoch, number, step), done, steps[step], rows)
-            first_step = 0
+    def _plan_lines(self, epoch: int, number: int, blocks: Blocks) -> _Plan:
+        """Shuffle the lines of a chunk, and sort them by length or pack them."""
+        rng, config = generator(self._seed, epoch, number), self._config
+        pieces = pieces_of_lines(self._text.tgt.offsets, blocks.draw(rng), config.block_length)
+        if config.packing:
+            return self._packed(pieces, rng)
+        lengths, limits = pieces.lengths, (config.batch_tokens, config.micro_batch_tokens)
+        steps = plan_chunk(lengths, lengths, rng, batch_tokens=limits[0], micro_batch_tokens=limits[1])
+        return self._plan(pieces, steps, lambda micro_steps: share(micro_steps, lengths, self._world_size))
 
-    def _plan(self, pieces: Pieces, rng: np.random.Generator) -> tuple[_Rows, list[Shares]]:
-        """Divide the lines of a chunk into steps of micro-steps in which lines are about equally long."""
-        lengths, config = pieces.lengths, self._config
-        steps = plan_chunk(
-            lengths, lengths, rng, batch_tokens=config.batch_tokens, micro_batch_tokens=config.micro_batch_tokens
-        )
-        return self._rows(pieces), [share(micro_steps, lengths, self._world_size) for micro_steps in steps]
-
-    def _packed_plan(self, pieces: Pieces, rng: np.random.Generator) -> tuple[_Rows, list[Shares]]:
+    def _packed(self, pieces: Pieces, rng: np.random.Generator) -> _Plan:
         """Pack the lines of a chunk in random order."""
-        rows = pack(pieces.take(rng.permutation(len(pieces))), self._config.block_length)
+        length = self._config.block_length
+        rows = pack(pieces.take(rng.permutation(len(pieces))), length)
         lengths = np.array([int(row.lengths.sum()) for row in rows])
 
         def collate(chosen: Indices) -> TextBatch:
@@ -145,16 +143,16 @@ class TextSampler:
             return packed_batch(self._text.tgt.values, packed, pad_id=self._pad_id, start_id=self._start_id)
 
         steps = self._divided(np.arange(len(rows)), int(lengths.sum()))
-        return _Rows(lengths, collate), [self._dealt(chosen, self._config.block_length) for chosen in steps]
+        return _Plan(lengths, collate, steps, lambda chosen: self._dealt(chosen, length))
 
-    def _rows(self, pieces: Pieces) -> _Rows:
+    def _plan(self, pieces: Pieces, steps: Sequence[Any] = (), deal: Callable[[Any], Shares] = list) -> _Plan:
         """Let each piece be a row."""
 
         def collate(chosen: Indices) -> TextBatch:
             rows = pieces.take(chosen)
             return text_batch(self._text.tgt.values, rows, pad_id=self._pad_id, start_id=self._start_id)
 
-        return _Rows(pieces.lengths, collate)
+        return _Plan(pieces.lengths, collate, steps, deal)
 
     def _divided(self, order: Indices, tokens: int) -> list[Indices]:
         """Divide rows that hold so many tokens into as many steps as bring their mean closest to `batch_tokens`."""
@@ -170,7 +168,7 @@ class TextSampler:
         return [np.array_split(part, count) for part in parts]
 
     def _step(
-        self, position: Position, epoch: float, shares: Shares, rows: _Rows, continues: bool = False
+        self, position: Position, epoch: float, shares: Shares, rows: _Plan, continues: bool = False
     ) -> TrainingStep[TextBatch]:
         """Collate this rank's part of a step."""
 
@@ -178,16 +176,11 @@ class TextSampler:
             batch = rows.collate(part)
             return batch if self._masking is None else self._masking(batch, position.epoch)
 
-        parts = [part for part in chain(*shares) if len(part)]
-        # A rank with fewer micro-steps predicts nothing in the last one: every rank takes part in every exchange.
-        own = [
-            replace(collate(part), continues=continues) if len(part) else idle(collate(parts[0][:1]))
-            for part in shares[self._rank]
-        ]
+        own, parts = batches_of(shares, self._rank, collate), parts_of(shares)
         return TrainingStep(
             position,
             epoch,
-            own,
+            [replace(batch, continues=continues and batch.num_targets > 0) for batch in own],
             num_tgt_tokens=sum(int(rows.lengths[part].sum()) for part in parts),
             padded_tgt_tokens=sum(len(part) * int(rows.lengths[part].max()) for part in parts),
         )

@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import TypeAdapter
 
-from seqlab.data.config import PairsConfig
+from seqlab.data.config import TokensConfig
+from seqlab.data.corpus import Corpus, unit_of
 from seqlab.data.inputs import corpus_key, key_of
-from seqlab.data.parallel import ParallelCorpus
-from seqlab.data.survey import OnProgress, Survey, ValidationSplit, no_progress, survey
+from seqlab.data.survey import OnProgress, Survey, no_progress, survey
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
 from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
@@ -20,49 +20,44 @@ from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokeni
 logger = logging.getLogger(__name__)
 
 Side = Literal["src", "tgt", "both"]
-FORMAT = 1  # raise when the same text would be learnt from differently
+FORMAT = 2  # raise when the same text would be learnt from differently
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
-def training_corpora(config: PairsConfig) -> list[ParallelCorpus]:
-    return [ParallelCorpus.from_specs(src, tgt) for src, tgt in zip(config.train_src, config.train_tgt, strict=True)]
-
-
 def training_lines(
-    config: PairsConfig,
+    config: TokensConfig,
     side: Side = "both",
-    surveyor: Callable[[ParallelCorpus], Survey] = survey,
+    surveyor: Callable[[Corpus], Survey] = survey,
     on_progress: OnProgress = no_progress,
 ) -> Iterator[str]:
-    """Yield the lines that a tokenizer may learn from: `src`, `tgt` or `both` in turn, without the validation set.
+    """Yield the lines that a tokenizer may learn from, without the validation set: of one column, or of all in turn.
 
     Everything is surveyed before this returns, so that a corpus that cannot be read is an error here (as in `prepare`)
     and not inside the tokenizer's training.
     """
-    surveys = [surveyor(corpus) for corpus in training_corpora(config)]
-    split = None
-    if config.valid_src is None:
-        split = ValidationSplit.choose(surveys, config.valid_fraction, config.valid_max_pairs, config.valid_fold)
+    surveys = [surveyor(corpus) for corpus in config.corpora("train")]
+    held_out = None if config.corpora("valid") else config.hold_out(surveys).held_out(surveys)
     total = sum(map(len, surveys))
 
     def lines() -> Iterator[str]:
         done = 0
-        for each in surveys:
+        for number, each in enumerate(surveys):
             start = 0
             for block in each.corpus.blocks():
-                held_out = split.holds(each.src_hashes[start : start + len(block)]).tolist() if split else None
-                src, tgt = block.lines()
-                start, done = start + len(block), done + len(block)
-                lines = [src, tgt] if side == "both" else [src if side == "src" else tgt]
-                for index, pair in enumerate(zip(*lines, strict=True)):
-                    if held_out is None or not held_out[index]:
-                        yield from pair
-                on_progress("pairs learnt from", done, total)
+                stop = start + len(block)
+                columns = block.lines()
+                chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
+                left_out = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
+                for is_left_out, row in zip(left_out, zip(*chosen, strict=True), strict=True):
+                    if not is_left_out:
+                        yield from row
+                start, done = stop, done + len(block)
+                on_progress(f"{unit_of(len(columns))} learnt from", done, total)
 
     return lines()
 
 
-def learn_tokenizer(config: PairsConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
+def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
     """Train a tokenizer on the training text, or load what a set-up that was killed before `cache` was made learnt.
 
     Raises:
@@ -71,14 +66,12 @@ def learn_tokenizer(config: PairsConfig, side: Side, cache: Path, on_progress: O
     settings = config.tokenizers[side == "tgt"]
     if (existing := settings.existing()) is not None:
         return existing
-    corpora = training_corpora(config)
+    corpora = config.corpora("train")
     made_from = [
         *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),
-        *(config.valid_src is None, config.valid_fraction, config.valid_max_pairs),
+        *(bool(config.corpora("valid")), [getattr(config, name) for name in config.split_fields]),
     ]
-    if config.valid_fold is not None:  # what was learnt before there was such a field keeps its key
-        made_from.append(config.valid_fold)
-    columns = [side for corpus in corpora for side in corpus.sides]
+    columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:
         place = folder / "tokenizers" / key_of(made_from)[:KEY_CHARS]
         try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from seqlab.data.corpus import Corpus
 from seqlab.data.inputs import corpus_key
-from seqlab.data.parallel import ParallelCorpus
 from seqlab.data.rows import ArrayWriter, open_array
 from seqlab.data.survey import OnProgress, Survey, survey
 from seqlab.data.workers import Workers
@@ -36,7 +36,7 @@ def workspace(cache: Path) -> Iterator[Path]:
         raise
 
 
-def kept_survey(corpus: ParallelCorpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
+def kept_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
     """Survey a corpus, or open what an earlier survey of the same text left in a workspace."""
     place = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
     try:
@@ -45,17 +45,17 @@ def kept_survey(corpus: ParallelCorpus, folder: Path, workers: Workers, on_progr
         shutil.rmtree(place, ignore_errors=True)
     found = survey(corpus, workers, on_progress)
     place.mkdir(parents=True)
-    for name, hashes in (("src_hashes", found.src_hashes), ("tgt_hashes", found.tgt_hashes)):
-        with ArrayWriter(place / name, np.uint64) as writer:
+    for number, hashes in enumerate(found.hashes):
+        with ArrayWriter(place / f"hashes_{number}", np.uint64) as writer:
             writer.append(hashes)
     write_sealed(place / "survey.json", {"chars_ratio": found.chars_ratio})
     return _open_survey(place, corpus)
 
 
-def _open_survey(place: Path, corpus: ParallelCorpus) -> Survey:
-    src_hashes, tgt_hashes = (open_array(place / name, check=True) for name in ("src_hashes", "tgt_hashes"))
+def _open_survey(place: Path, corpus: Corpus) -> Survey:
+    hashes = [open_array(place / f"hashes_{number}", check=True) for number in range(len(corpus.columns))]
     try:
         chars_ratio = float(read_sealed(place / "survey.json")["chars_ratio"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{place}: holds no whole survey ({error}).") from error
-    return Survey(corpus, src_hashes, tgt_hashes, chars_ratio)
+    return Survey(corpus, hashes, chars_ratio)

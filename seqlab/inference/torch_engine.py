@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from seqlab.data.batch import prompts
-from seqlab.data.config import TextConfig
+from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
 from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows

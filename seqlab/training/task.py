@@ -67,7 +67,7 @@ class Task:
 
     def locate(self, data: Any, index: int) -> str:
         """Name the file and the line that a row of a batch, by its index, came from."""
-        location: str = data.locate(index)
+        location: str = data.train.locate(index)
         return location
 
     def describe(self, data: Any) -> dict[str, Any]:

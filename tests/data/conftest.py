@@ -106,6 +106,6 @@ def prepare_pairs(
     def prepared(*corpora: list[tuple[str, str]], **settings: Any) -> PreparedData:
         settings.setdefault("valid", [("a valid source", "a valid target")])
         config = write_config(*corpora, **settings)
-        return prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
+        return prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
 
     return prepared

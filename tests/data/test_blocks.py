@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.blocks import read_blocks
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.corpus import Corpus
 from seqlab.data.readers import read_lines
 
 pieces = st.lists(st.sampled_from(["a", "é", "\ufeff", "\r", "\n", "\r\n", "\u2028", "\x85", "\0", "𝄞"]), max_size=30)
@@ -51,11 +51,11 @@ def test_a_gzip_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 def test_sides_of_unequal_length_are_refused_with_both_counts(
     tmp_path: Path, src: int, tgt: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqlab.data.parallel.BLOCK_PAIRS", 2)
+    monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", 2)
     (tmp_path / "src").write_text("line\n" * src)
     (tmp_path / "tgt.jsonl").write_text('{"text": "line"}\n' * tgt)
-    corpus = ParallelCorpus.from_specs(str(tmp_path / "src"), str(tmp_path / "tgt.jsonl#text"))
-    for read in (lambda: list(corpus.blocks()), lambda: list(corpus.pairs())):
+    corpus = Corpus.from_specs(str(tmp_path / "src"), str(tmp_path / "tgt.jsonl#text"))
+    for read in (lambda: list(corpus.blocks()), lambda: list(corpus.rows())):
         with pytest.raises(ValueError, match=rf"src has {src} lines but .*#text has {tgt}:"):
             read()
 
@@ -65,11 +65,11 @@ def test_the_size_of_a_corpus_is_estimated_from_what_is_read(tmp_path: Path) -> 
         (tmp_path / name).write_text("line\n" * 100_000)
     (tmp_path / "c.tsv").write_text("line\n" * 100_000)
     read = 0
-    for block in ParallelCorpus.from_specs(str(tmp_path / "a"), str(tmp_path / "b")).blocks():
+    for block in Corpus.from_specs(str(tmp_path / "a"), str(tmp_path / "b")).blocks():
         read += len(block)
         estimate = block.corpus_size(read)
         assert estimate is not None
         assert abs(estimate - 100_000) < 5_000
     assert estimate == read
-    table = ParallelCorpus.from_specs(str(tmp_path / "c.tsv#0"), str(tmp_path / "a"))
+    table = Corpus.from_specs(str(tmp_path / "c.tsv#0"), str(tmp_path / "a"))
     assert next(table.blocks()).corpus_size(10_000) is None

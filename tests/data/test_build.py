@@ -30,14 +30,14 @@ BLOCK, SAVE = 30, 60
 PREPARE = f"""
 import json, sys
 from pathlib import Path
-from seqlab.data import build, parallel
-parallel.BLOCK_PAIRS, build.SAVE_PAIRS = {BLOCK}, {SAVE}
+from seqlab.data import build, corpus
+corpus.BLOCK_ROWS, build.SAVE_ROWS = {BLOCK}, {SAVE}
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
 config, tokenizer, cache, workers = sys.argv[1:]
 tokenizer = load_tokenizer(Path(tokenizer))
-prepare(TranslationConfig(**json.loads(config)), tokenizer, tokenizer, Path(cache), num_workers=int(workers))
+prepare(TranslationConfig(**json.loads(config)), (tokenizer, tokenizer), Path(cache), num_workers=int(workers))
 """
 
 
@@ -47,8 +47,8 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.data.parallel.BLOCK_PAIRS", BLOCK)
-    monkeypatch.setattr("seqlab.data.build.SAVE_PAIRS", SAVE)
+    monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", BLOCK)
+    monkeypatch.setattr("seqlab.data.build.SAVE_ROWS", SAVE)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def content(cache: Path) -> dict[str, bytes]:
 def test_any_number_of_processes(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     caches = [tmp_path / str(count) / "cache" for count in (1, 2, 5)]
     for cache, count in zip(caches, (1, 2, 5), strict=True):
-        data = prepare(config, tokenizer, tokenizer, cache, num_workers=count)
+        data = prepare(config, (tokenizer, tokenizer), cache, num_workers=count)
     assert {"empty", "length_ratio", "too_long"} <= {pair.reason for pair in data.report.examples}
     first, *others = map(content, caches)
     assert all(other == first for other in others)
@@ -97,13 +97,13 @@ def killed_prepare(
 ) -> None:
     """Prepare until `kill`, which is called after each block, raises."""
     with pytest.raises(Killed):
-        prepare(config, tokenizer, tokenizer, cache, lambda units, done, total: kill())
+        prepare(config, (tokenizer, tokenizer), cache, lambda units, done, total: kill())
 
 
 def test_killed_after_every_block(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(config, tokenizer, tokenizer, tmp_path / "whole" / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
     expected = content(tmp_path / "whole" / "cache")
     encoded = count_encoded(monkeypatch)
     blocks = -(-LINES // BLOCK) + -(-(LINES // 3) // BLOCK)
@@ -120,9 +120,9 @@ def test_killed_after_every_block(
         killed_prepare(config, tokenizer, cache, kill)
         assert not cache.exists()
         state = cache.with_name("cache.tmp").glob("*/state.json")
-        saved = sum(json.loads(path.read_text())["pairs"] for path in state)
+        saved = sum(json.loads(path.read_text())["rows"] for path in state)
         encoded.clear()
-        prepare(config, tokenizer, tokenizer, cache)
+        prepare(config, (tokenizer, tokenizer), cache)
         assert content(cache) == expected
         assert sum(encoded) == LINES + LINES // 3 - saved
         assert saved >= BLOCK * (number - blocks) - SAVE - BLOCK
@@ -147,18 +147,18 @@ def half_done(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> P
     """Leave a build that was killed in its middle; return its folder."""
 
     def kill() -> None:
-        if list(cache.with_name("cache.tmp").glob("pairs-*/state.json")):
+        if list(cache.with_name("cache.tmp").glob("encoded-*/state.json")):
             raise Killed
 
     killed_prepare(config, tokenizer, cache, kill)
-    [building] = cache.with_name("cache.tmp").glob("pairs-*")
+    [building] = cache.with_name("cache.tmp").glob("encoded-*")
     return building
 
 
 def test_what_a_kill_left_is_used_only_where_it_is_whole(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    prepare(config, tokenizer, tokenizer, tmp_path / "whole" / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
     expected = content(tmp_path / "whole" / "cache")
     cache = tmp_path / "cache"
     workspace = half_done(config, tokenizer, cache).parent
@@ -169,7 +169,7 @@ def test_what_a_kill_left_is_used_only_where_it_is_whole(
             (workspace / name).unlink()
             if damaged is not None:
                 (workspace / name).write_bytes(damaged)
-            prepare(config, tokenizer, tokenizer, cache)
+            prepare(config, (tokenizer, tokenizer), cache)
             assert content(cache) == expected, name
             shutil.rmtree(cache)
             half_done(config, tokenizer, cache)
@@ -178,15 +178,15 @@ def test_what_a_kill_left_is_used_only_where_it_is_whole(
 def test_other_text_or_settings_begin_anew(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
     for name, change in (("max_length", 14), ("valid_max_pairs", 3), ("subword_sampling", 0.0)):
         changed = replace(config, **{name: change})
-        prepare(changed, tokenizer, tokenizer, tmp_path / name / "cache")
+        prepare(changed, (tokenizer, tokenizer), tmp_path / name / "cache")
         half_done(config, tokenizer, tmp_path / "killed" / name / "cache")
-        prepare(changed, tokenizer, tokenizer, tmp_path / "killed" / name / "cache")
+        prepare(changed, (tokenizer, tokenizer), tmp_path / "killed" / name / "cache")
         assert content(tmp_path / "killed" / name / "cache") == content(tmp_path / name / "cache")
     half_done(config, tokenizer, tmp_path / "killed" / "text" / "cache")
     path = Path(config.train_src[0])
     path.write_text(path.read_text().replace("a", "b"))
-    prepare(config, tokenizer, tokenizer, tmp_path / "killed" / "text" / "cache")
-    prepare(config, tokenizer, tokenizer, tmp_path / "text" / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "killed" / "text" / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "text" / "cache")
     assert content(tmp_path / "killed" / "text" / "cache") == content(tmp_path / "text" / "cache")
 
 
@@ -201,7 +201,7 @@ def test_a_killed_set_up_learns_its_vocabulary_once(
         again = learn_tokenizer(small, "both", tmp_path / "cache")
         assert again.tokens(range(again.vocab_size)) == learnt.tokens(range(learnt.vocab_size))
         # The corpora are not surveyed again either.
-        prepare(small, again, again, tmp_path / "cache")
+        prepare(small, (again, again), tmp_path / "cache")
     assert not (tmp_path / "cache.tmp").exists()
     other = replace(small, tokenizer=WordsConfig(vocab_size=8))
     assert learn_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8

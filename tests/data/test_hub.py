@@ -10,11 +10,10 @@ import pytest
 from reference.tiny_runs import write_text
 
 from seqlab.data.columns import parse_column
+from seqlab.data.corpus import Corpus
 from seqlab.data.hub import HubColumn
 from seqlab.data.inputs import hash_inputs
-from seqlab.data.parallel import ParallelCorpus
-from seqlab.data.prepare import prepare
-from seqlab.data.prepare_text import PreparedText, prepare_text
+from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.workers import BYTES_PER_WORKER, worker_count
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
@@ -162,9 +161,9 @@ def test_the_text_alone_is_hashed(publish: Publish, tmp_path: Path) -> None:
     assert list(hash_inputs(specs, tmp_path / "run")) == specs
 
 
-def prepared(config: LanguageModellingConfig, folder: Path) -> PreparedText:
+def prepared(config: LanguageModellingConfig, folder: Path) -> PreparedData:
     lines = [line for line in LINES if line]
-    return prepare_text(config, train_tokenizer(WordsConfig(normalization="none"), lines), folder)
+    return prepare(config, [train_tokenizer(WordsConfig(normalization="none"), lines)], folder)
 
 
 def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: Path) -> None:
@@ -205,8 +204,8 @@ def test_pairs_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) 
     pairs = [{"de": f"zeile {number}\n", "en": f"line\n{number}"} for number in range(40)]
     spec = f"hub:{publish(train={'translation': pairs})}:train#translation"
     config = TranslationConfig(train_src=[f"{spec}.de"], train_tgt=[f"{spec}.en"], max_length_ratio=1e9)
-    assert list(ParallelCorpus.from_specs(f"{spec}.de", f"{spec}.en").pairs())[3] == ("zeile 3", "line 3")
-    data = prepare(config, tokenizer, tokenizer, tmp_path / "run")
+    assert list(Corpus.from_specs(f"{spec}.de", f"{spec}.en").rows())[3] == ("zeile 3", "line 3")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path / "run")
     assert len(data.train) + len(data.valid) == 40
     assert list(data.content_hashes) == [f"{spec}.de", f"{spec}.en"]
 

@@ -63,7 +63,7 @@ def prepared(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple
         train_tokenizer(src, training_lines(config, "src")),
         train_tokenizer(tgt, training_lines(config, "tgt")),
     )
-    return prepare(config, *tokenizers, folder / "cache"), tokenizers
+    return prepare(config, tokenizers, folder / "cache"), tokenizers
 
 
 def corpus(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabellingConfig:
@@ -125,7 +125,7 @@ def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_v
     assert batch.num_tgt_tokens == 3
     other = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y NEW"], labels_of="words", **valid)
     with pytest.raises(ValueError, match=r"line 2: has the label 'NEW', which the vocabulary of labels does not have"):
-        prepare(other, *tokenizers, tmp_path / "other")
+        prepare(other, tokenizers, tmp_path / "other")
 
 
 def test_what_is_wrong_is_named_by_its_line_in_either_file(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def config_of(folder: Path) -> TranslationConfig:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationConfig, Tokenizer, PreparedData]:
     config = config_of(FOLDER)
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
-    return config, tokenizer, prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
+    return config, tokenizer, prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
 
 
 def test_the_report_agrees_with_sets_of_lines(prepared: tuple[TranslationConfig, Tokenizer, PreparedData]) -> None:
@@ -47,13 +47,13 @@ def test_the_report_agrees_with_sets_of_lines(prepared: tuple[TranslationConfig,
     }
     train, valid = data.report.corpora
     whole = [(src.strip(), tgt.strip()) for src, tgt in pairs["train"]]
-    assert (train.pairs, valid.pairs) == (len(whole), len(pairs["val"])) == (29000, 1014)
+    assert (train.rows, valid.rows) == (len(whole), len(pairs["val"])) == (29000, 1014)
     assert train.duplicates == len(whole) - len(set(whole))
     assert train.copies == sum(src == tgt for src, tgt in whole)
     # Two of its captions have `@@` for a translation.
     assert train.dropped["length_ratio"] == 2
     for overlap, name in zip(data.report.overlaps, ["val", "test2016"], strict=True):
-        for side, found in enumerate([overlap.src_in_train, overlap.tgt_in_train]):
+        for side, found in enumerate(overlap.in_train):
             known = {pair[side] for pair in whole}
             assert abs(found - sum(pair[side].strip() in known for pair in pairs[name])) == 0
 
@@ -85,7 +85,7 @@ def test_sampled_subwords_come_back_after_a_stop(kind: str, strength: float, tmp
         **paths, tokenizer=tokenizer_settings, subword_sampling=strength, batch_tokens=1024, chunk_pairs=400
     )
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
-    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
 
     def fresh() -> Sampler:
         return Sampler(data.train, config, 3, tokenizer, tokenizer)

@@ -83,7 +83,7 @@ def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs
     assert report.split_off == len(valid) == len({src for src, _ in valid})
     assert report.kept == len(train)
     assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
-    assert [overlap.src_in_train for overlap in data.report.overlaps] == [0]
+    assert [overlap.in_train[0] for overlap in data.report.overlaps] == [0]
     assert data.valid.src_text is not None  # to be decoded and compared
     assert split_off(data) == valid
     assert data.report.valid_file in "\n".join(data.report.lines())
@@ -114,13 +114,13 @@ def test_what_was_split_off_and_is_lost_is_made_again(
     damaged: bytes | None, write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     config = write_config([(f"s{number}", "t") for number in range(20)], valid_fraction=0.2)
-    path = Path(prepare(config, tokenizer, tokenizer, tmp_path / "cache").report.valid_file)
+    path = Path(prepare(config, (tokenizer, tokenizer), tmp_path / "cache").report.valid_file)
     raw = path.read_bytes()
     if damaged is None:
         path.unlink()
     else:
         path.write_bytes(damaged)
-    assert prepare(config, tokenizer, tokenizer, tmp_path / "cache").report.valid_file == str(path)
+    assert prepare(config, (tokenizer, tokenizer), tmp_path / "cache").report.valid_file == str(path)
     assert path.read_bytes() == raw
 
 
@@ -135,7 +135,7 @@ def test_the_tokenizer_does_not_see_the_validation_set(
 ) -> None:
     pairs = [(f"s{index % 30}", f"t{index}") for index in range(60)]
     config = write_config(pairs, valid_fraction=0.2)
-    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     expected = texts(data, "train", tokenizer)
     assert list(training_lines(config)) == [line for pair in expected for line in pair]
     assert list(training_lines(config, "src")) == [src for src, _ in expected]
@@ -158,10 +158,10 @@ def test_a_full_disk_leaves_no_cache_but_what_was_prepared(
     with monkeypatch.context() as patch:
         patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
         with pytest.raises(OSError, match="No space left"):
-            prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+            prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir()] == ["cache.tmp"]
     assert list((tmp_path / "cache.tmp" / "surveys").iterdir())
-    assert len(prepare(config, tokenizer, tokenizer, tmp_path / "cache").train) == 3
+    assert len(prepare(config, (tokenizer, tokenizer), tmp_path / "cache").train) == 3
 
 
 def test_the_cache_is_used_again_only_for_the_same_inputs(
@@ -172,7 +172,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 
     def encoded_lines(config: TranslationConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
-        data = prepare(config, tokenizer, tokenizer, folder)
+        data = prepare(config, (tokenizer, tokenizer), folder)
         assert texts(data, "train", tokenizer)[0] == ("a", "b")
         return int(tokenizer.lines_encoded - before)
 
@@ -194,7 +194,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     config = write_config([("a", "b"), ("", "x"), ("c", "d")], valid=[("v", "w")], subword_sampling=0.1)
     folder = tmp_path / "cache"
-    whole = prepare(config, tokenizer, tokenizer, folder)
+    whole = prepare(config, (tokenizer, tokenizer), folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("dropped.tsv", "checked.json")]
     assert len(files) > 20
     for path in files:
@@ -204,7 +204,7 @@ def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any
                 path.unlink()
             else:
                 path.write_bytes(damaged)
-            again = prepare(config, tokenizer, tokenizer, folder)
+            again = prepare(config, (tokenizer, tokenizer), folder)
             assert texts(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
             assert again.report == whole.report
             assert path.read_bytes() == raw
@@ -214,16 +214,16 @@ def test_what_is_only_opened_is_not_written_to(write_config: WriteConfig, tokeni
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
     with pytest.raises(ValueError, match="no usable cache"):
-        open_prepared(config, tokenizer, tokenizer, folder)
+        open_prepared(config, (tokenizer, tokenizer), folder)
     assert not folder.exists()
-    prepare(config, tokenizer, tokenizer, folder)
+    prepare(config, (tokenizer, tokenizer), folder)
     workspace.mkdir()
     (folder / "checked.json").unlink()
     os.utime(config.train_src[0], (0, 0))  # as a machine may see it that shares the file system
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert texts(open_prepared(config, tokenizer, tokenizer, folder), "train", tokenizer) == [("a", "b"), ("c", "d")]
+    assert texts(open_prepared(config, (tokenizer, tokenizer), folder), "train", tokenizer) == [("a", "b"), ("c", "d")]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    prepare(config, tokenizer, tokenizer, folder)
+    prepare(config, (tokenizer, tokenizer), folder)
     assert (folder / "checked.json").exists()
     assert not workspace.exists()
 
@@ -232,13 +232,13 @@ def test_a_failure_leaves_no_cache(write_config: WriteConfig, tokenizer: Any, tm
     config = write_config([("a", "b")] * 3)
     Path(config.train_tgt[0]).write_bytes(b"b\n\xff\nb\n")
     with pytest.raises(ValueError, match=r"train0\.tgt, line 2: not UTF-8"):
-        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+        prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     Path(config.train_tgt[0]).write_bytes(b"b\nb\n")
     with pytest.raises(ValueError, match=r"has 3 lines but .* has 2"):
-        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+        prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     Path(config.train_tgt[0]).unlink()
     with pytest.raises(FileNotFoundError, match=r"train0\.tgt"):
-        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+        prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert not list(tmp_path.iterdir())
 
 
@@ -263,14 +263,14 @@ def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: W
     )
     report = data.report
     corpus, valid = report.corpora
-    assert (corpus.pairs, corpus.kept, corpus.duplicates, corpus.copies) == (56, 54, 1, 1)
+    assert (corpus.rows, corpus.kept, corpus.duplicates, corpus.copies) == (56, 54, 1, 1)
     assert corpus.dropped == {"empty": 1, "length_ratio": 1}
-    assert corpus.src_counts.unknown == 1
-    assert corpus.src_counts.tokens == sum(len(src) for src, tgt in train if src and len(tgt) < 100)
-    assert (valid.split, valid.pairs, valid.kept) == ("valid", 2, 2)
-    found = [(each.split, each.src_in_train, each.tgt_in_train, each.pair_in_train) for each in report.overlaps]
+    assert corpus.counts[0].unknown == 1
+    assert corpus.counts[0].tokens == sum(len(src) for src, tgt in train if src and len(tgt) < 100)
+    assert (valid.split, valid.rows, valid.kept) == ("valid", 2, 2)
+    found = [(each.split, *each.in_train, each.rows_in_train) for each in report.overlaps]
     assert found == [("valid", 1, 0, 0), ("test", 1, 1, 1)]
-    assert [(pair.reason, pair.src_line) for pair in report.examples] == [("empty", 4), ("length_ratio", 6)]
+    assert [(row.reason, row.lines[0]) for row in report.examples] == [("empty", 4), ("length_ratio", 6)]
     assert DataReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     text = "\n".join(report.lines())
     for part in ("56 pairs, 54 kept", "1 dropped with an empty side", "1 repeat an earlier pair", "line 6: 2 and 300"):
@@ -280,8 +280,8 @@ def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: W
 def test_unknown_tags_count_as_unknown(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     reader = train_tokenizer(WordsConfig(tags=True), ["go\tPST"])
     config = write_config([("go\tPST", "went")], valid=[("go\tPST;new", "went")])
-    corpora = prepare(config, reader, tokenizer, tmp_path / "cache").report.corpora
-    assert [(corpus.src_counts.unknown, corpus.src_counts.tokens) for corpus in corpora] == [(0, 2), (1, 3)]
+    corpora = prepare(config, (reader, tokenizer), tmp_path / "cache").report.corpora
+    assert [(corpus.counts[0].unknown, corpus.counts[0].tokens) for corpus in corpora] == [(0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("index_is_deleted", [True, False])
@@ -289,7 +289,7 @@ def test_another_text_of_the_same_size_and_time_is_not_trusted(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path, index_is_deleted: bool
 ) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
-    prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     path = Path(config.train_tgt[0])
     stat = path.stat()
     path.write_text("b\ne\n")
@@ -297,7 +297,7 @@ def test_another_text_of_the_same_size_and_time_is_not_trusted(
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     if index_is_deleted:
         (tmp_path / "cache" / "inputs.json").unlink()
-    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert texts(data, "train", tokenizer) == [("a", "b"), ("c", "e")]
 
 
@@ -306,7 +306,7 @@ def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
 ) -> None:
     """Reading gives what was written, or an error, after which the cache is made anew."""
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
-    prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     paths = sorted(
         path for path in (tmp_path / "cache").rglob("*.json") if path.name not in ("checked.json", "inputs.json")
     )

@@ -41,7 +41,7 @@ def test_each_kept_pair_has_the_lines_of_its_own_number(
     lines = [*lines, ("a", "b", "", "c")]  # something is always kept
     config = write_config(TRAIN, valid=[(line[0], line[1]) for line in lines], max_length=4)
     config = with_references(config, *([line[column] for line in lines] for column in (2, 3)))
-    data = prepare(config, tokenizer, tokenizer, tmp_path_factory.mktemp("run") / "cache")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
     kept = [line[1:] for line in lines if all(1 <= len(side.strip()) <= 4 for side in line[:2])]
     assert references_of(data) == kept
     assert len(data.valid) == len(kept)
@@ -51,7 +51,7 @@ def test_columns_of_one_table(write_config: WriteConfig, tokenizer: Any, tmp_pat
     table = tmp_path / "valid.tsv"
     table.write_text("read\tr E d\tr i d\n\tx\ty\nred\tr E d\t\n")
     config = replace(write_config(TRAIN), valid_src=f"{table}#0", valid_tgt=[f"{table}#1", f"{table}#2"])
-    data = prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+    data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert references_of(data) == [("r E d", "r i d"), ("r E d", "")]
     assert config.input_specs()[-3:] == [f"{table}#0", f"{table}#1", f"{table}#2"]
     assert len(data.content_hashes) == 3  # two training files and the table
@@ -62,12 +62,11 @@ def test_a_reference_of_another_length_names_both_counts(
 ) -> None:
     config = with_references(write_config(TRAIN, valid=[("a", "b"), ("c", "d")]), ["x", ""], ["x"])
     with pytest.raises(ValueError, match=r"valid\.src has 2 lines but .*reference1 has 1: the two sides"):
-        prepare(config, tokenizer, tokenizer, tmp_path / "cache")
+        prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     with pytest.raises(FileNotFoundError, match="none: there is no such file"):
         prepare(
             replace(config, valid_tgt=[*config.valid_tgt[:1], str(tmp_path / "none")]),
-            tokenizer,
-            tokenizer,
+            (tokenizer, tokenizer),
             tmp_path / "cache",
         )
     assert not (tmp_path / "cache").exists()
@@ -79,12 +78,12 @@ def test_the_cache_is_that_of_its_references(write_config: WriteConfig, tokenize
 
     def prepared(config: TranslationConfig) -> tuple[list[tuple[str, ...]], bool]:
         before = tokenizer.lines_encoded
-        found = references_of(prepare(config, tokenizer, tokenizer, folder))
+        found = references_of(prepare(config, (tokenizer, tokenizer), folder))
         return found, tokenizer.lines_encoded > before
 
     assert prepared(config) == ([("b", "x", ""), ("d", "y", "z")], True)
     assert prepared(config) == ([("b", "x", ""), ("d", "y", "z")], False)
-    assert references_of(open_prepared(config, tokenizer, tokenizer, folder)) == [("b", "x", ""), ("d", "y", "z")]
+    assert references_of(open_prepared(config, (tokenizer, tokenizer), folder)) == [("b", "x", ""), ("d", "y", "z")]
     swapped = replace(config, valid_tgt=[config.valid_tgt[place] for place in (0, 2, 1)])
     assert prepared(swapped) == ([("b", "", "x"), ("d", "z", "y")], True)
     Path(config.valid_tgt[2]).write_text("new\nz\n")
@@ -95,13 +94,13 @@ def test_the_cache_is_that_of_its_references(write_config: WriteConfig, tokenize
 def test_a_damaged_reference_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     config = with_references(write_config(TRAIN, valid=[("a", "b"), ("c", "d")]), ["x", "yy"])
     folder = tmp_path / "cache"
-    prepare(config, tokenizer, tokenizer, folder)
+    prepare(config, (tokenizer, tokenizer), folder)
     files = sorted(folder.glob("references/*"))
     assert len(files) == 4
     for path in files:
         raw = path.read_bytes()
         for damaged in (raw[:-1], bytes(len(raw))):
             path.write_bytes(damaged)
-            found = references_of(prepare(config, tokenizer, tokenizer, folder))
+            found = references_of(prepare(config, (tokenizer, tokenizer), folder))
             assert found == [("b", "x"), ("d", "yy")]
             assert path.read_bytes() == raw

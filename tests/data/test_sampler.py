@@ -34,7 +34,7 @@ class Setup:
     ) -> tuple[Sampler, PreparedData, TranslationConfig]:
         values = {"valid": [("v", "w")], "batch_tokens": 60, "micro_batch_tokens": 30, "chunk_pairs": 12} | changes
         config = self.write_config(*corpora, **values)
-        data = prepare(config, self.tokenizer, self.tokenizer, self.folder / "cache")
+        data = prepare(config, (self.tokenizer, self.tokenizer), self.folder / "cache")
         return Sampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
 
     def ranks(self, *corpora: Pairs, world_size: int) -> list[Sampler]:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.corpus import Corpus
+from seqlab.data.held_out import HeldOutSources
 from seqlab.data.survey import (
     Hashes,
     Survey,
-    ValidationSplit,
     distinct,
     duplicates,
     hash_lines,
@@ -26,8 +26,7 @@ with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 
 def surveys_of(config: TranslationConfig) -> list[Survey]:
-    specs = zip(config.train_src, config.train_tgt, strict=True)
-    return [survey(ParallelCorpus.from_specs(src, tgt)) for src, tgt in specs]
+    return [survey(corpus) for corpus in config.corpora("train")]
 
 
 @with_files
@@ -55,11 +54,11 @@ def test_no_source_is_on_both_sides_of_the_validation_split(
     sources = {src for src, tgt in flat if src and tgt}
     if len(sources) < 2:
         with pytest.raises(ValueError, match="cannot be split off"):
-            ValidationSplit.choose(found, fraction, max_pairs)
+            HeldOutSources.choose(found, fraction, max_pairs, advice="")
         return
-    split = ValidationSplit.choose(found, fraction, max_pairs)
+    split = HeldOutSources.choose(found, fraction, max_pairs, advice="")
     held_out = [src for src, _ in flat if split.holds(hash_lines([src]))[0]]
-    first = np.concatenate(split.first_of_each(found)).tolist()
+    first = np.concatenate(split.validated(found)).tolist()
     chosen = [pair for pair, is_first in zip(flat, first, strict=True) if is_first]
     expected = min(max(1, round(fraction * len(sources))), max_pairs, len(sources) - 1)
     assert len(chosen) == len({src for src, _ in chosen}) == expected
@@ -72,11 +71,11 @@ def test_no_source_is_on_both_sides_of_the_validation_split(
 @given(order=st.permutations(range(40)))
 def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
     lines = [f"line {index}" for index in range(40)]
-    corpus = ParallelCorpus.from_specs("a", "b")
+    corpus = Corpus.from_specs("a", "b")
 
     def held_out(indices: list[int]) -> set[str]:
         hashes = hash_lines([lines[index] for index in indices])
-        split = ValidationSplit.choose([Survey(corpus, hashes, hashes, 1.0)], 0.25, 1000)
+        split = HeldOutSources.choose([Survey(corpus, [hashes, hashes], 1.0)], 0.25, 1000, advice="")
         return {lines[index] for index in indices if split.holds(hash_lines([lines[index]]))[0]}
 
     assert held_out(order) == held_out(list(range(40)))

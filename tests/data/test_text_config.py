@@ -14,7 +14,6 @@ from seqlab.tasks.translation.config import TranslationConfig
 def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
     config = LanguageModellingConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
     assert (config.train, config.valid) == (["a.txt"], ["b.tsv#0"])
-    assert config.train_specs() == ["a.txt"]
     assert config.input_specs() == ["a.txt", "b.tsv#0"]
     assert config.names() == ("a.txt",)
     adapter: TypeAdapter[Any] = TypeAdapter(DataConfig)

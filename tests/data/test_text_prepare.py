@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
-import seqlab.data.prepare_text
-import seqlab.data.text_survey
+import seqlab.data.corpus
+import seqlab.data.prepare
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
-from seqlab.data.text_report import TextReport
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.report import DataReport, TokenCounts
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
 
@@ -68,20 +68,25 @@ def test_what_is_kept_and_counted(
         documents="continuous" if continuous else "lines",
     )
     progress: list[tuple[int, int | None]] = []
-    data = prepare_text(config, tokenizer, folder / "cache", lambda _, done, total: progress.append((done, total)))
+    data = prepare(config, (tokenizer,), folder / "cache", lambda _, done, total: progress.append((done, total)))
     kept = [[text for text in lines if continuous or text.strip()] for lines in (*corpora, valid)]
     assert ids_of(data.train) == encoded([text for lines in kept[:-1] for text in lines], tokenizer)
     assert ids_of(data.valid) == encoded(kept[-1], tokenizer)
     assert data.train.num_tokens == len(ids_of(data.train))
     for lines, own, report in zip([*corpora, valid], kept, data.report.corpora, strict=True):
-        assert (report.lines, report.kept, report.empty) == (len(lines), len(own), len(lines) - len(own))
-        assert (report.split_off, report.copies) == (0, 0)
-        assert report.tokens == len(encoded(own, tokenizer))
-        assert report.unknown == sum(text.count("\u4e2d") for text in own)
+        assert (report.rows, report.kept, report.dropped.get("empty", 0)) == (
+            len(lines),
+            len(own),
+            len(lines) - len(own),
+        )
+        assert (report.split_off, report.dropped.keys() - {"empty"}) == (0, set())
+        unknown = sum(text.count("\u4e2d") for text in own)
+        assert report.counts == (TokenCounts(len(encoded(own, tokenizer)), unknown),)
     words = [text.strip() for text in kept[-1] if text.strip()]
     known = {text.strip() for lines in kept[:-1] for text in lines}
-    assert (data.report.valid_lines, data.report.valid_in_train) == (len(words), sum(text in known for text in words))
-    total = sum(map(len, kept))
+    [overlap] = data.report.overlaps
+    assert (overlap.rows, overlap.rows_in_train) == (len(words), sum(text in known for text in words))
+    total = sum(map(len, corpora)) + len(valid)
     assert progress[-1] == (total, total)
     places = [(number, place) for number, lines in enumerate(corpora) for place in range(1, len(lines) + 1)]
     places = [(n, p) for n, p in places if continuous or corpora[n][p - 1].strip()]
@@ -94,47 +99,50 @@ def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
     lines = ["same", *(f"line {number}" for number in range(30)), "same", "", " same "]
     for documents in ("lines", "continuous"):
         config = LanguageModellingConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
-        data = prepare_text(config, tokenizer, tmp_path / "cache")
+        data = prepare(config, (tokenizer,), tmp_path / "cache")
         train, valid = (prepared_lines(each, tokenizer) for each in (data.train, data.valid))
         [corpus] = data.report.corpora
         assert (corpus.kept, corpus.split_off) == (len(train), len(valid))
-        assert corpus.kept + corpus.split_off + corpus.empty + corpus.copies == corpus.lines == len(lines)
-        assert corpus.tokens == data.train.num_tokens + data.valid.num_tokens
+        assert corpus.kept + corpus.split_off + sum(corpus.dropped.values()) == corpus.rows == len(lines)
+        [overlap] = data.report.overlaps
+        assert corpus.counts[0].tokens == data.train.num_tokens + data.valid.num_tokens
         if documents == "lines":
             assert not set(train) & set(valid)
             assert len(valid) == len(set(valid)) == 30  # of 31 different ones
-            assert corpus.copies == (2 if "same" in valid else 0)
-            assert data.report.valid_in_train == 0
+            assert corpus.dropped.get("valid_source", 0) == (2 if "same" in valid else 0)
+            assert overlap.rows_in_train == 0
         else:
             assert [*train, *valid] == [text.strip() for text in lines]
-            assert data.report.valid_lines == len(valid) - 1  # without the empty one
-            assert data.report.valid_in_train == 2
-        assert TextReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
+            assert overlap.rows == len(valid) - 1  # without the empty one
+            assert overlap.rows_in_train == 2
+        assert DataReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
         text = "\n".join(data.report.lines())
         assert f"{len(lines)} lines, {len(train):,} kept, {len(valid):,} split off for validation" in text
-        assert ("1 empty ones dropped" in text) == (documents == "lines")
+        assert ("1 dropped as they are empty" in text) == (documents == "lines")
 
 
 def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
     train, valid = write_text(tmp_path, ["\u4e2dab", "", "v"]), write_text(tmp_path, ["v", "w"], name="valid")
-    report = prepare_text(LanguageModellingConfig(train=train, valid=valid), tokenizer, tmp_path / "cache").report
+    report = prepare(LanguageModellingConfig(train=train, valid=valid), (tokenizer,), tmp_path / "cache").report
     assert report.lines() == [
         f"train: {train[0]}: 3 lines, 2 kept",
-        "  1 empty ones dropped",
-        "  6 tokens, ends of line counted, 16.667% unknown",
+        "  1 dropped as they are empty",
+        "  6 tokens, ends of line counted, 3.0 per line, 16.667% unknown",
         f"valid: {valid[0]}: 2 lines, 2 kept",
-        "  4 tokens, ends of line counted, 0.000% unknown",
-        "valid: of 2 lines with words, the training text holds 1",
+        "  4 tokens, ends of line counted, 2.0 per line, 0.000% unknown",
+        f"valid: {valid[0]}: of 2 lines, training holds 1",
+        f"Dropped, for example (all in {report.dropped_file}):",
+        f"  {train[0]}, line 2: empty",
     ]
-    swapped = prepare_text(LanguageModellingConfig(train=valid, valid=train), tokenizer, tmp_path / "cache").report
-    assert swapped.lines()[-2].startswith("valid: 1 tokens are unknown, but in training none is: a model cannot learn")
+    swapped = prepare(LanguageModellingConfig(train=valid, valid=train), (tokenizer,), tmp_path / "cache").report
+    assert swapped.lines()[-4].startswith("valid: 1 tokens are unknown, but in training none is: a model cannot learn")
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 def test_the_number_of_processes_changes_no_byte(
     documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 7)
+    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 7)
     lines = [f"{number} lines" if number % 5 else "" for number in range(60)]
     config = LanguageModellingConfig(
         train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
@@ -143,11 +151,11 @@ def test_the_number_of_processes_changes_no_byte(
     caches = []
     for workers in (1, 2):
         folder = tmp_path / f"cache{workers}"
-        prepare_text(config, tokenizer, folder, num_workers=workers)
+        prepare(config, (tokenizer,), folder, num_workers=workers)
         caches.append({str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()})
         caches[-1].pop("checked.json")  # the times of the files
     assert caches[0].keys() == caches[1].keys()
-    assert len(caches[0]) == 16
+    assert len(caches[0]) == 17
     for name, path in caches[0].items():
         assert path.read_bytes() == caches[1][name].read_bytes(), name
 
@@ -157,7 +165,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 ) -> None:
     def encoded_lines(config: LanguageModellingConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
-        data = prepare_text(config, tokenizer, tmp_path / "cache")
+        data = prepare(config, (tokenizer,), tmp_path / "cache")
         assert prepared_lines(data.train, tokenizer)[0] == "ab"
         return int(tokenizer.lines_encoded - before)
 
@@ -178,8 +186,8 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 
 def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    whole = prepare_text(config, tokenizer, folder)
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "checked.json"]
+    whole = prepare(config, (tokenizer,), folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("checked.json", "dropped.tsv")]
     assert len(files) == 16
     for path in files:
         raw = path.read_bytes()
@@ -188,7 +196,7 @@ def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenize
                 path.unlink()
             else:
                 path.write_bytes(damaged)
-            again = prepare_text(config, tokenizer, folder)
+            again = prepare(config, (tokenizer,), folder)
             assert prepared_lines(again.train, tokenizer) == ["ab", "c", "de", "ab"]
             assert again.report == whole.report
             assert again.content_hashes == whole.content_hashes
@@ -198,37 +206,37 @@ def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenize
 def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
     with pytest.raises(ValueError, match="no usable cache"):
-        open_prepared_text(config, tokenizer, folder)
+        open_prepared(config, (tokenizer,), folder)
     assert not folder.exists()
-    prepare_text(config, tokenizer, folder)
+    prepare(config, (tokenizer,), folder)
     workspace.mkdir()
     (folder / "checked.json").unlink()
     os.utime(config.train[0], (0, 0))  # as a machine may see it that shares the file system
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    opened = open_prepared_text(config, tokenizer, folder)
+    opened = open_prepared(config, (tokenizer,), folder)
     assert prepared_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
     with pytest.raises(ValueError, match="made from other text, tokenizers or settings"):
-        open_prepared_text(changed(config, documents="continuous"), tokenizer, folder)
+        open_prepared(changed(config, documents="continuous"), (tokenizer,), folder)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     def fails(error: type[Exception], message: str, config: LanguageModellingConfig = config) -> None:
         with pytest.raises(error, match=message):
-            prepare_text(config, tokenizer, tmp_path / "cache")
+            prepare(config, (tokenizer,), tmp_path / "cache")
         assert {path.name for path in tmp_path.iterdir()} <= {"text0.txt", "valid0.txt"}
 
     path = Path(config.train[0])
     path.write_bytes(b"a\n\xff\nb\n")
     fails(ValueError, r"text0\.txt, line 2: not UTF-8")
     path.write_bytes(b"")
-    fails(ValueError, r"text0\.txt: is empty")
+    fails(ValueError, r"text0\.txt: holds no lines")
     path.write_bytes(b"\n \n")
-    fails(ValueError, r"^No line is left for `train`: \S*text0\.txt hold empty lines only\.$")
+    fails(ValueError, r"^No line is left for `train`: all were dropped, for example \S*text0\.txt, line 1: empty; ")
     fails(ValueError, "cannot be split off 0 different lines", changed(config, valid=[]))
     path.write_bytes(b"a\n")
     Path(config.valid[0]).write_bytes(b"\n")
-    fails(ValueError, r"^No line is left for `valid`: \S*valid0\.txt hold empty lines only\.$")
+    fails(ValueError, r"^No line is left for `valid`: all were dropped, for example \S*valid0\.txt, line 1: empty\.$")
     path.unlink()
     fails(FileNotFoundError, r"text0\.txt")
 
@@ -237,19 +245,19 @@ def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: A
 def test_a_text_that_changes_while_it_is_read_is_refused(
     text: str, config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survey_text = seqlab.data.prepare_text.survey_text
+    kept_survey = seqlab.data.prepare.kept_survey
 
     def survey_and_change(*arguments: Any) -> Any:
-        found = survey_text(*arguments)
+        found = kept_survey(*arguments)
         Path(config.train[0]).write_text(text)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(seqlab.data.prepare_text, "survey_text", survey_and_change)
+        patch.setattr(seqlab.data.prepare, "kept_survey", survey_and_change)
         with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
-            prepare_text(config, tokenizer, tmp_path / "cache")
+            prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
-    data = prepare_text(config, tokenizer, tmp_path / "cache")
+    data = prepare(config, (tokenizer,), tmp_path / "cache")
     assert prepared_lines(data.train, tokenizer) == text.split()
 
 
@@ -262,8 +270,8 @@ def test_a_full_disk_leaves_no_cache(
     with monkeypatch.context() as patch:
         patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
         with pytest.raises(OSError, match="No space left"):
-            prepare_text(config, tokenizer, tmp_path / "cache")
+            prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
-    data: PreparedText = prepare_text(config, tokenizer, tmp_path / "cache")
+    data: PreparedData = prepare(config, (tokenizer,), tmp_path / "cache")
     assert len(data.train) == 4
     assert not (tmp_path / "cache.tmp").exists()

@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
-import seqlab.data.text_survey
-from seqlab.data.text_survey import Fate, TextCorpus, survey_text, training_lines_of_text
-from seqlab.data.workers import Workers
+import seqlab.data.corpus
+from seqlab.data.encode import Fate, Task
+from seqlab.data.routes import Route, make_routes
+from seqlab.data.survey import survey as survey_corpus
+from seqlab.data.vocabulary import training_lines
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 Corpora = list[list[str]]
@@ -32,11 +34,21 @@ def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Languag
     return write
 
 
-def survey(config: LanguageModellingConfig) -> list[TextCorpus]:
-    return survey_text(config, Workers(1))
+def survey(config: LanguageModellingConfig) -> list[Route]:
+    train, valid = ([survey_corpus(corpus) for corpus in config.corpora(split)] for split in ("train", "valid"))
+    return make_routes(config, train, valid)
 
 
-def with_fates(corpora: Corpora, found: list[TextCorpus]) -> list[tuple[str, Fate]]:
+def tasks_of(route: Route) -> list[Task]:
+    return list(route.tasks(0, dict.fromkeys(Fate, False)))
+
+
+def lines_of(task: Task) -> list[str]:
+    [lines] = task.block.lines()
+    return lines
+
+
+def with_fates(corpora: Corpora, found: list[Route]) -> list[tuple[str, Fate]]:
     """Put each line, without the spaces around it, beside what became of it."""
     flat = [text.strip() for lines in corpora for text in lines]
     return [
@@ -53,7 +65,7 @@ def test_no_copy_of_a_validation_line_is_trained_on(
     different = {text.strip() for lines in corpora for text in lines} - {""}
     if len(different) < 2:
         with pytest.raises(
-            ValueError, match=f"cannot be split off {len(different)} different lines: give `data.valid`"
+            ValueError, match=f"cannot be split off {len(different)} different lines; give `data.valid`"
         ):
             survey(config)
         return
@@ -64,7 +76,7 @@ def test_no_copy_of_a_validation_line_is_trained_on(
     assert all(its == Fate.EMPTY for text, its in found if not text)
     assert len(by_fate[Fate.VALID]) == len(valid), "each is validated on once"
     assert len(valid) == min(max(1, round(fraction * len(different))), len(different) - 1)
-    assert set(by_fate[Fate.VALID_COPY]) <= valid
+    assert set(by_fate[Fate.VALID_SOURCE]) <= valid
     assert set(by_fate[Fate.TRAIN]) == different - valid
     for text in valid:  # the first of its copies
         assert next(its for other, its in found if other == text) == Fate.VALID
@@ -115,12 +127,12 @@ def test_where_validation_text_is_given_nothing_is_held_out(
 def test_a_text_is_read_again_block_by_block(
     config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
+    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 3)
     lines = [f"line {number}" for number in range(8)]
     [corpus] = survey(config_of(lines, documents="continuous", valid_fraction=0.25))
-    tasks = list(corpus.tasks())
-    assert [task.numbers[0] for task in tasks] == [1, 4, 7]
-    assert [text for task in tasks for text in task.decoded()] == lines
+    tasks = tasks_of(corpus)
+    assert [task.lines[0].tolist() for task in tasks] == [[1], [4], [7]]
+    assert [text for task in tasks for text in lines_of(task)] == lines
     assert [fate for task in tasks for fate in task.fates.tolist()] == [Fate.TRAIN] * 6 + [Fate.VALID] * 2
 
 
@@ -129,27 +141,27 @@ def test_a_text_with_another_number_of_lines_is_noticed(
     count: int, config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the lines that were surveyed end with a block."""
-    monkeypatch.setattr(seqlab.data.text_survey, "BLOCK_LINES", 3)
+    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 3)
     for surveyed in (6, 7):
         config = config_of([f"line {number}" for number in range(surveyed)])
         [corpus] = survey(config)
         Path(config.train[0]).write_text("another\n" * count)
         if count == surveyed:
-            assert len([text for task in corpus.tasks() for text in task.decoded()]) == count
+            assert len([text for task in tasks_of(corpus) for text in lines_of(task)]) == count
         else:
             with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
-                list(corpus.tasks())
+                tasks_of(corpus)
 
 
 def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., LanguageModellingConfig]) -> None:
     corpora = [[f"line {number % 30}" for number in range(60)], ["", "one more", ""]]
-    for documents, empty in (("lines", []), ("continuous", [""])):
+    for documents in ("lines", "continuous"):
         config = config_of(*corpora, documents=documents, valid_fraction=0.1)
-        kept = [text for text, fate in with_fates(corpora, survey(config)) if fate == Fate.TRAIN]
-        assert list(training_lines_of_text(config)) == kept
+        kept = [text for text, fate in with_fates(corpora, survey(config)) if fate in (Fate.TRAIN, Fate.EMPTY)]
+        assert list(training_lines(config)) == kept
         assert len(kept) < 61
         beside = config_of(*corpora, valid=["line 1"], documents=documents)
-        assert list(training_lines_of_text(beside)) == [*corpora[0], *empty, "one more", *empty]
+        assert list(training_lines(beside)) == [*corpora[0], "", "one more", ""]
 
 
 def test_tables_are_text_too(tmp_path: Path) -> None:
@@ -158,9 +170,9 @@ def test_tables_are_text_too(tmp_path: Path) -> None:
     config = LanguageModellingConfig(
         train=[f"{tmp_path}/a.tsv#text", f"{tmp_path}/a.jsonl#text"], valid=f"{tmp_path}/a.tsv#0"
     )
-    assert list(training_lines_of_text(config)) == ["first", "second", "third line"]
-    first_task = next(survey(config)[0].tasks())
-    assert first_task.numbers[0] == 2, "the header is the first line"
+    assert list(training_lines(config)) == ["first", "second", "third line"]
+    first_task = tasks_of(survey(config)[0])[0]
+    assert first_task.lines[0].tolist() == [2], "the header is the first line"
 
 
 def test_what_cannot_be_read_is_refused_before_a_line_is_given(
@@ -170,10 +182,10 @@ def test_what_cannot_be_read_is_refused_before_a_line_is_given(
     path = Path(config.train[0])
     path.write_bytes(b"a\n\xff\nc\n")
     with pytest.raises(ValueError, match=r"text0\.txt, line 2: not UTF-8"):
-        training_lines_of_text(config)
+        training_lines(config)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"text0\.txt: is empty, it holds no line"):
-        training_lines_of_text(config)
+    with pytest.raises(ValueError, match=r"text0\.txt: holds no lines"):
+        training_lines(config)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"text0\.txt"):
-        training_lines_of_text(config)
+        training_lines(config)

@@ -9,9 +9,9 @@ import pytest
 
 from seqlab.corpora import locate
 from seqlab.corpora.tinyshakespeare import write_split
-from seqlab.data.prepare_text import prepare_text
+from seqlab.data.prepare import prepare
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
-from seqlab.data.text_survey import training_lines_of_text
+from seqlab.data.vocabulary import training_lines
 from seqlab.recipes.tinyshakespeare import tinyshakespeare
 from seqlab.text import train_tokenizer
 
@@ -39,12 +39,12 @@ def test_all_characters_come_through(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
     assert [len(files[tmp_path / "data" / name]) for name in ("train.txt", "valid.txt")] == [1_003_854, 111_540]
 
-    tokenizer = train_tokenizer(config.data.tokenizer, training_lines_of_text(config.data))
+    tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data))
     assert tokenizer.vocab_size == len(set(text) - {"\n"}) + 4
-    data = prepare_text(config.data, tokenizer, tmp_path / "cache")
+    data = prepare(config.data, (tokenizer,), tmp_path / "cache")
     for split, part in ((data.train, text[:1_003_854]), (data.valid, text[1_003_854:])):
         assert "\n".join(tokenizer.decode([row[:-1].tolist() for row in split.tgt])) == part.removesuffix("\n")
-    assert [corpus.unknown for corpus in data.report.corpora] == [0, 0]
+    assert [corpus.counts[0].unknown for corpus in data.report.corpora] == [0, 0]
 
     sampler = TextSampler(data.train, config.data, config.seed, tokenizer)
     steps = list(takewhile(lambda step: step.position.epoch == 0, sampler.steps()))

@@ -275,7 +275,7 @@ def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
 def test_a_handful_of_pairs_can_be_prepared(tmp_path: Path, count: int) -> None:
     config = choose(tmp_path, sentences(count))
     tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data))
-    data = prepare(config.data, tokenizer, tokenizer, tmp_path / "cache")
+    data = prepare(config.data, (tokenizer, tokenizer), tmp_path / "cache")
     assert len(data.train) == count - len(data.valid)
     assert len(data.valid) >= 1
     assert config.training.max_steps >= 500

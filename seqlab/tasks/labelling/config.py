@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import SETTINGS, DataConfig, PairsConfig
+from seqlab.data.config import SETTINGS, DataConfig
+from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import Tokenizer, TokenizerConfig, WordsConfig
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class LabellingConfig(PairsConfig):
     next_command: ClassVar[str] = "seqlab label {} < FILE"
     named_by: ClassVar[tuple[str, ...]] = ("labels_of",)
     own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    encoded_by: ClassVar[tuple[str, ...]] = (*PairsConfig.encoded_by, "labels_of")
 
     labels_of: Literal["lines", "words"] = "lines"
     """What has a label: a line as a whole (classification), or each of its words, which spaces divide as they do the
@@ -61,12 +64,12 @@ class LabellingConfig(PairsConfig):
         """Return the files of word vectors by side."""
         return {} if self.vectors_src is None else {"src": self.vectors_src}
 
-    def encoder(self, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> Encoder:
+    def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
         """Return what encodes blocks of lines and labels."""
         from seqlab.data.labels import LabelEncoder  # which needs numpy
 
-        common = (src_tokenizer, tgt_tokenizer, self.max_length, self.max_length_ratio, self.copy_unknown)
-        return LabelEncoder(*common, labels_of=self.labels_of)
+        limits = (self.max_length, self.max_length_ratio, self.copy_unknown)
+        return LabelEncoder(tokenizers, *limits, self.labels_of)
 
     @model_validator(mode="after")
     def _check(self) -> LabellingConfig:

@@ -70,8 +70,8 @@ class Labelling(Task):
                 "normalizes text to `nfkc`, which divides some of them: choose another."
             )
         if on_progress is None:
-            return open_prepared(data, *tokenizers, cache)
-        prepared = prepare(data, *tokenizers, cache, on_progress)
+            return open_prepared(data, tokenizers, cache)
+        prepared = prepare(data, tokenizers, cache, on_progress)
         assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
         message = "The label %r is not in the training data, so it counts as wrong wherever it stands, but not in `nll`"
         warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from seqlab.data.parallel import ParallelCorpus
 from seqlab.registry import Parts, default_part
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
@@ -98,8 +97,8 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
 def _profile(config: LabellingConfig) -> _Profile:
     """Read the training corpora once; raises ValueError where they hold no word."""
     lines = words = telling = agreeing = 0
-    for sides in zip(config.train_src, config.train_tgt, strict=True):
-        pairs = ParallelCorpus.from_specs(*sides).pairs()
+    for corpus in config.corpora("train"):
+        pairs = corpus.rows()
         for src, tgt in islice(pairs, SAMPLE_LINES):
             counts = len(src.split()), len(tgt.split())
             if min(counts) > 0 and max(counts) > 1:  # one word with one label may be either

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import SETTINGS, TextConfig
+from seqlab.data.config import SETTINGS
+from seqlab.data.text_config import TextConfig
 
 LANGUAGE_MODEL = "a language model"
 """What a run is."""

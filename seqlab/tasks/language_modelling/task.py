@@ -7,17 +7,17 @@ from pathlib import Path
 from torch import Tensor
 
 from seqlab.data.batch import Batch, TextBatch
-from seqlab.data.prepare_text import PreparedText, open_prepared_text, prepare_text
+from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
-from seqlab.data.text_survey import training_lines_of_text
+from seqlab.data.vocabulary import learn_tokenizer, training_lines
 from seqlab.models.spelling import SpellingModel
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.spelling import save_spelling
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
-from seqlab.text import Tokenizer, load_tokenizer, train_tokenizer
+from seqlab.text import Tokenizer, load_tokenizer
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 from seqlab.world import World
@@ -35,8 +35,7 @@ class LanguageModelling(Task):
     unit = "rows"
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-        data = _data_config(config)
-        tokenizer = train_tokenizer(data.tokenizer, training_lines_of_text(data, on_progress))
+        tokenizer = learn_tokenizer(_data_config(config), "both", folder.cache, on_progress)
         tokenizer.save(folder.path / "tokenizer")
         return {"tokenizer": tokenizer.vocab_size}
 
@@ -44,18 +43,18 @@ class LanguageModelling(Task):
         """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
-            items = rare_items(training_lines_of_text(_data_config(config), on_progress), tokenizer)
+            items = rare_items(training_lines(_data_config(config), on_progress=on_progress), tokenizer)
             save_spelling(SpellingModel.learn(items), folder.spelling)
 
-    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedText:
+    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         data = _data_config(config)
         if on_progress is None:
-            return open_prepared_text(data, tokenizers[1], cache)
-        return prepare_text(data, tokenizers[1], cache, on_progress)
+            return open_prepared(data, tokenizers, cache)
+        return prepare(data, tokenizers, cache, on_progress)
 
     def steps(
         self,
-        data: PreparedText,
+        data: PreparedData,
         config: Config,
         tokenizers: Codecs,
         world: World,
@@ -70,6 +69,9 @@ class LanguageModelling(Task):
             world_size=world.world_size,
         )
         return sampler.steps(after)
+
+    def locate(self, data: PreparedData, index: int) -> str:
+        return data.train.locate_token(index)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
         documents = (row[:-1] for row in run.data.train.tgt)  # their ends are the model's own business

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import SETTINGS, PairsConfig
+from seqlab.data.config import SETTINGS
+from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SameConfig, TokenizerConfig
 
 TRANSLATOR = "a translator"

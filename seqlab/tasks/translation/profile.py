@@ -6,7 +6,6 @@ from functools import cached_property
 from itertools import chain
 
 from seqlab.data.line_sample import LineSample
-from seqlab.data.parallel import ParallelCorpus
 from seqlab.tasks.translation.config import TranslationConfig
 
 SAMPLE_PAIRS = 32_768
@@ -39,9 +38,9 @@ def profile(config: TranslationConfig) -> CorpusProfile:
     draw = random.Random(0)
     sample: list[tuple[str, str]] = []
     pairs = src_chars = tgt_chars = 0
-    for src_spec, tgt_spec in zip(config.train_src, config.train_tgt, strict=True):
-        blocks = ParallelCorpus.from_specs(src_spec, tgt_spec).blocks()
-        for pair in chain.from_iterable(zip(*block.lines(), strict=True) for block in blocks):
+    blocks = chain.from_iterable(corpus.blocks() for corpus in config.corpora("train"))
+    for block in blocks:
+        for pair in zip(*block.lines(), strict=True):
             if not (pair[0].strip() and pair[1].strip()):
                 continue
             if pairs < SAMPLE_PAIRS:

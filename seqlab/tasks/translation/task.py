@@ -59,9 +59,9 @@ class Translation(Task):
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         data = _data_config(config)
         if on_progress is None:
-            return open_prepared(data, *tokenizers, cache)
+            return open_prepared(data, tokenizers, cache)
         _check_tokenizers(config, tokenizers)
-        prepared = prepare(data, *tokenizers, cache, on_progress)
+        prepared = prepare(data, tokenizers, cache, on_progress)
         if tokenizers[1].tag_ids:
             for pairs in (prepared.train, prepared.valid):
                 _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.config import SETTINGS, DataConfig, PairsConfig, PathSpecs
+from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
+from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SentencePieceBpeConfig, TokenizerConfig
 
 

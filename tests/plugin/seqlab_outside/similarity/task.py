@@ -50,8 +50,8 @@ class Similarity(Task):
         """Encode the pairs."""
         pairs = _data_config(config).pairs()
         if on_progress is None:
-            return open_prepared(pairs, *codecs, cache)
-        return prepare(pairs, *codecs, cache, on_progress)
+            return open_prepared(pairs, codecs, cache)
+        return prepare(pairs, codecs, cache, on_progress)
 
     def steps(
         self, data: PreparedData, config: Config, codecs: Codecs, world: World, after: Position | None

@@ -68,11 +68,11 @@ class Options:
 
 def run(options: Options) -> None:
     """Print a number for each line; nothing on the line of an empty text."""
-    from seqlab.data.parallel import ParallelCorpus
+    from seqlab.data.corpus import Corpus
     from seqlab.inference.lines import write_lines
 
     found = load_similarity(options.run, device=options.device)
-    for block in ParallelCorpus.from_specs(options.left, options.right).blocks():
+    for block in Corpus.from_specs(options.left, options.right).blocks():
         write_lines(sys.stdout.buffer, _lines(found, *block.lines()))
 
 

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.column import in_batches
-from seqlab.data.parallel import ParallelCorpus
+from seqlab.data.corpus import Corpus
 
 
-def corpus(folder: Path, src_lines: int, tgt_lines: int) -> ParallelCorpus:
+def corpus(folder: Path, src_lines: int, tgt_lines: int) -> Corpus:
     (folder / "a.src").write_text("".join(f"s{i}\n" for i in range(src_lines)))
     (folder / "a.tgt").write_text("".join(f"t{i}\n" for i in range(tgt_lines)))
-    return ParallelCorpus.from_specs(str(folder / "a.src"), str(folder / "a.tgt"))
+    return Corpus.from_specs(str(folder / "a.src"), str(folder / "a.tgt"))
 
 
 def test_pairs_are_in_file_order(tmp_path: Path) -> None:
-    assert list(corpus(tmp_path, 3, 3).pairs()) == [("s0", "t0"), ("s1", "t1"), ("s2", "t2")]
+    assert list(corpus(tmp_path, 3, 3).rows()) == [("s0", "t0"), ("s1", "t1"), ("s2", "t2")]
 
 
 def test_a_pipe_can_be_read_only_once(tmp_path: Path) -> None:
@@ -26,18 +26,18 @@ def test_a_pipe_can_be_read_only_once(tmp_path: Path) -> None:
     specs = (str(tmp_path / "pipe"), str(tmp_path / "a.tgt"))
     for src, tgt in (specs, specs[::-1]):
         with pytest.raises(ValueError, match=r"pipe: is a pipe or a device, but a corpus is read several times"):
-            ParallelCorpus.from_specs(src, tgt)
-    once = ParallelCorpus.from_specs(*specs, read_once=True)
+            Corpus.from_specs(src, tgt)
+    once = Corpus.from_specs(*specs, read_once=True)
     writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("s0\n",))
     writer.start()
-    assert list(once.pairs()) == [("s0", "t0")]
+    assert list(once.rows()) == [("s0", "t0")]
     writer.join()
 
 
 @pytest.mark.parametrize(("src", "tgt"), [(3, 4), (4, 3), (0, 1), (1234, 5), (5, 1234)])
 def test_unequal_sides_name_both_files_and_counts(tmp_path: Path, src: int, tgt: int) -> None:
     with pytest.raises(ValueError, match=rf"a\.src has {src:,} lines but .*a\.tgt has {tgt:,}:"):
-        list(corpus(tmp_path, src, tgt).pairs())
+        list(corpus(tmp_path, src, tgt).rows())
 
 
 @given(items=st.lists(st.integers()), size=st.integers(1, 5))

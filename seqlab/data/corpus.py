@@ -1,0 +1,111 @@
+"""Columns read side by side: the two sides of a parallel corpus, or text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.blocks import RawLines
+from seqlab.data.column import Column
+from seqlab.data.columns import parse_column
+
+BLOCK_ROWS = 10_000
+"""A process works on so many at a time."""
+
+
+def unit_of(num_columns: int) -> str:
+    """Name the rows of so many columns, for messages."""
+    return "lines" if num_columns == 1 else "pairs"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a corpus, perhaps not decoded yet."""
+
+    columns: Sequence[RawLines | list[str]]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def lines(self) -> list[list[str]]:
+        """Return the lines of each column; raises ValueError where one is not UTF-8."""
+        return [lines.decode() if isinstance(lines, RawLines) else lines for lines in self.columns]
+
+    def corpus_size(self, rows: int) -> int | None:
+        """Estimate the size of the corpus, of which this block ends the first `rows`; None for tables."""
+        first = self.columns[0]
+        share = first.share if isinstance(first, RawLines) else 0.0
+        return max(rows, round(rows / share)) if share else None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Columns of equal length; line i of one belongs to line i of the others."""
+
+    columns: tuple[Column, ...]
+    split_records: bool = False
+    """Whether a record of a table that has newlines is several lines."""
+
+    @classmethod
+    def from_specs(cls, *specs: str, read_once: bool = False, split_records: bool = False) -> Corpus:
+        """Read path specs; raises ValueError for what is no corpus, such as a pipe unless it is `read_once`."""
+        corpus = cls(tuple(map(parse_column, specs)), split_records)
+        for column in corpus.columns:
+            if column.is_stream and not read_once:
+                raise ValueError(
+                    f"{column.source}: is a pipe or a device, but a corpus is read several times: write it to a file "
+                    "first."
+                )
+        return corpus
+
+    def __str__(self) -> str:
+        return " and ".join(self.specs)
+
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """The path specs of the columns."""
+        return tuple(map(str, self.columns))
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield a line of each column, in file order, each row as soon as it is there.
+
+        Raises:
+            ValueError: one column is longer than another; names both counts.
+        """
+        rows = zip_longest(*(column.values() for column in self.columns))
+        for index, row in enumerate(rows):
+            if None in row:
+                counts = [index + (line is not None) for line in row]
+                for others in rows:
+                    counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
+                raise self._unequal(counts)
+            yield row
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows in file order, `BLOCK_ROWS` at a time (the last may be fewer); errors as in `rows`."""
+        start = 0
+        nothing: list[str] = []
+        columns = (column.blocks(BLOCK_ROWS, split_records=self.split_records) for column in self.columns)
+        parts = zip_longest(*columns, fillvalue=nothing)
+        for lines in parts:
+            if len(set(map(len, lines))) > 1:
+                Block(lines).lines()  # what is no text is named first: it may be why the lines do not match
+                rest = [lines, *parts]
+                raise self._unequal([start + sum(map(len, column)) for column in zip(*rest, strict=True)])
+            yield Block(lines)
+            start += len(lines[0])
+
+    def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
+        """Return where `count` rows from the one of index `start` on are in each file, from 1: (rows, columns)."""
+        return np.array([column.line_numbers(start, count) for column in self.columns]).T
+
+    def _unequal(self, counts: list[int]) -> ValueError:
+        other = next(number for number, count in enumerate(counts) if count != counts[0])
+        return ValueError(
+            f"{self.columns[0]} has {counts[0]:,} lines but {self.columns[other]} has {counts[other]:,}: the two sides "
+            "of a parallel corpus must have the same number of lines."
+        )
