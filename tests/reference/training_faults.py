@@ -6,15 +6,15 @@ TRAINING = (
     Fault(
         "resume.sampler_off_by_one",
         "a continued translator reads its last step of data again",
-        "epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)",
-        "epoch, first_chunk, first_step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step)",
+        "first, config = next_position(after), self._config",
+        "first, config = after or next_position(after), self._config",
         ("training/test_exact_resume.py", "data/test_sampler.py"),
     ),
     Fault(
         "resume.text_sampler_off_by_one",
         "a continued language model reads its last step of data again",
-        "epoch, chunk, step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step + 1)",
-        "epoch, chunk, step = (0, 0, 0) if after is None else (after.epoch, after.chunk, after.step)",
+        "first = next_position(after)\n",
+        "first = after or next_position(after)\n",
         ("data/test_text_sampler.py", "training/test_language_modelling.py"),
     ),
     Fault(
@@ -191,15 +191,15 @@ DATA = (
     Fault(
         "data.targets_shifted",
         "targets belong to the source before them",
-        "EncodedRows([src.take(picked), tgt.take(picked)], texts,",
-        "EncodedRows([src.take(picked), tgt.take(np.roll(picked, 1))], texts,",
+        "EncodedRows([rows.take(picked) for rows in ids], texts,",
+        "EncodedRows([rows.take(np.roll(picked, rows is ids[-1])) for rows in ids], texts,",
         ("data/test_prepare.py",),
     ),
     Fault(
         "data.validation_in_training",
         "sources that were split off for validation are trained on",
-        "np.where(split.holds(each.src_hashes), Fate.VALID_SOURCE, Fate.TRAIN)",
-        "np.where(split.holds(each.src_hashes), Fate.TRAIN, Fate.TRAIN)",
+        "np.where(held_out, Fate.VALID_SOURCE, Fate.TRAIN)",
+        "np.where(held_out, Fate.TRAIN, Fate.TRAIN)",
         ("data/test_prepare.py",),
     ),
     Fault(
@@ -212,8 +212,8 @@ DATA = (
     Fault(
         "data.padding_predicted",
         "padding of targets is predicted",
-        "tgt_out, _ = _pad(tgt, IGNORE, last=eos_id)",
-        "tgt_out, _ = _pad(tgt, pad_id, last=eos_id)",
+        "return tgt_in, _pad(flat, IGNORE, last=eos_id)[0],",
+        "return tgt_in, _pad(flat, pad_id, last=eos_id)[0],",
         ("data/test_batch.py",),
     ),
     Fault(
