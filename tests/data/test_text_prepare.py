@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
+import seqlab.data.build
 import seqlab.data.corpus
 import seqlab.data.prepare
 from seqlab.data.encoded import EncodedCorpus
@@ -158,6 +159,40 @@ def test_the_number_of_processes_changes_no_byte(
     assert len(caches[0]) == 17
     for name, path in caches[0].items():
         assert path.read_bytes() == caches[1][name].read_bytes(), name
+
+
+class Killed(BaseException):
+    """Stands for what ends a process."""
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+def test_a_killed_preparation_goes_on(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(seqlab.data.build, "SAVE_ROWS", 10)
+    lines = [f"{number} lines" if number % 5 else "" for number in range(40)]
+    config = LanguageModellingConfig(
+        train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
+    )
+    tokenizer = train_tokenizer(CharactersConfig(), lines)
+    whole = prepare(config, (tokenizer,), tmp_path / "whole")
+    total, folder = len(lines) + len(lines[7:]), tmp_path / "cache"
+    seen: list[tuple[str, int, int | None]] = []
+
+    def kill(*progress: Any) -> None:
+        seen.append(progress)
+        if progress[0] == "lines encoded" and progress[1] >= 50:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare(config, (tokenizer,), folder, kill)
+    assert not folder.exists()
+    again: list[tuple[str, int, int | None]] = []
+    data = prepare(config, (tokenizer,), folder, lambda *progress: again.append(progress))
+    assert again[0] == ("lines encoded", 55, total), "nothing is surveyed again, and 50 lines are not encoded again"
+    assert data.report.lines()[:6] == whole.report.lines()[:6]
+    for split in ("train", "valid"):
+        for name in ("tgt.values", "tgt.offsets", "lines", "corpus.json"):
+            assert (folder / split / name).read_bytes() == (tmp_path / "whole" / split / name).read_bytes()
 
 
 def test_the_cache_is_used_again_only_for_the_same_inputs(
