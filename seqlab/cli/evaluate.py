@@ -1,64 +1,52 @@
-"""seqlab evaluate: hypotheses and references in, scores with their signatures out."""
+"""The command `seqlab evaluate`."""
 
-import argparse
 import json
 import logging
 import unicodedata
 from collections.abc import Sequence
+from typing import Annotated
 
-from seqlab.cli.files import all_lines, all_places
-from seqlab.cli.parser import Parser, UsageError
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import As, Command, UsageError
+from seqlab.evaluation import METRICS
+from seqlab.inference.files import all_lines, all_places
+from seqlab.inference.options import SETTINGS, File, Name
 
 logger = logging.getLogger(__name__)
 
 
-def make_parser() -> Parser:
-    """Name the files and the metrics."""
-    from seqlab.evaluation import METRICS
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EvaluateOptions:
+    """Hypotheses and references in, scores with their signatures out."""
 
-    parser = Parser("seqlab evaluate", __doc__)
-    parser.add_argument(
-        "hypotheses", metavar="HYP", help="one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"
-    )
-    parser.add_argument(
-        "--ref",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference",
-    )
-    parser.add_argument(
-        "--src",
-        metavar="FILE",
-        help="sources: also counts how many translations a word of them has (alternatives), beside the first reference",
-    )
-    parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        metavar="NAME",
-        help=f"any of {', '.join(METRICS)} (default: bleu, with --confusion accuracy)",
-    )
-    parser.add_argument(
-        "--confusion",
-        action="store_true",
-        help="of labels also precision, recall and F1 of each, and which are confused",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, values unrounded")
-    return parser
+    hypotheses: Annotated[File, "HYP"]
+    """one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"""
+    ref: Annotated[list[File], As.OPTION]
+    """references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference"""
+    src: File | None = None
+    """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
+    baseline: Annotated[File, "HYP2"] | None = None
+    """another system's lines: adds a paired bootstrap test"""
+    metrics: Annotated[list[Name] | None, METRICS] = None
+    """which of them (default: bleu, with --confusion accuracy)"""
+    confusion: bool = False
+    """of labels also precision, recall and F1 of each, and which are confused"""
+    json: bool = False
+    """print one JSON object, values unrounded"""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: EvaluateOptions) -> None:
     """Score the files and print one line per metric; with a baseline three."""
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_names
 
-    metrics = check_names(arguments.metrics or (["accuracy"] if arguments.confusion else ["bleu"]))
-    if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
+    metrics = check_names(options.metrics or (["accuracy"] if options.confusion else ["bleu"]))
+    if [options.hypotheses, options.baseline, options.src, *options.ref].count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    baselines = [] if arguments.baseline is None else [arguments.baseline]
-    sources = [] if arguments.src is None else [arguments.src]
-    hypotheses, *references = _read([arguments.hypotheses, *arguments.ref, *baselines, *sources])
+    baselines = [] if options.baseline is None else [options.baseline]
+    sources = [] if options.src is None else [options.src]
+    hypotheses, *references = _read([options.hypotheses, *options.ref, *baselines, *sources])
     src_lines = references.pop() if sources else None
     baseline = references.pop() if baselines else None
     if "bleu" in metrics and _look_tokenized(hypotheses):
@@ -71,18 +59,17 @@ def run(arguments: argparse.Namespace) -> int:
             len(hypotheses),
         )
     try:
-        lines, results = _report(arguments, metrics, hypotheses, references, baseline, src_lines)
+        lines, results = _report(options, metrics, hypotheses, references, baseline, src_lines)
     except UnequalLabels:
-        for spec, given in ((arguments.hypotheses, hypotheses), (arguments.baseline, baseline)):
-            if given is not None:
-                _name_unequal_labels(given, references, [spec, *arguments.ref])
+        for spec, given in ((options.hypotheses, hypotheses), (options.baseline, baseline)):
+            if spec is not None and given is not None:
+                _name_unequal_labels(given, references, [spec, *options.ref])
         raise
-    print(json.dumps(results) if arguments.json else "\n".join(lines))
-    return 0
+    print(json.dumps(results) if options.json else "\n".join(lines))
 
 
 def _report(
-    arguments: argparse.Namespace,
+    options: EvaluateOptions,
     metrics: Sequence[str],
     hypotheses: list[str],
     references: list[list[str]],
@@ -108,7 +95,7 @@ def _report(
                 score = alternatives(texts, references[0], src_lines)
                 lines.append(system + score.as_line())
                 results[f"{system.strip()}_{score.name}".strip("_")] = score.as_dict()
-    if arguments.confusion:
+    if options.confusion:
         if len(references) > 1:
             raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")
         table = confusion(hypotheses, references[0])
@@ -156,3 +143,6 @@ def _plain_form(line: str) -> str:
 def _look_tokenized(lines: Sequence[str]) -> bool:
     """Tell whether a full stop stands alone at the end of many lines (sacreBLEU's sign, too)."""
     return sum(line.rstrip().endswith(" .") for line in lines) > max(len(lines) / 10, 1)
+
+
+EVALUATE = Command(EvaluateOptions, run)

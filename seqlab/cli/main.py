@@ -9,13 +9,14 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import seqlab
 from seqlab.cli.declared import DeclaredCommand
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain, printable
 from seqlab.cli.logs import set_up_logging
-from seqlab.cli.parser import PLUGIN, Parser, UsageError
-from seqlab.commands import Command
+from seqlab.cli.parser import PLUGIN, Parser
+from seqlab.commands import Command, UsageError
 from seqlab.contention import choose_waiting
 from seqlab.plugins import load_plugin
 from seqlab.registry import Parts, entries, find, missing_hint
@@ -71,13 +72,18 @@ def _run(argv: Sequence[str]) -> int:
     name, arguments = argv[0] if argv else "", list(argv[1:])
     if name not in Parts("command"):
         return _without_command(argv)
-    found = find("command", name)
-    command = DeclaredCommand(name, found) if isinstance(found, Command) else found
+    command = find_command(name)
     parsed = command.make_parser().parse(arguments)
     set_up_logging()
     choose_waiting()
     status: int = command.run(parsed)
     return status
+
+
+def find_command(name: str) -> Any:
+    """Return a command, which has `make_parser` and `run`."""
+    found = find("command", name)
+    return DeclaredCommand(name, found) if isinstance(found, Command) else found
 
 
 def _named_plugins(argv: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Plain values to configs; what is wrong with them is said in one line that names the key."""
 
+import re
 import reprlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -99,7 +100,13 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
     else:
         wanted = text.removeprefix("Input should be ").partition(", unable")[0]
-        message = f"`{key}` must be {wanted}, but is {reprlib.repr(first['input'])} instead."
+        wanted = wanted.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+        shown = first["input"] if "than" in kind else reprlib.repr(first["input"])  # a number, perhaps as text
+        nearest = ""
+        if kind == "literal_error":
+            choices = re.findall("'(.+?)'", wanted)
+            nearest = f" (the nearest is `{nearest_key(str(first['input']), choices)}`)" if choices else ""
+        message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
     if others:
         message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"
     return key, message
