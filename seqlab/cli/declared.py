@@ -7,8 +7,9 @@ from inspect import cleandoc, get_annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from seqlab.cli.parser import Parser
-from seqlab.commands import As, Command, UsageError
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.registry import Parts
+from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -41,7 +42,7 @@ class DeclaredCommand:
         for name, field in self.fields.items():
             owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
             if owner not in groups:
-                groups[owner] = parser.add_argument_group(first_line(owner).rstrip("."))
+                groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
             add_argument(groups[owner], name, field, text_of(options, name))
         return parser
 
@@ -49,6 +50,8 @@ class DeclaredCommand:
         """Check the options and run the command; raises UsageError naming an option whose value cannot be."""
         from seqlab.runs.validate import ConfigError, build
 
+        if self.command.in_one_process:
+            refuse_ranks(self.name)
         given = {name: getattr(arguments, name) for name in self.fields}
         values = {name: value for name, value in given.items() if value is not None and value is not False}
         try:
@@ -58,30 +61,33 @@ class DeclaredCommand:
         return self.command.run(options) or 0
 
 
-def first_line(documented: object) -> str:
-    """Return the first line of a docstring."""
-    return (documented.__doc__ or "").strip().partition("\n")[0]
-
-
 def add_argument(group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str) -> None:
     """Add what a field is given by: its type, its annotations and its default choose how."""
     plain, is_list, marks = unwrapped(field.annotation, field.metadata)
-    names = [mark for mark in marks if isinstance(mark, str)]
-    metavar = names[-1] if names else " | ".join(get_args(plain)) or METAVARS.get(plain)
+    metavar = metavar_of(plain, marks)
     default, is_required = field.get_default(call_default_factory=True), field.is_required()
-    is_flag = plain is bool and default is False and not names
+    if plain is bool and default is False and metavar is None:
+        group.add_argument(f"--{name}", action="store_true", help=escaped(text))
+        return
     text += "".join(f": {', '.join(mark)}" for mark in marks if isinstance(mark, Parts))
-    if not (is_required or is_flag or default in (None, ()) or "(default" in text):
+    if not is_required and default not in (None, ()) and "(default" not in text:
         text += f" (default: {' '.join(map(str, default)) if is_list else default})"
-    how: dict[str, Any] = {"help": text.replace("%", "%%")}
-    how |= {"nargs": "+"} if is_list else {}
-    if is_flag:
-        group.add_argument(f"--{name}", action="store_true", **how)
-    elif As.ARGUMENT in marks or (is_required and As.OPTION not in marks):
-        how |= {} if is_required else {"nargs": "*" if is_list else "?"}
+    how: dict[str, Any] = {"help": escaped(text), "nargs": "+" if is_list else None}
+    if is_required and AsOption not in marks:
         group.add_argument(name, metavar=metavar or name.upper(), **how)
     else:
-        group.add_argument(f"--{name}", metavar=metavar or "VALUE", required=is_required, **how)
+        group.add_argument(f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **how)
+
+
+def metavar_of(plain: Any, marks: Sequence[Any]) -> str | None:
+    """Name a value as its annotations do, or by the literals that it can be."""
+    literals = " | ".join(map(str, get_args(plain)))
+    return next((mark for mark in reversed(marks) if isinstance(mark, str)), literals or None)
+
+
+def escaped(text: str) -> str:
+    """Write a help text so that argparse shows it as it is."""
+    return text.replace("%", "%%")
 
 
 def unwrapped(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:

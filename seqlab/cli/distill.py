@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +11,14 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import As, Command, UsageError
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
-from seqlab.inference.files import BUFFER_LINES, all_lines, is_packed, refuse_same_file
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, given
+from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
-from seqlab.world import refuse_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class DistillOptions(SearchConfig, EngineOptions):
     the same, how long they are, and how many translations a source word has (its lexical complexity, in nats).
     """
 
-    src: Annotated[File, As.OPTION]
+    src: Annotated[File, AsOption]
     """what to translate: FILE or FILE#COLUMN"""
-    out: Annotated[File, As.OPTION]
+    out: Annotated[File, AsOption]
     """where the translations are written, packed when it ends in .gz"""
     ref: File | None = None
     """the references, to compare with: FILE or FILE#COLUMN"""
@@ -55,26 +55,13 @@ def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
     from seqlab.evaluation.distilled import describe_targets
-    from seqlab.tasks.translation.distill import WorkFile, distill, sha256_of
+    from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
-    refuse_ranks("distill")
     out = checked_output(options)
-    lines = all_lines(options.src)
-    references = None if options.ref is None else all_lines(options.ref)
-    if references is not None and len(references) != len(lines):
-        raise ValueError(
-            f"{options.src} has {len(lines):,} lines but {options.ref} has {len(references):,}: they must have the "
-            "same number of lines."
-        )
-    search = search_values(options)
-    identity: dict[str, Any] = {"runs": weights_of(options), "search": search, "src": sha256_of(lines)}
-    identity |= {
-        "engine": options.engine,
-        "quantization": options.quantization,
-        "precision": precision_of(options),
-    }
-    work = WorkFile(out.with_name(f"{out.name}.work"), identity)
+    read = equally_long([options.src, options.ref])
+    lines, references = read[options.src], read.get(options.ref)
+    work = WorkFile(out.with_name(f"{out.name}.work"), identity_of(options, lines))
     trained = load_named_runs(options)
     places = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with counting("lines", len(lines)) as advance:
@@ -86,8 +73,8 @@ def run(options: DistillOptions) -> None:
             places=places,
             block_lines=options.buffer_lines,
             overwrite=options.overwrite,
-            **given(options, "batch_tokens"),
-            **search,
+            batch_tokens=options.batch_tokens,
+            **search_values(options),
         )
     translations = distilled.translations
     content = "".join(f"{line}\n" for line in translations).encode()
@@ -115,6 +102,20 @@ def checked_output(options: DistillOptions) -> Path:
     if out.exists() and not options.overwrite:
         raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
     return out
+
+
+def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
+    """Tell a work from others: whatever its translations depend on."""
+    from seqlab.tasks.translation.distill import sha256_of
+
+    return {
+        "runs": weights_of(options),
+        "search": search_values(options),
+        "src": sha256_of(lines),
+        "engine": options.engine,
+        "quantization": options.quantization,
+        "precision": precision_of(options),
+    }
 
 
 def weights_of(options: DistillOptions) -> list[list[Any]]:
@@ -164,4 +165,4 @@ def lines_of(found: dict[str, float | int]) -> list[str]:
     return lines
 
 
-DISTILL = Command(DistillOptions, run)
+DISTILL = Command(DistillOptions, run, in_one_process=True)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import As, Command, UsageError
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.evaluation import METRICS
-from seqlab.inference.files import all_lines, all_places
+from seqlab.inference.files import all_places, equally_long
 from seqlab.inference.options import SETTINGS, File, Name
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class EvaluateOptions:
 
     hypotheses: Annotated[File, "HYP"]
     """one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"""
-    ref: Annotated[list[File], As.OPTION]
+    ref: Annotated[list[File], AsOption]
     """references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference"""
     src: File | None = None
     """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
@@ -42,13 +42,12 @@ def run(options: EvaluateOptions) -> None:
     from seqlab.evaluation.metrics import check_names
 
     metrics = check_names(options.metrics or (["accuracy"] if options.confusion else ["bleu"]))
-    if [options.hypotheses, options.baseline, options.src, *options.ref].count("-") > 1:
+    specs = [options.hypotheses, *options.ref, options.baseline, options.src]
+    if specs.count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    baselines = [] if options.baseline is None else [options.baseline]
-    sources = [] if options.src is None else [options.src]
-    hypotheses, *references = _read([options.hypotheses, *options.ref, *baselines, *sources])
-    src_lines = references.pop() if sources else None
-    baseline = references.pop() if baselines else None
+    read = equally_long(specs)
+    hypotheses, references = read[options.hypotheses], [read[spec] for spec in options.ref]
+    src_lines, baseline = read.get(options.src), read.get(options.baseline)
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
     if count := sum(map(_differ_in_form_alone, hypotheses, zip(*references, strict=True))):
@@ -61,9 +60,9 @@ def run(options: EvaluateOptions) -> None:
     try:
         lines, results = _report(options, metrics, hypotheses, references, baseline, src_lines)
     except UnequalLabels:
-        for spec, given in ((options.hypotheses, hypotheses), (options.baseline, baseline)):
-            if spec is not None and given is not None:
-                _name_unequal_labels(given, references, [spec, *options.ref])
+        for spec in (options.hypotheses, options.baseline):
+            if spec is not None:
+                _name_unequal_labels(read[spec], references, [spec, *options.ref])
         raise
     print(json.dumps(results) if options.json else "\n".join(lines))
 
@@ -114,19 +113,6 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
     except UnequalLabels as error:
         places, of_reference = (all_places(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
         raise ValueError(error.at(places[error.line], of_reference[error.line])) from None
-
-
-def _read(specs: Sequence[str]) -> list[list[str]]:
-    """Read files that belong together; raises ValueError where they are not equally long, naming two of them."""
-    names = ["standard input" if spec == "-" else spec for spec in specs]
-    files = [all_lines(spec) for spec in specs]
-    for name, lines in zip(names, files, strict=True):
-        if len(lines) != len(files[0]):
-            raise ValueError(
-                f"{names[0]} has {len(files[0]):,} lines but {name} has {len(lines):,}: they must have the same number "
-                "of lines."
-            )
-    return files
 
 
 def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:

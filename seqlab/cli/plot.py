@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import As, Command
+from seqlab.commands import AsOption, Command
 from seqlab.inference.options import SETTINGS, Count, File
 
 
@@ -21,7 +21,7 @@ class PlotOptions:
     """which line"""
     piece: Count = 1
     """which piece of a long line"""
-    out: Annotated[File, As.OPTION, "FIGURE"]
+    out: Annotated[File, AsOption, "FIGURE"]
     """a .png or .svg file"""
 
 

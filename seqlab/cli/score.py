@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import As, Command, UsageError
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import in_batches, places_of, places_of_pairs
 from seqlab.inference.files import BUFFER_LINES, output_stream, refuse_same_file, side_by_side
 from seqlab.inference.lines import json_line, write_lines
@@ -41,7 +41,7 @@ class ScoreOptions(EngineOptions):
 
     src: File | None = None
     """sources, or prompts: FILE or FILE#COLUMN"""
-    tgt: Annotated[list[File], As.OPTION]
+    tgt: Annotated[list[File], AsOption]
     """targets, or lines: FILE or FILE#COLUMN"""
     likeliest: bool = False
     """of several files, the number of the likeliest line's"""
@@ -103,7 +103,7 @@ def _translator(options: ScoreOptions, world: World) -> Score:
         src_lines: Sequence[str] | None, tgt_lines: Sequence[str], places: Sequence[str], advance: OnRows | None
     ) -> "list[PairScore]":
         assert src_lines is not None
-        return trained.score(src_lines, tgt_lines, progress=advance, places=places, **given(options, "batch_tokens"))
+        return trained.score(src_lines, tgt_lines, progress=advance, places=places, batch_tokens=options.batch_tokens)
 
     return score
 

@@ -102,10 +102,8 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         wanted = text.removeprefix("Input should be ").partition(", unable")[0]
         wanted = wanted.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
         shown = first["input"] if "than" in kind else reprlib.repr(first["input"])  # a number, perhaps as text
-        nearest = ""
-        if kind == "literal_error":
-            choices = re.findall("'(.+?)'", wanted)
-            nearest = f" (the nearest is `{nearest_key(str(first['input']), choices)}`)" if choices else ""
+        choices = re.findall("'(.+?)'", wanted) if kind == "literal_error" else []
+        nearest = f" (the nearest is `{nearest_key(str(first['input']), choices)}`)" if choices else ""
         message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
     if others:
         message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"

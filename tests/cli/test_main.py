@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from seqlab import registry
+from seqlab.built_in import COMMANDS
 from seqlab.cli import main as entry
 from seqlab.cli.errors import explain
 from seqlab.cli.parser import Parser
@@ -79,7 +80,7 @@ def test_no_command_and_unknown_commands(seqlab) -> None:
 
 def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
     text = seqlab("--help").out.decode()
-    for heading, commands in entry.GROUPS.items():
+    for heading, commands in COMMANDS.items():
         group = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
         assert [line.split()[0] for line in group.splitlines()] == list(commands)
     examples = text.split("examples:\n")[1].splitlines()

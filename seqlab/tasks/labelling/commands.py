@@ -14,7 +14,6 @@ from seqlab.inference.files import Input, open_input, output_stream, refuse_same
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, File, RunOptions, given, set_threads
 from seqlab.progress import progress_bar
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling
@@ -86,7 +85,6 @@ def run(options: LabelOptions) -> None:
     """Label block by block."""
     from seqlab.tasks.labelling.labeller import load_labeller
 
-    refuse_ranks("label")
     _check(options)
     refuse_same_file("--output", options.output, {"the input": options.input})
     set_threads(options.threads)
@@ -133,4 +131,4 @@ def _as_json(labelling: "Labelling") -> str:
     return json_line({"labels": labelling.labels, "truncated": labelling.truncated, **asdict(labelling)})
 
 
-LABEL = Command(LabelOptions, run)
+LABEL = Command(LabelOptions, run, in_one_process=True)

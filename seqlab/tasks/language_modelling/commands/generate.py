@@ -20,7 +20,6 @@ from seqlab.runs.fields import fields_of
 from seqlab.search.config import SearchConfig
 from seqlab.search.sampling_config import SamplingConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.generator import Continuation
@@ -88,7 +87,6 @@ def run(options: GenerateOptions) -> None:
     """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
     from seqlab.tasks.language_modelling.generator import choose_search
 
-    refuse_ranks("generate")
     refuse_same_file("--output", options.output, {"--prompts": options.prompts})
     search, prompts = given(options, *fields_of(_Sampling), *fields_of(_Search)), _given_prompts(options)
     choose_search(search)  # which checks it, before a model is loaded
@@ -171,4 +169,4 @@ def _prompt_blocks(options: GenerateOptions, given: list[str]) -> Iterator[tuple
         yield source.stream, chain([first], blocks)
 
 
-GENERATE = Command(GenerateOptions, run)
+GENERATE = Command(GenerateOptions, run, in_one_process=True)

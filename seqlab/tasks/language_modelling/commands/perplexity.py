@@ -12,7 +12,6 @@ from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, File, Name, RunOptions, given
 from seqlab.progress import counting
 from seqlab.tasks.language_modelling.commands import load_language_models
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.language_model import Perplexity
@@ -53,7 +52,6 @@ class PerplexityOptions(RunOptions):
 
 def run(options: PerplexityOptions) -> None:
     """Score the text, then say how it was read and what its figures leave out."""
-    refuse_ranks("perplexity")
     refuse_same_file("--output", options.output, {"the text": options.file})
     model = load_language_models(options)
     text = _read(options.file, split_records=model.is_continuous)
@@ -109,4 +107,4 @@ def _lines(found: "Perplexity", options: PerplexityOptions) -> list[str]:
     return [f"{each}\t{line.num_tokens}" for each, line in zip(nats, found.lines, strict=True)]
 
 
-PERPLEXITY = Command(PerplexityOptions, run)
+PERPLEXITY = Command(PerplexityOptions, run, in_one_process=True)

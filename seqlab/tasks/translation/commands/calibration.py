@@ -14,7 +14,6 @@ from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import search_values
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.evaluation import Calibration
@@ -50,7 +49,6 @@ def run(options: CalibrationOptions) -> None:
     from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
     from seqlab.tasks.translation.answers import answers_of
 
-    refuse_ranks("calibration")
     src_lines, tgt_lines, places = read_pairs(options)
     trained = load_one_process(options)
     with counting("pairs", len(src_lines)) as advance:
@@ -89,4 +87,4 @@ def lines_of(name: str, found: "Calibration") -> list[str]:
     return lines
 
 
-CALIBRATION = Command(CalibrationOptions, run)
+CALIBRATION = Command(CalibrationOptions, run, in_one_process=True)

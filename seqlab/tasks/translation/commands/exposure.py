@@ -10,7 +10,6 @@ from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count, given
 from seqlab.progress import counting
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.exposure import Exposure, Quality
@@ -41,7 +40,6 @@ def run(options: ExposureOptions) -> None:
     """Measure and print a line for each position."""
     from seqlab.tasks.translation.exposure import exposure_of
 
-    refuse_ranks("exposure")
     src_lines, tgt_lines, places = read_pairs(options)
     trained = load_one_process(options)
     with counting("pairs", len(src_lines)) as advance:
@@ -102,4 +100,4 @@ def _own(figures: dict[str, Any]) -> str:
     return _shown(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")
 
 
-EXPOSURE = Command(ExposureOptions, run)
+EXPOSURE = Command(ExposureOptions, run, in_one_process=True)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import As
+from seqlab.commands import AsOption
 from seqlab.data.column import places_of_pairs
 from seqlab.inference.files import side_by_side
 from seqlab.inference.options import SETTINGS, File, RunOptions, set_threads
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class PairOptions(RunOptions):
     """The pairs."""
 
-    src: Annotated[File, As.OPTION]
+    src: Annotated[File, AsOption]
     """sources: FILE or FILE#COLUMN"""
-    tgt: Annotated[File, As.OPTION]
+    tgt: Annotated[File, AsOption]
     """references: FILE or FILE#COLUMN"""
     json: bool = False
     """print JSON"""

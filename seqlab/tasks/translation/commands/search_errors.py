@@ -14,7 +14,6 @@ from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import search_values
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.search_errors import SearchErrors
@@ -52,7 +51,6 @@ def run(options: SearchErrorsOptions) -> None:
     from seqlab.search.exact import MAX_STEPS
     from seqlab.tasks.translation.search_errors import search_errors
 
-    refuse_ranks("search-errors")
     sizes = list(dict.fromkeys(options.beam_sizes))
     if options.max_steps is not None and not options.exact:
         raise UsageError("--max_steps limits exact search: it needs --exact")
@@ -109,4 +107,4 @@ def lines_of(found: "list[SearchErrors]") -> list[str]:
     return lines
 
 
-SEARCH_ERRORS = Command(SearchErrorsOptions, run)
+SEARCH_ERRORS = Command(SearchErrorsOptions, run, in_one_process=True)

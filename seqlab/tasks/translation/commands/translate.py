@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, Run, given
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, Run
 from seqlab.job import joined
 from seqlab.progress import progress_bar
 from seqlab.search.config import SearchConfig
@@ -60,18 +60,15 @@ def run(options: TranslateOptions) -> None:
     from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
 
     with joined() as world:
-        if options.alignment == "-":
-            raise UsageError("--alignment needs a file of its own, but is -")
-        refuse_same_file("--alignment", options.alignment, {"--output": options.output})
-        read = {"the input": options.input, "--prefix": options.prefix}
-        refuse_same_file("--output", options.output, read)
-        refuse_same_file("--alignment", options.alignment, read)
-        if options.num_hypotheses > 1 and not options.json:
-            raise UsageError("more than one hypothesis per line needs --json")
-        search = {**search_values(options), **given(options, "batch_tokens")}
+        _check(options)
         others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
         trained = load_named_runs(options, world, **others)
-        need_attention = options.alignment is not None
+        how = {
+            "batch_tokens": options.batch_tokens,
+            "need_scores": options.json,
+            "need_attention": options.alignment is not None,
+            **search_values(options),
+        }
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             options = replace(options, input=os.devnull, output=os.devnull, prefix=None, alignment=os.devnull)
         with (
@@ -83,24 +80,28 @@ def run(options: TranslateOptions) -> None:
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, places, forced in world.from_main(blocks):
-                    translations = trained.translate_detailed(
-                        lines,
-                        prefixes=forced,
-                        progress=advance,
-                        places=places,
-                        need_scores=options.json,
-                        need_attention=need_attention,
-                        **search,
-                    )
-                    write_lines(output, (as_json(t) if options.json else t.text for t in translations))
-                    write_lines(alignment, (json_line({"pieces": alignments_of(t)}) for t in translations))
-                    replaced += sum(translation.control_characters for translation in translations)
-                    done, cut = done + len(translations), cut + unfinished(translations)
+                    found = trained.translate_detailed(lines, prefixes=forced, progress=advance, places=places, **how)
+                    write_lines(output, (as_json(each) if options.json else each.text for each in found))
+                    write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
+                    replaced += sum(each.control_characters for each in found)
+                    done, cut = done + len(found), cut + unfinished(found)
             prefixes.check_end()
         if replaced:
             logger.warning("control characters in the translations: %d became spaces", replaced)
         if world.is_main:
             warn_of_unfinished(cut, done)
+
+
+def _check(options: TranslateOptions) -> None:
+    """Raise UsageError or ValueError where options do not fit each other."""
+    if options.alignment == "-":
+        raise UsageError("--alignment needs a file of its own, but is -")
+    read = {"the input": options.input, "--prefix": options.prefix}
+    refuse_same_file("--alignment", options.alignment, {"--output": options.output})
+    refuse_same_file("--output", options.output, read)
+    refuse_same_file("--alignment", options.alignment, read)
+    if options.num_hypotheses > 1 and not options.json:
+        raise UsageError("more than one hypothesis per line needs --json")
 
 
 def _blocks(
