@@ -276,7 +276,7 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
     [
         (["--beam_size", "0"], "`beam_size` must be at least 1, but is 0 instead."),
         (["--beam_size", "x"], "`beam_size` must be a valid integer, but is 'x' instead."),
-        (["--length_penalty", "x"], "`length_penalty` must be 'plain' or 'gnmt', but is 'x' instead (the nearest is"),
+        (["--length_penalty", "x"], "`length_penalty` must be 'plain' or 'gnmt', but is 'x' instead."),
         (["--bean_size", "3"], "there is no option `--bean_size`; the nearest is `--beam_size`"),
         (["--beam", "3"], "there is no option `--beam`; the nearest is `--beam_size`"),
         (["--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
