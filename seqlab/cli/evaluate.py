@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.evaluation import METRICS
 from seqlab.inference.files import all_places, equally_long
 from seqlab.inference.options import SETTINGS, File, Name
+from seqlab.registry import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class EvaluateOptions:
     """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
     baseline: Annotated[File, "HYP2"] | None = None
     """another system's lines: adds a paired bootstrap test"""
-    metrics: Annotated[list[Name] | None, METRICS] = None
+    metrics: Annotated[list[Name] | None, Parts("metric")] = None
     """which of them (default: bleu, with --confusion accuracy)"""
     confusion: bool = False
     """of labels also precision, recall and F1 of each, and which are confused"""

@@ -33,7 +33,7 @@ def late_for(arguments: list[str]) -> list[str]:
     """Name what help has no use for; the options of most commands are read from configs, which are pydantic's."""
     always = ["torch", "sacrebleu", "datasets", "sentencepiece", "tokenizers", "ctranslate2", "rich", "yaml"]
     reads_configs = arguments[0] not in ("--help", "--version", "recipes", "export", "import")
-    return always + ([] if reads_configs else ["pydantic"]) + ([] if arguments[0] == "evaluate" else ["numpy"])
+    return [*always, "numpy"] + ([] if reads_configs else ["pydantic"])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in Parts("command"))])
