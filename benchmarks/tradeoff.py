@@ -128,7 +128,7 @@ def read_system(words: Sequence[str]) -> System:
 
 
 def _lines(path: Path) -> list[str]:
-    from seqlab.cli.files import all_lines
+    from seqlab.inference.files import all_lines
 
     return all_lines(str(path))
 

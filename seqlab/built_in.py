@@ -1,5 +1,48 @@
 """The parts that come with seqlab: the one place in which lower rooms are named; resolved at first use."""
 
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "train and describe": {
+        "train": ("seqlab.cli.train", "train a model"),
+        "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, figure"),
+        "info": ("seqlab.cli.info:INFO", "describe a run"),
+    },
+    "use a trained model": {
+        "translate": ("seqlab.tasks.translation.commands.translate:TRANSLATE", "translate lines"),
+        "label": ("seqlab.tasks.labelling.commands:LABEL", "label lines or their words"),
+        "generate": (
+            "seqlab.tasks.language_modelling.commands.generate:GENERATE",
+            "continue a text with a language model",
+        ),
+        "score": ("seqlab.cli.score:SCORE", "score given lines or pairs: how probable each is"),
+        "distill": (
+            "seqlab.cli.distill:DISTILL",
+            "translate a corpus for another model to learn from",
+        ),
+    },
+    "measure": {
+        "evaluate": ("seqlab.cli.evaluate:EVALUATE", "score hypotheses against references"),
+        "perplexity": (
+            "seqlab.tasks.language_modelling.commands.perplexity:PERPLEXITY",
+            "measure how likely a text is to language models",
+        ),
+        "calibration": (
+            "seqlab.tasks.translation.commands.calibration:CALIBRATION",
+            "compare how sure a translator is with how often it is right",
+        ),
+        "exposure": ("seqlab.tasks.translation.commands.exposure:EXPOSURE", "measure exposure bias"),
+        "search-errors": (
+            "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
+            "tell errors of the search from the model's",
+        ),
+        "plot": ("seqlab.cli.plot:PLOT", "draw what a translation attended to"),
+    },
+    "exchange with other programs": {
+        "export": ("seqlab.cli.export", "write a run for another engine"),
+        "import": ("seqlab.cli.import_arpa:IMPORT", "make a run of an ARPA file"),
+    },
+}
+"""Heading -> the commands below it in the help: name -> (`module:attribute`, summary)."""
+
 BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "model": {
         "transformer": ("seqlab.models.transformer:TransformerConfig", "a Transformer encoder-decoder"),
@@ -116,23 +159,6 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "accuracy": ("seqlab.evaluation.labels:accuracy", "share of labels that are right"),
         "macro_f1": ("seqlab.evaluation.labels:macro_f1", "mean F1 over all labels"),
     },
-    "command": {
-        "train": ("seqlab.cli.train", "train a model"),
-        "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, figure"),
-        "info": ("seqlab.cli.info", "describe a run"),
-        "translate": ("seqlab.cli.translate", "translate lines"),
-        "label": ("seqlab.cli.label", "label lines or their words"),
-        "generate": ("seqlab.cli.generate", "continue a text with a language model"),
-        "score": ("seqlab.cli.score", "score given lines or pairs: how probable each is"),
-        "distill": ("seqlab.cli.distill", "translate a corpus for another model to learn from"),
-        "evaluate": ("seqlab.cli.evaluate", "score hypotheses against references"),
-        "perplexity": ("seqlab.cli.perplexity", "measure how likely a text is to language models"),
-        "calibration": ("seqlab.cli.calibration", "compare how sure a translator is with how often it is right"),
-        "exposure": ("seqlab.cli.exposure", "measure exposure bias"),
-        "search-errors": ("seqlab.cli.search_errors", "tell errors of the search from the model's"),
-        "plot": ("seqlab.cli.plot", "draw what a translation attended to"),
-        "export": ("seqlab.cli.export", "write a run for another engine"),
-        "import": ("seqlab.cli.import_arpa", "make a run of an ARPA file"),
-    },
+    "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},
 }
 """Kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""

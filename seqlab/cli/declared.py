@@ -1,11 +1,21 @@
 """Parsers of commands that are declared as data (`seqlab.commands.Command`)."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_origin
+from inspect import cleandoc, get_annotations
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from seqlab.cli.parser import Parser
-from seqlab.commands import Command
+from seqlab.commands import AsOption, Command, UsageError
+from seqlab.registry import Parts
+from seqlab.world import refuse_ranks
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+METAVARS = {int: "N", float: "X", bool: "true | false"}
+"""What stands for values of a type in the help."""
 
 
 @dataclass(frozen=True)
@@ -15,27 +25,76 @@ class DeclaredCommand:
     name: str
     command: Command
 
+    @property
+    def fields(self) -> "dict[str, FieldInfo]":
+        """The fields of the options that can be given."""
+        from seqlab.runs.fields import fields_of
+
+        return {name: field for name, field in fields_of(self.command.options).items() if field.init is not False}
+
     def make_parser(self) -> Parser:
-        """Add an argument for each field of the options."""
-        parser = Parser(f"seqlab {self.name}", self.command.options.__doc__)
-        for name, field in self.command.options.__pydantic_fields__.items():  # type: ignore[attr-defined]
-            text = " ".join((field.description or "").split()).replace("%", "%%")
-            several: dict[str, Any] = {"nargs": "+"} if get_origin(field.annotation) is list else {}
-            if field.is_required():
-                parser.add_argument(name, metavar=name.upper(), help=text, **several)
-            elif field.default is False:
-                parser.add_argument(f"--{name}", action="store_true", help=text)
-            else:
-                shown = field.get_default(call_default_factory=True)
-                text += f" (default: {'none' if shown is None else shown})"
-                parser.add_argument(f"--{name}", metavar="VALUE", help=text, **several)
+        """Add an argument for each field of the options, those of each base class under a heading."""
+        from seqlab.runs.fields import text_of
+
+        options = self.command.options
+        parser = Parser(f"seqlab {self.name}", cleandoc(options.__doc__ or ""))
+        groups: dict[type, argparse._ActionsContainer] = {options: parser}
+        for name, field in self.fields.items():
+            owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
+            if owner not in groups:
+                groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
+            add_argument(groups[owner], name, field, text_of(options, name))
         return parser
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Check the options and run the command; raises ValueError naming an option whose value cannot be."""
-        from seqlab.runs.validate import build
+        """Check the options and run the command; raises UsageError naming an option whose value cannot be."""
+        from seqlab.runs.validate import ConfigError, build
 
-        fields = self.command.options.__pydantic_fields__  # type: ignore[attr-defined]
-        given = {name: getattr(arguments, name) for name in fields}
+        if self.command.in_one_process:
+            refuse_ranks(self.name)
+        given = {name: getattr(arguments, name) for name in self.fields}
         values = {name: value for name, value in given.items() if value is not None and value is not False}
-        return self.command.run(build(self.command.options, values)) or 0
+        try:
+            options: Any = build(self.command.options, values)
+        except ConfigError as error:
+            raise UsageError(str(error)) from None
+        return self.command.run(options) or 0
+
+
+def add_argument(group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str) -> None:
+    """Add what a field is given by: its type, its annotations and its default choose how."""
+    plain, is_list, marks = unwrapped(field.annotation, field.metadata)
+    metavar = metavar_of(plain, marks)
+    default, is_required = field.get_default(call_default_factory=True), field.is_required()
+    if plain is bool and default is False and metavar is None:
+        group.add_argument(f"--{name}", action="store_true", help=escaped(text))
+        return
+    text += "".join(f": {', '.join(mark)}" for mark in marks if isinstance(mark, Parts))
+    if not is_required and default not in (None, ()) and "(default" not in text:
+        text += f" (default: {' '.join(map(str, default)) if is_list else default})"
+    how: dict[str, Any] = {"help": escaped(text), "nargs": "+" if is_list else None}
+    if is_required and AsOption not in marks:
+        group.add_argument(name, metavar=metavar or name.upper(), **how)
+    else:
+        group.add_argument(f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **how)
+
+
+def metavar_of(plain: Any, marks: Sequence[Any]) -> str | None:
+    """Name a value as its annotations do, or by the literals that it can be."""
+    literals = " | ".join(map(str, get_args(plain)))
+    return next((mark for mark in reversed(marks) if isinstance(mark, str)), literals or None)
+
+
+def escaped(text: str) -> str:
+    """Write a help text so that argparse shows it as it is."""
+    return text.replace("%", "%%")
+
+
+def unwrapped(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:
+    """Return a type without None, lists and annotations; whether it was a list's; all annotations, outermost last."""
+    found, is_list = list(marks), False
+    while get_origin(annotation) not in (None, Literal):
+        found = [*getattr(annotation, "__metadata__", ()), *found]
+        is_list |= get_origin(annotation) in (list, tuple)
+        annotation = get_args(annotation)[0]
+    return annotation, is_list, found

@@ -1,82 +1,81 @@
-"""seqlab distill: a corpus translated by a teacher, for a model that learns from what the teacher says.
+"""The command `seqlab distill`."""
 
-A model that predicts all words at once learns more from one translator's answers than from those of many people, which
-differ (Kim & Rush 2016; Zhou et al. 2020). OUT has a line for each line of the source. The same command goes on with
-what was killed: what is done lies in OUT.work until OUT is written, and no line is lost, shifted or translated twice.
-
-The report compares the new targets with the source and, if they are named, with the references: how many lines are the
-same, how long they are, and how many translations a source word has (its lexical complexity, in nats).
-"""
-
-import argparse
 import gzip
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from seqlab.cli.files import all_lines, is_packed, refuse_same_file
-from seqlab.cli.inference_options import add_inference_options, load_named_runs
-from seqlab.cli.parser import Parser, UsageError
-from seqlab.cli.progress import counting
-from seqlab.cli.search_options import add_search_options, search_values
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
-from seqlab.world import refuse_ranks
+from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File
+from seqlab.progress import counting
+from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.commands import load_named_runs, search_values
 
 logger = logging.getLogger(__name__)
 
 
-def make_parser() -> Parser:
-    """Name the runs, the corpus and the search."""
-    parser = Parser("seqlab distill", __doc__)
-    add_inference_options(parser)
-    parser.add_argument("--src", required=True, metavar="FILE", help="what to translate: FILE or FILE#COLUMN")
-    parser.add_argument(
-        "--out", required=True, metavar="OUT", help="where the translations are written, packed when it ends in .gz"
-    )
-    parser.add_argument("--ref", metavar="FILE", help="the references, to compare with: FILE or FILE#COLUMN")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT, and work on it that was begun otherwise")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--buffer_lines", type=int, metavar="N", help="lines that are translated before they are kept (default: 4096)"
-    )
-    add_search_options(parser, known=("num_hypotheses",))
-    return parser
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class DistillOptions(SearchConfig, EngineOptions):
+    """A corpus translated by a teacher, for a model that learns from what the teacher says.
+
+    A model that predicts all words at once learns more from one translator's answers than from those of many people,
+    which differ (Kim & Rush 2016; Zhou et al. 2020). OUT has a line for each line of the source. The same command goes
+    on with what was killed: what is done lies in OUT.work until OUT is written, and no line is lost, shifted or
+    translated twice.
+
+    The report compares the new targets with the source and, if they are named, with the references: how many lines are
+    the same, how long they are, and how many translations a source word has (its lexical complexity, in nats).
+    """
+
+    src: Annotated[File, AsOption]
+    """what to translate: FILE or FILE#COLUMN"""
+    out: Annotated[File, AsOption]
+    """where the translations are written, packed when it ends in .gz"""
+    ref: File | None = None
+    """the references, to compare with: FILE or FILE#COLUMN"""
+    overwrite: bool = False
+    """replace OUT, and work on it that was begun otherwise"""
+    json: bool = False
+    """print the report as JSON"""
+    buffer_lines: Count = BUFFER_LINES
+    """lines that are translated before they are kept"""
+    num_hypotheses: int = Field(default=1, init=False)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
     from seqlab.evaluation.distilled import describe_targets
-    from seqlab.tasks.translation.distill import WorkFile, distill, sha256_of
+    from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
-    refuse_ranks("distill")
-    out = checked_output(arguments)
-    lines = all_lines(arguments.src)
-    references = None if arguments.ref is None else all_lines(arguments.ref)
-    if references is not None and len(references) != len(lines):
-        raise ValueError(
-            f"{arguments.src} has {len(lines):,} lines but {arguments.ref} has {len(references):,}: they must have the "
-            "same number of lines."
-        )
-    search = search_values(arguments)
-    identity: dict[str, Any] = {"runs": weights_of(arguments), "search": search, "src": sha256_of(lines)}
-    identity |= {
-        "engine": arguments.engine,
-        "quantization": arguments.quantization,
-        "precision": precision_of(arguments),
-    }
-    work = WorkFile(out.with_name(f"{out.name}.work"), identity)
-    trained = load_named_runs(arguments)
-    options = {"batch_tokens": arguments.batch_tokens, "block_lines": arguments.buffer_lines}
-    options["overwrite"] = arguments.overwrite
-    options["places"] = places_of(arguments.src, parse_column(arguments.src).line_numbers(0, len(lines)))
-    options = {name: value for name, value in options.items() if value is not None}
+    out = checked_output(options)
+    read = equally_long([options.src, options.ref])
+    lines, references = read[options.src], read.get(options.ref)
+    work = WorkFile(out.with_name(f"{out.name}.work"), identity_of(options, lines))
+    trained = load_named_runs(options)
+    places = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with counting("lines", len(lines)) as advance:
-        distilled = distill(trained, lines, work, progress=advance, **options, **search)
+        distilled = distill(
+            trained,
+            lines,
+            work,
+            progress=advance,
+            places=places,
+            block_lines=options.buffer_lines,
+            overwrite=options.overwrite,
+            batch_tokens=options.batch_tokens,
+            **search_values(options),
+        )
     translations = distilled.translations
     content = "".join(f"{line}\n" for line in translations).encode()
     write_bytes(out, gzip.compress(content, mtime=0) if is_packed(out) else content)
@@ -88,53 +87,64 @@ def run(arguments: argparse.Namespace) -> int:
         references = [trained.tgt_tokenizer.normalize(line) for line in references]
     found = describe_targets(lines, translations, references)
     found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
-    print(json.dumps(found) if arguments.json else "\n".join(lines_of(found)))
-    return 0
+    print(json.dumps(found) if options.json else "\n".join(lines_of(found)))
 
 
-def checked_output(arguments: argparse.Namespace) -> Path:
+def checked_output(options: DistillOptions) -> Path:
     """Give what is written, where that can be and the options about it make sense."""
-    out = Path(arguments.out)
+    out = Path(options.out)
     for name in ("src", "out"):
-        if getattr(arguments, name) == "-":
+        if getattr(options, name) == "-":
             raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
-    refuse_same_file("--out", arguments.out, {"--src": arguments.src, "--ref": arguments.ref})
-    if out.exists() and not arguments.overwrite:
+    refuse_same_file("--out", options.out, {"--src": options.src, "--ref": options.ref})
+    if out.exists() and not options.overwrite:
         raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
-    if arguments.buffer_lines is not None and arguments.buffer_lines < 1:
-        raise ValueError(f"`buffer_lines` must be at least 1, but is {arguments.buffer_lines} instead.")
     return out
 
 
-def weights_of(arguments: argparse.Namespace) -> list[list[Any]]:
+def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
+    """Tell a work from others: whatever its translations depend on."""
+    from seqlab.tasks.translation.distill import sha256_of
+
+    return {
+        "runs": weights_of(options),
+        "search": search_values(options),
+        "src": sha256_of(lines),
+        "engine": options.engine,
+        "quantization": options.quantization,
+        "precision": precision_of(options),
+    }
+
+
+def weights_of(options: DistillOptions) -> list[list[Any]]:
     """Tell the weights that translate from others: of each run and checkpoint the step and a checksum."""
     from seqlab.export.folder import ExportFolder
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
     from seqlab.runs.folder import RunFolder
 
     found: list[list[Any]] = []
-    for path in arguments.runs:
+    for path in options.runs:
         folder, exported = RunFolder(Path(path)), ExportFolder(Path(path))
         if not folder.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {folder.path}.")
         if exported.exists():
             found.append(list(asdict(exported.read().origin).values()))
             continue
-        for checkpoint in arguments.checkpoint:
+        for checkpoint in options.checkpoint:
             step = choose_step(folder, checkpoint)
             found.append([step, inference_checksum(folder.checkpoints / checkpoint_name(step))])
     return found
 
 
-def precision_of(arguments: argparse.Namespace) -> str | None:
+def precision_of(options: DistillOptions) -> str | None:
     """Tell what torch computes in, which `auto` leaves to the device."""
     from seqlab.nn.precision import choose_device, choose_dtype
 
-    if arguments.engine != "torch":
+    if options.engine != "torch":
         return None
-    return str(choose_dtype(arguments.precision, choose_device(arguments.device))).removeprefix("torch.")
+    return str(choose_dtype(options.precision, choose_device(options.device))).removeprefix("torch.")
 
 
 def lines_of(found: dict[str, float | int]) -> list[str]:
@@ -153,3 +163,6 @@ def lines_of(found: dict[str, float | int]) -> list[str]:
     if "same_as_reference" in found:
         lines.append(f"same as the reference: {100 * found['same_as_reference']:.2f}%")
     return lines
+
+
+DISTILL = Command(DistillOptions, run, in_one_process=True)

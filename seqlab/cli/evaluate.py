@@ -1,66 +1,53 @@
-"""seqlab evaluate: hypotheses and references in, scores with their signatures out."""
+"""The command `seqlab evaluate`."""
 
-import argparse
 import json
 import logging
 import unicodedata
 from collections.abc import Sequence
+from typing import Annotated
 
-from seqlab.cli.files import all_lines, all_places
-from seqlab.cli.parser import Parser, UsageError
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import AsOption, Command, UsageError
+from seqlab.inference.files import all_places, equally_long
+from seqlab.inference.options import SETTINGS, File, Name
+from seqlab.registry import Parts
 
 logger = logging.getLogger(__name__)
 
 
-def make_parser() -> Parser:
-    """Name the files and the metrics."""
-    from seqlab.evaluation import METRICS
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EvaluateOptions:
+    """Hypotheses and references in, scores with their signatures out."""
 
-    parser = Parser("seqlab evaluate", __doc__)
-    parser.add_argument(
-        "hypotheses", metavar="HYP", help="one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"
-    )
-    parser.add_argument(
-        "--ref",
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference",
-    )
-    parser.add_argument(
-        "--src",
-        metavar="FILE",
-        help="sources: also counts how many translations a word of them has (alternatives), beside the first reference",
-    )
-    parser.add_argument("--baseline", metavar="HYP2", help="another system's lines: adds a paired bootstrap test")
-    parser.add_argument(
-        "--metrics",
-        nargs="+",
-        metavar="NAME",
-        help=f"any of {', '.join(METRICS)} (default: bleu, with --confusion accuracy)",
-    )
-    parser.add_argument(
-        "--confusion",
-        action="store_true",
-        help="of labels also precision, recall and F1 of each, and which are confused",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object, values unrounded")
-    return parser
+    hypotheses: Annotated[File, "HYP"]
+    """one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"""
+    ref: Annotated[list[File], AsOption]
+    """references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference"""
+    src: File | None = None
+    """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
+    baseline: Annotated[File, "HYP2"] | None = None
+    """another system's lines: adds a paired bootstrap test"""
+    metrics: Annotated[list[Name] | None, Parts("metric")] = None
+    """which of them (default: bleu, with --confusion accuracy)"""
+    confusion: bool = False
+    """of labels also precision, recall and F1 of each, and which are confused"""
+    json: bool = False
+    """print one JSON object, values unrounded"""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: EvaluateOptions) -> None:
     """Score the files and print one line per metric; with a baseline three."""
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_names
 
-    metrics = check_names(arguments.metrics or (["accuracy"] if arguments.confusion else ["bleu"]))
-    if [arguments.hypotheses, arguments.baseline, arguments.src, *arguments.ref].count("-") > 1:
+    metrics = check_names(options.metrics or (["accuracy"] if options.confusion else ["bleu"]))
+    specs = [options.hypotheses, *options.ref, options.baseline, options.src]
+    if specs.count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    baselines = [] if arguments.baseline is None else [arguments.baseline]
-    sources = [] if arguments.src is None else [arguments.src]
-    hypotheses, *references = _read([arguments.hypotheses, *arguments.ref, *baselines, *sources])
-    src_lines = references.pop() if sources else None
-    baseline = references.pop() if baselines else None
+    read = equally_long(specs)
+    hypotheses, references = read[options.hypotheses], [read[spec] for spec in options.ref]
+    src_lines, baseline = read.get(options.src), read.get(options.baseline)
     if "bleu" in metrics and _look_tokenized(hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
     if count := sum(map(_differ_in_form_alone, hypotheses, zip(*references, strict=True))):
@@ -71,18 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
             len(hypotheses),
         )
     try:
-        lines, results = _report(arguments, metrics, hypotheses, references, baseline, src_lines)
+        lines, results = _report(options, metrics, hypotheses, references, baseline, src_lines)
     except UnequalLabels:
-        for spec, given in ((arguments.hypotheses, hypotheses), (arguments.baseline, baseline)):
-            if given is not None:
-                _name_unequal_labels(given, references, [spec, *arguments.ref])
+        for spec in (options.hypotheses, options.baseline):
+            if spec is not None:
+                _name_unequal_labels(read[spec], references, [spec, *options.ref])
         raise
-    print(json.dumps(results) if arguments.json else "\n".join(lines))
-    return 0
+    print(json.dumps(results) if options.json else "\n".join(lines))
 
 
 def _report(
-    arguments: argparse.Namespace,
+    options: EvaluateOptions,
     metrics: Sequence[str],
     hypotheses: list[str],
     references: list[list[str]],
@@ -108,7 +94,7 @@ def _report(
                 score = alternatives(texts, references[0], src_lines)
                 lines.append(system + score.as_line())
                 results[f"{system.strip()}_{score.name}".strip("_")] = score.as_dict()
-    if arguments.confusion:
+    if options.confusion:
         if len(references) > 1:
             raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")
         table = confusion(hypotheses, references[0])
@@ -129,19 +115,6 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
         raise ValueError(error.at(places[error.line], of_reference[error.line])) from None
 
 
-def _read(specs: Sequence[str]) -> list[list[str]]:
-    """Read files that belong together; raises ValueError where they are not equally long, naming two of them."""
-    names = ["standard input" if spec == "-" else spec for spec in specs]
-    files = [all_lines(spec) for spec in specs]
-    for name, lines in zip(names, files, strict=True):
-        if len(lines) != len(files[0]):
-            raise ValueError(
-                f"{names[0]} has {len(files[0]):,} lines but {name} has {len(lines):,}: they must have the same number "
-                "of lines."
-            )
-    return files
-
-
 def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:
     """Tell whether a line is none of the references as it stands, but one in NFC with single spaces."""
     if hypothesis in references:
@@ -156,3 +129,6 @@ def _plain_form(line: str) -> str:
 def _look_tokenized(lines: Sequence[str]) -> bool:
     """Tell whether a full stop stands alone at the end of many lines (sacreBLEU's sign, too)."""
     return sum(line.rstrip().endswith(" .") for line in lines) > max(len(lines) / 10, 1)
+
+
+EVALUATE = Command(EvaluateOptions, run)

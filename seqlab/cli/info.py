@@ -1,23 +1,29 @@
-"""seqlab info: what a run folder holds: config, data, model, time, checkpoints and the best validation."""
+"""The command `seqlab info`."""
 
-import argparse
 import json
 
-from seqlab.cli.parser import Parser
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import Command
+from seqlab.inference.options import SETTINGS, Run
 
 
-def make_parser() -> Parser:
-    """Name the run."""
-    parser = Parser("seqlab info", __doc__)
-    parser.add_argument("run_dir", metavar="RUN", help="run folder")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class InfoOptions:
+    """What a run folder holds: config, data, model, time, checkpoints and the best validation."""
+
+    run_dir: Run
+    """run folder"""
+    json: bool = False
+    """print one JSON object"""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: InfoOptions) -> None:
     """Print the summary."""
     from seqlab.runs.summary import summarize
 
-    summary = summarize(arguments.run_dir)
-    print(json.dumps(summary.as_dict()) if arguments.json else "\n".join(summary.lines()))
-    return 0
+    summary = summarize(options.run_dir)
+    print(json.dumps(summary.as_dict()) if options.json else "\n".join(summary.lines()))
+
+
+INFO = Command(InfoOptions, run)

@@ -8,26 +8,21 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import seqlab
+from seqlab.built_in import COMMANDS
 from seqlab.cli.declared import DeclaredCommand
 from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain, printable
 from seqlab.cli.logs import set_up_logging
-from seqlab.cli.parser import PLUGIN, Parser, UsageError
-from seqlab.commands import Command
+from seqlab.cli.parser import PLUGIN, Parser
+from seqlab.commands import Command, UsageError
 from seqlab.contention import choose_waiting
 from seqlab.plugins import load_plugin
-from seqlab.registry import Parts, entries, find, missing_hint
+from seqlab.registry import OWN, Parts, entries, find, missing_hint
 from seqlab.world import rank_before_meeting
 
-GROUPS = {
-    "train and describe": ("train", "recipes", "info"),
-    "use a trained model": ("translate", "label", "generate", "score", "distill"),
-    "measure": ("evaluate", "perplexity", "calibration", "exposure", "search-errors", "plot"),
-    "exchange with other programs": ("export", "import"),
-}
-"""The built-in commands by heading; those of plugins come after them."""
 EXAMPLES = """
 examples:
   seqlab train number_words                                    # the embedded default: a translator in a minute
@@ -71,13 +66,18 @@ def _run(argv: Sequence[str]) -> int:
     name, arguments = argv[0] if argv else "", list(argv[1:])
     if name not in Parts("command"):
         return _without_command(argv)
-    found = find("command", name)
-    command = DeclaredCommand(name, found) if isinstance(found, Command) else found
+    command = find_command(name)
     parsed = command.make_parser().parse(arguments)
     set_up_logging()
     choose_waiting()
     status: int = command.run(parsed)
     return status
+
+
+def find_command(name: str) -> Any:
+    """Return a command, which has `make_parser` and `run`."""
+    found = find("command", name)
+    return DeclaredCommand(name, found) if isinstance(found, Command) else found
 
 
 def _named_plugins(argv: Sequence[str]) -> list[str]:
@@ -103,8 +103,8 @@ def _command_first(argv: Sequence[str]) -> Sequence[str]:
 
 def _without_command(argv: Sequence[str]) -> int:
     known = {entry.name: entry for entry in entries("command")}
-    others = [name for name in known if not any(name in group for group in GROUPS.values())]
-    groups = {**GROUPS, **({"of plugins": others} if others else {})}
+    others = [name for name, entry in known.items() if entry.owner != OWN]
+    groups: dict[str, Iterable[str]] = {**COMMANDS, **({"of plugins": others} if others else {})}
     listed = "\n".join(
         f"{heading}:\n" + "".join(f"  {name:<15}{known[name].summary}\n" for name in group)
         for heading, group in groups.items()

@@ -5,12 +5,10 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from seqlab.commands import UsageError
+
 PLUGIN = "--plugin"
 """The option that is read before a parser is made, and may be repeated."""
-
-
-class UsageError(ValueError):
-    """A command line that cannot be understood."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,40 +1,42 @@
-"""seqlab plot: draw what a translation attended to, of a file that `seqlab translate --alignment FILE` wrote."""
+"""The command `seqlab plot`."""
 
-import argparse
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from seqlab.cli.parser import Parser
+from pydantic.dataclasses import dataclass
 
-
-def make_parser() -> Parser:
-    """Name the file, the line and the figure."""
-    parser = Parser("seqlab plot", __doc__)
-    parser.add_argument("alignment", metavar="FILE", help="what `seqlab translate --alignment FILE` wrote")
-    parser.add_argument("--line", type=int, default=1, metavar="N", help="which line (default: 1)")
-    parser.add_argument("--piece", type=int, default=1, metavar="N", help="which piece of a long line (default: 1)")
-    parser.add_argument("--out", required=True, metavar="FIGURE", help="a .png or .svg file")
-    return parser
+from seqlab.commands import AsOption, Command
+from seqlab.inference.options import SETTINGS, Count, File
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PlotOptions:
+    """Draw what a translation attended to, of a file that `seqlab translate --alignment FILE` wrote."""
+
+    alignment: File
+    """what `seqlab translate --alignment FILE` wrote"""
+    line: Count = 1
+    """which line"""
+    piece: Count = 1
+    """which piece of a long line"""
+    out: Annotated[File, AsOption, "FIGURE"]
+    """a .png or .svg file"""
+
+
+def run(options: PlotOptions) -> None:
     """Draw one line's attention."""
     from seqlab.reports.attention import save_attention
 
-    piece = read_piece(arguments.alignment, arguments.line, arguments.piece)
-    save_attention(arguments.out, piece["src"], piece["tgt"], piece["weights"])
-    return 0
+    piece = read_piece(options.alignment, options.line, options.piece)
+    save_attention(options.out, piece["src"], piece["tgt"], piece["weights"])
 
 
 def read_piece(path: str, line: int, number: int) -> dict[str, Any]:
     """Read the attention of a piece of a line; raises ValueError, naming the file and the line, where it has none."""
     from seqlab.data.readers import read_lines
 
-    for name, value in (("line", line), ("piece", number)):
-        if value < 1:
-            raise ValueError(f"`--{name}` must be at least 1, but is {value} instead.")
     text = next(islice(read_lines(Path(path)), line - 1, None), None)
     if text is None:
         raise ValueError(f"{path} has no line {line}.")
@@ -49,3 +51,6 @@ def read_piece(path: str, line: int, number: int) -> dict[str, Any]:
     if not complete:
         raise ValueError(f"{path}, line {line}: has {len(pieces)} translated pieces, so there is no piece {number}.")
     return found
+
+
+PLOT = Command(PlotOptions, run)

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 import seqlab
-from seqlab.cli.parser import Parser, UsageError
+from seqlab.cli.parser import Parser
+from seqlab.commands import UsageError
 
 TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
 """Read as a file: importing `seqlab.recipes` would import torch."""

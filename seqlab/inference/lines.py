@@ -1,8 +1,10 @@
 """Lines in and out, so that N lines in are N lines out whatever they hold."""
 
+import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Unicode's category Cc: among them all that some program takes for a line end, except U+2028 and U+2029."""
@@ -47,3 +49,16 @@ def refuse_newlines(lines: Sequence[str], name: str) -> None:
     for i, line in enumerate(lines):
         if "\n" in line:
             raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")
+
+
+def json_line(values: dict[str, Any]) -> str:
+    """Write an object; a number that JSON does not have, such as the logarithm of 0, is null."""
+    return json.dumps(_without_infinities(values), ensure_ascii=False, allow_nan=False)
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_infinities(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

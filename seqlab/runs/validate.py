@@ -1,5 +1,7 @@
 """Plain values to configs; what is wrong with them is said in one line that names the key."""
 
+import difflib
+import re
 import reprlib
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -99,7 +101,14 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
     else:
         wanted = text.removeprefix("Input should be ").partition(", unable")[0]
-        message = f"`{key}` must be {wanted}, but is {reprlib.repr(first['input'])} instead."
+        shown, nearest = reprlib.repr(first["input"]), ""
+        if kind in ("greater_than_equal", "less_than_equal"):
+            wanted = f"at {'least' if kind.startswith('greater') else 'most'} {wanted.rpartition(' ')[2]}"
+            shown = shown.strip("'")  # a number, perhaps as text
+        if kind == "literal_error":
+            close = difflib.get_close_matches(str(first["input"]), re.findall("'(.+?)'", wanted), n=1)
+            nearest = "".join(f" (the nearest is `{each}`)" for each in close)
+        message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
     if others:
         message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"
     return key, message

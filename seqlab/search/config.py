@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -57,11 +57,11 @@ class SearchConfig:
     GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
     good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
     max_length_ratio: float | None = None
-    """Longest hypothesis, in ids per id of the source. null takes the run's own limit, 20% above the longest targets of
+    """Longest hypothesis, in ids per id of the source; left out, the run's own limit, 20% above the longest targets of
     its training data, or 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
     slower."""
     max_length_offset: int | None = None
-    """Ids added to `max_length_ratio` times the source length. null takes the run's own, or 10 if the run has none or
+    """Ids added to `max_length_ratio` times the source length; left out, the run's own, or 10 if the run has none or
     `max_length_ratio` is given."""
     max_length: int = 512
     """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
@@ -80,12 +80,12 @@ class SearchConfig:
     pseudo_likelihood: bool = True
     """Of mask-predict with more than one pass and several lengths: choose between these by how likely each symbol is
     given half of the others (two more passes), rather than by how likely it was when it was predicted last."""
-    revise: bool = False
+    revise: Annotated[bool, "true | false"] = False
     """Of mask-predict: say all symbols anew in each pass, rather than the hidden ones alone. For models that learned to
     read their own words (`objective.own_words`)."""
 
     algorithm: str | None = None
-    """Which search: `beam` (greedy with a `beam_size` of 1), `ctc`, `mask_predict` or a registered one. null takes the
+    """Which search: `beam` (greedy with a `beam_size` of 1), `ctc`, `mask_predict` or a registered one; left out, the
     first that fits the model."""
 
     def check_all_at_once(self, ends_at_eos: bool, iterations: int) -> None:

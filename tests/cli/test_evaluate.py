@@ -10,7 +10,7 @@ import pytest
 import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF, TER
 
-from seqlab.cli.files import all_lines, input_stream
+from seqlab.inference.files import all_lines, input_stream
 
 HYPOTHESES = ["the cat sat on the mat .", "a dog runs\u2028fast", "", "Hello, world!", "two men walk down a street"]
 REFERENCES = [

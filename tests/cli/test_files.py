@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.cli.files import Input, open_input, refuse_same_file
+from seqlab.inference.files import Input, open_input, refuse_same_file
 
 
 def test_blocks_come_as_soon_as_their_lines_are_there() -> None:

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from seqlab import registry
+from seqlab.built_in import COMMANDS
 from seqlab.cli import main as entry
 from seqlab.cli.errors import explain
 from seqlab.cli.parser import Parser
 from seqlab.data.readers import require_file
-from seqlab.registry import Parts, find
+from seqlab.registry import Parts
 
 
 def caught(action) -> BaseException:
@@ -31,10 +32,8 @@ def caught(action) -> BaseException:
 def late_for(arguments: list[str]) -> list[str]:
     """Name what help has no use for; the options of most commands are read from configs, which are pydantic's."""
     always = ["torch", "sacrebleu", "datasets", "sentencepiece", "tokenizers", "ctranslate2", "rich", "yaml"]
-    reads_configs = arguments[0] in (
-        *("train", "translate", "distill", "generate", "calibration", "search-errors", "export"),
-    )
-    return always + ([] if reads_configs else ["pydantic"]) + ([] if arguments[0] == "evaluate" else ["numpy"])
+    reads_configs = arguments[0] not in ("--help", "--version", "recipes")
+    return [*always, "numpy"] + ([] if reads_configs else ["pydantic"])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in Parts("command"))])
@@ -54,7 +53,7 @@ def test_help_loads_no_torch(arguments: list[str]) -> None:
 @pytest.mark.parametrize("name", Parts("command"))
 def test_help_names_every_option(seqlab, name: str) -> None:
     result = seqlab(name, "--help")
-    parser = find("command", name).make_parser()
+    parser = entry.find_command(name).make_parser()
     assert all(option in result.out.decode() for action in parser._actions for option in action.option_strings)
 
 
@@ -81,7 +80,7 @@ def test_no_command_and_unknown_commands(seqlab) -> None:
 
 def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
     text = seqlab("--help").out.decode()
-    for heading, commands in entry.GROUPS.items():
+    for heading, commands in COMMANDS.items():
         group = text.split(f"\n{heading}:\n")[1].split("\n\n")[0]
         assert [line.split()[0] for line in group.splitlines()] == list(commands)
     examples = text.split("examples:\n")[1].splitlines()
@@ -90,7 +89,7 @@ def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
         name, *options = example.split("#")[0].split("<")[0].split(">")[0].split()[1:]
         assert name in Parts("command")
         if name != "train":  # whose fields of the config are no options of its parser
-            find("command", name).make_parser().parse(options)
+            entry.find_command(name).make_parser().parse(options)
 
 
 def test_a_message_of_seqlab_is_no_traceback() -> None:

@@ -213,7 +213,7 @@ def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Pat
     ("options", "message"),
     [
         (["--line", "5"], "a.jsonl has no line 5."),
-        (["--line", "0"], "`--line` must be at least 1, but is 0 instead."),
+        (["--line", "0"], "`line` must be at least 1, but is 0 instead."),
         (["--line", "2"], "line 2: has 0 translated pieces, so there is no piece 1."),
         (["--line", "3"], "line 3: is not what `seqlab translate --alignment` writes."),
         (["--line", "4"], "line 4: is not what `seqlab translate --alignment` writes."),
@@ -282,7 +282,7 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
         (["--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
         (["--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
         (["--threads", "0"], "`threads` must be at least 1, but is 0 instead."),
-        (["--threads", "x"], "argument --threads: invalid int value: 'x'"),
+        (["--threads", "x"], "`threads` must be a valid integer, but is 'x' instead."),
         (["--checkpoint", "30"], "`checkpoint` must be `best`, `last` or one of 10, 20, but is `30` instead."),
         (["--input", "nowhere"], "nowhere: there is no such file."),
         (["--output", "nowhere/out"], "error: nowhere/out: No such file or directory"),

@@ -57,7 +57,7 @@ def test_listed(shown: dict[str, Done]) -> None:
 
 def test_a_declared_command(shown: dict[str, Done]) -> None:
     assert "List the most frequent bigrams of a file." in shown["bigrams"].out
-    assert "--most VALUE" in shown["bigrams"].out
+    assert "--most N" in shown["bigrams"].out
     assert shown["run bigrams"].out == "2 a b\n"
     assert (shown["bad value"].status, shown["bad value"].out) == (2, "")
     assert "`most` must be a valid integer" in shown["bad value"].err

@@ -1,52 +1,52 @@
-"""seqlab exposure: how well a translator predicts behind what it has said itself, and behind the truth.
+"""The command `seqlab exposure`."""
 
-For each position of the target: how often the likeliest next token is one that should come there, and the probability
-of all that should, behind the beginning of the reference (true) and behind what the model itself has said, greedily
-(own). What should come next is what leaves the fewest edits to the reference: behind an error that may be one of
-several tokens, whose mean number is `choices`.
-
-The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause it.
-It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an error
-more than one token may count as right. It is for comparing models. It is of the positions of each pair that both kinds
-of prefixes have (the line `both`): an answer that ends early, or goes on behind the end of the reference, makes other
-predictions besides, which are shown and not compared. No prediction is right where the vocabulary lacks what should
-come. Pairs with an empty side are left out.
-"""
-
-import argparse
 import json
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from seqlab.cli.pairs import add_pair_options, load_one_process, read_pairs
-from seqlab.cli.parser import Parser
-from seqlab.cli.progress import counting
-from seqlab.world import refuse_ranks
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import Command
+from seqlab.inference.options import SETTINGS, Count, given
+from seqlab.progress import counting
+from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.exposure import Exposure, Quality
 
 
-def make_parser() -> Parser:
-    """Name the run and the pairs."""
-    parser = Parser("seqlab exposure", __doc__)
-    add_pair_options(parser, precision="auto")
-    parser.add_argument("--batch_tokens", type=int, metavar="N", help="padded source tokens computed together")
-    return parser
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ExposureOptions(PairOptions):
+    """How well a translator predicts behind what it has said itself, and behind the truth.
+
+    For each position of the target: how often the likeliest next token is one that should come there, and the
+    probability of all that should, behind the beginning of the reference (true) and behind what the model itself has
+    said, greedily (own). What should come next is what leaves the fewest edits to the reference: behind an error that
+    may be one of several tokens, whose mean number is `choices`.
+
+    The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause
+    it. It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an
+    error more than one token may count as right. It is for comparing models. It is of the positions of each pair that
+    both kinds of prefixes have (the line `both`): an answer that ends early, or goes on behind the end of the
+    reference, makes other predictions besides, which are shown and not compared. No prediction is right where the
+    vocabulary lacks what should come. Pairs with an empty side are left out.
+    """
+
+    batch_tokens: Count | None = None
+    """padded source tokens computed together"""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: ExposureOptions) -> None:
     """Measure and print a line for each position."""
     from seqlab.tasks.translation.exposure import exposure_of
 
-    refuse_ranks("exposure")
-    src_lines, tgt_lines, places = read_pairs(arguments)
-    trained = load_one_process(arguments)
-    options = {} if arguments.batch_tokens is None else {"batch_tokens": arguments.batch_tokens}
+    src_lines, tgt_lines, places = read_pairs(options)
+    trained = load_one_process(options)
     with counting("pairs", len(src_lines)) as advance:
-        found = exposure_of(trained, src_lines, tgt_lines, places=places, progress=advance, **options)
-    print(json.dumps(as_dict(found)) if arguments.json else "\n".join(lines_of(found)))
-    return 0
+        found = exposure_of(
+            trained, src_lines, tgt_lines, places=places, progress=advance, **given(options, "batch_tokens")
+        )
+    print(json.dumps(as_dict(found)) if options.json else "\n".join(lines_of(found)))
 
 
 def as_dict(found: "Exposure") -> dict[str, Any]:
@@ -98,3 +98,6 @@ def _shown(figures: dict[str, Any]) -> str:
 def _own(figures: dict[str, Any]) -> str:
     choices = figures["choices"]
     return _shown(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")
+
+
+EXPOSURE = Command(ExposureOptions, run, in_one_process=True)

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import GzipFile
@@ -163,6 +163,23 @@ def all_places(spec: str, count: int) -> list[str]:
         return places_of("standard input", range(1, count + 1))
     column = parse_column(spec)
     return places_of(str(column), column.line_numbers(0, count))
+
+
+def equally_long(specs: Iterable[str | None]) -> dict[str | None, list[str]]:
+    """Read files that belong together, as `all_lines` does; None is left out.
+
+    Raises:
+        ValueError: one is longer than the first; names both counts.
+    """
+    files: dict[str | None, list[str]] = {spec: all_lines(spec) for spec in dict.fromkeys(specs) if spec is not None}
+    (first, *_), names = files.values(), ["standard input" if spec == "-" else spec for spec in files]
+    for name, lines in zip(names, files.values(), strict=True):
+        if len(lines) != len(first):
+            raise ValueError(
+                f"{names[0]} has {len(first):,} lines but {name} has {len(lines):,}: they must have the same number of "
+                "lines."
+            )
+    return files
 
 
 def side_by_side(columns: "Sequence[Column]") -> Iterator[tuple[str, ...]]:

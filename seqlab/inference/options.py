@@ -1,0 +1,57 @@
+"""Options that commands share which load trained runs."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, SkipValidation
+from pydantic.dataclasses import dataclass
+
+SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, "NAME"]
+File = Annotated[str, SkipValidation(), "FILE"]
+"""A path may hold bytes that are not UTF-8, which pydantic would refuse."""
+Run = Annotated[str, SkipValidation(), "RUN"]
+Text = Annotated[str, SkipValidation(), "TEXT"]
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RunOptions:
+    """The runs, and what they compute on."""
+
+    runs: list[Run]
+    """run folder; several are an ensemble"""
+    checkpoint: Annotated[tuple[str, ...], "NAME"] = ("best",)
+    """best (default), last or a step; several too"""
+    device: Name = "auto"
+    """cpu, cuda, cuda:1 or auto"""
+    precision: Name = "auto"
+    """bf16, fp32 or auto"""
+    threads: Count | None = None
+    """CPU threads (default: all cores)"""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class EngineOptions(RunOptions):
+    """The engine, mostly of translators."""
+
+    engine: Name = "torch"
+    """torch (default), or ctranslate2: the run is exported once"""
+    quantization: Name | None = None
+    """of ctranslate2: float32 (default), int8, ..."""
+    processes: Count | None = None
+    """of torch on the CPU: processes that share the lines (default: one per thread, 8 at most)"""
+    batch_tokens: Count | None = None
+    """padded tokens computed together: speed and memory, with torch never the answer"""
+
+
+def given(options: object, *names: str) -> dict[str, Any]:
+    """Return the options of these names that are not None."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def set_threads(threads: int | None) -> None:
+    """Compute with so many threads; None leaves them as they are."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

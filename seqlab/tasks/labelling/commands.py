@@ -1,0 +1,134 @@
+"""The command `seqlab label`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import count
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import Command, UsageError
+from seqlab.data.column import in_batches
+from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
+from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
+from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.options import SETTINGS, Count, File, RunOptions, given, set_threads
+from seqlab.progress import progress_bar
+
+if TYPE_CHECKING:
+    from seqlab.tasks.labelling.labeller import Labelling
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class LabelOptions(RunOptions):
+    """Lines in, labels out, in order and one line for each line.
+
+    A run that labels words gives each line the labels of its words, which spaces divide; one that labels lines gives a
+    label each. With --conllu, CoNLL-U in is CoNLL-U out, with the labels of the words in one of its columns. Reads
+    standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
+    labelled and written before the next is read.
+    """
+
+    input: File | None = None
+    """text to label, or FILE#COLUMN (default: standard input)"""
+    output: File | None = None
+    """where to write (default: standard output)"""
+    conllu: Annotated[str, "COLUMN"] | None = None
+    """read and write CoNLL-U, with the labels in this column: upos, xpos, ..."""
+    json: bool = False
+    """one JSON object per line: labels, log-probabilities"""
+    num_labels: Count = 1
+    """likeliest labels of each, with --json"""
+    batch_tokens: Count | None = None
+    """padded tokens computed together: speed, memory"""
+    buffer_lines: Count | None = None
+    """lines in a block (default: 4096; 1 on a terminal)"""
+
+
+class _Lines(NamedTuple):
+    """Lines of text, to be answered by lines."""
+
+    places: list[str]
+    """Where they stand."""
+    texts: list[str]
+    as_json: bool
+
+    def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
+        """Give the lines of the answer."""
+        return (_as_json(each) if self.as_json else each.text for each in found)
+
+
+class _Sentences(NamedTuple):
+    """Sentences of CoNLL-U, to be answered by the same with labels in a column."""
+
+    sentences: Sequence[Sentence]
+    column: int
+
+    @property
+    def places(self) -> list[str]:
+        """Where they begin."""
+        return [sentence.place for sentence in self.sentences]
+
+    @property
+    def texts(self) -> list[str]:
+        """The words, with spaces between."""
+        return [" ".join(sentence.column(FORM)) for sentence in self.sentences]
+
+    def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
+        """Give the lines of the answer."""
+        for sentence, labelling in zip(self.sentences, found, strict=True):
+            yield from sentence.with_column(self.column, labelling.labels)
+            yield ""
+
+
+def run(options: LabelOptions) -> None:
+    """Label block by block."""
+    from seqlab.tasks.labelling.labeller import load_labeller
+
+    _check(options)
+    refuse_same_file("--output", options.output, {"the input": options.input})
+    set_threads(options.threads)
+    labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
+    if options.conllu is not None and labeller.labels_lines:
+        raise UsageError(f"{options.runs[0]} labels lines, but a column of CoNLL-U has the labels of words")
+    how = given(options, "num_labels", "batch_tokens")
+    with (
+        open_input(options.input, whole_tables=options.conllu is not None) as source,
+        output_stream(options.output) as output,
+        progress_bar(source.stream, output) as advance,
+    ):
+        for block in _blocks(options, source):
+            found = labeller.label_detailed(block.texts, progress=advance, places=block.places, **how)
+            write_lines(output, block.written(found))
+
+
+def _check(options: LabelOptions) -> None:
+    """Raise UsageError or ValueError where options do not fit each other."""
+    if options.conllu is not None:
+        if column_number(options.conllu, "--conllu") <= FORM:
+            raise UsageError("--conllu names the column that the labels go to, but `id` and `form` are the words")
+        if "#" in (options.input or ""):
+            raise UsageError("--conllu reads whole sentences and writes them back: name the file without #COLUMN")
+        if options.json:
+            raise UsageError("--conllu and --json both say what is written: give one of them")
+    if options.num_labels > 1 and not options.json:
+        raise UsageError("more than one label for each word or line needs --json")
+
+
+def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentences]:
+    """Read what is to be labelled, some of it at a time."""
+    size = source.block_size(options.buffer_lines)
+    if options.conllu is None:
+        return (
+            _Lines(source.places(start, len(block)), block, options.json)
+            for start, block in zip(count(0, size), source.blocks(size), strict=False)
+        )
+    column = column_number(options.conllu, "--conllu")
+    return (_Sentences(block, column) for block in in_batches(read_sentences(source.lines, source.name), size))
+
+
+def _as_json(labelling: "Labelling") -> str:
+    return json_line({"labels": labelling.labels, "truncated": labelling.truncated, **asdict(labelling)})
+
+
+LABEL = Command(LabelOptions, run, in_one_process=True)

@@ -1,0 +1,38 @@
+"""The commands that use translators."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from seqlab.inference.options import EngineOptions
+from seqlab.search.config import SearchConfig
+from seqlab.world import ALONE, World
+
+if TYPE_CHECKING:
+    from seqlab.tasks.translation.run import Run
+
+
+def load_named_runs(options: EngineOptions, world: World = ALONE, **others: Any) -> "Run":
+    """Load the translators that were named, to be used by all ranks together, perhaps with others that decide too.
+
+    Raises ValueError as `seqlab.load` does.
+    """
+    from seqlab.tasks.translation.load import load_translator
+
+    with world.main_first():  # which may have to export them
+        run = load_translator(
+            options.runs,
+            options.checkpoint,
+            world.device_name(options.device),
+            options.precision,
+            engine=options.engine,
+            quantization=options.quantization,
+            threads=world.threads() if options.threads is None else options.threads,
+            processes=1 if options.processes is None and not world.is_alone else options.processes,
+            **others,
+        )
+    return run if world.is_alone else run.shared(world)
+
+
+def search_values(options: SearchConfig) -> dict[str, Any]:
+    """Return the fields of SearchConfig by name, without the options beside them."""
+    return {field.name: getattr(options, field.name) for field in fields(SearchConfig)}

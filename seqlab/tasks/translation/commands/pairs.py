@@ -1,0 +1,46 @@
+"""What the commands share that measure a translator on pairs: it, the pairs, and how to compute."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import AsOption
+from seqlab.data.column import places_of_pairs
+from seqlab.inference.files import side_by_side
+from seqlab.inference.options import SETTINGS, File, RunOptions, set_threads
+
+if TYPE_CHECKING:
+    from seqlab.tasks.translation.run import Run
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PairOptions(RunOptions):
+    """The pairs."""
+
+    src: Annotated[File, AsOption]
+    """sources: FILE or FILE#COLUMN"""
+    tgt: Annotated[File, AsOption]
+    """references: FILE or FILE#COLUMN"""
+    json: bool = False
+    """print JSON"""
+
+
+def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
+    """Read both sides, and say where each pair stands; raises ValueError where they are not equally long, or empty."""
+    from seqlab.data.columns import parse_column
+
+    src, tgt = parse_column(options.src), parse_column(options.tgt)
+    rows = list(side_by_side([src, tgt]))
+    if not rows:
+        raise ValueError(f"{options.src} is empty: there is nothing to measure on.")
+    return [row[0] for row in rows], [row[1] for row in rows], places_of_pairs(src, tgt, 0, len(rows))
+
+
+def load_one_process(options: PairOptions) -> "Run":
+    """Load the runs to be computed with step by step, by this process alone."""
+    from seqlab.tasks.translation.torch_engine import load_with_torch
+
+    set_threads(options.threads)
+    return load_with_torch(
+        options.runs, checkpoint=options.checkpoint, device=options.device, precision=options.precision
+    )

@@ -1,0 +1,153 @@
+"""The command `seqlab translate`."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import Command, UsageError
+from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
+from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, Run
+from seqlab.job import joined
+from seqlab.progress import progress_bar
+from seqlab.search.config import SearchConfig
+from seqlab.tasks.translation.commands import load_named_runs, search_values
+
+if TYPE_CHECKING:
+    from seqlab.tasks.translation.translator import Translation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TranslateOptions(SearchConfig, EngineOptions):
+    """Lines in, translations out, in order and one line for each line.
+
+    Reads standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
+    translated and written before the next is read.
+    """
+
+    input: File | None = None
+    """text to translate, or FILE#COLUMN (default: standard input)"""
+    output: File | None = None
+    """where to write (default: standard output)"""
+    prefix: File | None = None
+    """for each line that is not blank, what its translations must begin with"""
+    lm: Run | None = None
+    """a language model over the target vocabulary that decides too"""
+    lm_weight: Annotated[float, "W"] | None = None
+    """of its log-probabilities (default: 0.1)"""
+    length_reward: Annotated[float, "R"] | None = None
+    """added for each symbol beside --lm (default: 0)"""
+    rescore: list[Run] | None = None
+    """a run of the same vocabularies, or several, whose scores choose between the hypotheses that are found"""
+    alignment: File | None = None
+    """where to write what each translation attended to, one JSON object a line; `seqlab plot` draws it"""
+    json: bool = False
+    """one JSON object per line: all hypotheses and their scores"""
+    buffer_lines: Count | None = None
+    """lines in a block (default: 4096; 1 on a terminal)"""
+
+
+def run(options: TranslateOptions) -> None:
+    """Translate block by block; under torchrun every rank its part of each block."""
+    from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
+
+    with joined() as world:
+        _check(options)
+        others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
+        trained = load_named_runs(options, world, **others)
+        how = {
+            "batch_tokens": options.batch_tokens,
+            "need_scores": options.json,
+            "need_attention": options.alignment is not None,
+            **search_values(options),
+        }
+        if not world.is_main:  # what it translates comes from the main rank, which alone writes
+            options = replace(options, input=os.devnull, output=os.devnull, prefix=None, alignment=os.devnull)
+        with (
+            open_input(options.input) as source,
+            output_stream(options.alignment or os.devnull) as alignment,
+            output_stream(options.output) as output,
+        ):
+            prefixes, replaced, done, cut = Prefixes(options.prefix), 0, 0, 0
+            blocks = _blocks(source, prefixes, options.buffer_lines)
+            with world.only_main(progress_bar(source.stream, output)) as advance:
+                for lines, places, forced in world.from_main(blocks):
+                    found = trained.translate_detailed(lines, prefixes=forced, progress=advance, places=places, **how)
+                    write_lines(output, (as_json(each) if options.json else each.text for each in found))
+                    write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
+                    replaced += sum(each.control_characters for each in found)
+                    done, cut = done + len(found), cut + unfinished(found)
+            prefixes.check_end()
+        if replaced:
+            logger.warning("control characters in the translations: %d became spaces", replaced)
+        if world.is_main:
+            warn_of_unfinished(cut, done)
+
+
+def _check(options: TranslateOptions) -> None:
+    """Raise UsageError or ValueError where options do not fit each other."""
+    if options.alignment == "-":
+        raise UsageError("--alignment needs a file of its own, but is -")
+    read = {"the input": options.input, "--prefix": options.prefix}
+    refuse_same_file("--alignment", options.alignment, {"--output": options.output})
+    refuse_same_file("--output", options.output, read)
+    refuse_same_file("--alignment", options.alignment, read)
+    if options.num_hypotheses > 1 and not options.json:
+        raise UsageError("more than one hypothesis per line needs --json")
+
+
+def _blocks(
+    source: Input, prefixes: "Prefixes", buffer_lines: int | None
+) -> Iterator[tuple[list[str], list[str], list[str] | None]]:
+    """Yield some lines at a time, where they stand, and the prefixes of their translations."""
+    start = 0
+    for lines in source.blocks(buffer_lines):
+        yield lines, source.places(start, len(lines)), prefixes.take(len(lines))
+        start += len(lines)
+
+
+def as_json(translation: "Translation") -> str:
+    """Write a translation as one line of JSON; what it attended to has a file of its own."""
+    return json_line({name: value for name, value in asdict(translation).items() if name != "alignments"})
+
+
+def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
+    """Give what each piece of a line attended to; nothing for an empty line, and where nobody asked."""
+    return [asdict(each) for each in translation.alignments or []]
+
+
+class Prefixes:
+    """The lines of a file of prefixes, taken block by block."""
+
+    def __init__(self, path: str | None) -> None:
+        from seqlab.data.readers import read_lines
+
+        self.path, self.taken = path, 0
+        self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path))
+
+    def take(self, count: int) -> list[str] | None:
+        """Return the next lines, or None where no file was named; raises ValueError where there are fewer."""
+        if self.path is None:
+            return None
+        lines = list(islice(self._lines, count))
+        self.taken += len(lines)
+        if len(lines) < count:
+            raise ValueError(f"{self.path} has {self.taken} lines, but there is more to translate: one is needed each.")
+        return lines
+
+    def check_end(self) -> None:
+        """Raise ValueError where lines are left, naming both counts."""
+        more = sum(1 for _ in self._lines)
+        if more:
+            raise ValueError(f"{self.path} has {self.taken + more} lines, but {self.taken} were translated.")
+
+
+TRANSLATE = Command(TranslateOptions, run)

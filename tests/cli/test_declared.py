@@ -1,0 +1,119 @@
+"""Commands that are declared as data: what their parser takes and shows, and what their function receives."""
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from seqlab.cli.declared import DeclaredCommand
+from seqlab.commands import AsOption, Command, UsageError
+from seqlab.inference.options import SETTINGS, Count, File
+from seqlab.registry import Parts
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class Shared:
+    """The files.
+
+    They are not opened.
+    """
+
+    files: list[File]
+    """to read"""
+    out: Annotated[File, AsOption]
+    """to write; 100% of it"""
+    hidden: int = Field(default=1, init=False)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class Options(Shared):
+    """Do nothing."""
+
+    word: str
+    """without an annotation"""
+    count: Count | None = None
+    """how many (default: all)"""
+    rate: float = 0.0
+    """of them"""
+    kind: Literal["plain", "other"] = "plain"
+    """of its name"""
+    sizes: Annotated[tuple[Count, ...], "K"] = (1, 2)
+    """in turn"""
+    flag: bool = False
+    """or not"""
+    choice: Annotated[bool, "true | false"] = False
+    """or not"""
+    search: Annotated[str | None, Parts("search")] = None
+    """one of"""
+
+
+received: list[Options] = []
+COMMAND = DeclaredCommand("nothing", Command(Options, received.append, in_one_process=True))
+
+
+def run(*arguments: str) -> Options:
+    """Return the options that the function receives."""
+    assert COMMAND.run(COMMAND.make_parser().parse(arguments)) == 0
+    return received.pop()
+
+
+def test_the_options_have_their_types() -> None:
+    few = run("a", "b", "word", "--out", "c")
+    assert few == Options(files=["a", "b"], out="c", word="word")
+    many = run(
+        "a", "word", "--out", "c", "--count", "3", "--rate", ".5", "--kind", "other", "--sizes", "4", "5", "--flag"
+    )
+    assert (many.count, many.rate, many.kind, many.sizes, many.flag) == (3, 0.5, "other", (4, 5), True)
+    assert [run("a", "w", "--out", "c", "--choice", each).choice for each in ("true", "false")] == [True, False]
+
+
+def test_a_path_may_hold_any_bytes() -> None:
+    assert run("a\udcff", "word", "--out", "c\udcff").files == ["a\udcff"]
+
+
+def test_help_shows_values_defaults_and_headings() -> None:
+    text = " ".join(COMMAND.make_parser().format_help().split())
+    for shown in (
+        "FILE [FILE ...] WORD",
+        "--out FILE to write; 100% of it",
+        "--count N how many (default: all)",
+        "--rate X of them (default: 0.0)",
+        "--kind plain | other of its name (default: plain)",
+        "--sizes K [K ...] in turn (default: 1 2)",
+        "--flag or not --choice true | false or not (default: False)",
+        f"--search VALUE one of: {', '.join(Parts('search'))}",
+        "Do nothing.",
+        "The files: FILE to read",
+    ):
+        assert shown in text
+    assert "hidden" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count", "0"], "`count` must be at least 1, but is 0 instead."),
+        (["--count", "x"], "`count` must be a valid integer, but is 'x' instead."),
+        (["--kind", "othr"], "must be 'plain' or 'other', but is 'othr' instead (the nearest is `other`)."),
+        (["--sizes", "1", "0"], r"`sizes\[1\]` must be at least 1, but is 0 instead."),
+        (["--choice", "maybe"], "`choice` must be a valid boolean, but is 'maybe' instead."),
+        (["--hidden", "2"], "there is no option `--hidden`"),
+    ],
+)
+def test_a_value_that_cannot_be(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        run("a", "word", "--out", "c", *arguments)
+    assert not received
+
+
+def test_an_option_without_a_default_is_required() -> None:
+    with pytest.raises(UsageError, match="the following arguments are required: --out"):
+        run("a", "word")
+
+
+def test_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="`seqlab nothing` works in one process"):
+        run("a", "word", "--out", "c")
