@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.data.column import in_batches, places_of, places_of_pairs
-from seqlab.inference.files import BUFFER_LINES, output_stream, refuse_same_file, side_by_side
+from seqlab.data.column import in_batches
+from seqlab.inference.files import BUFFER_LINES, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, given
 from seqlab.job import joined
@@ -82,14 +82,11 @@ def _blocks(
     src: "Column | None", targets: "Sequence[Column]", size: int
 ) -> Iterator[tuple[list[list[str]], list[list[str]]]]:
     """Yield some lines of all files at a time, the sources first, and where those of each file of targets stand."""
-    start = 0
-    for rows in in_batches(side_by_side([*([] if src is None else [src]), *targets]), size):
-        places = [
-            places_of(str(tgt), tgt.line_numbers(start, len(rows)))
-            if src is None
-            else places_of_pairs(src, tgt, start, len(rows))
-            for tgt in targets
-        ]
+    from seqlab.data.corpus import Corpus
+
+    start, sources = 0, () if src is None else (src,)
+    for rows in in_batches(Corpus((*sources, *targets)).rows(), size):
+        places = [Corpus((*sources, tgt)).places(start, len(rows)) for tgt in targets]
         yield [list(column) for column in zip(*rows, strict=True)], places
         start += len(rows)
 

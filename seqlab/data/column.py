@@ -97,17 +97,21 @@ def places_of(file: str, numbers: Iterable[int]) -> list[str]:
     return [f"{file}, line {number}" for number in numbers]
 
 
-def places_of_pairs(src: Column, tgt: Column, start: int, count: int) -> list[str]:
-    """Say where pairs of records stand, given the index of the first."""
-    numbers = zip(src.line_numbers(start, count), tgt.line_numbers(start, count), strict=True)
-    return [place_of((str(src), str(tgt)), pair) for pair in numbers]
-
-
 def place_of(columns: Sequence[str], lines: Sequence[int]) -> str:
     """Name the files of a row and where it is in each; the number is said once where all have the same."""
     if len(set(lines)) == 1:
         return f"{' and '.join(columns)}, line {lines[0]}"
     return ", and ".join(f"{column}, line {line}" for column, line in zip(columns, lines, strict=True))
+
+
+def refuse_unequal(names: Sequence[str], counts: Sequence[int]) -> None:
+    """Raise ValueError, naming both counts, where a file has not as many lines as the first."""
+    for name, count in zip(names, counts, strict=True):
+        if count != counts[0]:
+            raise ValueError(
+                f"{names[0]} has {counts[0]:,} lines but {name} has {count:,}: line i of one belongs to line i of the "
+                "other, so both must have the same number of lines."
+            )
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

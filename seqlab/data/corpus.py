@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.blocks import RawLines
-from seqlab.data.column import Column
+from seqlab.data.column import Column, place_of, refuse_unequal
 from seqlab.data.columns import parse_column
 
 BLOCK_ROWS = 10_000
@@ -82,7 +82,7 @@ class Corpus:
                 counts = [index + (line is not None) for line in row]
                 for others in rows:
                     counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
-                raise self._unequal(counts)
+                refuse_unequal(self.specs, counts)
             yield row
 
     def blocks(self) -> Iterator[Block]:
@@ -95,7 +95,7 @@ class Corpus:
             if len(set(map(len, lines))) > 1:
                 Block(lines).lines()  # what is no text is named first: it may be why the lines do not match
                 rest = [lines, *parts]
-                raise self._unequal([start + sum(map(len, column)) for column in zip(*rest, strict=True)])
+                refuse_unequal(self.specs, [start + sum(map(len, column)) for column in zip(*rest, strict=True)])
             yield Block(lines)
             start += len(lines[0])
 
@@ -103,9 +103,6 @@ class Corpus:
         """Return where `count` rows from the one of index `start` on are in each file, from 1: (rows, columns)."""
         return np.array([column.line_numbers(start, count) for column in self.columns]).T
 
-    def _unequal(self, counts: list[int]) -> ValueError:
-        other = next(number for number, count in enumerate(counts) if count != counts[0])
-        return ValueError(
-            f"{self.columns[0]} has {counts[0]:,} lines but {self.columns[other]} has {counts[other]:,}: the two sides "
-            "of a parallel corpus must have the same number of lines."
-        )
+    def places(self, start: int, count: int) -> list[str]:
+        """Name the files and lines of `count` rows from the one of index `start` on."""
+        return [place_of(self.specs, numbers) for numbers in self.line_numbers(start, count).tolist()]

@@ -4,15 +4,14 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import GzipFile
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.data.column import in_batches, places_of
+from seqlab.data.column import in_batches, places_of, refuse_unequal
 from seqlab.data.readers import iter_lines, open_binary
 
 if TYPE_CHECKING:
@@ -172,34 +171,8 @@ def equally_long(specs: Iterable[str | None]) -> dict[str | None, list[str]]:
         ValueError: one is longer than the first; names both counts.
     """
     files: dict[str | None, list[str]] = {spec: all_lines(spec) for spec in dict.fromkeys(specs) if spec is not None}
-    (first, *_), names = files.values(), ["standard input" if spec == "-" else spec for spec in files]
-    for name, lines in zip(names, files.values(), strict=True):
-        if len(lines) != len(first):
-            raise ValueError(
-                f"{names[0]} has {len(first):,} lines but {name} has {len(lines):,}: they must have the same number of "
-                "lines."
-            )
+    refuse_unequal(["standard input" if spec == "-" else str(spec) for spec in files], list(map(len, files.values())))
     return files
-
-
-def side_by_side(columns: "Sequence[Column]") -> Iterator[tuple[str, ...]]:
-    """Yield the lines of several files together, each as soon as it is there.
-
-    Raises:
-        ValueError: one is longer than another; names both counts.
-    """
-    files = [column.values() for column in columns]
-    for index, lines in enumerate(zip_longest(*files)):
-        if None in lines:
-            counts = [
-                index + (line is not None) + sum(1 for _ in file) for line, file in zip(lines, files, strict=True)
-            ]
-            other = next(i for i, count in enumerate(counts) if count != counts[0])
-            raise ValueError(
-                f"{columns[0]} has {counts[0]:,} lines but {columns[other]} has {counts[other]:,}: files that are read "
-                "side by side must have the same number of lines."
-            )
-        yield lines
 
 
 def standard_input() -> BinaryIO:

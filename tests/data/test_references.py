@@ -61,7 +61,7 @@ def test_a_reference_of_another_length_names_both_counts(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     config = with_references(write_config(TRAIN, valid=[("a", "b"), ("c", "d")]), ["x", ""], ["x"])
-    with pytest.raises(ValueError, match=r"valid\.src has 2 lines but .*reference1 has 1: the two sides"):
+    with pytest.raises(ValueError, match=r"valid\.src has 2 lines but .*reference1 has 1: line i of one"):
         prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     with pytest.raises(FileNotFoundError, match="none: there is no such file"):
         prepare(

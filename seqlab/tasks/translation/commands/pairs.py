@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption
-from seqlab.data.column import places_of_pairs
-from seqlab.inference.files import side_by_side
 from seqlab.inference.options import SETTINGS, File, RunOptions, set_threads
 
 if TYPE_CHECKING:
@@ -27,13 +25,13 @@ class PairOptions(RunOptions):
 
 def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
     """Read both sides, and say where each pair stands; raises ValueError where they are not equally long, or empty."""
-    from seqlab.data.columns import parse_column
+    from seqlab.data.corpus import Corpus
 
-    src, tgt = parse_column(options.src), parse_column(options.tgt)
-    rows = list(side_by_side([src, tgt]))
+    corpus = Corpus.from_specs(options.src, options.tgt, read_once=True)
+    rows = list(corpus.rows())
     if not rows:
         raise ValueError(f"{options.src} is empty: there is nothing to measure on.")
-    return [row[0] for row in rows], [row[1] for row in rows], places_of_pairs(src, tgt, 0, len(rows))
+    return [row[0] for row in rows], [row[1] for row in rows], corpus.places(0, len(rows))
 
 
 def load_one_process(options: PairOptions) -> "Run":
