@@ -119,9 +119,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "text without a second side",
         ),
     },
-    "codec": {
-        "tokenizer": ("seqlab.text:load_tokenizer", "text as ids"),
-    },
+    "codec": {},  # of sides that are no text
     "tokenizer": {
         "sentencepiece_bpe": (
             "seqlab.text.sentence_piece:SentencePieceBpeConfig",

@@ -43,8 +43,8 @@ def counting_bar() -> "Progress":
 def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
     """Show a bar while lines are read from `stream`, or from several places (None), whose end is not known then.
 
-    Gives the function that is told how many more lines are done. There is no bar where nobody would see it, where
-    lines are typed in, and where the results are on the same terminal.
+    Yields `advance(count)`, to be called with how many more lines are done. There is no bar where nobody would see it,
+    where lines are typed in, and where the results are on the same terminal.
     """
     if not sys.stderr.isatty() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
@@ -55,7 +55,7 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
 
 @contextmanager
 def counting(units: str, total: int | None = None) -> Iterator[OnRows]:
-    """Show a bar that counts units where standard error is a terminal; give the function that is told how many more."""
+    """Show a bar that counts units where standard error is a terminal; yield `advance(count)`."""
     if not sys.stderr.isatty():
         yield lambda count: None
         return

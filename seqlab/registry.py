@@ -189,7 +189,8 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     Args:
         kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `tokenizer`, `codec`,
             `exporter`, `command`.
-        name: what configs call it; of a config its tag (the default of `family`) unless given, else its `__name__`.
+        name: what configs call it; unless given, of a config its tag (the default of `family`, `kind` or `format`), of
+            others the `__name__`.
         summary: one line for lists and help; the first line of the docstring unless given.
 
     Raises:

@@ -15,7 +15,7 @@ from seqlab.built_in import BUILT_IN
 from seqlab.registry import Parts
 
 PACKAGE = Path(seqlab.__file__).parent
-KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "tokenizer", "engine")
+KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "tokenizer", "exporter", "engine")
 NAMED_KINDS = ("model", "objective", "task")
 """Kinds whose names mean nothing else: `linear` is also how a rate falls, `beam` what `search` has."""
 SECTIONS = ("config", "model", "data", "objective", "tokenizer", "model_config", "data_config")
@@ -40,7 +40,7 @@ def own_places() -> dict[str, Path]:
         for target, _ in BUILT_IN[kind].values():
             path = PACKAGE.parent / Path(*target.partition(":")[0].split(".")).with_suffix(".py")
             place = path.parent if kind == "task" else path
-            for file in place.glob("*.py") if place.is_dir() else [path]:
+            for file in place.rglob("*.py") if place.is_dir() else [path]:
                 for node in ast.parse(file.read_text("utf-8")).body:
                     if isinstance(node, ast.ClassDef):
                         found[node.name] = place

@@ -32,6 +32,12 @@ class DeclaredCommand:
 
         return {name: field for name, field in fields_of(self.command.options).items() if field.init is not False}
 
+    @property
+    def positionals(self) -> list[str]:
+        """The fields that are given without their names."""
+        required = {name: field for name, field in self.fields.items() if field.is_required()}
+        return [name for name, each in required.items() if AsOption not in unwrapped(each.annotation, each.metadata)[2]]
+
     def make_parser(self) -> Parser:
         """Add an argument for each field of the options, those of each base class under a heading."""
         from seqlab.runs.fields import text_of
@@ -43,7 +49,9 @@ class DeclaredCommand:
             owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
             if owner not in groups:
                 groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
-            add_argument(groups[owner], name, field, text_of(options, name))
+            is_positional = name in self.positionals
+            group = parser if is_positional else groups[owner]
+            add_argument(group, name, field, text_of(options, name), is_positional=is_positional)
         return parser
 
     def run(self, arguments: argparse.Namespace) -> int:
@@ -57,11 +65,14 @@ class DeclaredCommand:
         try:
             options: Any = build(self.command.options, values)
         except ConfigError as error:
-            raise UsageError(str(error)) from None
+            option = error.key if error.key in self.positionals else f"--{error.key}"
+            raise UsageError(str(error).replace(f"`{error.key}`", f"`{option}`", 1)) from None
         return self.command.run(options) or 0
 
 
-def add_argument(group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str) -> None:
+def add_argument(
+    group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str, *, is_positional: bool = False
+) -> None:
     """Add what a field is given by: its type, its annotations and its default choose how."""
     plain, is_list, marks = unwrapped(field.annotation, field.metadata)
     metavar = metavar_of(plain, marks)
@@ -73,7 +84,7 @@ def add_argument(group: "argparse._ActionsContainer", name: str, field: "FieldIn
     if not is_required and default not in (None, ()) and "(default" not in text:
         text += f" (default: {' '.join(map(str, default)) if is_list else default})"
     how: dict[str, Any] = {"help": escaped(text), "nargs": "+" if is_list else None}
-    if is_required and AsOption not in marks:
+    if is_positional:
         group.add_argument(name, metavar=metavar or name.upper(), **how)
     else:
         group.add_argument(f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **how)
@@ -91,7 +102,7 @@ def escaped(text: str) -> str:
 
 
 def unwrapped(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:
-    """Return a type without None, lists and annotations; whether it was a list's; all annotations, outermost last."""
+    """Return the inner type, whether it is a list, and all annotations, outermost last."""
     found, is_list = list(marks), False
     while get_origin(annotation) not in (None, Literal):
         found = [*getattr(annotation, "__metadata__", ()), *found]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class DistillOptions(SearchConfig, EngineOptions):
-    """A corpus translated by a teacher, for a model that learns from what the teacher says.
+    """Translate a corpus with a teacher, for another model to learn from (sequence-level knowledge distillation).
 
     A model that predicts all words at once learns more from one translator's answers than from those of many people,
     which differ (Kim & Rush 2016; Zhou et al. 2020). OUT has a line for each line of the source. The same command goes
@@ -38,7 +38,7 @@ class DistillOptions(SearchConfig, EngineOptions):
 
     src: Annotated[File, AsOption]
     """what to translate: FILE or FILE#COLUMN"""
-    out: Annotated[File, AsOption]
+    out: Annotated[File, AsOption, "OUT"]
     """where the translations are written, packed when it ends in .gz"""
     ref: File | None = None
     """the references, to compare with: FILE or FILE#COLUMN"""

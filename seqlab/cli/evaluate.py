@@ -23,13 +23,13 @@ class EvaluateOptions:
     hypotheses: Annotated[File, "HYP"]
     """one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"""
     ref: Annotated[list[File], AsOption]
-    """references: FILE or FILE#COLUMN; of several, an empty line of one behind the first is no reference"""
+    """references: FILE or FILE#COLUMN; in every file after the first, an empty line means no reference"""
     src: File | None = None
     """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
     baseline: Annotated[File, "HYP2"] | None = None
     """another system's lines: adds a paired bootstrap test"""
     metrics: Annotated[list[Name] | None, Parts("metric")] = None
-    """which of them (default: bleu, with --confusion accuracy)"""
+    """metrics to compute (default: bleu, with --confusion accuracy)"""
     confusion: bool = False
     """of labels also precision, recall and F1 of each, and which are confused"""
     json: bool = False

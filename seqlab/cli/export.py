@@ -1,61 +1,88 @@
 """seqlab export: write a run for another engine, and check that it computes the same there.
 
-The path is the only output. The formats:
+The path is the only output. `seqlab export --format NAME --help` lists the options of a format.
 """
 
 import argparse
+from collections.abc import Sequence
 from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
 from seqlab.cli.declared import add_argument
 from seqlab.cli.parser import Parser
 from seqlab.commands import UsageError
-from seqlab.registry import Parts
+from seqlab.registry import Parts, entries, find
+
+FORMAT = "--format"
+
+
+class ExportParser(Parser):
+    """A parser that has the options of the format that is named, and imports no other format."""
+
+    def __init__(self) -> None:
+        """Add the options that all formats share."""
+        listed = "\n".join(f"  {entry.name:<15}{entry.summary}" for entry in entries("exporter"))
+        super().__init__("seqlab export", f"{__doc__}\nformats:\n{listed}")
+        self.add_argument("run_dir", metavar="RUN", help="run folder")
+        self.add_argument(FORMAT, required=True, metavar="NAME", help="one of the formats above")
+        self.add_argument("--out", metavar="PATH", help="what to write (default: in RUN/export)")
+        self.add_argument("--checkpoint", default="best", metavar="NAME", help="best (default), last or a step")
+        self.add_argument("--overwrite", action="store_true", help="replace an export that is there")
+        self.shared = {action.dest for action in self._actions}
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse all arguments; raises UsageError, and ValueError where the format cannot be imported or used."""
+        name = _format_of(arguments)
+        if name is not None and name not in Parts("exporter"):
+            raise UsageError(f"`{FORMAT}` must be one of {', '.join(Parts('exporter'))}, but is `{name}` instead")
+        if name is not None:
+            self.prog += f" {FORMAT} {name}"  # for messages: each format has other options
+            self._add_options(name)
+        return super().parse(arguments)
+
+    def _add_options(self, name: str) -> None:
+        from seqlab.runs.fields import fields_of, text_of
+
+        config = find("exporter", name)
+        group = self.add_argument_group(f"{name}: {' '.join(cleandoc(config.__doc__ or '').split())}")
+        for option in options_of(config):
+            if option in self.shared:
+                raise ValueError(f"The exporter {name!r} has the option `{option}`, which all formats have: rename it.")
+            add_argument(group, option, fields_of(config)[option], text_of(config, option))
+
+
+def _format_of(arguments: Sequence[str]) -> str | None:
+    """Read the format, before the parser has its options; None where it is missing."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument(FORMAT)
+    try:
+        name: str | None = early.parse_known_args(arguments)[0].format
+    except argparse.ArgumentError:
+        return None  # the parser of the command says what is wrong
+    return name
+
+
+def options_of(config: type) -> list[str]:
+    """Name the fields of a format, its tag left out."""
+    from seqlab.runs.fields import fields_of
+
+    tag_field: str = config.tag_field  # type: ignore[attr-defined]
+    return [name for name in fields_of(config) if name != tag_field]
 
 
 def make_parser() -> Parser:
-    """Name the run, the format, what to write, and the options of each format."""
-    from seqlab.runs.fields import fields_of, text_of
-
-    formats = Parts("exporter")
-    listed = "".join(f"\n{name}: {cleandoc(each.__doc__ or '')}\n" for name, each in formats.items())
-    parser = Parser("seqlab export", f"{__doc__}{listed}")
-    parser.add_argument("run_dir", metavar="RUN", help="run folder")
-    parser.add_argument("--format", required=True, metavar="NAME", help=" or ".join(formats))
-    parser.add_argument("--out", metavar="PATH", help="what to write (default: in RUN/export)")
-    parser.add_argument("--checkpoint", default="best", metavar="NAME", help="best (default), last or a step")
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that is there")
-    for format_name, config in formats.items():
-        group = parser.add_argument_group(f"options of {format_name}")
-        for name in _options_of(config):
-            add_argument(group, name, fields_of(config)[name], text_of(config, name))
-    return parser
+    """Name the run, the format and what to write."""
+    return ExportParser()
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print the path."""
     from seqlab.runs.validate import build
 
-    formats = Parts("exporter")
-    if arguments.format not in formats:
-        raise UsageError(f"`--format` must be one of {', '.join(formats)}, but is `{arguments.format}` instead")
-    chosen = formats[arguments.format]
-    given = {
-        name: value
-        for config in formats.values()
-        for name in _options_of(config)
-        if (value := getattr(arguments, name)) not in (None, False)
-    }
-    for name in given:
-        if name not in _options_of(chosen):
-            owner = next(format_name for format_name, config in formats.items() if name in _options_of(config))
-            raise UsageError(f"`--{name}` is for `--format {owner}`: leave it out")
+    chosen = find("exporter", arguments.format)
+    values: dict[str, Any] = {name: getattr(arguments, name) for name in options_of(chosen)}
+    exporter = build(chosen, {name: value for name, value in values.items() if value not in (None, False)})
     out = None if arguments.out is None else Path(arguments.out)
-    print(build(chosen, given).export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite))
+    print(exporter.export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite))
     return 0
-
-
-def _options_of(config: type) -> list[str]:
-    from seqlab.runs.fields import fields_of
-
-    return [name for name in fields_of(config) if name != "format"]

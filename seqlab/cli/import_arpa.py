@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import Command
-from seqlab.inference.options import SETTINGS, File, Run
+from seqlab.inference.options import SETTINGS, File, RunPath
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -22,7 +22,7 @@ class ImportOptions:
     """ARPA file, plain or .gz"""
     run_dir: Annotated[str, "DIR"] | None = None
     """run folder to make (default: runs/FILE, without its endings)"""
-    tokenizer: Run | None = None
+    tokenizer: RunPath | None = None
     """run whose tokens the file names (default: words)"""
     overwrite: bool = False
     """replace a run that is there"""

@@ -5,14 +5,14 @@ import json
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import Command
-from seqlab.inference.options import SETTINGS, Run
+from seqlab.inference.options import SETTINGS, RunPath
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class InfoOptions:
     """What a run folder holds: config, data, model, time, checkpoints and the best validation."""
 
-    run_dir: Run
+    run_dir: RunPath
     """run folder"""
     json: bool = False
     """print one JSON object"""

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.line_score import LineScore
 
 Score = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], "Sequence[LineScore | PairScore]"]
-"""Scores sources (or prompts) and targets, given where they stand and what is told how many are done."""
+"""(sources or prompts, targets, locations, on_progress) -> scores."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ScoreOptions(EngineOptions):
-    """How probable given lines are to a model, the log-probability of each in nats: higher is more probable.
+    """Log-probability of given lines under a model, in nats: higher is more probable.
 
     Of a translator, each target (--tgt) given its source (--src). Of a language model, each line (--tgt) by itself, or
     as what goes on after its prompt (--src). One number per line, in order, the end of line counted: to rescore or to

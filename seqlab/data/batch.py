@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-
-BatchType = TypeVar("BatchType", bound="Batch")
 
 IGNORE = -100
 """Value of `tgt_out` where nothing is predicted: the default `ignore_index` of torch's cross entropy."""
@@ -28,6 +26,10 @@ class Batch(Protocol):
     @property
     def num_targets(self) -> int:
         """What is predicted, counted in units of its own: tokens, labels, numbers; 0 for a batch without a target."""
+        ...
+
+    def idle(self) -> Self:
+        """Keep the shape, but predict nothing: for a rank that has less to do than the others."""
         ...
 
     @property
@@ -76,11 +78,18 @@ class TokenExamples(Examples):
     """The base of batches whose targets are tokens."""
 
     num_tgt_tokens: int
+    tgt_out: Tensor | None
 
     @property
     def num_targets(self) -> int:
         """Predicted tokens or labels."""
         return self.num_tgt_tokens
+
+    def idle(self) -> Self:
+        """Keep the shape, but predict nothing."""
+        assert self.tgt_out is not None
+        changes = {"tgt_out": torch.full_like(self.tgt_out, IGNORE), "num_tgt_tokens": 0}
+        return replace(self, **changes)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ class TextBatch(TokenExamples):
     """Rows of a text: blocks of a continuous one, lines, or several lines packed into a row; padded on the right."""
 
     tgt_in: Tensor  # (B, T) int64: what is read; where a row ends, pad_id
-    tgt_out: Tensor  # (B, T) int64: the id behind each, IGNORE where none is predicted
+    tgt_out: Tensor  # (B, T) int64: the next id, IGNORE where none is predicted
     indices: Tensor  # (B,) int64: where the row's first predicted token stands in the text
     num_tgt_tokens: int  # predicted tokens
     positions: Tensor | None = None  # (B, T) int64: place of each id in its line, where rows are packed
@@ -141,17 +150,11 @@ class ValueBatch(Examples):
     indices: Tensor  # (B,) int64: which example of the corpus
     num_targets: int  # labels or numbers that there are
 
-    def idle(self) -> ValueBatch:
+    def idle(self) -> Self:
         """Keep the shape, but predict nothing."""
         assert self.targets is not None
         nothing = torch.nan if self.targets.is_floating_point() else IGNORE
         return replace(self, targets=torch.full_like(self.targets, nothing), num_targets=0)
-
-
-def idle(batch: BatchType) -> BatchType:
-    """Keep the shape of a batch of tokens, but predict nothing: for a rank that has less to do than the others."""
-    tgt_out: Tensor = batch.tgt_out  # type: ignore[attr-defined]
-    return replace(batch, tgt_out=torch.full_like(tgt_out, IGNORE), num_tgt_tokens=0)  # type: ignore[type-var]
 
 
 def prompts(rows: Sequence[ArrayLike]) -> TextBatch:

@@ -1,4 +1,4 @@
-"""The files of a cache while they grow, block by block; a build that was killed goes on behind what is on the disk."""
+"""Write an encoded corpus block by block; resume after a kill."""
 
 from __future__ import annotations
 
@@ -106,8 +106,7 @@ class Build:
             if fate == Fate.VALID and self._split_off is not None:
                 self._split_off.extend(rows)
         route.counts = [before + more for before, more in zip(route.counts, block.counts, strict=True)]
-        for dropped in block.dropped:
-            self.log.add(dropped)
+        self.log.add(block.dropped, block.examples)
         self._rows += len(block.fates)
         if self._rows - self._saved_rows >= SAVE_ROWS:
             self._save()

@@ -37,7 +37,7 @@ class DataConfig(Part):
     part_kind: ClassVar[str] = "task"
     tag_field: ClassVar[str] = "kind"
     defaults: ClassVar[dict[str, str | float]] = {}
-    """What fields of other sections are where they are left out, by dotted key."""
+    """Defaults for fields of other sections, by dotted key."""
     own_metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics besides the loss that a checkpoint can be judged by."""
     path_fields: ClassVar[tuple[str, ...]] = ()

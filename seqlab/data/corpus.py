@@ -94,8 +94,10 @@ class Corpus:
         for lines in parts:
             if len(set(map(len, lines))) > 1:
                 Block(lines).lines()  # what is no text is named first: it may be why the lines do not match
-                rest = [lines, *parts]
-                refuse_unequal(self.specs, [start + sum(map(len, column)) for column in zip(*rest, strict=True)])
+                counts = [start + len(column) for column in lines]
+                for rest in parts:
+                    counts = [count + len(column) for count, column in zip(counts, rest, strict=True)]
+                refuse_unequal(self.specs, counts)
             yield Block(lines)
             start += len(lines[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.corpus import Block
 from seqlab.data.encoded import EncodedRows
-from seqlab.data.report import DroppedRow, TokenCounts
+from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.rows import Rows, with_end
 from seqlab.data.survey import char_lengths, ratio_outliers
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
@@ -31,9 +32,14 @@ class Fate(IntEnum):
     TOO_LONG = 4
     VALID_SOURCE = 5
 
+    @property
+    def reason(self) -> str:
+        """The name of a reason to drop a row."""
+        return self.name.lower()
+
 
 @dataclass(frozen=True)
-class Task:
+class EncodeTask:
     """A block to encode."""
 
     block: Block
@@ -51,7 +57,8 @@ class EncodedBlock:
     fates: Fates  # (rows,): what became of them
     counts: list[TokenCounts]  # of each column
     kept: dict[Fate, EncodedRows] = field(default_factory=dict)
-    dropped: list[DroppedRow] = field(default_factory=list)
+    dropped: bytes = b""  # lines of the file of dropped rows
+    examples: list[DroppedRow] = field(default_factory=list)  # a few of them
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Encoder:
         """Say why a row is dropped."""
         return "empty" if fate == Fate.EMPTY else "repeats a validation line"
 
-    def __call__(self, task: Task) -> EncodedBlock:
+    def __call__(self, task: EncodeTask) -> EncodedBlock:
         columns = task.block.lines()
         fates = task.fates.copy()
         self.refuse_text(fates, columns, task.chars_ratio)
@@ -99,12 +106,23 @@ class Encoder:
             encoded.kept[fate] = kept
             found = map(_count, kept.columns, self.tokenizers)
             encoded.counts = [before + more for before, more in zip(encoded.counts, found, strict=True)]
-        for place in np.flatnonzero(fates > Fate.VALID).tolist():
-            fate = Fate(fates[place])
-            detail = self.explain(fate, [lines[place] for lines in columns], lengths[place].tolist())
-            numbers = tuple(task.lines[place].tolist())
-            encoded.dropped.append(DroppedRow(fate.name.lower(), task.columns, numbers, detail))
+        self._drop(encoded, task, columns, lengths)
         return encoded
+
+    def _drop(self, encoded: EncodedBlock, task: EncodeTask, columns: Lines, lengths: NDArray[np.int64]) -> None:
+        """List the rows that are dropped: as text, as a large corpus has many."""
+        places = np.flatnonzero(encoded.fates > Fate.VALID)
+        numbers, tokens = task.lines[places].tolist(), lengths[places].tolist()
+        written, seen = [], Counter[Fate]()
+        for place, row_numbers, row_lengths in zip(places.tolist(), numbers, tokens, strict=True):
+            fate = Fate(encoded.fates[place])
+            detail = self.explain(fate, [lines[place] for lines in columns], row_lengths)
+            seen[fate] += 1
+            if seen[fate] <= EXAMPLES_PER_REASON:
+                encoded.examples.append(DroppedRow(fate.reason, task.columns, tuple(row_numbers), detail))
+            located = "\t".join([f"{name}\t{number}" for name, number in zip(task.columns, row_numbers, strict=True)])
+            written.append(f"{fate.reason}\t{located}\t{detail}\n")
+        encoded.dropped = "".join(written).encode()
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ class HeldOutSources:
         if len(sources) < 2:
             names = ", ".join(str(each.corpus.columns[0]) for each in surveys)
             raise ValueError(
-                f"{names}: a validation set cannot be split off {len(sources)} different lines; give {advice}, or more "
-                "text."
+                f"{names}: to split a validation set off, at least 2 different lines are needed, but there "
+                f"{'is' if len(sources) == 1 else 'are'} {len(sources)}: give {advice}, or more text."
             )
         number = fold or 1
         start = min(round((number - 1) * fraction * len(sources)), len(sources) - 1)
@@ -94,7 +94,10 @@ class HeldOutEnd:
         """Return which rows are the last ones; raises ValueError for a single row."""
         total = sum(map(len, surveys))
         if total < 2:
-            raise ValueError("A validation set cannot be split off a single line: give `data.valid`, or more text.")
+            raise ValueError(
+                "To split a validation set off, at least 2 lines are needed, but there is 1: give `data.valid`, or "
+                "more text."
+            )
         size = min(max(1, round(self.fraction * total)), total - 1)
         return divided(np.arange(total) >= total - size, surveys)
 

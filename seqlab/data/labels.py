@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from seqlab.data.batch import IGNORE
 from seqlab.data.column import place_of
 from seqlab.data.corpus import Block
-from seqlab.data.encode import EncodedBlock, Fate, PairEncoder, Task
+from seqlab.data.encode import EncodedBlock, EncodeTask, Fate, PairEncoder
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
 LabelsOf = Literal["lines", "words"]
@@ -30,7 +30,7 @@ class LabelEncoder(PairEncoder):
 
     labels_of: LabelsOf = "lines"
 
-    def __call__(self, task: Task) -> EncodedBlock:
+    def __call__(self, task: EncodeTask) -> EncodedBlock:
         """Encode a block, whose text is kept as the tokenizer normalises it.
 
         Raises:

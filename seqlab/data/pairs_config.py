@@ -124,7 +124,7 @@ class PairsConfig(TokensConfig):
         """Hold out some sources."""
         from seqlab.data.held_out import HeldOutSources
 
-        advice = "`valid_src` and `valid_tgt`"
+        advice = "`data.valid_src` and `data.valid_tgt`"
         return HeldOutSources.choose(train, self.valid_fraction, self.valid_max_pairs, self.valid_fold, advice=advice)
 
     def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:

@@ -154,14 +154,18 @@ def _build(
 def _refuse_empty(routes: list[Route], build: Build) -> None:
     for fate, split in ((Fate.TRAIN, "train"), (Fate.VALID, "valid")):
         if not sum(route.count(fate) for route in routes):
-            corpora = {route.corpus.specs for route in routes if fate in route.kept}
-            dropped = "; ".join(f"{row.place}: {row.detail}" for row in build.log.examples if row.columns in corpora)
+            corpora = [route.corpus for route in routes if fate in route.kept]
+            known = {corpus.specs for corpus in corpora}
+            dropped = "; ".join(f"{row.place}: {row.detail}" for row in build.log.examples if row.columns in known)
             unit = unit_of(len(routes[0].counts)).removesuffix("s")
-            raise ValueError(f"No {unit} is left for `{split}`: all were dropped, for example {dropped}.")
+            raise ValueError(
+                f"No {unit} is left for `{split}`: all of {', '.join(map(str, corpora))} were dropped"
+                f"{f', for example {dropped}' if dropped else ''}."
+            )
 
 
 def _overlaps(routes: list[Route], test: list[Survey]) -> list[Overlap]:
-    train = [route.survey.select(route.fates == Fate.TRAIN) for route in routes]
+    train = [route.survey.select((route.fates == Fate.TRAIN) & ~route.survey.empty) for route in routes]
     valid = [route.survey.select(route.fates == Fate.VALID) for route in routes]
     overlaps = [measure_overlap("valid", each, train) for each in valid if len(each)]
     return overlaps + [measure_overlap("test", each, train) for each in test]

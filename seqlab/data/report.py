@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ REASONS = {
     "valid_source": "with the source of a validation pair",
 }
 """Why pairs are dropped."""
-REASONS_OF_TEXT = {"empty": "as they are empty", "valid_source": "that repeat a validation line"}
+REASONS_OF_TEXT = {"empty": "(empty)", "valid_source": "(repeat a validation line)"}
 
 EXAMPLES_PER_REASON = 3
 
@@ -154,14 +155,15 @@ def _overlap_line(overlap: Overlap) -> str:
 
 
 def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overlap:
-    """Count the lines of a held-out set that occur in the training surveys; empty sides do not count."""
+    """Count the lines of a held-out set that occur in the training surveys, which have no row with an empty side."""
     filled = held_out.select(~held_out.empty)
-    known = [each.select(~each.empty) for each in train]
     in_train = [
-        int(occur_in(hashes, [each.hashes[column] for each in known]).sum())
+        int(occur_in(hashes, [each.hashes[column] for each in train]).sum())
         for column, hashes in enumerate(filled.hashes)
     ]
-    rows_in_train = int(occur_in(filled.row_hashes, [each.row_hashes for each in known]).sum())
+    rows_in_train = in_train[0]
+    if len(in_train) > 1:
+        rows_in_train = int(occur_in(filled.row_hashes, [each.row_hashes for each in train]).sum())
     return Overlap(split, held_out.corpus.specs, len(filled), tuple(in_train), rows_in_train)
 
 
@@ -180,17 +182,15 @@ class DropLog:
         self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
         self._file = path.open("wb") if state is None else resume_file(path, state.size)
         if state is None:
-            sides = ["text"] if num_columns == 1 else ["src", "tgt"]
-            self._write("reason", *(name for side in sides for name in (side, f"{side}_line")), "detail")
+            names = ["text", "text_line"] if num_columns == 1 else ["src", "src_line", "tgt", "tgt_line"]
+            self._file.write(("\t".join(["reason", *names, "detail"]) + "\n").encode())
 
-    def add(self, row: DroppedRow) -> None:
-        places = zip(row.columns, row.lines, strict=True)
-        self._write(row.reason, *(str(each) for place in places for each in place), row.detail)
-        if sum(example.reason == row.reason for example in self.examples) < EXAMPLES_PER_REASON:
-            self.examples.append(row)
-
-    def _write(self, *fields: str) -> None:
-        self._file.write(("\t".join(fields) + "\n").encode())
+    def add(self, lines: bytes, examples: Sequence[DroppedRow]) -> None:
+        """Add lines, of which some are examples."""
+        self._file.write(lines)
+        for row in examples:
+            if sum(example.reason == row.reason for example in self.examples) < EXAMPLES_PER_REASON:
+                self.examples.append(row)
 
     def save(self) -> DropLogState:
         self._file.flush()

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import Corpus
-from seqlab.data.encode import Fate, Fates, Task
+from seqlab.data.encode import EncodeTask, Fate, Fates
 from seqlab.data.report import CorpusReport, TokenCounts
 from seqlab.data.survey import Mask, Survey
 
@@ -34,7 +34,7 @@ class Route:
     def corpus(self) -> Corpus:
         return self.survey.corpus
 
-    def tasks(self, offset: int, with_text: dict[Fate, bool]) -> Iterator[Task]:
+    def tasks(self, offset: int, with_text: dict[Fate, bool]) -> Iterator[EncodeTask]:
         """Read the corpus again and yield its blocks from row `offset` on, at which a block starts.
 
         Raises:
@@ -49,7 +49,7 @@ class Route:
                 break
             fates = self.fates[start:stop]
             if start >= offset and len(fates) == len(block):
-                yield Task(block, fates, corpus.specs, corpus.line_numbers(start, len(block)), ratio, kept)
+                yield EncodeTask(block, fates, corpus.specs, corpus.line_numbers(start, len(block)), ratio, kept)
             start = stop
         if start != len(self):
             raise ValueError(f"{corpus}: changed while it was being read.")
@@ -59,7 +59,7 @@ class Route:
 
     def report(self, duplicates: Mask) -> CorpusReport:
         """Summarise what happened, once everything is encoded."""
-        dropped = {fate.name.lower(): self.count(fate) for fate in Fate if fate > Fate.VALID}
+        dropped = {fate.reason: self.count(fate) for fate in Fate if fate > Fate.VALID}
         return CorpusReport(
             split=self.split,
             columns=self.corpus.specs,

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from seqlab.data.batch import Batch, idle
+from seqlab.data.batch import Batch
 from seqlab.data.plan import Indices
 
 B = TypeVar("B", bound=Batch)
@@ -56,4 +56,4 @@ def batches_of(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable
     One without rows predicts nothing, but is computed all the same: every rank takes part in every exchange.
     """
     first = parts_of(shares)[0][:1]
-    return [collate(rows) if len(rows) else idle(collate(first)) for rows in shares[rank]]
+    return [collate(rows) if len(rows) else collate(first).idle() for rows in shares[rank]]

@@ -1,4 +1,4 @@
-"""One look at the raw text, before any tokenizer exists: 64-bit hashes of all lines, and what follows from them."""
+"""Hash every raw line, to split off a validation set and to find duplicates and overlap of training and test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Survey:
-    """What is remembered of a corpus: 8 bytes for each line of each column."""
+    """Line hashes of a corpus: 8 bytes for each line of each column."""
 
     corpus: Corpus
     hashes: Sequence[Hashes]  # of each column (rows,), 0 where a line is empty
@@ -40,7 +41,7 @@ class Survey:
     def __len__(self) -> int:
         return len(self.hashes[0])
 
-    @property
+    @cached_property
     def empty(self) -> Mask:
         """Return which rows lack a side."""
         return np.logical_or.reduce([each == 0 for each in self.hashes])

@@ -72,7 +72,7 @@ class TextConfig(TokensConfig):
     they are scaled to the size of the random start, which tokens without a vector keep."""
 
     packing: bool = False
-    """Whether lines are put one behind the other into rows of `block_length`, none of which sees another, instead of
+    """Whether lines are concatenated into rows of `block_length`, none of which sees another, instead of
     being padded to the longest of their micro-step: for lines of very different lengths."""
 
     batch_tokens: Annotated[int, Field(ge=1)] = 8192
@@ -129,7 +129,7 @@ class TextConfig(TokensConfig):
         return {"tokenizer": self.tokenizer.wanted_size}
 
     def vector_files(self) -> dict[str, str]:
-        """Return the file of word vectors, under the side that text stands on, that of a target."""
+        """Return the file of word vectors, under `tgt`, the only side."""
         return {} if self.vectors is None else {"tgt": self.vectors}
 
     @model_validator(mode="after")

@@ -30,7 +30,9 @@ def training_lines(
     surveyor: Callable[[Corpus], Survey] = survey,
     on_progress: OnProgress = no_progress,
 ) -> Iterator[str]:
-    """Yield the lines that a tokenizer may learn from, without the validation set: of one column, or of all in turn.
+    """Yield the lines that a tokenizer may learn from, empty ones among them, without the validation set.
+
+    They are those of one column, or of all in turn.
 
     Everything is surveyed before this returns, so that a corpus that cannot be read is an error here (as in `prepare`)
     and not inside the tokenizer's training.

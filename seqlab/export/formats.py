@@ -1,7 +1,7 @@
 """Formats that `seqlab export` writes: registered parts, the fields of which are its options. Imports no torch."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -42,7 +42,7 @@ class CTranslate2Format(ExportFormat):
     format: Literal["ctranslate2"] = "ctranslate2"
     quantization: str = "float32"
     """Type of the weights, as CTranslate2 names it: float32, int8, int8_float32, bfloat16, ..."""
-    check: str | None = None
+    check: Annotated[str, "FILE"] | None = None
     """Source lines to check with; those of the validation set in the run's cache unless given."""
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:

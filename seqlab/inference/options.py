@@ -10,15 +10,15 @@ Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, "NAME"]
 File = Annotated[str, SkipValidation(), "FILE"]
 """A path may hold bytes that are not UTF-8, which pydantic would refuse."""
-Run = Annotated[str, SkipValidation(), "RUN"]
-Text = Annotated[str, SkipValidation(), "TEXT"]
+RunPath = Annotated[str, SkipValidation(), "RUN"]
+Words = Annotated[str, SkipValidation(), "TEXT"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RunOptions:
-    """The runs, and what they compute on."""
+    """Runs and device."""
 
-    runs: list[Run]
+    runs: list[RunPath]
     """run folder; several are an ensemble"""
     checkpoint: Annotated[tuple[str, ...], "NAME"] = ("best",)
     """best (default), last or a step; several too"""
@@ -32,7 +32,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EngineOptions(RunOptions):
-    """The engine, mostly of translators."""
+    """Inference engine, mostly for translators."""
 
     engine: Name = "torch"
     """torch (default), or ctranslate2: the run is exported once"""

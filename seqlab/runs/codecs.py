@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from seqlab.durable import write_json
-from seqlab.registry import Entry, Parts, default_part, entry_of, find
+from seqlab.registry import Entry, Parts, entry_of, find
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import missing_plugins_hint
-from seqlab.text import Tokenizer, tokenizer_sha256
+from seqlab.text import Tokenizer, load_tokenizer, tokenizer_kind, tokenizer_sha256
 
 SIDES = ("src", "tgt")
 DESCRIPTION = "codec.json"
@@ -21,10 +21,10 @@ FORMAT_VERSION = 1
 
 
 class Codec(Protocol):
-    """One side of examples: what the task and the model of a run make of it is between these two."""
+    """Converts one side of examples to what a model reads; task and model agree on what that is."""
 
     codec: ClassVar[str]
-    """The name under which a function is registered as a `codec` that reads from a folder what `save` has written."""
+    """The name of a registered `codec`: a function that reads from a folder what `save` has written."""
 
     def save(self, folder: Path) -> None:
         """Write everything that reading it back needs into a folder, which is there and may be moved afterwards."""
@@ -68,10 +68,14 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
     known = folder.read_description().get("tokenizer_sha256", {}) if folder.exists() else {}
     for side, digest in known.items():
         if codec_sha256(path := folder.codec(side)) != digest:
-            name, read = ("codec", "values") if is_described(path) else ("tokenizer", "words")
+            name, misread = (
+                ("codec", "misread its inputs")
+                if is_described(path)
+                else ("tokenizer", "read other words from the same ids")
+            )
             raise ValueError(
-                f"{path} is not the {side} {name} that {folder.path} was trained with: its model would read other "
-                f"{read} from the same ids. Restore it from a copy."
+                f"{path} is not the {side} {name} that {folder.path} was trained with: its model would {misread}. "
+                "Restore it from a copy."
             )
     src_folder, tgt_folder = map(folder.codec, SIDES)
     src = _load(src_folder, folder)
@@ -84,12 +88,10 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
 
 
 def _load(path: Path, folder: RunFolder) -> Any:
-    name = codec_name(path)
-    if name is None:
-        return default_part("codec")(path)
-    if name not in Parts("codec"):
-        raise ValueError(f"{path} is a codec {name!r}, which is not registered.{missing_plugins_hint(folder)}")
-    return find("codec", name)(path)
+    kind, name = part_of(path)
+    if name not in Parts(kind):
+        raise ValueError(f"{path} is a {kind} {name!r}, which is not registered.{missing_plugins_hint(folder)}")
+    return find("codec", name)(path) if kind == "codec" else load_tokenizer(path)
 
 
 def is_described(path: Path) -> bool:
@@ -97,10 +99,10 @@ def is_described(path: Path) -> bool:
     return (path / DESCRIPTION).is_file()
 
 
-def codec_name(path: Path) -> str | None:
-    """Read which codec a folder holds, None for a tokenizer; raises ValueError where that is damaged."""
+def part_of(path: Path) -> tuple[str, str]:
+    """Read which part a folder holds: `codec` or `tokenizer`, and its name; raises ValueError where it is damaged."""
     if not is_described(path):
-        return None
+        return "tokenizer", tokenizer_kind(path)
     file = path / DESCRIPTION
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
@@ -109,7 +111,7 @@ def codec_name(path: Path) -> str | None:
         raise ValueError(f"{file} is damaged: {error!r}.") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{file} has format version {version}, but this seqlab reads {FORMAT_VERSION} only.")
-    return name
+    return "codec", name
 
 
 def codec_sha256(path: Path) -> str:
@@ -123,6 +125,5 @@ def codec_sha256(path: Path) -> str:
 
 
 def codec_parts(folder: RunFolder) -> list[Entry]:
-    """List the registered codecs of a run that are no tokenizers."""
-    names = dict.fromkeys(codec_name(folder.codec(side)) for side in SIDES)
-    return [entry_of("codec", name) for name in names if name is not None]
+    """List the registered parts that read the sides of a run."""
+    return [entry_of(*part) for part in dict.fromkeys(part_of(folder.codec(side)) for side in SIDES)]

@@ -37,7 +37,7 @@ class OutputLimits:
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SearchConfig:
-    """Choose the beam, the length penalty and the limits of a search.
+    """Search: beam, length penalty and limits.
 
     A length counts ids and includes the final eos, on the source side and on the target side. A forced prefix counts
     as part of the hypothesis, in its length and in its log-probability.

@@ -12,10 +12,11 @@ from seqlab.text.saved import SameConfig, SavedConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.sentence_piece import SentencePieceBpeConfig, SentencePieceUnigramConfig
 from seqlab.text.tokenizer import FlatIds, Tokenizer, banned_ids
-from seqlab.text.trained import load_tokenizer, tokenizer_sha256, train_tokenizer
+from seqlab.text.trained import load_tokenizer, tokenizer_kind, tokenizer_sha256, train_tokenizer
 from seqlab.text.unknown import encode_unknown, unknown_of
 from seqlab.text.vocabulary import TAB, CharactersConfig, WordsConfig
 from seqlab.text.word_vectors import Coverage, WordVectors, lookup_name, read_word_vectors, size_of_vectors
+from seqlab.text.words import packed
 
 __all__ = [
     "FIRST_LABEL_ID",
@@ -41,8 +42,10 @@ __all__ = [
     "lookup_name",
     "normalize",
     "num_labels",
+    "packed",
     "read_word_vectors",
     "size_of_vectors",
+    "tokenizer_kind",
     "tokenizer_sha256",
     "train_tokenizer",
     "unknown_of",

@@ -26,7 +26,7 @@ class TokenizerConfig(Part):
     part_kind: ClassVar[str] = "tokenizer"
     tag_field: ClassVar[str] = "kind"
     units: ClassVar[Literal["subwords", "characters", "words", ""]] = "subwords"
-    """What an id is; empty where no setting tells."""
+    """What an id is; empty if unknown until it is loaded."""
     may_sample: ClassVar[bool] = False
     """Whether the tokenizer draws among several segmentations of a line, or may."""
     may_have_unknown: ClassVar[bool] = False
@@ -82,7 +82,7 @@ class LearntConfig(TokenizerConfig):
 
     normalization: NormalizationForm = "nfc"
     """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
-    characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, behind it, its
+    characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, after it, its
     parts) or `none`."""
 
     @property
@@ -90,13 +90,10 @@ class LearntConfig(TokenizerConfig):
         """Whether normalisation may make several words of one, as `nfkc` makes a space and a mark of an accent."""
         return self.normalization == "nfkc"
 
-    if TYPE_CHECKING:
-        vocab_size: int | None
-
     @property
     def wanted_size(self) -> int | None:
-        """The number of ids that there should be; None for no limit."""
-        return self.vocab_size
+        """The number of ids that there should be, where there is a field for it; None for no limit."""
+        return getattr(self, "vocab_size", None)
 
     def normalize(self, line: str) -> str:
         """Bring a line into the form that is segmented."""

@@ -21,7 +21,7 @@ class SavedConfig(TokenizerConfig):
     may_sample: ClassVar[bool] = True
     may_have_unknown: ClassVar[bool] = True
     folder: str = "tokenizer"
-    """Where it lies: in a run's folder `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""
+    """Folder of the tokenizer: in a run's folder `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""
 
     @property
     def may_have_tags(self) -> bool:

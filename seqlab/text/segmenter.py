@@ -1,11 +1,11 @@
-"""Segmenters: where the kinds of tokenizers differ, normalised lines to ids and back."""
+"""Segmenter: normalised lines to ids and back."""
 
 from collections.abc import Sequence
 from typing import ClassVar
 
 
 class Segmenter:
-    """The base of segmenters, whose ids begin at `unk_id` where there is unknown text, and after it elsewhere."""
+    """The base of segmenters. Ids 0 to 3 are special; `encode` returns ids from 4 on, and `unk_id` if `has_unknown`."""
 
     vocab_size: int
     """Number of ids, the four special ones counted."""

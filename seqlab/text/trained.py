@@ -152,31 +152,58 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     first = next(visible, None)
     if first is None:
         raise ValueError("The text to train a tokenizer from is empty: it has no line with a visible character.")
-    return TrainedTokenizer(config, config.learn(chain([first], visible)))
+    tokenizer = TrainedTokenizer(config, config.learn(chain([first], visible)))
+    _check_ids(tokenizer, first)
+    return tokenizer
+
+
+def _check_ids(tokenizer: TrainedTokenizer, line: str) -> None:
+    """Raise ValueError where a segmenter, perhaps of a plugin, gives the ids of a line that mean something else."""
+    lowest = UNK_ID if tokenizer.has_unknown else len(SPECIAL_TOKENS)
+    [ids] = tokenizer.encode([line])
+    for index in ids:
+        if not lowest <= index < tokenizer.vocab_size:
+            raise ValueError(
+                f"The ids of a `{tokenizer.config.kind}` tokenizer must be from {lowest} to {tokenizer.vocab_size - 1} "
+                f"(0 to 3 are special), but {line[:40]!r} has {index}."
+            )
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Read a tokenizer that `save` wrote; raise ValueError, naming the file, where one is missing or damaged."""
     folder = Path(folder)
     path = folder / DESCRIPTION
+    description = _read_description(folder)
     try:
-        description = json.loads(_read(path))
-        version = description["format_version"]
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"{path} has format version {version}, but this version of seqlab reads {FORMAT_VERSION} only."
-            )
-        settings = description["config"]
-        config = TypeAdapter(find("tokenizer", str(settings["kind"]))).validate_python(settings)
+        config = TypeAdapter(find("tokenizer", tokenizer_kind(folder))).validate_python(description["config"])
     except UnknownPart as error:
         raise ValueError(f"{path}: {error}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValidationError) as error:
+    except ValidationError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     model_path = folder / MODEL
     content = _read(model_path)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
     return _rebuild(config, content)
+
+
+def tokenizer_kind(folder: str | Path) -> str:
+    """Read the kind of a tokenizer that `save` wrote; errors as `load_tokenizer`."""
+    return str(_read_description(Path(folder))["config"]["kind"])
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    try:
+        description: dict[str, Any] = json.loads(_read(path))
+        version, _ = description["format_version"], description["config"]["kind"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, but this version of seqlab reads {FORMAT_VERSION} only."
+        )
+    return description
 
 
 def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:

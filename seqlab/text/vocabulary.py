@@ -32,8 +32,8 @@ class VocabularyConfig(LearntConfig):
     """Occurrences below which an item becomes `unk_id`."""
 
     tags: bool = False
-    """Whether a line may have tags behind a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
-    one id, which no other text has, and all tags of the text get one; they come behind the ids of the line itself."""
+    """Whether a line may have tags after a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
+    one id, which no other text has, and all tags of the text get one; they come after the ids of the line itself."""
 
     @property
     def has_tags(self) -> bool:

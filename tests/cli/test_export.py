@@ -1,7 +1,6 @@
 """seqlab export and `--engine ctranslate2`: folders, standard output, messages."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -79,31 +78,20 @@ def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) ->
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class NoteFormat(ExportFormat):
-    """A format that `seqlab` does not have."""
+    """A format whose option has a name that is taken."""
 
     format: Literal["note"] = "note"
-    copies: int = 1
-    """How often it is written."""
-
-    def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
-        path = out or run / "note.json"
-        path.write_text(json.dumps([asdict(self), checkpoint, overwrite]))
-        return path
+    out: str = ""
+    """Something else."""
 
 
-def test_a_format_from_outside(seqlab: Command, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._entries["exporter"], "note", Entry("exporter", "note", NoteFormat, "", "a test"))
-    help_text = seqlab("export", "--help").out.decode()
-    assert "note: A format that `seqlab` does not have." in help_text
-    assert "--copies" in help_text
-    options = ["export", run_dir, "--out", tmp_path / "note", "--overwrite", "--format"]
-    assert seqlab(*options, "note", "--copies", "3").out == f"{tmp_path / 'note'}\n".encode()
-    assert json.loads((tmp_path / "note").read_text()) == [{"format": "note", "copies": 3}, "best", True]
-    for arguments, message in (
-        (["arpa", "--copies", "3"], "`--copies` is for `--format note`: leave it out"),
-        (["note", "--copies", "x"], "`copies` must be a valid integer"),
-        (["nope"], "`--format` must be one of ctranslate2, arpa, note, but is `nope` instead"),
-    ):
-        refused = seqlab(*options, *arguments)
-        assert (refused.status, refused.out) == (2, b"")
-        assert message in refused.err
+def test_an_option_that_all_formats_have_is_refused_for_its_format_alone(
+    seqlab: Command, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._entries["exporter"], "note", Entry("exporter", "note", NoteFormat, "notes", "a test"))
+    assert "  note           notes" in seqlab("export", "--help").out.decode()
+    refused = seqlab("export", run_dir, "--format", "note")
+    assert (refused.status, refused.out) == (2, b"")
+    assert "The exporter 'note' has the option `out`, which all formats have: rename it." in refused.err
+    other = seqlab("export", run_dir, "--format", "arpa")
+    assert "What is needed here is a language model" in other.err

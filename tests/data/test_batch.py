@@ -13,7 +13,6 @@ from seqlab.data.batch import (
     collate_frames,
     collate_text,
     collate_values,
-    idle,
     prompts,
 )
 
@@ -85,7 +84,7 @@ def test_an_idle_batch_has_the_shape_and_predicts_nothing() -> None:
     texts = collate_text([[5, 6, 7], [8]], [0, 3], pad_id=PAD, start_id=BOS)
     pairs = collate([[5, 6]], [[7]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     for batch in (texts, pairs):
-        nothing = idle(batch)
+        nothing = batch.idle()
         assert type(nothing) is type(batch)
         assert nothing.num_tgt_tokens == 0
         assert nothing.tgt_out is not None
@@ -146,7 +145,7 @@ def test_frames_and_tokens_are_padded(lengths: list[int], data: st.DataObject) -
         assert found.equal(wanted)
     assert len(batch) == len(lengths)
     assert batch.num_targets == batch.num_tgt_tokens == tokens.num_tgt_tokens
-    nothing = idle(batch)
+    nothing = batch.idle()
     assert nothing.num_targets == 0
     assert nothing.tgt_out is not None
     assert (nothing.tgt_out == IGNORE).all()

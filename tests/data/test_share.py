@@ -1,11 +1,15 @@
 """How a step is dealt to ranks: nothing is lost, and none has more to compute than another."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqlab.data.batch import IGNORE, Batch, ValueBatch, collate_frames, collate_values
 from seqlab.data.plan import Indices
-from seqlab.data.share import TOLERANCE, share
+from seqlab.data.share import TOLERANCE, batches_of, share
 
 steps = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -52,3 +56,28 @@ def test_whole_micro_steps_stay_whole_where_they_are_nearly_equal() -> None:
     micro_steps, widths = step_of([[10] * 10, [11] * 9, [25] * 4, [33] * 3])
     shares = share(micro_steps, widths, 2)
     assert [[len(rows) for rows in own] for own in shares] == [[10, 9], [4, 3]]
+
+
+def of_labels(rows: Indices) -> Batch:
+    return collate_values([np.arange(1, 3)] * len(rows), np.ones(len(rows), np.int64), rows.tolist(), pad_id=0)
+
+
+def of_numbers(rows: Indices) -> Batch:
+    return collate_values(np.ones((len(rows), 3)), np.ones((len(rows), 2)), rows.tolist())
+
+
+def of_frames(rows: Indices) -> Batch:
+    special = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
+    return collate_frames([np.ones((4, 3))] * len(rows), [[5, 6]] * len(rows), rows.tolist(), **special)
+
+
+@pytest.mark.parametrize("collate", [of_labels, of_numbers, of_frames])
+def test_a_rank_without_rows_predicts_nothing(collate: Callable[[Indices], Batch]) -> None:
+    """Of every type of batch: numbers and labels have no tokens."""
+    nothing = np.zeros(0, np.int64)
+    shares = [[np.array([3, 4]), np.array([5])], [np.array([7]), nothing]]
+    own = [batches_of(shares, rank, collate) for rank in (0, 1)]
+    assert [[len(batch.indices) for batch in each] for each in own] == [[2, 1], [1, 1]]
+    assert [[batch.num_targets > 0 for batch in each] for each in own] == [[True, True], [True, False]]
+    targets = own[1][1].targets if isinstance(own[1][1], ValueBatch) else own[1][1].tgt_out  # type: ignore[attr-defined]
+    assert (targets.isnan() if targets.is_floating_point() else targets == IGNORE).all()

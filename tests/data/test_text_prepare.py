@@ -119,7 +119,7 @@ def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
         assert DataReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
         text = "\n".join(data.report.lines())
         assert f"{len(lines)} lines, {len(train):,} kept, {len(valid):,} split off for validation" in text
-        assert ("1 dropped as they are empty" in text) == (documents == "lines")
+        assert ("1 dropped (empty)" in text) == (documents == "lines")
 
 
 def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
     report = prepare(LanguageModellingConfig(train=train, valid=valid), (tokenizer,), tmp_path / "cache").report
     assert report.lines() == [
         f"train: {train[0]}: 3 lines, 2 kept",
-        "  1 dropped as they are empty",
+        "  1 dropped (empty)",
         "  6 tokens, ends of line counted, 3.0 per line, 16.667% unknown",
         f"valid: {valid[0]}: 2 lines, 2 kept",
         "  4 tokens, ends of line counted, 2.0 per line, 0.000% unknown",
@@ -268,7 +268,7 @@ def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: A
     fails(ValueError, r"text0\.txt: holds no lines")
     path.write_bytes(b"\n \n")
     fails(ValueError, r"^No line is left for `train`: all were dropped, for example \S*text0\.txt, line 1: empty; ")
-    fails(ValueError, "cannot be split off 0 different lines", changed(config, valid=[]))
+    fails(ValueError, "at least 2 different lines are needed, but there are 0", changed(config, valid=[]))
     path.write_bytes(b"a\n")
     Path(config.valid[0]).write_bytes(b"\n")
     fails(ValueError, r"^No line is left for `valid`: all were dropped, for example \S*valid0\.txt, line 1: empty\.$")

@@ -7,7 +7,7 @@ import torch
 from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, all_paths, said
 from torch import Tensor
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, idle
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.interfaces import Frames
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.objectives.glancing import glancing_share
@@ -122,7 +122,7 @@ def test_what_else_is_in_the_batch_changes_nothing() -> None:
 
 def test_a_rank_without_work_adds_nothing() -> None:
     model = model_of()
-    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, idle(batch_of(ROWS)), CONTEXT)
+    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, batch_of(ROWS).idle(), CONTEXT)
     assert (found.total.item(), float(found.count)) == (0.0, 0.0)
     assert not torch.autograd.grad(found.total, model.logits)[0].any()
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from reference.tiny_translators import ALL, BOS, EOS, TGT, VOCAB, batch_of
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, idle
+from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 from seqlab.models.interfaces import Glance, PositionOutput
 from seqlab.objectives import Cmlm, CmlmConfig, Loss, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
@@ -76,7 +76,7 @@ def test_losses_are_of_what_is_not_shown_and_of_lengths(
     expected, count = by_hand(model, batch, 0.2, 0.5)
     torch.testing.assert_close(found.total, expected)
     assert float(found.count) == count == sum(map(len, TGT)) - float(found.logs["shown"])
-    nothing: Loss = objective(model, idle(batch), context())
+    nothing: Loss = objective(model, batch.idle(), context())
     assert (float(nothing.total.detach()), float(nothing.count)) == (0.0, 0.0)
     nothing.total.backward()
     assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)

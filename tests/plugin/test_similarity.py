@@ -88,7 +88,8 @@ def test_listed_and_suggested(used: dict[str, Done]) -> None:
     assert "  similarity     tell how similar texts are\n" in used["seqlab"].out
     assert (used["help"].status, used["help"].torch, used["seqlab"].torch) == (0, False, False)
     assert "Tell how similar the texts of two files are" in used["help"].out
-    assert "the nearest is `similarity`" in used["misspelt"].err
+    for name in ("misspelt", "misspelt kind"):
+        assert "the nearest is `similarity`" in used[name].err
     for line in ("--data.train_left list of str", "| similarity =", "--objective.temperature ", "--data.group_pairs "):
         assert line in used["fields"].out
 

@@ -48,7 +48,7 @@ def test_each_side_is_read_by_its_own(folder: RunFolder) -> None:
     assert src == Scaled(2.5)
     assert tgt.decode(tgt.encode(["ab"])) == ["ab"]
     assert codec_sha256(folder.codec("tgt")) == tokenizer_sha256(folder.path / "tgt_tokenizer")
-    assert [entry.name for entry in codec_parts(folder)] == ["scaled"]
+    assert [entry.name for entry in codec_parts(folder)] == ["scaled", "characters"]
 
 
 def test_another_codec_is_refused(folder: RunFolder) -> None:

@@ -134,7 +134,7 @@ def test_the_run_folder_says_what_it_learnt_from(texts: list[str], tmp_path: Pat
     config = tiny_text_config(texts, max_steps=2)
     run_dir = train(config, tmp_path / "run")
     description = json.loads((run_dir / "run.json").read_text("utf-8"))
-    assert [corpus["name"] for corpus in description["data"]["corpora"]] == texts
+    assert [corpus["columns"] for corpus in description["data"]["corpora"]] == [[text] for text in texts]
     assert len(description["data_sha256"]) == 2
     assert "longest_src_tokens" not in description
     assert RunFolder(run_dir).tokenizer("src") == RunFolder(run_dir).tokenizer("tgt") == run_dir / "tokenizer"

@@ -12,6 +12,8 @@ from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
 from seqlab.data.vocabulary import learn_tokenizer, training_lines
+from seqlab.data.workers import Workers
+from seqlab.data.workspace import kept_survey, workspace
 from seqlab.models.spelling import SpellingModel
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -43,8 +45,13 @@ class LanguageModelling(Task):
         """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
-            items = rare_items(training_lines(_data_config(config), on_progress=on_progress), tokenizer)
-            save_spelling(SpellingModel.learn(items), folder.spelling)
+            with workspace(folder.cache) as work, Workers(1) as workers:
+                lines = training_lines(
+                    _data_config(config),
+                    surveyor=lambda corpus: kept_survey(corpus, work, workers, on_progress),
+                    on_progress=on_progress,
+                )
+                save_spelling(SpellingModel.learn(rare_items(lines, tokenizer)), folder.spelling)
 
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         data = _data_config(config)

@@ -29,6 +29,12 @@ PARTS = {
     "task": {
         "similarity": ("seqlab_outside.similarity.config:SimilarityConfig", "pairs of texts that mean the same"),
     },
+    "tokenizer": {
+        "bytes": ("seqlab_outside.byte_tokenizer:BytesConfig", "an id for each byte"),
+    },
+    "exporter": {
+        "token_list": ("seqlab_outside.token_list:TokenListFormat", "the tokens, one a line"),
+    },
     "command": {
         "bigrams": ("seqlab_outside.bigrams:BIGRAMS", "list the most frequent bigrams of a file"),
         "similarity": ("seqlab_outside.similarity.use:SIMILARITY", "tell how similar texts are"),

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line
-from seqlab.inference.options import SETTINGS, Count, File, RunOptions, Text, given
+from seqlab.inference.options import SETTINGS, Count, File, RunOptions, Words, given
 from seqlab.progress import progress_bar
 from seqlab.runs.fields import fields_of
 from seqlab.search.config import SearchConfig
@@ -32,7 +32,7 @@ SEPARATOR = "---"
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
 """Fields of a search that are relative to a source, which a prompt is not."""
 NEEDS_POSITIONS = ("iterations", "pseudo_likelihood", "revise")
-"""Fields for models that predict all symbols at once."""
+"""Fields for non-autoregressive models."""
 
 
 def left_open(config: type, title: str, leave_out: Container[str] = ()) -> type:
@@ -49,13 +49,13 @@ def left_open(config: type, title: str, leave_out: Container[str] = ()) -> type:
 
 _Sampling: Any = left_open(SamplingConfig, "Sampling.")
 _Search: Any = left_open(
-    SearchConfig, "Beam search instead.", (*fields_of(SamplingConfig), *NEEDS_SOURCE, *NEEDS_POSITIONS)
+    SearchConfig, "Beam search (instead of sampling).", (*fields_of(SamplingConfig), *NEEDS_SOURCE, *NEEDS_POSITIONS)
 )
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GenerateOptions(_Search, _Sampling, RunOptions):
-    """How a text goes on, by a language model.
+    """Continue a text with a language model.
 
     Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for
     with it. With --beam_size it searches the likeliest continuations instead, up to the end of the line. Blocks of
@@ -65,13 +65,13 @@ class GenerateOptions(_Search, _Sampling, RunOptions):
     newlines, have a line --- between them. Several for each line of a file need --json.
     """
 
-    prompt: list[Text] | None = None
+    prompt: list[Words] | None = None
     """what to continue (default: nothing)"""
     prompts: File | None = None
     """what to continue, a prompt in each line, or FILE#COLUMN (- is standard input)"""
     num_samples: Count = 1
     """continuations of each"""
-    stop: tuple[Text, ...] = ()
+    stop: tuple[Words, ...] = ()
     """texts that end a continuation"""
     buffer_lines: Count | None = None
     """prompts in a block (default: 1024; 1 on a terminal)"""

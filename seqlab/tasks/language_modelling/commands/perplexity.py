@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PerplexityOptions(RunOptions):
-    """How likely language models find a text, in figures that can be compared.
+    """Measure the perplexity of a text under language models, in figures that can be compared.
 
     Nats and perplexity per token of the models' tokenizer compare models that share it; perplexity per word and bits
     per byte of the text as it is compare any models. An unknown item costs its spelling.
 
     The text is read in blocks of the training's length (data.block_length). --context changes the length, --stride
     makes it a sliding window, and --context all gives each token everything before it, for models that remember it.
-    Which it was is told on standard error.
+    Standard error reports which context was used.
     """
 
     file: File

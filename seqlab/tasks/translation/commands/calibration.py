@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CalibrationOptions(SearchConfig, PairOptions):
-    """How sure a translator is of its answers, beside how often it is right.
+    """Calibration: predicted probability against accuracy, for each token and for each line.
 
-    Of tokens, which are right where the alignment with the fewest edits puts them on the same token of the reference,
-    and of whole lines, which are right where they are the reference; nothing is right in place of what the vocabulary
-    lacks. Of translations many are good that are not the reference, so that these figures are for comparing models; of
-    words' sounds or forms they say what a probability is worth.
+    A token is right where the alignment with the fewest edits puts it on the same token of the reference, and a line
+    where it is the reference; out-of-vocabulary tokens of the reference count as wrong. Of translations many are good
+    that are not the reference, so that these figures are for comparing models; of words' sounds or forms they say what
+    a probability is worth.
 
     The table has a line for each range of probabilities. The expected calibration error is how far probability and
     share of right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
 
     Of mask-predict a token has the probability that the search chose by: given one half of the answer where it chose
-    between several lengths after several passes (--pseudo_likelihood), else that of the pass that said it last, which
-    was shown others (with --revise most of them the token itself, so that it means little). What a line has is the
-    product of these, and no probability of the line.
+    between several lengths after several passes (--pseudo_likelihood), else that of the last pass that predicted it,
+    given the other tokens (with --revise most of them the token itself, so that it means little). What a line has is
+    the product of these, and no probability of the line.
     """
 
     batch_tokens: Count | None = None

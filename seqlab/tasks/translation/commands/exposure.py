@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ExposureOptions(PairOptions):
-    """How well a translator predicts behind what it has said itself, and behind the truth.
+    """Exposure bias: next-token accuracy after the reference's prefix and after the model's own greedy prefix.
 
     For each position of the target: how often the likeliest next token is one that should come there, and the
-    probability of all that should, behind the beginning of the reference (true) and behind what the model itself has
-    said, greedily (own). What should come next is what leaves the fewest edits to the reference: behind an error that
+    probability of all that should, after the beginning of the reference (true) and after the model's own greedy
+    output (own). What should come next is what leaves the fewest edits to the reference: after an error that
     may be one of several tokens, whose mean number is `choices`.
 
     The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause
-    it. It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and behind an
+    it. It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and after an
     error more than one token may count as right. It is for comparing models. It is of the positions of each pair that
-    both kinds of prefixes have (the line `both`): an answer that ends early, or goes on behind the end of the
+    both kinds of prefixes have (the line `both`): an answer that ends early, or goes on after the end of the
     reference, makes other predictions besides, which are shown and not compared. No prediction is right where the
     vocabulary lacks what should come. Pairs with an empty side are left out.
     """

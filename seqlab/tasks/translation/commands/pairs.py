@@ -1,4 +1,4 @@
-"""What the commands share that measure a translator on pairs: it, the pairs, and how to compute."""
+"""Options and loading of the commands that measure a translator on parallel text."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PairOptions(RunOptions):
-    """The pairs."""
+    """Parallel text."""
 
     src: Annotated[File, AsOption]
     """sources: FILE or FILE#COLUMN"""

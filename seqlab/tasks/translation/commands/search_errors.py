@@ -23,14 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SearchErrorsOptions(SearchConfig, PairOptions):
-    """Whose fault wrong translations are, the search's or the model's, by beam size.
+    """Count search errors and model errors for each beam size.
 
     A search error: the model gives the reference a higher score than the answer that was found. A model error: the
     answer is not the reference, and the model prefers it. With --exact also the best answers that there are, for short
     outputs, and how many answers of each beam they beat; all figures are then of the sentences on which that search
-    came to its end. References that a search may not say, by its limits of length or as they repeat what it must not,
-    or cannot, as the vocabulary lacks something of them, are counted apart (`out of reach`), pairs with an empty side
-    are left out.
+    came to its end. References that the search cannot produce, by its limits of length, its limits of repetition or
+    for lack of a token, are counted apart (`out of reach`); pairs with an empty side are left out.
     """
 
     precision: Name = "fp32"

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, Run
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RunPath
 from seqlab.job import joined
 from seqlab.progress import progress_bar
 from seqlab.search.config import SearchConfig
@@ -39,13 +39,13 @@ class TranslateOptions(SearchConfig, EngineOptions):
     """where to write (default: standard output)"""
     prefix: File | None = None
     """for each line that is not blank, what its translations must begin with"""
-    lm: Run | None = None
+    lm: RunPath | None = None
     """a language model over the target vocabulary that decides too"""
     lm_weight: Annotated[float, "W"] | None = None
     """of its log-probabilities (default: 0.1)"""
     length_reward: Annotated[float, "R"] | None = None
     """added for each symbol beside --lm (default: 0)"""
-    rescore: list[Run] | None = None
+    rescore: list[RunPath] | None = None
     """a run of the same vocabularies, or several, whose scores choose between the hypotheses that are found"""
     alignment: File | None = None
     """where to write what each translation attended to, one JSON object a line; `seqlab plot` draws it"""

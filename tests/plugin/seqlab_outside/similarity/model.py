@@ -61,6 +61,10 @@ class PairBatch:
         names = ("left", "left_starts", "right", "right_starts", "indices")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
 
+    def idle(self) -> "PairBatch":
+        """Keep the shape, but predict nothing."""
+        return replace(self, num_targets=0)
+
 
 class TwoEncoders(Protocol):
     """A model that gives each text a vector."""

@@ -1,7 +1,6 @@
 """Training and validation: groups of pairs in random order, and how well partners are retrieved."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,7 +66,7 @@ class Similarity(Task):
                 pairs = order[number * size : (number + 1) * size]
                 groups = [pairs[i : i + settings.group_pairs] for i in range(0, len(pairs), settings.group_pairs)]
                 own = [_batch(data.train, group.tolist()) for group in groups[world.rank :: world.world_size]]
-                idle = replace(_batch(data.train, groups[0].tolist()), num_targets=0)
+                idle = _batch(data.train, groups[0].tolist()).idle()
                 missing = -(-len(groups) // world.world_size) - len(own)  # all ranks take part in each exchange
                 yield TrainingStep(Position(epoch, 0, number), epoch + (number + 1) / count, own + [idle] * missing)
             epoch, first = epoch + 1, 0

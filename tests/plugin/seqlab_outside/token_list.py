@@ -1,0 +1,33 @@
+"""An export format: the names of the target's ids, one a line."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.export.formats import SETTINGS, ExportFormat
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class TokenListFormat(ExportFormat):
+    """The tokens of a run, one a line."""
+
+    format: Literal["token_list"] = "token_list"
+    """Which format this is."""
+    numbered: bool = False
+    """Whether the ids are written before them."""
+
+    def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
+        """Write the file; raises FileExistsError where it is there."""
+        from seqlab.runs.codecs import load_tokenizers
+        from seqlab.runs.folder import RunFolder
+
+        path = out or run / "export" / "tokens.txt"
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} is there already: add `--overwrite`.")
+        _, tokenizer = load_tokenizers(RunFolder(run))
+        tokens = tokenizer.tokens(range(tokenizer.vocab_size))
+        lines = [f"{number}\t{token}" if self.numbered else token for number, token in enumerate(tokens)]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return path

@@ -1,0 +1,44 @@
+"""What a segmenter of one's own must keep to."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pytest
+from pydantic.dataclasses import dataclass
+
+from seqlab.text import LearntConfig, Segmenter, packed, train_tokenizer
+from seqlab.text.config import SETTINGS
+
+
+class Fixed(Segmenter):
+    vocab_size = 10
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def encode(self, lines: Sequence[str]) -> list[bytes]:
+        return [packed([self.index]) for _ in lines]
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class FixedConfig(LearntConfig):
+    kind: Literal["fixed"] = "fixed"
+    index: int
+
+    def learn(self, lines: Iterable[str]) -> Fixed:
+        return Fixed(self.index)
+
+
+@pytest.mark.parametrize("index", [0, 3, 10])
+def test_ids_that_mean_something_else_are_refused(index: int) -> None:
+    with pytest.raises(ValueError, match=f"`fixed` tokenizer must be from 4 to 9 .* but 'a line' has {index}"):
+        train_tokenizer(FixedConfig(index=index), ["", "a line"])
+
+
+def test_what_a_segmenter_leaves_out_has_a_default() -> None:
+    config = FixedConfig(index=4)
+    tokenizer = train_tokenizer(config, ["a line"])
+    assert tokenizer.encode(["x", ""]) == [[4], [4]]
+    assert not any((tokenizer.has_unknown, tokenizer.can_sample, tokenizer.has_words, tokenizer.tag_ids))
+    assert tokenizer.unknown_items("x") == tokenizer.unknown_tags("x") == []
+    assert config.wanted_size is None
