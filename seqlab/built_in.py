@@ -160,3 +160,14 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},
 }
 """Kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""
+
+CONFIGS: dict[str, str] = {
+    "model": "seqlab.models:ModelConfig",
+    "objective": "seqlab.objectives:ObjectiveConfig",
+    "optimizer": "seqlab.optim:OptimizerConfig",
+    "schedule": "seqlab.optim:ScheduleConfig",
+    "task": "seqlab.data:DataConfig",
+    "tokenizer": "seqlab.text:TokenizerConfig",
+    "exporter": "seqlab.export.formats:ExportFormat",
+}
+"""Kind -> the base class of its parts, where these are configs; parts of other kinds are functions or other classes."""

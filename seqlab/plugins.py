@@ -9,6 +9,7 @@ kind -> name -> (`module:attribute`, summary). Installed packages name such a ta
 import hashlib
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterable
 from importlib.metadata import packages_distributions, version
@@ -18,6 +19,11 @@ from typing import Any
 
 from seqlab import registry
 from seqlab.registry import Entry
+
+logger = logging.getLogger(__name__)
+
+_loaded: dict[Path, str] = {}
+"""The SHA-256 of each file that was loaded."""
 
 
 class PluginError(ValueError):
@@ -35,8 +41,13 @@ def load_plugin(name: str | Path) -> ModuleType:
         PluginError: there is no such module or file, it cannot be imported, or another module has its name.
         ValueError: one of its parts has a name that is taken.
     """
-    with registry.owned_by(str(name)):
-        module = _imported_file(Path(name)) if str(name).endswith(".py") else _imported_module(str(name))
+    with registry.owned_by(str(name)), registry.all_or_nothing():
+        try:
+            module = _imported_file(Path(name)) if str(name).endswith(".py") else _imported_module(str(name))
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever its code raises
+            raise PluginError(f"The plugin {str(name)!r} cannot be imported ({registry.reason_of(error)}).") from error
         registry.add_table(getattr(module, "PARTS", {}), str(name))
     return module
 
@@ -46,12 +57,10 @@ def _imported_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise PluginError(f"The plugin {name!r} cannot be imported ({error}).") from error
+            raise
         raise PluginError(
             f"There is no plugin {name!r}: name a module that Python can import, or a file that ends in .py."
         ) from None
-    except (ValueError, TypeError) as error:  # `importlib` on a name such as "" or ".a"
-        raise PluginError(f"The plugin {name!r} cannot be imported ({error}).") from error
 
 
 def _imported_file(path: Path) -> ModuleType:
@@ -60,6 +69,8 @@ def _imported_file(path: Path) -> ModuleType:
     path = path.resolve()
     known = sys.modules.get(path.stem)
     if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
+        if _loaded.get(path, digest := _sha256(path)) != digest:
+            logger.warning("%s was changed after it was loaded: start Python anew to use it as it is now", path)
         return known
     if known is not None or _is_another(path):
         raise PluginError(f"The plugin {path} would be imported as `{path.stem}`, which is another module: rename it.")
@@ -73,7 +84,12 @@ def _imported_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[path.stem]
         raise
+    _loaded[path] = _sha256(path)
     return module
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _is_another(path: Path) -> bool:
@@ -98,7 +114,8 @@ def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
                 "name": entry.name,
                 "module": name,
                 "distribution": _distribution_of(name),
-                "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
+                "sha256": _sha256(Path(file)) if file else None,
+                "plugin": Path(file).name if file and entry.owner == "__main__" else entry.owner,
             }
         )
     return notes
@@ -114,9 +131,9 @@ def read_notes(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def missing_plugins(notes: Any) -> list[str]:
-    """Name the modules of the plugins that run.json notes, of which a part is not registered."""
+    """Name the plugins that run.json notes, as they were named or installed, of which a part is not registered."""
     missing = {
-        str(note.get("module"))
+        str(note.get("plugin", note.get("module")))
         for (kind, name), note in read_notes(notes).items()
         if kind not in registry.KINDS or name not in registry.Parts(kind)
     }

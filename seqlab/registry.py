@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
-from seqlab.built_in import BUILT_IN
+from seqlab.built_in import BUILT_IN, CONFIGS
 from seqlab.commands import Command
 
 logger = logging.getLogger(__name__)
@@ -56,13 +56,16 @@ class Entry:
         if not isinstance(self.target, str):
             return self.target
         try:
-            return imported(self.target)
+            part = imported(self.target)
         except Exception as error:  # whatever its code raises
             if self.owner == OWN:
                 raise
             raise UnusablePart(
                 f"The {self.kind} {self.name!r} of {self.owner} cannot be imported ({reason_of(error)})."
             ) from error
+        if self.owner != OWN and (problem := problem_of(self.kind, self.name, part)):
+            raise UnusablePart(f"The {self.kind} {self.name!r} of {self.owner} cannot be used: {problem}.")
+        return part
 
     @property
     def place(self) -> str:
@@ -71,6 +74,28 @@ class Entry:
             return self.target
         name = getattr(self.target, "__qualname__", None)
         return f"{self.owner}:{self.name}" if name is None else f"{self.target.__module__}:{name}"
+
+
+def problem_of(kind: str, name: str, part: Any) -> str:
+    """Say why an object cannot be a part of a kind under a name; "" where nothing is wrong."""
+    shown = getattr(part, "__qualname__", repr(part))
+    if kind == "command":
+        return "" if isinstance(part, Command) else f"{shown} is no `seqlab.commands.Command`"
+    if kind not in CONFIGS:
+        return "" if callable(part) else f"{shown} is no function and no class"
+    base = CONFIGS[kind].rpartition(":")[2]
+    if not (isinstance(part, type) and issubclass(part, Part) and getattr(part, "part_kind", None) == kind):
+        return f"{shown} is not derived from `{CONFIGS[kind].replace(':', '.')}`"
+    if "__pydantic_validator__" not in vars(part):
+        return f"{shown} is no dataclass: put `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)` above it"
+    if (tag := getattr(part, part.tag_field, None)) != name:
+        return (
+            f"{shown} must have the field `{part.tag_field}: Literal[{name!r}] = {name!r}`, by which files name it"
+            + (f", but it has {tag!r}" if tag is not None else "")
+        )
+    if missing := part.missing_members():
+        return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)} (see `{base}`)"
+    return ""
 
 
 def reason_of(error: BaseException) -> str:
@@ -112,6 +137,8 @@ def add(*entries: Entry) -> None:
         ValueError: there is no such kind of part, or a name is taken; names both owners.
     """
     for entry in entries:
+        if not entry.name or any(character.isspace() or character == "/" for character in entry.name):
+            raise ValueError(f"The {entry.kind} {entry.name!r} of {entry.owner} must have a name without spaces.")
         if entry.kind not in _entries:
             raise ValueError(
                 f"A part must be one of {', '.join(_entries)}, but {entry.name!r} of {entry.owner} is {entry.kind!r} "
@@ -131,18 +158,22 @@ def add(*entries: Entry) -> None:
 
 def add_table(table: Any, owner: str) -> None:
     """Register the parts of a table; raises ValueError where it is none, or where a name is taken."""
-    try:
-        entries = [
-            Entry(str(kind), str(name), str(target), str(summary), owner)
-            for kind, parts in table.items()
-            for name, (target, summary) in parts.items()
-        ]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary), but does not "
-            f"({error})."
-        ) from error
+    shape = f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary)"
+    entries = []
+    for kind, parts in _items(table, shape):
+        for name, value in _items(parts, f"{shape}, but {kind!r} does not"):
+            if not (
+                isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(each, str) for each in value)
+            ):
+                raise ValueError(f"{shape}, but the {kind} {name!r} has {value!r} instead.")
+            entries.append(Entry(str(kind), str(name), value[0], value[1], owner))
     add(*entries)
+
+
+def _items(value: Any, message: str) -> ItemsView[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{message}, but is {value!r} instead.")
+    return value.items()
 
 
 def _discover() -> None:
@@ -194,19 +225,17 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
         summary: one line for lists and help; the first line of the docstring unless given.
 
     Raises:
-        ValueError: there is no such kind, the name is taken, or a config is no dataclass of pydantic.
+        ValueError: there is no such kind, the name is taken or has a space, or the part is not what its kind needs.
     """
 
     def decorate(part: P) -> P:
         own: Any = part
-        if isinstance(own, type) and issubclass(own, Part) and "__pydantic_validator__" not in vars(own):
-            raise ValueError(
-                f"`{own.__name__}` must be a dataclass of pydantic: put "
-                f'`@seqlab.register("{kind}")` above `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)`.'
-            )
+        known_as = name or _tag_of(own)
+        if kind in KINDS and (problem := problem_of(kind, known_as, own)):
+            raise ValueError(f"The {kind} {known_as!r} cannot be registered: {problem}.")
         text = own.options.__doc__ if isinstance(own, Command) else own.__doc__
         first_line = (text or "").strip().partition("\n")[0]
-        add(Entry(kind, name or _tag_of(own), part, summary or first_line, _owner or str(own.__module__)))
+        add(Entry(kind, known_as, part, summary or first_line, _owner or str(own.__module__)))
         return part
 
     return decorate
@@ -221,6 +250,19 @@ def owned_by(owner: str) -> Iterator[None]:
         yield
     finally:
         _owner = before
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Take back what is registered within this context where it ends with an exception."""
+    before = {kind: dict(parts) for kind, parts in _entries.items()}
+    try:
+        yield
+    except BaseException:
+        for kind, parts in before.items():
+            _entries[kind].clear()
+            _entries[kind].update(parts)
+        raise
 
 
 def _tag_of(part: Any) -> str:
@@ -320,8 +362,19 @@ class Part:
     part_kind: ClassVar[str]
     tag_field: ClassVar[str] = "family"
     """The name of the field that says which part of its kind a config describes."""
+    to_define: ClassVar[tuple[str, ...]] = ()
+    """The methods and attributes that a subclass must define."""
     shared_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that keep their values when another part of the kind is chosen which has them with the same type."""
+
+    @classmethod
+    def missing_members(cls) -> list[str]:
+        """List what a base class asks for in `to_define` and no class below it defines."""
+        bases = [(base, name) for base in cls.__mro__ for name in vars(base).get("to_define", ())]
+        fields = getattr(cls, "__pydantic_fields__", {})
+        return [
+            name for base, name in bases if name not in fields and getattr(cls, name, None) is getattr(base, name, None)
+        ]
 
     @classmethod
     def on_chosen(cls, values: dict[str, Any]) -> None:

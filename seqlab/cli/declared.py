@@ -49,6 +49,8 @@ class DeclaredCommand:
             owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
             if owner not in groups:
                 groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
+            if f"--{name}" in parser.takes:
+                raise ValueError(f"The command `{self.name}` has the option `{name}`, which all have: rename it.")
             is_positional = name in self.positionals
             group = parser if is_positional else groups[owner]
             add_argument(group, name, field, text_of(options, name), is_positional=is_positional)
@@ -67,7 +69,10 @@ class DeclaredCommand:
         except ConfigError as error:
             option = error.key if error.key in self.positionals else f"--{error.key}"
             raise UsageError(str(error).replace(f"`{error.key}`", f"`{option}`", 1)) from None
-        return self.command.run(options) or 0
+        status = self.command.run(options)
+        if not isinstance(status, int | None):
+            raise ValueError(f"The command `{self.name}` must return an exit status or None, but returned {status!r}.")
+        return status or 0
 
 
 def add_argument(

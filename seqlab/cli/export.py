@@ -84,5 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     values: dict[str, Any] = {name: getattr(arguments, name) for name in options_of(chosen)}
     exporter = build(chosen, {name: value for name, value in values.items() if value not in (None, False)})
     out = None if arguments.out is None else Path(arguments.out)
-    print(exporter.export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite))
+    written = exporter.export(Path(arguments.run_dir), out, arguments.checkpoint, arguments.overwrite)
+    if not isinstance(written, str | Path):
+        raise ValueError(f"The exporter `{arguments.format}` must return the path, but returned {written!r}.")
+    print(written)
     return 0

@@ -45,6 +45,11 @@ class Parser(argparse.ArgumentParser):
                 several = f": a list is given as `{name} A B`" if self.takes_list(name) else ""
                 raise UsageError(f"`{name}` is given twice{several} {self.advice}")
 
+    @property
+    def takes(self) -> list[str]:
+        """The options by now."""
+        return [option for action in self._actions for option in action.option_strings]
+
     def takes_list(self, name: str) -> bool:
         """Tell whether an option takes several values."""
         return any(name in action.option_strings and action.nargs == "+" for action in self._actions)

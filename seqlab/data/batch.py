@@ -57,13 +57,14 @@ class TokenBatch(Batch, Protocol):
 
 
 class Examples:
-    """The base of batches, dataclasses of tensors and plain numbers."""
+    """The base of batches: dataclasses of tensors and plain numbers, the first of which has a row for each example."""
 
     indices: Tensor
     continues: bool = False
 
     def __len__(self) -> int:
-        return self.indices.size(0)
+        first: Tensor = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        return first.size(0)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """Copy all tensors to `device`; the same batch when they are there already."""

@@ -36,6 +36,7 @@ class DataConfig(Part):
 
     part_kind: ClassVar[str] = "task"
     tag_field: ClassVar[str] = "kind"
+    to_define: ClassVar[tuple[str, ...]] = ("task_name", "loader_name", "product", "purpose", "next_command")
     defaults: ClassVar[dict[str, str | float]] = {}
     """Defaults for fields of other sections, by dotted key."""
     own_metrics: ClassVar[tuple[str, ...]] = ()

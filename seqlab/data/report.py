@@ -63,7 +63,7 @@ class CorpusReport:
     kept: int
     split_off: int  # kept for validation
     dropped: dict[str, int]  # by reason
-    duplicates: int  # repeat an earlier pair of the same split; kept
+    duplicates: int | None  # repeat an earlier pair of the same split; kept; not counted in text without a second side
     copies: int  # source equal to target; kept
     counts: tuple[TokenCounts, ...]  # of each column
 

@@ -57,7 +57,7 @@ class Route:
     def count(self, fate: Fate) -> int:
         return int((self.fates == fate).sum())
 
-    def report(self, duplicates: Mask) -> CorpusReport:
+    def report(self, duplicates: Mask | None) -> CorpusReport:
         """Summarise what happened, once everything is encoded."""
         dropped = {fate.reason: self.count(fate) for fate in Fate if fate > Fate.VALID}
         return CorpusReport(
@@ -67,7 +67,7 @@ class Route:
             kept=self.count(Fate.TRAIN if self.split == "train" else Fate.VALID),
             split_off=self.count(Fate.VALID) if self.split == "train" else 0,
             dropped={reason: count for reason, count in dropped.items() if count},
-            duplicates=int(duplicates.sum()),
+            duplicates=None if duplicates is None else int(duplicates.sum()),
             copies=int(self.survey.copies.sum()),
             counts=tuple(self.counts),
         )

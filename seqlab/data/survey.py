@@ -142,13 +142,13 @@ def occur_in(hashes: Hashes, pools: Sequence[Hashes]) -> Mask:
     return found[np.searchsorted(wanted, hashes)]
 
 
-def duplicates(surveys: Sequence[Survey]) -> list[Mask]:
+def duplicates(surveys: Sequence[Survey]) -> Sequence[Mask | None]:
     """Return, for each corpus, which pairs repeat one before them in it or in a corpus before it.
 
-    Of text without a second side none is looked for: short lines repeat by nature, and long texts have many.
+    In text without a second side none is looked for (None): short lines repeat by nature, and long texts have many.
     """
     if len(surveys[0].hashes) == 1:
-        return [np.zeros(len(each), np.bool_) for each in surveys]
+        return [None] * len(surveys)
     _, first = np.unique(np.concatenate([each.row_hashes for each in surveys]), return_index=True)
     repeated = ~np.concatenate([each.empty for each in surveys])
     repeated[first] = False

@@ -1,5 +1,6 @@
 """The scores of one system by the names of metrics."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 
 from seqlab.registry import Parts, missing_hint
@@ -37,10 +38,18 @@ def check_names(metrics: Iterable[str]) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:
-            raise ValueError(f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead.{missing_hint()}")
+            [nearest] = difflib.get_close_matches(name, METRICS, n=1, cutoff=0)
+            raise ValueError(
+                f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead (the nearest is `{nearest}`)."
+                f"{missing_hint()}"
+            )
     return names
 
 
 def statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
     """Return the statistics of each line under the metric of this name."""
-    return METRICS[name](hypotheses, without_empty(references))
+    found = METRICS[name](hypotheses, without_empty(references))
+    if not isinstance(found, LineStatistics):
+        kind = type(found).__name__
+        raise ValueError(f"The metric `{name}` must return `seqlab.evaluation.LineStatistics`, but returned a {kind}.")
+    return found

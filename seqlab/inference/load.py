@@ -54,6 +54,8 @@ def load(
         ValueError: it is no run, is damaged or has another format version; the runs do not fit each other; an option
             that its task does not have.
     """
+    if isinstance(plugins, str | Path):
+        raise ValueError(f"`plugins` must be a list, but is {str(plugins)!r} instead: put it into one.")
     for plugin in plugins:
         load_plugin(plugin)
     first = run if isinstance(run, str | Path) else next(iter(run), "")

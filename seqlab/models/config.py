@@ -71,6 +71,7 @@ class ModelConfig(Part):
     """The base of each model's config; see `TransformerConfig` for how one is written."""
 
     part_kind: ClassVar[str] = "model"
+    to_define: ClassVar[tuple[str, ...]] = ("build",)
     task: ClassVar[str] = "language_modelling"
     """Which `data.kind` it learns from."""
     outputs: ClassVar[str] = "tokens"

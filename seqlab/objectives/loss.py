@@ -13,6 +13,13 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are configs of objectives."""
 
 
+RESERVED_LOGS = frozenset(
+    {"kind", "step", "epoch", "minutes", "lr", "loss", "total", "count", "grad_norm", "src_padding", "tgt_padding"}
+    | {"tgt_tokens_per_second", "units_per_second"}
+)
+"""Names that metrics.jsonl and the update step use themselves."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """A sum over units, never a mean: the update step divides once, by the count of all micro-steps and ranks."""
@@ -45,10 +52,23 @@ class Objective(Protocol):
     def __call__(self, model: Any, batch: Any, context: StepContext) -> Loss: ...
 
 
+def check_loss(loss: Any) -> None:
+    """Raise ValueError where what an objective returned, perhaps a plugin's, is no loss that can be trained with."""
+    if not isinstance(loss, Loss):
+        raise ValueError(f"An objective must return a `seqlab.objectives.Loss`, but returned a {type(loss).__name__}.")
+    for name, value in {"total": loss.total, "count": loss.count, **loss.logs}.items():
+        if not (isinstance(value, Tensor) and value.dim() == 0):
+            shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ValueError(f"`{name}` of an objective's `Loss` must be a tensor without dimensions, but is {shown}.")
+    if taken := loss.logs.keys() & RESERVED_LOGS:
+        raise ValueError(f"A log of an objective cannot be named `{min(taken)}`: metrics.jsonl has that itself.")
+
+
 class ObjectiveConfig(Part):
     """The base of each objective's config, which builds it and checks what it needs of the other sections."""
 
     part_kind: ClassVar[str] = "objective"
+    to_define: ClassVar[tuple[str, ...]] = ("build",)
     outputs: ClassVar[str] = "tokens"
     """What it is computed from: `ModelConfig.outputs` of the models that it fits."""
     needs: ClassVar[tuple[type, ...]] = ()

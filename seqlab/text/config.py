@@ -80,6 +80,8 @@ class TokenizerConfig(Part):
 class LearntConfig(TokenizerConfig):
     """The base of the settings of tokenizers that learn from text."""
 
+    to_define: ClassVar[tuple[str, ...]] = ("learn", "restore")
+
     normalization: NormalizationForm = "nfc"
     """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
     characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, after it, its

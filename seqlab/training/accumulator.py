@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
+from seqlab.objectives.loss import check_loss
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, parallelised, without_exchange
 
@@ -66,6 +67,7 @@ class LossModule(nn.Module):
         Also gives what the model remembers for the batch that goes on behind this one.
         """
         loss = self.objective(self.model, batch, context)
+        check_loss(loss)
         return {"total": loss.total, "count": loss.count, **loss.logs}, loss.carry
 
 

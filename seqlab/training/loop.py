@@ -1,6 +1,7 @@
 """The training loop: steps of data in, updates, validations and checkpoints out."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 
@@ -103,7 +104,13 @@ def _learning_rate(run: TrainingRun) -> float:
     schedule, last = optim.schedule, run.progress.expected_steps(training)
     if last < training.max_steps:
         schedule = schedule.shortened(last)
-    return schedule.rate(optim.optimizer.lr, run.progress.step, last)
+    rate = schedule.rate(optim.optimizer.lr, run.progress.step, last)
+    if not (isinstance(rate, int | float) and 0 <= rate < math.inf):
+        raise ValueError(
+            f"`optim.schedule.family: {schedule.family}` must give a rate of at least 0, but gives {rate!r} at step "
+            f"{run.progress.step}."
+        )
+    return rate
 
 
 def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:

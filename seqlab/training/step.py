@@ -40,9 +40,11 @@ def update(
 
     Gradients are divided once, by the count of all micro-steps of all ranks, so that how a step is cut into
     micro-steps, dealt to ranks and padded changes nothing; no unit at all counts as one. Raises NonFiniteUpdate, on all
-    ranks, before any weight moves.
+    ranks, before any weight moves, and ValueError for a loss of no unit.
     """
     totals = accumulator.backward(micro_steps, context)
+    if totals["count"] == 0 and totals["total"] != 0:
+        raise ValueError("The objective gave a loss, but counted no unit of it: `Loss.count` is how many were summed.")
     totals["count"] = max(totals["count"], 1.0)
     parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]

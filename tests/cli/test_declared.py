@@ -84,7 +84,8 @@ def test_help_shows_values_defaults_and_headings() -> None:
         "--flag or not --choice true | false or not (default: False)",
         f"--search VALUE one of: {', '.join(Parts('search'))}",
         "Do nothing.",
-        "The files: FILE to read",
+        "positional arguments: FILE to read WORD without an annotation",
+        "The files: --out FILE",
     ):
         assert shown in text
     assert "hidden" not in text
@@ -93,11 +94,11 @@ def test_help_shows_values_defaults_and_headings() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count", "0"], "`count` must be at least 1, but is 0 instead."),
-        (["--count", "x"], "`count` must be a valid integer, but is 'x' instead."),
+        (["--count", "0"], "`--count` must be at least 1, but is 0 instead."),
+        (["--count", "x"], "`--count` must be a valid integer, but is 'x' instead."),
         (["--kind", "othr"], "must be 'plain' or 'other', but is 'othr' instead (the nearest is `other`)."),
-        (["--sizes", "1", "0"], r"`sizes\[1\]` must be at least 1, but is 0 instead."),
-        (["--choice", "maybe"], "`choice` must be a valid boolean, but is 'maybe' instead."),
+        (["--sizes", "1", "0"], r"`--sizes\[1\]` must be at least 1, but is 0 instead."),
+        (["--choice", "maybe"], "`--choice` must be a valid boolean, but is 'maybe' instead."),
         (["--hidden", "2"], "there is no option `--hidden`"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_missing_plugin_is_named(trained: Path, config_file: Path, corpus: Pat
     commands += [["train", config_file, "--run_dir", trained]]
     for done in run_all(commands, path=[])[:2]:
         assert done.status == 2
-        assert "The run was trained with the plugin 'seqlab_outside.convolutional', " in done.err
+        assert "The run was trained with the plugin 'seqlab_outside.table', " in done.err
         assert "A plugin runs code: load only what you trust." in done.err
 
 

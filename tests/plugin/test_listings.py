@@ -60,7 +60,7 @@ def test_a_declared_command(shown: dict[str, Done]) -> None:
     assert "--most N" in shown["bigrams"].out
     assert shown["run bigrams"].out == "2 a b\n"
     assert (shown["bad value"].status, shown["bad value"].out) == (2, "")
-    assert "`most` must be a valid integer" in shown["bad value"].err
+    assert "`--most` must be a valid integer" in shown["bad value"].err
     assert "the nearest is `--most`" in shown["no such option"].err
 
 
@@ -73,7 +73,7 @@ def test_the_metric(shown: dict[str, Done]) -> None:
     [
         ("no bigram", "words has no line of two words.\n"),
         ("no such command", "the nearest is `bigrams`"),
-        ("no such metric", "distinct, but is 'distinctt' instead."),
+        ("no such metric", "distinct, but is 'distinctt' instead (the nearest is `distinct`)."),
         ("no such family", "(the nearest is `convolutional`)"),
         ("no such key", "the nearest is `objective.gamma`"),
         ("another's key", "There is no `objective.label_smoothing` with `objective.family: focal`"),

@@ -77,4 +77,4 @@ def test_continued_from_the_command_line(run: tuple[Path, str], tmp_path: Path) 
     [missing] = run_all([command])
     assert missing.status == 2
     assert "with the plugin 'seqlab_outside.convolutional', 'seqlab_outside.distinct', " in missing.err
-    assert "'sharp'" in missing.err
+    assert "'sharp.py'" in missing.err

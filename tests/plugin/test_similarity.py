@@ -181,7 +181,7 @@ def test_from_python_by_the_entry_point(trained: Path, pairs: Path, installed: t
 def test_missing_plugin(trained: Path) -> None:
     for done in run_all([["info", trained], ["translate", trained]]):
         assert done.status == 2
-        assert "The run was trained with the plugin 'seqlab_outside.similarity.config'" in done.err
+        assert "The run was trained with the plugin 'seqlab_outside.table'" in done.err
 
 
 def test_two_ranks_train_like_one(trained: Path, pairs: Path, installed: tuple[Path, Path], tmp_path: Path) -> None:

@@ -78,4 +78,4 @@ def test_runs_name_the_plugin_that_reads_them(folder: Path) -> None:
     found = run_all(["perplexity", folder / name, folder / "text0.txt"] for name in ("run", "other"))
     for done in found:
         assert done.status == 2
-        assert "trained with the plugin 'seqlab_outside.byte_tokenizer', which is not loaded" in done.err
+        assert "trained with the plugin 'seqlab_outside.table', which is not loaded" in done.err

@@ -13,6 +13,7 @@ from seqlab.models.transformer_encoder import TransformerEncoderConfig
 from seqlab.recipes import RECIPES, multi30k_en_de, multi30k_mlm, number_words
 from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
+from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.training.origin import matching_weights
 
@@ -80,7 +81,8 @@ def test_the_encoder_of_multi30k_mlm_is_that_of_multi30k_en_de(tmp_path: Path) -
     assert all(getattr(masked.model, name) == getattr(translator.model, name) for name in shared)
     assert masked.data.tokenizer == translator.data.tokenizer
     assert isinstance(translator.data, TranslationConfig)
-    assert {*masked.data.train_specs()} == {*translator.data.train_src, *translator.data.train_tgt}
+    assert isinstance(masked.data, LanguageModellingConfig)
+    assert {*masked.data.train} == {*translator.data.train_src, *translator.data.train_tgt}
     assert not {*masked.data.input_specs()} & {*translator.data.test_src, *translator.data.test_tgt}
 
 
