@@ -1,6 +1,7 @@
 """Parsers of commands that are declared as data (`seqlab.commands.Command`)."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import cleandoc, get_annotations
@@ -67,8 +68,9 @@ class DeclaredCommand:
         try:
             options: Any = build(self.command.options, values)
         except ConfigError as error:
-            option = error.key if error.key in self.positionals else f"--{error.key}"
-            raise UsageError(str(error).replace(f"`{error.key}`", f"`{option}`", 1)) from None
+            named = re.match(r"`(\w+)", str(error))  # the message begins with the field
+            is_option = named is not None and named[1] in self.fields and named[1] not in self.positionals
+            raise UsageError(f"`--{str(error)[1:]}" if is_option else str(error)) from None
         status = self.command.run(options)
         if not isinstance(status, int | None):
             raise ValueError(f"The command `{self.name}` must return an exit status or None, but returned {status!r}.")

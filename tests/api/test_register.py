@@ -34,7 +34,7 @@ def flat(decorate: Callable[[type], Any]) -> Any:
 )
 def test_a_config_that_is_no_dataclass_of_pydantic_is_refused(decorate: Callable[[type], Any]) -> None:
     """`@dataclass` above `@seqlab.register` is such a mistake, too: the class is registered before it is one."""
-    message = '`FlatConfig` must be a dataclass of pydantic: put `@seqlab.register("schedule")` above'
+    message = "FlatConfig is no dataclass: put `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)` above it"
     with pytest.raises(ValueError, match=re.escape(message)):
         seqlab.register("schedule")(flat(decorate))
     assert "flat" not in registry.Parts("schedule")

@@ -184,8 +184,8 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
         ("words", ["--input", "a.conllu"], "a .conllu file needs the name of a column, for example a.conllu#form."),
         ("words", ["--conllu", "upos", "--json"], "--conllu and --json both say what is written"),
         ("words", ["--num_labels", "2"], "more than one label for each word or line needs --json"),
-        ("words", ["--num_labels", "0"], "`num_labels` must be at least 1, but is 0 instead."),
-        ("words", ["--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
+        ("words", ["--num_labels", "0"], "`--num_labels` must be at least 1, but is 0 instead."),
+        ("words", ["--buffer_lines", "0"], "`--buffer_lines` must be at least 1, but is 0 instead."),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -172,8 +172,8 @@ def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
         (["RUN", "FILE", "--context", "all"], "looks back on 16 tokens at most: give `context` a number"),
         (["RUN", "FILE", "--context", "20"], "looks back on 16 tokens, but `context` is 20."),
         (["RUN", "FILE", "--stride", "13"], "`stride` must be from 1 to `context` (12), but is 13 instead."),
-        (["RUN", "FILE", "--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
-        (["RUN", "FILE", "--threads", "0"], "`threads` must be at least 1, but is 0 instead."),
+        (["RUN", "FILE", "--batch_tokens", "0"], "`--batch_tokens` must be at least 1, but is 0 instead."),
+        (["RUN", "FILE", "--threads", "0"], "`--threads` must be at least 1, but is 0 instead."),
     ],
 )
 def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, file: Path, arguments: list[str], message: str) -> None:

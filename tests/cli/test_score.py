@@ -82,8 +82,8 @@ def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> No
         (["--src", files[1], "--tgt", tmp_path / "none"], "none: there is no such file."),
         (["--src", files[1]], "the following arguments are required: --tgt"),
         ([*files, "--beam_size", "3"], "there is no option `--beam_size`"),
-        ([*files, "--buffer_lines", "0"], "`buffer_lines` must be at least 1"),
-        ([*files, "--batch_tokens", "0"], "`batch_tokens` must be at least 1"),
+        ([*files, "--buffer_lines", "0"], "`--buffer_lines` must be at least 1"),
+        ([*files, "--batch_tokens", "0"], "`--batch_tokens` must be at least 1"),
     ):
         result = seqlab("score", run_dir, *arguments)
         assert result.status == 2

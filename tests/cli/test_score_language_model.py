@@ -127,8 +127,8 @@ def test_lines_longer_than_the_context_are_scored_and_said(seqlab, runs: TinyRun
         (["--tgt", "one", "--engine", "ctranslate2"], "is a language model, for which there is no `--engine`"),
         (["--tgt", "one", "--quantization", "int8"], "is a language model, for which there is no `--quantization`"),
         (["--tgt", "one", "--processes", "2"], "is a language model, for which there is no `--processes`"),
-        (["--tgt", "one", "--batch_tokens", "0"], "`batch_tokens` must be at least 1, but is 0 instead."),
-        (["--tgt", "one", "--buffer_lines", "0"], "`buffer_lines` must be at least 1, but is 0 instead."),
+        (["--tgt", "one", "--batch_tokens", "0"], "`--batch_tokens` must be at least 1, but is 0 instead."),
+        (["--tgt", "one", "--buffer_lines", "0"], "`--buffer_lines` must be at least 1, but is 0 instead."),
     ],
 )
 def test_mistakes(seqlab, runs: TinyRuns, files: dict[str, Path], arguments: list[str], message: str) -> None:

@@ -103,8 +103,8 @@ def test_mistakes_are_named(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("a\n")
     files = ("--src", tmp_path / "one", "--tgt", tmp_path / "one")
     for options, message in (
-        (("--beam_sizes", "0"), "`beam_sizes[0]` must be at least 1, but is 0 instead"),
-        (("--max_steps", "0"), "`max_steps` must be at least 1, but is 0 instead"),
+        (("--beam_sizes", "0"), "`--beam_sizes[0]` must be at least 1, but is 0 instead"),
+        (("--max_steps", "0"), "`--max_steps` must be at least 1, but is 0 instead"),
         (("--max_steps", "3"), "--max_steps limits exact search: it needs --exact"),
         (("--precision", "bf16"), "`precision` must be fp32 where search errors are counted"),
     ):
