@@ -36,7 +36,7 @@ from seqlab.text import Tokenizer
 
 def start_id(config: TextConfig, tokenizer: Tokenizer) -> int:
     """Return what a text begins with: bos before a line, and in a continuous text the end of the line before it."""
-    return tokenizer.bos_id if config.documents == "lines" else tokenizer.eos_id
+    return tokenizer.eos_id if config.is_continuous else tokenizer.bos_id
 
 
 Shares = list[list[Indices]]
@@ -204,12 +204,12 @@ def ordered_text_batches(
     """
     masking = Masking.of(config, tokenizer, seed=0)
     special = {"pad_id": tokenizer.pad_id, "start_id": start_id(config, tokenizer)}
-    if config.documents == "lines":
-        pieces = pieces_of_lines(text.tgt.offsets, np.arange(len(text)), config.block_length)
-        order = np.argsort(pieces.lengths, kind="stable")
-    else:
+    if config.is_continuous:
         pieces = blocks_of(text.num_tokens, config.block_length)
         order = np.arange(len(pieces))
+    else:
+        pieces = pieces_of_lines(text.tgt.offsets, np.arange(len(text)), config.block_length)
+        order = np.argsort(pieces.lengths, kind="stable")
     for rows in cut(order, pieces.lengths, micro_batch_tokens):
         batch = text_batch(text.tgt.values, pieces.take(rows), **special)
         yield batch if masking is None else masking(batch, epoch=0)

@@ -44,9 +44,11 @@ def training_lines(
     def lines() -> Iterator[str]:
         done = 0
         for number, each in enumerate(surveys):
-            start = 0
+            start = stop = 0
             for block in each.corpus.blocks():
                 stop = start + len(block)
+                if stop > len(each):
+                    break
                 columns = block.lines()
                 chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
                 left_out = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
@@ -55,6 +57,8 @@ def training_lines(
                         yield from row
                 start, done = stop, done + len(block)
                 on_progress(f"{unit_of(len(columns))} learnt from", done, total)
+            if stop != len(each):
+                raise ValueError(f"{each.corpus}: changed while it was being read.")
 
     return lines()
 

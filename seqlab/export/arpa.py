@@ -49,7 +49,7 @@ def export_arpa(
             f"{run} holds a `{member.config.model.family}`: only what `model.family: ngram_lm` counts can be listed in "
             "an ARPA file."
         )
-    if text_config(member).documents == "continuous":
+    if text_config(member).is_continuous:
         logger.warning("%s read its text as one: other programs begin each line at <s>, which it has never seen", run)
     final = member.folder.path / "export" / "model.arpa" if out is None else Path(out)
     if final.exists() and not overwrite:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from seqlab.registry import Part
+from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are formats."""

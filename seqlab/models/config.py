@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
 from seqlab.nn.dropout import refuse_too_small
-from seqlab.registry import Part, Parts
+from seqlab.part import Part
+from seqlab.registry import Parts
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are configs of models."""

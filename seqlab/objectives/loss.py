@@ -7,7 +7,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from seqlab.registry import Part
+from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are configs of objectives."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.optim.optimizers import SETTINGS
-from seqlab.registry import Part
+from seqlab.part import Part
 
 
 class ScheduleConfig(Part):

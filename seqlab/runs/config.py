@@ -14,7 +14,8 @@ from seqlab.durable import write_bytes
 from seqlab.models.config import ModelConfig
 from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig
-from seqlab.registry import Entry, Part, Parts, default_part, entry_of, missing_hint
+from seqlab.part import Part
+from seqlab.registry import Entry, Parts, default_part, entry_of, missing_hint
 from seqlab.runs.fields import fields_of, with_tags
 from seqlab.runs.migrate import migrated
 from seqlab.search.config import SearchConfig

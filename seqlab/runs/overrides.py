@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 import yaml
 
-from seqlab.registry import Part
+from seqlab.part import Part
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder

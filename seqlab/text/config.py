@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from seqlab.registry import Part
+from seqlab.part import Part
 from seqlab.text.normalization import NormalizationForm, normalize
 
 if TYPE_CHECKING:

@@ -189,3 +189,15 @@ def test_what_cannot_be_read_is_refused_before_a_line_is_given(
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"text0\.txt"):
         training_lines(config)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 7, 9], ids=lambda count: f"{count} lines")
+def test_a_text_that_changes_before_a_tokenizer_learns_from_it_is_noticed(
+    count: int, config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 3)
+    config = config_of([f"line {number}" for number in range(6)], valid_fraction=0.2)
+    lines = training_lines(config)
+    Path(config.train[0]).write_text("another\n" * count)
+    with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
+        list(lines)

@@ -77,7 +77,7 @@ class LanguageModel:
     @property
     def is_continuous(self) -> bool:
         """Whether lines belong to one text, so that each is predicted from those before it."""
-        return self.data.documents == "continuous"
+        return self.data.is_continuous
 
     @property
     def context_limit(self) -> int | None:
