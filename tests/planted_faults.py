@@ -118,7 +118,7 @@ def try_fault(fault: Fault) -> Finding:
         tests = find_tests(checkout, fault.tests)
         if refusal is not None or not tests:
             return Finding(fault, refusal or "tests not found")
-        status, output = run_tests(checkout, tests, "-x", "-m", "not slow")
+        status, output = run_tests(checkout, tests, "-x", "-m", "not slow and not gpu")
     seconds = time.monotonic() - started
     if status is None:
         return Finding(fault, CAUGHT, f"(no end within {MOST_SECONDS:.0f} s)", seconds)

@@ -19,6 +19,7 @@ WORKERS = (
     "generate_plain_rnn",
     "growth",
     "growth_corpora",
+    "kernel_gains",
     "peak",
     "preparation",
     "preparation_corpus",

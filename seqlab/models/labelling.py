@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.nn.dropout import Dropout
-from seqlab.nn.locked_dropout import LockedDropout
+from seqlab.nn.layers import Dropout, LockedDropout
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.projection import VocabularyProjection

@@ -15,16 +15,14 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size
-from seqlab.models.embeddings import EmbeddingTying, check_tying
+from seqlab.models.encoder_decoder import EmbeddingTying, check_tying
 from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, make_decoder_layer
-from seqlab.nn import masks
-from seqlab.nn.attention import pad_positions
+from seqlab.nn import kernels, masks
+from seqlab.nn.attention import LayerMemory
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.norms import make_norm
-from seqlab.nn.transformer import DecoderLayer, LayerMemory
+from seqlab.nn.layers import make_norm
+from seqlab.nn.transformer import DecoderLayer
 
-FEW_ROWS = 16
-"""Products of fewer rows may be computed in another way, and round otherwise."""
 DecoderInput = Literal["uniform_copy", "soft_copy", "mask"]
 
 
@@ -79,7 +77,6 @@ class ParallelDecoder(nn.Module):
         super().__init__()
         self.embedding, self.mask_id, self.kind = embedding, mask_id, config.decoder_input
         self.marks_gaps = config.marks_gaps
-        self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(make_decoder_layer(config) for _ in range(config.num_decoder_layers))
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
         self.log_width = nn.Parameter(torch.zeros(1)) if config.decoder_input == "soft_copy" else None
@@ -88,13 +85,12 @@ class ParallelDecoder(nn.Module):
         """Run an encoder, and project its memory for each layer."""
         memory, bias = encoder(batch.src, batch.src_lengths)
         layers = cast(Iterable[DecoderLayer], self.layers)
-        pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
         rows = torch.arange(len(memory), device=memory.device)
         return EncodedSource(
             encoder.embedding.looked_up(batch.src),
             batch.src_lengths,
             memory[rows, batch.src_lengths - 1],
-            [LayerMemory(key, value, bias) for key, value in pairs],
+            [layer.cross_attention.prepare(memory, bias) for layer in layers],
         )
 
     def forward(
@@ -111,15 +107,13 @@ class ParallelDecoder(nn.Module):
             known = self.embedding.looked_up(shown.clamp_min(0))
             vectors = torch.where((shown != IGNORE)[..., None], known, vectors)
         x = self.embedding.placed(vectors)
-        if not self.training:
-            x = pad_positions(x, self.head_dim)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(lengths, x.size(1))))
         attention, last = None, len(self.layers) - 1
         for i, (layer, memory) in enumerate(zip(self.layers, source.memories, strict=True)):
             x, attention = layer(x, memory, need_attention and i == last, bias)
         if attention is not None:
-            attention = attention[:, :size, : source.vectors.size(1)]
-        return self.norm(x[:, :size]), attention
+            attention = attention[..., : source.vectors.size(1)]
+        return self.norm(x), attention
 
     def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
         """Give what is read where nothing is shown: (B, P, D)."""
@@ -135,11 +129,9 @@ class ParallelDecoder(nn.Module):
         if self.log_width is None:
             index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(vectors.size(1) - 1)
             return vectors.gather(1, index[..., None].expand(-1, -1, vectors.size(2)))
-        if not self.training:  # sums of products of few rows, as of few columns, have another order
-            vectors = pad_positions(vectors, vectors.size(2))
-            positions = torch.arange(max(size, FEW_ROWS), device=lengths.device)
+        vectors = kernels.prepare_keys(vectors, vectors.size(2))
         middles = (positions + 0.5) * src_lengths[:, None] / lengths[:, None] - 0.5  # (B, P), among the source's
         places = torch.arange(vectors.size(1), device=lengths.device)
         scores = -(places - middles[..., None]).abs() * (-self.log_width).exp()  # (B, P, S)
         scores = scores.masked_fill(masks.padding_mask(src_lengths, vectors.size(1))[:, None], float("-inf"))
-        return (scores.softmax(2) @ vectors)[:, :size]
+        return kernels.batched_product(scores.softmax(2), vectors)

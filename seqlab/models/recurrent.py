@@ -19,23 +19,30 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
-from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
+from seqlab.models.encoder_decoder import (
+    AttentionalTranslator,
+    EmbeddingTying,
+    SourceTags,
+    SourceView,
+    TagUse,
+    check_copying,
+    check_tag_ids,
+    check_tags,
+    check_tying,
+    make_embeddings,
+)
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import SourceTags, TagUse, check_tag_ids, check_tags
-from seqlab.nn.bridge import Bridge, BridgeKind
+from seqlab.nn import kernels
 from seqlab.nn.copying import UNREAD, Copying
-from seqlab.nn.deferred import Deferred
-from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.input_mixing import InputMixing, OwnInputs
-from seqlab.nn.linear import Linear, compute_dtype
-from seqlab.nn.locked_dropout import EmbeddingDropout, LockedDropout
+from seqlab.nn.kv_cache import kept_sentences
+from seqlab.nn.layers import EmbeddingDropout, Linear, LockedDropout
 from seqlab.nn.memory_attention import AttentionKind, Memory, MemoryAttention
-from seqlab.nn.past import kept_sentences
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.recurrent import Recurrent, RecurrentKind
-from seqlab.nn.recurrent_state import RecurrentState
+from seqlab.nn.recurrent import Recurrent
+from seqlab.nn.recurrent_layer import RecurrentKind
+from seqlab.nn.recurrent_state import Bridge, BridgeKind, RecurrentState
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -245,15 +252,11 @@ class Decoder(nn.Module):
         """
         features, symbols = self.embedding.features(len(tgt_in)), self.embedding.symbols()
         x = self.embedding.looked_up(tgt_in, symbols) * features
-        own = mix and mix(DeferredLookup(self.embedding.weight, *tgt_in.shape), features[:, 0], symbols)
+        own = mix and mix(self.embedding.weight, features[:, 0], symbols)
         if self.input_feeding or own is not None:
             return self._stepwise(x, memory, start, own)
-        length = x.size(1)
-        if not self.training:  # so many queries that what one finds does not depend on how many they are
-            x = F.pad(x, (0, 0, 0, -length % 16))
         found, weights = self.attention(hidden := self.layers(x, start).output, memory)
-        vectors = self._predicted_from(hidden, found)
-        return vectors[:, :length], weights[:, :length]
+        return self._predicted_from(hidden, found), weights
 
     def _predicted_from(self, hidden: Tensor, found: Tensor) -> Tensor:
         """Make attentional vectors (..., E) of states and what they found, both (..., H)."""
@@ -276,12 +279,9 @@ class Decoder(nn.Module):
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
 
     def _parts(self, rows: int, memory: Memory) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-        """Give what a step consists of; with a gradient, in a form whose weights' gradients wait for the last step."""
-        if not torch.is_grad_enabled():
-            return self.layers.step, lambda query, at: self.attention.step(query, memory, at), self.combine
-        dtype = compute_dtype(self.combine.weight)
-        combine = Deferred(self.combine.weight, self.combine.bias, dtype)
-        return self.layers.looped(rows), self.attention.looped(memory), combine
+        """Return the parts of a step that is repeated: recurrent layers, attention, and what combines both."""
+        combine = kernels.repeated_linear(self.combine.weight, self.combine.bias)
+        return self.layers.repeated_step(rows), self.attention.repeated_step(memory), combine
 
     def step(self, last_ids: Tensor, state: "DecoderState") -> tuple[Tensor, Tensor]:
         """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""

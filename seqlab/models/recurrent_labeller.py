@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.nn.locked_dropout import EmbeddingDropout
+from seqlab.nn.layers import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
 START = 0.1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.nn.locked_dropout import EmbeddingDropout
+from seqlab.nn.layers import EmbeddingDropout
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 from seqlab.nn.recurrent_state import RecurrentState

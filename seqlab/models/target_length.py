@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.models.interfaces import NEVER, TargetLengths
-from seqlab.nn.linear import Linear
+from seqlab.nn.layers import Linear
 
 EVERYTHING = 40.0
 """Deviations that nothing is below, beside what is below the one they are taken from."""

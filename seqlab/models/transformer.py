@@ -16,27 +16,34 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.attentional import AttentionalTranslator, SourceView
 from seqlab.models.config import SETTINGS, Size, TokenSide
-from seqlab.models.embeddings import EmbeddingTying, check_copying, check_tying, make_embeddings
+from seqlab.models.encoder_decoder import (
+    AttentionalTranslator,
+    EmbeddingTying,
+    SourceTags,
+    SourceView,
+    TagUse,
+    check_copying,
+    check_tag_ids,
+    check_tags,
+    check_tying,
+    make_embeddings,
+)
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import SourceTags, TagUse, check_tag_ids, check_tags
 from seqlab.models.transformer_encoder import (
     Encoder,
     TransformerEncoderConfig,
     initialise,
     make_decoder_layer,
 )
-from seqlab.nn.attention import pad_positions
+from seqlab.nn.attention import LayerMemory
 from seqlab.nn.copying import UNREAD, Copying
-from seqlab.nn.deferred_lookup import look_up
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.input_mixing import InputMixing
-from seqlab.nn.linear import pad_rows
-from seqlab.nn.norms import make_norm
-from seqlab.nn.past import Past
+from seqlab.nn.input_mixing import InputMixing, look_up
+from seqlab.nn.kv_cache import Past
+from seqlab.nn.layers import make_norm
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
-from seqlab.nn.transformer import DecoderLayer, LayerMemory
+from seqlab.nn.transformer import DecoderLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -105,7 +112,6 @@ class Decoder(nn.Module):
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
         self.embedding = embedding
-        self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
             make_decoder_layer(config, config.rotary_cross_attention) for _ in range(config.num_decoder_layers)
         )
@@ -114,31 +120,26 @@ class Decoder(nn.Module):
     def memories(self, memory: Tensor, bias: Tensor) -> list[LayerMemory]:
         """Project the memory (B, S, D) once for each layer."""
         layers = cast(Iterable[DecoderLayer], self.layers)
-        pairs = (layer.cross_attention.keys_and_values(memory) for layer in layers)
-        return [LayerMemory(key, value, bias) for key, value in pairs]
+        return [layer.cross_attention.prepare(memory, bias) for layer in layers]
 
     def forward(
         self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Looked up ids (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
         x, attention = self.embedding.placed(vectors), None
-        length, last = vectors.size(1), len(memories) - 1
-        if not self.training:
-            x = pad_positions(x, self.head_dim)
-        for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True)):
-            x, attention = layer(x, memory, need_weights and i == last)
-        return self.norm(x[:, :length]), None if attention is None else attention[:, :length]
+        for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True), start=1):
+            x, attention = layer(x, memory, need_weights and i == len(memories))
+        return self.norm(x), attention
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
         at = state.past.begin_step(last_ids.device)
-        x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
+        x = self.embedding(last_ids[:, None], at.position)[:, 0]
         attention = None
         for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
             need_weights = state.view.needs_weights and i == len(self.layers) - 1
             x, attention = cast(DecoderLayer, layer).step(x, memory, cache, at, need_weights)
-        hidden = self.norm(x)[: at.rows]
-        return hidden, None if attention is None else attention.flatten(0, 1)
+        return self.norm(x), None if attention is None else attention.flatten(0, 1)
 
 
 class TransformerState:

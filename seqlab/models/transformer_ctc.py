@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.embeddings import make_embeddings
+from seqlab.models.encoder_decoder import make_embeddings
 from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.transformer_encoder import Encoder, initialise

@@ -10,14 +10,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
-from seqlab.models.source import NO_TAGS, SourceTags
+from seqlab.models.encoder_decoder import NO_TAGS, SourceTags
 from seqlab.nn import masks
-from seqlab.nn.attention import CrossAttention, SelfAttention, pad_positions
-from seqlab.nn.embedding import Embedding
-from seqlab.nn.feed_forward import Activation, FeedForward
-from seqlab.nn.norms import make_norm
-from seqlab.nn.positions import PositionKind, check_heads
-from seqlab.nn.transformer import DecoderLayer, NormPlacement, SelfAttentionLayer
+from seqlab.nn.attention import CrossAttention, SelfAttention
+from seqlab.nn.embedding import Embedding, PositionKind, check_heads
+from seqlab.nn.layers import Linear, make_norm
+from seqlab.nn.transformer import Activation, DecoderLayer, FeedForward, NormPlacement, SelfAttentionLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -76,7 +74,6 @@ class Encoder(nn.Module):
     def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
         super().__init__()
         self.embedding, self.tags = embedding, tags
-        self.head_dim = config.d_model // config.num_heads
         self.layers = nn.ModuleList(
             SelfAttentionLayer(
                 config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
@@ -86,16 +83,14 @@ class Encoder(nn.Module):
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
     def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """src (B, S), src_lengths (B,) -> memory (B, S', D) and its attention bias (B, 1, 1, S').
+        """src (B, S), src_lengths (B,) -> memory (B, S, D) and its attention bias (B, 1, 1, S).
 
-        S' is S in training; otherwise see `pad_positions`. `added`: what is added to the embeddings (B, S, D), from
-        models that know more of their symbols; their source has no tags.
+        `added`: what is added to the embeddings (B, S, D), from models that know more of their tokens; their source has
+        no tags.
         """
         if self.tags.are_summed:
             src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added
-        if not self.training:
-            x = pad_positions(x, self.head_dim)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
         for layer in self.layers:
             x = layer(x, bias)
@@ -125,11 +120,8 @@ def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention:
 
 
 def initialise(module: nn.Module) -> None:
-    """Glorot-uniform weights, those that are a multiple of their input one square part at a time; zero biases."""
-    if isinstance(module, nn.Linear):
-        parts = (
-            max(1, module.out_features // module.in_features) if module.out_features % module.in_features == 0 else 1
-        )
-        for part in module.weight.chunk(parts):
+    """Initialise a linear layer by Glorot's uniform weights, each joined projection by itself, and zero biases."""
+    if isinstance(module, Linear):
+        for part in module.weight.chunk(module.parts):
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(module.bias)

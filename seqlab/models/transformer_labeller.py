@@ -17,7 +17,7 @@ from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
 from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.linear import Linear
+from seqlab.nn.layers import Linear
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -16,15 +16,12 @@ from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
-from seqlab.nn.attention import SelfAttention, pad_positions
-from seqlab.nn.embedding import Embedding
-from seqlab.nn.feed_forward import Activation, FeedForward
-from seqlab.nn.linear import pad_rows
-from seqlab.nn.norms import NormKind, make_norm
-from seqlab.nn.past import Past
-from seqlab.nn.positions import PositionKind, check_heads
+from seqlab.nn.attention import SelfAttention
+from seqlab.nn.embedding import Embedding, PositionKind, check_heads
+from seqlab.nn.kv_cache import Past
+from seqlab.nn.layers import NormKind, make_norm
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.transformer import SelfAttentionLayer
+from seqlab.nn.transformer import Activation, FeedForward, SelfAttentionLayer
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -181,11 +178,11 @@ class TransformerLm(nn.Module):
         if state.past.length == self.max_length:
             state = self._read(state.ids[:, -(self.max_length // 2) :], may_share=False)
         at = state.past.begin_step(last_ids.device)
-        x = pad_rows(self.embedding(last_ids[:, None], at.position)[:, 0])
+        x = self.embedding(last_ids[:, None], at.position)[:, 0]
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
             x = layer.step(x, cache, at)
         state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
-        return Step(self.projection.log_probs(self.norm(x)[: at.rows]), state, None)
+        return Step(self.projection.log_probs(self.norm(x)), state, None)
 
     def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
         """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `Past`."""
@@ -197,8 +194,6 @@ class TransformerLm(nn.Module):
     def _hidden(self, ids: Tensor, places: Tensor | None, past: Past | None = None) -> Tensor:
         """ids (B, T), in packed rows with their `places` (B, T) -> hidden (B, T, D)."""
         x = self.embedding(ids, places=places)
-        if not self.training and past is None:
-            x = pad_positions(x, self.config.d_model // self.config.num_heads)
         bias = None
         if places is not None:
             bias = masks.additive(masks.causal_within_documents(places, x.size(1)))
@@ -206,7 +201,7 @@ class TransformerLm(nn.Module):
             x = layer(x, bias, is_causal=bias is None, cache=None if past is None else past.caches[i])
         if past is not None:
             past.length = ids.size(1)
-        return self.norm(x[:, : ids.size(1)])
+        return self.norm(x)
 
 
 def _layer(config: TransformerLmConfig) -> SelfAttentionLayer:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
-from seqlab.models.embeddings import make_embeddings
+from seqlab.models.encoder_decoder import make_embeddings
 from seqlab.models.interfaces import IMPOSSIBLE, DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn.linear import linear
-from seqlab.nn.steady import steady_log_sum
+from seqlab.nn import kernels
 
 NOTHING = -1
 """What a source position stands for that cannot be copied."""
@@ -50,7 +49,7 @@ class Pointer(NamedTuple):
         """Give log p of targets (R,), which the vocabulary alone gives log_probs (R,); of what `of` has selected."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
         copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(LEAST).log()
-        return steady_log_sum(self.generated() + log_probs, copied)
+        return kernels.log_add(self.generated() + log_probs, copied)
 
     def generated(self) -> Tensor:
         """Give the log of what the vocabulary's probabilities are scaled by (R,); of what `of` has selected."""
@@ -63,7 +62,7 @@ class Pointer(NamedTuple):
 
 def _generated(gate: Tensor, uncopyable: Tensor) -> Tensor:
     """Give the log of what the vocabulary's probabilities are scaled by, from the logit of g and from u."""
-    return steady_log_sum(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(LEAST).log())
+    return kernels.log_add(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(LEAST).log())
 
 
 class Source(NamedTuple):
@@ -117,7 +116,7 @@ class Copying(nn.Module):
         places = src_ids.clamp_min(0)
         shares = torch.zeros_like(scores).scatter_add_(1, places, attention.masked_fill(is_nothing, 0.0))
         copied = F.logsigmoid(-gate)[:, None] + shares.gather(1, places).log()
-        return scores.scatter_(1, places, steady_log_sum(scores.gather(1, places), copied))
+        return scores.scatter_(1, places, kernels.log_add(scores.gather(1, places), copied))
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)
@@ -126,4 +125,4 @@ class Copying(nn.Module):
     def _gate(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> the logit of g (...), in fp32."""
         with torch.autocast(hidden.device.type, enabled=False):
-            return linear(hidden.float(), self.weight, self.bias)[..., 0]
+            return kernels.linear(hidden.float(), self.weight, self.bias)[..., 0]

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.deferred_lookup import DeferredLookup
 from seqlab.nn.projection import VocabularyProjection
 
 Mixture = Literal["argmax", "sampled", "soft"]
@@ -64,13 +64,22 @@ class InputMixing:
         return torch.where(chosen[..., None], reference, predicted)
 
 
+def look_up(rows: Tensor, weight: Tensor) -> Tensor:
+    """Look up ids (N,), or means of all tokens by their shares (N, V), in a weight (V, E): (N, E) in fp32."""
+    if rows.dim() == 1:
+        return F.embedding(rows, weight).float()
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows @ weight.float()
+
+
 @dataclass(frozen=True)
 class OwnInputs:
     """What a decoder reads of its own predictions, step by step."""
 
     mixing: InputMixing
     projection: VocabularyProjection
-    lookup: DeferredLookup
+    weight: Tensor
+    """(V, E), the embedding."""
     features: Tensor
     """(B, E), the dropout of the features of all inputs."""
     symbols: Tensor | None
@@ -83,9 +92,9 @@ class OwnInputs:
         with torch.no_grad():
             predictions = self.mixing.predictions(self.projection(vector))
         if self.symbols is None:
-            embedded = self.lookup(predictions, position)
+            embedded = look_up(predictions, self.weight)
         elif predictions.dim() == 1:
-            embedded = self.lookup(predictions, position) * self.symbols[predictions]
+            embedded = look_up(predictions, self.weight) * self.symbols[predictions]
         else:
-            embedded = self.lookup(predictions * self.symbols[:, 0], position)
+            embedded = look_up(predictions * self.symbols[:, 0], self.weight)
         return self.mixing.mixed(reference, embedded * self.features, position)

@@ -16,12 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn import masks
-from seqlab.nn.attention import pad_positions
-from seqlab.nn.deferred import Deferred
-from seqlab.nn.explicit_attention import batched_product, softmax
-from seqlab.nn.linear import Linear, compute_dtype
-from seqlab.nn.positions import RotaryPositions
+from seqlab.nn import kernels, masks
+from seqlab.nn.embedding import RotaryPositions
+from seqlab.nn.layers import Linear
 
 AttentionKind = Literal["additive", "dot", "general"]
 
@@ -60,9 +57,8 @@ class MemoryAttention(nn.Module):
                 nn.init.xavier_uniform_(part.weight)
 
     def prepare(self, memory: Tensor, lengths: Tensor) -> Memory:
-        """memory (B, S, D), lengths (B,) -> what queries are compared with; padded in evaluation (`pad_positions`)."""
-        if not self.training:
-            memory = pad_positions(memory, self.size)
+        """memory (B, S, D), lengths (B,) -> what queries are compared with; see `kernels.prepare_keys`."""
+        memory = kernels.prepare_keys(memory, self.size)
         bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]
         keys = self.project_memory(memory).float()
         return Memory(keys if self.rotary is None else self.rotary(keys), memory.float(), bias)
@@ -70,43 +66,33 @@ class MemoryAttention(nn.Module):
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """query (B, T, D), of T positions -> the means of the values (B, T, D) and the weights (B, T, S), in fp32."""
         query = self.project_query(query).float()
-        return self._attended(query if self.rotary is None else self.rotary(query), memory)
+        return self._attended(query if self.rotary is None else self.rotary(query), memory, is_step=False)
 
     def step(self, query: Tensor, memory: Memory, position: int) -> tuple[Tensor, Tensor]:
         """Do as `forward` for queries (B, K, D) that are all at one position."""
-        query = self.project_query(query).float()
-        if self.rotary is not None:
-            query = self.rotary(query[:, :, None], position)[:, :, 0]
-        return self._attended(query, memory)
+        return self._at(position, self.project_query(query), memory)
 
-    def _attended(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def repeated_step(self, memory: Memory) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+        """Return what computes `step` of single queries (B, 1, D) in a loop with a gradient through all steps."""
+        if not isinstance(self.project_query, Linear):
+            return lambda query, position: self._at(position, query, memory)
+        project = kernels.repeated_linear(self.project_query.weight)
+        return lambda query, position: self._at(position, project(query[:, 0])[:, None], memory)
+
+    def _at(self, position: int, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        query = query.float()  # (B, K, D)
+        if self.rotary is not None:
+            query = self.rotary(query, position)
+        return self._attended(query, memory, is_step=True)
+
+    def _attended(self, query: Tensor, memory: Memory, is_step: bool) -> tuple[Tensor, Tensor]:
         with torch.autocast(query.device.type, enabled=False):
             if self.kind == "additive":
                 scores = self._compared(query, memory.keys)
             else:
-                scores = batched_product(query, memory.keys.transpose(1, 2))
-            weights = softmax(scores + memory.bias)
-            return batched_product(weights, memory.values), weights
-
-    def looped(self, memory: Memory) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-        """Give what does as `step`, for a loop of single queries (B, 1, D) with a gradient through all."""
-        average, compare = Deferred(memory.values.transpose(1, 2)), self._looped_scores(memory)
-
-        def attend(query: Tensor, position: int) -> tuple[Tensor, Tensor]:
-            query = query.float() if self.rotary is None else self.rotary(query.float(), position)
-            with torch.autocast(query.device.type, enabled=False):
-                weights = softmax(compare(query) + memory.bias)
-                return average(weights), weights
-
-        return attend
-
-    def _looped_scores(self, memory: Memory) -> Callable[[Tensor], Tensor]:
-        """Give what tells the scores (B, 1, S) of queries (B, 1, D) in such a loop."""
-        if not isinstance(self.project_query, Linear):
-            return Deferred(memory.keys)
-        weight = self.project_query.weight
-        project = Deferred(weight, None, compute_dtype(weight))
-        return lambda query: self._compared(project(query[:, 0])[:, None].float(), memory.keys)
+                scores = kernels.batched_product(query, memory.keys.transpose(1, 2), is_step)
+            weights = torch.softmax(scores + memory.bias, dim=-1)
+            return kernels.batched_product(weights, memory.values, is_step), weights
 
     def _compared(self, query: Tensor, keys: Tensor) -> Tensor:
         """Give the additive scores of queries (B, T, D) and keys (B, S, D), both projected: (B, T, S)."""

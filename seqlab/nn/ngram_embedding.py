@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seqlab.nn.locked_dropout import EmbeddingDropout
+from seqlab.nn.layers import EmbeddingDropout
 
 Ids = TypeVar("Ids", Tensor, NDArray[np.int64])
 UNUSED = -1

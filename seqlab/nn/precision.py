@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.nn.linear import Packable, PackableLinear
+from seqlab.nn.cpu.linear import pack
+from seqlab.nn.cpu.mkl import make_repeatable
+from seqlab.nn.layers import Linear
+from seqlab.nn.projection import VocabularyProjection
 
 DEVICE_TYPES = ("cpu", "cuda")
 """What is tested; torch knows more, some of which (`meta`) compute nothing."""
@@ -59,24 +62,15 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move a module to a device for inference, in place, with the weights of all matrix products in a dtype.
 
-    These are linear layers and vocabulary projections; the CPU gets their weights in the layout that it multiplies by,
-    too. An embedding that shares its weight with a projection is cast with it; norms and positions stay in fp32.
-
-    Call it again when a weight was changed: what multiplies by it does not see that by itself.
+    These are linear layers and vocabulary projections; on a CPU their weights are packed, too. An embedding that shares
+    its weight with a projection is cast with it; norms and positions stay in fp32.
     """
     module.to(device)
     for part in module.modules():
-        if isinstance(part, PackableLinear):
+        if isinstance(part, Linear | VocabularyProjection):
             for parameter in part.parameters(recurse=False):
                 parameter.data = parameter.data.to(dtype)
+            if device.type == "cpu":
+                pack(part.weight)
     if device.type == "cpu":
-        _pack(module)
-
-
-def _pack(module: nn.Module) -> None:
-    """Pack what can be packed, from the whole to its parts: what has packed itself has packed its parts."""
-    if isinstance(module, Packable):
-        module.pack()
-        return
-    for part in module.children():
-        _pack(part)
+        make_repeatable()

@@ -1,44 +1,45 @@
-"""The projection onto the vocabulary and its cross entropy, in blocks of rows.
+"""The projection onto the vocabulary, and losses that are computed on it in blocks of rows.
 
-The logits of all tokens at once would be the largest tensor of a training step (tokens x vocabulary). A block of rows
-is projected, its loss and its gradient are taken at once, and its logits are dropped.
+The logits of all tokens at once would be the largest tensor of a training step (tokens x vocabulary).
+
+Shapes: R rows, D hidden size, V vocabulary, B sentences, F frames, k ids of a sentence.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqlab.nn.first_order import first_order
-from seqlab.nn.linear import PackableLinear, compute_dtype, product, with_padded_rows
-from seqlab.nn.selected_log_probs import SelectedLogProbs, selected_logits
+from seqlab.nn import kernels
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
+UNUSED = -100
+"""The id where a sentence has fewer ids than others; each has at least one."""
 
 
-class VocabularyProjection(PackableLinear):
+class VocabularyProjection(nn.Module):
     """Map hidden states to logits with a weight (V, D) that may be shared with an embedding."""
 
     def __init__(self, weight: nn.Parameter) -> None:
         super().__init__()
-        self.weight, self.bias = weight, None
+        self.weight = weight
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> logits (..., V) in fp32."""
-        return self.multiply(hidden).float()
+        return kernels.linear(hidden, self.weight).float()
 
     @torch.no_grad()
     def log_probs(self, hidden: Tensor) -> Tensor:
         """hidden (N, D) -> log-probabilities (N, V) in nats, in fp32; without a gradient.
 
-        In blocks of so few rows that the CPU's cache holds their logits: 6% faster, and the logits of all rows are
-        never there beside the result.
+        In blocks of so few rows that the CPU's cache holds their logits: 6% faster, and the logits of all rows never
+        exist beside the result.
         """
         scores = hidden.new_empty(hidden.size(0), self.weight.size(0), dtype=torch.float32)
         for rows, block in zip(hidden.split(CACHED_ROWS), scores.split(CACHED_ROWS), strict=True):
-            torch.log_softmax(self.multiply(rows), dim=-1, dtype=torch.float32, out=block)
+            torch.log_softmax(kernels.linear(rows, self.weight), dim=-1, dtype=torch.float32, out=block)
         return scores
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -46,39 +47,48 @@ class VocabularyProjection(PackableLinear):
 
         Label smoothing is uniform over the vocabulary, as in torch.nn.functional.cross_entropy. The nll is detached.
         """
-        total, nll, _ = self._loss(hidden[None], targets, label_smoothing, 0.0)
-        return total, nll
+        return kernels.cross_entropy(hidden, self.weight, targets, label_smoothing)
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (R, D), targets (R,) -> log-probabilities of the targets and means over all ids (R,), in fp32.
 
-        With a gradient for each of them, for losses that are no plain sum: the logits of a block are computed again in
-        the backward pass.
+        With a gradient for each of them, for losses that are no plain sum.
         """
-        blocks = zip(hidden.split(BLOCK_ROWS), targets.split(BLOCK_ROWS), strict=True)
-        found = [checkpoint(self._log_probs_of, rows, ids, use_reentrant=False) for rows, ids in blocks]
-        of_targets, means = zip(*found, strict=True)
-        return torch.cat(of_targets), torch.cat(means)
+        return _in_blocks(self._target_log_probs, hidden, targets)
 
-    def _log_probs_of(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = torch.log_softmax(self(hidden), dim=-1)
         return log_probs.gather(1, targets[:, None])[:, 0], log_probs.mean(1)
 
     def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F).
+        """hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F), in fp32.
 
         The ids of a sentence are different ones, with `UNUSED` where it has fewer than others: -inf there.
         """
-        dtype = compute_dtype(self.weight)
-        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
-            found: tuple[Tensor, Tensor] = SelectedLogProbs.apply(hidden, self.weight, ids, dtype)
-        return found
+        selected, means = self._by_frame(self._selected_log_probs, hidden, ids)
+        return selected.masked_fill((ids == UNUSED)[:, None], float("-inf")), means
 
+    def _selected_log_probs(self, hidden: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = torch.log_softmax(self(hidden), dim=-1)
+        return log_probs.gather(1, columns), log_probs.mean(1)
+
+    @torch.no_grad()
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (B, F, D), ids (B, k) as above -> logits (B, F, k), and the largest of all ids (B, F); no gradient."""
-        dtype = compute_dtype(self.weight)
-        with torch.autocast(hidden.device.type, enabled=False):
-            return selected_logits(hidden, self.weight, ids, dtype)
+        selected, largest = self._by_frame(self._selected_logits, hidden, ids)
+        return selected.masked_fill((ids == UNUSED)[:, None], float("-inf")), largest
+
+    def _selected_logits(self, hidden: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self(hidden)
+        return logits.gather(1, columns), logits.amax(1)
+
+    def _by_frame(
+        self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Apply a function of rows (R, D) and columns (R, k) to frames (B, F, D) and the ids (B, k) of sentences."""
+        columns = ids.where(ids != UNUSED, ids.amax(1, keepdim=True))  # any column that is there
+        selected, summary = _in_blocks(function, hidden.flatten(0, 1), columns.repeat_interleave(hidden.size(1), 0))
+        return selected.view(*hidden.shape[:2], -1), summary.view(hidden.shape[:2])
 
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
@@ -88,132 +98,28 @@ class VocabularyProjection(PackableLinear):
         The loss is the cross entropy of both passes plus `consistency` times the mean of the two divergences
         KL(p || q) and KL(q || p) of their predictions. Returns it with the detached nll (of both) and divergence.
         """
-        return self._loss(hidden, targets, label_smoothing, consistency)
+        costs, divergence = _in_blocks(self._two_passes, hidden.transpose(0, 1), targets)
+        nll, uniform = costs.sum(0).unbind()
+        total = (1 - label_smoothing) * nll + label_smoothing * uniform + consistency / 2 * divergence.sum()
+        return total, nll.detach(), divergence.sum().detach()
 
-    def _loss(
-        self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = compute_dtype(self.weight)
-        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit below
-            losses: tuple[Tensor, Tensor, Tensor] = _BlockwiseLoss.apply(
-                hidden, self.weight, targets, label_smoothing, consistency, dtype
-            )
-        return losses
-
-
-class _BlockwiseLoss(torch.autograd.Function):
-    """With logits l = h W^T and probabilities p, the smoothed cross entropy of a row with target y is
-
-        lse(l) - (1 - s) l_y - s mean(l)
-
-    and its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary:
-    the other two terms are dot products with W_y and with the mean of W's rows, forward and backward.
-
-    A confident p_y is close to 1, where bf16 knows only 1 and 0.996. So p_y is taken out of p, and r = 1 - p_y is the
-    sum of the others, which keeps its relative precision: the nll is -log(1 - r), and y's part of the gradient s - r.
-
-    For two passes with probabilities p and q and the difference d of their logits, KL(p || q) + KL(q || p) is
-    sum((p - q) d), and its gradient is (p - q) + p (d - sum(p d)) with respect to the first logits, and likewise with
-    the other sign and q for the second.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        targets: Tensor,
-        smoothing: float,
-        consistency: float,
-        dtype: torch.dtype,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        w, h = weight.to(dtype), hidden.float()  # (V, D), (passes, R, D)
-        mean_w, target_w = weight.float().mean(0), weight[targets].float()
-        needs_grad = any(ctx.needs_input_grad[:2])
-        grad_h = torch.empty_like(h)
-        grad_w: Tensor | None = None
-        others = h.new_empty(h.shape[:2])  # (passes, R): the probability of all symbols but the target
-        nll, divergence = h.new_zeros(()), h.new_zeros(())
-        for start in range(0, h.size(1), BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, h.size(1)))
-            block = _Block(h[:, rows], targets[rows], w, consistency)
-            nll, divergence, others[:, rows] = nll + block.nll, divergence + block.divergence, block.others
-            if needs_grad:
-                grad_h[:, rows] = block.gradient_of_hidden()
-                grad_w = block.gradient_of_weight(grad_w)
-        total = nll + smoothing * ((target_w - mean_w) * h).sum() + consistency / 2 * divergence
-        if needs_grad:
-            if grad_w is None:  # no row at all: a rank that has less to do than the others
-                grad_w = torch.zeros_like(weight, dtype=torch.float32)
-            to_target = (smoothing - others)[..., None]
-            grad_h += to_target * target_w - smoothing * mean_w
-            grad_w.index_add_(0, targets, (to_target * h).sum(0))
-            grad_w -= h.sum((0, 1)) * (smoothing / w.size(0))
-            ctx.save_for_backward(grad_h, grad_w)
-            ctx.dtypes = hidden.dtype, weight.dtype
-        ctx.mark_non_differentiable(nll, divergence)
-        return total, nll, divergence
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_h, grad_w = ctx.saved_tensors
-        h_dtype, w_dtype = ctx.dtypes
-        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
+    def _two_passes(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (R, 2, D) -> the nll and the mean cost of all ids, of both passes (R, 2); both divergences (R,)."""
+        log_probs = torch.log_softmax(self(hidden), dim=-1)  # (R, 2, V)
+        nll = -log_probs.gather(2, targets[:, None, None].expand(-1, 2, 1)).sum((1, 2))
+        log_p, log_q = log_probs.unbind(1)
+        divergence = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1)
+        return torch.stack((nll, -log_probs.mean(2).sum(1)), dim=1), divergence
 
 
-class _Block:
-    """Some rows: their losses, and the gradient with respect to their logits but for that of the targets."""
-
-    def __init__(self, hidden: Tensor, targets: Tensor, weight: Tensor, consistency: float) -> None:
-        """hidden (passes, R, D), targets (R,), weight (V, D) in the dtype of the products."""
-        self.count, self.weight = len(targets), weight
-        self.rows = [with_padded_rows(each, weight.dtype) for each in hidden]
-        self.gradients = [torch.softmax(product(each, weight), dim=-1) for each in self.rows]
-        self.nll, self.divergence = hidden.new_zeros(()), hidden.new_zeros(())
-        self.others = hidden.new_empty(hidden.shape[:2])
-        added: list[Tensor] = []
-        if consistency > 0:
-            difference = product(with_padded_rows(hidden[0] - hidden[1], weight.dtype), weight)
-            self.divergence, added = _divergence_gradient(self.gradients, difference, consistency / 2)
-        for i, probs in enumerate(self.gradients):
-            nll, self.others[i] = _take_out_targets(probs[: self.count], targets)
-            self.nll += nll
-            if added:
-                probs += added[i]
-
-    def gradient_of_hidden(self) -> Tensor:
-        """(passes, R, D)"""
-        return torch.stack([product(each, self.weight.t())[: self.count] for each in self.gradients])
-
-    def gradient_of_weight(self, total: Tensor | None) -> Tensor:
-        """Add to a sum in fp32, (V, D), or begin it."""
-        for gradient, rows in zip(self.gradients, self.rows, strict=True):
-            own = product(gradient.t(), rows.t()).float()  # adding bf16 to fp32 takes twice as long
-            total = own if total is None else total.add_(own)
-        assert total is not None, "there is at least one pass"
-        return total
-
-
-def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Set the targets' probabilities (R, V) to 0; give the summed nll and what is left of each row (R,), in fp32.
-
-    A target whose probability is too small for a float counts 87.3 nats.
-    """
-    rows = torch.arange(len(targets), device=targets.device)
-    target_probs = probs[rows, targets].float()
-    probs[rows, targets] = 0  # `scatter_` takes 100 times as long
-    others = probs.sum(-1).float()  # summed in fp32 inside; a sum into fp32 copies first
-    unlikely = -target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log()
-    return torch.where(others < 0.5, -torch.log1p(-others.clamp_max(0.5)), unlikely).sum(), others
-
-
-def _divergence_gradient(probs: list[Tensor], difference: Tensor, factor: float) -> tuple[Tensor, list[Tensor]]:
-    """Sum both divergences of p and q, and give `factor` times their gradient with respect to each one's logits."""
-    p, q = probs
-    gap = p - q
-    divergence = torch.linalg.vecdot(gap, difference).sum(dtype=torch.float32)
-    backward = torch.ops.aten._softmax_backward_data  # p (d - sum(p d)) in one pass
-    to_p = gap + backward(difference, p, -1, difference.dtype)
-    to_q = gap + backward(difference, q, -1, difference.dtype)
-    return divergence, [to_p.mul_(factor), to_q.mul_(-factor)]
+def _in_blocks(
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, more: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Apply a function to blocks of rows; with a gradient, their logits are computed again in the backward pass."""
+    blocks = zip(hidden.split(BLOCK_ROWS), more.split(BLOCK_ROWS), strict=True)
+    if torch.is_grad_enabled():
+        found = [checkpoint(function, rows, own, use_reentrant=False) for rows, own in blocks]
+    else:
+        found = [function(rows, own) for rows, own in blocks]
+    first, second = zip(*found, strict=True)
+    return torch.cat(first), torch.cat(second)

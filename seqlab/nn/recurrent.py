@@ -4,20 +4,17 @@ Shapes: B batch, T time, N rows while decoding, I input size, H the size of a la
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn.linear import pad_rows, padded_rows
-from seqlab.nn.locked_dropout import LockedDropout
+from seqlab.nn import kernels
+from seqlab.nn.layers import LockedDropout
 from seqlab.nn.masks import padding_mask
-from seqlab.nn.recurrent_layer import GruLayer, LstmLayer, RecurrentLayer, TanhLayer
+from seqlab.nn.recurrent_layer import CELLS, RecurrentKind, RecurrentLayer
 from seqlab.nn.recurrent_state import RecurrentState
-
-RecurrentKind = Literal["rnn", "lstm", "gru"]
-LAYERS: dict[str, type[RecurrentLayer]] = {"rnn": TanhLayer, "lstm": LstmLayer, "gru": GruLayer}
 
 
 class RecurrentOutput(NamedTuple):
@@ -60,8 +57,8 @@ class Recurrent(nn.Module):
         the recurrent matrices. Raises ValueError for an unknown kind and for sizes below 1.
         """
         super().__init__()
-        if kind not in LAYERS:
-            raise ValueError(f"`kind` must be one of {', '.join(LAYERS)}, but is `{kind}` instead.")
+        if kind not in CELLS:
+            raise ValueError(f"`kind` must be one of {', '.join(CELLS)}, but is `{kind}` instead.")
         last_size = hidden_size if last_size is None else last_size
         named = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers, "last_size": last_size}
         for name, value in named.items():
@@ -72,7 +69,7 @@ class Recurrent(nn.Module):
         self.input_size, self.output_size = input_size, self.num_directions * last_size
         input_sizes = [input_size, *(self.num_directions * size for size in self.sizes)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(LAYERS[kind](entering, size, weight_dropout) for _ in range(self.num_directions))
+            nn.ModuleList(RecurrentLayer(kind, entering, size, weight_dropout) for _ in range(self.num_directions))
             for entering, size in zip(input_sizes, self.sizes, strict=False)
         )
         self.input_dropout = LockedDropout(input_dropout, time_dim=0)
@@ -95,7 +92,7 @@ class Recurrent(nn.Module):
         ValueError for shapes that do not fit.
         """
         batch, steps = self._checked_shape(x, state, lengths)
-        rows = padded_rows(batch) if x.device.type == "cpu" else batch
+        rows = kernels.recurrent_rows(x)
         ends = _Ends(lengths, steps, rows)
         before = _with_rows(self.initial_state(batch) if state is None else state, rows)
         after: list[tuple[Tensor, Tensor | None]] = []
@@ -121,23 +118,21 @@ class Recurrent(nn.Module):
         Raises ValueError for a bidirectional stack.
         """
         self._refuse_steps_back()
-        rows, after, x = len(x), [], pad_rows(x)
+        after = []
         for depth, (layer,) in enumerate(self._stack()):
-            before, cell_before = _part(state, depth)
-            hidden, cell = layer.step(x, pad_rows(before), None if cell_before is None else pad_rows(cell_before))
-            after.append((hidden[:rows], None if cell is None else cell[:rows]))
-            x = self._connected(depth, x, hidden)
-        return x[:rows], _state(after)
+            after.append(layer.step(x, *_part(state, depth)))
+            x = self._connected(depth, x, after[-1][0])
+        return x, _state(after)
 
-    def looped(self, rows: int) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
-        """Give what does as `step`, for a loop of steps of so many rows with a gradient through all.
+    def repeated_step(self, rows: int) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
+        """Return what computes `step` of so many rows in a loop with a gradient through all steps.
 
         Dropout is that between layers and of the weights, one mask for all steps. Raises ValueError as `step` does.
         """
         self._refuse_steps_back()
         ones = next(self.parameters()).new_ones(1, rows, 1)
         masks = [self.hidden_dropout(ones.expand(1, rows, size))[0] for size in self.sizes[:-1]]
-        steps = [layer.looped() for (layer,) in self._stack()]
+        steps = [layer.repeated_step() for (layer,) in self._stack()]
 
         def step(x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
             after = []
@@ -196,25 +191,10 @@ class _Ends:
         return x[-1] if self.is_padding is None else x.flatten(0, 1).index_select(0, self.final)
 
     def reverse(self, x: Tensor) -> Tensor:
-        """Turn round what each row has before its end, (T, rows, H); padding stays."""
+        """Reverse each sequence within its length: (T, rows, H); padding stays."""
         if self.is_padding is None:
             return x.flip(0)
-        reversed_: Tensor = _Mirrored.apply(x, self.mirrored)
-        return reversed_
-
-
-class _Mirrored(torch.autograd.Function):
-    """Rearrange (T, rows, H) by an order that is its own inverse, which spares the backward pass a sum by index."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: Tensor) -> Tensor:
-        ctx.save_for_backward(order)
-        return x.flatten(0, 1).index_select(0, order).view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (order,) = ctx.saved_tensors
-        return grads[0].flatten(0, 1).index_select(0, order).view_as(grads[0]), None
+        return x.flatten(0, 1).index_select(0, self.mirrored).view_as(x)
 
 
 def _with_rows(state: RecurrentState, rows: int) -> RecurrentState:

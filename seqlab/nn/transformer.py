@@ -1,15 +1,40 @@
-"""Transformer layers, composed from attention and feed-forward parts (Vaswani et al. 2017)."""
+"""Transformer layers, composed from attention and feed-forward networks (Vaswani et al. 2017)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn.attention import CrossAttention, DecodingStep, KeyValueCache, SelfAttention
-from seqlab.nn.dropout import dropout_add
-from seqlab.nn.feed_forward import FeedForward
-from seqlab.nn.norms import NormKind, make_norm
+from seqlab.nn import kernels
+from seqlab.nn.attention import CrossAttention, LayerMemory, SelfAttention
+from seqlab.nn.kv_cache import DecodingStep, KeyValueCache
+from seqlab.nn.layers import Dropout, Linear, NormKind, make_norm
+
+Activation = Literal["relu", "gelu", "swiglu"]
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a non-linearity between; `swiglu` gates one half by the other (Shazeer 2020)."""
+
+    def __init__(self, d_model: int, d_ff: int, activation: Activation = "relu", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.activation = activation
+        parts = 2 if activation == "swiglu" else 1
+        self.expand = Linear(d_model, parts * d_ff, parts=parts)
+        self.contract = Linear(d_ff, d_model)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D) -> (..., D)."""
+        hidden = self.expand(x)  # (..., d_ff), twice that for swiglu
+        if self.activation == "swiglu":
+            gate, value = hidden.chunk(2, dim=-1)
+            hidden = kernels.silu(gate) * value
+        else:
+            hidden = F.relu(hidden) if self.activation == "relu" else F.gelu(hidden)
+        return self.contract(self.dropout(hidden))
+
 
 NormPlacement = Literal["pre", "post"]
 
@@ -21,14 +46,13 @@ class Residual(nn.Module):
         super().__init__()
         self.placement = norm
         self.norm = make_norm(norm_kind, d_model)
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """x (..., D) -> (..., D)."""
-        p = self.dropout if self.training else 0.0
         if self.placement == "pre":
-            return dropout_add(x, sublayer(self.norm(x)), p)
-        return self.norm(dropout_add(x, sublayer(x), p))
+            return x + self.dropout(sublayer(self.norm(x)).to(x.dtype))
+        return self.norm(x + self.dropout(sublayer(x).to(x.dtype)))
 
 
 class SelfAttentionLayer(nn.Module):
@@ -56,18 +80,9 @@ class SelfAttentionLayer(nn.Module):
         return self.feed_forward_residual(x, self.feed_forward)
 
     def step(self, x: Tensor, cache: KeyValueCache, at: DecodingStep) -> Tensor:
-        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `DecodingStep`."""
+        """Read the next token of each hypothesis: x (N, D) -> (N, D)."""
         x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
         return self.feed_forward_residual(x, self.feed_forward)
-
-
-@dataclass
-class LayerMemory:
-    """What a decoder layer attends to besides its own input: the encoder's keys and values."""
-
-    key: Tensor  # (B, H, S, E)
-    value: Tensor  # (B, H, S, E)
-    bias: Tensor  # (B, 1, 1, S), added to the attention scores
 
 
 class DecoderLayer(nn.Module):
@@ -96,18 +111,14 @@ class DecoderLayer(nn.Module):
         Self-attention is causal; with `bias` (B, 1, 1, T) it is what that allows, of all positions.
         """
         x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal=bias is None))
-        return self._after_self_attention(
-            x, lambda y: self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)
-        )
+        return self._after_self_attention(x, lambda y: self.cross_attention(y, memory, need_weights))
 
     def step(
         self, x: Tensor, memory: LayerMemory, cache: KeyValueCache, at: DecodingStep, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Read the next symbol of each hypothesis: x (P, D) -> (P, D), see `DecodingStep`, and weights (B, K, S)."""
+        """Read the next token of each hypothesis: x (N, D) -> (N, D) and weights (B, K, S)."""
         x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
-        return self._after_self_attention(
-            x, lambda y: self.cross_attention.step(y, memory.key, memory.value, memory.bias, at, need_weights)
-        )
+        return self._after_self_attention(x, lambda y: self.cross_attention.step(y, memory, at, need_weights))
 
     def _after_self_attention(
         self, x: Tensor, attend_to_memory: Callable[[Tensor], tuple[Tensor, Tensor | None]]

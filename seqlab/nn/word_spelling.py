@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.nn.linear import Linear
-from seqlab.nn.locked_dropout import LockedDropout
+from seqlab.nn.layers import Linear, LockedDropout
 
 PADDING = 0
 

@@ -46,12 +46,12 @@ def fit(run: TrainingRun) -> None:
 
     with (
         StopRequest(world) as request,
-        Prefetch(_steps(run), config.data.prefetch_steps) as prefetched,
+        Prefetch(training_steps(run), config.data.prefetch_steps) as prefetched,
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
         step_started = time.monotonic()
         for data in prefetched:
-            run.figures.add(data, _train_step(run, data), time.monotonic() - step_started)
+            run.figures.add(data, train_step(run, data), time.monotonic() - step_started)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
             if progress.step % config.training.log_every == 0:
@@ -76,12 +76,13 @@ def fit(run: TrainingRun) -> None:
             step_started = time.monotonic()
 
 
-def _steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
+def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
     """Yield the steps that follow the last one that was done."""
     return run.task.steps(run.data, run.config, run.codecs, run.machine.world, run.progress.position)
 
 
-def _train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
+def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
+    """Do one update."""
     config, step = run.config, run.progress.step
     with failed_update(run, data):
         done = update(

@@ -11,6 +11,7 @@ import torch
 
 from seqlab.contention import fair_threads
 from seqlab.host_memory import prepare_heap
+from seqlab.nn.cpu.mkl import make_repeatable
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World, usable_cores
@@ -20,6 +21,12 @@ logger = logging.getLogger(__name__)
 CORES, FAIR_THREADS = "cores", "fair_threads"
 """Keys of run.json: the cores of the machine that the run was begun on; how many of them it took beside other programs,
 null where it took all or the config says how many."""
+
+ARITHMETIC = 2
+"""The number of seqlab's own arithmetic, raised with each change by which a training computes other last bits.
+
+2: plain PyTorch trains where backward passes were written by hand.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,10 +56,11 @@ class Fingerprint:
     device: str
     dtype: str
     world_size: int
+    arithmetic: int = ARITHMETIC
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Name what another machine's fingerprint has differently."""
-        own, other = asdict(self), {"world_size": 1, **other}
+        """Name what another machine's fingerprint has differently; older ones lack the last two fields."""
+        own, other = asdict(self), {"world_size": 1, "arithmetic": 1, **other}
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
@@ -70,6 +78,7 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
     device = choose_device(world.device_name(config.device))
     if device.type == "cpu":
         prepare_heap()
+        make_repeatable()
     elif not world.is_alone:
         torch.cuda.set_device(device)  # what NCCL works on
     is_sharded = config.parallel == "fsdp" and not world.is_alone

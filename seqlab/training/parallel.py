@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seqlab.nn.attention import SelfAttention
-from seqlab.nn.feed_forward import FeedForward
+from seqlab.nn.transformer import FeedForward
 from seqlab.training.machine import Machine
 
 SHARDED_PARTS = (SelfAttention, FeedForward)

@@ -95,7 +95,7 @@ def train(
         held.explained(),
     ):
         with world.only_main(settled(held.root)):
-            run = _set_up(config, held, overwrite, command, world)
+            run = set_up_run(config, held, overwrite, command, world)
         with closing(run.journal):
             _fit(run)
             world.on_main(held.refuse_lost)
@@ -112,7 +112,7 @@ def _default_run_dir(config_or_recipe: Config | Recipe) -> Path:
     return Path("runs") / name
 
 
-def _set_up(
+def set_up_run(
     config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool, command: Sequence[str], world: World
 ) -> TrainingRun:
     """Make a new run, or continue one; what is there is overwritten only when the new run has begun.

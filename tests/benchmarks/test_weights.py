@@ -9,7 +9,7 @@ from benchmarks.workers.train_torch import PlainTransformer
 from benchmarks.workers.weights import marian_weights, sinusoids, torch_weights
 from seqlab.data.batch import collate
 from seqlab.models import Transformer
-from seqlab.nn.positions import sinusoid_table
+from seqlab.nn.embedding import sinusoid_table
 
 
 def sizes(norm: Norm) -> ModelSizes:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE
 from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
-from seqlab.nn.recurrent_layer import GruLayer, RecurrentLayer
+from seqlab.nn.recurrent_layer import RecurrentLayer
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 every_variant = pytest.mark.parametrize("name", RECURRENT)
@@ -16,8 +16,8 @@ every_variant = pytest.mark.parametrize("name", RECURRENT)
 def cell_of(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
     """Give torch's cell with the weights of a layer, so that gradients reach them."""
     cell = CELLS[kind](layer.from_input.in_features, layer.hidden_size)
-    second = torch.zeros(layer.num_gates * layer.hidden_size)
-    if isinstance(layer, GruLayer):
+    second = torch.zeros(len(layer.from_input.bias) // layer.hidden_size * layer.hidden_size)
+    if layer.candidate_bias is not None:
         second = torch.cat((second[: 2 * layer.hidden_size], layer.candidate_bias))
     weights = {
         "weight_ih": layer.from_input.weight,

@@ -10,7 +10,7 @@ from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB, Translato
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
 from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
-from seqlab.models.source import SourceTags, TagUse
+from seqlab.models.encoder_decoder import SourceTags, TagUse
 from seqlab.runs.config import Config
 from seqlab.tasks.translation.config import TranslationConfig
 

@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from seqlab.nn.bridge import Bridge, BridgeKind
 from seqlab.nn.recurrent import RecurrentKind
-from seqlab.nn.recurrent_state import RecurrentState
+from seqlab.nn.recurrent_state import Bridge, BridgeKind, RecurrentState
 
 SIZE, ROWS = 6, 3
 DEPTHS = {(2, 2): [0, 1], (3, 1): [2], (3, 2): [1, 2], (1, 3): [0, 0, 0], (2, 3): [0, 0, 1]}

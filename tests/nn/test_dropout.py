@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from seqlab.models import LstmConfig, TransformerConfig
-from seqlab.nn.dropout import Dropout, dropout_add, keep_mask_for, random_bytes, scaled_keep_mask
+from seqlab.nn.cpu.dropout import random_bytes
+from seqlab.nn.kernels import dropout
+from seqlab.nn.layers import Dropout
 from seqlab.training.accumulator import seeded
 
 
@@ -56,27 +58,6 @@ def drawing() -> AbstractContextManager[torch.Generator]:
     return seeded(7, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_end_of_a_residual_branch_is_the_plain_formula(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    x, branch = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7).to(dtype).requires_grad_()
-    with drawing():
-        mine = dropout_add(x, branch, 0.3)
-    with drawing():
-        keep = scaled_keep_mask(random_bytes(x.shape), 0.3, torch.float32)
-    plain = x + branch.float() * keep
-    weight = torch.randn(5, 7)
-    torch.testing.assert_close(mine, plain)
-    for got, expected in zip(
-        torch.autograd.grad((mine * weight).sum(), (x, branch)),
-        torch.autograd.grad((plain * weight).sum(), (x, branch)),
-        strict=True,
-    ):
-        assert got.dtype == expected.dtype
-        torch.testing.assert_close(got, expected)
-    assert (keep == 0).any()
-
-
 def test_generators_nest() -> None:
     def draw() -> torch.Tensor:
         return random_bytes(torch.Size([100]))
@@ -92,6 +73,6 @@ def test_generators_nest() -> None:
 
 def test_masks_are_drawn_on_every_device() -> None:
     """The meta device stands in for a GPU: random bytes are drawn on the CPU alone."""
-    on_cpu, elsewhere = (keep_mask_for(torch.empty(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
+    on_cpu, elsewhere = (dropout(torch.ones(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
     assert set(on_cpu.unique().tolist()) == {0.0, 2.0}
     assert (elsewhere.device.type, elsewhere.shape) == ("meta", on_cpu.shape)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seqlab.nn.feed_forward import Activation, FeedForward
+from seqlab.nn.transformer import Activation, FeedForward
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])

@@ -8,9 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig, Transformer, TransformerConfig
 from seqlab.models.recurrent import RecurrentConfig
-from seqlab.nn.deferred import Deferred
-from seqlab.nn.deferred_lookup import DeferredLookup
-from seqlab.nn.dropout import Dropout, dropout_add
+from seqlab.nn.cpu.repeated_linear import RepeatedLinear
+from seqlab.nn.layers import Dropout
 from seqlab.objectives import CrossEntropyConfig, ScheduledSamplingConfig
 from seqlab.objectives.cross_entropy import CrossEntropy
 from seqlab.objectives.loss import StepContext
@@ -76,20 +75,12 @@ def _all(loss: Tensor, model: nn.Module) -> tuple[Tensor | None, ...]:
 def test_notes_of_another_part_of_the_graph_do_not_count() -> None:
     """A pass over all steps, which asks for no matrix, then one over the first step alone."""
     weight, x = nn.Parameter(torch.eye(2)), torch.ones(1, 2, requires_grad=True)
-    multiply = Deferred(weight)
+    multiply = RepeatedLinear(weight, None, torch.float32)
     one = multiply(x)
     two = multiply(one)
     torch.autograd.grad(two.sum(), x, retain_graph=True)
     (found,) = torch.autograd.grad(one.sum(), weight)
     assert found.equal(torch.ones(2, 2))
-
-
-def test_a_lookup_twice() -> None:
-    weight = torch.randn(5, 3, requires_grad=True)
-    lookup = DeferredLookup(weight, 2, 1)
-    loss = lookup(torch.tensor([1, 4]), 0).square().sum()
-    first, second = (torch.autograd.grad(loss, weight, retain_graph=True)[0] for _ in range(2))
-    assert first.equal(second)
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
@@ -98,7 +89,7 @@ def test_a_checkpointed_dropout_draws_the_same_mask_again(use_reentrant: bool) -
     drop = Dropout(0.5)
     x = torch.ones(8, 64, requires_grad=True)
     with seeded(3, torch.device("cpu")):
-        y = checkpoint(lambda x: dropout_add(x, drop(x), 0.5), x, use_reentrant=use_reentrant)
+        y = checkpoint(lambda x: x + drop(drop(x)), x, use_reentrant=use_reentrant)
         torch.rand(100)
     y.sum().backward()
     assert x.grad is not None

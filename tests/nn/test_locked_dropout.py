@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seqlab.nn.locked_dropout import EmbeddingDropout, LockedDropout
+from seqlab.nn.layers import EmbeddingDropout, LockedDropout
 from seqlab.training.accumulator import seeded
 
 

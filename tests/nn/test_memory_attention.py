@@ -85,7 +85,7 @@ def test_steps_find_what_one_pass_finds(kind: AttentionKind, rotary: bool) -> No
     module, (query, memory, lengths) = attention(kind, rotary), inputs()
     prepared = module.prepare(memory, lengths)
     means, weights = module(query, prepared)
-    looped = module.looped(prepared)
+    looped = module.repeated_step(prepared)
     for position in range(QUERIES):
         single = query[:, position : position + 1]
         for found, seen in (module.step(single, prepared, position), looped(single, position)):
@@ -99,7 +99,7 @@ def test_a_loop_has_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool)
     query.requires_grad_()
     memory.requires_grad_()
     direction, wanted = torch.randn(query.shape), [query, memory, *module.parameters()]
-    looped = module.looped(prepared := module.prepare(memory, lengths))
+    looped = module.repeated_step(prepared := module.prepare(memory, lengths))
     by_steps = torch.cat([looped(each[:, None], position)[0] for position, each in enumerate(query.unbind(1))], dim=1)
     found = torch.autograd.grad((by_steps * direction).sum(), wanted, retain_graph=True, allow_unused=True)
     expected = torch.autograd.grad((module(query, prepared)[0] * direction).sum(), wanted, allow_unused=True)

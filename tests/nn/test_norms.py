@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.norms import NormKind, make_norm
+from seqlab.nn.layers import NormKind, make_norm
 
 EPS = {"layer_norm": 1e-5, "rms_norm": 1e-6}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqlab.nn.linear import Linear
+from seqlab.nn.layers import Linear
 from seqlab.nn.precision import choose_device, choose_dtype, multiplies_bf16_faster, prepare_inference, supports_bf16
 from seqlab.nn.projection import VocabularyProjection
 

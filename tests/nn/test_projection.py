@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
-from seqlab.nn.selected_log_probs import UNUSED
+from seqlab.nn.projection import BLOCK_ROWS, UNUSED, VocabularyProjection
 
 
 @pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])

@@ -1,6 +1,7 @@
 """One layer of each kind against numpy cells written from the equations; parameters, weight dropout, other kernels."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.nn import recurrent_layer
-from seqlab.nn.dropout import random_bytes, scaled_keep_mask
-from seqlab.nn.recurrent_layer import GruLayer, LstmLayer, RecurrentLayer, TanhLayer
-from seqlab.nn.recurrent_loop import Weights
+from seqlab.nn.cpu import lstm
+from seqlab.nn.cpu.dropout import random_bytes, scaled_keep_mask
+from seqlab.nn.cpu.gru import Weights
+from seqlab.nn.kernels import reference_kernels
+from seqlab.nn.recurrent_layer import NUM_GATES, RecurrentKind, RecurrentLayer
 from seqlab.training.accumulator import seeded
 
 Array = NDArray[np.float64]
-KINDS = [TanhLayer, GruLayer, LstmLayer]
+KINDS: list[RecurrentKind] = ["rnn", "gru", "lstm"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -29,12 +32,12 @@ def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Arr
     w_in, bias, w_hidden = (
         p.detach().double().numpy() for p in (layer.from_input.weight, layer.from_input.bias, layer.from_hidden.weight)
     )
-    gate = [slice(i * size, (i + 1) * size) for i in range(layer.num_gates)]
+    gate = [slice(i * size, (i + 1) * size) for i in range(NUM_GATES[layer.kind])]
     from_x = [w_in[g] @ x + bias[g] for g in gate]
     from_h = [w_hidden[g] @ h for g in gate]
-    if isinstance(layer, TanhLayer):
+    if layer.kind == "rnn":
         return np.tanh(from_x[0] + from_h[0]), c
-    if isinstance(layer, GruLayer):
+    if layer.candidate_bias is not None:
         r, z = sigmoid(from_x[0] + from_h[0]), sigmoid(from_x[1] + from_h[1])
         n = np.tanh(from_x[2] + r * (from_h[2] + layer.candidate_bias.detach().double().numpy()))
         return (1 - z) * n + z * h, c
@@ -43,10 +46,10 @@ def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Arr
     return o * np.tanh(c), c
 
 
-def make(kind: type[RecurrentLayer], input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
+def make(kind: RecurrentKind, input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
     """A layer whose biases are not 0."""
     torch.manual_seed(0)
-    layer = kind(input_size, hidden_size, p)
+    layer = RecurrentLayer(kind, input_size, hidden_size, p)
     for parameter in layer.parameters():
         if parameter.dim() == 1:
             torch.nn.init.normal_(parameter)
@@ -59,10 +62,13 @@ def inputs(layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 
 
 @every_kind
 @pytest.mark.parametrize("with_gradient", [True, False])
-def test_a_sequence_and_single_steps_are_the_equations(kind: type[RecurrentLayer], with_gradient: bool) -> None:
+@pytest.mark.parametrize("is_reference", [True, False])
+def test_a_sequence_and_single_steps_are_the_equations(
+    kind: RecurrentKind, with_gradient: bool, is_reference: bool
+) -> None:
     layer = make(kind)
     x, h, c = inputs(layer, 6)
-    with torch.set_grad_enabled(with_gradient):
+    with torch.set_grad_enabled(with_gradient), reference_kernels() if is_reference else nullcontext():
         outputs, last_cell = layer(x, h, c)
         stepped, stepped_cell = h, c
         for t in range(6):
@@ -80,16 +86,16 @@ def test_a_sequence_and_single_steps_are_the_equations(kind: type[RecurrentLayer
 
 
 def test_the_parameters_of_lstm_and_gru_are_four_and_three_times_those_of_a_plain_rnn() -> None:
-    counts = {kind: sum(p.numel() for p in kind(30, 20).parameters()) for kind in KINDS}
-    assert counts[TanhLayer] == 20 * (30 + 20 + 1)
-    assert counts[LstmLayer] == 4 * counts[TanhLayer]
-    assert counts[GruLayer] == 3 * counts[TanhLayer] + 20  # the second bias of the candidate
+    counts = {kind: sum(p.numel() for p in RecurrentLayer(kind, 30, 20).parameters()) for kind in KINDS}
+    assert counts["rnn"] == 20 * (30 + 20 + 1)
+    assert counts["lstm"] == 4 * counts["rnn"]
+    assert counts["gru"] == 3 * counts["rnn"] + 20  # the second bias of the candidate
 
 
 @every_kind
-def test_initial_parameters(kind: type[RecurrentLayer]) -> None:
+def test_initial_parameters(kind: RecurrentKind) -> None:
     torch.manual_seed(0)
-    layer = kind(30, 20)
+    layer = RecurrentLayer(kind, 30, 20)
     for gate in layer.from_hidden.weight.detach().split(20):
         torch.testing.assert_close(gate @ gate.t(), torch.eye(20), atol=1e-5, rtol=0)
     bound = (6 / 50) ** 0.5  # of one gate: Glorot's for all gates together would be smaller
@@ -97,13 +103,13 @@ def test_initial_parameters(kind: type[RecurrentLayer]) -> None:
     assert 0.95 * bound < largest <= bound
     biases = layer.from_input.bias.detach().view(-1, 20)
     expected = torch.zeros_like(biases)
-    if kind is LstmLayer:
+    if kind == "lstm":
         expected[1] = 1
     assert torch.equal(biases, expected)
 
 
 @every_kind
-def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: type[RecurrentLayer]) -> None:
+def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: RecurrentKind) -> None:
     layer, plain = make(kind, p=0.4), make(kind)
     x, h, c = inputs(layer, 4)
     with seeded(3, torch.device("cpu")):
@@ -122,26 +128,30 @@ def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: type[Recurren
         torch.testing.assert_close(layer.eval()(x, h, c)[0], make(kind)(x, h, c)[0])
 
 
-@pytest.mark.parametrize("kind", [TanhLayer, GruLayer])
+@every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_torchs_own_functions_which_other_devices_run_give_the_same(
-    kind: type[TanhLayer] | type[GruLayer], dtype: torch.dtype
-) -> None:
+def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: RecurrentKind, dtype: torch.dtype) -> None:
     layer = make(kind)
-    assert isinstance(layer, TanhLayer | GruLayer)
     x, h, c = inputs(layer, 6)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
-    w_in, w_hidden, bias = layer.from_input.weight, layer.from_hidden.weight, layer.from_input.bias
-    weights = Weights(w_in.to(dtype), w_hidden.to(dtype), bias.to(dtype))
-    found = layer._by_library(x.to(dtype), weights, h).float()
-    torch.testing.assert_close(found, layer(x, h, c)[0], atol=tolerance, rtol=tolerance)
+    bias = layer.candidate_bias
+    weights = Weights(
+        layer.from_input.weight.to(dtype),
+        layer.from_hidden.weight.to(dtype),
+        layer.from_input.bias.to(dtype),
+        None if bias is None else bias.to(dtype),
+    )
+    found, cell = recurrent_layer._by_cudnn(kind, x.to(dtype), weights, h, c if kind == "lstm" else None)
+    expected, last_cell = layer(x, h, c)
+    torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(cell, last_cell, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize(("is_fused", "loop_size"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "loop", "torch"])
-def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, loop_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recurrent_layer, "_HAS_FUSED_BF16", is_fused and recurrent_layer._HAS_FUSED_BF16)
-    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
-    layer = make(LstmLayer)
+@pytest.mark.parametrize(("is_fused", "wide"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "wide", "not fused"])
+def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lstm, "_HAS_FUSED_BF16", is_fused and lstm._HAS_FUSED_BF16)
+    monkeypatch.setattr(lstm, "WIDE", wide)
+    layer = make("lstm")
     x, h, c = inputs(layer, 6)
     outputs, cell = layer(x, h, c)
     with torch.autocast("cpu", torch.bfloat16):
@@ -160,13 +170,11 @@ def opened(layer: RecurrentLayer) -> RecurrentLayer:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("loop_size", [7, 8])
-def test_a_cell_counts_beyond_what_bf16_can(
-    precision: torch.dtype, loop_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("wide", [7, 8])
+def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """256 + 1 is 256 in bf16, in which the products run."""
-    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
-    layer = opened(LstmLayer(5, 7))
+    monkeypatch.setattr(lstm, "WIDE", wide)
+    layer = opened(RecurrentLayer("lstm", 5, 7))
     x, h, _ = inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         _, cell = layer(x, h, torch.zeros(16, 7))
@@ -175,12 +183,12 @@ def test_a_cell_counts_beyond_what_bf16_can(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("with_gradient", [True, False])
-@pytest.mark.parametrize("loop_size", [7, 8])
+@pytest.mark.parametrize("wide", [7, 8])
 def test_padding_leaves_a_cell_exactly_as_it_is(
-    dtype: torch.dtype, with_gradient: bool, loop_size: int, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, with_gradient: bool, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrent_layer, "LOOP_SIZE", loop_size)
-    layer = make(LstmLayer)
+    monkeypatch.setattr(lstm, "WIDE", wide)
+    layer = make("lstm")
     x, h, c = inputs(layer, 6)
     is_padding = torch.zeros(6, 16, dtype=torch.bool)
     is_padding[4:] = True

@@ -7,7 +7,7 @@ import torch
 from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, batch_of, build
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.source import SourceTags
+from seqlab.models.encoder_decoder import SourceTags
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
 from seqlab.objectives.guided_attention import diagonal_cost
 

@@ -8,8 +8,7 @@ import torch
 from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, VOCAB, Translator, batch_of, build
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.nn.deferred_lookup import look_up
-from seqlab.nn.input_mixing import InputMixing
+from seqlab.nn.input_mixing import InputMixing, look_up
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext
 from seqlab.objectives.scheduled_sampling import reference_share
 

@@ -27,15 +27,15 @@ MASKS = (
     Fault(
         "masks.cross_attention_padding",
         "the decoder attends to padding of the source",
-        "self.cross_attention(y, memory.key, memory.value, memory.bias, need_weights)",
-        "self.cross_attention(y, memory.key, memory.value, memory.bias.new_zeros(()), need_weights)",
+        "self.cross_attention(y, memory, need_weights)",
+        "self.cross_attention(y, memory._replace(bias=0 * memory.bias.clamp_min(0)), need_weights)",
         ("models/test_transformer.py", "models/test_translators.py"),
     ),
     Fault(
         "masks.cross_attention_padding_step",
         "while decoding, the decoder attends to padding of the source",
-        "self.cross_attention.step(y, memory.key, memory.value, memory.bias, at, need_weights)",
-        "self.cross_attention.step(y, memory.key, memory.value, memory.bias.new_zeros(()), at, need_weights)",
+        "self.cross_attention.step(y, memory, at, need_weights)",
+        "self.cross_attention.step(y, memory._replace(bias=0 * memory.bias.clamp_min(0)), at, need_weights)",
         ("models/test_transformer.py", "models/test_translators.py"),
     ),
     Fault(
@@ -50,13 +50,13 @@ MASKS = (
         "a hypothesis keeps the past of the row that had its place before",
         "self.own = self.own[rows]",
         "self.own = self.own[: len(rows)]",
-        ("nn/test_past.py", "models/test_translators.py"),
+        ("nn/test_kv_cache.py", "models/test_translators.py"),
     ),
     Fault(
         "masks.reversed_with_padding",
         "the backward direction of an RNN reads padding first",
-        "reversed_: Tensor = _Mirrored.apply(x, self.mirrored)",
-        "reversed_: Tensor = x.flip(0)",
+        "return x.flatten(0, 1).index_select(0, self.mirrored).view_as(x)",
+        "return x.flip(0)",
         ("models/test_recurrent.py", "nn/test_recurrent.py"),
     ),
     Fault(

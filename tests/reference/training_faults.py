@@ -121,15 +121,15 @@ OBJECTIVES = (
     Fault(
         "objectives.label_smoothing_gradient",
         "label smoothing is in the loss, but not in the gradient of the target",
-        "to_target = (smoothing - others)[..., None]",
-        "to_target = (0.0 - others)[..., None]",
+        "to_target = (smoothing - others)[:, None]",
+        "to_target = (0.0 - others)[:, None]",
         ("nn/test_projection.py", "objectives/test_objectives.py"),
     ),
     Fault(
         "objectives.r_drop_one_sided",
         "the divergence of R-Drop moves the first of the two predictions only",
-        "[to_p.mul_(factor), to_q.mul_(-factor)]",
-        "[to_p.mul_(factor), to_q.mul_(0.0)]",
+        "divergence = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1)",
+        "divergence = ((log_p.exp() - log_q.detach().exp()) * (log_p - log_q.detach())).sum(1)",
         ("nn/test_projection.py", "objectives/test_objectives.py"),
     ),
     Fault(

@@ -18,16 +18,13 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
-from seqlab.models.embeddings import EmbeddingTying, check_tying, make_embeddings
+from seqlab.models.encoder_decoder import NO_TAGS, EmbeddingTying, check_tying, make_embeddings
 from seqlab.models.interfaces import DecoderOutput, Step
-from seqlab.models.source import NO_TAGS
-from seqlab.nn import masks
-from seqlab.nn.attention import pad_positions
-from seqlab.nn.dropout import Dropout
+from seqlab.nn import kernels, masks
 from seqlab.nn.embedding import Embedding
-from seqlab.nn.linear import Linear
+from seqlab.nn.kv_cache import kept_sentences
+from seqlab.nn.layers import Dropout, Linear
 from seqlab.nn.memory_attention import Memory, MemoryAttention
-from seqlab.nn.past import kept_sentences
 from seqlab.nn.projection import VocabularyProjection
 
 HALF = 0.5**0.5
@@ -118,7 +115,7 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x = x.masked_fill(padding[..., None], 0.0)
             x = (x + layer(F.pad(x, (0, 0, self.around, self.around)))) * HALF
-        keys, values = (x if self.training else pad_positions(x, x.size(2)) for x in (x, (x + embedded) * HALF))
+        keys, values = (kernels.prepare_keys(x, x.size(2)) for x in (x, (x + embedded) * HALF))
         return Memory(keys, values, masks.additive(~masks.padding_mask(src_lengths, keys.size(1)))[:, None])
 
 
@@ -213,14 +210,11 @@ class ConvolutionalTranslator(nn.Module):
         """Run one teacher-forced pass; the attention is there whether it is needed or not."""
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         memory, embedded = self.encoder(batch.src, batch.src_lengths), self.decoder.embedding(batch.tgt_in)
-        if not self.training:  # so many queries that what one finds does not depend on how many they are
-            embedded = pad_positions(embedded, embedded.size(2))
         hidden, weights, _ = self.decoder(embedded, memory, self.decoder.beginning(len(batch), embedded.device))
-        length = batch.tgt_in.size(1)
         return DecoderOutput(
-            hidden[:, :length],
+            hidden,
             self.projection,
-            attention=weights[:, :length, : batch.src.size(1)],
+            attention=weights[..., : batch.src.size(1)],
             src_places=NO_TAGS.places(batch.src, batch.src_lengths),
         )
 

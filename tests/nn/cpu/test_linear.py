@@ -2,15 +2,15 @@
 
 import copy
 import pickle
-from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from seqlab.nn import linear as linear_module
-from seqlab.nn.linear import Elementwise, Linear, linear, pad_rows, padded_rows
+from seqlab.nn.cpu import linear as linear_module
+from seqlab.nn.cpu.linear import pack, padded_rows
+from seqlab.nn.kernels import linear
+from seqlab.nn.layers import Linear
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (16,), (4, 33)])
@@ -47,9 +47,10 @@ def test_a_row_does_not_depend_on_the_other_rows(dtype: torch.dtype, inner: int,
     torch.manual_seed(0)
     weight, bias = torch.randn(outer, inner).to(dtype), torch.randn(outer).to(dtype)
     x = torch.randn(300, inner)
-    whole = linear(x, weight, bias)
-    for rows in (1, 2, 7, 16, 17, 100, 251):
-        assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
+    with torch.no_grad():
+        whole = linear(x, weight, bias)
+        for rows in (1, 2, 7, 16, 17, 100, 251):
+            assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
 
 
 def test_padded_sizes_are_few_and_near() -> None:
@@ -68,49 +69,22 @@ def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner
     torch.manual_seed(0)
     layer, x = Linear(inner, outer, bias=bias).to(dtype), torch.randn(300, inner)
     with torch.no_grad():
-        whole, activated = layer(x), layer(x[:100], "relu")
-        layer.pack()
+        whole = layer(x)
+        pack(layer.weight)
         for rows in (1, 2, 3, 7, 16, 100, 300):
             assert torch.equal(layer(x[:rows]), whole[:rows])
-        assert torch.equal(layer(x[:100].view(20, 5, inner), "relu"), activated.view(20, 5, outer))
+        assert torch.equal(layer(x[:100].view(20, 5, inner)), whole[:100].view(20, 5, outer))
         assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has the weight itself"
         assert torch.equal(pickle.loads(pickle.dumps(layer))(x), whole)
     layer(x).sum().backward()
     assert layer.weight.grad is not None, "with a gradient the weight itself is read"
 
 
-@pytest.mark.parametrize(("activation", "formula"), [("relu", F.relu), ("gelu", F.gelu)])
-def test_what_follows_a_product(activation: Elementwise, formula: Callable[[Tensor], Tensor]) -> None:
-    torch.manual_seed(0)
-    layer, x = Linear(24, 40), 3 * torch.randn(50, 24)
-    expected = formula(F.linear(x, layer.weight, layer.bias))
-    torch.testing.assert_close(layer(x, activation), expected)
-    with torch.no_grad():
-        whole = layer(x, activation)
-        torch.testing.assert_close(whole, expected)
-        layer.pack()
-        for rows in (1, 2, 3, 16, 50):
-            assert torch.equal(layer(x[:rows], activation), whole[:rows])
-
-
-def test_padded_rows_are_read_as_they_are() -> None:
-    torch.manual_seed(0)
-    layer, x = Linear(5, 6), torch.randn(20, 5)
-    with torch.no_grad():
-        whole = layer(x)
-        for rows in (1, 2, 3, 16, 20):
-            padded = pad_rows(x[:rows])
-            assert torch.equal(padded[:rows], x[:rows])
-            assert pad_rows(padded) is padded
-            assert linear_module.with_padded_rows(padded, torch.float32).data_ptr() == padded.data_ptr()
-            assert torch.equal(layer(padded)[:rows], whole[:rows])
-
-
 @pytest.mark.parametrize("packed", [True, False])
 def test_no_row_at_all(packed: bool) -> None:
     layer = Linear(8, 6)
     if packed:
-        layer.pack()
+        pack(layer.weight)
     with torch.no_grad():
         assert layer(torch.zeros(0, 8)).shape == (0, 6)
         assert layer(torch.zeros(2, 0, 8)).shape == (2, 0, 6)
@@ -129,3 +103,15 @@ def test_without_the_private_operator_the_product_is_the_same(
     monkeypatch.setattr(linear_module, "_ONEDNN_HAS_BF16", False)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(linear_module.product(x, weight, b), fast, rtol=tolerance, atol=tolerance)
+
+
+def test_a_packed_weight_that_changes_is_read_anew() -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(24, 40), torch.randn(3, 24)
+    with torch.no_grad():
+        pack(layer.weight)
+        layer.weight.mul_(2)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+        pack(layer.weight)
+        layer.weight.data = torch.randn(40, 24)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))

@@ -1,4 +1,4 @@
-"""Deferred products against autograd's own: the same values and gradients, whatever the steps share."""
+"""Repeated products against autograd's own: the same values and gradients, whatever the steps share."""
 
 import gc
 import weakref
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.deferred import Deferred
+from seqlab.nn.cpu.repeated_linear import RepeatedLinear
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -16,7 +16,7 @@ def test_a_loop_of_steps_has_autograds_gradients(with_bias: bool) -> None:
     weight = nn.Parameter(torch.randn(6, 6, dtype=torch.float64))
     bias = nn.Parameter(torch.randn(6, dtype=torch.float64)) if with_bias else None
     start = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    multiply = Deferred(weight, bias, torch.float64)
+    multiply = RepeatedLinear(weight, bias, torch.float64)
 
     def run(product: object) -> Tensor:
         x, total = start, torch.zeros((), dtype=torch.float64)
@@ -32,24 +32,9 @@ def test_a_loop_of_steps_has_autograds_gradients(with_bias: bool) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_a_matrix_for_each_sentence() -> None:
-    torch.manual_seed(0)
-    matrices = torch.randn(4, 5, 3, requires_grad=True)
-    queries = [torch.randn(4, 1, 3, requires_grad=True) for _ in range(3)]
-    compare = Deferred(matrices)
-    found = torch.cat([compare(q) for q in queries], dim=1)
-    expected = torch.cat([q @ matrices.transpose(1, 2) for q in queries], dim=1)
-    torch.testing.assert_close(found, expected)
-    direction = torch.randn_like(found)
-    mine = torch.autograd.grad((found * direction).sum(), [matrices, *queries])
-    theirs = torch.autograd.grad((expected * direction).sum(), [matrices, *queries])
-    for a, b in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(a, b)
-
-
 def test_steps_that_nothing_depends_on_count_for_nothing() -> None:
     weight = nn.Parameter(torch.eye(2))
-    multiply, x = Deferred(weight), torch.ones(1, 2)
+    multiply, x = RepeatedLinear(weight, None, torch.float32), torch.ones(1, 2)
     used, _unused = multiply(x), multiply(5 * x)
     (gradient,) = torch.autograd.grad(used.sum(), weight)
     torch.testing.assert_close(gradient, torch.ones(2, 2))
@@ -58,15 +43,17 @@ def test_steps_that_nothing_depends_on_count_for_nothing() -> None:
 def test_no_second_derivative() -> None:
     weight = nn.Parameter(torch.eye(2))
     with pytest.raises(RuntimeError, match="second derivative"):
-        torch.autograd.grad(Deferred(weight)(torch.ones(1, 2)).sum(), weight, create_graph=True)
+        torch.autograd.grad(
+            RepeatedLinear(weight, None, torch.float32)(torch.ones(1, 2)).sum(), weight, create_graph=True
+        )
 
 
-def test_nothing_is_left_behind_a_backward_pass() -> None:
+def test_nothing_is_kept_after_a_backward_pass() -> None:
     gc.collect()
     gc.disable()
     try:
         weight = nn.Parameter(torch.eye(2))
-        multiply = Deferred(weight)
+        multiply = RepeatedLinear(weight, None, torch.float32)
         alive = weakref.ref(multiply)
         multiply(multiply(torch.ones(1, 2))).sum().backward()
         del multiply

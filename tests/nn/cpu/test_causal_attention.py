@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from seqlab.nn import causal_attention as module
-from seqlab.nn.attention import SelfAttention
-from seqlab.nn.causal_attention import causal_attention
-from seqlab.nn.positions import RotaryPositions
+from seqlab.nn.attention import SelfAttention, split_heads
+from seqlab.nn.cpu import attention as module
+from seqlab.nn.embedding import RotaryPositions
+from seqlab.nn.kernels import attention
 
 
 def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
@@ -18,6 +18,14 @@ def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) 
     if rotary is not None:
         query, key = rotary(query), rotary(key)
     return scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).reshape(batch, length, -1)
+
+
+def causal_attention(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
+    """(B, T, 3 * D) in bf16 -> (B, T, D), as a layer does."""
+    query, key, value = split_heads(projected, 3, num_heads)
+    if rotary is not None:
+        query, key = rotary(query), rotary(key)
+    return attention(query, key, value, is_causal=True)[0]
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> float:
@@ -42,7 +50,7 @@ def test_values_and_gradients(
     projected = torch.randn(shape, generator=generator).bfloat16().requires_grad_()
     grad = torch.randn(*shape[:2], num_heads * head_dim, generator=generator).bfloat16()
     rotary = RotaryPositions(head_dim) if rotates else None
-    found = causal_attention(projected, num_heads, None if rotary is None else rotary.angles(0, length))
+    found = causal_attention(projected, num_heads, rotary)
     found.backward(grad)
     exact = projected.detach().double().requires_grad_()
     wanted = expected(exact, num_heads, rotary)

@@ -1,12 +1,82 @@
-"""What a Transformer decoder remembers of the ids it has read: keys and values, and which of them are whose."""
+"""KV cache with a per-hypothesis mask: the keys and values of what a Transformer has read.
+
+Shapes: B sentences, K hypotheses of each, N = B * K rows, H heads, E = head_dim, D = H * E.
+"""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from seqlab.nn import masks
-from seqlab.nn.attention import DecodingStep, KeyValueCache
+from seqlab.nn import kernels, masks
+
+MIN_ROOM = 16
+"""Entries that a cache has room for at least when it grows, to twice what it holds if that is more."""
+
+
+@dataclass(frozen=True)
+class DecodingStep:
+    """What a step of decoding reads: the next token of K hypotheses of each of B sentences, all at one position."""
+
+    position: int
+    sentences: int
+    """B."""
+    rows: int
+    """N."""
+    bias: Tensor | None
+    """(B, 1, K, L): which of the cache's L entries, those of this step counted, a hypothesis goes back to; None: all.
+    """
+
+    def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
+        """(N, parts * D) -> `parts` views (B, H, K, E)."""
+        by_sentence = x.view(self.sentences, self.rows // self.sentences, parts, num_heads, -1)
+        return by_sentence.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class KeyValueCache:
+    """Keys and values of all that was read so far, (2, B, H, capacity, E), written in place (under inference_mode).
+
+    The hypotheses of a sentence share a row: each step appends one entry for each of them, and which entries are a
+    hypothesis's own past is decided by a mask. So nothing is copied when a search reorders hypotheses.
+    """
+
+    def __init__(self) -> None:
+        self.entries: Tensor | None = None
+        self.length = 0
+
+    def append(self, entries: Tensor) -> Tensor:
+        """Add keys and values (2, B, H, K, E) and return all so far (2, B, H, length, E)."""
+        start, end = self.length, self.length + entries.size(3)
+        if self.entries is None or end > self.entries.size(3):
+            self.entries = self._copied(entries, end + max(MIN_ROOM, start))
+        self.entries.narrow(3, start, end - start).copy_(entries)  # by an index it would take twice as long
+        self.length = end
+        return self.entries.narrow(3, 0, end)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
+        if self.entries is not None:
+            parts, _, *rest = self.entries.shape
+            selected = self.entries.new_empty(parts, rows.numel(), *rest)
+            torch.index_select(self.entries[:, :, :, : self.length], 1, rows, out=selected[:, :, :, : self.length])
+            self.entries = selected
+
+    def fork(self) -> "KeyValueCache":
+        """Copy, so that changes to one leave the other alone."""
+        copy = KeyValueCache()
+        if self.entries is not None:
+            copy.entries, copy.length = self._copied(self.entries, self.entries.size(3)), self.length
+        return copy
+
+    def _copied(self, like: Tensor, capacity: int) -> Tensor:
+        """Copy the positions in use to new memory for `capacity` of them, of the other sizes of `like`."""
+        parts, batch, heads, _, head_dim = like.shape
+        dtype = kernels.cache_dtype(like)
+        copy = like.new_empty(parts, batch, heads, capacity, head_dim, dtype=dtype)
+        if self.entries is not None:
+            copy[:, :, :, : self.length] = self.entries[:, :, :, : self.length]
+        return copy
 
 
 def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqlab.nn.past import Past
+from seqlab.nn.kv_cache import Past
 
 LAYERS = 2
 Histories = list[list[int]]

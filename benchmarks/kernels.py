@@ -1,0 +1,57 @@
+"""`python -m benchmarks kernels`: what each kernel for the CPU gains on recipes, beside plain PyTorch in its place."""
+
+import argparse
+import logging
+from statistics import median
+
+from benchmarks.machine import measure_machine
+from benchmarks.processes import run_worker
+from benchmarks.report import Report, Row
+from benchmarks.scale import Scale
+from seqlab.recipes import RECIPES
+
+logger = logging.getLogger(__name__)
+DEFAULT_RECIPES = (
+    "multi30k_en_de",
+    "multi30k_en_de_rnn",
+    "g2p_fre",
+    "g2p_fre_transformer",
+    "tinyshakespeare",
+    "tinyshakespeare_gru",
+)
+QUICK_RECIPES = ("number_words",)
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Measure all recipes, each in a process of its own."""
+    recipes = arguments.recipes or (QUICK_RECIPES if arguments.quick else DEFAULT_RECIPES)
+    for name in recipes:
+        if name not in RECIPES:
+            raise SystemExit(f"`--recipes`: there is no recipe {name!r}.")
+    report = Report("kernels", measure_machine(arguments))
+    steps, rounds = (1, 1) if arguments.quick else (arguments.steps, arguments.repetitions)
+    for recipe in recipes:
+        for dtype in arguments.dtypes:
+            logger.info("measuring %s in %s", recipe, dtype)
+            job = {"recipe": recipe, "dtype": dtype, "steps": steps, "rounds": rounds, "threads": arguments.threads}
+            found = run_worker("kernel_gains", job, arguments.threads)
+            report.rows += [
+                Row(
+                    recipe,
+                    "kernels",
+                    dtype,
+                    kernel,
+                    more={"gain": f"{median(ratios):.2f}", "min_to_max": f"{min(ratios):.2f} to {max(ratios):.2f}"},
+                )
+                for kernel, ratios in found["ratios"].items()
+            ]
+    report.notes.append("gain: the time of training steps with plain PyTorch in the kernel's place, divided by theirs")
+    return report
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen."""
+    parser.add_argument("--recipes", nargs="+", metavar="NAME", help=f"default: {' '.join(DEFAULT_RECIPES)}")
+    parser.add_argument("--dtypes", nargs="+", choices=("bf16", "fp32"), default=["bf16", "fp32"])
+    parser.add_argument("--steps", type=int, default=4, help="updates of one measurement; default: 4")
+    parser.add_argument("--repetitions", type=int, default=5, help="measurements of each kernel; default: 5")

@@ -1,0 +1,53 @@
+"""Time the same training steps of a recipe with each kernel for the CPU, and with plain PyTorch in its place."""
+
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.records import Json
+from seqlab.job import joined
+from seqlab.nn.kernels import KERNELS, reference_kernels
+from seqlab.recipes import RECIPES
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.training.held_folder import hold_folder
+from seqlab.training.loop import train_step, training_steps
+from seqlab.training.train import set_up_run
+
+
+def run(job: Json) -> Json:
+    """Measure in turns; every second round in the opposite order."""
+
+    def config(run_dir: Path) -> Config:
+        found = RECIPES[job["recipe"]](run_dir)
+        training = replace(found.training, precision=job["dtype"], threads=job["threads"], device="cpu")
+        return replace(found, training=training)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        joined() as world,
+        hold_folder(RunFolder(Path(folder) / "run"), world) as held,
+    ):
+        training_run = set_up_run(config, held, False, (), world)
+        training_run.model.train()
+        data = list(islice(training_steps(training_run), job["steps"]))
+
+        def seconds(kernel: str | None) -> float:
+            started = time.perf_counter()
+            with nullcontext() if kernel is None else reference_kernels(kernel):
+                for step in data:
+                    train_step(training_run, step)
+            return time.perf_counter() - started
+
+        order: list[str | None] = [None, *KERNELS]
+        for kernel in order:
+            seconds(kernel)
+        ratios: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
+        for number in range(job["rounds"]):
+            found = {kernel: seconds(kernel) for kernel in (order if number % 2 == 0 else reversed(order))}
+            for kernel in KERNELS:
+                ratios[kernel].append(found[kernel] / found[None])
+    return {"ratios": ratios}

@@ -1,0 +1,153 @@
+"""Products with a weight: oneDNN's in fp32, packed weights for inference, and rows that do not depend on each other.
+
+Without a gradient the rows of the input are padded up to one of a closed list of sizes: a product of very few rows
+takes another code path in oneDNN and MKL, and with at least `MIN_ROWS` a row's result does not depend on the other
+rows. With a gradient in fp32, padding also spares oneDNN from building a kernel for each new shape (0.5 ms each).
+
+Shapes: R rows, K inputs, N outputs.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqlab.nn.cpu.first_order import first_order
+
+# Without AVX-512 it is not faster than `F.linear`, which calls MKL: gradients of weights take 1.5 times as long.
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_f", False)
+_ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
+_ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)
+_PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
+
+MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16
+"""oneDNN takes another code path for a single row, MKL for fewer than 16."""
+
+
+def padded_rows(rows: int, least: int = MIN_ROWS) -> int:
+    """Round up: to a power of two below 16 rows, to a multiple of 16, from 128 on of 1/8 of the power of two below."""
+    if rows < 16:
+        return max(least, 1 << (rows - 1).bit_length())
+    step = max(16, 1 << (rows.bit_length() - 4))
+    return -(-rows // step) * step
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute x W^T + b for x (R, K) and weight (N, K) of one dtype, either of which may be transposed; no gradient.
+
+    oneDNN's operator is private to torch, so `F.linear` must do where a version lacks it. In fp32 it takes half the
+    time of `F.linear`, which calls MKL; in bf16 it adds the bias as it writes, where `F.linear` fills the result with
+    the bias first. In bf16 without a bias it is slower.
+    """
+    is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
+    if is_faster and x.is_cpu and _ONEDNN_LINEAR is not None:
+        y: Tensor = _ONEDNN_LINEAR(x, weight, bias, "none", [], "")
+        return y
+    return x @ weight.t() if bias is None else F.linear(x, weight, bias)
+
+
+def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Copy x (..., K) to (R, K) in `dtype`, with rows of zeros up to `padded_rows`; x itself where nothing changes."""
+    if x.dim() != 2:
+        x = x.reshape(-1, x.shape[-1])
+    rows = x.shape[0]
+    size = padded_rows(rows)
+    if size == rows:
+        return x if x.dtype == dtype else x.to(dtype)
+    padded = x.new_empty(size, x.shape[1], dtype=dtype)
+    padded[:rows] = x
+    padded[rows:] = 0
+    return padded
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Compute x W^T + b in `dtype`: x (..., K), weight (N, K), bias (N,) -> (..., N)."""
+    if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
+        return _without_gradient(x, weight, bias, dtype)
+    if dtype == torch.float32 and weight.dtype == dtype and _ONEDNN_LINEAR is not None:
+        y: Tensor = _OneDnnLinear.apply(x.float(), weight, bias)
+        return y
+    return F.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
+
+def _without_gradient(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    rows = with_padded_rows(x, dtype)
+    packed = _packed(weight)
+    if packed is not None and packed.dtype == dtype:
+        y = _ONEDNN_LINEAR(rows, packed.weight, None if bias is None else bias.to(dtype), "none", [], "")  # type: ignore[misc]
+    else:
+        y = product(rows, weight.to(dtype), None if bias is None else bias.to(dtype))
+    if rows.shape == x.shape:
+        return y
+    return y[: x.shape[:-1].numel()].view(*x.shape[:-1], y.size(1))
+
+
+class _OneDnnLinear(torch.autograd.Function):
+    """y = x W^T + b in fp32 on padded rows, where autograd has no formula for oneDNN's operator."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows = with_padded_rows(x, x.dtype)
+        ctx.save_for_backward(rows, weight)
+        ctx.x_shape = x.shape
+        return product(rows, weight, bias)[: x.shape[:-1].numel()].view(*x.shape[:-1], weight.shape[0])
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight = ctx.saved_tensors
+        grad_rows = with_padded_rows(grads[0], weight.dtype)
+        grad_x = grad_w = grad_b = None
+        if ctx.needs_input_grad[0]:
+            grad_x = product(grad_rows, weight.t())[: ctx.x_shape[:-1].numel()].view(ctx.x_shape)
+        if ctx.needs_input_grad[1]:
+            grad_w = product(grad_rows.t(), rows.t())
+        if ctx.needs_input_grad[2]:
+            grad_b = grad_rows.sum(0)
+        return grad_x, grad_w, grad_b
+
+
+def packed_for(weight: Tensor, rows: int) -> Tensor | None:
+    """Lay a weight (N, K) out as oneDNN multiplies about so many rows by it; None where it does not multiply.
+
+    Else it does so at each call, which takes as long as the product with 32 rows.
+    """
+    if _ONEDNN_LINEAR is None or _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES:
+        return None
+    packed: Tensor = _ONEDNN_PACK(weight, rows)
+    return packed
+
+
+class _Packed(NamedTuple):
+    """A weight as `packed_for` lays it out, and what tells that it is still that weight."""
+
+    weight: Tensor
+    dtype: torch.dtype
+    memory: int
+    version: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave it out of copies and pickles, which oneDNN's layout cannot be part of: None stands there."""
+        return type(None), ()
+
+
+def pack(weight: Tensor) -> None:
+    """Keep a weight (N, K) beside itself as inference multiplies by it, until it changes; no bit of a result does."""
+    packed = packed_for(weight.detach(), MIN_ROWS)
+    weight._seqlab_packed = (  # type: ignore[attr-defined]
+        None if packed is None else _Packed(packed, weight.dtype, weight.data_ptr(), _version(weight))
+    )
+
+
+def _version(weight: Tensor) -> int:
+    """Return what changes with each change in place; a tensor made under `inference_mode` does not count them."""
+    return 0 if weight.is_inference() else weight._version
+
+
+def _packed(weight: Tensor) -> _Packed | None:
+    packed: _Packed | None = getattr(weight, "_seqlab_packed", None)
+    if packed is None or packed.memory != weight.data_ptr() or packed.version != _version(weight):
+        return None
+    return packed

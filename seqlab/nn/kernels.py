@@ -1,0 +1,226 @@
+"""What layers compute by: plain PyTorch, in whose place `nn.cpu` computes on a CPU, and cuDNN and SDPA on a GPU.
+
+Under `reference_kernels()` the plain form runs on every device. It is what the others are tested against; it can be
+differentiated twice, compiled by `torch.compile` and transformed by `torch.func`.
+
+Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E, K hypotheses of a sentence, R rows, V vocabulary.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqlab.nn import masks
+from seqlab.nn.blockwise_cross_entropy import BlockwiseCrossEntropy
+from seqlab.nn.cpu import attention as cpu_attention
+from seqlab.nn.cpu import dropout as cpu_dropout
+from seqlab.nn.cpu import elementwise
+from seqlab.nn.cpu import linear as cpu_linear
+from seqlab.nn.cpu.repeated_linear import RepeatedLinear
+
+VARIABLE = "SEQLAB_REFERENCE_KERNELS"
+"""The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
+KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
+
+
+def _checked(names: tuple[str, ...]) -> frozenset[str]:
+    for name in names:
+        if name not in KERNELS:
+            raise ValueError(f"There is no kernel `{name}`: there are {', '.join(KERNELS)}.")
+    return frozenset(names or KERNELS)
+
+
+def _from_environment() -> frozenset[str]:
+    value = os.environ.get(VARIABLE, "0")
+    if value == "0" or not value:
+        return frozenset()
+    return _checked(() if value == "1" else tuple(value.split(",")))
+
+
+_reference = _from_environment()
+
+
+@contextmanager
+def reference_kernels(*names: str) -> Iterator[None]:
+    """Compute with plain PyTorch on every device within this context; with `names`, only these `KERNELS`.
+
+    It holds for the whole process, all threads. Raises ValueError for a name that is no kernel's.
+    """
+    global _reference
+    before = _reference
+    _reference = before | _checked(names)
+    try:
+        yield
+    finally:
+        _reference = before
+
+
+def is_reference(name: str) -> bool:
+    """Whether a kernel is to be computed by plain PyTorch."""
+    return name in _reference
+
+
+def runs_on_cpu(name: str, x: Tensor) -> bool:
+    """Whether a kernel's form for the CPU computes on x."""
+    return x.is_cpu and name not in _reference
+
+
+def compute_dtype(weight: Tensor) -> torch.dtype:
+    """Return the dtype in which a product with `weight` runs: the weight's own, or autocast's for fp32 weights."""
+    device = weight.device.type
+    if weight.dtype == torch.float32 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return weight.dtype
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute x W^T + b: x (..., K), weight (N, K), bias (N,) -> (..., N) in `compute_dtype(weight)`.
+
+    On a CPU without a gradient, a row's result does not depend on the other rows.
+    """
+    if runs_on_cpu("linear", x):
+        return cpu_linear.linear(x, weight, bias, compute_dtype(weight))
+    return F.linear(x.to(compute_dtype(weight)), weight, bias)
+
+
+def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """Return what computes `linear(x, weight, bias)` for many x (R, K), where each depends on the result before it."""
+    if runs_on_cpu("repeated_linear", weight) and torch.is_grad_enabled():
+        return RepeatedLinear(weight, bias, compute_dtype(weight))
+    return partial(linear, weight=weight, bias=bias)
+
+
+def recurrent_rows(x: Tensor) -> int:
+    """Return how many rows `cells.recurrent` reads for the rows of x: on a CPU more, so that none depends on others."""
+    return cpu_linear.padded_rows(len(x)) if runs_on_cpu("recurrent", x) else len(x)
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+    dropout_p: float = 0.0,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot-product attention from query (B, H, T, E) to key and value (B, H, S, E).
+
+    `bias` is added to the scores and broadcasts to (B, H, T, S); it is None where `is_causal` is True. Returns the
+    merged heads (B, T, D) in the dtype of `value` and, where asked for, the weights before dropout (B, H, T, S).
+    """
+    assert not (is_causal and bias is not None), "a bias says by itself what may be attended to"
+    if runs_on_cpu("attention", query):
+        merged, weights = cpu_attention.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
+        return merged, weights
+    if need_weights or is_reference("attention"):
+        return _attention(query, key, value, bias, is_causal, dropout_p)
+    bias = None if bias is None else bias.to(value.dtype)
+    heads = F.scaled_dot_product_attention(
+        query.to(value.dtype), key.to(value.dtype), value, bias, dropout_p, is_causal
+    )
+    return heads.transpose(1, 2).flatten(2), None
+
+
+def _attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, is_causal: bool, dropout_p: float
+) -> tuple[Tensor, Tensor]:
+    """Attend by definition, in fp32."""
+    with torch.autocast(query.device.type, enabled=False):
+        if is_causal:
+            bias = masks.additive(masks.causal(query.size(2), query.device))
+        scores = query.float() @ key.float().transpose(2, 3) * query.size(3) ** -0.5
+        weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
+        heads = F.dropout(weights, dropout_p) @ value.float()
+    return heads.transpose(1, 2).flatten(2).to(value.dtype), weights
+
+
+def step_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Attend from K hypotheses (B, H, K, E), all at one position, to caches (B, H, S, E), as `attention` does.
+
+    Returns heads (B, K, D) and weights (B, H, K, S).
+    """
+    if runs_on_cpu("attention", query):
+        return cpu_attention.step_attention(query, key, value, bias)
+    return _attention(query, key, value, bias, False, 0.0)
+
+
+def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
+    """Prepare keys or values (..., S, E) that many queries attend to: (..., S', E).
+
+    On a CPU without a gradient they become fp32, and positions are appended so that no answer depends on a batch's
+    padding: mask these by `pad_bias`. Elsewhere they stay as they are.
+    """
+    if not runs_on_cpu("attention", x) or torch.is_grad_enabled():
+        return x
+    return cpu_attention.pad_positions(cpu_attention.contiguous_fp32(x), head_dim)
+
+
+def pad_bias(bias: Tensor, size: int) -> Tensor:
+    """Append -inf to a bias (..., S) for the keys up to `size` that `prepare_keys` has appended."""
+    missing = size - bias.size(-1)
+    return F.pad(bias, (0, missing), value=float("-inf")) if missing else bias
+
+
+def cache_dtype(entries: Tensor) -> torch.dtype:
+    """Return the dtype that keys and values are kept in while decoding: fp32 on a CPU, which attends in it."""
+    return torch.float32 if entries.is_cpu else entries.dtype
+
+
+def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
+    """Multiply a (B, T, K) by b (B, K, S): (B, T, S); on a CPU without a gradient, other rows change nothing.
+
+    `is_step`: whether T is the same for all batches, as for the hypotheses of a step of decoding.
+    """
+    if not runs_on_cpu("attention", a) or torch.is_grad_enabled():
+        return torch.bmm(a, b)
+    return cpu_attention.batched_product(a, b, is_step)
+
+
+def cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Sum the cross entropy of hidden (R, D) projected by weight (V, D) with targets (R,), in nats.
+
+    Returns the loss with label smoothing, uniform over the vocabulary, and the detached nll without it.
+    """
+    if not is_reference("cross_entropy"):
+        dtype = compute_dtype(weight)
+        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
+            total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, label_smoothing, dtype)
+        return total, nll
+    logits = linear(hidden, weight).float()
+    nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing), nll
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Zero elements of x with probability p and scale the rest so that the expectation stays.
+
+    On a CPU p is rounded to a multiple of 1/256.
+    """
+    return cpu_dropout.dropout(x, p) if runs_on_cpu("dropout", x) else F.dropout(x, p)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Compute 1 / (1 + exp(-x)); on a CPU without a gradient, no element depends on its position in a batch."""
+    return elementwise.sigmoid(x) if _must_not_vary(x) else torch.sigmoid(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """Compute x sigmoid(x), as `sigmoid` does."""
+    return elementwise.silu(x) if _must_not_vary(x) else F.silu(x)
+
+
+def log_add(a: Tensor, b: Tensor) -> Tensor:
+    """Compute log(exp(a) + exp(b)), as `sigmoid` does."""
+    return elementwise.log_add(a, b) if _must_not_vary(a) else torch.logaddexp(a, b)
+
+
+def _must_not_vary(x: Tensor) -> bool:
+    return x.dtype == torch.float32 and runs_on_cpu("linear", x) and not torch.is_grad_enabled()

@@ -1,0 +1,95 @@
+"""The linear layer, norms, and dropout: of elements, of features throughout a sequence, of rows of an embedding."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqlab.nn import kernels
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` through `kernels.linear`."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, parts: int = 1) -> None:
+        """`parts`: how many projections it joins, of equally many features each; each is initialised by itself."""
+        super().__init__(in_features, out_features, bias)
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in_features) -> (..., out_features)."""
+        return kernels.linear(x, self.weight, self.bias)
+
+
+def refuse_too_small(p: float) -> float:
+    """Return p; raises ValueError where it is above 0, but so small that the CPU drops nothing."""
+    if p > 0 and round(p * 256) == 0:
+        raise ValueError(
+            f"{p} drops nothing on the CPU, where dropout is rounded to a multiple of 1/256: the nearest values that "
+            f"work are 0 and {1 / 256}."
+        )
+    return p
+
+
+class Dropout(nn.Module):
+    """`torch.nn.Dropout` through `kernels.dropout`."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"`p` must be in [0, 1), but is {p} instead.")
+        self.p = refuse_too_small(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape; the identity in evaluation mode and for p = 0."""
+        return kernels.dropout(x, self.p) if self.training and self.p > 0 else x
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class LockedDropout(Dropout):
+    """Drop the same features at all positions of a sequence (Gal & Ghahramani 2016, arXiv:1512.05287)."""
+
+    def __init__(self, p: float, time_dim: int = 1) -> None:
+        super().__init__(p)
+        self.time_dim = time_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, D), or (T, B, D) with `time_dim` 0; the identity in evaluation mode and for p = 0."""
+        if not self.training or self.p == 0:
+            return x
+        shape = [1 if dim == self.time_dim else size for dim, size in enumerate(x.shape)]
+        return x * kernels.dropout(x.new_ones(shape), self.p)
+
+
+class EmbeddingDropout(nn.Module):
+    """Drop whole rows of an embedding matrix: a token vanishes wherever it occurs in the batch.
+
+    Gal & Ghahramani 2016; AWD-LSTM's `dropoute` (Merity et al. 2018, arXiv:1708.02182). The mask is applied to what was
+    looked up, which spares a copy of the matrix. Raises ValueError where p is not in [0, 1).
+    """
+
+    def __init__(self, p: float, vocab_size: int) -> None:
+        super().__init__()
+        self.rows = Dropout(p)
+        self.vocab_size = vocab_size
+
+    def draw(self, device: torch.device) -> Tensor | None:
+        """Draw which tokens stay, and how much they are scaled: (V, 1); None in evaluation mode and for p = 0."""
+        if not self.training or self.rows.p == 0:
+            return None
+        return self.rows(torch.ones(self.vocab_size, 1, device=device))
+
+    def forward(self, embedded: Tensor, ids: Tensor) -> Tensor:
+        """embedded (..., D) of ids (...) below `vocab_size` -> (..., D); the identity in evaluation and for p = 0."""
+        rows = self.draw(embedded.device)
+        return embedded if rows is None else embedded * rows[ids]
+
+
+NormKind = Literal["layer_norm", "rms_norm"]
+
+
+def make_norm(kind: NormKind, d_model: int) -> nn.Module:
+    """Build layer norm (Ba et al. 2016) or RMSNorm, which neither centres nor shifts (Zhang & Sennrich 2019)."""
+    return nn.LayerNorm(d_model) if kind == "layer_norm" else nn.RMSNorm(d_model, eps=1e-6)

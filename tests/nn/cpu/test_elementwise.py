@@ -1,0 +1,36 @@
+"""Functions of elements against torch's, and element by element: the position of an element must not matter."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seqlab.nn.cpu import elementwise
+
+FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "sigmoid": (elementwise.sigmoid, torch.sigmoid),
+    "silu": (elementwise.silu, F.silu),
+    "log_add": (lambda x: elementwise.log_add(x, x.flip(-1)), lambda x: torch.logaddexp(x, x.flip(-1))),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_they_are_what_torch_computes(name: str) -> None:
+    torch.manual_seed(0)
+    own, plain = FUNCTIONS[name]
+    x = torch.cat((3 * torch.randn(1000), torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4])))
+    torch.testing.assert_close(own(x), plain(x))
+
+
+@pytest.mark.parametrize("size", [1, 7, 37, 96, 250])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_element_depends_on_its_position(name: str, size: int) -> None:
+    torch.manual_seed(0)
+    own, _ = FUNCTIONS[name]
+    x = 3 * torch.randn(701, size)
+    whole = own(x)
+    for first, last in ((0, 333), (3, 4), (300, 701)):
+        assert torch.equal(own(x[first:last]), whole[first:last])
+        assert torch.equal(own(x[first:last].clone()), whole[first:last])

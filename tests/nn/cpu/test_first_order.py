@@ -1,0 +1,53 @@
+"""Every backward pass written by hand refuses to be differentiated again; the reference kernels can be."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.nn.cpu import linear as cpu_linear
+from seqlab.nn.kernels import reference_kernels, repeated_linear
+from seqlab.nn.layers import Linear
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.recurrent import Recurrent
+
+SIZE = 16
+
+
+def project(x: Tensor) -> Tensor:
+    projection = VocabularyProjection(torch.nn.Parameter(torch.randn(5, SIZE)))
+    return projection.cross_entropy(x.flatten(0, 1), torch.zeros(len(x) * x.size(1), dtype=torch.int64))[0]
+
+
+def read(x: Tensor) -> Tensor:
+    output: Tensor = Recurrent("gru", SIZE, 8)(x).output
+    return output
+
+
+def repeat(x: Tensor) -> Tensor:
+    multiply = repeated_linear(torch.nn.Parameter(torch.randn(SIZE, SIZE)))
+    return multiply(torch.tanh(multiply(x.flatten(0, 1))))
+
+
+LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: Linear(SIZE, 3)(x),
+    "projection": project,
+    "repeated": repeat,
+    "gru": read,
+}
+
+
+@pytest.mark.parametrize("ending", [torch.sum, lambda y: y.square().sum()], ids=["sum", "square"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_second_derivative_is_refused(name: str, ending: Callable[[Tensor], Tensor]) -> None:
+    if name == "linear" and cpu_linear._ONEDNN_LINEAR is None:
+        return  # then it is torch's own
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, SIZE, requires_grad=True)
+    ending(LAYERS[name](x)).backward()
+    assert x.grad is not None, "a first one is not"
+    with pytest.raises(RuntimeError, match="second derivative"):
+        torch.autograd.grad(ending(LAYERS[name](x)), x, create_graph=True)
+    with reference_kernels():
+        torch.autograd.grad(ending(LAYERS[name](x)), x, create_graph=True)

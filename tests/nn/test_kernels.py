@@ -1,0 +1,135 @@
+"""The reference kernels: switched on and off, the oracle of all others, differentiable twice, compiled, transformed."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seqlab.nn import kernels
+from seqlab.nn.attention import CrossAttention, SelfAttention
+from seqlab.nn.kernels import KERNELS, cross_entropy, reference_kernels, repeated_linear
+from seqlab.nn.layers import Linear
+from seqlab.nn.recurrent import Recurrent
+from seqlab.nn.transformer import FeedForward
+
+SIZE = 16
+Layer = Callable[[Tensor], Tensor]
+
+
+def cross_attend(x: Tensor) -> Tensor:
+    layer = CrossAttention(SIZE, 2)
+    found: Tensor = layer(x, layer.prepare(x.flip(1), torch.zeros(1, 1, 1, x.size(1))))[0]
+    return found
+
+
+def lose(x: Tensor) -> Tensor:
+    weight, targets = nn.Parameter(torch.randn(40, SIZE)), torch.arange(x[..., 0].numel()) % 40
+    return cross_entropy(x.flatten(0, 1), weight, targets, 0.1)[0]
+
+
+def repeat(x: Tensor) -> Tensor:
+    multiply = repeated_linear(nn.Parameter(0.2 * torch.randn(SIZE, SIZE)), nn.Parameter(torch.randn(SIZE)))
+    return multiply(torch.tanh(multiply(x.flatten(0, 1))))
+
+
+def recur(kind: str) -> Layer:
+    def read(x: Tensor) -> Tensor:
+        lengths = torch.tensor([x.size(1), x.size(1) - 2])
+        output: Tensor = Recurrent(kind, SIZE, 8, 2, bidirectional=True)(x, lengths=lengths).output  # type: ignore[arg-type]
+        return output
+
+    return read
+
+
+LAYERS: dict[str, Layer] = {
+    "linear": lambda x: Linear(SIZE, 3)(x),
+    "feed-forward": lambda x: FeedForward(SIZE, 32)(x),
+    "swiglu": lambda x: FeedForward(SIZE, 32, "swiglu")(x),
+    "self-attention": lambda x: SelfAttention(SIZE, 2)(x),
+    "causal, rotary": lambda x: SelfAttention(SIZE, 2, rotary=True)(x, is_causal=True),
+    "cross-attention": cross_attend,
+    "cross-entropy": lose,
+    "repeated": repeat,
+    "rnn": recur("rnn"),
+    "gru": recur("gru"),
+    "lstm": recur("lstm"),
+}
+every_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def call(name: str, x: Tensor) -> Tensor:
+    torch.manual_seed(1)  # the same weights each time
+    return LAYERS[name](x)
+
+
+def value_and_gradient(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.clone().requires_grad_()
+    y = call(name, leaf)
+    generator = torch.Generator().manual_seed(2)
+    (gradient,) = torch.autograd.grad((y.float() * torch.randn(y.shape, generator=generator)).sum(), leaf)
+    return y.detach().float(), gradient
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_values_and_gradients_are_those_of_the_reference(name: str, dtype: torch.dtype) -> None:
+    x = torch.randn(2, 70, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        found = value_and_gradient(name, x)
+        with torch.no_grad():
+            evaluated = call(name, x).float()
+        with reference_kernels():
+            expected = value_and_gradient(name, x)
+    tolerance = 1e-5 if dtype == torch.float32 else 3e-2
+    for mine, wanted in ((found[0], expected[0]), (found[1], expected[1]), (evaluated, expected[0])):
+        assert float((mine - wanted).norm() / wanted.norm()) < tolerance
+
+
+@every_layer
+def test_the_reference_can_be_differentiated_twice(name: str) -> None:
+    x = torch.randn(2, 4, SIZE, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
+    with reference_kernels():
+        curvature = torch.autograd.functional.hvp(lambda x: call(name, x).square().sum(), x, torch.ones_like(x))[1]
+        step = 1e-2
+        slopes = [
+            torch.autograd.functional.vjp(lambda x: call(name, x).square().sum(), x + sign * step)[1]
+            for sign in (1, -1)
+        ]
+    torch.testing.assert_close(curvature, (slopes[0] - slopes[1]) / (2 * step), rtol=0.05, atol=0.05)
+
+
+@every_layer
+def test_the_reference_under_torch_func(name: str) -> None:
+    """A gradient for each of three inputs at once is that of each alone."""
+    inputs = torch.randn(3, 2, 4, SIZE, generator=torch.Generator().manual_seed(0))
+
+    def loss(x: Tensor) -> Tensor:
+        return call(name, x).square().sum()
+
+    with reference_kernels():
+        found = torch.func.vmap(torch.func.grad(loss), randomness="same")(inputs)
+        expected = torch.stack([torch.func.grad(loss)(x) for x in inputs])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_some_kernels_alone() -> None:
+    assert not any(map(kernels.is_reference, KERNELS))
+    with reference_kernels("linear", "dropout"):
+        assert [name for name in KERNELS if kernels.is_reference(name)] == ["linear", "dropout"]
+        with reference_kernels():
+            assert all(map(kernels.is_reference, KERNELS))
+        assert not kernels.is_reference("attention")
+    assert not any(map(kernels.is_reference, KERNELS))
+    with pytest.raises(ValueError, match="There is no kernel `atention`: there are linear, repeated_linear"):
+        reference_kernels("atention").__enter__()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", "True True"), ("0", "False False"), ("dropout", "True False")])
+def test_the_environment_variable(value: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernels.VARIABLE, value)
+    code = "from seqlab.nn.kernels import is_reference; print(is_reference('dropout'), is_reference('linear'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
