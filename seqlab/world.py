@@ -7,11 +7,14 @@ in which everything here does nothing: callers ask for no special case.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -51,9 +54,9 @@ class World:
         """Tell whether there is no other rank."""
         return self.world_size == 1
 
-    def total(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Sum each of the named numbers over all ranks, in fp64; the names are the same on each."""
-        return dict(values)
+    def total(self, values: Tensor) -> Tensor:
+        """Sum each of some numbers (n,) in fp64 over all ranks; there are as many on each."""
+        return values
 
     def highest(self, value: float) -> float:
         """Give the largest of all ranks' values."""

@@ -32,7 +32,7 @@ def exchanged() -> dict[str, object]:
         rank = world.rank
         return {
             "rank": (rank, world.world_size, world.is_main),
-            "total": world.total({"a": rank + 0.5, "b": 2.0}),
+            "total": world.total(torch.tensor([rank + 0.5, 2.0], dtype=torch.float64)).tolist(),
             "highest": world.highest(10.0 - rank),
             "broadcast": world.broadcast(f"from {rank}"),
             "gather": world.gather({"rank": rank}),
@@ -49,7 +49,7 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
     for rank, found in enumerate(in_ranks(world_size, exchanged)):
         assert found == {
             "rank": (rank, world_size, rank == 0),
-            "total": {"a": sum(range(world_size)) + world_size * 0.5, "b": 2.0 * world_size},
+            "total": [sum(range(world_size)) + world_size * 0.5, 2.0 * world_size],
             "highest": 10.0,
             "broadcast": "from 0",
             "gather": [{"rank": other} for other in range(world_size)],
@@ -64,7 +64,7 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
 def test_alone() -> None:
     found = exchanged()
     assert found["rank"] == (0, 1, True)
-    assert found["total"] == {"a": 0.5, "b": 2.0}
+    assert found["total"] == [0.5, 2.0]
     assert found["collect"] == [0, 10, 20, 30, 40]
     assert found["spread"] == ["row 0", "row 1", "row 2", "row 3"]
     assert found["rows done"] == 4

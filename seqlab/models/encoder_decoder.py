@@ -55,7 +55,7 @@ class EmbeddingWeights(NamedTuple):
 def make_embeddings(
     tied: EmbeddingTying, src_vocab_size: int, tgt_vocab_size: int, draw: Callable[[int], Tensor]
 ) -> EmbeddingWeights:
-    """Make the weights, of which `draw` gives so many random rows.
+    """Make the weights, where `draw(rows)` returns initial values (rows, D).
 
     Raises:
         ValueError: two vocabularies of different sizes are to share a weight.

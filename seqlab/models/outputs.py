@@ -28,7 +28,7 @@ class Projection(Protocol):
         ...
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), targets (R,) -> the sums of the smoothed loss and of the detached nll, in nats."""
+        """hidden (R, D), targets (R,), IGNORE for none -> the sums of the smoothed loss and of the detached nll."""
         ...
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,10 +85,10 @@ class DecoderOutput(NamedTuple):
         A mixture is smoothed as if each word had what the vocabulary gives it, which is all that most words have: so
         the gate is kept from trusting copying alone.
         """
+        if self.pointer is None:
+            return self.projection.cross_entropy(self.hidden.flatten(0, 1), tgt_out.flatten(), label_smoothing)
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
-        if self.pointer is None:
-            return self.projection.cross_entropy(rows, targets, label_smoothing)
         log_probs, means = self.projection.target_log_probs(rows, self.pointer.readable(targets))
         pointer = self.pointer.of(predicted)
         nll = -pointer.mixed(log_probs, targets).sum()

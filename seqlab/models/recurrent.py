@@ -166,30 +166,30 @@ class GruConfig(RecurrentConfig):
 
 
 class _Embedding(nn.Module):
-    """Look symbols up, in fp32, and drop some of them, or of their features."""
+    """Look tokens up, in fp32, and drop some of them, or of their features."""
 
     def __init__(self, weight: nn.Parameter, config: RecurrentConfig) -> None:
         super().__init__()
         self.weight = weight
-        self.symbol_dropout = EmbeddingDropout(config.embedding_dropout, len(weight))
+        self.token_dropout = EmbeddingDropout(config.embedding_dropout, len(weight))
         self.dropout = LockedDropout(config.dropout)
 
-    def symbols(self) -> Tensor | None:
-        """Draw which symbols stay, and how much they are scaled: (V, 1); None where all do."""
-        return self.symbol_dropout.draw(self.weight.device)
+    def token_mask(self) -> Tensor | None:
+        """Draw the dropout of whole tokens, scaled: (V, 1); None where all stay."""
+        return self.token_dropout.draw(self.weight.device)
 
-    def looked_up(self, ids: Tensor, symbols: Tensor | None) -> Tensor:
-        """ids (B, T) -> (B, T, E), of which some symbols are dropped."""
+    def looked_up(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
+        """ids (B, T) -> (B, T, E), of which some tokens are dropped."""
         embedded = F.embedding(ids, self.weight).float()
-        return embedded if symbols is None else embedded * symbols[ids]
+        return embedded if token_mask is None else embedded * token_mask[ids]
 
-    def features(self, rows: int) -> Tensor:
-        """Draw which features stay, and how much they are scaled: (rows, 1, E)."""
+    def feature_mask(self, rows: int) -> Tensor:
+        """Draw the dropout of features throughout a sequence, scaled: (rows, 1, E)."""
         return self.dropout(self.weight.new_ones(rows, 1, self.weight.size(1)))
 
-    def forward(self, ids: Tensor, symbols: Tensor | None) -> Tensor:
-        """ids (B, T) -> (B, T, E), of which some symbols and features are dropped."""
-        return self.dropout(self.looked_up(ids, symbols))
+    def forward(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
+        """ids (B, T) -> (B, T, E), of which some tokens and features are dropped."""
+        return self.dropout(self.looked_up(ids, token_mask))
 
 
 class Encoder(nn.Module):
@@ -212,11 +212,11 @@ class Encoder(nn.Module):
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, RecurrentState]:
         """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,) and each layer's last state (B, H)."""
-        added, symbols = None, self.embedding.symbols()
+        added, token_mask = None, self.embedding.token_mask()
         if self.tags.are_summed:
-            look_up = partial(self.embedding.looked_up, symbols=symbols)
+            look_up = partial(self.embedding.looked_up, token_mask=token_mask)
             src, src_lengths, added = self.tags.take_out(src, src_lengths, look_up)
-        x = self.embedding(src, symbols)
+        x = self.embedding(src, token_mask)
         read = self.layers(x if added is None else x + added, lengths=src_lengths)
         return read.output, src_lengths, read.state.joined(self.layers.num_directions)
 
@@ -248,53 +248,52 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """tgt_in (B, T) -> attentional vectors (B, T, E) and weights over the memory (B, T, S).
 
-        `mix`: makes what is read in the place of some of `tgt_in`, given how symbols are looked up and dropped.
+        `mix` (scheduled sampling): makes what reads predictions in place of some references, from the embedding and the
+        dropout masks, which are drawn once for both.
         """
-        features, symbols = self.embedding.features(len(tgt_in)), self.embedding.symbols()
-        x = self.embedding.looked_up(tgt_in, symbols) * features
-        own = mix and mix(self.embedding.weight, features[:, 0], symbols)
+        feature_mask, token_mask = self.embedding.feature_mask(len(tgt_in)), self.embedding.token_mask()
+        x = self.embedding.looked_up(tgt_in, token_mask) * feature_mask
+        own = None if mix is None else mix(self.embedding.weight, feature_mask[:, 0], token_mask)
         if self.input_feeding or own is not None:
             return self._stepwise(x, memory, start, own)
-        found, weights = self.attention(hidden := self.layers(x, start).output, memory)
-        return self._predicted_from(hidden, found), weights
-
-    def _predicted_from(self, hidden: Tensor, found: Tensor) -> Tensor:
-        """Make attentional vectors (..., E) of states and what they found, both (..., H)."""
-        return torch.tanh(self.combine(torch.cat((hidden.float(), found), dim=-1)).float())
+        hidden = self.layers(x, start).output
+        context, weights = self.attention(hidden, memory)
+        return _attentional(hidden, context, self.combine), weights
 
     def _stepwise(
         self, x: Tensor, memory: Memory, state: RecurrentState, own: OwnInputs | None
     ) -> tuple[Tensor, Tensor]:
         """Read embeddings x (B, T, E) one after the other, each perhaps with the attentional vector from before it."""
-        read, attend, combine = self._parts(len(x), memory)
+        read, attend = self.layers.repeated_step(len(x)), self.attention.repeated_step(memory)
+        combine = kernels.repeated_linear(self.combine.weight, self.combine.bias)
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
         for position, embedded in enumerate(x.unbind(1)):
             if own is not None and position > 0:
                 embedded = own.mixed(embedded, vector, position)
             hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
-            found, weights_here = attend(hidden[:, None], position)
-            vector = torch.tanh(combine(torch.cat((hidden, found[:, 0]), dim=1)).float())
+            context, weights_here = attend(hidden[:, None], position)  # (B, 1, H), (B, 1, S)
+            vector = _attentional(hidden, context[:, 0], combine)
             vectors.append(vector)
             weights.append(weights_here)
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
-
-    def _parts(self, rows: int, memory: Memory) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-        """Return the parts of a step that is repeated: recurrent layers, attention, and what combines both."""
-        combine = kernels.repeated_linear(self.combine.weight, self.combine.bias)
-        return self.layers.repeated_step(rows), self.attention.repeated_step(memory), combine
 
     def step(self, last_ids: Tensor, state: "DecoderState") -> tuple[Tensor, Tensor]:
         """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""
         x = self.embedding(last_ids[:, None], None)[:, 0]
         x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
         hidden, state.recurrent = self.layers.step(x, state.recurrent)
-        query = hidden.unflatten(0, (len(state.memory.keys), -1))
-        found, weights = (x.flatten(0, 1) for x in self.attention.step(query, state.memory, state.position))
-        vectors = self._predicted_from(hidden, found)
+        query = hidden.unflatten(0, (len(state.memory.keys), -1))  # (B, K, H)
+        context, weights = (x.flatten(0, 1) for x in self.attention.step(query, state.memory, state.position))
+        vectors = _attentional(hidden, context, self.combine)
         state.position += 1
         if state.vector is not None:
             state.vector = vectors
         return vectors, weights
+
+
+def _attentional(hidden: Tensor, context: Tensor, combine: Callable[[Tensor], Tensor]) -> Tensor:
+    """Combine states and what they attend to, (..., H) each, to attentional vectors (..., E) (Luong et al. 2015)."""
+    return torch.tanh(combine(torch.cat((hidden.float(), context), dim=-1)).float())
 
 
 @plain_dataclass

@@ -1,4 +1,4 @@
-"""The Transformer encoder-decoder (Vaswani et al. 2017), read from top to bottom.
+"""The Transformer encoder-decoder (Vaswani et al. 2017): config, decoder and model; begin with `Transformer.forward`.
 
 Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
 """
@@ -107,7 +107,7 @@ class TransformerConfig(TransformerEncoderConfig):
 
 
 class Decoder(nn.Module):
-    """Target ids and memory to hidden states."""
+    """Embedded targets and memory to hidden states."""
 
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
     def forward(
         self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Looked up ids (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S)."""
+        """Embeddings (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S')."""
         x, attention = self.embedding.placed(vectors), None
         for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True), start=1):
             x, attention = layer(x, memory, need_weights and i == len(memories))

@@ -49,8 +49,8 @@ class TransformerLmConfig(LanguageModelConfig):
     positions: PositionKind = "rotary"
     """How positions are encoded."""
     max_length: Annotated[int, Field(ge=2)] | None = None
-    """Tokens that the model looks back on at most: what generates more looks back on the last half of them anew. null
-    takes `data.block_length`; what is more than that was never trained to be looked back on."""
+    """Context length in tokens: generation beyond it encodes the last half of them anew. null takes
+    `data.block_length`; a longer context was never trained."""
     activation: Activation = "gelu"
     """Non-linearity of the feed-forward networks."""
     tied_embeddings: bool = True
@@ -138,7 +138,7 @@ class TransformerLm(nn.Module):
             raise ValueError("`max_length` is null: give a number, or `resolve` the config with a section `data`.")
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
         self.max_length = config.max_length
-        # Where the output shares it, a larger one would begin by predicting that each id comes again.
+        # With a larger std, an output that shares it would begin by predicting each id again.
         std = 1 / config.d_model if config.tied_embeddings else config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         out_weight = weight
@@ -151,7 +151,10 @@ class TransformerLm(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Normal weights of GPT-2, those that end a residual branch smaller by the root of the branches' number."""
+        """Draw normal weights with a std of sqrt(2 / (5 d_model)) (Nguyen & Salazar 2019, arXiv:1910.05895).
+
+        Those of matrices that end a residual branch are divided by sqrt(2 num_layers), as in GPT-2.
+        """
         for name, parameter in self.layers.named_parameters():
             if parameter.dim() > 1:
                 ends_branch = name.endswith(("project_out.weight", "contract.weight"))

@@ -16,6 +16,8 @@ from torch import Tensor
 from seqlab.nn.cpu.first_order import first_order
 from seqlab.nn.cpu.linear import product, with_padded_rows
 
+IGNORE = -100
+"""The target of a row that counts for nothing, as torch's cross entropy has it."""
 BLOCK_ROWS = {"cpu": 1024, "cuda": 8192}
 """What fits into the cache of the device, with its logits."""
 
@@ -34,10 +36,24 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        dtype: torch.dtype,
+        may_ignore: bool,
     ) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), weight (V, D), targets (R,) -> the sums of the smoothed loss and of the nll, in nats."""
+        """hidden (R, D), weight (V, D), targets (R,) -> the sums of the smoothed loss and of the nll, in nats.
+
+        `may_ignore`: whether targets may be IGNORE.
+        """
         w, h = weight.to(dtype), hidden.float()
+        is_real: Tensor | None = None
+        if may_ignore:
+            is_real = targets != IGNORE
+            # Rows of zeros add nothing to the gradient of the weight.
+            targets, h = targets.clamp_min(0), h * is_real[:, None]
         mean_w, target_w = weight.float().mean(0), weight[targets].float()
         needs_grad = any(ctx.needs_input_grad[:2])
         grad_h, grad_w = torch.empty_like(h), None
@@ -46,10 +62,10 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         size = BLOCK_ROWS[h.device.type]
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
-            read = _rows(h[rows], dtype)
+            read = padded(h[rows], dtype)
             probs = torch.softmax(product(read, w), dim=-1)
             block_nll, others[rows] = _take_out_targets(probs[: len(h[rows])], targets[rows])
-            nll += block_nll
+            nll += block_nll.sum() if is_real is None else (block_nll * is_real[rows]).sum()
             if needs_grad:
                 grad_h[rows] = product(probs, w.t())[: len(h[rows])]
                 own = product(probs.t(), read.t()).float()  # adding bf16 to fp32 takes twice as long
@@ -62,6 +78,8 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
             grad_h += to_target * target_w - smoothing * mean_w
             grad_w.index_add_(0, targets, to_target * h)
             grad_w -= h.sum(0) * (smoothing / len(w))
+            if is_real is not None:
+                grad_h *= is_real[:, None]
             ctx.save_for_backward(grad_h, grad_w)
             ctx.dtypes = hidden.dtype, weight.dtype
         ctx.mark_non_differentiable(nll)
@@ -72,15 +90,16 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes
-        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None
+        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
 
 
-def _rows(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+def padded(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert rows (R, D) to `dtype`; on a CPU rows of zeros are appended (`padded_rows`)."""
     return with_padded_rows(hidden, dtype) if hidden.is_cpu else hidden.to(dtype)
 
 
 def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Set the targets' probabilities (R, V) to 0; return the summed nll and what is left of each row (R,), in fp32.
+    """Set the targets' probabilities (R, V) to 0; return the nll and what is left of each row (R,) each, in fp32.
 
     A target whose probability is too small for a float counts 87.3 nats.
     """
@@ -89,4 +108,4 @@ def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     probs[rows, targets] = 0  # `scatter_` takes 100 times as long
     others = probs.sum(-1).float()  # summed in fp32 inside; a sum into fp32 copies first
     unlikely = -target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log()
-    return torch.where(others < 0.5, -torch.log1p(-others.clamp_max(0.5)), unlikely).sum(), others
+    return torch.where(others < 0.5, -torch.log1p(-others.clamp_max(0.5)), unlikely), others

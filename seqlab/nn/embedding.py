@@ -98,22 +98,22 @@ def make_positions(kind: PositionKind, d_model: int, max_length: int) -> nn.Modu
 
 
 class RotaryPositions(nn.Module):
-    """Rotate pairs of query and key channels by an angle that grows with the position (Su et al. 2021)."""
+    """Rotate channels i and i + head_dim / 2 of queries and keys by an angle for each position (Su et al. 2021)."""
 
     def __init__(self, head_dim: int, base: float = 10000.0) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"Rotary positions need an even head size, but `d_model / num_heads` is {head_dim}.")
         inverse = base ** (-torch.arange(0, head_dim, 2) / head_dim)
-        self.register_buffer("inverse_wavelengths", inverse, persistent=False)
-        self.inverse_wavelengths: Tensor
+        self.register_buffer("frequencies", inverse, persistent=False)
+        self.frequencies: Tensor
         self.register_buffer("table", self._table(BLOCK), persistent=False)
         self.table: Tensor
 
     def _table(self, length: int) -> Tensor:
         """Tabulate at least `length` positions in blocks: see `angles`."""
-        rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.inverse_wavelengths.device)
-        angles = [block[:, None] * self.inverse_wavelengths for block in rows.split(BLOCK)]
+        rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.frequencies.device)
+        angles = [block[:, None] * self.frequencies for block in rows.split(BLOCK)]
         cos, sin = (torch.cat([function(block) for block in angles]) for function in (torch.cos, torch.sin))
         return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)])
 

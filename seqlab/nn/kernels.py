@@ -1,4 +1,4 @@
-"""What layers compute by: plain PyTorch, in whose place `nn.cpu` computes on a CPU, and cuDNN and SDPA on a GPU.
+"""Operations that the layers call: each in plain PyTorch, replaced by `nn.cpu` on a CPU and by SDPA on a GPU.
 
 Under `reference_kernels()` the plain form runs on every device. It is what the others are tested against; it can be
 differentiated twice, compiled by `torch.compile` and transformed by `torch.func`.
@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.nn import masks
-from seqlab.nn.blockwise_cross_entropy import BlockwiseCrossEntropy
+from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
 from seqlab.nn.cpu import attention as cpu_attention
 from seqlab.nn.cpu import dropout as cpu_dropout
 from seqlab.nn.cpu import elementwise
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
+from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, columns_of
 
 VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
@@ -96,7 +97,8 @@ def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Ten
 
 
 def recurrent_rows(x: Tensor) -> int:
-    """Return how many rows `cells.recurrent` reads for the rows of x: on a CPU more, so that none depends on others."""
+    """Return how many rows `recurrent_layer.recurrent` reads for those of x: on a CPU more, so that none depends on
+    another."""
     return cpu_linear.padded_rows(len(x)) if runs_on_cpu("recurrent", x) else len(x)
 
 
@@ -136,7 +138,7 @@ def _attention(
             bias = masks.additive(masks.causal(query.size(2), query.device))
         scores = query.float() @ key.float().transpose(2, 3) * query.size(3) ** -0.5
         weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
-        heads = F.dropout(weights, dropout_p) @ value.float()
+        heads = F.dropout(weights, dropout_p) @ value.float()  # in evaluation `dropout_p` is 0
     return heads.transpose(1, 2).flatten(2).to(value.dtype), weights
 
 
@@ -185,18 +187,38 @@ def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
 def cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Sum the cross entropy of hidden (R, D) projected by weight (V, D) with targets (R,), in nats.
+    """Sum the cross entropy of hidden (R, D) projected by weight (V, D) with targets (R,), -100 for none, in nats.
 
     Returns the loss with label smoothing, uniform over the vocabulary, and the detached nll without it.
     """
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
+        may_ignore = not hidden.is_cpu
+        if hidden.is_cpu:  # for a GPU the host would have to wait until it is known how many rows are left
+            is_real = targets != IGNORE
+            hidden, targets = hidden[is_real], targets[is_real]
         with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
-            total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, label_smoothing, dtype)
+            total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, label_smoothing, dtype, may_ignore)
         return total, nll
     logits = linear(hidden, weight).float()
     nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
     return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=label_smoothing), nll
+
+
+def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute log-probabilities of the ids (B, k) of each sentence in its frames, hidden (B, F, D): weight (V, D).
+
+    Returns them (B, F, k), -inf where an id is `UNUSED`, and the means over all ids (B, F), in fp32.
+    """
+    if not is_reference("cross_entropy"):
+        dtype = compute_dtype(weight)
+        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
+            selected, means = SelectedLogProbs.apply(hidden, weight, ids, dtype)
+        return selected, means
+    log_probs = torch.log_softmax(linear(hidden, weight).float(), dim=-1)
+    columns = columns_of(ids)[:, None].expand(-1, hidden.size(1), -1)
+    selected = log_probs.gather(2, columns).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+    return selected, log_probs.mean(2)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:

@@ -12,7 +12,7 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` through `kernels.linear`."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, parts: int = 1) -> None:
-        """`parts`: how many projections it joins, of equally many features each; each is initialised by itself."""
+        """`parts`: projections of equal size that are stacked in the weight; models initialise each by itself."""
         super().__init__(in_features, out_features, bias)
         self.parts = parts
 

@@ -47,7 +47,7 @@ class MemoryAttention(nn.Module):
         assert not (rotary and kind == "additive"), "only products know distances from rotation"
         self.kind, self.size = kind, size
         self.rotary = RotaryPositions(size) if rotary else None
-        has_bias = kind == "additive" or rotary  # by which a score can depend on the positions alone
+        has_bias = kind == "additive" or rotary  # of `rotary`: so that a score can depend on the positions alone
         self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=has_bias)
         self.project_query = Linear(size, size, bias=False) if kind == "additive" else nn.Identity()
         if kind == "additive":

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn import kernels
+from seqlab.nn.selected_log_probs import UNUSED, columns_of
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
-UNUSED = -100
-"""The id where a sentence has fewer ids than others; each has at least one."""
 
 
 class VocabularyProjection(nn.Module):
@@ -45,6 +44,7 @@ class VocabularyProjection(nn.Module):
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Sum the smoothed loss and the plain nll over rows: hidden (R, D), targets (R,) -> two scalars in nats.
 
+        Rows whose target is -100 count for nothing.
         Label smoothing is uniform over the vocabulary, as in torch.nn.functional.cross_entropy. The nll is detached.
         """
         return kernels.cross_entropy(hidden, self.weight, targets, label_smoothing)
@@ -65,30 +65,19 @@ class VocabularyProjection(nn.Module):
 
         The ids of a sentence are different ones, with `UNUSED` where it has fewer than others: -inf there.
         """
-        selected, means = self._by_frame(self._selected_log_probs, hidden, ids)
-        return selected.masked_fill((ids == UNUSED)[:, None], float("-inf")), means
-
-    def _selected_log_probs(self, hidden: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        log_probs = torch.log_softmax(self(hidden), dim=-1)
-        return log_probs.gather(1, columns), log_probs.mean(1)
+        return kernels.selected_log_probs(hidden, self.weight, ids)
 
     @torch.no_grad()
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (B, F, D), ids (B, k) as above -> logits (B, F, k), and the largest of all ids (B, F); no gradient."""
-        selected, largest = self._by_frame(self._selected_logits, hidden, ids)
-        return selected.masked_fill((ids == UNUSED)[:, None], float("-inf")), largest
+        columns = columns_of(ids).repeat_interleave(hidden.size(1), 0)  # (B * F, k)
+        selected, largest = _in_blocks(self._selected_logits, hidden.flatten(0, 1), columns)
+        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+        return selected, largest.view(hidden.shape[:2])
 
     def _selected_logits(self, hidden: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
         logits = self(hidden)
         return logits.gather(1, columns), logits.amax(1)
-
-    def _by_frame(
-        self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, ids: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Apply a function of rows (R, D) and columns (R, k) to frames (B, F, D) and the ids (B, k) of sentences."""
-        columns = ids.where(ids != UNUSED, ids.amax(1, keepdim=True))  # any column that is there
-        selected, summary = _in_blocks(function, hidden.flatten(0, 1), columns.repeat_interleave(hidden.size(1), 0))
-        return selected.view(*hidden.shape[:2], -1), summary.view(hidden.shape[:2])
 
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float

@@ -27,7 +27,7 @@ from seqlab.nn.layers import Dropout, Linear
 
 RecurrentKind = Literal["rnn", "lstm", "gru"]
 State = tuple[Tensor, Tensor | None]
-"""Hidden state and, of an LSTM, cell: (N, H) each."""
+"""Hidden state and, of an LSTM, cell: (N, H) each; of a sequence, all hidden states (T, B, H) and the last cell."""
 Cell = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], State]
 """W x + b and U h (N, G), hidden state and cell (N, H), candidate bias (H,) -> the state after."""
 
@@ -50,7 +50,7 @@ def lstm_cell(
     i, f, o = sigmoid(W x + b + U h)    g = tanh(W_g x + b_g + U_g h)    c' = f * c + i * g    h' = o * tanh(c')
     """
     assert cell is not None, "the state of an LSTM has a cell"
-    sums = from_input + from_hidden
+    sums = from_input + from_hidden  # one call of the sigmoid for all gates, that of g for nothing
     i, f, _, o = kernels.sigmoid(sums).chunk(4, dim=-1)
     g = torch.tanh(sums.chunk(4, dim=-1)[2])
     cell = f * cell + i * g

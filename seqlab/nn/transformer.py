@@ -108,7 +108,7 @@ class DecoderLayer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S).
 
-        Self-attention is causal; with `bias` (B, 1, 1, T) it is what that allows, of all positions.
+        Self-attention is causal unless there is a `bias` (B, 1, 1, T), which then masks alone.
         """
         x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal=bias is None))
         return self._after_self_attention(x, lambda y: self.cross_attention(y, memory, need_weights))

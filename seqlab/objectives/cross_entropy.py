@@ -86,7 +86,7 @@ class CrossEntropy:
         if self.config.guided_attention:
             strayed = self._strayed(output, batch)
             total, logs["strayed"] = total + self.config.guided_attention * strayed, strayed.detach()
-        return Loss(total, total.new_tensor(int(predicted.sum())), logs, output.carry)
+        return Loss(total, predicted.sum().to(total), logs, output.carry)
 
     def _output(self, model: Any, batch: TokenBatch, context: StepContext) -> DecoderOutput:
         """Run a teacher-forced pass, with its attention where that is guided."""

@@ -76,7 +76,7 @@ class ScheduledSampling:
         predicted = batch.tgt_out != IGNORE
         own = predicted & ~mixing.is_reference if mixing is not None else torch.zeros_like(predicted)
         logs = {"nll": nll, "predicted_inputs": own.sum().to(nll)}
-        return Loss(total, total.new_tensor(int(predicted.sum())), logs)
+        return Loss(total, predicted.sum().to(total), logs)
 
 
 def reference_share(config: ScheduledSamplingConfig, step: int) -> float:

@@ -103,13 +103,13 @@ class Accumulator:
         """Parameters that have rows which must not move."""
         return [parameter for parameter, _ in self._trained]
 
-    def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, float]:
-        """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs."""
+    def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, Tensor]:
+        """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs, in fp64."""
         sums: dict[str, Tensor] = {}
         carries: list[Carry | None] = []
         done_rows = 0
         for index, micro_step in enumerate(micro_steps):
-            batch = micro_step.to(self.machine.device)
+            batch = micro_step.to(self.machine.device, non_blocking=True)
             with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
                 carry = None
                 if batch.continues and self.carry is not None:
@@ -128,7 +128,8 @@ class Accumulator:
             assert parameter.grad is not None
             parameter.grad.mul_(trained)
         self.carry = joined_carry(carries)
-        return self.machine.world.total({name: float(value) for name, value in sums.items()})
+        values = self.machine.world.total(torch.stack([value.double() for value in sums.values()]))
+        return dict(zip(sums, values.unbind(), strict=True))
 
     def whole_carry(self) -> Carry:
         """Give what the last step left behind, of all ranks, one rank's rows behind the other's; empty for nothing."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_chec
 from seqlab.runs.migrate import renamed
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import NonFiniteUpdate
+from seqlab.training.step import NonFiniteUpdate, StartedUpdate
 
 BATCHES, CARRY = "batches", "carry"
 
@@ -35,16 +35,27 @@ class Failure(NamedTuple):
     """What the step before it left behind, for `Accumulator.restore_carry`; empty for nothing."""
 
 
+@dataclass
+class StartedStep:
+    """A step whose update was started."""
+
+    number: int
+    """Updates before it."""
+    data: TrainingStep[Batch]
+    carry: Carry | None
+    """What the step before it left."""
+    update: StartedUpdate | None = None
+
+
 @contextmanager
-def failed_update(run: TrainingRun, data: TrainingStep[Batch]) -> Iterator[None]:
+def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
     """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and what it started from."""
-    carry = run.accumulator.carry
     try:
         yield
     except NonFiniteUpdate as error:
-        step = run.progress.step + 1  # counted from 1, as in metrics.jsonl
-        micro_steps = list(chain(*run.machine.world.gather(data.micro_steps)))  # those of rank 0 first
-        run.accumulator.carry = carry
+        step = started.number + 1  # counted from 1, as in metrics.jsonl
+        micro_steps = list(chain(*run.machine.world.gather(started.data.micro_steps)))  # those of rank 0 first
+        run.accumulator.carry = started.carry
         tensors = {
             WEIGHTS: run.gathered(run.weights() | run.buffers()),
             BATCHES: _tensors_of(micro_steps),

@@ -25,11 +25,10 @@ class Figures:
     grad_norm: float = 0.0
     steps: int = 0
     seconds: float = 0.0
-    """Time of the steps themselves, without validations and checkpoints."""
+    """Time of the steps, waiting for their data included, without validations and checkpoints."""
 
-    def add(self, data: TrainingStep[Batch], done: Update, seconds: float) -> None:
-        """Count a step and the time that it took, waiting for its data included."""
-        self.seconds += seconds
+    def add(self, data: TrainingStep[Batch], done: Update) -> None:
+        """Count a step."""
         self.total += done.total
         self.count += done.count
         for name, value in done.logs.items():

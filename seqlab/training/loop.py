@@ -4,21 +4,23 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
-from seqlab.data.batch import Batch
+from seqlab.data.batch import Batch, pinned
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.host_memory import release_heap
 from seqlab.objectives import StepContext
 from seqlab.training.counting import count
-from seqlab.training.failure import failed_update
+from seqlab.training.failure import StartedStep, failed_update
 from seqlab.training.figures import Figures
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
-from seqlab.training.step import Update, update
+from seqlab.training.step import Update, can_skip_updates, start_update
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +51,23 @@ def fit(run: TrainingRun) -> None:
         Prefetch(training_steps(run), config.data.prefetch_steps) as prefetched,
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
-        step_started = time.monotonic()
+        step_started, waiting = time.monotonic(), Waiting(run)
         for data in prefetched:
-            run.figures.add(data, train_step(run, data), time.monotonic() - step_started)
+            waiting.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
-            if progress.step % config.training.log_every == 0:
+            validated = _validation_is_due(run) or _is_finished(run)
+            stop = request.signal_number()  # read once: a signal that comes later waits for the next step
+            is_read = _is_due(run, config.training.log_every, config.training.save_every)
+            waiting.finish(keep=0 if is_read or validated or stop is not None else 1)
+            run.figures.seconds += time.monotonic() - step_started
+            if _is_due(run, config.training.log_every):
                 _log(run, bar, data.epoch)
             bar.advance(progress)
-            validated = _validation_is_due(run) or _is_finished(run)
             if validated:
                 averaged = _validate(run, bar)
                 read_clock()
-            stop = request.signal_number()  # read once: a signal that comes later waits for the next step
-            if validated:
+                stop = stop or request.signal_number()
                 run.save(averaged)
                 if _is_finished(run):
                     _say_if_early(run)
@@ -77,26 +82,67 @@ def fit(run: TrainingRun) -> None:
 
 
 def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
-    """Yield the steps that follow the last one that was done."""
-    return run.task.steps(run.data, run.config, run.codecs, run.machine.world, run.progress.position)
+    """Yield the steps that follow the last one that was done; for a GPU, in memory that it copies from by itself."""
+    steps = run.task.steps(run.data, run.config, run.codecs, run.machine.world, run.progress.position)
+    return map(_pinned, steps) if run.machine.device.type == "cuda" else steps
+
+
+def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
+    return replace(step, micro_steps=[pinned(batch) for batch in step.micro_steps])
 
 
 def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
-    """Do one update."""
-    config, step = run.config, run.progress.step
-    with failed_update(run, data):
-        done = update(
-            run.accumulator,
-            run.optimizer,
-            data.micro_steps,
-            StepContext(step),
-            _learning_rate(run) * data.lr_factor,
-            config.optim.max_grad_norm,
-            config.optim.max_grad_value,
-        )
-    if run.moving_average is not None:
-        run.moving_average.update(run.weights(), step)
+    """Do one update and wait for it."""
+    waiting = Waiting(run)
+    waiting.start(data)
+    [done] = waiting.finish()
     return done
+
+
+def _reads_late(run: TrainingRun) -> bool:
+    """Whether an update is read when the next one was launched."""
+    return run.machine.device.type == "cuda" and can_skip_updates(run.optimizer)
+
+
+class Waiting:
+    """Updates that were started and not read: on a GPU one, so that the next one is launched while it is computed."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._started: list[StartedStep] = []
+        self._has_failed: Tensor | None = None
+        if _reads_late(run):
+            self._has_failed = torch.zeros((), device=run.machine.device)
+
+    def start(self, data: TrainingStep[Batch]) -> None:
+        """Start the update that follows `run.progress.step`."""
+        run, config = self._run, self._run.config
+        step = StartedStep(run.progress.step, data, run.accumulator.carry)
+        with failed_update(run, step):
+            step.update = start_update(
+                run.accumulator,
+                run.optimizer,
+                data.micro_steps,
+                StepContext(step.number),
+                _learning_rate(run) * data.lr_factor,
+                config.optim.max_grad_norm,
+                config.optim.max_grad_value,
+                self._has_failed,
+            )
+        self._started.append(step)
+        if run.moving_average is not None:
+            run.moving_average.update(run.weights(), step.number)
+
+    def finish(self, keep: int = 0) -> list[Update]:
+        """Read all updates but the last `keep`, which only a GPU still computes; return what they did."""
+        done = []
+        while len(self._started) > (keep if self._has_failed is not None else 0):
+            step = self._started.pop(0)
+            with failed_update(self._run, step):
+                assert step.update is not None, "it was started"
+                done.append(step.update.finish())
+            self._run.figures.add(step.data, done[-1])
+        return done
 
 
 def _learning_rate(run: TrainingRun) -> float:
@@ -129,8 +175,12 @@ def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
     run.figures = Figures()
 
 
+def _is_due(run: TrainingRun, *intervals: int) -> bool:
+    return any(run.progress.step % interval == 0 for interval in intervals)
+
+
 def _validation_is_due(run: TrainingRun) -> bool:
-    return run.progress.step % run.config.training.valid_every == 0
+    return _is_due(run, run.config.training.valid_every)
 
 
 def _is_finished(run: TrainingRun) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
@@ -27,7 +27,41 @@ class Update:
     grad_norm: float
 
 
-def update(
+class StartedUpdate:
+    """An update that a device may still be computing. On a GPU, `finish` waits for this update alone."""
+
+    def __init__(self, sums: dict[str, Tensor], norm: Tensor) -> None:
+        """`sums`: total, count and logs of all ranks; `norm`: of the gradient. One number each."""
+        self._names = list(sums)
+        values = torch.stack([*(value.double() for value in sums.values()), norm.double()])
+        self._values = values.to("cpu", non_blocking=True)
+        self._copied = torch.cuda.Event() if values.is_cuda else None
+        if self._copied is not None:
+            self._copied.record()
+
+    def finish(self) -> Update:
+        """Read the figures. Raises NonFiniteUpdate, and ValueError for a loss of no unit."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        *values, norm = self._values.tolist()
+        logs = dict(zip(self._names, values, strict=True))
+        total, count = logs.pop("total"), logs.pop("count")
+        if count == 0 and total != 0:
+            raise ValueError(
+                "The objective gave a loss, but counted no unit of it: `Loss.count` is how many were summed."
+            )
+        count = max(count, 1.0)
+        if not (math.isfinite(norm) and math.isfinite(total)):
+            raise NonFiniteUpdate(f"gradient norm {norm}, loss {total} over {count:.0f} units")
+        return Update(total, count, logs, norm)
+
+
+def can_skip_updates(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer leaves weights and state as they are where a tensor on its device says so."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def start_update(
     accumulator: Accumulator,
     optimizer: torch.optim.Optimizer,
     micro_steps: Sequence[Batch],
@@ -35,25 +69,34 @@ def update(
     lr: float,
     max_grad_norm: float | None,
     max_grad_value: float | None = None,
-) -> Update:
+    has_failed: Tensor | None = None,
+) -> StartedUpdate:
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
     Gradients are divided once, by the count of all micro-steps of all ranks, so that how a step is cut into
-    micro-steps, dealt to ranks and padded changes nothing; no unit at all counts as one. Raises NonFiniteUpdate, on all
-    ranks, before any weight moves, and ValueError for a loss of no unit.
+    micro-steps, dealt to ranks and padded changes nothing; no unit at all counts as one.
+
+    Without `has_failed` it raises as `StartedUpdate.finish` does, on all ranks, before any weight moves. With it, ()
+    in fp32 on the device, nothing is waited for: the tensor becomes 1 where a figure is not finite, and from then on
+    no update moves a weight (see `can_skip_updates`).
     """
-    totals = accumulator.backward(micro_steps, context)
-    if totals["count"] == 0 and totals["total"] != 0:
-        raise ValueError("The objective gave a loss, but counted no unit of it: `Loss.count` is how many were summed.")
-    totals["count"] = max(totals["count"], 1.0)
+    sums = accumulator.backward(micro_steps, context)
     parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
-    torch._foreach_div_(gradients, totals["count"] / accumulator.world_size)  # they are means over the ranks
+    divisor = sums["count"].clamp_min(1.0) / accumulator.world_size  # gradients are means over the ranks
+    torch._foreach_div_(gradients, divisor)
     norm = whole(nn.utils.get_total_norm(gradients))
-    grad_norm = float(norm)
-    if not (torch.isfinite(norm) and math.isfinite(totals["total"])):
-        optimizer.zero_grad()
-        raise NonFiniteUpdate(f"gradient norm {grad_norm}, loss {totals['total']} over {totals['count']:.0f} units")
+    started = StartedUpdate(sums, norm)
+    if has_failed is None:
+        try:
+            started.finish()
+        except ArithmeticError:
+            optimizer.zero_grad()
+            raise
+    else:
+        is_finite = torch.isfinite(norm) & torch.isfinite(sums["total"])
+        torch.maximum(has_failed, (~is_finite).float(), out=has_failed)
+        optimizer.found_inf = has_failed  # type: ignore[attr-defined]
     if max_grad_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
     if max_grad_value is not None:
@@ -63,4 +106,17 @@ def update(
     optimizer.step()
     # Kept, not freed: the next backward pass adds into the same memory.
     optimizer.zero_grad(set_to_none=False)
-    return Update(totals.pop("total"), totals.pop("count"), totals, grad_norm)
+    return started
+
+
+def update(
+    accumulator: Accumulator,
+    optimizer: torch.optim.Optimizer,
+    micro_steps: Sequence[Batch],
+    context: StepContext,
+    lr: float,
+    max_grad_norm: float | None,
+    max_grad_value: float | None = None,
+) -> Update:
+    """Do one optimizer step and wait for it: see `start_update`."""
+    return start_update(accumulator, optimizer, micro_steps, context, lr, max_grad_norm, max_grad_value).finish()

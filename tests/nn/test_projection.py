@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seqlab.nn.projection import BLOCK_ROWS, UNUSED, VocabularyProjection
+from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
+from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+from seqlab.nn.selected_log_probs import UNUSED
 
 
 @pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
@@ -116,3 +118,19 @@ def test_the_loss_of_no_rows_is_zero() -> None:
     total.backward()
     assert projection.weight.grad is not None
     assert not projection.weight.grad.any()
+
+
+def test_rows_without_a_target_count_for_nothing() -> None:
+    """Left out on a CPU, masked on a GPU: the same loss and gradients."""
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(9, 6, requires_grad=True), nn.Parameter(torch.randn(11, 6))
+    targets = torch.tensor([3, IGNORE, 0, 10, IGNORE, IGNORE, 5, 5, IGNORE])
+    left_out = VocabularyProjection(weight).cross_entropy(hidden, targets, 0.1)
+    masked = BlockwiseCrossEntropy.apply(hidden, weight, targets, 0.1, torch.float32, True)
+    by_torch = nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum", label_smoothing=0.1)
+    expected = torch.autograd.grad(by_torch, (hidden, weight))
+    for total, nll in (left_out, masked):
+        torch.testing.assert_close(total, by_torch)
+        torch.testing.assert_close(nll, left_out[1])
+        for found, wanted in zip(torch.autograd.grad(total, (hidden, weight)), expected, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -44,14 +44,14 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Con
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """Send this process a signal within an update."""
-    update = seqlab.training.loop.update
+    update = seqlab.training.loop.start_update
 
     def updated(accumulator: Any, optimizer: Any, micro_steps: Any, context: StepContext, *arguments: Any) -> Any:
         if context.step + 1 == step:
             signal.raise_signal(number)
         return update(accumulator, optimizer, micro_steps, context, *arguments)
 
-    monkeypatch.setattr(seqlab.training.loop, "update", updated)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", updated)
 
 
 def train_until(config: Config, run_dir: Path, step: int, number: int = signal.SIGTERM) -> Interrupted:

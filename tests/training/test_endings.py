@@ -23,7 +23,7 @@ from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
 from seqlab.objectives import StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
-from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -270,7 +270,7 @@ def test_memory_that_runs_out_says_what_to_lower(
     def fail(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(seqlab.training.loop, "update", fail)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", fail)
     with pytest.raises(MemoryError, match=r"ran out in step 1: lower `data.micro_batch_tokens` \(now 40\)"):
         train(tiny_config(corpus), tmp_path / "run")
 
@@ -291,7 +291,7 @@ def test_other_runtime_errors_are_left_as_they_are(
     def fail(*arguments: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(seqlab.training.loop, "update", fail)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", fail)
     with pytest.raises(RuntimeError, match=r"^a bug$"):
         train(tiny_config(corpus), tmp_path / "run")
 
@@ -340,16 +340,45 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     assert f"gradient norm {norm}" in str(again.value)
 
 
+def test_a_failed_step_that_is_read_late_is_the_same(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where the next step was started: the same step, the same weights from before it."""
+    optim = OptimConfig(optimizer=AdamConfig(lr=1e30), schedule=ConstantScheduleConfig(), max_grad_norm=None)
+    found = []
+    for is_late in (False, True):
+        monkeypatch.setattr(seqlab.training.loop, "_reads_late", lambda run, is_late=is_late: is_late)
+        run_dir = tmp_path / f"late_{is_late}"
+        with pytest.raises(FailedStep) as raised:
+            train(tiny_config(corpus, optim=optim), run_dir)
+        [step] = checkpoint_steps(run_dir / "failures")
+        weights, micro_steps, _ = read_failure(run_dir / "failures" / checkpoint_name(step))
+        found.append((step, str(raised.value).replace(str(run_dir), ""), weights, micro_steps))
+    (step, message, weights, micro_steps), (late_step, late_message, late_weights, late_micro_steps) = found
+    assert (late_step, late_message) == (step, message)
+    assert all(torch.equal(late_weights[name], value) for name, value in weights.items())
+    assert [batch.indices.tolist() for batch in late_micro_steps] == [batch.indices.tolist() for batch in micro_steps]
+
+
+def test_a_run_whose_updates_are_read_late_is_the_same(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_late in (False, True):
+        monkeypatch.setattr(seqlab.training.loop, "_reads_late", lambda run, is_late=is_late: is_late)
+        train(tiny_config(corpus), tmp_path / f"late_{is_late}")
+    assert_equal_runs(tmp_path / "late_True", tmp_path / "late_False")
+
+
 def test_weights_that_are_not_finite_stop_the_first_step(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = seqlab.training.loop.update
+    original = seqlab.training.loop.start_update
 
     def spoil(accumulator: Accumulator, *arguments: Any) -> Any:
         accumulator.parameters[0].data[0] = float("inf")
         return original(accumulator, *arguments)
 
-    monkeypatch.setattr(seqlab.training.loop, "update", spoil)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", spoil)
     with pytest.raises(FailedStep, match="Step 1 came out non-finite"):
         train(tiny_config(corpus), tmp_path / "run")
     assert checkpoint_steps(tmp_path / "run" / "checkpoints") == []

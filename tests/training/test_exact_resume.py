@@ -214,7 +214,7 @@ class Snapshots:
         self.run_dir, self.folder, self.names, self.busy = run_dir, folder, list[str](), False
         owners: list[tuple[Any, str]] = [
             *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink", "ftruncate")),
-            (seqlab.training.loop, "update"),
+            (seqlab.training.loop, "start_update"),
             (Translation, "validate"),
         ]
         for owner, name in owners:
@@ -240,7 +240,7 @@ def snapshots(corpus: Path, tmp_path: Path) -> tuple[Any, Path, list[Path]]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         taken = Snapshots(monkeypatch, whole, tmp_path / "snapshots")
         train(config, whole)
-    assert {"fsync", "rename", "replace", "update", "validate"} <= set(taken.names)
+    assert {"fsync", "rename", "replace", "start_update", "validate"} <= set(taken.names)
     return config, whole, [tmp_path / "snapshots" / str(number) for number in range(len(taken.names))]
 
 

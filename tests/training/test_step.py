@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Objective, RDrop, RDropConfig, StepContext
-from seqlab.optim import AdamConfig, OptimizerConfig, Parameters, SgdConfig
+from seqlab.optim import AdamConfig, AdamWConfig, OptimizerConfig, Parameters, SgdConfig
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.machine import Machine
-from seqlab.training.step import NonFiniteUpdate, Update, update
+from seqlab.training.step import NonFiniteUpdate, StartedUpdate, Update, can_skip_updates, start_update, update
 
 STEPS = 20
 MACHINE = Machine(torch.device("cpu"), torch.float32)
@@ -220,6 +220,43 @@ def test_a_gradient_that_is_not_finite_moves_nothing(value: float, max_grad_norm
     assert np.isfinite(done.grad_norm)
 
 
+@pytest.mark.parametrize("config", [AdamConfig(), AdamWConfig(weight_decay=0.1)])
+def test_updates_that_are_read_late_are_the_same_and_stop_at_a_failure(config: OptimizerConfig) -> None:
+    """As on a GPU: each update is read when the next one was started; after one that is not finite no weight moves."""
+    batches = [make_batch([(3, 4)], seed=seed) for seed in range(4)]
+
+    def start(is_late: bool) -> tuple[nn.Module, Callable[[int], StartedUpdate]]:
+        model = make_model()
+        accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
+        optimizer = config.build(Parameters(accumulator.parameters))
+        assert can_skip_updates(optimizer)
+        has_failed = torch.zeros(()) if is_late else None
+
+        def run(step: int) -> StartedUpdate:
+            return start_update(
+                accumulator, optimizer, [batches[step]], StepContext(step), 0.1, 1.0, has_failed=has_failed
+            )
+
+        return model, run
+
+    (expected, at_once), (model, late) = start(False), start(True)
+    wanted, found = [at_once(step) for step in range(3)], [late(step) for step in range(3)]
+    assert [each.finish() for each in found] == [each.finish() for each in wanted]
+    assert all(torch.equal(value, weights_of(expected)[name]) for name, value in weights_of(model).items())
+    bias = dict(model.named_parameters())["decoder.norm.bias"]
+    bias.data[0] = float("inf")
+    before = weights_of(model)
+    failing, later = late(3), late(0)
+    bias.data[0] = 0.0
+    last = late(1)
+    for each in (failing, later):
+        with pytest.raises(NonFiniteUpdate):
+            each.finish()
+    assert np.isfinite(last.finish().grad_norm), "by itself it could go on"
+    after = weights_of(model)
+    assert all(torch.equal(after[name], before[name]) for name in after if name != "decoder.norm.bias")
+
+
 def test_a_step_without_a_unit_moves_no_weight() -> None:
     model = make_model()
     accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
@@ -234,7 +271,7 @@ def test_a_step_without_a_unit_moves_no_weight() -> None:
 def test_each_micro_step_of_each_step_drops_other_units() -> None:
     batch = make_batch([(5, 7), (3, 4)], seed=1)
     accumulator = Accumulator(make_model(dropout=0.5), CrossEntropy(CrossEntropyConfig()), MACHINE, 1)
-    losses = [accumulator.backward([batch], StepContext(step))["total"] for step in (0, 1, 2, 0)]
+    losses = [accumulator.backward([batch], StepContext(step))["total"].item() for step in (0, 1, 2, 0)]
     assert len(set(losses)) == 3
     assert losses[0] == losses[3]
     assert accumulator.backward([batch, batch], StepContext(0))["total"] != 2 * losses[0]

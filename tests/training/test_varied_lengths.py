@@ -34,7 +34,7 @@ def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[tuple[int, float]] = []
-    update = seqlab.training.loop.update
+    update = seqlab.training.loop.start_update
 
     def noted(
         accumulator: Any, optimizer: torch.optim.Optimizer, micro_steps: Any, context: Any, lr: float, *rest: Any
@@ -42,7 +42,7 @@ def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
         found.append((micro_steps[0].tgt_in.size(1), lr))
         return update(accumulator, optimizer, micro_steps, context, lr, *rest)
 
-    monkeypatch.setattr(seqlab.training.loop, "update", noted)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", noted)
     train(config, tmp_path / "run")
     assert len({length for length, _ in found}) > 5
     scheduled = [OPTIM.schedule.rate(0.5, step, 40) for step in range(40)]

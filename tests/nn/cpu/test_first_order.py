@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqlab.nn.attention import SelfAttention
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.kernels import reference_kernels, repeated_linear
 from seqlab.nn.layers import Linear
@@ -33,6 +34,7 @@ def repeat(x: Tensor) -> Tensor:
 LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: Linear(SIZE, 3)(x),
     "projection": project,
+    "attention": lambda x: SelfAttention(SIZE, 2)(x),
     "repeated": repeat,
     "gru": read,
 }
