@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,15 +174,23 @@ def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
 
 
 def _fit(run: TrainingRun) -> None:
-    try:
+    if run.config.model.is_counted:
+        with _memory_explained(lambda: "while counting", run.config.model.memory_advice):
+            fit(run)
+        return
+    with _memory_explained(lambda: f"in step {run.progress.step + 1}", run.config.data.memory_advice):
         fit(run)
+
+
+@contextmanager
+def _memory_explained(when: Callable[[], str], advice: str) -> Iterator[None]:
+    """Raise a MemoryError that says what to change where memory runs out, that of a device too."""
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        if run.config.model.is_counted:
-            raise MemoryError(f"Memory ran out while counting: {run.config.model.memory_advice}.") from error
-        advice = run.config.data.memory_advice
-        raise MemoryError(f"Memory ran out in step {run.progress.step + 1}: {advice}.") from error
+        raise MemoryError(f"Memory ran out {when()}: {advice}.") from error
 
 
 def _assemble(
@@ -199,7 +207,8 @@ def _assemble(
     check_model(model, config, config.data.task)
     frozen, start = _start_weights(model, config, codecs, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = config.objective.build()
-    accumulator = Accumulator(model, objective, machine, config.seed, frozen)
+    with _memory_explained(lambda: "as the model was moved to the device", "choose a smaller model"):
+        accumulator = Accumulator(model, objective, machine, config.seed, frozen)
     for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
         parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optim.optimizer.build(

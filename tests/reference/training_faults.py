@@ -69,8 +69,8 @@ TRAINING = (
     Fault(
         "training.mean_of_micro_steps",
         "gradients are divided by the number of micro-steps",
-        'totals["count"] / accumulator.world_size)',
-        "float(len(micro_steps)))",
+        'divisor = sums["count"].clamp_min(1.0) / accumulator.world_size',
+        "divisor = torch.tensor(float(len(micro_steps)))",
         ("training/test_step.py",),
     ),
     Fault(

@@ -1,75 +1,34 @@
-"""A stored run of each model family is loaded, used and continued.
+"""A stored run of each model family is loaded, used and continued."""
 
-`tests/store_runs.py` made them at commit 6e5eb0d.
-"""
-
-import json
-import logging
 import shutil
-import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from seqlab.cli.main import main
-
-ARCHIVE = Path(__file__).parents[1] / "checkpoints" / "families_v2.tar.xz"
-FAMILIES = (
-    *("transformer", "transformer_ctc", "transformer_nat", "transformer_cmlm", "rnn", "lstm", "gru"),
-    *("transformer_lm", "rnn_lm", "lstm_lm", "gru_lm", "ngram_lm", "transformer_mlm"),
-    *("rnn_labeller", "lstm_labeller", "gru_labeller", "transformer_labeller", "frequency_labeller"),
+from reference.stored_families import (
+    COUNTED,
+    FAMILIES,
+    USES,
+    answers,
+    assert_same,
+    last_nll,
+    read_expected,
+    seqlab,
+    unpack,
 )
-COUNTED = ("ngram_lm", "frequency_labeller")
-USES = [name for name in FAMILIES if name != "transformer_mlm"]
-"""A masked model is for other runs to start from."""
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Unpack the archive."""
-    folder = tmp_path_factory.mktemp("stored")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    return folder
+    return unpack(tmp_path_factory.mktemp("stored"))
 
 
 @pytest.fixture
 def expected(stored: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Work in the unpacked folder; return what the stored runs answered, by family."""
     monkeypatch.chdir(stored)
-    found: dict[str, Any] = json.loads(Path("expected.json").read_text("utf-8"))
-    return found
-
-
-def seqlab(*arguments: str) -> None:
-    """Run a command in this process; fail the test where it fails."""
-    try:
-        assert main(arguments) == 0
-    finally:
-        logging.getLogger().handlers.clear()  # they write to this test's standard error
-
-
-def answers(argv: list[str]) -> list[Any]:
-    """Run a command and read the JSON that it writes, line by line."""
-    seqlab(*argv, "--output", "answers.jsonl")
-    return [json.loads(line) for line in Path("answers.jsonl").read_text("utf-8").splitlines()]
-
-
-def assert_same(found: Any, wanted: Any, where: str) -> None:
-    """Compare numbers within 1e-4 and everything else exactly; a newer version may give more fields."""
-    if isinstance(wanted, Mapping):
-        for name, value in wanted.items():
-            assert_same(found[name], value, f"{where}.{name}")
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted), where
-        for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            assert_same(one, other, f"{where}[{place}]")
-    elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=1e-4, rel=1e-5), where
-    else:
-        assert found == wanted, where
+    return read_expected()
 
 
 def test_every_family_is_stored(expected: dict[str, Any]) -> None:
@@ -91,10 +50,8 @@ def test_a_stored_run_is_continued(expected: dict[str, Any], family: str) -> Non
     continued = expected[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     seqlab(*continued["argv"])
-    lines = map(json.loads, Path(f"continued/{family}/metrics.jsonl").read_text("utf-8").splitlines())
-    *_, last = (line for line in lines if line["kind"] == "valid")
-    [loss] = [value for name, value in last.items() if name.startswith("nll_per")]
-    assert last["step"] == continued["step"]
+    step, loss = last_nll(f"continued/{family}")
+    assert step == continued["step"]
     assert loss == pytest.approx(continued["nll"], abs=5e-3)  # rounding differs between machines, and grows
 
 

@@ -1,0 +1,22 @@
+"""The gains of kernels: each one is measured, and a recipe that does not exist is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import kernels
+from benchmarks.__main__ import main, make_parser
+from benchmarks.scale import QUICK
+from seqlab.nn.kernels import KERNELS
+
+
+def test_each_kernel_has_a_row(tmp_path: Path) -> None:
+    options = ["kernels", "--quick", "--threads", "1", "--dtypes", "fp32", "--work_dir", str(tmp_path)]
+    report = kernels.run(make_parser().parse_args(options), QUICK)
+    assert [row.setting for row in report.rows] == list(KERNELS)
+    assert all(float(row.more["gain"]) > 0 for row in report.rows)
+
+
+def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="there is no recipe 'nonsense'"):
+        main(["kernels", "--recipes", "nonsense", "--work_dir", str(tmp_path)])

@@ -1,0 +1,100 @@
+"""Each model family on a GPU: the answers of the CPU, training, continuation, the reference kernels.
+
+The runs are those of `tests/checkpoints`; no corpus is needed. `pytest -m gpu` on a machine with a CUDA device.
+"""
+
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.stored_families import (
+    COUNTED,
+    FAMILIES,
+    USES,
+    answers,
+    assert_same,
+    last_nll,
+    read_expected,
+    seqlab,
+    unpack,
+)
+
+from seqlab.nn import reference_kernels
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
+"""Of scores, perplexities and probabilities, beside those of the CPU in fp32. TF32 is off, as torch has it."""
+TRAINED = [name for name in FAMILIES if name not in COUNTED]
+every_precision = pytest.mark.parametrize("precision", TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the archive."""
+    return unpack(tmp_path_factory.mktemp("stored"))
+
+
+@pytest.fixture
+def expected(stored: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Work in the unpacked folder; return what the stored runs answered, by family."""
+    monkeypatch.chdir(stored)
+    return read_expected()
+
+
+def on_gpu(argv: list[str], precision: str) -> list[str]:
+    """Replace device and precision of a command of the CPU."""
+    replaced = {"--device": "cuda", "--precision": precision}
+    return [replaced.get(before, word) for before, word in zip(["", *argv], argv, strict=False)]
+
+
+@every_precision
+@pytest.mark.parametrize("family", USES)
+def test_answers_are_those_of_the_cpu(expected: dict[str, Any], family: str, precision: str) -> None:
+    """In fp32 texts and labels are the same; in bf16 a search may take another path, so forced scores are compared."""
+    for what, use in expected[family]["uses"].items():
+        found = answers(on_gpu(use["argv"], precision))
+        assert len(found) == len(use["lines"])
+        if precision == "fp32" or what in ("score", "perplexity"):
+            assert_same(found, use["lines"], what, TOLERANCE[precision], compares_texts=precision == "fp32")
+
+
+@pytest.mark.parametrize("family", USES)
+def test_the_reference_kernels_answer_the_same(expected: dict[str, Any], family: str) -> None:
+    for what, use in expected[family]["uses"].items():
+        found = answers(on_gpu(use["argv"], "fp32"))
+        with reference_kernels():
+            assert_same(found, answers(on_gpu(use["argv"], "fp32")), what, TOLERANCE["fp32"])
+
+
+@pytest.mark.parametrize("family", TRAINED)
+def test_a_run_of_the_cpu_is_continued(expected: dict[str, Any], family: str) -> None:
+    continued = expected[family]["continued"]
+    shutil.copytree(f"runs/{family}", f"continued/{family}", dirs_exist_ok=True)
+    seqlab(*continued["argv"], "--training.device", "cuda")
+    step, loss = last_nll(f"continued/{family}")
+    assert step == continued["step"]
+    assert loss == pytest.approx(continued["nll"], abs=2e-2)  # dropout draws other numbers on a GPU
+
+
+@every_precision
+@pytest.mark.parametrize("family", TRAINED)
+def test_a_run_is_trained_and_continued(expected: dict[str, Any], family: str, precision: str) -> None:
+    """It ends like one with the reference kernels, and one that was stopped halfway like one that was not."""
+
+    def train(name: str, steps: int, context: AbstractContextManager[None] | None = None) -> float:
+        limits = ("--training.max_steps", str(steps), "--training.valid_every", "6", "--training.save_every", "6")
+        options = ("--run_dir", f"new/{family}_{precision}_{name}", "--training.device", "cuda")
+        with context or nullcontext():
+            seqlab("train", f"runs/{family}/config.yaml", *options, "--training.precision", precision, *limits)
+        return last_nll(f"new/{family}_{precision}_{name}")[1]
+
+    whole = train("whole", 12)
+    train("stopped", 6)
+    assert train("stopped", 12) == pytest.approx(whole, abs=TOLERANCE[precision])
+    assert train("reference", 12, reference_kernels()) == pytest.approx(whole, abs=max(0.05, TOLERANCE[precision]))

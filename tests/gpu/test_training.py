@@ -1,0 +1,81 @@
+"""Training on a GPU: no step waits for the device, and too little memory is an error that says what to lower."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from reference.stored_families import unpack
+
+from seqlab.job import joined
+from seqlab.runs.config import config_from_yaml
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import Override, override
+from seqlab.training import train
+from seqlab.training.held_folder import hold_folder
+from seqlab.training.loop import Waiting, training_steps
+from seqlab.training.train import set_up_run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the runs of all families."""
+    return unpack(tmp_path_factory.mktemp("stored"))
+
+
+@pytest.fixture(params=["transformer", "lstm", "transformer_lm", "gru_lm", "transformer_labeller"])
+def config_file(request: pytest.FixtureRequest, stored: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work where the paths of a family's config lead."""
+    monkeypatch.chdir(stored)
+    return Path("runs") / request.param / "config.yaml"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_step_waits_for_the_device(config_file: Path, precision: str, tmp_path: Path) -> None:
+    """Steps are started and read one late; torch raises where one of them synchronises."""
+    values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": "adam"}
+    config = override(config_from_yaml(config_file), [Override(key, value) for key, value in values.items()])
+    with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+        run = set_up_run(config, held, False, (), world)
+        run.model.train()
+        with closing(run.journal):
+            waiting, steps = Waiting(run), list(islice(training_steps(run), 6))
+            for number, step in enumerate(steps):
+                if number == 3:  # the first ones build what later ones use
+                    torch.cuda.set_sync_debug_mode("error")
+                waiting.start(step)
+                run.progress.step += 1
+                waiting.finish(keep=1)
+            torch.cuda.set_sync_debug_mode("default")
+            assert len(waiting.finish()) == 1
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Leave this process a few megabytes of the device."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_too_little_memory_says_what_to_lower(
+    stored: Path, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stored)
+    config = config_from_yaml(Path("runs/transformer/config.yaml"))
+    values = {"training.device": "cuda", "model.d_model": "256", "model.d_ff": "1024"}
+    config = override(config, [Override(key, value) for key, value in values.items()])
+    with pytest.raises(
+        MemoryError, match=r"Memory ran out (in step 1: .*micro_batch_tokens|as the model was moved to the device)"
+    ):
+        train(config, tmp_path / "run")

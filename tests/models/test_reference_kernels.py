@@ -1,0 +1,99 @@
+"""Every family computes the same loss and gradients with the reference kernels; compiled, and differentiated twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.stored_families import COUNTED, FAMILIES, unpack
+from reference.tiny_models import make_batch, make_lstm, make_model
+from torch import Tensor, nn
+
+from seqlab.job import joined
+from seqlab.nn import reference_kernels
+from seqlab.objectives import StepContext
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import config_from_yaml
+from seqlab.training.held_folder import hold_folder
+from seqlab.training.loop import training_steps
+from seqlab.training.train import set_up_run
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the runs of all families."""
+    return unpack(tmp_path_factory.mktemp("stored"))
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
+def test_a_family(family: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its own data and with its own objective, in evaluation mode, as dropout draws other numbers."""
+    monkeypatch.chdir(stored)
+    config = config_from_yaml(Path("runs") / family / "config.yaml")
+    with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+        run = set_up_run(config, held, False, (), world)
+        run.journal.close()
+        batch = next(iter(training_steps(run))).micro_steps[0]
+        run.model.eval()
+        parameters = [p for p in run.model.parameters() if p.requires_grad]
+
+        def loss_and_gradients() -> tuple[Tensor, tuple[Tensor | None, ...]]:
+            context = StepContext(0, torch.Generator().manual_seed(1))
+            total = run.objective(run.model, batch, context).total
+            return total.detach(), torch.autograd.grad(total, parameters, allow_unused=True)
+
+        found, gradients = loss_and_gradients()
+        with reference_kernels():
+            expected, wanted = loss_and_gradients()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    for own, reference in zip(gradients, wanted, strict=True):
+        assert (own is None) == (reference is None)
+        if own is not None and reference is not None:
+            torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-4 * float(reference.abs().max()) + 1e-6)
+
+
+STEP = 1e-3
+"""Of finite differences in fp32."""
+MODELS = {"transformer": make_model, "lstm": make_lstm}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_compiled_model(name: str) -> None:
+    """Without a compiler of C++: the graph is traced, forward and backward, and run as it is."""
+    model: nn.Module = MODELS[name]()
+    model.projection = nn.Identity()  # type: ignore[assignment]  # hidden states are what is compared
+    batch = make_batch([(5, 6), (3, 4)])
+    with reference_kernels():
+        expected = model(batch).hidden
+        found = torch.compile(model, backend="aot_eager")(batch).hidden
+        torch.testing.assert_close(found, expected)
+        parameters = list(model.parameters())
+        for own, wanted in zip(*(_gradients(x, parameters) for x in (found, expected)), strict=True):
+            torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-5)
+
+
+def _gradients(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
+    found = torch.autograd.grad(hidden.square().sum(), parameters, allow_unused=True)
+    return [torch.zeros_like(p) if each is None else each for each, p in zip(found, parameters, strict=True)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_second_derivative(name: str) -> None:
+    """The derivative of a gradient's squared norm along a direction is what finite differences find."""
+    model: nn.Module = MODELS[name]()
+    batch = make_batch([(5, 6), (3, 4)])
+    weight = dict(model.named_parameters())["encoder.embedding.weight"]
+
+    def slope() -> Tensor:
+        loss = model(batch).logits().logsumexp(-1).sum()
+        return torch.autograd.grad(loss, weight, create_graph=True)[0].square().sum()
+
+    direction = torch.randn_like(weight)
+    with reference_kernels():
+        (curvature,) = torch.autograd.grad(slope(), weight)
+        values = []
+        for step in (STEP, -STEP):
+            weight.data += step * direction
+            values.append(slope().item())
+            weight.data -= step * direction
+    assert float((curvature * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * STEP), rel=2e-2)

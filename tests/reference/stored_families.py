@@ -1,0 +1,75 @@
+"""A stored run of each model family, and what it answered: for tests of newer versions and of other devices.
+
+`tests/store_runs.py` made them at commit 6e5eb0d.
+"""
+
+import json
+import logging
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqlab.cli.main import main
+
+ARCHIVE = Path(__file__).parents[1] / "checkpoints" / "families_v2.tar.xz"
+FAMILIES = (
+    *("transformer", "transformer_ctc", "transformer_nat", "transformer_cmlm", "rnn", "lstm", "gru"),
+    *("transformer_lm", "rnn_lm", "lstm_lm", "gru_lm", "ngram_lm", "transformer_mlm"),
+    *("rnn_labeller", "lstm_labeller", "gru_labeller", "transformer_labeller", "frequency_labeller"),
+)
+COUNTED = ("ngram_lm", "frequency_labeller")
+USES = [name for name in FAMILIES if name != "transformer_mlm"]
+"""A masked model is for other runs to start from."""
+
+
+def unpack(folder: Path) -> Path:
+    """Unpack the archive into a folder."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def read_expected() -> dict[str, Any]:
+    """Read what the stored runs answered, by family; the working folder is the one that they were unpacked into."""
+    found: dict[str, Any] = json.loads(Path("expected.json").read_text("utf-8"))
+    return found
+
+
+def seqlab(*arguments: str) -> None:
+    """Run a command in this process; fail the test where it fails."""
+    try:
+        assert main(arguments) == 0
+    finally:
+        logging.getLogger().handlers.clear()  # they write to this test's standard error
+
+
+def answers(argv: list[str]) -> list[Any]:
+    """Run a command and read the JSON that it writes, line by line."""
+    seqlab(*argv, "--output", "answers.jsonl")
+    return [json.loads(line) for line in Path("answers.jsonl").read_text("utf-8").splitlines()]
+
+
+def assert_same(found: Any, wanted: Any, where: str, tolerance: float = 1e-4, *, compares_texts: bool = True) -> None:
+    """Compare numbers within a tolerance and everything else exactly; a newer version may give more fields."""
+    if isinstance(wanted, Mapping):
+        for name, value in wanted.items():
+            assert_same(found[name], value, f"{where}.{name}", tolerance, compares_texts=compares_texts)
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), where
+        for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
+            assert_same(one, other, f"{where}[{place}]", tolerance, compares_texts=compares_texts)
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, abs=tolerance, rel=tolerance / 10), where
+    elif compares_texts:
+        assert found == wanted, where
+
+
+def last_nll(run_dir: str) -> tuple[int, float]:
+    """Return the step and the nll per unit of a run's last validation."""
+    lines = map(json.loads, Path(run_dir, "metrics.jsonl").read_text("utf-8").splitlines())
+    *_, last = (line for line in lines if line["kind"] == "valid")
+    [loss] = [value for name, value in last.items() if name.startswith("nll_per")]
+    return last["step"], loss
