@@ -52,8 +52,6 @@ def test_a_family(family: str, stored: Path, tmp_path: Path, monkeypatch: pytest
             torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-4 * float(reference.abs().max()) + 1e-6)
 
 
-STEP = 1e-3
-"""Of finite differences in fp32."""
 MODELS = {"transformer": make_model, "lstm": make_lstm}
 
 
@@ -81,6 +79,9 @@ def _gradients(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
 def test_a_second_derivative(name: str) -> None:
     """The derivative of a gradient's squared norm along a direction is what finite differences find."""
     model: nn.Module = MODELS[name]()
+    if name == "transformer":  # a relu bends too often for a longer step
+        model.double()
+    size = 1e-5 if name == "transformer" else 1e-3
     batch = make_batch([(5, 6), (3, 4)])
     weight = dict(model.named_parameters())["encoder.embedding.weight"]
 
@@ -92,8 +93,8 @@ def test_a_second_derivative(name: str) -> None:
     with reference_kernels():
         (curvature,) = torch.autograd.grad(slope(), weight)
         values = []
-        for step in (STEP, -STEP):
+        for step in (size, -size):
             weight.data += step * direction
             values.append(slope().item())
             weight.data -= step * direction
-    assert float((curvature * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * STEP), rel=2e-2)
+    assert float((curvature * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * size), rel=2e-2)
