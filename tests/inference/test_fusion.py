@@ -92,8 +92,9 @@ def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
     lm = load_language_model(lm_dir)
     lines = ["a b c", "", "hij ab", "k"]
-    found = fused.translate_detailed(lines, beam_size=4, num_hypotheses=2)
-    assert [fused.translate([line], beam_size=4) for line in lines] == [[each.text] for each in found]
+    options: dict[str, Any] = {"beam_size": 4, "num_hypotheses": 2}  # with more than one, all paths are counted
+    found = fused.translate_detailed(lines, **options)
+    assert [fused.translate_detailed([line], **options)[0].text for line in lines] == [each.text for each in found]
     said = fused.engine.decode(fused.src_tokenizer.encode(lines), SearchConfig(beam_size=4, num_hypotheses=2))
     for src_ids, best in zip(fused.src_tokenizer.encode(lines), said, strict=True):
         for each in best if src_ids else ():

@@ -75,7 +75,7 @@ def train_in_ranks(world_size: int, config: Config, run_dir: Path) -> Path:
 
 def train_with_signal(config: Config, run_dir: Path, step: int, rank: int, number: int) -> None:
     """Train, and send one rank a signal within a step."""
-    update = seqlab.training.loop.update
+    update = seqlab.training.loop.start_update
 
     def updated(*arguments: Any) -> Any:
         context = arguments[3]
@@ -83,7 +83,7 @@ def train_with_signal(config: Config, run_dir: Path, step: int, rank: int, numbe
             os.kill(os.getpid(), number)
         return update(*arguments)
 
-    seqlab.training.loop.update = updated
+    seqlab.training.loop.start_update = updated
     train(config, run_dir)
 
 

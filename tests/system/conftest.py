@@ -1,23 +1,54 @@
-"""The real command line, in processes of its own."""
+"""The real command line: in this process where nothing else matters, else in processes of its own."""
 
+import io
+import logging
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
+from seqlab.cli.main import main
 from seqlab.runs.config import write_config
 
 SEQLAB = [sys.executable, "-m", "seqlab.cli.main"]
 
 
-def seqlab(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+@dataclass(frozen=True)
+class Done:
+    """What a command wrote."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+def run_here(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Done]:
+    """Run a command to its end in this process, which spares its start; return its status and what it wrote."""
+    out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
+    with (
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            status = main([str(argument) for argument in arguments])
+        finally:
+            logging.getLogger().handlers.clear()  # they write to this call's standard error
+    buffer = out.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return status, Done(buffer.getvalue(), err.getvalue().encode())
+
+
+def seqlab(*arguments: str | Path, stdin: bytes = b"") -> Done:
     """Run a command to its end; fail the test where it fails."""
-    done = subprocess.run([*SEQLAB, *map(str, arguments)], input=stdin, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    status, done = run_here(*arguments, stdin=stdin)
+    assert status == 0, done.stderr.decode()
     return done
 
 

@@ -59,7 +59,7 @@ def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: P
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "cache.tmp", "config.yaml", "checkpoints/step_00000005"])
+@pytest.mark.parametrize("name", ["tokenizer", "config.yaml", "checkpoints/step_00000005"])
 def test_a_run_of_the_same_name_is_left_alone(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
 ) -> None:
@@ -80,8 +80,15 @@ def test_a_run_of_the_same_name_is_left_alone(
     assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "config.yaml"])
-@pytest.mark.parametrize("what", ["moved", "files of somebody else", "deleted"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("tokenizer", "moved"),
+        ("config.yaml", "moved"),
+        ("config.yaml", "files of somebody else"),
+        ("tokenizer", "deleted"),
+    ],
+)
 def test_a_run_that_is_gone_in_its_set_up_touches_nothing_else(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str, what: str
 ) -> None:

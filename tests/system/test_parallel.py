@@ -2,13 +2,12 @@
 
 import json
 import random
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import SEQLAB, seqlab
+from .conftest import run_here, seqlab
 
 SEED = 1
 MIN_EXACT = 80.0
@@ -103,18 +102,14 @@ def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
         ("exposure", run, "--src", src, "--tgt", tgt),
         ("search-errors", run, "--src", src, "--tgt", tgt),
     ):
-        failed = subprocess.run([*SEQLAB, *map(str, command)], capture_output=True, check=False)
-        assert failed.returncode != 0
+        status, failed = run_here(*command)
+        assert status != 0
         assert b"predicts all symbols at once" in failed.stderr
         assert failed.stdout == b""
     of_validation = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
     of_others = ("--training.valid_search.iterations", "2")
     of_frames = ("--training.valid_search.coverage_penalty", "0.2", "--model.family", "transformer_ctc")
     for options in (of_validation, of_others, of_frames):
-        failed = subprocess.run(
-            [*SEQLAB, "train", "--data.train_src", src, "--data.train_tgt", tgt, *options],
-            capture_output=True,
-            check=False,
-        )
-        assert failed.returncode != 0
+        status, failed = run_here("train", "--data.train_src", src, "--data.train_tgt", tgt, *options)
+        assert status != 0
         assert b"`training.valid_search`" in failed.stderr
