@@ -5,7 +5,6 @@ Shapes: B batch, T queries, S keys, H heads, E = head_dim; while decoding as in 
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from seqlab.nn import kernels
@@ -41,7 +40,7 @@ class SelfAttention(nn.Module):
         if self.rotary is not None:
             query, key = self.rotary(query), self.rotary(key)
         if cache is not None:
-            cache.append(torch.stack((key, value.to(key.dtype))))
+            cache.append(key, value)
         dropout_p = self.dropout if self.training else 0.0
         merged, _ = kernels.attention(query, key, value, bias, is_causal, dropout_p)  # (B, T, D)
         return self.project_out(merged)
@@ -51,7 +50,7 @@ class SelfAttention(nn.Module):
         query, key, value = at.split_heads(self.project_in(x), 3, self.num_heads)  # (B, H, K, E) each
         if self.rotary is not None:
             query, key = self.rotary(query, at.position), self.rotary(key, at.position)
-        keys, values = cache.append(torch.stack((key, value.to(key.dtype)))).unbind(0)
+        keys, values = cache.append(key, value)
         merged, _ = kernels.step_attention(query, keys, values, at.bias)
         return self.project_out(merged.flatten(0, 1))
 

@@ -45,14 +45,16 @@ class KeyValueCache:
         self.entries: Tensor | None = None
         self.length = 0
 
-    def append(self, entries: Tensor) -> Tensor:
-        """Add keys and values (2, B, H, K, E) and return all so far (2, B, H, length, E)."""
-        start, end = self.length, self.length + entries.size(3)
-        if self.entries is None or end > self.entries.size(3):
-            self.entries = self._copied(entries, end + max(MIN_ROOM, start))
-        self.entries.narrow(3, start, end - start).copy_(entries)  # by an index it would take twice as long
-        self.length = end
-        return self.entries.narrow(3, 0, end)
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values, (B, H, K, E) each, and return all so far, (B, H, length, E) each."""
+        start, added = self.length, key.size(2)
+        self.length += added
+        if self.entries is None or self.length > self.entries.size(3):
+            self.entries = self._with_capacity(value, start, self.length + max(MIN_ROOM, start))
+        keys, values = self.entries.unbind(0)
+        keys.narrow(2, start, added).copy_(key)  # by an index it would take twice as long
+        values.narrow(2, start, added).copy_(value)
+        return keys.narrow(2, 0, self.length), values.narrow(2, 0, self.length)
 
     def select(self, rows: Tensor) -> None:
         """Keep, reorder and repeat rows (B',) int64; only the positions in use are copied."""
@@ -66,16 +68,15 @@ class KeyValueCache:
         """Copy, so that changes to one leave the other alone."""
         copy = KeyValueCache()
         if self.entries is not None:
-            copy.entries, copy.length = self._copied(self.entries, self.entries.size(3)), self.length
+            copy.entries, copy.length = self.entries.clone(), self.length
         return copy
 
-    def _copied(self, like: Tensor, capacity: int) -> Tensor:
-        """Copy the positions in use to new memory for `capacity` of them, of the other sizes of `like`."""
-        parts, batch, heads, _, head_dim = like.shape
-        dtype = kernels.cache_dtype(like)
-        copy = like.new_empty(parts, batch, heads, capacity, head_dim, dtype=dtype)
+    def _with_capacity(self, like: Tensor, length: int, capacity: int) -> Tensor:
+        """Copy the first `length` positions to new memory for `capacity` of them, of the other sizes of `like`."""
+        batch, heads, _, head_dim = like.shape
+        copy = like.new_empty(2, batch, heads, capacity, head_dim, dtype=kernels.cache_dtype(like))
         if self.entries is not None:
-            copy[:, :, :, : self.length] = self.entries[:, :, :, : self.length]
+            copy[:, :, :, :length] = self.entries[:, :, :, :length]
         return copy
 
 

@@ -88,7 +88,7 @@ def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_hold
     cache, expected = KeyValueCache(), torch.randn(3, 2, 0, 4)
     for step in range(40):
         key = torch.randn(expected.size(0), 2, 1, 4)
-        cache.append(torch.stack((key, -key)))
+        cache.append(key, -key)
         expected = torch.cat([expected, key], dim=2)
         rows = torch.randint(0, expected.size(0), (int(torch.randint(1, 9, ())),))
         kept = cache.fork()
@@ -102,7 +102,7 @@ def test_a_cache_that_is_selected_again_and_again_holds_what_plain_indexing_hold
 def test_a_cache_has_room_for_little_more_than_it_holds() -> None:
     cache, copies, at = KeyValueCache(), 0, None
     for length in [100] + [1] * 900:
-        cache.append(torch.zeros(2, 3, 2, length, 4))
+        cache.append(*torch.zeros(2, 3, 2, length, 4))
         assert cache.entries is not None
         assert cache.entries.size(3) <= 2 * cache.length + 16
         copies, at = copies + (cache.entries is not at), cache.entries

@@ -23,7 +23,7 @@ class Reader:
         """Read `length` ids at once into empty caches, as a prompt is read."""
         entries = self._entries(self.past.sentences * length).view(self.past.sentences, 1, length, 1)
         for number, cache in enumerate(self.past.caches):
-            cache.append(torch.stack((entries + number / 2, -entries)))
+            cache.append(entries + number / 2, -entries)
         self.past.length = length
         self.histories = [history.int().tolist() for history in entries.view(-1, length)]
 
@@ -34,7 +34,7 @@ class Reader:
         assert (at.position, at.sentences, at.rows) == (len(self.histories[0]), sentences, rows)
         bias, entries = at.bias, self._entries(rows).view(sentences, 1, -1, 1)
         for number, cache in enumerate(self.past.caches):
-            keys, values = cache.append(torch.stack((entries + number / 2, -entries)))
+            keys, values = cache.append(entries + number / 2, -entries)
         for history, entry in zip(self.histories, entries.flatten().int().tolist(), strict=True):
             history.append(entry)
         shape = (sentences, 1, rows // sentences, keys.size(2))
@@ -108,7 +108,7 @@ def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> Non
 def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
     past = Past(1, 3)
     assert past.begin_step(torch.device("cpu")).bias is None
-    past.caches[0].append(torch.ones(2, 3, 1, 1, 2))
+    past.caches[0].append(*torch.ones(2, 3, 1, 1, 2))
     entries = past.caches[0].entries
     assert past.select(torch.arange(3)) is None
     assert past.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
