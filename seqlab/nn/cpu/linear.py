@@ -66,8 +66,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -
     """Compute x W^T + b in `dtype`: x (..., K), weight (N, K), bias (N,) -> (..., N)."""
     if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
         return _without_gradient(x, weight, bias, dtype)
-    if dtype == torch.float32 and weight.dtype == dtype and _ONEDNN_LINEAR is not None:
-        y: Tensor = _OneDnnLinear.apply(x.float(), weight, bias)
+    if _ONEDNN_LINEAR is not None and dtype in _PACKED_DTYPES:
+        y: Tensor = _OneDnnLinear.apply(x, weight, bias, dtype)
         return y
     return F.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
@@ -85,28 +85,29 @@ def _without_gradient(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: tor
 
 
 class _OneDnnLinear(torch.autograd.Function):
-    """y = x W^T + b in fp32 on padded rows, where autograd has no formula for oneDNN's operator."""
+    """y = x W^T + b in `dtype` on padded rows, where autograd has no formula for oneDNN's operator."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        rows = with_padded_rows(x, x.dtype)
-        ctx.save_for_backward(rows, weight)
-        ctx.x_shape = x.shape
-        return product(rows, weight, bias)[: x.shape[:-1].numel()].view(*x.shape[:-1], weight.shape[0])
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+        rows, w = with_padded_rows(x, dtype), weight.to(dtype)
+        ctx.save_for_backward(rows, w)
+        ctx.x_shape, ctx.dtypes = x.shape, (x.dtype, weight.dtype)
+        y = product(rows, w, None if bias is None else bias.to(dtype))
+        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], weight.shape[0])
 
     @staticmethod
     @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight = ctx.saved_tensors
-        grad_rows = with_padded_rows(grads[0], weight.dtype)
+        (rows, w), (x_dtype, w_dtype) = ctx.saved_tensors, ctx.dtypes
+        grad_rows = with_padded_rows(grads[0], w.dtype)
         grad_x = grad_w = grad_b = None
         if ctx.needs_input_grad[0]:
-            grad_x = product(grad_rows, weight.t())[: ctx.x_shape[:-1].numel()].view(ctx.x_shape)
+            grad_x = product(grad_rows, w.t())[: ctx.x_shape[:-1].numel()].view(ctx.x_shape).to(x_dtype)
         if ctx.needs_input_grad[1]:
-            grad_w = product(grad_rows.t(), rows.t())
+            grad_w = product(grad_rows.t(), rows.t()).to(w_dtype)
         if ctx.needs_input_grad[2]:
-            grad_b = grad_rows.sum(0)
-        return grad_x, grad_w, grad_b
+            grad_b = grad_rows.sum(0).to(w_dtype)  # summed in fp32 inside; a sum into fp32 takes 4 times as long
+        return grad_x, grad_w, grad_b, None
 
 
 def packed_for(weight: Tensor, rows: int) -> Tensor | None:
