@@ -16,7 +16,11 @@ DEVICE_TYPES = ("cpu", "cuda")
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one) into a device; raises ValueError."""
+    """Turn `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one) into a device; raises ValueError.
+
+    It is asked for before a model is built, so it also sets what MKL reads at its first product: `make_repeatable`.
+    """
+    make_repeatable()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -72,5 +76,3 @@ def prepare_inference(module: nn.Module, device: torch.device, dtype: torch.dtyp
                 parameter.data = parameter.data.to(dtype)
             if device.type == "cpu":
                 pack(part.weight)
-    if device.type == "cpu":
-        make_repeatable()

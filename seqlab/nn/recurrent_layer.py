@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqlab.nn import kernels
-from seqlab.nn.cpu.gru import Weights, gru
-from seqlab.nn.cpu.lstm import has_fused_lstm, lstm
+from seqlab.nn.cpu.recurrent import Weights, gru, has_fused_lstm, lstm
 from seqlab.nn.layers import Dropout, Linear
 
 RecurrentKind = Literal["rnn", "lstm", "gru"]

@@ -51,15 +51,15 @@ def fit(run: TrainingRun) -> None:
         Prefetch(training_steps(run), config.data.prefetch_steps) as prefetched,
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
-        step_started, waiting = time.monotonic(), Waiting(run)
+        step_started, started_steps = time.monotonic(), StartedSteps(run)
         for data in prefetched:
-            waiting.start(data)
+            started_steps.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
             validated = _validation_is_due(run) or _is_finished(run)
             stop = request.signal_number()  # read once: a signal that comes later waits for the next step
             is_read = _is_due(run, config.training.log_every, config.training.save_every)
-            waiting.finish(keep=0 if is_read or validated or stop is not None else 1)
+            started_steps.finish(keep=0 if is_read or validated or stop is not None else 1)
             run.figures.seconds += time.monotonic() - step_started
             if _is_due(run, config.training.log_every):
                 _log(run, bar, data.epoch)
@@ -93,9 +93,9 @@ def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
 
 def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
     """Do one update and wait for it."""
-    waiting = Waiting(run)
-    waiting.start(data)
-    [done] = waiting.finish()
+    started_steps = StartedSteps(run)
+    started_steps.start(data)
+    [done] = started_steps.finish()
     return done
 
 
@@ -104,8 +104,12 @@ def _reads_late(run: TrainingRun) -> bool:
     return run.machine.device.type == "cuda" and can_skip_updates(run.optimizer)
 
 
-class Waiting:
-    """Updates that were started and not read: on a GPU one, so that the next one is launched while it is computed."""
+class StartedSteps:
+    """A queue of steps whose updates were started and not read.
+
+    On a GPU it holds one, so that the host launches the next update while the device computes; on a CPU an update is
+    done when `start` returns.
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run

@@ -11,7 +11,6 @@ import torch
 
 from seqlab.contention import fair_threads
 from seqlab.host_memory import prepare_heap
-from seqlab.nn.cpu.mkl import make_repeatable
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World, usable_cores
@@ -78,7 +77,6 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
     device = choose_device(world.device_name(config.device))
     if device.type == "cpu":
         prepare_heap()
-        make_repeatable()
     elif not world.is_alone:
         torch.cuda.set_device(device)  # what NCCL works on
     is_sharded = config.parallel == "fsdp" and not world.is_alone

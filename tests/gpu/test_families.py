@@ -5,7 +5,6 @@ The runs are those of `tests/checkpoints`; no corpus is needed. `pytest -m gpu` 
 
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,7 @@ from reference.stored_families import (
     answers,
     assert_same,
     last_nll,
-    read_expected,
     seqlab,
-    unpack,
 )
 
 from seqlab.nn import reference_kernels
@@ -34,19 +31,6 @@ TRAINED = [name for name in FAMILIES if name not in COUNTED]
 every_precision = pytest.mark.parametrize("precision", TOLERANCE)
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the archive."""
-    return unpack(tmp_path_factory.mktemp("stored"))
-
-
-@pytest.fixture
-def expected(stored: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Work in the unpacked folder; return what the stored runs answered, by family."""
-    monkeypatch.chdir(stored)
-    return read_expected()
-
-
 def on_gpu(argv: list[str], precision: str) -> list[str]:
     """Replace device and precision of a command of the CPU."""
     replaced = {"--device": "cuda", "--precision": precision}
@@ -55,9 +39,9 @@ def on_gpu(argv: list[str], precision: str) -> list[str]:
 
 @every_precision
 @pytest.mark.parametrize("family", USES)
-def test_answers_are_those_of_the_cpu(expected: dict[str, Any], family: str, precision: str) -> None:
+def test_answers_are_those_of_the_cpu(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
     """In fp32 texts and labels are the same; in bf16 a search may take another path, so forced scores are compared."""
-    for what, use in expected[family]["uses"].items():
+    for what, use in expected_of_families[family]["uses"].items():
         found = answers(on_gpu(use["argv"], precision))
         assert len(found) == len(use["lines"])
         if precision == "fp32" or what in ("score", "perplexity"):
@@ -65,16 +49,16 @@ def test_answers_are_those_of_the_cpu(expected: dict[str, Any], family: str, pre
 
 
 @pytest.mark.parametrize("family", USES)
-def test_the_reference_kernels_answer_the_same(expected: dict[str, Any], family: str) -> None:
-    for what, use in expected[family]["uses"].items():
+def test_the_reference_kernels_answer_the_same(expected_of_families: dict[str, Any], family: str) -> None:
+    for what, use in expected_of_families[family]["uses"].items():
         found = answers(on_gpu(use["argv"], "fp32"))
         with reference_kernels():
             assert_same(found, answers(on_gpu(use["argv"], "fp32")), what, TOLERANCE["fp32"])
 
 
 @pytest.mark.parametrize("family", TRAINED)
-def test_a_run_of_the_cpu_is_continued(expected: dict[str, Any], family: str) -> None:
-    continued = expected[family]["continued"]
+def test_a_run_of_the_cpu_is_continued(expected_of_families: dict[str, Any], family: str) -> None:
+    continued = expected_of_families[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}", dirs_exist_ok=True)
     seqlab(*continued["argv"], "--training.device", "cuda")
     step, loss = last_nll(f"continued/{family}")
@@ -84,7 +68,7 @@ def test_a_run_of_the_cpu_is_continued(expected: dict[str, Any], family: str) ->
 
 @every_precision
 @pytest.mark.parametrize("family", TRAINED)
-def test_a_run_is_trained_and_continued(expected: dict[str, Any], family: str, precision: str) -> None:
+def test_a_run_is_trained_and_continued(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
     """It ends like one with the reference kernels, and one that was stopped halfway like one that was not."""
 
     def train(name: str, steps: int, context: AbstractContextManager[None] | None = None) -> float:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference.stored_families import unpack
 
 from seqlab.job import joined
-from seqlab.runs.config import config_from_yaml
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.overrides import Override, override
+from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.training import train
 from seqlab.training.held_folder import hold_folder
-from seqlab.training.loop import Waiting, training_steps
+from seqlab.training.loop import StartedSteps, training_steps
 from seqlab.training.train import set_up_run
 
 pytestmark = [
@@ -25,16 +23,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the runs of all families."""
-    return unpack(tmp_path_factory.mktemp("stored"))
-
-
 @pytest.fixture(params=["transformer", "lstm", "transformer_lm", "gru_lm", "transformer_labeller"])
-def config_file(request: pytest.FixtureRequest, stored: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work where the paths of a family's config lead."""
-    monkeypatch.chdir(stored)
+    monkeypatch.chdir(stored_families)
     return Path("runs") / request.param / "config.yaml"
 
 
@@ -42,20 +34,20 @@ def config_file(request: pytest.FixtureRequest, stored: Path, monkeypatch: pytes
 def test_no_step_waits_for_the_device(config_file: Path, precision: str, tmp_path: Path) -> None:
     """Steps are started and read one late; torch raises where one of them synchronises."""
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": "adam"}
-    config = override(config_from_yaml(config_file), [Override(key, value) for key, value in values.items()])
+    config = override(config_from_yaml(config_file), list(values.items()))
     with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.model.train()
         with closing(run.journal):
-            waiting, steps = Waiting(run), list(islice(training_steps(run), 6))
+            started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 6))
             for number, step in enumerate(steps):
                 if number == 3:  # the first ones build what later ones use
                     torch.cuda.set_sync_debug_mode("error")
-                waiting.start(step)
+                started_steps.start(step)
                 run.progress.step += 1
-                waiting.finish(keep=1)
+                started_steps.finish(keep=1)
             torch.cuda.set_sync_debug_mode("default")
-            assert len(waiting.finish()) == 1
+            assert len(started_steps.finish()) == 1
 
 
 @pytest.fixture
@@ -69,12 +61,12 @@ def little_memory() -> Iterator[None]:
 
 
 def test_too_little_memory_says_what_to_lower(
-    stored: Path, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
+    stored_families: Path, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(stored)
+    monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs/transformer/config.yaml"))
     values = {"training.device": "cuda", "model.d_model": "256", "model.d_ff": "1024"}
-    config = override(config, [Override(key, value) for key, value in values.items()])
+    config = override(config, list(values.items()))
     with pytest.raises(
         MemoryError, match=r"Memory ran out (in step 1: .*micro_batch_tokens|as the model was moved to the device)"
     ):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.stored_families import COUNTED, FAMILIES, unpack
+from reference.stored_families import COUNTED, FAMILIES
 from reference.tiny_models import make_batch, make_lstm, make_model
 from torch import Tensor, nn
 
@@ -19,16 +19,10 @@ from seqlab.training.loop import training_steps
 from seqlab.training.train import set_up_run
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the runs of all families."""
-    return unpack(tmp_path_factory.mktemp("stored"))
-
-
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
-def test_a_family(family: str, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family(family: str, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On its own data and with its own objective, in evaluation mode, as dropout draws other numbers."""
-    monkeypatch.chdir(stored)
+    monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.nn import recurrent_layer
-from seqlab.nn.cpu import lstm
+from seqlab.nn.cpu import recurrent as cpu_recurrent
 from seqlab.nn.cpu.dropout import random_bytes, scaled_keep_mask
-from seqlab.nn.cpu.gru import Weights
+from seqlab.nn.cpu.recurrent import Weights
 from seqlab.nn.kernels import reference_kernels
 from seqlab.nn.recurrent_layer import NUM_GATES, RecurrentKind, RecurrentLayer
 from seqlab.training.accumulator import seeded
@@ -149,8 +149,8 @@ def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: Recurr
 
 @pytest.mark.parametrize(("is_fused", "wide"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "wide", "not fused"])
 def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lstm, "_HAS_FUSED_BF16", is_fused and lstm._HAS_FUSED_BF16)
-    monkeypatch.setattr(lstm, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "_HAS_FUSED_BF16", is_fused and cpu_recurrent._HAS_FUSED_BF16)
+    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
     layer = make("lstm")
     x, h, c = inputs(layer, 6)
     outputs, cell = layer(x, h, c)
@@ -173,7 +173,7 @@ def opened(layer: RecurrentLayer) -> RecurrentLayer:
 @pytest.mark.parametrize("wide", [7, 8])
 def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """256 + 1 is 256 in bf16, in which the products run."""
-    monkeypatch.setattr(lstm, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
     layer = opened(RecurrentLayer("lstm", 5, 7))
     x, h, _ = inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
@@ -187,7 +187,7 @@ def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, m
 def test_padding_leaves_a_cell_exactly_as_it_is(
     dtype: torch.dtype, with_gradient: bool, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lstm, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
     layer = make("lstm")
     x, h, c = inputs(layer, 6)
     is_padding = torch.zeros(6, 16, dtype=torch.bool)

@@ -12,42 +12,27 @@ from reference.stored_families import (
     answers,
     assert_same,
     last_nll,
-    read_expected,
     seqlab,
-    unpack,
 )
 
 
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the archive."""
-    return unpack(tmp_path_factory.mktemp("stored"))
-
-
-@pytest.fixture
-def expected(stored: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Work in the unpacked folder; return what the stored runs answered, by family."""
-    monkeypatch.chdir(stored)
-    return read_expected()
-
-
-def test_every_family_is_stored(expected: dict[str, Any]) -> None:
+def test_every_family_is_stored(expected_of_families: dict[str, Any]) -> None:
     """A family that is added later has no stored run, those that were there have."""
-    assert set(expected) == set(FAMILIES)
+    assert set(expected_of_families) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", USES)
-def test_a_stored_run_answers_as_it_did(expected: dict[str, Any], family: str) -> None:
+def test_a_stored_run_answers_as_it_did(expected_of_families: dict[str, Any], family: str) -> None:
     """Texts and labels are the same, scores and perplexities within 1e-4."""
-    assert expected[family]["uses"]
-    for what, use in expected[family]["uses"].items():
+    assert expected_of_families[family]["uses"]
+    for what, use in expected_of_families[family]["uses"].items():
         assert_same(answers(use["argv"]), use["lines"], what)
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
-def test_a_stored_run_is_continued(expected: dict[str, Any], family: str) -> None:
+def test_a_stored_run_is_continued(expected_of_families: dict[str, Any], family: str) -> None:
     """The steps that follow end in the loss that they ended in then."""
-    continued = expected[family]["continued"]
+    continued = expected_of_families[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     seqlab(*continued["argv"])
     step, loss = last_nll(f"continued/{family}")
@@ -55,7 +40,7 @@ def test_a_stored_run_is_continued(expected: dict[str, Any], family: str) -> Non
     assert loss == pytest.approx(continued["nll"], abs=5e-3)  # rounding differs between machines, and grows
 
 
-def test_a_stored_masked_model_is_one_to_start_from(expected: dict[str, Any]) -> None:
+def test_a_stored_masked_model_is_one_to_start_from(expected_of_families: dict[str, Any]) -> None:
     """A labeller takes the weights that match, and labels each word."""
     corpus = ("--data.train_src", "corpora/lines.txt", "--data.train_tgt", "corpora/tags.txt")
     labels = ("--data.labels_of", "words", "--training.max_steps", "2")

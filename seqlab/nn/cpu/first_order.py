@@ -1,4 +1,4 @@
-"""What a backward pass that is written by hand cannot do."""
+"""Refuse second derivatives through backward passes that are written by hand."""
 
 import functools
 from collections.abc import Callable
@@ -22,8 +22,8 @@ def first_order(backward: Callable[P, T]) -> Callable[P, T]:
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         if torch.is_grad_enabled():  # in a backward pass only by `create_graph=True`
             raise RuntimeError(
-                "A second derivative was asked for (`create_graph=True`), but on the CPU seqlab's layers have backward "
-                "passes of their own, which cannot be differentiated: compute it on a GPU, or with torch.nn's layers."
+                "A second derivative was asked for (`create_graph=True`), but some of seqlab's kernels have backward "
+                "passes that cannot be differentiated: compute it within `seqlab.nn.reference_kernels()`."
             )
         return backward(*args, **kwargs)
 

@@ -1,8 +1,8 @@
-"""Products with a weight: oneDNN's in fp32, packed weights for inference, and rows that do not depend on each other.
+"""Products with a weight: oneDNN's operator, packed weights for inference, rows that do not depend on each other.
 
 Without a gradient the rows of the input are padded up to one of a closed list of sizes: a product of very few rows
 takes another code path in oneDNN and MKL, and with at least `MIN_ROWS` a row's result does not depend on the other
-rows. With a gradient in fp32, padding also spares oneDNN from building a kernel for each new shape (0.5 ms each).
+rows. With a gradient, padding also spares oneDNN from building a kernel for each new shape (0.5 ms each).
 
 Shapes: R rows, K inputs, N outputs.
 """

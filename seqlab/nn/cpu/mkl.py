@@ -14,7 +14,7 @@ def make_repeatable() -> None:
     Without it a product of small matrices, as in attention, has other last bits there with other batches and numbers of
     threads, so that answers would depend on the batch; it costs 5% of such a product, and of training Multi30k's
     translator in fp32. Other processors get kernels that have no such choice. It comes too late where a program has
-    multiplied before it imports seqlab.
+    multiplied before it trains or loads a model.
     """
     cpu = torch.cpu.get_capabilities()
     if "Intel" in cpu.get("cpu_name", "") and cpu.get("avx2", False):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.nn.cpu import gru as module
 from seqlab.nn.cpu import linear
-from seqlab.nn.cpu.gru import Weights, gru
+from seqlab.nn.cpu import recurrent as module
+from seqlab.nn.cpu.recurrent import Weights, gru
 
 
 def run(*inputs: Tensor) -> Tensor:
