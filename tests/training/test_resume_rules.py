@@ -26,6 +26,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
 from seqlab.text import train_tokenizer
 from seqlab.training import train
+from seqlab.training.machine import ARITHMETIC
 
 from .conftest import Trained, contents, edit_description, longer
 
@@ -200,6 +201,16 @@ def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.L
     assert "no longer bit for bit" in warning
     [event] = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "event"]
     assert len(event["machine"]) == 2
+
+
+def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What an older version began has no number: it is the first."""
+    machine = json.loads((run_dir / "run.json").read_text())["machine"]
+    assert machine.pop("arithmetic") > 1
+    edit_description(run_dir, machine=machine)
+    with caplog.at_level(logging.WARNING):
+        train(longer(trained[0]), run_dir)
+    assert f"(arithmetic 1 -> {ARITHMETIC}): it goes on, but no longer bit for bit" in caplog.text
 
 
 def test_the_same_machine_does_not_warn(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
