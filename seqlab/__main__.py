@@ -9,7 +9,8 @@ from seqlab.world import under_torchrun
 if __name__ == "__main__":
     status = main()
     if under_torchrun():
-        # Now and then torch aborts when it takes down its threads, and torchrun would start a finished job anew.
+        # A thread that outlives its process group (see `seqlab.ranks`) aborts the process now and then while the
+        # interpreter ends, and torchrun would start a finished job anew.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

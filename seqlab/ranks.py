@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 import time
@@ -68,7 +70,14 @@ def meet(is_member: bool) -> Iterator[World]:
 
 @contextmanager
 def _process_group() -> Iterator[None]:
-    """Meet the other ranks where torchrun says."""
+    """Meet the other ranks where torchrun says.
+
+    Nothing may hold the group afterwards: its threads end with it, and one that lets go of a tensor while the
+    interpreter ends would abort the process. Functions of `torch.distributed.nn` hold the group that exists when they
+    are imported, as default arguments, and torch imports them late (`DistributedDataParallel` does). What DTensor
+    caches for FSDP holds it still, see `seqlab.__main__`.
+    """
+    importlib.import_module("torch.distributed.nn.functional")
     store, rank, world_size = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(name_of_start(store, rank, world_size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -79,6 +88,7 @@ def _process_group() -> Iterator[None]:
             yield
         finally:
             dist.destroy_process_group()
+            gc.collect()  # modules that were trained hold the group, in circles of references
 
 
 def name_of_start(store: dist.Store, rank: int, world_size: int) -> str:

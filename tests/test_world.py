@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from torch.distributed import HashStore, TCPStore
 
 from seqlab.job import joined
 from seqlab.ranks import name_of_start
+from seqlab.training.machine import Machine
+from seqlab.training.parallel import parallelised
 from seqlab.world import ALONE, LostRank, OnRows, World
 
 
@@ -105,6 +108,28 @@ def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
         with context.Pool(2) as pool:
             calls = [(rank, store.port, count) for rank, count in enumerate(restarts)]
             assert pool.starmap(ranks_met, calls, chunksize=1) == [[0, 1]] * 2
+
+
+def threads_after_training(rank: int, port: int) -> list[str]:
+    """Name the threads of a rank that has computed gradients and left the others."""
+
+    def compute_gradients(world: World) -> None:
+        parallelised(torch.nn.Linear(2, 2), Machine(torch.device("cpu"), torch.float32, world))(
+            torch.ones(1, 2)
+        ).sum().backward()
+
+    with meeting(rank, port) as world:
+        compute_gradients(world)
+    return sorted(task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm"))
+
+
+def test_no_thread_of_a_process_group_outlives_it() -> None:
+    """One that lets go of a tensor while the interpreter ends would abort the process."""
+    store = TCPStore("localhost", 0, is_master=True)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        calls = [(rank, store.port) for rank in range(2)]
+        for names in pool.starmap(threads_after_training, calls, chunksize=1):
+            assert not [name for name in names if "gloo" in name], names
 
 
 def failing_alike(rank: int, port: int, failing: list[int]) -> bool | None:

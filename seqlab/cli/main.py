@@ -118,7 +118,3 @@ def _without_command(argv: Sequence[str]) -> int:
     command = parser.parse(argv).command if argv[0].startswith("-") else argv[0]
     nearest = difflib.get_close_matches(command, known, n=1, cutoff=0)[0]
     raise UsageError(f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}{missing_hint()}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -162,7 +162,7 @@ def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_is_one_line(run_dir: Path) -> None:
-    command = [sys.executable, "-m", "seqlab.cli.main", "translate", str(run_dir), "--beam_size", "1"]
+    command = [sys.executable, "-m", "seqlab", "translate", str(run_dir), "--beam_size", "1"]
     process = subprocess.Popen(
         [*command, "--buffer_lines", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -303,7 +303,7 @@ def test_a_folder_that_is_no_run(seqlab, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_seen_enough(run_dir: Path) -> None:
-    command = [sys.executable, "-m", "seqlab.cli.main", "translate", str(run_dir), *FAST, "--buffer_lines", "1"]
+    command = [sys.executable, "-m", "seqlab", "translate", str(run_dir), *FAST, "--buffer_lines", "1"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None

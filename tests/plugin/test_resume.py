@@ -27,7 +27,7 @@ PARTS = {
 def end_at(run: Path, command: Sequence[str | Path], number: signal.Signals, condition: Callable[[], bool]) -> int:
     """Start a command and send it a signal when a condition holds; return its status."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "seqlab.cli.main", *map(str, command)], env=environment(HERE), stderr=subprocess.PIPE
+        [sys.executable, "-m", "seqlab", *map(str, command)], env=environment(HERE), stderr=subprocess.PIPE
     )
     while process.poll() is None and not condition():
         time.sleep(0.001)
@@ -77,7 +77,7 @@ def test_an_edited_plugin_is_warned_of(trained: Path, config_file: Path, tmp_pat
     assert warnings[0].endswith("the run goes on, but no longer bit for bit.")
 
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "seqlab.cli.main"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "seqlab"]
 
 
 def test_two_ranks_train_like_one(config_file: Path, installed: tuple[Path, Path], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from reference.tiny_runs import tiny_config, write_numbers
 from seqlab.cli.main import main
 from seqlab.runs.config import write_config
 
-SEQLAB = [sys.executable, "-m", "seqlab.cli.main"]
+SEQLAB = [sys.executable, "-m", "seqlab"]
 
 
 @dataclass(frozen=True)

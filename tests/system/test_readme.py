@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_lines(folder / "words.tsv", [f"{word}\t{' '.join(word.upper())}" for word in words])
     write_lines(folder / "new_words", words[:5])
     (folder / "bin").mkdir()
-    write_seqlab(folder / "bin" / "seqlab", f"{sys.executable} -m seqlab.cli.main")
+    write_seqlab(folder / "bin" / "seqlab", f"{sys.executable} -m seqlab")
     return folder
 
 
@@ -88,7 +88,7 @@ def test_the_first_command_and_the_python_run(tmp_path: Path) -> None:
     [python] = blocks("python")
     call(environment, ["-c", FEW_STEPS_IN_PYTHON + python], copy)
     for inline in ("recipes g2p", "--help", "train number_words --help"):
-        call(environment, ["-m", "seqlab.cli.main", *inline.split()], tmp_path)  # as installed, not as checked out
+        call(environment, ["-m", "seqlab", *inline.split()], tmp_path)  # as installed, not as checked out
     assert (copy / "runs" / "again" / "run.json").is_file()
     call(environment, USE, copy)  # where the folder `seqlab` of the checkout is found before the installed package
     call(environment, BENCHMARKS, copy)
