@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import decoding, growth, kernels, language_models, pairs, preparation, quality, tradeoff, training
+from benchmarks import decoding, gpu, growth, kernels, language_models, pairs, preparation, quality, tradeoff, training
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
@@ -23,6 +23,7 @@ TASKS = {
     "preparation": preparation,
     "language_models": language_models,
     "kernels": kernels,
+    "gpu": gpu,
     "pairs": pairs,
 }
 

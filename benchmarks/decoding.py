@@ -19,6 +19,7 @@ from benchmarks.scale import MODELS, Family, Scale, Sizes, sizes_from_json
 
 logger = logging.getLogger(__name__)
 BEAM_SIZES, QUICK_BEAM_SIZES = (1, 5), (5,)
+DTYPES = ("fp32", "bf16", "int8")
 QUICK_LINES = 50
 LINES_PER_THREAD = 100
 """With fewer seqlab has no process for each thread."""
@@ -111,19 +112,23 @@ class TestSet:
         )
 
 
-def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Train or take a run, give its weights to every system, find each one's best batch, measure in turns."""
+def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None = None) -> Report:
+    """Train or take a run, give its weights to every system, find each one's best batch, measure in turns.
+
+    `known_machine`: what `measure_machine` found; None: it is measured before and after.
+    """
     if arguments.run is not None:
         refuse_missing_folder("--run", arguments.run)
     if arguments.joeynmt is not None and scale.model.family != "lstm":
         raise SystemExit(f"`--joeynmt` is for `--model lstm` and `--model lstm_unfed`, not for `{arguments.model}`.")
-    machine = measure_machine(arguments)
+    machine = known_machine or measure_machine(arguments)
     there = systems(machine, scale.model.family, arguments.joeynmt)
     refuse_unknown_systems(arguments.systems, (system.name for system in there))
     prepared = prepare(arguments, scale)
     report = Report("decoding", machine, more={name: prepared[name] for name in ("run", "step", "sizes")})
     lines = prepared["src"][: QUICK_LINES if arguments.quick else None]
-    single_lines = min(max(arguments.lines, LINES_PER_THREAD * arguments.threads), len(lines))
+    fewest = LINES_PER_THREAD * arguments.threads if arguments.device == "cpu" else 1
+    single_lines = min(max(arguments.lines, fewest), len(lines))
     test = TestSet(lines, prepared["src_tokens"], prepared["references"][: len(lines)], single_lines)
     base = DecodingJob(
         folder=prepared["folder"],
@@ -140,12 +145,14 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         started=0.0,
     )
     measured = [each for each in there if arguments.systems is None or each.name in arguments.systems]
+    measured = [each for each in measured if each.dtype in arguments.dtypes]
     if arguments.quick:
         measured = [replace(system, batches=system.batches[:1]) for system in measured]
-    beam_sizes = QUICK_BEAM_SIZES if arguments.quick else BEAM_SIZES
+    beam_sizes = QUICK_BEAM_SIZES if arguments.quick else arguments.beam_sizes
     cases = choose_cases(measured, beam_sizes, base, prepared["missing"], report)
     results = measure(cases, base, test, scale.repetitions)
-    measure_peak_again(machine, arguments)
+    if known_machine is None:
+        measure_peak_again(machine, arguments)
     sizes = sizes_from_json(prepared["sizes"])
     report.rows += [summarize(case, results[case], test.part(case), sizes, machine) for case in cases]
     check_bleu(report)
@@ -254,18 +261,19 @@ def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: S
 
 
 def check_bleu(report: Report) -> None:
-    """Compare each system's BLEU with that of seqlab in fp32, for the same search and the same lines."""
+    """Compare each system's BLEU with seqlab's, in fp32 where that is measured: the same search and the same lines."""
     measured = [row for row in report.rows if row.tokens_per_second is not None]
+    reference = next((row.dtype for row in sorted(measured, key=lambda row: row.dtype != "fp32")), "fp32")
     for row in measured:
         kind = (row.more["search"], row.more["batch"] == "1")
         if row.system in OWN_SEARCH and kind[0] != "greedy":
             continue
         for other in measured:
             same_lines = kind == (other.more["search"], other.more["batch"] == "1")
-            if (other.system, other.dtype) == ("seqlab", "fp32") and same_lines and other is not row:
+            if (other.system, other.dtype) == ("seqlab", reference) and same_lines and other is not row:
                 apart = abs(row.more["bleu"] - other.more["bleu"])
                 what = f"{row.system} {row.dtype} ({row.setting}), {kind[0]}, batch {row.more['batch']}"
-                text = f"{what}: BLEU {row.more['bleu']:.2f}, {apart:.2f} from seqlab's in fp32"
+                text = f"{what}: BLEU {row.more['bleu']:.2f}, {apart:.2f} from seqlab's in {reference}"
                 allowed = SAME_BLEU[row.dtype] * max(1.0, 1000 / row.more["sentences"]) ** 0.5
                 (report.checks if apart <= allowed else report.failed_checks).append(text)
 
@@ -293,6 +301,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: one is trained and kept")
     parser.add_argument("--run_steps", type=int, metavar="N", help="updates of the run that is trained (default: 3000)")
     parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="only these")
+    parser.add_argument("--beam_sizes", nargs="+", type=int, default=BEAM_SIZES, metavar="K", help="default: 1 5")
     parser.add_argument("--joeynmt", metavar="PYTHON", help="the Python of an environment that has JoeyNMT; LSTMs only")
     parser.add_argument(
         "--lines", type=int, default=200, help="lines translated one at a time (default: 200), 100 a thread at least"

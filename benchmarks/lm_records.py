@@ -20,6 +20,8 @@ class LmTrainingJob:
     device: str
     profiled: int = 0
     """How many of the steps, the last ones, a profiler watches; their times are no figures then."""
+    compiled: bool = False
+    """Whether seqlab compiles the model."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Scale:
     """What is trained on what."""
 
     corpus: str
-    """A corpus of `seqlab.corpora`."""
+    """A corpus of `seqlab.corpora`, or `GENERATED`."""
     model: Sizes
     batch_tokens: int
     """Target tokens of one update."""
@@ -93,6 +93,9 @@ def scale_from_json(values: dict[str, Any]) -> Scale:
     lists = {"micro_batch_tokens": tuple(values["micro_batch_tokens"]), "model": sizes_from_json(values["model"])}
     return Scale(**{**values, **lists})
 
+
+GENERATED = "generated"
+"""Made-up words, which need no corpus from outside; see `benchmarks.workers.generated_corpus`."""
 
 FULL = Scale(
     corpus="multi30k",

@@ -58,12 +58,15 @@ class Case:
     micro_batch_tokens: int
 
 
-def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Prepare the workload, check that all systems do the same work, measure in turns."""
+def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None = None) -> Report:
+    """Prepare the workload, check that all systems do the same work, measure in turns.
+
+    `known_machine`: what `measure_machine` found; None: it is measured before and after.
+    """
     family = scale.model.family
     refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS[family]))
     pythons = chosen_toolkits(arguments, family)
-    machine = measure_machine(arguments)
+    machine = known_machine or measure_machine(arguments)
     workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.name}"
     steps = max(scale.warmup_steps + scale.steps, CHECKED_STEPS)
     logger.info("preparing %s", workload)
@@ -79,7 +82,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         threads=arguments.threads,
         device=arguments.device,
     )
-    wanted = [each for each in SYSTEMS[family] if _is_wanted(each, arguments.systems)]
+    wanted = [each for each in SYSTEMS[family] if _is_wanted(each, arguments)]
     available = check_same_work(wanted, base, prepared, report)
     timed = replace(base, dropout=0.1, steps=scale.warmup_steps + scale.steps)
     cases = [
@@ -89,7 +92,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         for system in available
     ]
     results = measure(cases, timed, scale.repetitions)
-    measure_peak_again(machine, arguments)
+    if known_machine is None:
+        measure_peak_again(machine, arguments)
     report.rows += [summarize(case, results[case], prepared, scale.warmup_steps, machine) for case in cases]
     report.rows += measure_toolkits(pythons, timed, scale, prepared, machine)
     add_ratios(report.rows)
@@ -138,8 +142,10 @@ def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json
     return [system for system in systems if system.worker not in missing]
 
 
-def _is_wanted(system: System, wanted: list[str] | None) -> bool:
-    return wanted is None or system.name.partition(",")[0] in wanted
+def _is_wanted(system: System, arguments: argparse.Namespace) -> bool:
+    if system.environment and arguments.device != "cpu":  # settings of the host's memory
+        return False
+    return arguments.systems is None or system.name.partition(",")[0] in arguments.systems
 
 
 def _verify(report: Report, holds: bool, text: str) -> None:

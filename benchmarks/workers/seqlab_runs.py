@@ -6,7 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale import ModelSizes, Scale, Sizes
+from benchmarks.scale import GENERATED, ModelSizes, Scale, Sizes
+from benchmarks.workers.generated_corpus import PAIRS, write_corpus
 from benchmarks.workers.plain_loop import BETAS, EPS, MAX_GRAD_NORM
 from seqlab.corpora import locate
 from seqlab.corpora import number_words as number_words_corpus
@@ -27,6 +28,9 @@ FEW_LINES = 16
 
 def corpus_files(corpus: str, folder: Path) -> dict[str, dict[str, Path]]:
     """Find a corpus, or write one that is generated into `folder`; split -> language -> file."""
+    if corpus == GENERATED:
+        write_corpus(folder)
+        return {split: {side: folder / f"{split}.{side}" for side in ("en", "de")} for split in PAIRS}
     if corpus != "number_words":
         return locate(corpus)
     if not folder.exists():

@@ -38,6 +38,7 @@ def run(job: Json) -> Json:
         precision=settings.dtype,
         threads=settings.threads,
         device=settings.device,
+        compile=settings.compiled,
     )
     if settings.profiled:
         return _profiled(config, workload, settings)

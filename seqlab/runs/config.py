@@ -59,6 +59,9 @@ class TrainingConfig:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What the processes that torchrun started have in common: with `ddp` each holds all weights, with `fsdp` they
     divide weights, gradients and optimizer state among them, for models that do not fit one device."""
+    compile: bool = False
+    """Compile the model with `torch.compile`, on a GPU. Each shape of a batch may be compiled anew, which takes up to a
+    minute: for models of text in blocks, which have few."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -186,6 +189,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.device",
         "training.threads",
         "training.parallel",
+        "training.compile",
         "data.prefetch_steps",
         "data.tokenizer.folder",
         "data.tokenizer_tgt.folder",

@@ -88,6 +88,8 @@ class Accumulator:
     ) -> None:
         self.machine, self.seed = machine, seed
         self.world_size = machine.world.world_size
+        if machine.compiles:
+            model.compile()
         self.module = parallelised(LossModule(model, objective), machine)
         self._trained = trained_rows(model, frozen or {})
         self.carry: Carry | None = None

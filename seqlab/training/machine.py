@@ -37,6 +37,8 @@ class Machine:
     world: World = ALONE
     is_sharded: bool = False
     """Whether the ranks divide the weights among them (FSDP) instead of each holding all."""
+    compiles: bool = False
+    """Whether the model is compiled (`torch.compile`)."""
     fair_threads: int | None = None
     """The fair share of the cores that was taken beside other programs; None where all were, or the config says it."""
 
@@ -56,10 +58,11 @@ class Fingerprint:
     dtype: str
     world_size: int
     arithmetic: int = ARITHMETIC
+    compiled: bool = False
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Name what another machine's fingerprint has differently; older ones lack the last two fields."""
-        own, other = asdict(self), {"world_size": 1, "arithmetic": 1, **other}
+        """Name what another machine's fingerprint has differently; older ones lack the last fields."""
+        own, other = asdict(self), {"world_size": 1, "arithmetic": 1, "compiled": False, **other}
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
@@ -79,8 +82,10 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
         prepare_heap()
     elif not world.is_alone:
         torch.cuda.set_device(device)  # what NCCL works on
+    if config.compile and device.type == "cpu":
+        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab has kernels of its own. Set it to false.")
     is_sharded = config.parallel == "fsdp" and not world.is_alone
-    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, fair)
+    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, config.compile, fair)
 
 
 def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
@@ -108,6 +113,7 @@ def fingerprint(machine: Machine) -> Fingerprint:
         device=machine.device.type,
         dtype=str(machine.dtype).removeprefix("torch."),
         world_size=machine.world.world_size,
+        compiled=machine.compiles,
     )
 
 

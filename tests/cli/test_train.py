@@ -268,9 +268,10 @@ def test_a_run_folder_is_no_recipe(seqlab: Any, calls: list[dict[str, Any]], run
 
 
 def test_a_continued_run_keeps_what_was_chosen_for_it(
-    seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path
+    seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path
 ) -> None:
     """Neither more steps nor a family that is named again changes what else was chosen at the beginning."""
+    run_dir = shutil.copytree(run_dir, tmp_path / "own")
     monkeypatch.setattr(zero_config, "from_corpus", lambda overrides: pytest.fail("the corpus is not asked again"))
     corpus = ("--run_dir", run_dir, "--data.train_src", "a.en", "--data.train_tgt", "a.de")
     before = read_config(RunFolder(run_dir))

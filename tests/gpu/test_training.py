@@ -50,6 +50,21 @@ def test_no_step_waits_for_the_device(config_file: Path, precision: str, tmp_pat
             assert len(started_steps.finish()) == 1
 
 
+@pytest.mark.parametrize("family", ["transformer_lm", "transformer"])
+def test_a_compiled_model_learns_the_same(
+    family: str, stored_families: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(stored_families)
+    losses = {}
+    for compiled in ("false", "true"):
+        values = {"training.device": "cuda", "training.precision": "fp32", "training.max_steps": "6"}
+        values |= {"training.compile": compiled, "model.dropout": "0.0", "training.log_every": "1"}
+        config = override(config_from_yaml(Path(f"runs/{family}/config.yaml")), list(values.items()))
+        run_dir = train(config, tmp_path / compiled)
+        losses[compiled] = [line["loss"] for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-4)
+
+
 @pytest.fixture
 def little_memory() -> Iterator[None]:
     """Leave this process a few megabytes of the device."""

@@ -203,6 +203,12 @@ def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.L
     assert len(event["machine"]) == 2
 
 
+def test_compiling_is_refused_on_a_cpu(trained: Trained, run_dir: Path) -> None:
+    with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
+        train(with_training(longer(trained[0]), compile=True), run_dir)
+    train(longer(trained[0]), run_dir)
+
+
 def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What an older version began has no number: it is the first."""
     machine = json.loads((run_dir / "run.json").read_text())["machine"]

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from seqlab.nn.cpu.first_order import first_order
 
-# Without AVX-512 it is not faster than `F.linear`, which calls MKL: gradients of weights take 1.5 times as long.
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_f", False)
+# Without AVX-512 it is not faster than `F.linear`, which calls MKL: gradients of weights take 1.5 times as long. In
+# oneDNN 3.10, which torch 2.11 has, a row's fp32 result depends on the number of rows.
+_IS_RECENT = torch.__version__ >= "2.13"
+_HAS_ONEDNN = (
+    _IS_RECENT and torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_f", False)
+)
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
 _ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
 _ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)

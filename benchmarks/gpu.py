@@ -1,0 +1,115 @@
+"""`python -m benchmarks gpu`: training and decoding on one GPU beside `transformers` and cuDNN, on generated text."""
+
+import argparse
+import logging
+from argparse import Namespace
+from dataclasses import asdict, replace
+from statistics import median
+
+from benchmarks import decoding, training
+from benchmarks.lm_records import LmTrainingJob, LmTrainingResult
+from benchmarks.lm_shapes import QUICK_SHAPES, SHAPES
+from benchmarks.machine import measure_machine
+from benchmarks.processes import run_worker
+from benchmarks.records import Json
+from benchmarks.report import Report, Row
+from benchmarks.scale import GENERATED, ModelSizes, Scale, with_model
+
+logger = logging.getLogger(__name__)
+MODELS = {
+    "small": ModelSizes(8000, d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=4, num_decoder_layers=4),
+    "base": ModelSizes(8000, d_model=512, d_ff=2048, num_heads=8, num_encoder_layers=6, num_decoder_layers=6),
+    "large": ModelSizes(8000, d_model=768, d_ff=3072, num_heads=12, num_encoder_layers=6, num_decoder_layers=6),
+}
+"""Of 9, 48 and 105 million parameters."""
+DECODED = "base"
+FULL = Scale(
+    corpus=GENERATED,
+    model=MODELS["small"],
+    batch_tokens=16_384,
+    micro_batch_tokens=(20_000,),  # one pass an update
+    steps=24,
+    warmup_steps=8,
+    repetitions=2,
+)
+RUN_STEPS = 600
+"""Updates of the run that decodes: enough for outputs of sensible lengths."""
+SINGLE_LINES = 40
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Measure each part, all with the same weights and batches in every system."""
+    machine = measure_machine(arguments)
+    report = Report("gpu", machine)
+    full = scale if arguments.quick else replace(FULL, repetitions=scale.repetitions)
+    common = {"joeynmt": None, "sockeye": None, "dtypes": ["bf16"], "run": None}
+    for name, sizes in MODELS.items() if not arguments.quick else ():
+        given = Namespace(**{**vars(arguments), **common, "systems": ["seqlab", "transformers"]})
+        _add(report, training.run(given, replace(full, model=sizes), machine), f"{name} Transformer")
+    given = Namespace(**{**vars(arguments), **common, "systems": ["seqlab", "torch.nn.LSTM"], "model": "lstm"})
+    _add(report, training.run(given, with_model(full, "lstm"), machine), "LSTM")
+    decoded = full if arguments.quick else replace(full, model=MODELS[DECODED])
+    steps = 60 if arguments.quick else RUN_STEPS
+    values = {"systems": ["seqlab", "transformers"], "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
+    given = Namespace(**{**vars(arguments), **common, **values})
+    _add(report, decoding.run(given, decoded, machine), f"{DECODED} Transformer")
+    report.rows += _compiled(arguments, full, machine)
+    return report
+
+
+def _add(report: Report, part: Report, model: str) -> None:
+    rows = [row for row in part.rows if row.system not in training.TOOLKITS.values()]
+    for row in rows:
+        row.more = {"model": model, **row.more}
+    report.rows += rows
+    report.checks += [f"{model}: {check}" for check in part.checks]
+    report.failed_checks += [f"{model}: {check}" for check in part.failed_checks]
+
+
+def _compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> list[Row]:
+    """Train nanoGPT's language model with and without `torch.compile`; the first steps, which compile, do not count."""
+    shape = (QUICK_SHAPES if arguments.quick else SHAPES["nanogpt"])[0]
+    steps = scale.warmup_steps + scale.steps
+    folder = str((arguments.work_dir / "language_models").resolve())
+    wanted = {"workload": folder, "text": "number_words", "shape": asdict(shape), "steps": steps, "run_steps": 0}
+    prepared = run_worker("prepare_lm", {**wanted, "threads": arguments.threads}, arguments.threads)
+    job = LmTrainingJob(
+        workload=prepared["workload"],
+        dtype="bf16",
+        dropout=0.2,
+        usual=False,
+        steps=steps,
+        threads=arguments.threads,
+        device=arguments.device,
+    )
+    rows: list[Row] = []
+    for compiled in (False,) if arguments.device == "cpu" else (False, True):
+        timed = asdict(replace(job, compiled=compiled))
+        results = [
+            LmTrainingResult(**run_worker("train_lm_seqlab", timed, arguments.threads))
+            for _ in range(scale.repetitions)
+        ]
+        tokens, flops = (sum(prepared[name][scale.warmup_steps : steps]) for name in ("tokens", "flops"))
+        rates = [tokens / sum(result.seconds[scale.warmup_steps :]) for result in results]
+        rows.append(
+            Row(
+                system="seqlab, compiled" if compiled else "seqlab",
+                task="training",
+                dtype="bf16",
+                setting=f"{shape.rows} rows of {shape.block_length}",
+                tokens_per_second=median(rates),
+                min=min(rates),
+                max=max(rates),
+                ratio=rows[0].tokens_per_second / median(rates) if rows and rows[0].tokens_per_second else 1.0,
+                share_of_peak=median(rates) * flops / tokens / 1e9 / machine["peak_gflops"]["bf16"],
+                peak_memory_mb=max(result.peak_memory_mb for result in results),
+                more={"model": "Transformer language model"},
+            )
+        )
+    return rows
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Name what can be chosen; `--device cpu` with `--quick` tries the program itself."""
+    parser.set_defaults(device="cuda")
+    parser.add_argument("--repetitions", type=int, default=FULL.repetitions, help="how often each system is run")
