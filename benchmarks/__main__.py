@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
         command.add_argument("--quick", action="store_true", help="a small model on generated text: a smoke run")
         command.add_argument("--threads", type=int, default=usable_cores(), help="default: all cores")
-        command.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+        command.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
         command.add_argument("--work_dir", type=Path, default=Path("runs/benchmarks"), help="default: runs/benchmarks")
         module.add_options(command)
     return parser

@@ -3,7 +3,8 @@
 import argparse
 import logging
 from argparse import Namespace
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 from benchmarks import decoding, training
@@ -43,18 +44,37 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     report = Report("gpu", machine)
     full = scale if arguments.quick else replace(FULL, repetitions=scale.repetitions)
     common = {"joeynmt": None, "sockeye": None, "dtypes": ["bf16"], "run": None}
+    both, with_cudnn = ["seqlab", "transformers"], ["seqlab", "torch.nn.LSTM"]
+    parts: list[Part] = []
     for name, sizes in MODELS.items() if not arguments.quick else ():
-        given = Namespace(**{**vars(arguments), **common, "systems": ["seqlab", "transformers"]})
-        _add(report, training.run(given, replace(full, model=sizes), machine), f"{name} Transformer")
-    given = Namespace(**{**vars(arguments), **common, "systems": ["seqlab", "torch.nn.LSTM"], "model": "lstm"})
-    _add(report, training.run(given, with_model(full, "lstm"), machine), "LSTM")
+        parts.append(Part(f"{name} Transformer", training.run, replace(full, model=sizes), {"systems": both}))
+    for model in ("lstm", "lstm_unfed"):
+        values: Json = {"systems": with_cudnn, "model": model}
+        parts.append(Part(model, training.run, with_model(full, model), values))
     decoded = full if arguments.quick else replace(full, model=MODELS[DECODED])
     steps = 60 if arguments.quick else RUN_STEPS
-    values = {"systems": ["seqlab", "transformers"], "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
-    given = Namespace(**{**vars(arguments), **common, **values})
-    _add(report, decoding.run(given, decoded, machine), f"{DECODED} Transformer")
+    values = {"systems": both, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
+    parts.append(Part(f"{DECODED} Transformer", decoding.run, decoded, values))
+    for part in parts:
+        work_dir = arguments.work_dir / part.name.replace(" ", "_")
+        given = Namespace(**{**vars(arguments), **common, **part.values, "work_dir": work_dir})
+        try:
+            _add(report, part.measure(given, part.scale, machine), part.name)
+        except RuntimeError as error:  # a failure must not lose what was measured before
+            report.failed_checks.append(f"{part.name}: {error}")
     report.rows += _compiled(arguments, full, machine)
     return report
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model that is trained, or decodes."""
+
+    name: str
+    measure: Callable[[Namespace, Scale, Json], Report]
+    scale: Scale
+    values: Json
+    """Options of the benchmark that measures it."""
 
 
 def _add(report: Report, part: Report, model: str) -> None:

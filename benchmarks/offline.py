@@ -1,8 +1,9 @@
 """`python -m benchmarks.offline FOLDER`: gather what the GPU's tests and benchmark need on a machine without a network.
 
-FOLDER gets wheels of what seqlab needs besides torch, which that machine must have, in the versions that are installed
-here, for its version of Python. No corpus is needed: what `pytest tests/gpu` reads is in the repository, and what
-`python -m benchmarks gpu` reads is generated where it runs. There:
+FOLDER gets wheels of what seqlab needs besides torch, which that machine must have: of the versions that are installed
+here, for its version of Python, for Linux on x86-64. seqlab itself is run from a checkout there, and must be installed
+here. No corpus is needed: what `pytest tests/gpu` reads is in the repository, and what `python -m benchmarks gpu` reads
+is generated where it runs. There:
 
     python3 -m pip install --no-index --no-deps --target /tmp/site FOLDER/*.whl
     PYTHONPATH=/tmp/site python3 -m pytest tests/gpu
@@ -24,8 +25,8 @@ PLATFORMS = [f"manylinux_2_{number}_x86_64" for number in (17, 24, 26, 27, 28, 3
 LIMIT_MIB = 60
 
 
-def needed(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
-    """Map what a package needs, at any depth, itself counted, to the installed versions."""
+def needed(name: str, python_version: str, found: dict[str, str] | None = None) -> dict[str, str]:
+    """Map what a package needs there, at any depth, itself counted, to the versions that are installed here."""
     found = {} if found is None else found
     key = name.lower().replace("_", "-")
     if key in found or key in NOT_NEEDED:
@@ -33,8 +34,9 @@ def needed(name: str, found: dict[str, str] | None = None) -> dict[str, str]:
     found[key] = version(name)
     for text in requires(name) or ():
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            needed(requirement.name, found)
+        there = {"extra": "", "python_version": python_version, "sys_platform": "linux", "platform_machine": "x86_64"}
+        if requirement.marker is None or requirement.marker.evaluate(there):
+            needed(requirement.name, python_version, found)
     return found
 
 
@@ -47,8 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     versions: dict[str, str] = {}
     for name in NEEDED:
-        needed(name, versions)
+        needed(name, arguments.python_version, versions)
     wanted = [f"{name}=={number}" for name, number in versions.items() if name not in {"seqlab", *arguments.there}]
+    if arguments.folder.exists() and any(arguments.folder.iterdir()):
+        parser.error(f"{arguments.folder} is not empty")
     options = [f"--platform={platform}" for platform in PLATFORMS]
     options += ["--implementation=cp", f"--python-version={arguments.python_version}", "--only-binary=:all:"]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(arguments.folder), *options, *wanted]

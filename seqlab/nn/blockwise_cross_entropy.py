@@ -19,7 +19,7 @@ from seqlab.nn.cpu.linear import product, with_padded_rows
 IGNORE = -100
 """The target of a row that counts for nothing, as torch's cross entropy has it."""
 BLOCK_ROWS = {"cpu": 1024, "cuda": 8192}
-"""What fits into the cache of the device, with its logits."""
+"""Rows of a block: on a CPU its logits stay in the cache, on a GPU its products keep the device busy."""
 
 
 class BlockwiseCrossEntropy(torch.autograd.Function):
@@ -43,10 +43,11 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         smoothing: float,
         dtype: torch.dtype,
         may_ignore: bool,
+        is_grad_enabled: bool,
     ) -> tuple[Tensor, Tensor]:
         """hidden (R, D), weight (V, D), targets (R,) -> the sums of the smoothed loss and of the nll, in nats.
 
-        `may_ignore`: whether targets may be IGNORE.
+        `may_ignore`: whether targets may be IGNORE. `is_grad_enabled`: where it was called; in here it is always False.
         """
         w, h = weight.to(dtype), hidden.float()
         is_real: Tensor | None = None
@@ -55,7 +56,7 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
             # Rows of zeros add nothing to the gradient of the weight.
             targets, h = targets.clamp_min(0), h * is_real[:, None]
         mean_w, target_w = weight.float().mean(0), weight[targets].float()
-        needs_grad = any(ctx.needs_input_grad[:2])
+        needs_grad = is_grad_enabled and any(ctx.needs_input_grad[:2])
         grad_h, grad_w = torch.empty_like(h), None
         others = h.new_empty(len(h))  # the probability of all ids but the target
         nll = h.new_zeros(())
@@ -90,7 +91,7 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes
-        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None
+        return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None, None
 
 
 def padded(hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Operations that the layers call: each in plain PyTorch, replaced by `nn.cpu` on a CPU and by SDPA on a GPU.
+"""Operations that the layers call: each in plain PyTorch, replaced by faster ones on a CPU (`nn.cpu`) and on a GPU.
 
 Under `reference_kernels()` the plain form runs on every device. It is what the others are tested against; it can be
 differentiated twice, compiled by `torch.compile` and transformed by `torch.func`.
@@ -40,7 +40,11 @@ def _from_environment() -> frozenset[str]:
     value = os.environ.get(VARIABLE, "0")
     if value == "0" or not value:
         return frozenset()
-    return _checked(() if value == "1" else tuple(value.split(",")))
+    try:
+        return _checked(() if value == "1" else tuple(value.split(",")))
+    except ValueError as error:
+        message = f"The environment variable {VARIABLE} is {value!r}, but may be 0, 1 or names with commas. {error}"
+        raise ValueError(message) from None
 
 
 _reference = _from_environment()
@@ -198,7 +202,8 @@ def cross_entropy(
             is_real = targets != IGNORE
             hidden, targets = hidden[is_real], targets[is_real]
         with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
-            total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, label_smoothing, dtype, may_ignore)
+            options = label_smoothing, dtype, may_ignore, torch.is_grad_enabled()
+            total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, *options)
         return total, nll
     logits = linear(hidden, weight).float()
     nll = F.cross_entropy(logits.detach(), targets, reduction="sum")
@@ -213,7 +218,7 @@ def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Ten
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
         with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
-            selected, means = SelectedLogProbs.apply(hidden, weight, ids, dtype)
+            selected, means = SelectedLogProbs.apply(hidden, weight, ids, dtype, torch.is_grad_enabled())
         return selected, means
     log_probs = torch.log_softmax(linear(hidden, weight).float(), dim=-1)
     columns = columns_of(ids)[:, None].expand(-1, hidden.size(1), -1)

@@ -18,19 +18,20 @@ DEVICE_TYPES = ("cpu", "cuda")
 def choose_device(name: str) -> torch.device:
     """Turn `cpu`, `cuda`, `cuda:1` or `auto` (CUDA where there is one) into a device; raises ValueError.
 
-    It is asked for before a model is built, so it also sets what MKL reads at its first product: `make_repeatable`.
+    It is called before a model is built, so it also makes products repeatable: on a CPU it sets what MKL reads at its
+    first product (`make_repeatable`), on a GPU it switches TF32 off where torch has it on.
     """
     make_repeatable()
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError:
         device = None
     if device is None or device.type not in DEVICE_TYPES:
         raise ValueError(f"`device` must be `auto`, `cpu`, `cuda` or like `cuda:1`, but is `{name}` instead.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # in its recurrent layers fp32 is fp32 then, as in all other products
     return device
 
 

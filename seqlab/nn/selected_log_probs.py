@@ -29,12 +29,14 @@ class SelectedLogProbs(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype, is_grad_enabled: bool
+    ) -> tuple[Tensor, Tensor]:
         w, h = weight.to(dtype), hidden.float().flatten(0, 1)  # (R, D)
         columns = columns_of(ids).repeat_interleave(hidden.size(1), 0)  # (R, k)
         selected = h.new_empty(columns.shape)
         means = h.new_empty(len(h))
-        needs_grad, probs = any(ctx.needs_input_grad[:2]), []
+        needs_grad, probs = is_grad_enabled and any(ctx.needs_input_grad[:2]), []
         size = BLOCK_ROWS[h.device.type]
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
@@ -73,7 +75,7 @@ class SelectedLogProbs(torch.autograd.Function):
             grad_rows[own] -= product(scaled, weight.to(block.dtype).t())[: len(block)]
             grad_w -= product(scaled.t(), padded(rows[own], block.dtype).t()).float()
             start += len(block)
-        return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None
+        return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None, None
 
 
 def columns_of(ids: Tensor) -> Tensor:

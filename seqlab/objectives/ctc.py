@@ -18,6 +18,8 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
+from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.kernels import is_reference
 from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import alignments
@@ -122,8 +124,35 @@ class Targets:
 
 def ctc_nll(frames: Frames, targets: Targets, is_sayable: Tensor) -> Tensor:
     """Give what each target costs in nats (B,), 0 where it is not sayable; the frames have its columns."""
+    if is_reference("cross_entropy"):
+        return _nll_by_definition(frames, targets, is_sayable)
     nll: Tensor = _CtcNll.apply(frames.log_probs, frames.lengths, targets, is_sayable)
     return nll
+
+
+IMPOSSIBLE = -1e9
+"""The log-probability of no path: finite, as the gradient of a sum of none would be nan."""
+
+
+def _nll_by_definition(frames: Frames, targets: Targets, is_sayable: Tensor) -> Tensor:
+    """Sum over all paths, forwards in time, in plain PyTorch (Graves et al. 2006, section 4.1)."""
+    num_symbols = targets.columns.size(1)
+    columns = torch.full((len(targets.columns), 2 * num_symbols + 1), BLANK, device=targets.columns.device)
+    columns[:, 1::2] = targets.columns  # blank, symbol, blank, ... : (B, S)
+    may_skip = F.pad(columns[:, 2:] != columns[:, :-2], (2, 0)) & (columns != BLANK)
+    log_probs = frames.log_probs.clamp_min(IMPOSSIBLE)
+    by_frame = log_probs.gather(2, columns[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, S)
+    begins = torch.arange(columns.size(1), device=columns.device) < 2
+    paths = by_frame[:, 0].where(begins, IMPOSSIBLE)
+    for frame in range(1, by_frame.size(1)):
+        one_before = F.pad(paths, (1, 0), value=IMPOSSIBLE)[:, :-1]
+        two_before = F.pad(paths, (2, 0), value=IMPOSSIBLE)[:, :-2].where(may_skip, IMPOSSIBLE)
+        longer = torch.logsumexp(torch.stack((paths, one_before, two_before)), dim=0) + by_frame[:, frame]
+        paths = longer.where((frame < frames.lengths)[:, None], paths)
+    ends = torch.stack((2 * targets.lengths, (2 * targets.lengths - 1).clamp_min(0)), dim=1)
+    last = paths.gather(1, ends)
+    is_empty = (targets.lengths == 0)[:, None] & torch.tensor([False, True], device=ends.device)
+    return -torch.logsumexp(last.masked_fill(is_empty, IMPOSSIBLE), dim=1).where(is_sayable, 0.0)
 
 
 class _CtcNll(torch.autograd.Function):
@@ -150,6 +179,7 @@ class _CtcNll(torch.autograd.Function):
         return nll.detach() * is_sayable
 
     @staticmethod
+    @first_order
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (spent,) = ctx.saved_tensors
         return -spent * grads[0][:, None, None], None, None, None

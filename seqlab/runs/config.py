@@ -60,8 +60,8 @@ class TrainingConfig:
     """What the processes that torchrun started have in common: with `ddp` each holds all weights, with `fsdp` they
     divide weights, gradients and optimizer state among them, for models that do not fit one device."""
     compile: bool = False
-    """Compile the model with `torch.compile`, on a GPU. Each shape of a batch may be compiled anew, which takes up to a
-    minute: for models of text in blocks, which have few."""
+    """Compile the model with `torch.compile`, on a GPU. Each shape of a batch may be compiled anew, which takes its
+    time: for models of text in blocks, which have few shapes."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)

@@ -5,12 +5,14 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 
 from seqlab.contention import fair_threads
 from seqlab.host_memory import prepare_heap
+from seqlab.nn.kernels import KERNELS, is_reference
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World, usable_cores
@@ -59,10 +61,15 @@ class Fingerprint:
     world_size: int
     arithmetic: int = ARITHMETIC
     compiled: bool = False
+    reference_kernels: str = ""
+    """Those that plain PyTorch replaces (`seqlab.nn.reference_kernels`), separated by commas."""
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Name what another machine's fingerprint has differently; older ones lack the last fields."""
-        own, other = asdict(self), {"world_size": 1, "arithmetic": 1, "compiled": False, **other}
+        own, other = (
+            asdict(self),
+            {"world_size": 1, "arithmetic": 1, "compiled": False, "reference_kernels": "", **other},
+        )
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
@@ -80,12 +87,23 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
     device = choose_device(world.device_name(config.device))
     if device.type == "cpu":
         prepare_heap()
-    elif not world.is_alone:
-        torch.cuda.set_device(device)  # what NCCL works on
-    if config.compile and device.type == "cpu":
-        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab has kernels of its own. Set it to false.")
+    elif device.index is not None:
+        torch.cuda.set_device(device)  # what NCCL works on, and whose stream an event is recorded on
     is_sharded = config.parallel == "fsdp" and not world.is_alone
-    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, config.compile, fair)
+    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, _compiles(config, device), fair)
+
+
+def _compiles(config: TrainingConfig, device: torch.device) -> bool:
+    if not config.compile:
+        return False
+    if device.type == "cpu":
+        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab has kernels of its own. Set it to false.")
+    if config.parallel == "fsdp":
+        raise ValueError("`training.compile` and `training.parallel: fsdp` do not work together: set one of them back.")
+    if find_spec("triton") is None:
+        logger.warning("The model is not compiled: torch.compile needs triton, which is not installed.")
+        return False
+    return True
 
 
 def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
@@ -114,6 +132,7 @@ def fingerprint(machine: Machine) -> Fingerprint:
         dtype=str(machine.dtype).removeprefix("torch."),
         world_size=machine.world.world_size,
         compiled=machine.compiles,
+        reference_kernels=",".join(filter(is_reference, KERNELS)),
     )
 
 

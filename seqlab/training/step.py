@@ -84,7 +84,7 @@ def start_update(
     parameters = accumulator.parameters
     gradients = [p.grad for p in parameters if p.grad is not None]
     divisor = sums["count"].clamp_min(1.0) / accumulator.world_size  # gradients are means over the ranks
-    torch._foreach_div_(gradients, divisor)
+    torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
     norm = whole(nn.utils.get_total_norm(gradients))
     started = StartedUpdate(sums, norm)
     if has_failed is None:

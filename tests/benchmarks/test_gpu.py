@@ -19,7 +19,10 @@ from benchmarks.workers import generated_corpus
 def test_all_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and decoding have tests of their own; here they name what they are asked for."""
 
+    folders = []
+
     def asked(arguments: argparse.Namespace, scale: Scale, known_machine: Json) -> Report:
+        folders.append(arguments.work_dir)
         assert known_machine["device"] == "cpu", "the machine is measured once"
         rows = [Row(name, "", "bf16", scale.model.family, tokens_per_second=1.0) for name in arguments.systems]
         return Report("", rows=[*rows, Row("JoeyNMT", "", "", "")], checks=["the same"])
@@ -31,12 +34,15 @@ def test_all_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     options = ["gpu", "--quick", "--device", "cpu", "--threads", "1", "--work_dir", str(tmp_path)]
     report = gpu.run(make_parser().parse_args(options), TINY)
     assert [(row.more["model"], row.system, row.setting) for row in report.rows[:-1]] == [
-        ("LSTM", "seqlab", "lstm"),
-        ("LSTM", "torch.nn.LSTM", "lstm"),
+        ("lstm", "seqlab", "lstm"),
+        ("lstm", "torch.nn.LSTM", "lstm"),
+        ("lstm_unfed", "seqlab", "lstm"),
+        ("lstm_unfed", "torch.nn.LSTM", "lstm"),
         ("base Transformer", "seqlab", "transformer"),
         ("base Transformer", "transformers", "transformer"),
     ]
-    assert report.checks == ["LSTM: the same", "base Transformer: the same"]
+    assert report.checks == ["lstm: the same", "lstm_unfed: the same", "base Transformer: the same"]
+    assert len(set(folders)) == len(folders) == 3, "models of one kind must not share what is prepared"
     assert report.rows[-1].tokens_per_second, "the language model is trained"
 
 
@@ -57,7 +63,7 @@ def test_the_generated_corpus_is_parallel_and_the_same_each_time(
 
 
 def test_what_travels_is_all_that_seqlab_needs_but_torch() -> None:
-    found = offline.needed("seqlab")
+    found = offline.needed("seqlab", "3.12")
     assert "torch" not in found
     direct = {Requirement(text).name for text in requires("seqlab") or () if "extra ==" not in text}
     assert direct - {"torch"} <= found.keys()

@@ -54,8 +54,9 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
         main(["pairs", str(ROOT), "none", "--work_dir", str(tmp_path)])
 
 
-def test_a_turn_has_all_figures_and_repeats_itself(tmp_path: Path) -> None:
-    workload = Workload(pairs=2_000, steps=10, warmup_steps=5, run_steps=5, lines=4)
+def test_a_turn_has_all_figures_and_repeats_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.pairs.HELP_CALLS", 1)
+    workload = Workload(pairs=500, steps=10, warmup_steps=5, run_steps=5, lines=4)
     write_corpus(tmp_path, workload)
     side = Side(ROOT, tmp_path, 1)
     train(side, workload.run_steps, workload.run_steps, tmp_path / "run")

@@ -1,7 +1,7 @@
 """Training on a GPU: no step waits for the device, and too little memory is an error that says what to lower."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -30,8 +30,17 @@ def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypat
     return Path("runs") / request.param / "config.yaml"
 
 
+@pytest.fixture
+def refuse_waiting() -> Iterator[Callable[[], None]]:
+    """Return what makes torch raise from then on where the host waits for the device."""
+    yield lambda: torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_no_step_waits_for_the_device(config_file: Path, precision: str, tmp_path: Path) -> None:
+def test_no_step_waits_for_the_device(
+    config_file: Path, precision: str, tmp_path: Path, refuse_waiting: Callable[[], None]
+) -> None:
     """Steps are started and read one late; torch raises where one of them synchronises."""
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": "adam"}
     config = override(config_from_yaml(config_file), list(values.items()))
@@ -42,7 +51,7 @@ def test_no_step_waits_for_the_device(config_file: Path, precision: str, tmp_pat
             started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 6))
             for number, step in enumerate(steps):
                 if number == 3:  # the first ones build what later ones use
-                    torch.cuda.set_sync_debug_mode("error")
+                    refuse_waiting()
                 started_steps.start(step)
                 run.progress.step += 1
                 started_steps.finish(keep=1)

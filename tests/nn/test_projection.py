@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from seqlab.nn import blockwise_cross_entropy, reference_kernels, selected_log_probs
 from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
 from seqlab.nn.selected_log_probs import UNUSED
@@ -126,7 +127,7 @@ def test_rows_without_a_target_count_for_nothing() -> None:
     hidden, weight = torch.randn(9, 6, requires_grad=True), nn.Parameter(torch.randn(11, 6))
     targets = torch.tensor([3, IGNORE, 0, 10, IGNORE, IGNORE, 5, 5, IGNORE])
     left_out = VocabularyProjection(weight).cross_entropy(hidden, targets, 0.1)
-    masked = BlockwiseCrossEntropy.apply(hidden, weight, targets, 0.1, torch.float32, True)
+    masked = BlockwiseCrossEntropy.apply(hidden, weight, targets, 0.1, torch.float32, True, True)
     by_torch = nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum", label_smoothing=0.1)
     expected = torch.autograd.grad(by_torch, (hidden, weight))
     for total, nll in (left_out, masked):
@@ -134,3 +135,36 @@ def test_rows_without_a_target_count_for_nothing() -> None:
         torch.testing.assert_close(nll, left_out[1])
         for found, wanted in zip(torch.autograd.grad(total, (hidden, weight)), expected, strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "selected_log_probs"])
+def test_without_a_gradient_none_is_computed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of rows is then projected once, and nothing else is multiplied."""
+    calls = []
+    for module in (blockwise_cross_entropy, selected_log_probs):
+        monkeypatch.setattr(module, "product", lambda a, b: calls.append(1) or a @ b.t())
+    projection, hidden = VocabularyProjection(nn.Parameter(torch.randn(50, 12))), torch.randn(2, 10, 12)
+    arguments = (hidden.flatten(0, 1), torch.arange(20)) if method == "cross_entropy" else (hidden, torch.eye(2).long())
+    with torch.no_grad():
+        getattr(projection, method)(*arguments)
+    assert calls == [1]
+
+
+def test_losses_under_torch_func() -> None:
+    torch.manual_seed(0)
+    projection, hidden, targets = (
+        VocabularyProjection(nn.Parameter(torch.randn(50, 12))),
+        torch.randn(20, 12),
+        torch.arange(20),
+    )
+    losses = (
+        lambda h: projection.cross_entropy(h, targets, 0.1)[0],
+        lambda h: projection.target_log_probs(h, targets)[0].sum(),
+        lambda h: projection.selected_log_probs(h[None], torch.tensor([[3, 7]]))[0].sum(),
+        lambda h: projection.consistent_cross_entropy(torch.stack((h, 2 * h)), targets, 0.1, 1.0)[0],
+    )
+    for loss in losses:
+        with reference_kernels():
+            found = torch.func.grad(loss)(hidden)
+        read = hidden.clone().requires_grad_()
+        torch.testing.assert_close(found, torch.autograd.grad(loss(read), read)[0], rtol=1e-4, atol=1e-5)

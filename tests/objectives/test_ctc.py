@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.interfaces import Frames
+from seqlab.nn import reference_kernels
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.objectives.glancing import glancing_share
 
@@ -89,6 +90,29 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
     torch.testing.assert_close(gradient, brute)
     assert not gradient[3].any()
     assert not gradient[1, 2:].any()
+
+
+def test_the_reference_kernels_sum_over_the_same_paths_and_twice_differentiably() -> None:
+    model = model_of()
+
+    def hessian_vector(direction: Tensor) -> Tensor:
+        total = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+        gradient = torch.autograd.grad(total, model.logits, create_graph=True)[0]
+        return torch.autograd.grad((gradient * direction).sum(), model.logits)[0]
+
+    direction = torch.randn_like(model.logits)
+    expected = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+    with reference_kernels():
+        found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+        product = hessian_vector(direction)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(each, model.logits, retain_graph=True)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients)
+    brute = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
+    gradient = torch.autograd.grad(brute, model.logits, create_graph=True)[0]
+    torch.testing.assert_close(product, torch.autograd.grad((gradient * direction).sum(), model.logits)[0])
+    with pytest.raises(RuntimeError, match="second derivative"):
+        hessian_vector(direction)
 
 
 @pytest.mark.parametrize("glancing", [0.0, 0.5])

@@ -11,6 +11,10 @@ from .conftest import seqlab
 SEED = 1
 MIN_COPIED = 90.0
 MIN_INFLECTED = 90.0
+SMALL_TRANSFORMER = [
+    *("--model.d_model", "64", "--model.d_ff", "128"),
+    *("--model.num_encoder_layers", "1", "--model.num_decoder_layers", "1"),
+]
 FRAMES = [("my name is {}", "ich heiße {}"), ("{} sees {}", "{} sieht {}"), ("does {} know {} ?", "kennt {} den {} ?")]
 
 
@@ -32,19 +36,19 @@ def test_names_never_seen_are_copied(family: str, tmp_path: Path) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     pairs = []
-    for _ in range(1200):
+    for _ in range(1060):
         frame = rng.choice(FRAMES)
         names = [name(rng) for _ in range(frame[0].count("{}"))]
         pairs.append(tuple(side.format(*names) for side in frame))
     with (tmp_path / "train.tsv").open("w", encoding="utf-8") as file:
         file.writelines(f"{src}\t{tgt}\n" for src, tgt in pairs[:1000])
-    size = {"lstm": ["--model.hidden_size", "64"], "transformer": ["--model.d_model", "64", "--model.d_ff", "128"]}
+    size = {"lstm": ["--model.hidden_size", "64"], "transformer": SMALL_TRANSFORMER}
     settings = {
         **{"data.train_src": f"{tmp_path}/train.tsv#0", "data.train_tgt": f"{tmp_path}/train.tsv#1"},
         **{"data.tokenizer.kind": "words", "data.tokenizer.min_count": 3, "data.joint_vocabulary": "true"},
         **{"data.copy_unknown": "true", "model.family": family, "model.copying": "true", "model.dropout": 0.1},
-        **{"data.batch_tokens": 512, "training.max_steps": 300, "optim.optimizer.lr": 5e-3},
-        **{"training.valid_every": 300, "training.save_every": 300, "optim.average_last": 0},
+        **{"data.batch_tokens": 512, "training.max_steps": 200, "optim.optimizer.lr": 5e-3},
+        **{"training.valid_every": 200, "training.save_every": 200, "optim.average_last": 0},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
     run_dir = tmp_path / "run"
@@ -67,16 +71,16 @@ def test_tags_decide_the_form(use: str, tmp_path: Path) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     forms = {"PST": "{}ed", "PRS;3": "{}s", "PTCP;PST": "ge{}t", "INF": "{}"}
-    lemmas = ["".join(rng.choices("abdeiklmnorst", k=rng.randint(3, 6))) for _ in range(700)]
+    lemmas = ["".join(rng.choices("abdeiklmnorst", k=rng.randint(3, 6))) for _ in range(650)]
     rows = [(lemma, form.format(lemma), tags) for lemma in lemmas for tags, form in forms.items()]
     (tmp_path / "train.tsv").write_text("".join("\t".join(row) + "\n" for row in rows[:2400]), encoding="utf-8")
     settings = {
         **{"data.train_src": f"{tmp_path}/train.tsv#0+2", "data.train_tgt": f"{tmp_path}/train.tsv#1"},
         **{"data.tokenizer.kind": "characters", "data.tokenizer.tags": "true", "data.joint_vocabulary": "true"},
         **{"model.family": "gru", "model.hidden_size": 64, "model.tags": use, "model.copying": "true"},
-        **{"objective.guided_attention": 1, "data.batch_tokens": 1024, "training.max_steps": 600},
-        **{"model.dropout": 0.1, "optim.optimizer.lr": 5e-3, "training.valid_every": 600},
-        **{"training.save_every": 600, "optim.average_last": 0},
+        **{"objective.guided_attention": 1, "data.batch_tokens": 1024, "training.max_steps": 250},
+        **{"model.dropout": 0.1, "optim.optimizer.lr": 8e-3, "training.valid_every": 250},
+        **{"training.save_every": 250, "optim.average_last": 0},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
     seqlab("train", "--run_dir", tmp_path / "run", "--threads", "1", *options)

@@ -18,7 +18,7 @@ MIN_NUMBERS = 80
 NEURAL = (
     *("--data.batch_tokens", "1024", "--data.micro_batch_tokens", "1024", "--data.block_length", "64"),
     *("--optim.optimizer.family", "muon", "--optim.schedule.family", "cosine", "--optim.schedule.warmup_steps", "20"),
-    *("--training.max_steps", "250", "--training.valid_every", "250", "--training.precision", "fp32"),
+    *("--training.max_steps", "160", "--training.valid_every", "160", "--training.precision", "fp32"),
 )
 FAMILIES = {
     "ngram_lm": ("--model.order", "12"),

@@ -31,7 +31,7 @@ PARALLEL = ["ddp", "fsdp"]
 
 def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
     """Describe a run whose steps are the same computation whatever the number of ranks: without dropout."""
-    limits = {"max_steps": 20, "log_every": 1, "save_every": 5, "valid_every": 10} | training
+    limits = {"max_steps": 12, "log_every": 1, "save_every": 3, "valid_every": 6} | training
     return tiny_config(corpus, model={"dropout": 0.0}, optim=optim, **limits)
 
 
@@ -73,7 +73,7 @@ def test_two_ranks_train_like_one(
 
 
 def test_three_ranks_and_steps_too_small_to_share(corpus: Path, tmp_path: Path) -> None:
-    config = exact_config(corpus, SGD, max_steps=12, parallel="fsdp")
+    config = exact_config(corpus, SGD, max_steps=6, parallel="fsdp")
     config = replace(config, data=replace(config.data, batch_tokens=16, micro_batch_tokens=16))
     assert_like(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "alone"))
 
@@ -103,7 +103,7 @@ AT_ONCE: dict[str, Any] = {
 def test_models_that_predict_all_at_once(
     corpus: Path, tmp_path: Path, parallel: str, model: ModelConfig, objective: ObjectiveConfig
 ) -> None:
-    config = replace(exact_config(corpus, ADAM, max_steps=10), model=model, objective=objective)
+    config = replace(exact_config(corpus, ADAM, max_steps=6), model=model, objective=objective)
     expected = train(config, tmp_path / "alone")
     assert_like(train_in_ranks(2, with_training(config, parallel=parallel), tmp_path / "run"), expected)
 
@@ -121,7 +121,7 @@ def test_another_number_of_ranks_goes_on(
 ) -> None:
     config = exact_config(corpus, ADAM, parallel=parallel)
     run_dir = tmp_path / "run"
-    for world_size, max_steps in ((first, 10), (then, 20)):
+    for world_size, max_steps in ((first, 6), (then, 12)):
         part = with_training(config, max_steps=max_steps)
         if world_size == 1:
             with caplog.at_level(logging.WARNING):

@@ -25,7 +25,7 @@ multiple of so many values."""
 LONG = 64
 """Positions from which blocks in bf16 are faster than fp32."""
 BLOCK_LENGTH = 128
-"""Queries that share the keys which they are multiplied with: more multiply with what is masked, fewer call more."""
+"""Queries of a block, which share their keys: larger blocks waste work on masked keys, smaller ones need more calls."""
 CACHED_SCORES = 1 << 20
 """Scores that are computed at once: what the processor's cache holds of them in fp32 and bf16."""
 
@@ -45,14 +45,15 @@ def attention(
     None where they are not needed.
     """
     with torch.autocast("cpu", enabled=False):
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and dropout_p == 0:
             return _without_gradient(query, key, value, bias, is_causal)
         is_long = query.size(2) >= LONG and value.dtype == torch.bfloat16
         if is_long and is_causal and dropout_p == 0 and not need_weights:
             return _merged(_causal_in_blocks(query, key, value), value.dtype), None
         if is_causal:
             bias = _future(0, query.size(2), query.size(2))
-        if dropout_p == 0 and not need_weights:
+        has_trained_bias = bias is not None and bias.requires_grad
+        if dropout_p == 0 and not need_weights and not has_trained_bias:
             merged: Tensor = _Attention.apply(query, key, value, bias)
             return merged, None
         weights = _weights(contiguous_fp32(query), contiguous_fp32(key), bias)
@@ -173,7 +174,7 @@ def _without_gradient(
 
 def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Attend in fp32 so that no head depends on the others: heads (B, H, T, E) and weights (B, H, T, S)."""
-    if query.size(0) * query.size(1) == 1:  # a lone product takes another code path in torch, with other last bits
+    if query.size(0) * query.size(1) == 1:  # a batch of one takes another code path in torch, with other last bits
         query, key, value = (part.expand(2, -1, -1, -1).contiguous() for part in (query, key, value))
         heads, weights = _attended(query, key, value, bias)
         return heads[:1], weights[:1]
@@ -199,6 +200,6 @@ def batched_product(a: Tensor, b: Tensor, is_step: bool) -> Tensor:
     """Multiply a (B, T, K) by b (B, K, S), where T may depend on the batch unless `is_step`: (B, T, S)."""
     rows = a.size(1)
     a = a if is_step else F.pad(a, (0, 0, 0, -rows % 16))
-    if len(a) == 1:  # a lone product takes another code path in torch, with other last bits
+    if len(a) == 1:  # a batch of one takes another code path in torch, with other last bits
         return torch.bmm(a.expand(2, -1, -1), b.expand(2, -1, -1))[:1, :rows]
     return torch.bmm(a, b)[:, :rows]

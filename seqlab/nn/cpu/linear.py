@@ -15,19 +15,20 @@ from torch import Tensor
 
 from seqlab.nn.cpu.first_order import first_order
 
-# Without AVX-512 it is not faster than `F.linear`, which calls MKL: gradients of weights take 1.5 times as long. In
-# oneDNN 3.10, which torch 2.11 has, a row's fp32 result depends on the number of rows.
-_IS_RECENT = torch.__version__ >= "2.13"
-_HAS_ONEDNN = (
-    _IS_RECENT and torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_f", False)
-)
+_CPU = torch.cpu.get_capabilities()
+# In oneDNN 3.10, which torch 2.11 has, a row's fp32 result depends on the number of rows.
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and torch.__version__ >= "2.13" and _CPU.get("avx2", False)
 _ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _HAS_ONEDNN else None
 _ONEDNN_PACK = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None) if _HAS_ONEDNN else None
-_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and torch.cpu.get_capabilities().get("avx512_bf16", False)
+# Without AVX-512 gradients of weights take 1.5 times as long as with `F.linear`, which calls MKL.
+_TRAINS_WITH_ONEDNN = _ONEDNN_LINEAR is not None and _CPU.get("avx512_f", False)
+_ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and _CPU.get("avx512_bf16", False)
 _PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
 
-MIN_ROWS = 2 if _ONEDNN_HAS_BF16 else 16
-"""oneDNN takes another code path for a single row, MKL for fewer than 16."""
+ONEDNN_MIN_ROWS = 2
+"""oneDNN takes another code path for a single row."""
+MIN_ROWS = ONEDNN_MIN_ROWS if _ONEDNN_HAS_BF16 else 16
+"""MKL takes another code path for fewer than 16 rows."""
 
 
 def padded_rows(rows: int, least: int = MIN_ROWS) -> int:
@@ -46,18 +47,18 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     the bias first. In bf16 without a bias it is slower.
     """
     is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
-    if is_faster and x.is_cpu and _ONEDNN_LINEAR is not None:
+    if is_faster and x.is_cpu and _TRAINS_WITH_ONEDNN and _ONEDNN_LINEAR is not None:
         y: Tensor = _ONEDNN_LINEAR(x, weight, bias, "none", [], "")
         return y
     return x @ weight.t() if bias is None else F.linear(x, weight, bias)
 
 
-def with_padded_rows(x: Tensor, dtype: torch.dtype) -> Tensor:
+def with_padded_rows(x: Tensor, dtype: torch.dtype, least: int = MIN_ROWS) -> Tensor:
     """Copy x (..., K) to (R, K) in `dtype`, with rows of zeros up to `padded_rows`; x itself where nothing changes."""
     if x.dim() != 2:
         x = x.reshape(-1, x.shape[-1])
     rows = x.shape[0]
-    size = padded_rows(rows)
+    size = padded_rows(rows, least)
     if size == rows:
         return x if x.dtype == dtype else x.to(dtype)
     padded = x.new_empty(size, x.shape[1], dtype=dtype)
@@ -70,22 +71,31 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -
     """Compute x W^T + b in `dtype`: x (..., K), weight (N, K), bias (N,) -> (..., N)."""
     if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
         return _without_gradient(x, weight, bias, dtype)
-    if _ONEDNN_LINEAR is not None and dtype in _PACKED_DTYPES:
+    if _TRAINS_WITH_ONEDNN and dtype in _PACKED_DTYPES:
         y: Tensor = _OneDnnLinear.apply(x, weight, bias, dtype)
         return y
     return F.linear(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
 
 def _without_gradient(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
-    rows = with_padded_rows(x, dtype)
+    bias = None if bias is None else bias.to(dtype)
     packed = _packed(weight)
     if packed is not None and packed.dtype == dtype:
-        y = _ONEDNN_LINEAR(rows, packed.weight, None if bias is None else bias.to(dtype), "none", [], "")  # type: ignore[misc]
+        rows = with_padded_rows(x, dtype, ONEDNN_MIN_ROWS)
+        y = _ONEDNN_LINEAR(rows, packed.weight, bias, "none", [], "")  # type: ignore[misc]
+    elif _ONEDNN_LINEAR is not None and dtype == torch.float32:
+        rows = with_padded_rows(x, dtype, ONEDNN_MIN_ROWS)
+        y = _ONEDNN_LINEAR(rows, weight.to(dtype), bias, "none", [], "")
     else:
-        y = product(rows, weight.to(dtype), None if bias is None else bias.to(dtype))
-    if rows.shape == x.shape:
-        return y
-    return y[: x.shape[:-1].numel()].view(*x.shape[:-1], y.size(1))
+        rows = with_padded_rows(x, dtype)
+        y = product(rows, weight.to(dtype), bias)
+    return y if rows.shape == x.shape else _first_rows(y, x.shape[:-1])
+
+
+def _first_rows(y: Tensor, shape: torch.Size) -> Tensor:
+    """Shape the first rows of y (R, N) to (*shape, N); no view for autograd, so that it may be changed in place."""
+    found: Tensor = torch.ops.aten._unsafe_view(y[: shape.numel()], (*shape, y.size(1)))
+    return found
 
 
 class _OneDnnLinear(torch.autograd.Function):
@@ -96,8 +106,7 @@ class _OneDnnLinear(torch.autograd.Function):
         rows, w = with_padded_rows(x, dtype), weight.to(dtype)
         ctx.save_for_backward(rows, w)
         ctx.x_shape, ctx.dtypes = x.shape, (x.dtype, weight.dtype)
-        y = product(rows, w, None if bias is None else bias.to(dtype))
-        return y[: x.shape[:-1].numel()].view(*x.shape[:-1], weight.shape[0])
+        return _first_rows(product(rows, w, None if bias is None else bias.to(dtype)), x.shape[:-1])
 
     @staticmethod
     @first_order
@@ -119,18 +128,19 @@ def packed_for(weight: Tensor, rows: int) -> Tensor | None:
 
     Else it does so at each call, which takes as long as the product with 32 rows.
     """
-    if _ONEDNN_LINEAR is None or _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES:
+    if not _TRAINS_WITH_ONEDNN or _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES:
         return None
     packed: Tensor = _ONEDNN_PACK(weight, rows)
     return packed
 
 
 class _Packed(NamedTuple):
-    """A weight as `packed_for` lays it out, and what tells that it is still that weight."""
+    """A weight as oneDNN multiplies by it, beside what it was made of."""
 
     weight: Tensor
     dtype: torch.dtype
-    memory: int
+    source: Tensor
+    """The weight itself: while it is kept, no other tensor can have its address."""
     version: int
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -139,20 +149,20 @@ class _Packed(NamedTuple):
 
 
 def pack(weight: Tensor) -> None:
-    """Keep a weight (N, K) beside itself as inference multiplies by it, until it changes; no bit of a result does."""
-    packed = packed_for(weight.detach(), MIN_ROWS)
-    weight._seqlab_packed = (  # type: ignore[attr-defined]
-        None if packed is None else _Packed(packed, weight.dtype, weight.data_ptr(), _version(weight))
-    )
+    """Keep a weight (N, K) beside itself as inference multiplies by it, until it changes; no bit of a result does.
 
-
-def _version(weight: Tensor) -> int:
-    """Return what changes with each change in place; a tensor made under `inference_mode` does not count them."""
-    return 0 if weight.is_inference() else weight._version
+    A change is seen in place and by assignment, but not in place through `weight.data`, which torch does not count. A
+    tensor that was made under `inference_mode` counts no change: it is not packed.
+    """
+    if _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES or weight.is_inference():
+        return
+    source = weight.detach()
+    packed = _Packed(_ONEDNN_PACK(source, MIN_ROWS), weight.dtype, source, weight._version)
+    weight._seqlab_packed = packed  # type: ignore[attr-defined]
 
 
 def _packed(weight: Tensor) -> _Packed | None:
     packed: _Packed | None = getattr(weight, "_seqlab_packed", None)
-    if packed is None or packed.memory != weight.data_ptr() or packed.version != _version(weight):
+    if packed is None or weight.data_ptr() != packed.source.data_ptr() or weight._version != packed.version:
         return None
-    return packed
+    return packed if weight.shape == packed.source.shape and weight.dtype == packed.dtype else None

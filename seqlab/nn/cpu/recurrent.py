@@ -170,7 +170,7 @@ class _Gru(torch.autograd.Function):
         weights = Weights(w_in, w_hidden, bias, candidate_bias)
         passed = _run(x, weights, start, trains=True)
         ctx.save_for_backward(x, w_in, w_hidden, *passed)
-        return passed.read[1:]
+        return passed.read[1:].clone()  # the caller may change it in place, and the backward pass reads it
 
     @staticmethod
     @first_order

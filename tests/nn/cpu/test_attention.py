@@ -94,3 +94,21 @@ def test_a_batched_product_does_not_depend_on_the_others(is_step: bool) -> None:
         if not is_step:
             for queries in (1, 3, 16, 33):
                 assert torch.equal(batched_product(a[:, :queries], b, is_step), whole[:, :queries])
+
+
+def test_a_bias_that_is_trained_gets_its_gradient() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
+    bias = torch.randn(1, 4, 6, 6, requires_grad=True)
+    found, _ = attention(query, key, value, bias)
+    expected = F.scaled_dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
+    grads = [torch.autograd.grad(each.square().sum(), bias)[0] for each in (found, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_weights_are_dropped_without_a_gradient_too() -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
+    whole, dropped = (attention(query, key, value, dropout_p=p)[0] for p in (0.0, 0.5))
+    assert (whole != dropped).float().mean() > 0.9

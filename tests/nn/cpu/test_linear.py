@@ -115,3 +115,35 @@ def test_a_packed_weight_that_changes_is_read_anew() -> None:
         pack(layer.weight)
         layer.weight.data = torch.randn(40, 24)
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_an_output_may_be_changed_in_place() -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(16, 8), torch.randn(3, 5, 16)
+    y = layer(x)
+    y += 1
+    torch.relu_(y).sum().backward()
+    expected = F.linear(x, layer.weight, layer.bias)
+    gradient = torch.autograd.grad((expected + 1).relu().sum(), layer.weight)[0]
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, gradient, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_another_weight_in_its_place_is_noticed() -> None:
+    """The allocator gives freed memory out again: an address alone tells nothing."""
+    for seed in range(20):
+        torch.manual_seed(seed)
+        layer, x = Linear(64, 64), torch.randn(4, 64)
+        pack(layer.weight)
+        for _ in range(3):
+            layer.weight.data = layer.weight.data * 2
+            torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_whose_changes_are_not_counted_is_not_packed() -> None:
+    with torch.inference_mode():
+        weight, x = torch.nn.Parameter(torch.randn(32, 32)), torch.randn(4, 32)
+        pack(weight)
+        weight.mul_(2)
+        torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-4, atol=1e-4)
