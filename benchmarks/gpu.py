@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     decoded = full if arguments.quick else replace(full, model=MODELS[DECODED])
     steps = 60 if arguments.quick else RUN_STEPS
     values = {"systems": both, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
-    parts.append(Part(f"{DECODED} Transformer", decoding.run, decoded, values))
+    parts.append(Part(f"{'tiny' if arguments.quick else DECODED} Transformer", decoding.run, decoded, values))
     for part in parts:
         work_dir = arguments.work_dir / part.name.replace(" ", "_")
         given = Namespace(**{**vars(arguments), **common, **part.values, "work_dir": work_dir})

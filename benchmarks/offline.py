@@ -1,9 +1,9 @@
 """`python -m benchmarks.offline FOLDER`: gather what the GPU's tests and benchmark need on a machine without a network.
 
 FOLDER gets wheels of what seqlab needs besides torch, which that machine must have: of the versions that are installed
-here, for its version of Python, for Linux on x86-64. seqlab itself is run from a checkout there, and must be installed
-here. No corpus is needed: what `pytest tests/gpu` reads is in the repository, and what `python -m benchmarks gpu` reads
-is generated where it runs. There:
+here, for its version of Python, for Linux on x86-64. seqlab, transformers, pytest, hypothesis must be installed here;
+there seqlab is run from a checkout. No corpus is needed: what `pytest tests/gpu` reads is in the repository, and what
+`python -m benchmarks gpu` reads is generated where it runs. There:
 
     python3 -m pip install --no-index --no-deps --target /tmp/site FOLDER/*.whl
     PYTHONPATH=/tmp/site python3 -m pytest tests/gpu
@@ -13,7 +13,7 @@ is generated where it runs. There:
 import argparse
 import subprocess
 import sys
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -49,7 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     versions: dict[str, str] = {}
     for name in NEEDED:
-        needed(name, arguments.python_version, versions)
+        try:
+            needed(name, arguments.python_version, versions)
+        except PackageNotFoundError as error:
+            parser.error(f"{error.name} must be installed here")
     wanted = [f"{name}=={number}" for name, number in versions.items() if name not in {"seqlab", *arguments.there}]
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         parser.error(f"{arguments.folder} is not empty")

@@ -17,6 +17,15 @@ def unnamed_toolkit(option: str) -> str:
     return f"not measured: {option} names the Python of its environment"
 
 
+def refuse_missing_device(device: str) -> None:
+    """End the program where a GPU is asked for and there is none."""
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SystemExit("`--device cuda`: there is no CUDA device; `--quick --device cpu` tries the program.")
+
+
 def refuse_missing_folder(option: str, folder: Path) -> None:
     """End the program where an option needs a folder that is not there."""
     if not folder.is_dir():

@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import importlib, logging, os, pkgutil, signal, sys
-import numpy, torch
+import numpy, random, torch
 
 def settings():
     return {
@@ -13,7 +13,7 @@ def settings():
         "threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
         "dtype": str(torch.get_default_dtype()),
         "precision": torch.get_float32_matmul_precision(),
-        "random": [torch.initial_seed(), hash(str(numpy.random.get_state()))],
+        "random": [torch.initial_seed(), hash(str(numpy.random.get_state())), hash(random.getstate())],
         "signals": [str(signal.getsignal(number)) for number in signal.valid_signals() if number not in (9, 19)],
         "logging": [str(logging.getLogger().handlers), logging.getLogger().level],
         "path": list(sys.path),

@@ -7,6 +7,7 @@ Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E, K hypothes
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,42 +38,43 @@ def _checked(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def _from_environment() -> frozenset[str]:
-    value = os.environ.get(VARIABLE, "0")
+    value = os.environ.get(VARIABLE, "0").strip()
     if value == "0" or not value:
         return frozenset()
     try:
-        return _checked(() if value == "1" else tuple(value.split(",")))
+        return _checked(() if value == "1" else tuple(name.strip() for name in value.split(",")))
     except ValueError as error:
         message = f"The environment variable {VARIABLE} is {value!r}, but may be 0, 1 or names with commas. {error}"
         raise ValueError(message) from None
 
 
-_reference = _from_environment()
+_reference = Counter(_from_environment())
+"""How many contexts that have not ended ask for the plain form of a kernel."""
 
 
 @contextmanager
 def reference_kernels(*names: str) -> Iterator[None]:
     """Compute with plain PyTorch on every device within this context; with `names`, only these `KERNELS`.
 
-    It holds for the whole process, all threads. Raises ValueError for a name that is no kernel's.
+    It holds for the whole process, all threads; contexts may overlap. A forward pass and its backward pass belong into
+    the same context. Raises ValueError for a name that is no kernel's.
     """
-    global _reference
-    before = _reference
-    _reference = before | _checked(names)
+    checked = _checked(names)
+    _reference.update(checked)
     try:
         yield
     finally:
-        _reference = before
+        _reference.subtract(checked)
 
 
 def is_reference(name: str) -> bool:
     """Whether a kernel is to be computed by plain PyTorch."""
-    return name in _reference
+    return _reference[name] > 0
 
 
 def runs_on_cpu(name: str, x: Tensor) -> bool:
     """Whether a kernel's form for the CPU computes on x."""
-    return x.is_cpu and name not in _reference
+    return x.is_cpu and not is_reference(name)
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
@@ -96,6 +98,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
     """Return what computes `linear(x, weight, bias)` for many x (R, K), where each depends on the result before it."""
     if runs_on_cpu("repeated_linear", weight) and torch.is_grad_enabled():
+        cpu_linear.unpack(weight)
         return RepeatedLinear(weight, bias, compute_dtype(weight))
     return partial(linear, weight=weight, bias=bias)
 
@@ -121,6 +124,8 @@ def attention(
     merged heads (B, T, D) in the dtype of `value` and, where asked for, the weights before dropout (B, H, T, S).
     """
     assert not (is_causal and bias is not None), "a bias says by itself what may be attended to"
+    if bias is not None and not bias.is_floating_point():
+        raise TypeError(f"`bias` is added to the scores, but is of {bias.dtype}: see `seqlab.nn.masks.additive`.")
     if runs_on_cpu("attention", query):
         merged, weights = cpu_attention.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
         return merged, weights
@@ -198,6 +203,8 @@ def cross_entropy(
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
         may_ignore = not hidden.is_cpu
+        if torch.is_grad_enabled():
+            cpu_linear.unpack(weight)
         if hidden.is_cpu:  # for a GPU the host would have to wait until it is known how many rows are left
             is_real = targets != IGNORE
             hidden, targets = hidden[is_real], targets[is_real]

@@ -4,22 +4,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from typing import TYPE_CHECKING
 
 from seqlab.data.survey import OnProgress
 from seqlab.progress import counting_bar
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.figures import UNITS_PER_SECOND
 from seqlab.training.state import Progress as RunProgress
+
+if TYPE_CHECKING:  # rich draws from Python's random numbers when it is imported, which importing seqlab must not
+    from rich.progress import TaskID
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +39,9 @@ class ProgressBar:
     """Show how far training is, when it ends and the latest figures."""
 
     def __init__(self, config: TrainingConfig, progress: RunProgress, is_visible: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._config = config
         self._first_step, self._first_minutes = progress.step, progress.minutes
         console = Console(stderr=True)

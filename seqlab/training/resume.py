@@ -88,7 +88,8 @@ def resume(run: TrainingRun, changes: Changes) -> None:
     differences = fingerprint(run.machine).differences(run.held.root.described("machine"))
     if differences:
         logger.warning(
-            "The run was begun on another machine or setting (%s): it goes on, but no longer bit for bit.",
+            "The run was begun on another machine, with another setting or version (%s): "
+            "it goes on, but no longer bit for bit.",
             "; ".join(differences),
         )
     for difference in changed_plugins(run):

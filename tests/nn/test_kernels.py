@@ -127,7 +127,27 @@ def test_some_kernels_alone() -> None:
         reference_kernels("atention").__enter__()
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", "True True"), ("0", "False False"), ("dropout", "True False")])
+def test_contexts_may_overlap() -> None:
+    """As those of two threads do."""
+    first, second = reference_kernels("linear"), reference_kernels()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert all(map(kernels.is_reference, KERNELS))
+    second.__exit__(None, None, None)
+    assert not any(map(kernels.is_reference, KERNELS))
+
+
+def test_an_environment_variable_that_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernels.VARIABLE, "true")
+    with pytest.raises(ValueError, match=r"SEQLAB_REFERENCE_KERNELS is 'true', but may be 0, 1 or names .*`true`"):
+        kernels._from_environment()
+
+
+ENVIRONMENT = [("1 ", "True True"), ("0", "False False"), ("dropout, attention", "True False")]
+
+
+@pytest.mark.parametrize(("value", "expected"), ENVIRONMENT)
 def test_the_environment_variable(value: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernels.VARIABLE, value)
     code = "from seqlab.nn.kernels import is_reference; print(is_reference('dropout'), is_reference('linear'))"

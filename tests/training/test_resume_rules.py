@@ -19,6 +19,7 @@ from reference.tiny_runs import (
 )
 
 from seqlab.durable import sealed, write_json
+from seqlab.nn import reference_kernels
 from seqlab.optim import OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name
 from seqlab.runs.config import Config
@@ -207,6 +208,14 @@ def test_compiling_is_refused_on_a_cpu(trained: Trained, run_dir: Path) -> None:
     with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
         train(with_training(longer(trained[0]), compile=True), run_dir)
     train(longer(trained[0]), run_dir)
+
+
+def test_a_run_with_the_reference_kernels_warns(
+    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
+        train(longer(trained[0]), run_dir)
+    assert "(reference_kernels  -> dropout): it goes on, but no longer bit for bit" in caplog.text
 
 
 def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

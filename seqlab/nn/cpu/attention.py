@@ -165,6 +165,8 @@ def _without_gradient(
         bias = _future(0, q.size(2), k.size(2))
     else:
         bias = query.new_zeros(1, 1, 1, keys, dtype=torch.float32) if bias is None else bias
+        bias = bias[(None,) * (4 - bias.dim())]
+        bias = bias.expand(*bias.shape[:3], keys)
         bias = F.pad(bias, (0, k.size(2) - bias.size(3)), value=float("-inf"))
         if bias.size(2) > 1:
             bias = F.pad(bias, (0, 0, 0, q.size(2) - queries))

@@ -58,6 +58,8 @@ def with_padded_rows(x: Tensor, dtype: torch.dtype, least: int = MIN_ROWS) -> Te
     if x.dim() != 2:
         x = x.reshape(-1, x.shape[-1])
     rows = x.shape[0]
+    if x.stride(0) < x.shape[1] and x.stride(1) < rows:  # elements overlap, as in windows of a signal
+        x = x.contiguous()
     size = padded_rows(rows, least)
     if size == rows:
         return x if x.dtype == dtype else x.to(dtype)
@@ -71,6 +73,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -
     """Compute x W^T + b in `dtype`: x (..., K), weight (N, K), bias (N,) -> (..., N)."""
     if not torch.is_grad_enabled():  # an autograd.Function costs 15 us, which a step of decoding would pay 26 times
         return _without_gradient(x, weight, bias, dtype)
+    unpack(weight)
     if _TRAINS_WITH_ONEDNN and dtype in _PACKED_DTYPES:
         y: Tensor = _OneDnnLinear.apply(x, weight, bias, dtype)
         return y
@@ -151,14 +154,21 @@ class _Packed(NamedTuple):
 def pack(weight: Tensor) -> None:
     """Keep a weight (N, K) beside itself as inference multiplies by it, until it changes; no bit of a result does.
 
-    A change is seen in place and by assignment, but not in place through `weight.data`, which torch does not count. A
-    tensor that was made under `inference_mode` counts no change: it is not packed.
+    Changes are seen that torch counts, and assignments. It does not count what fused optimizers change, so that a use
+    with a gradient forgets the packed weight (`unpack`), nor what is written through `weight.data` or NumPy: pack anew
+    after that. A tensor that was made under `inference_mode` counts no change at all: it is not packed.
     """
     if _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES or weight.is_inference():
         return
     source = weight.detach()
     packed = _Packed(_ONEDNN_PACK(source, MIN_ROWS), weight.dtype, source, weight._version)
     weight._seqlab_packed = packed  # type: ignore[attr-defined]
+
+
+def unpack(weight: Tensor) -> None:
+    """Forget what `pack` has kept."""
+    if hasattr(weight, "_seqlab_packed"):
+        del weight._seqlab_packed
 
 
 def _packed(weight: Tensor) -> _Packed | None:

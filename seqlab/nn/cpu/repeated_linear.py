@@ -23,6 +23,7 @@ class RepeatedLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.weight = weight.detach().to(dtype)
+        self._given, self._version = weight, weight._version
         self.bias = None if bias is None else bias.detach().to(dtype)
         self._saved: list[tuple[Tensor, Tensor]] = []
         self._backward_pass = -1
@@ -44,6 +45,8 @@ class RepeatedLinear:
 
     def multiply_back(self, grad: Tensor) -> Tensor:
         """Compute grad W."""
+        if self._given._version != self._version:
+            raise RuntimeError("A weight was changed in place between its forward and its backward pass.")
         if self._backward is None:
             self._backward = _packed_product(self.weight.t().contiguous(), None, len(grad))
         return self._backward(grad)

@@ -112,3 +112,17 @@ def test_weights_are_dropped_without_a_gradient_too() -> None:
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     whole, dropped = (attention(query, key, value, dropout_p=p)[0] for p in (0.0, 0.5))
     assert (whole != dropped).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 6, 1), (1, 4, 1, 6), (6, 6), (6,)])
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_a_bias_broadcasts_to_the_scores(shape: tuple[int, ...], has_gradient: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
+    bias = torch.randn(shape)
+    with torch.set_grad_enabled(has_gradient):
+        found, _ = attention(query, key, value, bias)
+    expected = F.scaled_dot_product_attention(query, key, value, bias.expand(2, 4, 6, 6))
+    torch.testing.assert_close(found, expected.transpose(1, 2).flatten(2))
+    with pytest.raises(TypeError, match=r"`bias` is added to the scores, but is of torch\.bool"):
+        attention(query, key, value, bias > 0)

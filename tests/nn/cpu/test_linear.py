@@ -147,3 +147,23 @@ def test_a_weight_whose_changes_are_not_counted_is_not_packed() -> None:
         pack(weight)
         weight.mul_(2)
         torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-4, atol=1e-4)
+
+
+def test_a_fused_optimizer_whose_changes_are_not_counted() -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(32, 32), torch.randn(4, 32)
+    pack(layer.weight)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, fused=True)
+    layer(x).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [16, 13])
+def test_windows_that_overlap(rows: int) -> None:
+    torch.manual_seed(0)
+    windows, layer = torch.randn(8 * rows + 8).unfold(0, 16, 8), Linear(16, 4)
+    torch.testing.assert_close(layer(windows), F.linear(windows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(windows), F.linear(windows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
