@@ -1,4 +1,4 @@
-"""What all encoder-decoders share: tied embeddings, tags in the source, and pointing at it.
+"""Parts that all encoder-decoders share: tied embeddings, tags in the source, and copying from it.
 
 Tags are such as the features that a word is to be inflected for; their ids come after the tokens and before eos.
 
@@ -76,7 +76,7 @@ TagUse = Literal["symbols", "sum"]
 
 
 class Positions(NamedTuple):
-    """Which position of the encoder's memory is that of each position of the source, where tags are no symbols."""
+    """The position in the encoder's memory of each source position, where tags are no tokens of their own."""
 
     memory: Tensor
     """(B, S) int64"""
@@ -94,7 +94,7 @@ class Positions(NamedTuple):
 
 
 class SourceTags:
-    """What becomes of the tags of a source."""
+    """The tags of a source: tokens of their own, or summed into the embeddings of the others."""
 
     def __init__(self, use: TagUse, tag_ids: range, eos_id: int) -> None:
         self.tag_ids, self.eos_id = tag_ids, eos_id
@@ -153,7 +153,7 @@ def check_tags(use: TagUse, data: Any) -> None:
 
 
 class SourceView(NamedTuple):
-    """What is known of the sources while decoding, besides the memory."""
+    """The sources while decoding, besides the memory: tokens to copy and positions to attend to."""
 
     copied: Source | None
     """What can be copied, by models that copy."""

@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
 
 
 class LayerMemory(NamedTuple):
-    """What a decoder layer attends to besides its own input: the encoder's keys and values.
+    """Projected encoder keys and values of one decoder layer.
 
     S' is S with a gradient and on a GPU; else see `kernels.prepare_keys`.
     """

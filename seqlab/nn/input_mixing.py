@@ -1,4 +1,4 @@
-"""What a decoder reads in training where it is not always told the reference: its own predictions, some of the time.
+"""Decoder inputs of scheduled sampling: the model's own predictions in place of some reference tokens.
 
 Shapes: B sentences, T target positions, N rows, V vocabulary, E embedding size.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from seqlab.nn.projection import VocabularyProjection
 
 Mixture = Literal["argmax", "sampled", "soft"]
-"""What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols."""
+"""The input made of a prediction: the likeliest token, a sampled one, or the mean embedding of all tokens."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ MIN_ROOM = 16
 
 @dataclass(frozen=True)
 class DecodingStep:
-    """What a step of decoding reads: the next token of K hypotheses of each of B sentences, all at one position."""
+    """The shapes and the mask of a decoding step: K hypotheses of each of B sentences, all at one position."""
 
     position: int
     sentences: int
@@ -94,7 +94,7 @@ def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | N
 
 
 class Past:
-    """The caches of all layers for N rows: hypotheses of a sentence share one, and a mask says which past is whose."""
+    """The KV caches of all layers for N rows: the hypotheses of a sentence share one, with a mask per hypothesis."""
 
     def __init__(self, num_layers: int, sentences: int, *, may_share: bool = True) -> None:
         """`may_share`: whether rows that come from one row share its cache, where all sentences have equally many.

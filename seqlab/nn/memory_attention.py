@@ -1,4 +1,4 @@
-"""How a recurrent decoder looks at the encoder's memory: additive, dot-product and general attention.
+"""Attention of a recurrent decoder to the encoder's memory: additive, dot-product and general.
 
     additive: v . tanh(W_q q + W_m m)    (Bahdanau et al. 2015, arXiv:1409.0473)
     dot: q . m    general: q . (W m)     (Luong et al. 2015, D15-1166)

@@ -1,4 +1,4 @@
-"""A step that came out non-finite: what is needed to see it happen again is written before training ends."""
+"""Write what is needed to replay a step with a non-finite loss or gradient, before training ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class FailedStep(ArithmeticError):
 
 
 class Failure(NamedTuple):
-    """What replays a failed step; dropout follows from seed, step and rank."""
+    """The inputs of a failed step, to replay it; dropout follows from seed, step and rank."""
 
     weights: dict[str, Tensor]
     micro_steps: list[Batch]
@@ -43,7 +43,7 @@ class StartedStep:
     """Updates before it."""
     data: TrainingStep[Batch]
     carry: Carry | None
-    """What the step before it left."""
+    """The recurrent state before the step."""
     update: StartedUpdate | None = None
 
 

@@ -100,7 +100,7 @@ def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
 
 
 def _reads_late(run: TrainingRun) -> bool:
-    """Whether an update is read when the next one was launched."""
+    """Whether the figures of an update are read only after the next one was launched."""
     return run.machine.device.type == "cuda" and can_skip_updates(run.optimizer)
 
 

@@ -1,4 +1,4 @@
-"""What a run computes on: device, precision, threads, memory."""
+"""The device, precision, threads and memory of a run."""
 
 import logging
 import os
@@ -51,7 +51,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What bit-for-bit equality depends on besides the config."""
+    """Everything besides the config that bit-for-bit equality depends on."""
 
     torch_version: str
     processor: str

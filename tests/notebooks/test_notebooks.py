@@ -23,7 +23,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "variants": {"guided": {"guided_attention": 0.3}, "guided too much": {"guided_attention": 1.0}},
     },
     "exposure_bias_and_scheduled_sampling": {"seeds": (2,)},
-    "what_parallel_decoding_loses": {"training_steps": 400, "train_lines": 12_000, "test_lines": 200},
+    "what_parallel_decoding_loses": {
+        "training_steps": 400,
+        "train_lines": 8000,
+        "test_lines": 200,
+        "max_phrases": 3,
+        "num_layers": 1,
+    },
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""

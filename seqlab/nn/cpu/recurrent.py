@@ -2,8 +2,8 @@
 
 torch has no fused kernel for a GRU on a CPU: against `torch.gru` it trains a language model 1.2 times as fast in bf16,
 1.7 times in fp32. A step computes little: one product with the recurrent weights, which are packed once for all steps,
-and few element-wise calls. Everything else is done for the whole sequence at once: the products with the input, and the
-gradients of the weights. With reset gate r, update gate z and candidate n (see `recurrent_layer.gru_cell`):
+and few element-wise calls. The products with the input and the gradients of the weights are computed once for the whole
+sequence. With reset gate r, update gate z and candidate n (see `recurrent_layer.gru_cell`):
 
     r, z = sigmoid(W x + b + U h)        n = tanh(W_n x + b_n + r * (U_n h + c_n))        h' = n + z * (h - n)
 
@@ -79,7 +79,7 @@ def _fast_tanh_(x: Tensor) -> Tensor:
 
 
 class _Passed(NamedTuple):
-    """What the backward pass needs of the forward pass. Hidden states add up over time, so they are kept in fp32."""
+    """Results of the forward pass that the backward pass reads. Hidden states add up over time: they are kept in fp32."""
 
     hidden: Tensor
     """(T + 1, B, H), in fp32 at least; the first is the start."""
@@ -115,7 +115,7 @@ def _run(x: Tensor, weights: Weights, start: Tensor, trains: bool) -> _Passed:
 
 
 class _Factors(NamedTuple):
-    """What the gradient of h' is multiplied by at each of some steps."""
+    """Factors of the gradient of h' at each of some steps."""
 
     to_sums: Tensor
     """(steps, B, 3, H)"""
