@@ -79,7 +79,7 @@ def _fast_tanh_(x: Tensor) -> Tensor:
 
 
 class _Passed(NamedTuple):
-    """Results of the forward pass that the backward pass reads. Hidden states add up over time: they are kept in fp32."""
+    """Results of the forward pass for the backward pass. Hidden states add up over time, so they are kept in fp32."""
 
     hidden: Tensor
     """(T + 1, B, H), in fp32 at least; the first is the start."""
