@@ -50,6 +50,9 @@ from seqlab.world import World
 
 logger = logging.getLogger(__name__)
 
+OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In messages of errors that have no type of their own: of the CPU's allocator, of page-locked memory, of cuBLAS."""
+
 
 Recipe = Callable[[Path], Config]
 """Makes the config of a run folder, and may write data into it."""
@@ -209,8 +212,8 @@ def _assemble(
     objective = config.objective.build()
     with _memory_explained(lambda: "as the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, machine, config.seed, frozen)
-    for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
-        parameter.grad = torch.zeros_like(parameter)
+        for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
+            parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optim.optimizer.build(
         Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
     )
@@ -245,4 +248,6 @@ def _start_weights(
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(text in str(error) for text in OUT_OF_MEMORY)
