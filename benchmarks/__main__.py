@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import decoding, gpu, growth, kernels, language_models, pairs, preparation, quality, tradeoff, training
-from benchmarks.options import refuse_missing_device, refuse_missing_folder
+from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
 from seqlab.world import usable_cores
@@ -66,7 +66,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if arguments.json is not None:
         refuse_missing_folder("--json", arguments.json.parent)
-    refuse_missing_device(arguments.device)
     report = TASKS[arguments.task].run(arguments, chosen_scale(arguments))
     write_report(report, arguments.json)
     return 1 if report.failed_checks else 0

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 
+from benchmarks.options import refuse_missing_device
 from benchmarks.processes import run_worker
 from benchmarks.records import Json
 
@@ -12,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 def measure_machine(arguments: argparse.Namespace) -> Json:
     """Describe the machine with `peak_gflops` by dtype: the best rate of matrix products that any kernel reached."""
+    refuse_missing_device(arguments.device)
     found = _measure(arguments)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {**found["machine"], "load": load, "peak_gflops": _best(found), "kernels_gflops": found["peaks"]}
