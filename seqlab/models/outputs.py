@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE
 from seqlab.nn.copying import Pointer
+from seqlab.nn.ctc_loss import ctc_nll
 from seqlab.nn.masks import padding_mask
 
 IMPOSSIBLE = -100.0
@@ -150,6 +151,10 @@ class Frames(NamedTuple):
     def padding(self) -> Tensor:
         """(B, F) bool: what stands behind the last frame of each sentence."""
         return padding_mask(self.lengths, self.log_probs.size(1))
+
+    def nll(self, columns: Tensor, target_lengths: Tensor, is_sayable: Tensor, blank: int) -> Tensor:
+        """Give the CTC loss of each target, in nats (B,); see `seqlab.nn.ctc_loss`."""
+        return ctc_nll(*self, columns, target_lengths, is_sayable, blank)
 
 
 class FrameOutput(NamedTuple):

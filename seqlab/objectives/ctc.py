@@ -8,7 +8,7 @@ the columns of a sentence are blank, its symbols, each once, and the rest.
 """
 
 import dataclasses
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,6 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
-from seqlab.nn.cpu.first_order import first_order
-from seqlab.nn.kernels import is_reference
 from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import alignments
@@ -68,7 +66,8 @@ class Ctc:
         output = model(batch, glance) if share else model(batch)
         log_probs, means = output.selected(targets.ids)
         is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
-        nll = ctc_nll(Frames(log_probs, output.lengths), targets, is_sayable).sum()
+        by_frame = Frames(log_probs, output.lengths)
+        nll = by_frame.nll(targets.columns, targets.lengths, is_sayable, BLANK).sum()
         total = nll
         if self.config.label_smoothing:
             uniform = -means.where(~output.padding & is_sayable[:, None], 0.0).sum()
@@ -120,66 +119,3 @@ class Targets:
         """Count the symbols, and the blanks between those that are alike: (B,)."""
         is_pair = torch.arange(1, self.columns.size(1), device=self.columns.device) < self.lengths[:, None]
         return self.lengths + ((self.columns[:, 1:] == self.columns[:, :-1]) & is_pair).sum(1)
-
-
-def ctc_nll(frames: Frames, targets: Targets, is_sayable: Tensor) -> Tensor:
-    """Give what each target costs in nats (B,), 0 where it is not sayable; the frames have its columns."""
-    if is_reference("cross_entropy"):
-        return _nll_by_definition(frames, targets, is_sayable)
-    nll: Tensor = _CtcNll.apply(frames.log_probs, frames.lengths, targets, is_sayable)
-    return nll
-
-
-IMPOSSIBLE = -1e9
-"""The log-probability of no path: finite, as the gradient of a sum of none would be nan."""
-
-
-def _nll_by_definition(frames: Frames, targets: Targets, is_sayable: Tensor) -> Tensor:
-    """Sum over all paths, forwards in time, in plain PyTorch (Graves et al. 2006, section 4.1)."""
-    num_symbols = targets.columns.size(1)
-    columns = torch.full((len(targets.columns), 2 * num_symbols + 1), BLANK, device=targets.columns.device)
-    columns[:, 1::2] = targets.columns  # blank, symbol, blank, ... : (B, S)
-    may_skip = F.pad(columns[:, 2:] != columns[:, :-2], (2, 0)) & (columns != BLANK)
-    log_probs = frames.log_probs.clamp_min(IMPOSSIBLE)
-    by_frame = log_probs.gather(2, columns[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, S)
-    begins = torch.arange(columns.size(1), device=columns.device) < 2
-    paths = by_frame[:, 0].where(begins, IMPOSSIBLE)
-    for frame in range(1, by_frame.size(1)):
-        one_before = F.pad(paths, (1, 0), value=IMPOSSIBLE)[:, :-1]
-        two_before = F.pad(paths, (2, 0), value=IMPOSSIBLE)[:, :-2].where(may_skip, IMPOSSIBLE)
-        longer = torch.logsumexp(torch.stack((paths, one_before, two_before)), dim=0) + by_frame[:, frame]
-        paths = longer.where((frame < frames.lengths)[:, None], paths)
-    ends = torch.stack((2 * targets.lengths, (2 * targets.lengths - 1).clamp_min(0)), dim=1)
-    last = paths.gather(1, ends)
-    is_empty = (targets.lengths == 0)[:, None] & torch.tensor([False, True], device=ends.device)
-    return -torch.logsumexp(last.masked_fill(is_empty, IMPOSSIBLE), dim=1).where(is_sayable, 0.0)
-
-
-class _CtcNll(torch.autograd.Function):
-    """torch's kernel, on each sentence's own columns.
-
-    The gradient that the kernel gives holds for log-probabilities that come from a softmax over all of its columns, so
-    that it is given the rest of the ids as one more: it is then p - q, where q is how much of each frame the paths of
-    the target spend on a column, and the gradient of the log-probabilities themselves is -q.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, lengths: Tensor, targets: Targets, is_sayable: Tensor) -> Tensor:
-        rest = torch.log1p(-log_probs.exp().sum(2, keepdim=True).clamp_max(1 - 1e-6))
-        whole = torch.cat((log_probs, rest), 2).detach()
-        with torch.enable_grad():
-            whole.requires_grad_()
-            by_frame = whole.transpose(0, 1)
-            nll = F.ctc_loss(
-                by_frame, targets.columns, lengths, targets.lengths, BLANK, reduction="none", zero_infinity=True
-            )
-            (gradient,) = torch.autograd.grad(nll.sum(), whole)
-        spent = (whole.detach().exp() - gradient)[:, :, :-1]
-        ctx.save_for_backward(spent * (~Frames(log_probs, lengths).padding & is_sayable[:, None])[..., None])
-        return nll.detach() * is_sayable
-
-    @staticmethod
-    @first_order
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (spent,) = ctx.saved_tensors
-        return -spent * grads[0][:, None, None], None, None, None
