@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     steps = 60 if arguments.quick else RUN_STEPS
     values = {"systems": both, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
     parts.append(Part(f"{'tiny' if arguments.quick else DECODED} Transformer", decoding.run, decoded, values))
+    parts.append(Part("Transformer language model", train_compiled, full, {}))
     for part in parts:
         work_dir = arguments.work_dir / part.name.replace(" ", "_")
         given = Namespace(**{**vars(arguments), **common, **part.values, "work_dir": work_dir})
@@ -62,7 +63,6 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
             _add(report, part.measure(given, part.scale, machine), part.name)
         except RuntimeError as error:  # a failure must not lose what was measured before
             report.failed_checks.append(f"{part.name}: {error}")
-    report.rows += _compiled(arguments, full, machine)
     return report
 
 
@@ -86,7 +86,7 @@ def _add(report: Report, part: Report, model: str) -> None:
     report.failed_checks += [f"{model}: {check}" for check in part.failed_checks]
 
 
-def _compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> list[Row]:
+def train_compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> Report:
     """Train nanoGPT's language model with and without `torch.compile`; the first steps, which compile, do not count."""
     shape = (QUICK_SHAPES if arguments.quick else SHAPES["nanogpt"])[0]
     steps = scale.warmup_steps + scale.steps
@@ -102,7 +102,8 @@ def _compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> lis
         threads=arguments.threads,
         device=arguments.device,
     )
-    rows: list[Row] = []
+    report = Report("training")
+    rows = report.rows
     for compiled in (False,) if arguments.device == "cpu" else (False, True):
         timed = asdict(replace(job, compiled=compiled))
         results = [
@@ -123,10 +124,9 @@ def _compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> lis
                 ratio=rows[0].tokens_per_second / median(rates) if rows and rows[0].tokens_per_second else 1.0,
                 share_of_peak=median(rates) * flops / tokens / 1e9 / machine["peak_gflops"]["bf16"],
                 peak_memory_mb=max(result.peak_memory_mb for result in results),
-                more={"model": "Transformer language model"},
             )
         )
-    return rows
+    return report
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

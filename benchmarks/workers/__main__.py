@@ -17,7 +17,6 @@ WORKERS = (
     "generate_lm_seqlab",
     "generate_plain_gpt",
     "generate_plain_rnn",
-    "generated_corpus",
     "growth",
     "growth_corpora",
     "kernel_gains",

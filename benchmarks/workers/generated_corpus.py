@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.records import Json
-
 PAIRS = {"train": 40_000, "valid": 200, "test": 1000}
 WORDS = 12_000
 MEAN_LENGTH, LONGEST = 22, 80
@@ -19,12 +17,6 @@ SYLLABLES = {
         "".join(letters) for letters in product(("br", "d", "f", "gr", "kl", "m", "sch", "st", "z"), "aeiou", "lrt")
     ],
 }
-
-
-def run(job: Json) -> Json:
-    """Job: folder. What is there already stays."""
-    write_corpus(Path(job["folder"]))
-    return {}
 
 
 def write_corpus(folder: Path) -> None:

@@ -13,7 +13,7 @@ from seqlab.nn.cpu.first_order import first_order
 from seqlab.nn.kernels import is_reference
 from seqlab.nn.masks import padding_mask
 
-IMPOSSIBLE = -1e9
+NO_PATH = -1e9
 """The log-probability of no path: finite, as the gradient of a sum of none would be nan."""
 
 
@@ -38,17 +38,17 @@ def _by_definition(
     states = torch.full((len(columns), 2 * columns.size(1) + 1), blank, device=columns.device)
     states[:, 1::2] = columns  # blank, symbol, blank, ... : (B, S)
     may_skip = F.pad(states[:, 2:] != states[:, :-2], (2, 0)) & (states != blank)
-    by_frame = log_probs.clamp_min(IMPOSSIBLE).gather(2, states[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, S)
+    by_frame = log_probs.clamp_min(NO_PATH).gather(2, states[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, S)
     begins = torch.arange(states.size(1), device=states.device) < 2
-    paths = by_frame[:, 0].where(begins, IMPOSSIBLE)
+    paths = by_frame[:, 0].where(begins, NO_PATH)
     for frame in range(1, by_frame.size(1)):
-        one_before = F.pad(paths, (1, 0), value=IMPOSSIBLE)[:, :-1]
-        two_before = F.pad(paths, (2, 0), value=IMPOSSIBLE)[:, :-2].where(may_skip, IMPOSSIBLE)
+        one_before = F.pad(paths, (1, 0), value=NO_PATH)[:, :-1]
+        two_before = F.pad(paths, (2, 0), value=NO_PATH)[:, :-2].where(may_skip, NO_PATH)
         longer = torch.logsumexp(torch.stack((paths, one_before, two_before)), dim=0) + by_frame[:, frame]
         paths = longer.where((frame < lengths)[:, None], paths)
     ends = torch.stack((2 * target_lengths, (2 * target_lengths - 1).clamp_min(0)), dim=1)
     is_empty = (target_lengths == 0)[:, None] & torch.tensor([False, True], device=ends.device)
-    last = paths.gather(1, ends).masked_fill(is_empty, IMPOSSIBLE)
+    last = paths.gather(1, ends).masked_fill(is_empty, NO_PATH)
     return -torch.logsumexp(last, dim=1).where(is_sayable, 0.0)
 
 

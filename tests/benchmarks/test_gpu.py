@@ -46,6 +46,21 @@ def test_all_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert report.rows[-1].tokens_per_second, "the language model is trained"
 
 
+def test_a_part_that_fails_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> Report:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(training, "run", failing)
+    monkeypatch.setattr(decoding, "run", failing)
+    monkeypatch.setattr(gpu, "run_worker", call_worker)
+    monkeypatch.setattr(machine, "run_worker", call_worker)
+    options = ["gpu", "--quick", "--device", "cpu", "--threads", "1", "--work_dir", str(tmp_path)]
+    report = gpu.run(make_parser().parse_args(options), TINY)
+    failed = [f"{name}: no memory" for name in ("lstm", "lstm_unfed", "tiny Transformer")]
+    assert report.failed_checks == failed
+    assert [row.more["model"] for row in report.rows] == ["Transformer language model"]
+
+
 def test_the_generated_corpus_is_parallel_and_the_same_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ class RepeatedLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.weight = weight.detach().to(dtype)
-        self._given, self._version = weight, weight._version
+        self._given, self._version = weight, _version(weight)
         self.bias = None if bias is None else bias.detach().to(dtype)
         self._saved: list[tuple[Tensor, Tensor]] = []
         self._backward_pass = -1
@@ -45,7 +45,7 @@ class RepeatedLinear:
 
     def multiply_back(self, grad: Tensor) -> Tensor:
         """Compute grad W."""
-        if self._given._version != self._version:
+        if _version(self._given) != self._version:
             raise RuntimeError("A weight was changed in place between its forward and its backward pass.")
         if self._backward is None:
             self._backward = _packed_product(self.weight.t().contiguous(), None, len(grad))
@@ -67,6 +67,11 @@ class RepeatedLinear:
         self._saved = []
         self._link = None  # or this and the graph, with all that they hold, would keep each other alive
         return product(grads.t(), inputs.t()), grads.sum(0)
+
+
+def _version(weight: Tensor) -> int:
+    """Return what changes with each change in place; a tensor made under `inference_mode` does not count them."""
+    return 0 if weight.is_inference() else weight._version
 
 
 def _packed_product(weight: Tensor, bias: Tensor | None, rows: int) -> Callable[[Tensor], Tensor]:

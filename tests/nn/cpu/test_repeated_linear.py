@@ -60,3 +60,12 @@ def test_nothing_is_kept_after_a_backward_pass() -> None:
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_a_weight_that_changes_before_the_backward_pass_is_refused() -> None:
+    weight, x = torch.randn(8, 8, requires_grad=True), torch.randn(3, 8, requires_grad=True)
+    y = RepeatedLinear(weight, None, torch.float32)(x)
+    with torch.no_grad():
+        weight.mul_(2)
+    with pytest.raises(RuntimeError, match="changed in place between its forward and its backward pass"):
+        y.sum().backward()
