@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.records import Json
 from seqlab.job import joined
-from seqlab.nn.kernels import KERNELS, reference_kernels
+from seqlab.nn.kernels import TRAINING_KERNELS, reference_kernels
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -42,12 +42,12 @@ def run(job: Json) -> Json:
                     train_step(training_run, step)
             return time.perf_counter() - started
 
-        order: list[str | None] = [None, *KERNELS]
+        order: list[str | None] = [None, *TRAINING_KERNELS]
         for kernel in order:
             seconds(kernel)
-        ratios: dict[str, list[float]] = {kernel: [] for kernel in KERNELS}
+        ratios: dict[str, list[float]] = {kernel: [] for kernel in TRAINING_KERNELS}
         for number in range(job["rounds"]):
             found = {kernel: seconds(kernel) for kernel in (order if number % 2 == 0 else reversed(order))}
-            for kernel in KERNELS:
+            for kernel in TRAINING_KERNELS:
                 ratios[kernel].append(found[kernel] / found[None])
     return {"ratios": ratios}

@@ -48,6 +48,7 @@ __all__ = [
     "Projection",
     "Scorer",
     "State",
+    "StaticStepper",
     "Step",
     "Stepper",
     "TargetLengths",
@@ -106,6 +107,20 @@ class Stepper(Protocol):
         """Read `last_ids` (N,) int64 and score the id that comes next. Consumes `state`.
 
         The state is one that this same model returned; `Any`, so that each model can name its own type of it.
+        """
+        ...
+
+
+@runtime_checkable
+class StaticStepper(Protocol):
+    """A `Stepper` that can remember in tensors of a fixed size, so that a CUDA graph can repeat its steps."""
+
+    def static(self, state: Any, steps: int) -> State | None:
+        """Give a state that has been stepped a fixed size, with room for `steps` more steps; None where it cannot be.
+
+        `state` stays as it is. A step of what it returns depends on nothing but tensors that stay where they are,
+        `last_ids` among them, changes them in place, never asks the device for a value, and returns the same state.
+        `select` keeps the number of rows and moves each within its sentence.
         """
         ...
 

@@ -38,11 +38,12 @@ from seqlab.models.transformer_encoder import (
 )
 from seqlab.nn.attention import LayerMemory
 from seqlab.nn.copying import UNREAD, Copying
-from seqlab.nn.embedding import Embedding
+from seqlab.nn.embedding import Embedding, reserve_positions
 from seqlab.nn.input_mixing import InputMixing, look_up
 from seqlab.nn.kv_cache import Past
 from seqlab.nn.layers import make_norm
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+from seqlab.nn.static_cache import static_past
 from seqlab.nn.transformer import DecoderLayer
 
 
@@ -134,7 +135,7 @@ class Decoder(nn.Module):
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
         at = state.past.begin_step(last_ids.device)
-        x = self.embedding(last_ids[:, None], at.position)[:, 0]
+        x = self.embedding.at(last_ids, at.position)
         attention = None
         for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
             need_weights = state.view.needs_weights and i == len(self.layers) - 1
@@ -157,6 +158,15 @@ class TransformerState:
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             self.view = self.view.select(kept)
         return self
+
+    def static(self, steps: int) -> "TransformerState | None":
+        """Copy the past to a fixed size, with room for `steps` more ids of each row; None where that cannot be."""
+        past = static_past(self.past, steps, self.memories[0].key.device)
+        if past is None:
+            return None
+        twin = copy.copy(self)
+        twin.past = past
+        return twin
 
     def fork(self) -> "TransformerState":
         """Copy the past; the memory is never written to and is shared."""
@@ -240,3 +250,7 @@ class Transformer(AttentionalTranslator):
         """Read one id per row (N,) and score the next."""
         hidden, attention = self.decoder.step(self.readable(last_ids), state)
         return self.scored(hidden, attention, state.view, state)
+
+    def static(self, state: TransformerState, steps: int) -> TransformerState | None:
+        """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
+        return state.static(steps) if reserve_positions(self.decoder, state.past.length + steps) else None

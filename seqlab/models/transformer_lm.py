@@ -17,10 +17,11 @@ from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Siz
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention
-from seqlab.nn.embedding import Embedding, PositionKind, check_heads
+from seqlab.nn.embedding import Embedding, PositionKind, check_heads, reserve_positions
 from seqlab.nn.kv_cache import Past
 from seqlab.nn.layers import NormKind, make_norm
 from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.static_cache import static_past
 from seqlab.nn.transformer import Activation, FeedForward, SelfAttentionLayer
 
 
@@ -111,14 +112,14 @@ class TransformerLmConfig(LanguageModelConfig):
 class TransformerLmState:
     """Keys and values of what was read, and the ids themselves: past `max_length` the last half is read anew."""
 
-    def __init__(self, past: Past, ids: Tensor) -> None:
+    def __init__(self, past: Past, ids: Tensor | None) -> None:
         self.past = past
-        self.ids = ids  # (N, length)
+        self.ids = ids  # (N, length); None where `max_length` will not be reached
 
     def select(self, rows: Tensor) -> "TransformerLmState":
         """Keep, reorder or repeat rows."""
         self.past.select(rows)
-        self.ids = self.ids[rows]
+        self.ids = None if self.ids is None else self.ids[rows]
         return self
 
     def fork(self) -> "TransformerLmState":
@@ -178,14 +179,23 @@ class TransformerLm(nn.Module):
 
     def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
         """Read one id per row (N,) and score the next."""
-        if state.past.length == self.max_length:
+        if state.ids is not None and state.past.length == self.max_length:
             state = self._read(state.ids[:, -(self.max_length // 2) :], may_share=False)
         at = state.past.begin_step(last_ids.device)
-        x = self.embedding(last_ids[:, None], at.position)[:, 0]
+        x = self.embedding.at(last_ids, at.position)
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
             x = layer.step(x, cache, at)
-        state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
+        if state.ids is not None:
+            state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
         return Step(self.projection.log_probs(self.norm(x)), state, None)
+
+    def static(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
+        """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
+        length = state.past.length + steps
+        if length > self.max_length or not reserve_positions(self, length):
+            return None
+        past = static_past(state.past, steps, self.projection.weight.device)
+        return None if past is None else TransformerLmState(past, None)
 
     def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
         """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `Past`."""

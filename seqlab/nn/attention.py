@@ -107,5 +107,6 @@ class CrossAttention(nn.Module):
         (query,) = at.split_heads(self.project_query(x), 1, self.num_heads)  # (B, H, K, E)
         if self.rotary is not None:
             query = self.rotary(query, at.position)
-        merged, weights = kernels.step_attention(query, memory.key, memory.value, memory.bias)
-        return self.project_out(merged.flatten(0, 1)), weights.mean(1) if need_weights else None
+        merged, weights = kernels.step_attention(query, memory.key, memory.value, memory.bias, need_weights)
+        merged = self.project_out(merged.flatten(0, 1))
+        return merged, weights.mean(1) if need_weights and weights is not None else None

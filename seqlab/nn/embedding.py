@@ -47,11 +47,15 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table", sinusoid_table(BLOCK, d_model), persistent=False)
         self.table: Tensor
 
+    def reserve(self, length: int) -> None:
+        """Tabulate so many positions, where there are fewer."""
+        if length > self.table.size(0):
+            self.table = sinusoid_table(2 * length, self.table.size(1)).to(self.table)
+
     def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
         """x (B, T, D) holds positions start ... start + T - 1, or those of `places` (B, T), which are all below T."""
         end = start + x.size(1)
-        if end > self.table.size(0):
-            self.table = sinusoid_table(2 * end, x.size(2)).to(self.table)
+        self.reserve(end)
         return x + (self.table[start:end] if places is None else self.table[places])
 
 
@@ -122,14 +126,24 @@ class RotaryPositions(nn.Module):
 
         Both halves hold the same angles; the sines of the first are negative.
         """
-        if end > self.table.size(1):
-            with torch.inference_mode(False):  # a table that decoding made has to serve training too
-                self.table = self._table(2 * end)
+        self.reserve(end)
         return self.table[:, start:end]
 
-    def forward(self, x: Tensor, at: int | None = None) -> Tensor:
-        """x (..., T, head_dim) holds positions 0 ... T - 1, or T vectors that are all at one: rotated, in fp32."""
-        cos, sin = self.angles(0, x.size(-2)) if at is None else self.angles(at, at + 1)
+    def reserve(self, length: int) -> None:
+        """Tabulate so many positions, where there are fewer."""
+        if length > self.table.size(1):
+            with torch.inference_mode(False):  # a table that decoding made has to serve training too
+                self.table = self._table(2 * length)
+
+    def forward(self, x: Tensor, at: int | Tensor | None = None) -> Tensor:
+        """x (..., T, head_dim) holds positions 0 ... T - 1, or T vectors that are all at one: rotated, in fp32.
+
+        The one may be a tensor (1,) int64, of a position that is reserved.
+        """
+        if isinstance(at, Tensor):
+            cos, sin = self.table.index_select(1, at)
+        else:
+            cos, sin = self.angles(0, x.size(-2)) if at is None else self.angles(at, at + 1)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
@@ -152,6 +166,22 @@ class Embedding(nn.Module):
         """ids (B, T) at positions start ..., or at `places` (B, T) -> (B, T, D)."""
         return self.placed(self.looked_up(ids), start, places)
 
+    def at(self, ids: Tensor, position: int | Tensor) -> Tensor:
+        """ids (N,), all at one position, which may be a tensor (1,) int64 if it is reserved -> (N, D)."""
+        if isinstance(position, Tensor):
+            return self(ids[:, None], places=position[:, None])[:, 0]
+        return self(ids[:, None], position)[:, 0]
+
     def placed(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
         """Add positions to scaled vectors x (B, T, D), and drop some of their elements."""
         return self.dropout(x if self.positions is None else self.positions(x, start, places))
+
+
+def reserve_positions(module: nn.Module, length: int) -> bool:
+    """Make all parts of a module ready for positions below `length`; False where they have learned fewer."""
+    for part in module.modules():
+        if isinstance(part, LearnedPositions) and length > part.weight.size(0):
+            return False
+        if isinstance(part, SinusoidalPositions | RotaryPositions):
+            part.reserve(length)
+    return True

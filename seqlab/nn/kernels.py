@@ -27,7 +27,9 @@ from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, columns_of
 
 VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
-KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
+TRAINING_KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
+KERNELS = (*TRAINING_KERNELS, "cuda_graph")
+"""With what repeats the steps of a search on a GPU: see `nn.static_cache`."""
 
 
 def _checked(names: tuple[str, ...]) -> frozenset[str]:
@@ -151,14 +153,16 @@ def _attention(
     return heads.transpose(1, 2).flatten(2).to(value.dtype), weights
 
 
-def step_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def step_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, need_weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Attend from K hypotheses (B, H, K, E), all at one position, to caches (B, H, S, E), as `attention` does.
 
-    Returns heads (B, K, D) and weights (B, H, K, S).
+    Returns heads (B, K, D) and, where asked for, weights (B, H, K, S).
     """
     if runs_on_cpu("attention", query):
         return cpu_attention.step_attention(query, key, value, bias)
-    return _attention(query, key, value, bias, False, 0.0)
+    return attention(query, key, value, bias, need_weights=need_weights)
 
 
 def prepare_keys(x: Tensor, head_dim: int) -> Tensor:

@@ -19,7 +19,8 @@ MIN_ROOM = 16
 class DecodingStep:
     """The shapes and the mask of a decoding step: K hypotheses of each of B sentences, all at one position."""
 
-    position: int
+    position: int | Tensor
+    """Of the ids that are read: a number, or a tensor (1,) where a graph repeats the step."""
     sentences: int
     """B."""
     rows: int

@@ -25,15 +25,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, State, Stepper
+from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.coverage import Coverage
+from seqlab.search.cuda_graph import graphed
 from seqlab.search.fusion import Fusion
 from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.pool import Pool
-from seqlab.search.rules import Rules, make_rules, refuse_nan
+from seqlab.search.rules import Rules, make_rules, nan_message
 from seqlab.search.search import SearchRequest
 from seqlab.search.top import Candidates, best_candidates
 
@@ -113,28 +114,42 @@ def beam_search(
         return [[hypothesis] for hypothesis in found]
     last_ids, state = stepper.start(batch, need_attention or config.coverage_penalty > 0)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
+    take_step, state = graphed(stepper, state, last_ids.device, config.beam_size, rules.most_steps)
     pool = Pool(len(last_ids), config.num_hypotheses, last_ids.device)
     history = History()
     beam = _first_beam(last_ids)
     for position in range(rules.most_steps):
-        step = stepper.step(beam.last_ids, state)
+        step = take_step(beam.last_ids, state)
         if step.attention is not None and need_attention:
             history.attention.append(step.attention)
         if config.coverage_penalty > 0:
             beam.coverage = _covered(beam.coverage, step.attention, config.coverage_penalty, batch, rules)
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
-        refuse_nan(candidates.log_probs, f"at position {position}")
-        _collect_finished(pool, candidates, beam, rules, position + 1, config.beam_size)
+        best = Candidates(*(field[:, : config.beam_size] for field in candidates))
+        ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)
+        # Both at once, as on a GPU the host waits for each answer.
+        has_nan, has_ended = torch.stack((candidates.log_probs.isnan().any(), ended.any())).tolist()
+        if has_nan:
+            raise ValueError(nan_message(f"at position {position}"))
+        if has_ended:
+            best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEVER))
+            pool.add_finished(beam.active, _endings(best, beam, rules, position + 1, finished=True))
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)
         if config.early_stopping is not False:
             done |= _is_enough(pool, live, beam, rules, position + 1, config.beam_size)
-        if done.any():
-            _collect_unfinished(pool, live, beam, rules, done, history)
-            if done.all():
+        parents = live.parents.flatten()
+        in_order = (parents == torch.arange(len(parents), device=parents.device)).all()
+        any_done, all_done, in_order = torch.stack((done.any(), done.all(), in_order)).tolist()
+        if any_done:
+            _collect_unfinished(pool, live, beam, rules, done.nonzero()[:, 0], history)
+            if all_done:
                 break
-        beam, state = _advance(beam, live, ~done, step.state, history, keep_ids=rules.no_repeat_ngram_size > 0)
+            staying = (~done).nonzero()[:, 0]
+            beam.active, live = beam.active[staying], Candidates(*(field[staying] for field in live))
+        beam = _advance(beam, live, history, keep_ids=rules.no_repeat_ngram_size > 0)
+        state = step.state if in_order and not any_done else step.state.select(history.parents[-1])
     return pool.hypotheses(history)
 
 
@@ -147,17 +162,6 @@ def _first_beam(last_ids: Tensor) -> _Beam:
         last_ids=last_ids,
         ids=last_ids.new_zeros(count, 0),
     )
-
-
-def _collect_finished(
-    pool: Pool, candidates: Candidates, beam: _Beam, rules: Rules, length: int, beam_size: int
-) -> None:
-    """Put those of the best `beam_size` candidates that end with eos into the pool."""
-    best = Candidates(*(field[:, :beam_size] for field in candidates))
-    ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)
-    if ended.any():
-        best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEVER))
-        pool.add_finished(beam.active, _endings(best, beam, rules, length, finished=True))
 
 
 def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidates:
@@ -182,15 +186,15 @@ def _is_enough(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: 
 
 
 def _collect_unfinished(
-    pool: Pool, live: Candidates, beam: _Beam, rules: Rules, done: Tensor, history: History
+    pool: Pool, live: Candidates, beam: _Beam, rules: Rules, leaving: Tensor, history: History
 ) -> None:
-    """Fill the pools of the sentences that leave: from the live candidates, else from the rows of this step."""
+    """Fill the pools of sentences (L,) of the A: from the live candidates, else from the rows of this step."""
     length = history.num_steps + 1
     endings = _endings(live, beam, rules, length, finished=False)
     best_first = endings.scores.sort(
         dim=1, descending=True, stable=True
     ).indices  # with a coverage penalty they are not
-    pool.fill(beam.active[done], endings.pick(best_first).of(done))
+    pool.fill(beam.active[leaving], endings.pick(best_first).of(leaving))
     if length > 1:
         shape = beam.log_probs.shape
         rows = Candidates(
@@ -202,24 +206,17 @@ def _collect_unfinished(
     else:
         nothing = torch.zeros_like(beam.log_probs)
         rows = Candidates(beam.log_probs, nothing.long(), nothing.long(), nothing)
-    empty = done & pool.is_empty()[beam.active]
+    empty = leaving[pool.is_empty()[beam.active[leaving]]]
     pool.fill(beam.active[empty], _endings(rows, None, rules, length - 1, finished=False).of(empty))
 
 
-def _advance(
-    beam: _Beam, live: Candidates, goes_on: Tensor, state: State, history: History, *, keep_ids: bool
-) -> tuple[_Beam, State]:
+def _advance(beam: _Beam, live: Candidates, history: History, *, keep_ids: bool) -> _Beam:
     """Make the live candidates of the sentences that go on the rows of the next step."""
-    live = Candidates(*(field[goes_on] for field in live))
     parents, ids = live.parents.flatten(), live.ids.flatten()
     history.append(parents, ids, live.id_log_probs.flatten())
     all_ids = torch.cat([beam.ids[parents], ids[:, None]], dim=1) if keep_ids else beam.ids.new_zeros(len(ids), 0)
-    stays = len(parents) == len(beam.last_ids) and torch.equal(
-        parents, torch.arange(len(parents), device=parents.device)
-    )
     coverage = None if beam.coverage is None else beam.coverage.select(parents)
-    beam = _Beam(beam.active[goes_on], live.log_probs, ids, all_ids, coverage)
-    return beam, state if stays else state.select(parents)
+    return _Beam(beam.active, live.log_probs, ids, all_ids, coverage)
 
 
 def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules) -> Coverage:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import State, Step, Stepper
+from seqlab.search.cuda_graph import static_state
 
 
 def mean_log_probs(members: Sequence[Tensor]) -> Tensor:
@@ -69,3 +70,9 @@ class Ensemble:
         attention = [step.attention for step in steps if step.attention is not None]
         mean = torch.stack(attention).mean(dim=0) if len(attention) == len(steps) else None
         return Step(scores, EnsembleState([step.state for step in steps]), mean)
+
+    def static(self, state: EnsembleState, steps: int) -> EnsembleState | None:
+        """Give the states of all members a fixed size, if each of them can have one."""
+        parts = [static_state(*each, steps) for each in zip(self.members, state.parts, strict=True)]
+        fixed = [part for part in parts if part is not None]
+        return EnsembleState(fixed) if len(fixed) == len(parts) else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import ContextModel, State, Step, Stepper
+from seqlab.search.cuda_graph import static_state
 
 
 class FusionState:
@@ -129,3 +130,11 @@ class Fusion:
             scores += self.lm.length_reward
             scores[:, self.eos_id] = of_end
         return Step(scores.add_(step.scores), FusionState(step.state, lm_step.state), step.attention)
+
+    def static(self, state: FusionState, steps: int) -> FusionState | None:
+        """Give the states of both models a fixed size, if both can have one."""
+        translator, lm = (
+            static_state(self.translator, state.translator, steps),
+            static_state(self.lm.lm, state.lm, steps),
+        )
+        return None if translator is None or lm is None else FusionState(translator, lm)

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.config import SearchConfig
+from seqlab.search.cuda_graph import graphed
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.rules import Rules, make_rules, refuse_nan
+from seqlab.search.rules import Rules, make_rules, nan_message
 
 
 class _Found:
@@ -73,23 +74,31 @@ def greedy_search(
     """
     last_ids, state = stepper.start(batch, need_attention)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
+    take_step, state = graphed(stepper, state, last_ids.device, 1, rules.most_steps)
     found = _Found(len(last_ids), rules.most_steps, last_ids.device)
     active = torch.arange(len(last_ids), device=last_ids.device)  # (N,) the sentence of each row
     for position in range(rules.most_steps):
-        step = stepper.step(last_ids, state)
+        step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
         last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
         best = scores.gather(1, last_ids[:, None])[:, 0]
-        refuse_nan(best, f"at position {position}")
-        # Where all ids are forbidden the hypothesis stays as it is, unfinished.
-        rows = (best > NEVER).nonzero()[:, 0]
-        attention = None if step.attention is None else step.attention[rows]
-        found.append(active[rows], last_ids[rows], best[rows], attention)
-        goes_on = (best > NEVER) & (last_ids != rules.eos_id) & (position + 1 < rules.longest[active])
-        rows = goes_on.nonzero()[:, 0]
-        if len(rows) == 0:
+        possible = best > NEVER
+        goes_on = possible & (last_ids != rules.eos_id) & (position + 1 < rules.longest[active])
+        # All at once, as on a GPU the host waits for each answer.
+        questions = best.isnan().any(), possible.all(), goes_on.any(), goes_on.all()
+        has_nan, all_possible, any_goes_on, all_go_on = torch.stack(questions).tolist()
+        if has_nan:
+            raise ValueError(nan_message(f"at position {position}"))
+        if all_possible:
+            found.append(active, last_ids, best, step.attention)
+        else:  # where all ids are forbidden the hypothesis stays as it is, unfinished
+            rows = possible.nonzero()[:, 0]
+            attention = None if step.attention is None else step.attention[rows]
+            found.append(active[rows], last_ids[rows], best[rows], attention)
+        if not any_goes_on:
             break
         state = step.state
-        if len(rows) < len(active):
+        if not all_go_on:
+            rows = goes_on.nonzero()[:, 0]
             active, last_ids, state = active[rows], last_ids[rows], state.select(rows)
     return found.hypotheses(rules)

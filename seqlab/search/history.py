@@ -65,14 +65,14 @@ class History:
         self.id_log_probs.append(id_log_probs)
 
     def trace(self, endings: Endings) -> Traced:
-        """Follow hypotheses back to their first id. endings: fields of shape (E,)."""
-        lengths = endings.lengths
+        """Follow hypotheses back to their first id, on the CPU. endings: fields of shape (E,)."""
+        endings = Endings(*(field.cpu() for field in endings))
+        lengths, all_parents = endings.lengths, _on_cpu(self.parents)
+        all_ids, all_log_probs, all_attention = (_on_cpu(x) for x in (self.ids, self.id_log_probs, self.attention))
         count, num_steps = len(lengths), int(lengths.max()) if len(lengths) else 0
         ids = endings.last_ids.new_zeros(count, num_steps)
         id_log_probs = endings.last_log_probs.new_zeros(count, num_steps)
-        attention = (
-            self.attention[0].new_zeros(count, num_steps, self.attention[0].shape[1]) if self.attention else None
-        )
+        attention = all_attention[0].new_zeros(count, num_steps, all_attention[0].shape[1]) if all_attention else None
         row = torch.zeros_like(lengths)  # the row that step t read
         for t in reversed(range(num_steps)):
             last = (lengths == t + 1).nonzero()[:, 0]
@@ -81,11 +81,16 @@ class History:
             inner = (lengths > t + 1).nonzero()[:, 0]
             if len(inner):
                 came_from = row[inner]
-                ids[inner, t] = self.ids[t][came_from]
-                id_log_probs[inner, t] = self.id_log_probs[t][came_from]
-                row[inner] = self.parents[t][came_from]
+                ids[inner, t] = all_ids[t][came_from]
+                id_log_probs[inner, t] = all_log_probs[t][came_from]
+                row[inner] = all_parents[t][came_from]
             row[last] = endings.parents[last]
             if attention is not None:
                 present = (lengths > t).nonzero()[:, 0]
-                attention[present, t] = self.attention[t][row[present]]
+                attention[present, t] = all_attention[t][row[present]]
         return Traced(ids, id_log_probs, attention)
+
+
+def _on_cpu(steps: list[Tensor]) -> list[Tensor]:
+    """Copy the rows of all steps at once, as a GPU answers each question after what was started before."""
+    return [*torch.cat(steps).cpu().split([len(step) for step in steps])] if steps else []

@@ -57,7 +57,7 @@ class Pool:
         endings = Endings(*(field[sentences, places] for field in self.endings))  # fields (E,)
         traced = history.trace(endings)
         ids, id_log_probs = traced.ids.tolist(), traced.id_log_probs.tolist()
-        attention = None if traced.attention is None else traced.attention.cpu()
+        attention = traced.attention
         scores, log_probs = endings.scores.tolist(), endings.log_probs.tolist()
         lengths, finished = endings.lengths.tolist(), endings.finished.tolist()
         found: list[list[Hypothesis]] = [[] for _ in range(len(self.endings.scores))]

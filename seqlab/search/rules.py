@@ -135,7 +135,12 @@ def refuse_nan(log_probs: Tensor, where: str) -> None:
         ValueError: if one is NaN.
     """
     if log_probs.isnan().any():
-        raise ValueError(
-            f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its "
-            "precision is too low for them."
-        )
+        raise ValueError(nan_message(where))
+
+
+def nan_message(where: str) -> str:
+    """Say that scores are not numbers; `where`: names the step."""
+    return (
+        f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its precision is too "
+        "low for them."
+    )

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.constraints import ban_ids
+from seqlab.search.cuda_graph import graphed
 from seqlab.search.filters import apply_filters, whole_probs
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import refuse_nan
@@ -151,11 +152,12 @@ def sample(
     last_ids, state = stepper.start(batch, need_attention)
     rules = _make_rules(stepper, config, banned_ids, ends_at_eos, stop, last_ids.device)
     active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step continues
+    take_step, state = graphed(stepper, state, last_ids.device, 1, config.max_length)
     uniforms = _Uniforms(config.seed, _checked_numbers(row_numbers, len(active)))
     samples = _Samples(len(active))
     said = last_ids.new_zeros(len(active), 0) if said is None else said  # (N, position)
     for position in range(config.max_length):
-        step = stepper.step(last_ids, state)
+        step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)
         best = scores.amax(dim=1)
         places = [place for place, value in enumerate(best.tolist()) if value > NEVER]

@@ -91,7 +91,7 @@ def best_candidates(scores: Tensor, log_probs: Tensor, count: int) -> Candidates
     """
     num_sentences, num_rows = log_probs.shape
     values, ids = top_ids(scores, min(count, scores.shape[1]))
-    totals = (log_probs.view(-1, 1) + values).view(num_sentences, -1)  # (A, R * count)
+    totals = (log_probs.reshape(-1, 1) + values).view(num_sentences, -1)  # (A, R * count)
     available = totals.shape[1]
     totals = pad(totals, (0, max(0, count - available)), value=NEVER)
     totals, order = totals.sort(dim=1, descending=True, stable=True)

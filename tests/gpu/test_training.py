@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from reference.device_waits import count_waits
 
 from seqlab.job import joined
 from seqlab.runs.folder import RunFolder
@@ -41,21 +42,28 @@ def refuse_waiting() -> Iterator[Callable[[], None]]:
 def test_no_step_waits_for_the_device(
     config_file: Path, precision: str, tmp_path: Path, refuse_waiting: Callable[[], None]
 ) -> None:
-    """Steps are started and read one late; torch raises where one of them synchronises."""
+    """Steps are started and read one late: torch raises where one of them synchronises, and its profiler counts."""
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": "adam"}
     config = override(config_from_yaml(config_file), list(values.items()))
     with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.model.train()
         with closing(run.journal):
-            started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 6))
-            for number, step in enumerate(steps):
-                if number == 3:  # the first ones build what later ones use
-                    refuse_waiting()
-                started_steps.start(step)
-                run.progress.step += 1
-                started_steps.finish(keep=1)
+            started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 9))
+
+            def take(first: int, last: int) -> None:
+                for step in steps[first:last]:
+                    started_steps.start(step)
+                    run.progress.step += 1
+                    started_steps.finish(keep=1)
+
+            take(0, 3)  # the first ones build what later ones use
+            refuse_waiting()
+            take(3, 6)
             torch.cuda.set_sync_debug_mode("default")
+            waits = count_waits(lambda: take(6, 9))
+            assert waits.pop("cudaEventSynchronize", 0) <= 3  # for the results of the step before
+            assert not waits
             assert len(started_steps.finish()) == 1
 
 

@@ -1,0 +1,131 @@
+"""Decoding on a GPU: a CUDA graph takes the steps, gives what steps without one give, and rarely waits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from reference.device_waits import count_waits
+from reference.tiny_translators import ALL, BOS, COPYING, EOS, TRANSFORMERS, VOCAB, batch_of, build
+
+from seqlab.data.batch import prompts
+from seqlab.models import TransformerLm, TransformerLmConfig
+from seqlab.nn import reference_kernels
+from seqlab.nn.precision import prepare_inference
+from seqlab.search import cuda_graph
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.sampling import sample
+from seqlab.search.sampling_config import SamplingConfig
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+CUDA = torch.device("cuda", 0)
+VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
+WAITS_PER_STEP = 4
+"""At most: for ties, for what has ended, and twice more where sentences leave."""
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which each graph is added."""
+    found = []
+
+    class Listed(cuda_graph.Repeated):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            found.append(self)
+
+    monkeypatch.setattr(cuda_graph, "Repeated", Listed)
+    return found
+
+
+def on_gpu(model: Any) -> Any:
+    prepare_inference(model, CUDA, torch.float32)
+    return model
+
+
+def searched(model: Any, beam_size: int, repeated: int = 1) -> list[list[Hypothesis]]:
+    config = SearchConfig(
+        beam_size=beam_size, num_hypotheses=beam_size, max_length=11, max_length_ratio=1, max_length_offset=2
+    )
+    batch = batch_of(repeated * ALL, with_target=False).to(CUDA)
+    return beam_search(model, batch, config, banned_ids=[BOS], need_attention=True)
+
+
+def assert_same(found: Sequence[Hypothesis], wanted: Sequence[Hypothesis]) -> None:
+    assert [each.ids for each in found] == [each.ids for each in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-3)
+        if other.attention is not None:
+            torch.testing.assert_close(one.attention, other.attention, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_translator(graphs: list[Any], name: str, beam_size: int) -> None:
+    """Several searches one after the other, whose graphs use the same memory."""
+    model = on_gpu(build(VARIANTS[name]))
+    with reference_kernels("cuda_graph"):
+        wanted = [searched(model, beam_size, repeated) for repeated in (1, 8, 2)]
+    assert not graphs
+    found = [searched(model, beam_size, repeated) for repeated in (1, 8, 2)]
+    assert all(each.graph is not None for each in graphs)
+    assert len(graphs) == 3
+    for sentences, expected in zip(found, wanted, strict=True):
+        for one, other in zip(sentences, expected, strict=True):
+            assert_same(one, other)
+
+
+def test_two_searches_at_once(graphs: list[Any]) -> None:
+    """Their graphs have memory of their own: steps of the two in turn give what each gives alone."""
+    models = [on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")]
+    batch = batch_of(ALL, with_target=False).to(CUDA)
+
+    def steps(count: int, *models: Any) -> list[list[torch.Tensor]]:
+        started = [model.start(batch) for model in models]
+        running = [
+            (*cuda_graph.graphed(model, state, CUDA, 1, count), last_ids)
+            for model, (last_ids, state) in zip(models, started, strict=True)
+        ]
+        scores: list[list[torch.Tensor]] = [[] for _ in models]
+        for _ in range(count):
+            taken = [(step, step(last_ids, state)) for step, state, last_ids in running]
+            for own, (_, step) in zip(scores, taken, strict=True):
+                own.append(step.scores)
+            running = [(function, step.state, step.scores.argmax(1)) for function, step in taken]
+        return scores
+
+    with torch.inference_mode():
+        [first], [second] = (steps(8, model) for model in models)
+        together = steps(8, *models)
+    for found, wanted in zip(together, (first, second), strict=True):
+        torch.testing.assert_close(found, wanted)
+    assert len(graphs) == 4
+
+
+def test_an_ensemble_and_a_language_model(graphs: list[Any]) -> None:
+    ensemble = Ensemble([on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")])
+    torch.manual_seed(1)
+    config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=64)
+    model = on_gpu(TransformerLm(config, VOCAB, EOS).eval())
+    batch, sampling = prompts([[5 + row] for row in range(6)]).to(CUDA), SamplingConfig(max_length=40, seed=3)
+    with reference_kernels("cuda_graph"):
+        wanted, drawn = searched(ensemble, 3), sample(model, batch, sampling)
+    for one, other in zip(searched(ensemble, 3), wanted, strict=True):
+        assert_same(one, other)
+    assert_same(sample(model, batch, sampling), drawn)
+    assert len(graphs) == 2
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_a_step_rarely_waits(beam_size: int) -> None:
+    model = on_gpu(build(TRANSFORMERS["pre"]))
+    searched(model, beam_size)  # what libraries allocate at first makes them wait
+    start_and_end = 20  # limits are copied to the device, hypotheses from it
+    waits = count_waits(lambda: searched(model, beam_size))
+    assert waits.total() <= WAITS_PER_STEP * 11 + start_and_end

@@ -1,0 +1,167 @@
+"""Searches whose steps a graph repeats find what searches without one find; the CPU plays the graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from reference.recorded_kernels import RepeatedOnCpu
+from reference.stored_families import answers
+from reference.stored_families import assert_same as assert_same_answers
+from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
+
+from seqlab.data.batch import prompts
+from seqlab.models import TransformerConfig, TransformerLm, TransformerLmConfig
+from seqlab.models.interfaces import Stepper
+from seqlab.nn import reference_kernels
+from seqlab.search import cuda_graph
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.ensemble import Ensemble
+from seqlab.search.fusion import Fusion, WeightedLm
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.sampling import sample
+from seqlab.search.sampling_config import SamplingConfig
+
+VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> type[RepeatedOnCpu]:
+    """Let the CPU play the graphs; returns what counts them."""
+    counting = type("Counting", (RepeatedOnCpu,), {})
+    monkeypatch.setattr(cuda_graph, "has_graphs", lambda device: True)
+    monkeypatch.setattr(cuda_graph, "Repeated", counting)
+    return counting
+
+
+def assert_same(found: Sequence[Sequence[Hypothesis]], wanted: Sequence[Sequence[Hypothesis]]) -> None:
+    """Compare ids exactly, and numbers as far as a softmax over more entries rounds them."""
+    for sentence, expected in zip(found, wanted, strict=True):
+        assert [each.ids for each in sentence] == [each.ids for each in expected]
+        for one, other in zip(sentence, expected, strict=True):
+            assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            if other.attention is None:
+                assert one.attention is None
+            else:
+                torch.testing.assert_close(one.attention, other.attention)
+
+
+def language_model(max_length: int = 64, **options: Any) -> TransformerLm:
+    torch.manual_seed(1)
+    config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=max_length, **options)
+    return TransformerLm(config, VOCAB, EOS).eval()
+
+
+def searched(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypothesis]]:
+    """Search with limits that let sentences leave at different steps."""
+    config = SearchConfig(
+        beam_size=beam_size, num_hypotheses=beam_size, max_length=11, max_length_ratio=1, max_length_offset=2, **options
+    )
+    batch = batch_of(ALL, with_target=False)
+    return beam_search(model, batch, config, banned_ids=[BOS], need_attention=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"no_repeat_ngram_size": 1}, {"coverage_penalty": 0.5}], ids=str)
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_translator(graphs: type[RepeatedOnCpu], name: str, beam_size: int, options: dict[str, Any]) -> None:
+    if beam_size == 1 and "coverage_penalty" in options:
+        options = {}
+    model = build(VARIANTS[name])
+    with reference_kernels("cuda_graph"):
+        wanted = searched(model, beam_size, **options)
+    assert graphs.recorded == 0
+    found = searched(model, beam_size, **options)
+    assert graphs.recorded == 1
+    assert graphs.replayed >= 3
+    assert len({len(best[0].ids) for best in found}) > 1
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_models_that_decide_together(graphs: type[RepeatedOnCpu], beam_size: int) -> None:
+    members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
+    start = {"start_lm": lambda rows, device: prompts([[BOS]] * rows).to(device)}
+    fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
+    for model in (Ensemble(members), fused):
+        with reference_kernels("cuda_graph"):
+            wanted = searched(model, beam_size)
+        assert_same(searched(model, beam_size), wanted)
+    assert graphs.recorded == 2
+
+
+def test_a_member_without_a_fixed_size(graphs: type[RepeatedOnCpu]) -> None:
+    """The other member's state was asked for a fixed size before, which must not change it."""
+    model = Ensemble([build(TRANSFORMERS["pre"]), build(RECURRENT["lstm"])])
+    with reference_kernels("cuda_graph"):
+        wanted = searched(model, 3)
+    assert_same(searched(model, 3), wanted)
+    assert graphs.recorded == 0
+
+
+def test_too_few_learned_positions_are_still_an_error(graphs: type[RepeatedOnCpu]) -> None:
+    """A graph would read behind the end of their table."""
+    model = build(TransformerConfig(d_model=32, d_ff=48, num_heads=2, positions="learned", max_length=10))
+    with pytest.raises(ValueError, match=r"learned positions for 10 tokens, but a sequence has 11"):
+        searched(model, 3, early_stopping=False)
+    assert graphs.recorded == 0
+
+
+@pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
+@pytest.mark.parametrize("prompt", [1, 4])
+def test_a_language_model(graphs: type[RepeatedOnCpu], positions: Any, prompt: int) -> None:
+    model = language_model(positions=positions)
+    batch = prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
+    config = SamplingConfig(max_length=40, seed=3)
+    with reference_kernels("cuda_graph"):
+        wanted = sample(model, batch, config)
+    found = sample(model, batch, config)
+    assert graphs.recorded == 1
+    assert len({len(each.ids) for each in found}) > 1
+    assert_same([found], [wanted])
+
+
+def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
+    """A table of positions grows before its place in memory is recorded."""
+    for positions in ("rotary", "sinusoidal"):
+        model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
+        found = sample(model, prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
+        model = language_model(max_length=400, positions=positions)
+        with reference_kernels("cuda_graph"):
+            wanted = sample(model, prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
+        assert_same([found], [wanted])
+    assert graphs.recorded == 2
+
+
+def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]) -> None:
+    """Past it, half of the context is read anew."""
+    model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
+    with reference_kernels("cuda_graph"):
+        wanted = sample(model, prompts([[5], [6]]), config)
+    assert_same([sample(model, prompts([[5], [6]]), config)], [wanted])
+    assert graphs.recorded == 0
+
+
+@torch.inference_mode()
+def test_a_copy_goes_on_alone(graphs: type[RepeatedOnCpu]) -> None:
+    """Before the fixed size, with it, and with a graph."""
+    model = build(TRANSFORMERS["rotary"])
+    last_ids, state = model.start(batch_of(ALL, with_target=False))
+    step, current = cuda_graph.graphed(model, state, last_ids.device, 1, 9)
+    ids = last_ids
+    for number in range(5):
+        twin = current.fork() if number else None
+        taken = step(ids, current)
+        if twin is not None:
+            torch.testing.assert_close(step(ids, twin).scores, taken.scores)
+        ids, current = taken.scores.argmax(1), taken.state
+
+
+@pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
+def test_stored_runs(graphs: type[RepeatedOnCpu], family: str, expected_of_families: dict[str, Any]) -> None:
+    """All that commands do with them."""
+    for what, use in expected_of_families[family]["uses"].items():
+        assert_same_answers(answers(use["argv"]), use["lines"], what)
+    assert graphs.recorded
