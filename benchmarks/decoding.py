@@ -49,8 +49,8 @@ class System:
     @property
     def setting(self) -> str:
         """Say how the threads are used, where there is a choice."""
-        isa = "".join(f", {value} kernels" for _, value in self.environment)
-        return ("one batch per thread" if self.side_by_side else "all threads on one batch") + isa
+        environment = "".join(f", {name}={value}" for name, value in self.environment)
+        return ("one batch per thread" if self.side_by_side else "all threads on one batch") + environment
 
 
 TOKENS, SENTENCES = (2560, 10_240, 40_960), (16, 64, 256)
@@ -67,6 +67,10 @@ def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[S
         plain = "torch.nn.LSTM", "decode_plain_translator"
         found += [System(*plain, d, SENTENCES, "sentences", way) for d, way in both]
         return [*found, System("JoeyNMT", "decode_joeynmt", "fp32", SENTENCES, "sentences", engine=joeynmt or "")]
+    if not on_cpu:
+        name, unit = "seqlab without CUDA graphs", "padded tokens x beam"
+        no_graphs = (("SEQLAB_REFERENCE_KERNELS", "cuda_graph"),)
+        found.append(System(name, "decode_seqlab", "bf16", TOKENS, unit, environment=no_graphs))
     if on_cpu:
         engine, unit = "ctranslate2", "source tokens x beam"
         name = f"seqlab, {engine} engine"

@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         parts.append(Part(model, training.run, with_model(full, model), values))
     decoded = full if arguments.quick else replace(full, model=MODELS[DECODED])
     steps = 60 if arguments.quick else RUN_STEPS
-    values = {"systems": both, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
+    three = ["seqlab", "seqlab without CUDA graphs", "transformers"] if arguments.device != "cpu" else both
+    values = {"systems": three, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
     parts.append(Part(f"{'tiny' if arguments.quick else DECODED} Transformer", decoding.run, decoded, values))
     parts.append(Part("Transformer language model", train_compiled, full, {}))
     for part in parts:

@@ -13,6 +13,7 @@ from .interfaces import Labeller as Labeller
 from .interfaces import PositionModel as PositionModel
 from .interfaces import Scorer as Scorer
 from .interfaces import State as State
+from .interfaces import StaticStepper as StaticStepper
 from .interfaces import Step as Step
 from .interfaces import Stepper as Stepper
 from .labelling import LabellerConfig as LabellerConfig
