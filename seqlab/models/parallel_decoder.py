@@ -94,14 +94,19 @@ class ParallelDecoder(nn.Module):
         )
 
     def forward(
-        self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
+        self,
+        source: EncodedSource,
+        lengths: Tensor,
+        shown: Tensor | None = None,
+        need_attention: bool = False,
+        size: int | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict `lengths` (B,) positions: hidden states (B, P, D), where P is the most.
+        """Predict `lengths` (B,) positions: hidden states (B, P, D), where P is the most, or a known `size` above it.
 
         `shown` (B, P): ids that stand for themselves, IGNORE where there is none. Beside them, where it is asked for,
         what the last layer attends to (B, P, S).
         """
-        size = int(lengths.max())
+        size = int(lengths.max()) if size is None else size
         vectors = self._inputs(source, lengths, size)
         if shown is not None:
             known = self.embedding.looked_up(shown.clamp_min(0))

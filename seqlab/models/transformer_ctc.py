@@ -100,11 +100,12 @@ class TransformerCtc(nn.Module):
         which has no gradient; the encoder runs once.
         """
         source = self.decoder.encode(self.encoder, batch)
-        lengths, shown = self.config.upsampling * batch.src_lengths, None
+        lengths, size = self.config.upsampling * batch.src_lengths, self.config.upsampling * batch.src.size(1)
+        shown = None
         if glance is not None:
             with torch.no_grad():
-                shown = glance(FrameOutput(self.decoder(source, lengths)[0], self.projection, lengths))
-        hidden, _ = self.decoder(source, lengths, shown)
+                shown = glance(FrameOutput(self.decoder(source, lengths, size=size)[0], self.projection, lengths))
+        hidden, _ = self.decoder(source, lengths, shown, size=size)
         return FrameOutput(hidden, self.projection, lengths, shown)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ Shapes: B batch, S source positions, P positions of the target, T its symbols an
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -118,6 +118,9 @@ class TransformerCmlmConfig(PredictedLengthConfig):
     marks_gaps: ClassVar[bool] = True
 
 
+Count = TypeVar("Count", int, Tensor)
+
+
 class TransformerNat(nn.Module):
     """Encoder, length and parallel decoder; a `PositionModel` and a `Scorer`."""
 
@@ -163,19 +166,19 @@ class TransformerNat(nn.Module):
         The decoder is shown `shown` (B, P), IGNORE for none. With `glance` there are two passes: the first is shown
         this, and has no gradient, the second what `glance` makes of what the first said; the encoder runs once.
         """
-        source, lengths = self.encode(batch), self._true_lengths(batch)
+        source, lengths, size = self.encode(batch), self._true_lengths(batch), self._positions_of(batch)
         if glance is not None:
             with torch.no_grad():
-                shown = glance(self.predict(source, lengths, shown))
+                shown = glance(self._predict(source, lengths, shown, size=size))
         length_nll = torch.zeros(len(lengths), device=lengths.device)
         if self.length is not None:
             length_nll = self.length.nll(source.end, source.lengths, lengths)
-        return PositionOutput(self.predict(source, lengths, shown), length_nll)
+        return PositionOutput(self._predict(source, lengths, shown, size=size), length_nll)
 
     def position_targets(self, batch: Seq2SeqBatch) -> Tensor:
         """Give what each position is to say: (B, P), IGNORE for nothing; eos is one of them where it ends targets."""
         assert batch.tgt_out is not None, "there is no target"
-        size = int(self._true_lengths(batch).max())
+        size = self._positions_of(batch)
         targets = F.pad(batch.tgt_out, (0, max(0, size - batch.tgt_out.size(1))), value=IGNORE)[:, :size]
         return targets if self.ends_at_eos else targets.masked_fill(targets == self.eos_id, IGNORE)
 
@@ -187,7 +190,14 @@ class TransformerNat(nn.Module):
             return torch.maximum(self._most_positions(batch.src_lengths), tokens)
         return (tokens - 1).clamp_min(1)
 
-    def _most_positions(self, src_lengths: Tensor) -> Tensor:
+    def _positions_of(self, batch: Seq2SeqBatch) -> int:
+        """Give the most positions that a target of a batch of this shape can have; no device is asked for it."""
+        assert batch.tgt_out is not None, "there is no target"
+        if self.ends_at_eos:
+            return max(self._most_positions(batch.src.size(1)), batch.tgt_out.size(1))
+        return max(1, batch.tgt_out.size(1) - 1)
+
+    def _most_positions(self, src_lengths: Count) -> Count:
         assert isinstance(self.config, TransformerNatConfig), "eos is never masked"
         return self.config.end_mark_ratio * src_lengths
 
@@ -206,7 +216,17 @@ class TransformerNat(nn.Module):
         self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
     ) -> FrameOutput:
         """Predict `lengths` (N,) positions of each source; `shown` (N, P): ids that are read, IGNORE for none."""
-        hidden, attention = self.decoder(source, lengths, shown, need_attention)
+        return self._predict(source, lengths, shown, need_attention)
+
+    def _predict(
+        self,
+        source: EncodedSource,
+        lengths: Tensor,
+        shown: Tensor | None,
+        need_attention: bool = False,
+        size: int | None = None,
+    ) -> FrameOutput:
+        hidden, attention = self.decoder(source, lengths, shown, need_attention, size)
         return FrameOutput(hidden, self.projection, lengths, shown, attention)
 
     @torch.no_grad()

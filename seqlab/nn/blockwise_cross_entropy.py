@@ -18,8 +18,6 @@ from seqlab.nn.cpu.linear import product, with_padded_rows
 
 IGNORE = -100
 """The target of a row that counts for nothing, as torch's cross entropy has it."""
-BLOCK_ROWS = {"cpu": 1024, "cuda": 8192}
-"""Rows of a block: on a CPU its logits stay in the cache, on a GPU its products keep the device busy."""
 
 
 class BlockwiseCrossEntropy(torch.autograd.Function):
@@ -60,7 +58,7 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         grad_h, grad_w = torch.empty_like(h), None
         others = h.new_empty(len(h))  # the probability of all ids but the target
         nll = h.new_zeros(())
-        size = BLOCK_ROWS[h.device.type]
+        size = block_rows(h)
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
             read = padded(h[rows], dtype)
@@ -92,6 +90,11 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes
         return (grad_h * grads[0]).to(h_dtype), (grad_w * grads[0]).to(w_dtype), None, None, None, None, None
+
+
+def block_rows(hidden: Tensor) -> int:
+    """Give the rows of a block: on a CPU its logits stay in the cache, on a GPU its products keep the device busy."""
+    return 1024 if hidden.is_cpu else 8192
 
 
 def padded(hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -41,7 +41,9 @@ class InputMixing:
 
     @cached_property
     def has_predictions(self) -> list[bool]:
-        """Tell for each of the T positions whether a prediction is read there; asks the device once."""
+        """Tell for each of the T positions whether a prediction may be read there; a GPU is not asked."""
+        if not self.is_reference.is_cpu:
+            return [True] * self.is_reference.size(1)
         found: list[bool] = (~self.is_reference).any(0).tolist()
         return found
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn import kernels
+from seqlab.nn.blockwise_cross_entropy import IGNORE
 from seqlab.nn.selected_log_probs import UNUSED, columns_of
 
 BLOCK_ROWS = 1024
@@ -87,8 +88,12 @@ class VocabularyProjection(nn.Module):
         """Sum the loss of R-Drop (Liang et al. 2021) over two passes of the same rows: hidden (2, R, D), targets (R,).
 
         The loss is the cross entropy of both passes plus `consistency` times the mean of the two divergences
-        KL(p || q) and KL(q || p) of their predictions. Returns it with the detached nll (of both) and divergence.
+        KL(p || q) and KL(q || p) of their predictions. Returns it with the detached nll (of both) and divergence. Rows
+        whose target is -100 count for nothing.
         """
+        if hidden.is_cpu:  # for a GPU the host would have to wait until it is known how many rows are left
+            is_real = targets != IGNORE
+            hidden, targets = hidden[:, is_real], targets[is_real]
         costs, divergence = _in_blocks(self._two_passes, hidden.transpose(0, 1), targets)
         nll, uniform = costs.sum(0).unbind()
         total = (1 - label_smoothing) * nll + label_smoothing * uniform + consistency / 2 * divergence.sum()
@@ -97,10 +102,11 @@ class VocabularyProjection(nn.Module):
     def _two_passes(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (R, 2, D) -> the nll and the mean cost of all ids, of both passes (R, 2); both divergences (R,)."""
         log_probs = torch.log_softmax(self(hidden), dim=-1)  # (R, 2, V)
-        nll = -log_probs.gather(2, targets[:, None, None].expand(-1, 2, 1)).sum((1, 2))
+        nll = -log_probs.gather(2, targets.clamp_min(0)[:, None, None].expand(-1, 2, 1)).sum((1, 2))
         log_p, log_q = log_probs.unbind(1)
         divergence = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1)
-        return torch.stack((nll, -log_probs.mean(2).sum(1)), dim=1), divergence
+        is_real = targets != IGNORE
+        return torch.stack((nll, -log_probs.mean(2).sum(1)), dim=1) * is_real[:, None], divergence * is_real
 
 
 def _in_blocks(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.nn.blockwise_cross_entropy import BLOCK_ROWS, padded
+from seqlab.nn.blockwise_cross_entropy import block_rows, padded
 from seqlab.nn.cpu.first_order import first_order
 from seqlab.nn.cpu.linear import product
 
@@ -37,7 +37,7 @@ class SelectedLogProbs(torch.autograd.Function):
         selected = h.new_empty(columns.shape)
         means = h.new_empty(len(h))
         needs_grad, probs = is_grad_enabled and any(ctx.needs_input_grad[:2]), []
-        size = BLOCK_ROWS[h.device.type]
+        size = block_rows(h)
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
             logits = product(padded(h[rows], dtype), w)[: len(h[rows])]

@@ -43,13 +43,12 @@ class RDrop:
         """Unit: predictions, two for each target token. Logs: `nll`, `divergence`."""
         assert batch.tgt_out is not None, "R-Drop needs a target"
         output: DecoderOutput = model(twice(batch))
-        predicted = batch.tgt_out != IGNORE
-        targets = batch.tgt_out[predicted]
-        hidden = torch.stack([half[predicted] for half in output.hidden.chunk(2)])
+        hidden = output.hidden.reshape(2, -1, output.hidden.size(-1))  # (2, B * T, D)
         total, nll, divergence = output.projection.consistent_cross_entropy(
-            hidden, targets, self.config.label_smoothing, self.config.consistency
+            hidden, batch.tgt_out.flatten(), self.config.label_smoothing, self.config.consistency
         )
-        return Loss(total, total.new_tensor(2 * targets.numel()), {"nll": nll, "divergence": divergence})
+        count = 2 * (batch.tgt_out != IGNORE).sum()
+        return Loss(total, count.to(total), {"nll": nll, "divergence": divergence})
 
 
 def twice(batch: Rows) -> Rows:

@@ -73,6 +73,19 @@ def value_and_gradient(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return y.detach().float(), gradient
 
 
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_fused_attention_of_a_gpu(monkeypatch: pytest.MonkeyPatch, has_bias: bool) -> None:
+    """PyTorch's own, on the CPU: of sequences, and of a step's hypotheses to a cache."""
+    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
+    bias = torch.zeros(2, 1, 4, 6).masked_fill(torch.rand(2, 1, 4, 6) < 0.3, float("-inf")) if has_bias else None
+    expected, _ = kernels.attention(query, key, value, bias)
+    monkeypatch.setattr(kernels, "runs_on_cpu", lambda name, x: False)
+    for function in (kernels.attention, kernels.step_attention):
+        found, weights = function(query, key, value, bias)
+        assert weights is None
+        torch.testing.assert_close(found, expected)
+
+
 @every_layer
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_values_and_gradients_are_those_of_the_reference(name: str, dtype: torch.dtype) -> None:

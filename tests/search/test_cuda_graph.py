@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.meta_device import leave_out_autocast
 from reference.recorded_kernels import RepeatedOnCpu
 from reference.stored_families import answers
 from reference.stored_families import assert_same as assert_same_answers
@@ -14,6 +15,7 @@ from seqlab.data.batch import prompts
 from seqlab.models import TransformerConfig, TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import Stepper
 from seqlab.nn import reference_kernels
+from seqlab.nn.precision import prepare_inference
 from seqlab.search import cuda_graph
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -78,6 +80,29 @@ def test_a_translator(graphs: type[RepeatedOnCpu], name: str, beam_size: int, op
     assert graphs.replayed >= 3
     assert len({len(best[0].ids) for best in found}) > 1
     assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@torch.inference_mode()
+def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of the CPU, with which the other tests compute; `meta` has shapes and dtypes, and answers nothing."""
+    leave_out_autocast(monkeypatch)
+    meta = torch.device("meta")
+    model = build(TRANSFORMERS[name])
+    prepare_inference(model, meta, dtype)
+    last_ids, state = model.start(batch_of(ALL, with_target=False).to(meta), need_attention=True)
+    taken = model.step(last_ids, state)
+    rows = torch.arange(len(ALL)).repeat_interleave(3)  # what stays is asked for, so that it stands on the CPU
+    state = taken.state.select(rows)
+    static = cuda_graph.static_state(model, state, 5)
+    assert static is not None
+    for _ in range(5):
+        taken = model.step(torch.zeros(len(rows), dtype=torch.int64, device=meta), static)
+        assert taken.scores.shape == (len(rows), VOCAB)
+        assert taken.attention is not None
+        assert taken.attention.shape == (len(rows), 10)
+        static = static.select(rows.to(meta))
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])

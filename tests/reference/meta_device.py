@@ -1,0 +1,18 @@
+"""The device `meta`, whose tensors have shapes and no values: kernels are those of a GPU, and asking is an error."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+
+
+def leave_out_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `meta` have no autocast, as PyTorch knows none for it."""
+    is_enabled, autocast = torch.is_autocast_enabled, torch.autocast
+
+    def of(device: str, *arguments: Any, **options: Any) -> Any:
+        return nullcontext() if device == "meta" else autocast(device, *arguments, **options)
+
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device != "meta" and is_enabled(device))
+    monkeypatch.setattr(torch, "autocast", of)
