@@ -159,9 +159,9 @@ class TransformerState:
             self.view = self.view.select(kept)
         return self
 
-    def static(self, steps: int) -> "TransformerState | None":
-        """Copy the past to a fixed size, with room for `steps` more ids of each row; None where that cannot be."""
-        past = static_past(self.past, steps, self.memories[0].key.device)
+    def static(self, steps: int, tables: list[Tensor] | None) -> "TransformerState | None":
+        """Copy the past to a fixed size: see `static_past`."""
+        past = static_past(self.past, steps, self.memories[0].key.device, tables)
         if past is None:
             return None
         twin = copy.copy(self)
@@ -253,4 +253,4 @@ class Transformer(AttentionalTranslator):
 
     def static(self, state: TransformerState, steps: int) -> TransformerState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
-        return state.static(steps) if reserve_positions(self.decoder, state.past.length + steps) else None
+        return state.static(steps, reserve_positions(self.decoder, state.past.length + steps))

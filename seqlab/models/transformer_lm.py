@@ -192,9 +192,9 @@ class TransformerLm(nn.Module):
     def static(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
         length = state.past.length + steps
-        if length > self.max_length or not reserve_positions(self, length):
+        if length > self.max_length:
             return None
-        past = static_past(state.past, steps, self.projection.weight.device)
+        past = static_past(state.past, steps, self.projection.weight.device, reserve_positions(self, length))
         return None if past is None else TransformerLmState(past, None)
 
     def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:

@@ -177,11 +177,16 @@ class Embedding(nn.Module):
         return self.dropout(x if self.positions is None else self.positions(x, start, places))
 
 
-def reserve_positions(module: nn.Module, length: int) -> bool:
-    """Make all parts of a module ready for positions below `length`; False where they have learned fewer."""
+def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:
+    """Make all parts of a module ready for positions below `length`, and return their tables.
+
+    None where they have learned fewer.
+    """
+    tables = []
     for part in module.modules():
         if isinstance(part, LearnedPositions) and length > part.weight.size(0):
-            return False
+            return None
         if isinstance(part, SinusoidalPositions | RotaryPositions):
             part.reserve(length)
-    return True
+            tables.append(part.table)
+    return tables

@@ -29,7 +29,7 @@ VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
 TRAINING_KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
 KERNELS = (*TRAINING_KERNELS, "cuda_graph")
-"""With what repeats the steps of a search on a GPU: see `nn.static_cache`."""
+"""What can be switched off: kernels, and the graphs that repeat a step of decoding on a GPU (`nn.static_cache`)."""
 
 
 def _checked(names: tuple[str, ...]) -> frozenset[str]:

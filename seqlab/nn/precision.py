@@ -32,6 +32,7 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # in its recurrent layers fp32 is fp32 then, as in all other products
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, tens of milliseconds on the host
     return device
 
 

@@ -8,18 +8,22 @@ Shapes: N rows of the search, K rows of each sentence, G rows of the graph: K fo
 """
 
 import copy
+import gc
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import State, StaticStepper, Step, Stepper
+
+T = TypeVar("T")
+LITTLE_MEMORY = 1 / 16
+"""With a smaller share of the device's memory free, PyTorch gives back what it keeps before a graph is recorded."""
 
 
 def static_state(stepper: Stepper, state: State, steps: int) -> State | None:
@@ -46,7 +50,7 @@ def has_graphs(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class GrowingState:
-    """A state of the model as it is: before the second step, and for all steps where it can have no fixed size."""
+    """The model's own state, before the second step, and after it where the state can have no fixed size."""
 
     stepper: Stepper
     state: State
@@ -81,79 +85,101 @@ class GraphedState:
         self.stepper, self.state, self.rows = stepper, state, rows
         self.last_ids = last_ids.clone()
         """(G,) int64, what the graph reads."""
-        self.places = torch.arange(len(last_ids), device=last_ids.device)
+        self.graph_rows = torch.arange(len(last_ids), device=last_ids.device)
         """(N,) int64: which row of the graph each row of the search is."""
-        self.repeat = Repeated(self._step, last_ids.device)
+        self.repeat = Repeated(last_ids.device)
 
     def step(self, last_ids: Tensor) -> Step:
         """Read `last_ids` (N,) and score the next."""
-        self.last_ids.index_copy_(0, self.places, last_ids)
-        step = self.repeat()
+        self.last_ids.index_copy_(0, self.graph_rows, last_ids)
+        step = self.repeat(self._step)
         # Copies, as the next step writes to the same memory.
-        attention = None if step.attention is None else step.attention.index_select(0, self.places)
-        return Step(step.scores.index_select(0, self.places), self, attention)
+        attention = None if step.attention is None else step.attention.index_select(0, self.graph_rows)
+        return Step(step.scores.index_select(0, self.graph_rows), self, attention)
 
     def _step(self) -> Step:
         return self.stepper.step(self.last_ids, self.state)
 
     def select(self, rows: Tensor) -> "GraphedState":
         """Keep rows (N',) int64 and reorder them within their sentence: K of each sentence that stays."""
-        sources = self.places[rows]
+        sources = self.graph_rows[rows]
         if self.rows > 1:
             rank = torch.arange(len(rows), device=rows.device) % self.rows
-            self.places = sources - sources % self.rows + rank
-            order = torch.arange(len(self.last_ids), device=rows.device).index_copy_(0, self.places, sources)
+            self.graph_rows = sources - sources % self.rows + rank
+            order = torch.arange(len(self.last_ids), device=rows.device).index_copy_(0, self.graph_rows, sources)
             self.state = self.state.select(order)
         else:
-            self.places = sources
+            self.graph_rows = sources
         return self
 
     def fork(self) -> "GraphedState":
         """Copy, so that changes to one leave the other alone."""
         twin = copy.copy(self)
         twin.state, twin.last_ids = self.state.fork(), self.last_ids.clone()
-        twin.repeat = Repeated(twin._step, self.last_ids.device)
+        twin.repeat = Repeated(self.last_ids.device)
         return twin
 
 
 class Repeated:
     """A function that is run by its first call, recorded by the second, and repeated from then on.
 
-    What it returns stands in the same memory each time.
+    What it returns stands in the same memory each time. The function comes with each call: if it were kept, a state
+    that owns this would own itself, and its memory would wait for the garbage collector.
     """
 
-    def __init__(self, function: Callable[[], Step], device: torch.device) -> None:
-        self.function, self.device = function, device
-        self.was_run = False
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.memory: GraphMemory | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> Step:
+    def __call__(self, function: Callable[[], Step]) -> Step:
         """Compute it."""
-        if not self.was_run:  # libraries allocate what they need on a stream before its kernels are recorded
-            self.was_run = True
-            with _recording_stream(self.device):
-                return self.function()
+        if self.memory is None:  # libraries allocate what they need on a stream before its kernels are recorded
+            self.memory = GraphMemory.idle(self.device)
+            with self.memory.stream_in_turn():
+                return function()
         if self.graph is None:
-            idle = _idle_memory[self.device]
-            memory = idle.pop() if idle else GraphMemory(self.device)
-            weakref.finalize(self, idle.append, memory).atexit = False
-            self.graph, self.found = memory.record(self.function)
+            self.graph, self.found = self.memory.record(function)
+            weakref.finalize(self, GraphMemory.give_back, self.memory).atexit = False
         self.graph.replay()
         return self.found
 
 
 class GraphMemory:
-    """Memory that one graph after the other uses for what is computed between the kernels; two at once must not."""
+    """A stream that graphs are recorded on, and memory for what is computed between their kernels.
+
+    One graph after the other uses it, never two at once. To destroy a graph may free what libraries allocated for its
+    stream, so that graphs in use do not share one.
+    """
+
+    _idle: ClassVar[defaultdict[torch.device, list["GraphMemory"]]] = defaultdict(list)
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.pool = device, torch.cuda.graph_pool_handle()
-        # PyTorch gives a pool up with its last graph, so an own one keeps it.
-        self.anchor, _ = self.record(lambda: torch.zeros(1, device=device))
+        self.device, self.stream = device, torch.cuda.Stream(device)
+        self.pool = torch.cuda.graph_pool_handle()
+        # PyTorch frees a pool with the last graph that was recorded into it: this one is never destroyed.
+        with torch.inference_mode(False):
+            self.anchor, _ = self.record(lambda: torch.zeros(1, device=device))
 
-    def record(self, function: Callable[[], Any]) -> tuple[torch.cuda.CUDAGraph, Any]:
-        """Record what a function starts on the device. `torch.cuda.graph` would also free all unused memory first."""
+    @classmethod
+    def idle(cls, device: torch.device) -> "GraphMemory":
+        """Take memory that no graph uses, or make some."""
+        try:
+            return cls._idle[device].pop()
+        except IndexError:
+            return cls(device)
+
+    def give_back(self) -> None:
+        """Let another graph use it."""
+        self._idle[self.device].append(self)
+
+    def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
+        """Record what a function starts on the device; `torch.cuda.graph` would free all unused memory each time."""
+        free, total = torch.cuda.mem_get_info(self.device)
+        if free < LITTLE_MEMORY * total:  # while recording, PyTorch frees nothing of what it keeps
+            torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
-        with _recording_stream(self.device):
+        with self.stream_in_turn(), _without_garbage_collection():
             graph.capture_begin(self.pool, capture_error_mode="thread_local")
             try:
                 found = function()
@@ -161,20 +187,23 @@ class GraphMemory:
                 graph.capture_end()
         return graph, found
 
-
-_idle_memory: defaultdict[torch.device, list[GraphMemory]] = defaultdict(list)
-
-
-@cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)
+    @contextmanager
+    def stream_in_turn(self) -> Iterator[None]:
+        """Work on the stream: after what was started before, and before what comes after."""
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            yield
+        current.wait_stream(self.stream)
 
 
 @contextmanager
-def _recording_stream(device: torch.device) -> Iterator[None]:
-    """Work on the stream that graphs are recorded on: after what was started before, and before what comes after."""
-    stream, current = _stream(device), torch.cuda.current_stream(device)
-    stream.wait_stream(current)
-    with torch.cuda.stream(stream):
+def _without_garbage_collection() -> Iterator[None]:
+    """Let no graph be destroyed meanwhile, which would break the one that is recorded."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
         yield
-    current.wait_stream(stream)
+    finally:
+        if was_enabled:
+            gc.enable()

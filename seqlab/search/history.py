@@ -68,7 +68,8 @@ class History:
         """Follow hypotheses back to their first id, on the CPU. endings: fields of shape (E,)."""
         endings = Endings(*(field.cpu() for field in endings))
         lengths, all_parents = endings.lengths, _on_cpu(self.parents)
-        all_ids, all_log_probs, all_attention = (_on_cpu(x) for x in (self.ids, self.id_log_probs, self.attention))
+        all_ids, all_log_probs = _on_cpu(self.ids), _on_cpu(self.id_log_probs)
+        all_attention = [step.cpu() for step in self.attention]  # too much to be copied once more on the device
         count, num_steps = len(lengths), int(lengths.max()) if len(lengths) else 0
         ids = endings.last_ids.new_zeros(count, num_steps)
         id_log_probs = endings.last_log_probs.new_zeros(count, num_steps)
@@ -92,5 +93,5 @@ class History:
 
 
 def _on_cpu(steps: list[Tensor]) -> list[Tensor]:
-    """Copy the rows of all steps at once, as a GPU answers each question after what was started before."""
+    """Copy the rows of all steps at once: for each copy from a GPU the host waits."""
     return [*torch.cat(steps).cpu().split([len(step) for step in steps])] if steps else []

@@ -12,7 +12,7 @@ import torch
 
 from seqlab.contention import fair_threads
 from seqlab.host_memory import prepare_heap
-from seqlab.nn.kernels import KERNELS, is_reference
+from seqlab.nn.kernels import TRAINING_KERNELS, is_reference
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
 from seqlab.world import ALONE, World, usable_cores
@@ -132,7 +132,7 @@ def fingerprint(machine: Machine) -> Fingerprint:
         dtype=str(machine.dtype).removeprefix("torch."),
         world_size=machine.world.world_size,
         compiled=machine.compiles,
-        reference_kernels=",".join(filter(is_reference, KERNELS)),
+        reference_kernels=",".join(filter(is_reference, TRAINING_KERNELS)),
     )
 
 

@@ -14,8 +14,14 @@ from torch.utils._pytree import tree_leaves
 
 from seqlab.models.interfaces import Step
 
-WAITING = ("_local_scalar_dense", "nonzero", "aten::equal", "unique", "masked_select", "interleave.Tensor")
-"""Parts of the names of operations whose result the host needs, be it for the size of a tensor."""
+WAITING = (
+    *("aten::item", "aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero", "aten::resolve_neg"),
+    *("aten::nonzero", "aten::where", "aten::masked_select", "aten::unique_consecutive", "aten::_unique2"),
+    *("aten::repeat_interleave.self_Tensor", "aten::repeat_interleave.Tensor", "aten::allclose"),
+    *("aten::to.dtype_layout", "aten::to.device", "aten::_to_copy"),
+)
+"""Operations whose result the host needs, be it for the size of a tensor, or that copy from it. Of the other overloads
+of `where` and `to` none does."""
 
 
 class Recorder(TorchDispatchMode):
@@ -28,8 +34,8 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Refuse what waits, and what an index that is a mask would count."""
         name, masks = func.name(), [each for each in tree_leaves(args[1:]) if isinstance(each, Tensor)]
-        counts = "index.Tensor" in name and any(each.dtype == torch.bool for each in masks)
-        if counts or any(part in name for part in WAITING):
+        counts = name.startswith("aten::index") and any(each.dtype == torch.bool for each in masks)
+        if (counts and "copy" not in name) or name in WAITING:
             raise AssertionError(f"{name} would wait for the device")
         found = func(*args, **(kwargs or {}))
         self.operations.append((func, args, kwargs or {}, found))
@@ -44,20 +50,19 @@ class RepeatedOnCpu:
     replayed = 0
     """How often one was run again."""
 
-    def __init__(self, function: Callable[[], Step], device: torch.device) -> None:
-        self.function = function
+    def __init__(self, device: torch.device) -> None:
         self.was_run = False
         self.recorder: Recorder | None = None
 
-    def __call__(self) -> Step:
+    def __call__(self, function: Callable[[], Step]) -> Step:
         if not self.was_run:
             self.was_run = True
-            return self.function()
+            return function()
         if self.recorder is None:
             type(self).recorded += 1
             self.recorder = Recorder()
             with self.recorder:
-                self.found = self.function()
+                self.found = function()
             return self.found
         type(self).replayed += 1
         for func, args, kwargs, found in self.recorder.operations:

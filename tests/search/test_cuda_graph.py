@@ -1,5 +1,7 @@
 """Searches whose steps a graph repeats find what searches without one find; the CPU plays the graph."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSF
 from seqlab.data.batch import prompts
 from seqlab.models import TransformerConfig, TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import Stepper
-from seqlab.nn import reference_kernels
+from seqlab.nn import kernels, reference_kernels
 from seqlab.nn.precision import prepare_inference
 from seqlab.search import cuda_graph
 from seqlab.search.beam import beam_search
@@ -65,12 +67,27 @@ def searched(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypoth
     return beam_search(model, batch, config, banned_ids=[BOS], need_attention=True)
 
 
-@pytest.mark.parametrize("options", [{}, {"no_repeat_ngram_size": 1}, {"coverage_penalty": 0.5}], ids=str)
-@pytest.mark.parametrize("beam_size", [1, 4])
+OPTIONS: list[tuple[int, dict[str, Any]]] = [
+    (1, {}),
+    (4, {}),
+    (3, {"no_repeat_ngram_size": 1, "coverage_penalty": 0.5}),
+]
+
+
+@pytest.mark.parametrize("kernels_of", ["CPU", "GPU"])
+@pytest.mark.parametrize(("beam_size", "options"), OPTIONS, ids=str)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_translator(graphs: type[RepeatedOnCpu], name: str, beam_size: int, options: dict[str, Any]) -> None:
-    if beam_size == 1 and "coverage_penalty" in options:
-        options = {}
+def test_a_translator(
+    graphs: type[RepeatedOnCpu],
+    name: str,
+    beam_size: int,
+    options: dict[str, Any],
+    kernels_of: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the kernels of a GPU the operations that it would record are those that are looked at."""
+    if kernels_of == "GPU":
+        monkeypatch.setattr(kernels, "runs_on_cpu", lambda name, x: False)
     model = build(VARIANTS[name])
     with reference_kernels("cuda_graph"):
         wanted = searched(model, beam_size, **options)
@@ -160,6 +177,15 @@ def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
     assert graphs.recorded == 2
 
 
+def test_caches_that_would_be_too_large(graphs: type[RepeatedOnCpu], monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 tensors of 2 layers hold 32 numbers of 4 bytes for each entry of each of 2 rows; 48 entries are a multiple."""
+    config = SamplingConfig(max_length=40, seed=3)
+    for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
+        monkeypatch.setattr("seqlab.nn.static_cache.MOST_BYTES", limit)
+        sample(language_model(), prompts([[5], [6]]), config)
+        assert graphs.recorded == recorded
+
+
 def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]) -> None:
     """Past it, half of the context is read anew."""
     model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
@@ -167,6 +193,26 @@ def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]
         wanted = sample(model, prompts([[5], [6]]), config)
     assert_same([sample(model, prompts([[5], [6]]), config)], [wanted])
     assert graphs.recorded == 0
+
+
+@pytest.mark.parametrize("is_forked", [False, True])
+@torch.inference_mode()
+def test_a_graph_ends_with_its_state(graphs: type[RepeatedOnCpu], is_forked: bool) -> None:
+    """Not with the next garbage collection: until then its memory would be lost for the next search."""
+    model = build(TRANSFORMERS["pre"])
+    last_ids, state = model.start(batch_of(ALL, with_target=False))
+    step, current = cuda_graph.graphed(model, state, last_ids.device, 1, 9)
+    gc.disable()
+    try:
+        for _ in range(4):
+            current = step(last_ids, current).state
+            current = current.fork() if is_forked else current
+        graph = weakref.ref(current.repeat)  # type: ignore[attr-defined]
+        assert graph() is not None
+        del current, state
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 @torch.inference_mode()
