@@ -131,13 +131,13 @@ def test_parallel_families(real_lines: RealLines, real_tokenizer: Tokenizer, dty
     torch.manual_seed(1)
     model = PARALLEL[name].build(real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
-    src, tgt = (real_tokenizer.encode(SHORT + real_lines(f"test2016.{side}.gz")[:60]) for side in ("en", "de"))
+    src, tgt = (real_tokenizer.encode(SHORT + real_lines(f"test2016.{side}.gz")[:35]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)
     assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
     for config in (SearchConfig(beam_size=1), SearchConfig(beam_size=3, max_length=8)):
-        found = decode_rows(model, src[:35], config, real_tokenizer)
-        assert decode_rows(model, src[:35], config, real_tokenizer, batch_tokens=ONE) == found
-        assert decode_rows(model, src[:35][::-1], config, real_tokenizer, batch_tokens=300)[::-1] == found
+        found = decode_rows(model, src[:20], config, real_tokenizer)
+        assert decode_rows(model, src[:20], config, real_tokenizer, batch_tokens=ONE) == found
+        assert decode_rows(model, src[:20][::-1], config, real_tokenizer, batch_tokens=200)[::-1] == found
 
 
 def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:

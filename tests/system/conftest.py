@@ -86,10 +86,10 @@ class Training:
 
 @pytest.fixture(scope="session")
 def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a corpus and the config of a run of a hundred steps."""
+    """Write a corpus and the config of a run of sixty steps."""
     folder = tmp_path_factory.mktemp("system")
     write_numbers(folder / "corpus", range(1, 130))
-    config = tiny_config(folder / "corpus", max_steps=100, log_every=2, save_every=5, valid_every=20)
+    config = tiny_config(folder / "corpus", max_steps=60, log_every=2, save_every=5, valid_every=20)
     write_config(config, folder / "tiny.yaml")
     return folder / "tiny.yaml"
 

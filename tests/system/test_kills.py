@@ -11,7 +11,7 @@ from reference.tiny_runs import assert_equal_runs, journal_of
 
 from .conftest import Training
 
-MAX_STEPS, VALID_EVERY = 100, 20
+MAX_STEPS, VALID_EVERY = 60, 20
 SET_UP, CHECKPOINT, VALIDATION, ANY_TIME = "set-up", "checkpoint", "validation", "any time"
 
 

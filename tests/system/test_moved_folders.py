@@ -59,7 +59,7 @@ def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: P
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "config.yaml", "checkpoints/step_00000005"])
+@pytest.mark.parametrize("name", ["tokenizer", "checkpoints/step_00000005"])
 def test_a_run_of_the_same_name_is_left_alone(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
 ) -> None:

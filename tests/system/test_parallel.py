@@ -35,8 +35,8 @@ def train(folder: Path, family: str, **more: Any) -> bytes:
         **{"data.train_src": folder / "train0", "data.train_tgt": folder / "train1", "data.batch_tokens": 512},
         **{"data.tokenizer.kind": "words", "model.family": family, "model.d_model": 64, "model.d_ff": 128},
         **{"model.num_encoder_layers": 1, "model.num_decoder_layers": 1},
-        **{"training.max_steps": 300, "training.valid_every": 300},
-        **{"optim.optimizer.lr": 5e-3, "training.save_every": 300, "model.dropout": 0},
+        **{"training.max_steps": 200, "training.valid_every": 200},
+        **{"optim.optimizer.lr": 5e-3, "training.save_every": 200, "model.dropout": 0},
         **{key.replace("__", "."): value for key, value in more.items()},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
@@ -76,7 +76,7 @@ def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> Non
         ("transformer_nat", {"model__length": "classifier"}, [("--beam_size", "4")]),
         ("transformer_nat", {"model__length": "end_mark", "objective__glancing": 0.5}, [()]),
         ("transformer_nat", {"model__length": "ratio"}, [("--length_alpha", "0")]),
-        ("transformer_cmlm", {"training__max_steps": 600}, [("--iterations", "4"), ("--beam_size", "1")]),
+        ("transformer_cmlm", {"training__max_steps": 400}, [("--iterations", "4"), ("--beam_size", "1")]),
     ],
     ids=["classifier", "end mark", "ratio", "cmlm"],
 )

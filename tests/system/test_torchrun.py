@@ -15,7 +15,7 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from .conftest import seqlab
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-MAX_STEPS = 100
+MAX_STEPS = 60
 
 
 class Job:
