@@ -9,6 +9,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "use a trained model": {
         "translate": ("seqlab.tasks.translation.commands.translate:TRANSLATE", "translate lines"),
         "label": ("seqlab.tasks.labelling.commands:LABEL", "label lines or their words"),
+        "predict": ("seqlab.tasks.prediction.commands:PREDICT", "predict numbers, classes or labels"),
         "generate": (
             "seqlab.tasks.language_modelling.commands.generate:GENERATE",
             "continue a text with a language model",
@@ -78,6 +79,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
             "the most frequent label of each word",
         ),
+        "linear_model": ("seqlab.models.predictor:LinearConfig", "linear, logistic or softmax regression"),
+        "mlp": ("seqlab.models.mlp:MlpConfig", "a multi-layer perceptron"),
+        "cnn": ("seqlab.models.cnn:CnnConfig", "convolutions over images or sequences"),
     },
     "objective": {
         "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),
@@ -92,6 +96,11 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "cross entropy of all positions at once",
         ),
         "cmlm": ("seqlab.objectives.parallel:CmlmConfig", "cross entropy of masked target tokens"),
+        "squared_error": ("seqlab.objectives.predictions:SquaredErrorConfig", "squared error of numbers"),
+        "absolute_error": ("seqlab.objectives.predictions:AbsoluteErrorConfig", "absolute error of numbers"),
+        "huber": ("seqlab.objectives.predictions:HuberConfig", "squared small and absolute large errors"),
+        "softmax": ("seqlab.objectives.predictions:SoftmaxConfig", "cross entropy of one class of several"),
+        "sigmoid": ("seqlab.objectives.predictions:SigmoidConfig", "binary cross entropy of each label"),
     },
     "optimizer": {
         "sgd": ("seqlab.optim.optimizers:SgdConfig", "stochastic gradient descent with momentum"),
@@ -118,8 +127,18 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
             "text without a second side",
         ),
+        "prediction": (
+            "seqlab.tasks.prediction.config:PredictionConfig",
+            "numbers, classes or labels from tables, images or series",
+        ),
     },
-    "codec": {},  # of sides that are no text
+    "codec": {  # of sides that are no text
+        "table": ("seqlab.data.numbers:load_table_codec", "columns of a table to vectors"),
+        "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
+        "numbers": ("seqlab.data.targets:load_numbers_target", "numbers to predict"),
+        "class": ("seqlab.data.targets:load_class_target", "one class of several"),
+        "labels": ("seqlab.data.targets:load_labels_target", "any number of several labels"),
+    },
     "tokenizer": {
         "sentencepiece_bpe": (
             "seqlab.text.sentence_piece:SentencePieceBpeConfig",
@@ -156,6 +175,10 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "length_error": ("seqlab.evaluation.words:length_error", "difference in length"),
         "accuracy": ("seqlab.evaluation.labels:accuracy", "share of labels that are right"),
         "macro_f1": ("seqlab.evaluation.labels:macro_f1", "mean F1 over all labels"),
+        "micro_f1": ("seqlab.evaluation.numbers:micro_f1", "F1 of all labels together"),
+        "mae": ("seqlab.evaluation.numbers:mae", "mean absolute error of numbers"),
+        "rmse": ("seqlab.evaluation.numbers:rmse", "root of the mean squared error of numbers"),
+        "r2": ("seqlab.evaluation.numbers:r2", "share of the variance of numbers that is explained"),
     },
     "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},
 }

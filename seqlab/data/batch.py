@@ -150,11 +150,14 @@ class FrameBatch(TokenExamples):
 
 @dataclass(frozen=True)
 class ValueBatch(Examples):
-    """Ids, frames or vectors, and one label or several numbers for each example."""
+    """Ids, frames, vectors or images, and one label or several numbers for each example."""
 
-    src: Tensor  # (B, S) int64, padded with pad_id, or (B, F, D) float32, 0 at padding: a vector is one frame
-    src_lengths: Tensor  # (B,) int64
-    targets: Tensor | None  # (B,) int64: labels, IGNORE for none; or (B, K) float32: numbers, NaN for none
+    src: Tensor
+    """(B, S) int64, padded with pad_id; (B, F, D) float32, 0 at padding, where a vector is one frame; or images
+    (B, C, H, W) float32."""
+    src_lengths: Tensor  # (B,) int64: ids or frames; of images their rows of pixels
+    targets: Tensor | None
+    """(B,) int64: labels, IGNORE for none; or (B, K) float32: numbers, NaN for none, or 0 and 1 for several labels."""
     indices: Tensor  # (B,) int64: which example of the corpus
     num_targets: int  # labels or numbers that there are
 
@@ -259,6 +262,18 @@ def collate_values(
         count = int((values != IGNORE).sum() if are_labels else (~values.isnan()).sum())
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return ValueBatch(src, lengths, values, row_indices, count)
+
+
+def batch_of_arrays(
+    inputs: NDArray[np.float32], targets: NDArray[np.int64] | NDArray[np.float32] | None, indices: NDArray[np.int64]
+) -> ValueBatch:
+    """Make a batch of inputs of one shape, (B, F, D) or (B, C, H, W), and targets, (B,) or (B, K), as `ValueBatch`."""
+    values, count = None, 0
+    if targets is not None:
+        values = torch.from_numpy(targets)
+        count = int((values != IGNORE).sum() if targets.dtype.kind == "i" else (~values.isnan()).sum())
+    lengths = torch.full((len(inputs),), inputs.shape[-2])
+    return ValueBatch(torch.from_numpy(inputs), lengths, values, torch.from_numpy(indices), count)
 
 
 def collate_labelled(

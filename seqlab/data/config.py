@@ -108,6 +108,12 @@ class DataConfig(Part):
         """Return the path specs of all corpora."""
         return [spec for name in self.path_fields for spec in self._specs(name)]
 
+    def column_of(self, spec: str) -> str | None:
+        """Return the column that a path spec names, which must stay when a run is continued; None for none."""
+        from seqlab.data.columns import parse_column  # which needs numpy
+
+        return parse_column(spec).column
+
     def _specs(self, name: str) -> list[str]:
         specs: list[str] = _as_list(getattr(self, name))
         return specs

@@ -1,3 +1,5 @@
+from .cnn import Cnn as Cnn
+from .cnn import CnnConfig as CnnConfig
 from .config import SETTINGS as SETTINGS
 from .config import LanguageModelConfig as LanguageModelConfig
 from .config import ModelConfig as ModelConfig
@@ -11,6 +13,7 @@ from .interfaces import CarryingScorer as CarryingScorer
 from .interfaces import FrameModel as FrameModel
 from .interfaces import Labeller as Labeller
 from .interfaces import PositionModel as PositionModel
+from .interfaces import Predictor as Predictor
 from .interfaces import Scorer as Scorer
 from .interfaces import State as State
 from .interfaces import StaticStepper as StaticStepper
@@ -18,6 +21,8 @@ from .interfaces import Step as Step
 from .interfaces import Stepper as Stepper
 from .labelling import LabellerConfig as LabellerConfig
 from .labelling import LabellingModel as LabellingModel
+from .mlp import Mlp as Mlp
+from .mlp import MlpConfig as MlpConfig
 from .ngram import NgramConfig as NgramConfig
 from .ngram import NgramModel as NgramModel
 from .outputs import DecoderOutput as DecoderOutput
@@ -25,6 +30,9 @@ from .outputs import FrameOutput as FrameOutput
 from .outputs import Frames as Frames
 from .outputs import PositionOutput as PositionOutput
 from .outputs import TensorState as TensorState
+from .predictor import LinearConfig as LinearConfig
+from .predictor import LinearPredictor as LinearPredictor
+from .predictor import PredictorConfig as PredictorConfig
 from .recurrent import GruConfig as GruConfig
 from .recurrent import LstmConfig as LstmConfig
 from .recurrent import RecurrentTranslator as RecurrentTranslator

@@ -45,6 +45,7 @@ __all__ = [
     "Mixture",
     "PositionModel",
     "PositionOutput",
+    "Predictor",
     "Projection",
     "Scorer",
     "State",
@@ -247,6 +248,15 @@ class Scorer(Protocol):
 
     def score(self, batch: Any) -> Tensor:
         """(B, T): log-probabilities in nats of the ids of `tgt_out`."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A model that gives each example a score for each number, class or label."""
+
+    def __call__(self, batch: Any) -> Tensor:
+        """(B, K): numbers in standard deviations from their mean, or what a softmax or a sigmoid makes likely."""
         ...
 
 

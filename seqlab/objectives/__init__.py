@@ -4,25 +4,41 @@ from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig
 from seqlab.objectives.loss import SETTINGS, Loss, Objective, ObjectiveConfig, StepContext
 from seqlab.objectives.parallel import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig
+from seqlab.objectives.predictions import (
+    AbsoluteErrorConfig,
+    HuberConfig,
+    PredictionLoss,
+    PredictionLossConfig,
+    SigmoidConfig,
+    SoftmaxConfig,
+    SquaredErrorConfig,
+)
 from seqlab.objectives.r_drop import RDrop, RDropConfig
 from seqlab.objectives.scheduled_sampling import ScheduledSampling, ScheduledSamplingConfig
 
 __all__ = [
     "SETTINGS",
+    "AbsoluteErrorConfig",
     "Cmlm",
     "CmlmConfig",
     "CrossEntropy",
     "CrossEntropyConfig",
     "Ctc",
     "CtcConfig",
+    "HuberConfig",
     "Loss",
     "Objective",
     "ObjectiveConfig",
     "ParallelCrossEntropy",
     "ParallelCrossEntropyConfig",
+    "PredictionLoss",
+    "PredictionLossConfig",
     "RDrop",
     "RDropConfig",
     "ScheduledSampling",
     "ScheduledSamplingConfig",
+    "SigmoidConfig",
+    "SoftmaxConfig",
+    "SquaredErrorConfig",
     "StepContext",
 ]

@@ -21,6 +21,7 @@ from seqlab.recipes.multi30k_parallel import (
     multi30k_en_de_nat_vanilla,
 )
 from seqlab.recipes.number_words import number_words
+from seqlab.recipes.prediction import PREDICTION_RECIPES
 from seqlab.recipes.tinyshakespeare import (
     tinyshakespeare,
     tinyshakespeare_gru,
@@ -49,6 +50,7 @@ RECIPES: dict[str, Callable[[str | Path], Config]] = {
         *G2P_RECIPES,
         *INFLECTION_RECIPES,
         *LABELLING_RECIPES,
+        *PREDICTION_RECIPES,
         multi30k_lm_en,
         multi30k_lm_en_lstm,
         multi30k_lm_en_gru,

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from seqlab.data.columns import parse_column
+from seqlab.data.config import DataConfig
 from seqlab.plugins import notes_of, read_notes
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.codecs import codec_parts
@@ -55,7 +55,7 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     folder.read_description()
     changes = differing_fields(read_config(folder), config)
     paths = path_fields(config)
-    refused = {key: pair for key, pair in changes.items() if not _may_change(key, *pair, key in paths)}
+    refused = {key: pair for key, pair in changes.items() if not _may_change(config.data, key, *pair, key in paths)}
     if refused:
         listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
         raise ValueError(
@@ -65,15 +65,15 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     return changes
 
 
-def _may_change(key: str, old: Any, new: Any, is_path: bool) -> bool:
+def _may_change(data: DataConfig, key: str, old: Any, new: Any, is_path: bool) -> bool:
     """Tell whether a field is free to differ: of a path, the folder and the name, but not the column."""
     if key in VECTOR_FIELDS:
         return (old is None) == (new is None)
-    return key in RESUMABLE_FIELDS or (is_path and _columns(old) == _columns(new))
+    return key in RESUMABLE_FIELDS or (is_path and _columns(data, old) == _columns(data, new))
 
 
-def _columns(specs: str | list[str] | None) -> list[str | None]:
-    return [parse_column(spec).column for spec in ([specs] if isinstance(specs, str) else specs or [])]
+def _columns(data: DataConfig, specs: str | list[str] | None) -> list[str | None]:
+    return [data.column_of(spec) for spec in ([specs] if isinstance(specs, str) else specs or [])]
 
 
 def resume(run: TrainingRun, changes: Changes) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from seqlab.models import (
+    CnnConfig,
     FrequencyLabellerConfig,
     GruConfig,
     GruLabellerConfig,
     GruLmConfig,
+    LinearConfig,
     LstmConfig,
     LstmLabellerConfig,
     LstmLmConfig,
+    MlpConfig,
     NgramConfig,
     RnnConfig,
     RnnLabellerConfig,
@@ -27,12 +30,17 @@ from seqlab.models import (
     TransformerNatConfig,
 )
 from seqlab.objectives import (
+    AbsoluteErrorConfig,
     CmlmConfig,
     CrossEntropyConfig,
     CtcConfig,
+    HuberConfig,
     ParallelCrossEntropyConfig,
     RDropConfig,
     ScheduledSamplingConfig,
+    SigmoidConfig,
+    SoftmaxConfig,
+    SquaredErrorConfig,
 )
 from seqlab.optim import (
     AdamConfig,
@@ -75,6 +83,14 @@ LABELLED: dict[str, Any] = {
 }
 PARALLEL = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
 """Models that predict all symbols at once, and the objective that each brings along."""
+PREDICTS = {"softmax": "class", "sigmoid": "labels"}
+"""What targets have to be for a loss; numbers for the others."""
+PREDICTION: dict[str, Any] = {
+    "data": {"kind": "prediction", "train": ["a.csv"], "target": ["y"]},
+    "model": {"family": "mlp"},
+    "objective": {"family": "squared_error"},
+}
+OF_PREDICTION = ("linear_model", "mlp", "cnn", "squared_error", "absolute_error", "huber", *PREDICTS)
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -97,6 +113,9 @@ FAMILIES: dict[str, dict[str, object]] = {
         "gru_labeller": GruLabellerConfig(),
         "transformer_labeller": TransformerLabellerConfig(),
         "frequency_labeller": FrequencyLabellerConfig(),
+        "linear_model": LinearConfig(),
+        "mlp": MlpConfig(),
+        "cnn": CnnConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -105,6 +124,11 @@ FAMILIES: dict[str, dict[str, object]] = {
         "ctc": CtcConfig(),
         "parallel_cross_entropy": ParallelCrossEntropyConfig(),
         "cmlm": CmlmConfig(),
+        "squared_error": SquaredErrorConfig(),
+        "absolute_error": AbsoluteErrorConfig(),
+        "huber": HuberConfig(),
+        "softmax": SoftmaxConfig(),
+        "sigmoid": SigmoidConfig(),
     },
     "optim.optimizer.family": {
         "sgd": SgdConfig(),
@@ -144,6 +168,11 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
     if tag == "transformer_mlm":
         return MASKED
+    if tag in PREDICTS:
+        data = {**PREDICTION["data"], "predicts": PREDICTS[tag]}
+        return {**PREDICTION, "data": data, "objective": {"family": tag}}
+    if tag in OF_PREDICTION:
+        return PREDICTION
     for family, objective in PARALLEL.items():
         if tag in (family, objective):
             return {**CORPUS, "model": {"family": family}, "objective": {"family": objective}}
@@ -172,13 +201,13 @@ def test_these_are_all_families() -> None:
 
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
-    settings = [
-        ("model.d_model", "64"),
-        ("data.tokenizer.vocab_size", "777"),
-        ("objective.label_smoothing", "0.3"),
-        ("optim.optimizer.lr", "0.7"),
-        ("optim.schedule.warmup_steps", "7"),
-    ]
+    settings = [("optim.optimizer.lr", "0.7"), ("optim.schedule.warmup_steps", "7")]
+    if tag not in OF_PREDICTION:
+        settings += [
+            ("model.d_model", "64"),
+            ("data.tokenizer.vocab_size", "777"),
+            ("objective.label_smoothing", "0.3"),
+        ]
     base = override(base_for(key, tag), settings)
     changed = override(base, [(key, tag)])
     assert section_of(changed, key) == resolved(FAMILIES[key][tag])
@@ -322,7 +351,8 @@ ERRORS = {
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
         "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
-        "lstm_labeller, gru_labeller, transformer_labeller, frequency_labeller, but is 'transformer_ml' instead (the "
+        "lstm_labeller, gru_labeller, transformer_labeller, frequency_labeller, linear_model, mlp, cnn, but is "
+        "'transformer_ml' instead (the "
         "nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",

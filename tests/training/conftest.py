@@ -1,20 +1,19 @@
 """A tiny corpus, and one run over it that others are compared with or begin from."""
 
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from reference.stopped_runs import stop_at as stop_at
+from reference.stopped_runs import train_until as train_until
 from reference.tiny_runs import tiny_config, with_training, write_numbers
 
-import seqlab.training.loop
-from seqlab.objectives import StepContext
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.training import Interrupted, train
+from seqlab.training import train
 
 Trained = tuple[Config, Path]
 
@@ -40,27 +39,6 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Con
     """Give a finished run that no test changes, and its config."""
     config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4)
     return config, train(config, tmp_path_factory.mktemp("trained") / "run")
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
-    """Send this process a signal within an update."""
-    update = seqlab.training.loop.start_update
-
-    def updated(accumulator: Any, optimizer: Any, micro_steps: Any, context: StepContext, *arguments: Any) -> Any:
-        if context.step + 1 == step:
-            signal.raise_signal(number)
-        return update(accumulator, optimizer, micro_steps, context, *arguments)
-
-    monkeypatch.setattr(seqlab.training.loop, "start_update", updated)
-
-
-def train_until(config: Config, run_dir: Path, step: int, number: int = signal.SIGTERM) -> Interrupted:
-    """Train, and stop by a signal in a step."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        stop_at(monkeypatch, step, number)
-        with pytest.raises(Interrupted) as raised:
-            train(config, run_dir)
-    return raised.value
 
 
 @pytest.fixture

@@ -1,0 +1,227 @@
+"""Arrays and folders of images -> examples whose inputs are no cells of a table, and their codec.
+
+An .npz file has an array of inputs and one of targets, a row for each example. A folder of images has a folder for each
+class. Arrays of two dimensions are vectors; of three, images of one channel, or sequences of vectors; of four, images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.column import Column, Stamp
+from seqlab.data.columns import FileColumn
+from seqlab.data.numbers import FILE, Floats, Rows
+from seqlab.data.readers import require_file
+from seqlab.data.tables import RawColumn, RawTable
+
+Layout = Literal["images", "frames"]
+"""What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+MAX_CHANNELS = 4
+CLASS = "class"
+"""The target of a folder of images: the name of the folder that an image is in."""
+
+
+def are_arrays(path: Path) -> bool:
+    """Tell whether a path names arrays or images, and no table."""
+    return path.suffix == ".npz" or path.is_dir()
+
+
+def whole_file(path: str) -> Column:
+    """Return what is hashed of a table, a file of arrays or a folder of images."""
+    found = Path(path).expanduser()
+    return ImageFolder(found) if found.is_dir() else FileColumn(found)
+
+
+@dataclass(frozen=True)
+class ImageFolder(FileColumn):
+    """All images of a folder."""
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.path.glob("*/*") if path.suffix.lower() in ENDINGS)
+
+    def stamp(self) -> Stamp:
+        """Return what changes when an image does, or another is there."""
+        stats = [file.stat() for file in self._files()]
+        newest = (max((getattr(each, name) for each in stats), default=0) for name in ("st_mtime_ns", "st_ctime_ns"))
+        modified, changed = newest
+        return sum(each.st_size for each in stats) + len(stats), modified, changed
+
+    def sha256(self) -> str:
+        """Hash the names and the content of all images."""
+        found = hashlib.sha256()
+        for file in self._files():
+            found.update(f"{file.relative_to(self.path).as_posix()}\0{file.stat().st_size}\0".encode())
+            found.update(file.read_bytes())
+        return found.hexdigest()
+
+
+def read_arrays(
+    path: Path, inputs: str, targets: Sequence[str], layout: Layout
+) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
+    """Read the inputs of a path (N, ...), its targets by name, each (N,), and where each example stands.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, array or image, or shapes do not fit each other.
+    """
+    if path.is_dir():
+        return _read_images(path)
+    require_file(path)
+    try:
+        with np.load(path) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as arrays of numpy ({error}).") from None
+    values = with_channels(_array(found, inputs, path), layout)
+    columns: dict[str, NDArray[Any]] = {}
+    for name in targets:
+        target = _array(found, name, path)
+        if len(target) != len(values):
+            raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {len(target):,}.")
+        if target.ndim > 2:
+            raise ValueError(f"{path}: {name!r} must have one dimension or two, but has {target.ndim}.")
+        columns |= {name: target} if target.ndim == 1 else {f"{name}.{i}": each for i, each in enumerate(target.T)}
+    return values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)]
+
+
+def _array(found: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    if name not in found:
+        raise ValueError(f"{path}: has no array {name!r}, only {', '.join(found)}.")
+    return found[name]
+
+
+def with_channels(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Bring inputs to the dimensions that models read: (N, D), (N, F, D), or (N, C, H, W)."""
+    if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
+        return values
+    if values.ndim == 3:
+        return values[:, None]
+    if values.ndim == 4:
+        return values.transpose(0, 3, 1, 2) if values.shape[3] <= MAX_CHANNELS < values.shape[1] else values
+    raise ValueError(f"Inputs must have two to four dimensions, but have {values.ndim}.")
+
+
+def _read_images(folder: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
+    files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in ENDINGS)
+    if not files:
+        raise ValueError(
+            f"{folder}: holds no image ({', '.join(ENDINGS)}) in a folder of its own for each class, as "
+            f"{folder / 'cats' / 'first.png'}."
+        )
+    images = read_images(files)
+    return images, {CLASS: np.array([path.parent.name for path in files])}, list(map(str, files))
+
+
+def read_images(files: Sequence[Path]) -> NDArray[np.uint8]:
+    """Read images of one size: (N, C, H, W) from 0 to 255.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is no image, or has another size than the first.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise ValueError("Images need Pillow: `pip install 'seqlab[images]'`.") from None
+    found: list[NDArray[np.uint8]] = []
+    for file in files:
+        require_file(file)
+        try:
+            with Image.open(file) as image:
+                is_grey = image.mode in ("1", "L", "I", "I;16")
+                pixels = np.asarray(image.convert("L" if is_grey else "RGB"))
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(f"{file}: cannot be read as an image ({error}).") from None
+        channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        if found and channels.shape != found[0].shape:
+            raise ValueError(
+                f"{file}: is {size_of(channels)}, but {files[0]} is {size_of(found[0])}: scale one of them."
+            )
+        found.append(channels)
+    return np.stack(found)
+
+
+def size_of(image: NDArray[Any]) -> str:
+    """Describe the size of an image (C, H, W)."""
+    channels, height, width = image.shape
+    return f"{width} by {height} pixels in {'colour' if channels == 3 else 'grey'}"
+
+
+def as_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTable:
+    """Put targets into a table, whose rows are named by `places`."""
+    found = {}
+    for name, values in columns.items():
+        column = RawColumn(name)
+        for value in values.tolist():
+            column.add(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
+        found[name] = column
+    return _Placed(found, list(places), list(range(len(places))), array("q", [0]) * len(places))
+
+
+class _Placed(RawTable):
+    """A table whose rows are named one by one."""
+
+    def locate(self, row: int) -> str:
+        return self.files[row]
+
+
+@dataclass(frozen=True)
+class ArrayCodec:
+    """Standardise arrays by the training part: images by channel, vectors by element."""
+
+    codec: ClassVar[str] = "array"
+    shape: tuple[int, ...]
+    """What a model reads of each example: (F, D), or (C, H, W); a vector is one frame."""
+    mean: list[float]
+    deviation: list[float]
+    inputs: str
+    """The name of the array in an .npz file."""
+    layout: Layout = "images"
+
+    @classmethod
+    def fit(cls, values: NDArray[Any], rows: Rows, inputs: str, layout: Layout) -> ArrayCodec:
+        """Measure the training rows of inputs (N, ...)."""
+        values = values[:, None] if values.ndim == 2 else values
+        axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
+        part = values[rows].astype(np.float64)
+        deviation = part.std(axis=axes)
+        mean = part.mean(axis=axes)
+        return cls(values.shape[1:], mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist(), inputs, layout)
+
+    def encode(self, values: NDArray[Any], where: str) -> Floats:
+        """Encode inputs (N, ...); raises ValueError where they have another shape, or are not numbers."""
+        values = values[:, None] if values.ndim == 2 else values
+        if values.shape[1:] != self.shape and not (values.ndim == 3 and values.shape[2:] == self.shape[1:]):
+            raise ValueError(f"{where}: inputs are of shape {values.shape[1:]}, but the model reads {self.shape}.")
+        mean, deviation = (np.array(each, np.float32) for each in (self.mean, self.deviation))
+        if len(self.shape) == 3:
+            mean, deviation = mean[:, None, None], deviation[:, None, None]
+        found = (values.astype(np.float32) - mean) / deviation
+        wrong = ~np.isfinite(found).reshape(len(found), -1).all(axis=1)
+        if wrong.any():
+            raise ValueError(f"{where}: row {int(np.flatnonzero(wrong)[0]) + 1} holds what is not a number (NaN).")
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
+        (folder / FILE).write_text(json.dumps(values), encoding="utf-8")
+
+
+def load_array_codec(folder: Path) -> ArrayCodec:
+    """Read a codec of arrays."""
+    file = folder / FILE
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return ArrayCodec(**{**values, "shape": tuple(values["shape"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is missing or damaged: {error}.") from None

@@ -1,0 +1,171 @@
+"""The codec of columns: cells of a table to vectors.
+
+Numbers are standardised: their mean becomes 0 and their standard deviation 1, by the training part alone. A category
+becomes one number of 0 or 1 for each value that training has seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
+
+FILE = "codec.values.json"
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column of numbers, or a target."""
+
+    name: str
+    mean: float
+    deviation: float
+
+    @classmethod
+    def fit(cls, column: RawColumn, rows: Rows) -> NumberColumn:
+        """Measure rows of a column; one that is constant there is left at 0."""
+        values = column.values()[rows]
+        deviation = float(values.std())
+        return cls(column.name, float(values.mean()), deviation if deviation > 1e-12 * abs(values).max() else 1.0)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """A column of categories."""
+
+    name: str
+    values: list[str]
+    """Those that training has seen; others are told by 0 in all of their places."""
+
+
+Column = NumberColumn | CategoryColumn
+
+
+@dataclass(frozen=True)
+class TableCodec:
+    """Cells of a row to a vector (D,), or of successive rows to a window (window, D)."""
+
+    codec: ClassVar[str] = "table"
+    columns: list[Column]
+    window: int = 0
+    """Rows of an example; 0 for single rows."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self.columns]
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return sum(len(each.values) if isinstance(each, CategoryColumn) else 1 for each in self.columns)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(F, D): what a model reads of each example."""
+        return (max(1, self.window), self.width)
+
+    @classmethod
+    def fit(
+        cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: Rows, window: int
+    ) -> TableCodec:
+        """Choose how columns become numbers, by the training rows (n,).
+
+        Raises:
+            ValueError: a column is neither numbers nor categories; names the row.
+        """
+        columns: list[Column] = []
+        for name in names:
+            column = table.columns[name]
+            if name in categorical or not column.is_numeric:
+                columns.append(CategoryColumn(name, categories_of(column, rows)))
+            else:
+                refuse_strange(column, table, "data.categorical")
+                columns.append(NumberColumn.fit(column, rows))
+        return cls(columns, window)
+
+    def encode(self, table: RawTable) -> Floats:
+        """Encode all rows of a table: (rows, D); raises ValueError where a cell is missing, or is no number."""
+        parts = [self._encoded(column, table) for column in self.columns]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0), np.float32)
+
+    def _encoded(self, column: Column, table: RawTable) -> Floats:
+        raw = table.columns[column.name]
+        if isinstance(column, NumberColumn):
+            values = raw.values()
+            refuse_no_numbers(raw, table)
+            return ((values - column.mean) / column.deviation).astype(np.float32)[:, None]
+        known = {name: place for place, name in enumerate(column.values)}
+        place_of_code = np.array([known.get(name, -1) for name in raw.names], np.int64)
+        places = place_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
+        found = np.zeros((len(table), len(column.values)), np.float32)
+        rows = np.flatnonzero(places >= 0)
+        found[rows, places[rows]] = 1
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
+
+
+def refuse_no_numbers(column: RawColumn, table: RawTable) -> None:
+    """Raise ValueError, naming the row, where a cell of a column of numbers is missing or none."""
+    wrong = np.flatnonzero(np.isnan(column.values()))
+    if len(wrong):
+        row = int(wrong[0])
+        cell = column.strange.get(row)
+        says = "is missing" if cell is None else f"must be a number, but is {cell!r}"
+        more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
+        raise ValueError(f"{table.locate(row)}: {column.name!r} {says}{more}: mend the cell, or leave out the row.")
+
+
+def refuse_strange(column: RawColumn, table: RawTable, key: str) -> None:
+    if column.strange:
+        row, cell = next(iter(column.strange.items()))
+        raise ValueError(
+            f"{table.locate(row)}: {column.name!r} is {cell!r}, but most cells of the column are numbers: mend it, or "
+            f"name the column in `{key}`."
+        )
+
+
+def categories_of(column: RawColumn, rows: Rows) -> list[str]:
+    """List what a column of categories says in some rows, the most frequent first."""
+    if len(column.names) > MAX_CATEGORIES:
+        raise ValueError(
+            f"The column {column.name!r} holds more than {MAX_CATEGORIES:,} different values, too many for categories: "
+            "leave it out (`data.inputs` names the columns that are read)."
+        )
+    counts = np.bincount(column.categories()[rows], minlength=len(column.names))
+    names = list(column.names)
+    return [names[code] for code in np.argsort(-counts, kind="stable") if counts[code]]
+
+
+def load_table_codec(folder: Path) -> TableCodec:
+    """Read a codec of inputs that are columns."""
+    values = read_values(folder)
+    columns: list[Column] = [
+        CategoryColumn(**each) if "values" in each else NumberColumn(**each) for each in values["columns"]
+    ]
+    return TableCodec(columns, values["window"])
+
+
+def write_values(folder: Path, values: dict[str, Any]) -> None:
+    (folder / FILE).write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    file = folder / FILE
+    try:
+        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} is missing or damaged: {error}.") from None
+    return values

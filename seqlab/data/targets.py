@@ -1,0 +1,237 @@
+"""Codecs of targets: numbers, one class of several, or any number of several labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.batch import IGNORE
+from seqlab.data.numbers import (
+    Floats,
+    NumberColumn,
+    Rows,
+    categories_of,
+    read_values,
+    refuse_no_numbers,
+    refuse_strange,
+    write_values,
+)
+from seqlab.data.tables import RawColumn, RawTable
+
+UNSEEN = "?"
+"""A class that training has not seen, as a line of text."""
+
+
+@dataclass(frozen=True)
+class NumbersTarget:
+    """Numbers to predict, standardised."""
+
+    codec: ClassVar[str] = "numbers"
+    predicts: ClassVar[str] = "numbers"
+    columns: list[NumberColumn]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the targets."""
+        return [column.name for column in self.columns]
+
+    @property
+    def size(self) -> int:
+        """K: numbers of an example."""
+        return len(self.columns)
+
+    def encode(self, table: RawTable) -> Floats:
+        """Encode the targets of all rows: (rows, K)."""
+        for column in self.columns:
+            refuse_no_numbers(table.columns[column.name], table)
+        values = np.stack([table.columns[column.name].values() for column in self.columns], axis=1)
+        return self.standardised(values)
+
+    def standardised(self, values: NDArray[np.float64]) -> Floats:
+        """(rows, K) in the units of the table -> in standard deviations from the mean."""
+        return ((values - self._moments[0]) / self._moments[1]).astype(np.float32)
+
+    def decode(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """(rows, K) in standard deviations from the mean -> in the units of the table."""
+        return np.asarray(values, np.float64) * self._moments[1] + self._moments[0]
+
+    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Say what scores (N, K) predict, as `encode` would: these are the numbers themselves."""
+        return scores
+
+    def lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write encoded targets (N, K) in the units of the table, with spaces between."""
+        return [" ".join(f"{value:.8g}" for value in row) for row in self.decode(targets).tolist()]
+
+    @property
+    def _moments(self) -> NDArray[np.float64]:
+        return np.array([[each.mean for each in self.columns], [each.deviation for each in self.columns]])
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        write_values(folder, {"columns": [asdict(each) for each in self.columns]})
+
+
+@dataclass(frozen=True)
+class ClassTarget:
+    """One class of several."""
+
+    codec: ClassVar[str] = "class"
+    predicts: ClassVar[str] = "class"
+    name: str
+    values: list[str]
+    """The classes that training has seen, in the order of their names."""
+
+    @property
+    def names(self) -> list[str]:
+        """The name of the target."""
+        return [self.name]
+
+    @property
+    def size(self) -> int:
+        """K: classes."""
+        return len(self.values)
+
+    def encode(self, table: RawTable) -> Rows:
+        """Number the classes of all rows: (rows,), IGNORE for one that training has not seen."""
+        column = table.columns[self.name]
+        known = {value: number for number, value in enumerate(self.values)}
+        number_of_code = np.array([known.get(name, IGNORE) for name in column.names], np.int64)
+        return number_of_code[column.categories()]
+
+    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Choose the likeliest class by scores (N, K): (N,)."""
+        return scores.argmax(1)
+
+    def lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN`."""
+        return [UNSEEN if number == IGNORE else self.values[number] for number in targets.tolist()]
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        write_values(folder, {"name": self.name, "values": self.values})
+
+
+@dataclass(frozen=True)
+class LabelsTarget:
+    """Any number of labels of several."""
+
+    codec: ClassVar[str] = "labels"
+    predicts: ClassVar[str] = "labels"
+    names: list[str]
+    """The columns: one whose cells list labels, with spaces between, or one of 0 and 1 for each label."""
+    values: list[str]
+    """The labels that training has seen, in the order of their names."""
+
+    @property
+    def size(self) -> int:
+        """K: labels."""
+        return len(self.values)
+
+    def encode(self, table: RawTable) -> Floats:
+        """Tell which labels each row has: (rows, K) of 0 and 1."""
+        if len(self.names) > 1:
+            for name in self.names:
+                _refuse_no_truth(table.columns[name], table)
+            return np.stack([table.columns[name].values() for name in self.names], axis=1).astype(np.float32)
+        column = table.columns[self.names[0]]
+        known = {value: number for number, value in enumerate(self.values)}
+        rows = np.zeros((len(column.names), self.size), np.float32)
+        for code, cell in enumerate(column.names):
+            rows[code, [known[label] for label in cell.split() if label in known]] = 1
+        return rows[column.categories()]
+
+    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Choose the labels that are likelier than not by scores (N, K): (N, K) of 0 and 1."""
+        return (scores > 0).astype(np.float32)
+
+    def lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write the labels (N, K) of each example, with spaces between."""
+        names = np.array(self.values)
+        return [" ".join(names[row > 0.5]) for row in targets]
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        write_values(folder, {"names": self.names, "values": self.values})
+
+
+Target = NumbersTarget | ClassTarget | LabelsTarget
+
+
+def _refuse_no_truth(column: RawColumn, table: RawTable) -> None:
+    wrong = np.flatnonzero(~np.isin(column.values(), (0, 1)))
+    if len(wrong):
+        raise ValueError(
+            f"{table.locate(int(wrong[0]))}: {column.name!r} must be 0 or 1, whether the row has this label."
+        )
+
+
+def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows) -> Target:
+    """Make the codec of the targets, by the training rows (n,).
+
+    Raises:
+        ValueError: they are not what `predicts` says, or are the same in all rows.
+    """
+    columns = [table.columns[name] for name in names]
+    if predicts == "numbers":
+        for column in columns:
+            if not column.is_numeric:
+                cell = next(iter(column.names))
+                raise ValueError(
+                    f"`data.predicts: numbers` needs numbers, but the column {column.name!r} holds {cell!r}: set it to "
+                    "`class` or `labels`."
+                )
+            refuse_strange(column, table, "data.categorical")
+            refuse_no_numbers(column, table)
+        fitted = [NumberColumn.fit(column, rows) for column in columns]
+        for column, each in zip(columns, fitted, strict=True):
+            if np.ptp(column.values()[rows]) == 0:
+                raise ValueError(
+                    f"The target {each.name!r} is {each.mean:g} in all training rows: is it the right column?"
+                )
+        return NumbersTarget(fitted)
+    if predicts == "labels" and len(names) > 1:
+        return LabelsTarget(list(names), list(names))
+    if len(names) > 1:
+        raise ValueError(f"`data.predicts: class` needs one target, but `data.target` names {', '.join(names)}.")
+    [column] = columns
+    if predicts == "class" and "" in column.names:
+        row = int(np.flatnonzero(column.categories() == column.names[""])[0])
+        raise ValueError(f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row.")
+    seen = categories_of(column, rows)
+    values = sorted(
+        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=_by_number
+    )
+    if len(values) < 2:
+        raise ValueError(
+            f"The target {column.name!r} is {''.join(values)!r} in all training rows: is it the right column?"
+        )
+    return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
+
+
+def _by_number(value: str) -> tuple[float, str]:
+    """Order names that are numbers by their size."""
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value
+
+
+def load_numbers_target(folder: Path) -> NumbersTarget:
+    """Read a codec of targets that are numbers."""
+    return NumbersTarget([NumberColumn(**each) for each in read_values(folder)["columns"]])
+
+
+def load_class_target(folder: Path) -> ClassTarget:
+    """Read a codec of targets that are one class."""
+    return ClassTarget(**read_values(folder))
+
+
+def load_labels_target(folder: Path) -> LabelsTarget:
+    """Read a codec of targets that are labels."""
+    return LabelsTarget(**read_values(folder))

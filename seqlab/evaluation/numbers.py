@@ -1,0 +1,107 @@
+"""Numbers: how far predictions are from what is right. A line holds one number or several, with spaces between."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .references import References
+from .score import LineStatistics, Score
+
+
+def mae(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Mean absolute error, in the units of the numbers.
+
+    Raises:
+        ValueError: a line holds no numbers, or not as many as its reference; there are several references.
+    """
+    errors, _ = _errors(hypotheses, references, "mae")
+    return _mean("mae", np.abs(errors))
+
+
+def rmse(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Root of the mean squared error, in the units of the numbers; errors as of `mae`."""
+    errors, _ = _errors(hypotheses, references, "rmse")
+    rows = np.stack([np.square(errors).sum(1), np.full(len(errors), errors.shape[1])], axis=1)
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        squares, count = summed.tolist()
+        return Score("rmse", float(np.sqrt(squares / max(1, count))), "nrefs:1|unit:number", False, {"numbers": count})
+
+    return LineStatistics(rows, score_of_sum)
+
+
+def r2(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Share of the variance of each number that is explained, in percent: the mean over the numbers of a line.
+
+    0 is what their mean would reach, as in scikit-learn's `r2_score`. Errors as of `mae`.
+    """
+    errors, right = _errors(hypotheses, references, "r2")
+    rows = np.concatenate([np.square(errors), right, np.square(right), np.ones((len(right), 1))], axis=1)
+    width = right.shape[1]
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        squares, sums, squared, count = *np.split(summed[:-1], 3), summed[-1]
+        variance = squared - np.square(sums) / max(1.0, float(count))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            explained = np.where(variance > 0, 1 - squares / variance, np.where(squares > 0, 0.0, 1.0))
+        return Score("r2", 100 * float(explained.mean()), "nrefs:1|unit:number", True, {"numbers": int(count) * width})
+
+    return LineStatistics(rows, score_of_sum)
+
+
+def _mean(name: str, values: np.ndarray) -> LineStatistics:
+    rows = np.stack([values.sum(1), np.full(len(values), values.shape[1])], axis=1)
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        total, count = summed.tolist()
+        return Score(name, total / max(1, count), "nrefs:1|unit:number", False, {"numbers": count})
+
+    return LineStatistics(rows, score_of_sum)
+
+
+def _errors(hypotheses: Sequence[str], references: References, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Give errors and right numbers, (lines, K) each."""
+    if len(references) > 1:
+        raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
+    right = _numbers([str(line) for line in references[0]], "references")
+    found = _numbers(hypotheses, "hypotheses")
+    if found.shape != right.shape:
+        raise ValueError(
+            f"The hypotheses hold {found.shape[1]} numbers on each line, but the references {right.shape[1]}."
+        )
+    return found - right, right
+
+
+def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append([float(cell) for cell in line.split()])
+        except ValueError:
+            raise ValueError(f"Line {number} of the {name} must hold numbers, but is {line:.40}.") from None
+        if len(rows[-1]) != len(rows[0]) or not rows[0]:
+            raise ValueError(
+                f"Line {number} of the {name} holds {len(rows[-1])} numbers, but the first {len(rows[0])}."
+            )
+    return np.array(rows)
+
+
+def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Micro F1 in percent of sets of labels: a line holds any number of labels, in any order (sigmoid outputs).
+
+    Raises:
+        ValueError: there are several references.
+    """
+    if len(references) > 1:
+        raise ValueError(f"`micro_f1` compares with one reference, but there are {len(references)}: name one.")
+    rows = []
+    for hypothesis, reference in zip(hypotheses, references[0], strict=True):
+        given, there = set(hypothesis.split()), set(str(reference).split())
+        rows.append([len(given & there), len(given), len(there)])
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        right, given, there = summed.tolist()
+        value = 200 * right / (given + there) if given + there else 100.0
+        return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": right, "labels": there})
+
+    return LineStatistics(np.array(rows, dtype=int).reshape(-1, 3), score_of_sum)

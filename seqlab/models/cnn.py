@@ -1,0 +1,135 @@
+"""Convolutional networks: of images, and of sequences of vectors.
+
+Shapes: B examples, C channels, F frames of D numbers each (D are the channels), H and W height and width,
+K numbers, classes or labels.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import ValueBatch
+from seqlab.models.config import SETTINGS, Probability, Size
+from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
+from seqlab.nn.convolution import ConvolutionBlock, Padding, Pooling, reach_of, same_padding
+from seqlab.nn.feature_norm import FeatureNorm
+from seqlab.nn.layers import Dropout, Linear
+from seqlab.nn.nonlinearity import Nonlinearity
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class CnnConfig(PredictorConfig):
+    """Convolutions over images, or along sequences and windows of a series; then a linear layer."""
+
+    family: Literal["cnn"] = "cnn"
+    """Which architecture this is."""
+    channels: Annotated[tuple[Size, ...], Field(min_length=1)] = (32, 64)
+    """Channels of each convolution."""
+    kernel: Size = 3
+    """Positions, of images in each direction, that a convolution reads."""
+    stride: Size = 1
+    """Positions from one place where a convolution reads to the next."""
+    padding: Padding = "same"
+    """Whether zeros are put around what a convolution reads (`same`), or not (`valid`)."""
+    dilation: Size = 1
+    """Distance between the positions that a convolution reads."""
+    pooling: Pooling = "max"
+    """What becomes of each square of `pool_size` behind a convolution: its maximum, its mean, or nothing."""
+    pool_size: Size = 2
+    """Positions that are pooled, of images in each direction."""
+    pooled_blocks: Annotated[int, Field(ge=0)] | None = None
+    """Convolutions, the last ones, that are pooled behind; null for all."""
+    residual: bool = False
+    """Whether a convolution that keeps the shape adds to its input (He et al. 2016)."""
+    activation: Nonlinearity = "relu"
+    """Non-linearity behind each convolution."""
+    norm: FeatureNorm = "none"
+    """Norm behind each convolution."""
+    dropout: Probability = 0.0
+    """Probability of dropping an element behind each convolution."""
+    output: Literal["flatten", "mean", "max"] = "flatten"
+    """What the last layer reads: all that the convolutions give, or its mean or maximum over all positions, which does
+    not depend on where something is."""
+    output_dropout: Probability = 0.0
+    """Probability of dropping an element that the last layer reads."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "CnnConfig":
+        if self.padding == "same":
+            same_padding(self.kernel)
+        if self.pooled_blocks is not None and self.pooled_blocks > len(self.channels):
+            raise ValueError(
+                f"`pooled_blocks` ({self.pooled_blocks}) must be at most the {len(self.channels)} convolutions."
+            )
+        return self
+
+    def check_inputs(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError where convolutions leave nothing of an example."""
+        self._sizes(self._blocks(shape), shape)
+
+    def build(self, src: InputSide, tgt: TargetSide) -> "Cnn":
+        """Build the model."""
+        blocks = self._blocks(src.shape)
+        sizes = self._sizes(blocks, src.shape)
+        positions = 1
+        for size in sizes if self.output == "flatten" else ():
+            positions *= size
+        return Cnn(self, blocks, self.channels[-1] * positions, tgt.size)
+
+    def _blocks(self, shape: tuple[int, ...]) -> list[ConvolutionBlock]:
+        is_image = len(shape) == 3
+        counts = (shape[0] if is_image else shape[1], *self.channels)
+        first_pooled = 0 if self.pooled_blocks is None else len(self.channels) - self.pooled_blocks
+        return [
+            ConvolutionBlock(
+                2 if is_image else 1,
+                counts[number],
+                counts[number + 1],
+                kernel=self.kernel,
+                stride=self.stride,
+                padding=self.padding,
+                dilation=self.dilation,
+                norm=self.norm,
+                activation=self.activation,
+                pooling=self.pooling if number >= first_pooled else "none",
+                pool_size=self.pool_size,
+                dropout=self.dropout,
+                residual=self.residual,
+            )
+            for number in range(len(self.channels))
+        ]
+
+    def _sizes(self, blocks: list[ConvolutionBlock], shape: tuple[int, ...]) -> list[int]:
+        """Give the size of what the convolutions leave, in each direction; raises ValueError where that is nothing."""
+        lengths = shape[1:] if len(shape) == 3 else shape[:1]
+        found = [reach_of(blocks, length).size for length in lengths]
+        if 0 in found:
+            raise ValueError(
+                f"{len(blocks)} convolutions and their pooling leave nothing of {' by '.join(map(str, lengths))} "
+                "positions: name fewer `model.channels`, or set `model.pooling: none` or `model.padding: same`."
+            )
+        return found
+
+
+class Cnn(nn.Module):
+    """A `Predictor`."""
+
+    def __init__(self, config: CnnConfig, blocks: list[ConvolutionBlock], features: int, outputs: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.output = config.output
+        self.output_dropout = Dropout(config.output_dropout)
+        self.project = Linear(features, outputs)
+
+    def forward(self, batch: ValueBatch) -> Tensor:
+        """Score a batch: (B, K)."""
+        x = batch.src if batch.src.dim() == 4 else batch.src.transpose(1, 2)  # (B, C, H, W), or (B, D, F)
+        features = self.blocks(x).flatten(2)  # (B, C, positions)
+        if self.output == "flatten":
+            features = features.flatten(1)
+        else:
+            features = features.mean(2) if self.output == "mean" else features.amax(2)
+        scores: Tensor = self.project(self.output_dropout(features))
+        return scores

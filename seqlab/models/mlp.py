@@ -1,0 +1,78 @@
+"""The multi-layer perceptron: hidden layers of any number, each a linear map, a norm, a non-linearity and dropout.
+
+Shapes: B examples, F frames of D numbers each, K numbers, classes or labels.
+"""
+
+from itertools import pairwise
+from math import prod
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import ValueBatch
+from seqlab.models.config import SETTINGS, Probability, Size
+from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
+from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
+from seqlab.nn.layers import Dropout, Linear
+from seqlab.nn.nonlinearity import Nonlinearity, initialise_before, make_nonlinearity
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class MlpConfig(PredictorConfig):
+    """A multi-layer perceptron over all numbers of an example."""
+
+    family: Literal["mlp"] = "mlp"
+    """Which architecture this is."""
+    hidden_sizes: Annotated[tuple[Size, ...], Field(min_length=1)] = (256, 256)
+    """Units of each hidden layer."""
+    activation: Nonlinearity = "relu"
+    """Non-linearity behind each hidden layer."""
+    norm: FeatureNorm = "none"
+    """What is normalised before each non-linearity: each unit over the batch (`batch`), or each example over its units
+    (`layer`)."""
+    residual: bool = False
+    """Whether each hidden layer adds to its input, where both have the same size (He et al. 2016)."""
+    dropout: Probability = 0.0
+    """Probability of dropping a hidden unit."""
+    input_dropout: Probability = 0.0
+    """Probability of dropping an input."""
+
+    def build(self, src: InputSide, tgt: TargetSide) -> "Mlp":
+        """Build the model."""
+        return Mlp(self, prod(src.shape), tgt.size)
+
+
+class HiddenLayer(nn.Module):
+    """(B, inputs) -> (B, outputs)."""
+
+    def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.project = Linear(inputs, outputs)
+        initialise_before(self.project, config.activation)
+        self.norm = make_feature_norm(config.norm, outputs)
+        self.activation = make_nonlinearity(config.activation)
+        self.dropout = Dropout(config.dropout)
+        self.is_residual = config.residual and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, inputs) -> (B, outputs)."""
+        hidden: Tensor = self.dropout(self.activation(self.norm(self.project(x).float())))
+        return x + hidden if self.is_residual else hidden
+
+
+class Mlp(nn.Module):
+    """A `Predictor`."""
+
+    def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.input_dropout = Dropout(config.input_dropout)
+        sizes = (inputs, *config.hidden_sizes)
+        self.hidden = nn.Sequential(*(HiddenLayer(config, *pair) for pair in pairwise(sizes)))
+        self.project = Linear(sizes[-1], outputs)
+
+    def forward(self, batch: ValueBatch) -> Tensor:
+        """Score a batch: (B, K)."""
+        scores: Tensor = self.project(self.hidden(self.input_dropout(batch.src.flatten(1))))
+        return scores

@@ -1,0 +1,56 @@
+"""Norms of features: of vectors (B, C), of sequences (B, C, L) and of images (B, C, H, W)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+FeatureNorm = Literal["none", "batch", "layer", "group", "rms"]
+"""Each channel over the batch and all positions (Ioffe & Szegedy 2015); each position over its channels (Ba et al.
+2016); channels by groups over all positions of an example (Wu & He 2018); or as `layer` without centring."""
+GROUP_CHANNELS = 8
+"""Channels of a group, where their number is divisible by it."""
+
+
+def make_feature_norm(kind: FeatureNorm, channels: int) -> nn.Module:
+    """Build a norm for features (B, C, ...)."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "batch":
+        return BatchNorm(channels)
+    if kind == "group":
+        return nn.GroupNorm(max(1, channels // GROUP_CHANNELS) if channels % GROUP_CHANNELS == 0 else 1, channels)
+    return ChannelsLast(nn.LayerNorm(channels) if kind == "layer" else nn.RMSNorm(channels, eps=1e-6))
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm of features (B, C, ...).
+
+    In training each channel is normalised by its mean and variance over the micro-step, in evaluation by their running
+    means, which are buffers of the model. A micro-step of one example and one position cannot be normalised, so that it
+    is left to the running means.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, ...) in the same shape."""
+        flat = x.flatten(2) if x.dim() > 2 else x
+        if self.training and flat.numel() == flat.size(1):
+            normalised = torch.nn.functional.batch_norm(
+                flat, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        else:
+            normalised = super().forward(flat)
+        return normalised.view_as(x)
+
+
+class ChannelsLast(nn.Module):
+    """Apply a norm of the last dimension to features (B, C, ...)."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, ...) in the same shape."""
+        normalised: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return normalised

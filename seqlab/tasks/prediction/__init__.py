@@ -1,0 +1,1 @@
+"""Numbers, classes and labels from tables, images and series."""

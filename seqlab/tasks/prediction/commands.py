@@ -1,0 +1,92 @@
+"""The command `seqlab predict`."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import Command
+from seqlab.data.column import in_batches
+from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
+from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.options import SETTINGS, Count, File, RunOptions, set_threads
+
+if TYPE_CHECKING:
+    from seqlab.tasks.prediction.predictor import Prediction, Predictor
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PredictOptions(RunOptions):
+    """Rows in, predictions out, in order and one line for each row.
+
+    Rows are comma- or tab-separated with a line of names above them, or JSON lines; an empty line gives an empty line.
+    Runs that read images take the path of an image on each line, or a folder or an .npz file with --input. Reads
+    standard input and writes standard output unless files are named.
+    """
+
+    input: File | None = None
+    """table, .npz file or folder of images (default: standard input)"""
+    output: File | None = None
+    """where to write (default: standard output)"""
+    json: bool = False
+    """one JSON object per line: the prediction, and numbers or probabilities by name"""
+    batch_rows: Count | None = None
+    """examples computed together: speed, memory"""
+
+
+def run(options: PredictOptions) -> None:
+    """Predict for all rows."""
+    from seqlab.tasks.prediction.predictor import BATCH_ROWS, load_predictor
+
+    refuse_same_file("--output", options.output, {"--input": options.input})
+    set_threads(options.threads)
+    precision = "fp32" if options.precision == "auto" else options.precision
+    predictor = load_predictor(options.runs, options.checkpoint, options.device, precision)
+    answer = _answer_tables if predictor.reads_tables else _answer_arrays
+    with output_stream(options.output) as stream:
+        for found in answer(predictor, options.input, options.batch_rows or BATCH_ROWS):
+            write_lines(stream, (_line(each, options.json) for each in found))
+
+
+def _line(prediction: "Prediction | None", as_json: bool) -> str:
+    """Write a prediction; None is that of an empty line."""
+    if not as_json:
+        return "" if prediction is None else prediction.text
+    values = None if prediction is None else prediction.values
+    return json_line({"prediction": "" if prediction is None else prediction.text, "values": values})
+
+
+def _answer_tables(predictor: "Predictor", path: str | None, batch_rows: int) -> Iterator[list["Prediction | None"]]:
+    """Read rows and predict, block after block; a series, whose rows belong together, at once."""
+    from seqlab.data.tables import RawTable, read_rows, read_table, table_kind
+
+    with ExitStack() as opened:
+        if path is not None and table_kind(Path(path)) is not None:
+            name, (header, rows) = path, read_table(Path(path))
+        else:
+            source = opened.enter_context(open_input(path, whole_tables=True))
+            name, (header, rows) = source.name, read_rows(source.lines, source.name)
+        for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
+            table = RawTable.empty()
+            table.append(name, header, block, predictor.input_names())
+            found = iter(predictor.predict_table(table, batch_rows=batch_rows))
+            yield [next(found) if cells else None for _, cells in block]
+
+
+def _answer_arrays(predictor: "Predictor", path: str | None, batch_rows: int) -> Iterator[list["Prediction | None"]]:
+    """Predict for an .npz file or a folder of images, or for the images that lines name."""
+    from seqlab.data.arrays import are_arrays, read_images
+
+    if path is not None and are_arrays(Path(path)):
+        yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))
+        return
+    with open_input(path) as source:
+        for block in in_batches(source.lines, BUFFER_LINES // 16):
+            named = [Path(line.strip()) for line in block if line.strip()]
+            found = iter(predictor.predict_detailed(read_images(named), batch_rows=batch_rows) if named else ())
+            yield [next(found) if line.strip() else None for line in block]
+
+
+PREDICT = Command(PredictOptions, run)

@@ -1,0 +1,156 @@
+"""The `data` section of a predictor: tables, arrays, images or series, and what is predicted from them."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from seqlab.data.arrays import Layout, whole_file
+from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
+from seqlab.data.folds import FoldKind
+
+PREDICTOR = "a predictor"
+"""What a run is."""
+Predicts = Literal["numbers", "class", "labels"]
+"""Numbers, one class of several, or any number of several labels."""
+
+
+@dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class PredictionConfig(DataConfig):
+    """Examples of numbers and categories, images or windows of a series, and their targets."""
+
+    kind: Literal["prediction"] = "prediction"
+    """What the corpora hold."""
+
+    defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll"}
+    task_name: ClassVar[str] = "seqlab.tasks.prediction.task:Prediction"
+    loader_name: ClassVar[str] = "seqlab.tasks.prediction.predictor:load_predictor"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.prediction.zero_config:from_examples"
+    product: ClassVar[str] = PREDICTOR
+    purpose: ClassVar[str] = "predicts numbers, classes or labels: use `seqlab predict`"
+    next_command: ClassVar[str] = "seqlab predict {} < FILE"
+    rows_name: ClassVar[str] = "examples"
+    named_by: ClassVar[tuple[str, ...]] = ("target", "predicts")
+    path_fields: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
+
+    train: Annotated[PathSpecs, Field(min_length=1)]
+    """Training data: tables (.csv, .tsv, .jsonl, .parquet) with the same columns, arrays (.npz), or folders of images
+    with a folder for each class."""
+
+    valid: str | None = None
+    """Validation data; when left out, a part of the training data."""
+
+    test: PathSpecs = Field(default_factory=list)
+    """Test data, which training does not look at."""
+
+    target: PathSpecs = Field(default_factory=list)
+    """The column that is predicted, or several; in an .npz file the array, `y` unless given."""
+
+    predicts: Predicts = "numbers"
+    """What the targets are: numbers, one class of several, or any number of several labels, listed with spaces between
+    or in a column of 0 and 1 for each."""
+
+    inputs: PathSpecs = Field(default_factory=list)
+    """The columns that are read; all others unless given. In an .npz file the array, `x` unless given."""
+
+    categorical: PathSpecs = Field(default_factory=list)
+    """Columns of numbers that are categories, as postal codes are."""
+
+    layout: Layout = "images"
+    """What an array of three dimensions holds: images of one channel, or sequences of vectors (`frames`)."""
+
+    window: Annotated[int, Field(ge=0)] = 0
+    """Of a series, whose rows are in the order of time: successive rows that an example consists of; 0 for single
+    rows."""
+
+    ahead: Annotated[int, Field(ge=1)] = 1
+    """Of a series: how many rows behind the window the target stands. Targets may be inputs, too."""
+
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share that is held out where there are neither validation data nor folds; of a series, its end."""
+
+    num_folds: Annotated[int, Field(ge=2)] = 10
+    """Folds that the training data are divided into where `valid_fold` names one."""
+
+    valid_fold: Annotated[int, Field(ge=1)] | None = None
+    """The fold, from 1, that is validated on; null for none."""
+
+    folds: FoldKind | None = None
+    """How rows are dealt to folds: at random (`plain`), each with as much of each class (`stratified`, the default for
+    classes), all rows that have the same in `fold_column` in one (`grouped`), or as that says (`given`)."""
+
+    fold_column: str | None = None
+    """The column of groups or of folds, which is no input."""
+
+    fold_seed: Annotated[int, Field(ge=0)] = 1
+    """What the folds are dealt by, whatever the seed of the run."""
+
+    augment_shift: Annotated[int, Field(ge=0)] = 0
+    """Of images: pixels that training moves them at most, at random, to each side."""
+
+    augment_rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Of images: degrees that training turns them at most, at random, to each side."""
+
+    augment_noise: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the noise that training adds to each number, of which that of the data is 1."""
+
+    batch_rows: Annotated[int, Field(ge=1)] = 64
+    """Examples of a step, over all ranks and micro-steps."""
+
+    micro_batch_rows: Annotated[int, Field(ge=1)] = 1024
+    """Examples of a micro-step at most."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether training changes inputs at random."""
+        return bool(self.augment_shift or self.augment_rotation or self.augment_noise)
+
+    @property
+    def memory_advice(self) -> str:
+        """What to change where a step takes too much memory."""
+        return f"lower `data.micro_batch_rows` (now {self.micro_batch_rows}) or the model's size"
+
+    def valid_metrics(self) -> list[str]:
+        """List what a checkpoint can be judged by."""
+        return ["nll", *METRICS[self.predicts]]
+
+    def input_specs(self) -> list[Any]:
+        """Return the files as wholes."""
+        return [whole_file(spec) for name in self.path_fields for spec in self._specs(name)]
+
+    def column_of(self, spec: str) -> str | None:
+        """Return None: columns stand in fields of their own."""
+        return None
+
+    @property
+    def fold_kind(self) -> FoldKind:
+        """How rows are dealt to folds."""
+        return self.folds or ("stratified" if self.predicts == "class" else "plain")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PredictionConfig":
+        if self.folds in ("grouped", "given") and self.fold_column is None:
+            raise ValueError(f"`folds: {self.folds}` needs the column that says so: set `fold_column`.")
+        if self.fold_column is not None and self.folds not in ("grouped", "given"):
+            raise ValueError("`fold_column` is for `folds: grouped` and `folds: given`: set one of them.")
+        if self.folds == "stratified" and self.predicts != "class":
+            raise ValueError(f"`folds: stratified` is for classes, not for `predicts: {self.predicts}`.")
+        if self.valid_fold is not None and self.valid is not None:
+            raise ValueError("`valid` and `valid_fold` both say what is validated on: leave one of them out.")
+        if self.valid_fold is not None and self.folds != "given" and self.valid_fold > self.num_folds:
+            raise ValueError(f"`valid_fold` ({self.valid_fold}) must be at most `num_folds` ({self.num_folds}).")
+        if twice := sorted(set(self.target) & set(self.inputs)) if not self.window else []:
+            raise ValueError(f"`target` and `inputs` both name {twice[0]!r}: what is predicted cannot be read.")
+        if not self.window and self.ahead != 1:
+            raise ValueError("`ahead` is for series: set `window`, or leave it out.")
+        if self.window and self.valid_fold is not None:
+            raise ValueError("A series (`window`) has no folds: its end is held out (`valid_fraction`).")
+        return self
+
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "numbers": ("rmse", "mae", "r2"),
+    "class": ("accuracy", "macro_f1"),
+    "labels": ("micro_f1", "exact_match"),
+}
+"""What is measured in validation besides the loss, by what is predicted."""

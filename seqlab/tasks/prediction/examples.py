@@ -1,0 +1,286 @@
+"""Files -> examples in memory maps: read once, encoded, and opened again while nothing changed."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
+from seqlab.data.batch import IGNORE
+from seqlab.data.folds import deal_folds
+from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
+from seqlab.data.numbers import Rows, TableCodec
+from seqlab.data.tables import RawTable
+from seqlab.data.targets import Target, fit_target
+from seqlab.durable import rename
+from seqlab.tasks.prediction.config import PredictionConfig
+
+CACHE_FORMAT = 1
+"""Raised when the same files would be encoded differently."""
+InputCodec = TableCodec | ArrayCodec
+"""What a run's inputs become numbers by."""
+
+
+@dataclass(frozen=True)
+class RawExamples:
+    """Inputs and targets as they were read."""
+
+    table: RawTable
+    """The targets, and all that stands in columns."""
+    arrays: NDArray[Any] | None
+    """(N, ...): the inputs, where these are no columns."""
+    inputs: list[str]
+    """The columns that are read, or the name of the array."""
+    targets: list[str]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def read_examples(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
+    """Read files of one kind.
+
+    Raises:
+        FileNotFoundError, ValueError: a file cannot be read, lacks a column or an array, or files differ in shape.
+    """
+    if are_arrays(Path(paths[0]).expanduser()):
+        return _read_arrays(data, paths)
+    if not data.target:
+        raise ValueError(f"{paths[0]}: name the column that is predicted with `data.target`.")
+    table = RawTable.read(paths)
+    if not len(table):
+        raise ValueError(f"{', '.join(paths)}: has no row below its header.")
+    known = list(table.columns)
+    needed = [*data.target, *data.inputs, *data.categorical, *([data.fold_column] if data.fold_column else [])]
+    for name in needed:
+        if name not in known:
+            raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(known)}.")
+    kept_out = {data.fold_column} | (set() if data.window else set(data.target))
+    inputs = data.inputs or [name for name in known if name not in kept_out]
+    _refuse_target_among(inputs, data, table)
+    return RawExamples(table, None, inputs, data.target)
+
+
+def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
+    is_folder = Path(paths[0]).expanduser().is_dir()
+    [inputs] = data.inputs or ["x"]
+    targets = [CLASS] if is_folder else data.target or ["y"]
+    values, columns, places = [], [], []
+    for path in paths:
+        found = read_arrays(Path(path).expanduser(), inputs, targets, data.layout)
+        values.append(found[0])
+        columns.append(found[1])
+        places += found[2]
+    if len({each.shape[1:] for each in values}) > 1:
+        raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {[each.shape for each in values]}.")
+    joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
+    return RawExamples(as_table(joined, places), np.concatenate(values), [inputs], list(joined))
+
+
+def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
+    """Raise ValueError where an input says the same as a target in all rows."""
+    if data.window:
+        return
+    for target in data.target:
+        for name in inputs:
+            one, other = table.columns[name], table.columns[target]
+            same = (one.values() == other.values()) | (np.isnan(one.values()) & np.isnan(other.values()))
+            if same.all() and (one.is_numeric or list(one.names) == list(other.names)):
+                raise ValueError(
+                    f"{table.files[0]}: the column {name!r} is the same as the target {target!r} in all rows: leave it "
+                    "out (`data.inputs` names the columns that are read)."
+                )
+
+
+def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
+    """Choose the rows of the training data that are validated on: (rows,) bool.
+
+    Raises:
+        ValueError: there are too few rows, or a column names no such fold.
+    """
+    count = len(raw)
+    if data.valid is not None:
+        return np.zeros(count, bool)
+    if data.window:
+        start = round((1 - data.valid_fraction) * count)
+        return np.arange(count) >= min(max(start, 1), count - 1)
+    fold = (data.valid_fold or 1) - 1
+    if data.fold_kind == "given":
+        assert data.fold_column is not None, "the config has checked it"
+        column = raw.table.columns[data.fold_column]
+        names = sorted(column.names)
+        if fold >= len(names):
+            raise ValueError(
+                f"The column {data.fold_column!r} names {len(names)} folds, but `data.valid_fold` is {fold + 1}."
+            )
+        return np.asarray(column.categories() == column.names[names[fold]])
+    share = min(max(2, round(1 / data.valid_fraction)), count)
+    num_folds = data.num_folds if data.valid_fold is not None else share
+    column_of = raw.table.columns
+    groups = column_of[str(data.fold_column)].categories() if data.fold_kind == "grouped" else None
+    classes = column_of[raw.targets[0]].categories() if data.fold_kind == "stratified" else None
+    return deal_folds(count, num_folds, data.fold_seed, classes=classes, groups=groups) == fold
+
+
+def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
+    """Make the codecs, by the rows that are trained on; errors as of `TableCodec.fit` and `fit_target`."""
+    rows = np.flatnonzero(~held_out(data, raw))
+    target = fit_target(raw.table, raw.targets, data.predicts, rows)
+    if raw.arrays is not None:
+        return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout), target
+    return TableCodec.fit(raw.table, raw.inputs, data.categorical, rows, data.window), target
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Encoded examples; of a series the rows that windows are cut from."""
+
+    inputs: NDArray[np.float32]
+    """(N, F, D) or (N, C, H, W); of a series (rows, D)."""
+    targets: NDArray[Any]
+    """(N,) int64 or (N, K) float32; of a series (rows, ...)."""
+    rows: Rows
+    """(n,): the examples, as rows of `inputs`; of a series the first row of each window."""
+    window: int = 0
+    ahead: int = 1
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, examples: Rows) -> NDArray[np.float32]:
+        """Give the inputs of some examples (n,): (n, F, D) or (n, C, H, W)."""
+        rows = self.rows[examples]
+        if self.window:
+            return self.inputs[rows[:, None] + np.arange(self.window)]
+        return self.inputs[rows]
+
+    def read_targets(self, examples: Rows) -> NDArray[Any]:
+        """Give the targets of some examples (n,): (n,) or (n, K)."""
+        rows = self.rows[examples]
+        return np.asarray(self.targets[rows + self.window - 1 + self.ahead if self.window else rows])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is said of the data before the first step."""
+
+    rows: int
+    valid_rows: int
+    empty_lines: int
+    unseen: int
+    """Validation examples whose class training has not seen."""
+
+    def lines(self) -> list[str]:
+        """Describe it for people."""
+        found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
+        if self.empty_lines:
+            found.append(f"{self.empty_lines:,} empty lines were left out")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it for run.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PreparedExamples:
+    """What training reads."""
+
+    train: Examples
+    valid: Examples
+    report: Report
+    content_hashes: dict[str, str]
+    places: Sequence[str]
+    """Where each row stands, those of the training files first."""
+
+    def locate(self, row: int) -> str:
+        """Name the file and the line of a row."""
+        return self.places[row]
+
+
+def prepare_examples(
+    data: PredictionConfig, codecs: tuple[InputCodec, Target], cache: Path, raw: RawExamples | None = None
+) -> PreparedExamples:
+    """Encode the files into a cache, or open what was encoded before; `raw`: the training files where they were read.
+
+    Errors as of `read_examples`, and where a cell is not what training has seen in its column.
+    """
+    hashes = hash_inputs(data.input_specs(), cache)
+    folder = cache / f"examples-{key_of([CACHE_FORMAT, list(hashes.values()), _encoded_by(data), repr(codecs)])[:16]}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        remember_inputs(data.input_specs(), cache)
+        for old in cache.glob("examples-*"):
+            shutil.rmtree(old)
+        building = cache / "examples.tmp"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        _encode(data, codecs, building, read_examples(data, data.train) if raw is None else raw)
+        rename(building, folder)
+    return _opened(data, folder, hashes)
+
+
+def _encoded_by(data: PredictionConfig) -> dict[str, Any]:
+    """List the fields that decide what is in a cache."""
+    free = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
+    values = asdict(data).items()
+    return {name: value for name, value in values if name not in free and not name.startswith("augment_")}
+
+
+def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
+    """Encode inputs: (N, F, D) or (N, C, H, W); of a series (rows, D)."""
+    if isinstance(codec, ArrayCodec):
+        assert raw.arrays is not None, "arrays have a codec of arrays"
+        return codec.encode(raw.arrays, raw.table.locate(0).partition(", row")[0])
+    encoded = codec.encode(raw.table)
+    return encoded if codec.window else encoded[:, None]
+
+
+def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: Path, train: RawExamples) -> None:
+    """Write inputs, targets and which rows are validated on."""
+    parts, is_held_out = [train], held_out(data, train)
+    if data.valid is not None:
+        valid = read_examples(data, [data.valid])
+        parts.append(valid)
+        is_held_out = np.concatenate([is_held_out, np.ones(len(valid), bool)])
+    np.save(folder / "inputs.npy", np.concatenate([encode_inputs(codecs[0], part) for part in parts]))
+    targets = np.concatenate([codecs[1].encode(part.table) for part in parts])
+    np.save(folder / "targets.npy", targets)
+    np.save(folder / "held_out.npy", is_held_out)
+    places = [part.table.locate(row) for part in parts for row in range(len(part))]
+    notes = {"places": places, "train_rows": len(train), "empty_lines": sum(part.table.num_empty for part in parts)}
+    (folder / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
+    inputs, targets, is_held_out = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets", "held_out")
+    )
+    notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
+    parts = []
+    for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
+        parts.append(Examples(inputs, targets, _starts(data, rows, notes["train_rows"]), data.window, data.ahead))
+    train, valid = parts
+    for name, part in (("training", train), ("validation", valid)):
+        if not len(part):
+            raise ValueError(
+                f"{', '.join(data.train)}: leaves no {name} example: give more rows, or a shorter `data.window`."
+            )
+    found = valid.read_targets(np.arange(len(valid)))
+    unseen = int((found == IGNORE).sum()) if found.dtype.kind == "i" else 0
+    report = Report(len(train), len(valid), notes["empty_lines"], unseen)
+    return PreparedExamples(train, valid, report, hashes, notes["places"])
+
+
+def _starts(data: PredictionConfig, rows: Rows, train_rows: int) -> Rows:
+    """Give the examples whose target is one of some rows, ascending: of a series the first row of each window."""
+    if not data.window:
+        return rows
+    starts = rows - (data.window - 1 + data.ahead)
+    file_start = np.where(rows < train_rows, 0, train_rows)  # no window goes over from one series into the next
+    return starts[starts >= file_start]

@@ -1,0 +1,147 @@
+"""Prediction as a task: rows in random order, and errors of the validation set in its own units."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import ValueBatch, batch_of_arrays
+from seqlab.data.epoch import generator
+from seqlab.data.numbers import Rows
+from seqlab.data.share import batches_of, share
+from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.survey import OnProgress
+from seqlab.evaluation import evaluate
+from seqlab.models.interfaces import Predictor
+from seqlab.objectives import StepContext
+from seqlab.runs.codecs import save_codec
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.prediction.augment import augmented
+from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import (
+    Examples,
+    PreparedExamples,
+    fit_codecs,
+    prepare_examples,
+    read_examples,
+)
+from seqlab.training.task import Codecs, Task
+from seqlab.training.validation import RunInTraining, Validation, inference_model
+from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
+VALID_ROWS = 4096
+"""Examples that are validated together."""
+AUGMENTATION = 1
+"""The stream of random numbers that augmentation draws from."""
+
+
+def _data_config(config: Config) -> PredictionConfig:
+    assert isinstance(config.data, PredictionConfig)
+    return config.data
+
+
+class Prediction(Task):
+    """Examples of numbers, with numbers, classes or labels as targets."""
+
+    batch_type = ValueBatch
+    unit = "examples"
+    needs = (Predictor,)
+
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Measure the training part, and encode everything while it is in memory."""
+        data = _data_config(config)
+        raw = read_examples(data, data.train)
+        codecs = fit_codecs(data, raw)
+        for side, codec in zip(("src", "tgt"), codecs, strict=True):
+            save_codec(codec, folder, side)
+        prepare_examples(data, codecs, folder.cache, raw)
+        return {}
+
+    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedExamples:
+        """Open the encoded examples."""
+        config.model.check_sides(*codecs)
+        prepared = prepare_examples(_data_config(config), codecs, cache)
+        if prepared.report.unseen and on_progress is not None:
+            logger.warning(
+                "%d validation examples have a class that training has not seen: they count as wrong, but not in `nll`",
+                prepared.report.unseen,
+            )
+        return prepared
+
+    def steps(
+        self, data: PreparedExamples, config: Config, codecs: Codecs, world: World, after: Position | None
+    ) -> Iterator[TrainingStep[ValueBatch]]:
+        """Yield the examples of each epoch in an order of its own, in steps of as equal a size as can be."""
+        settings, first = _data_config(config), next_position(after)
+        count = len(data.train)
+        num_steps = max(1, round(count / settings.batch_rows))
+        while True:
+            order = generator(config.seed, first.epoch).permutation(count)
+            steps = np.array_split(order, num_steps)
+            for number in range(first.step, num_steps):
+                micro_steps = np.array_split(steps[number], -(-len(steps[number]) // settings.micro_batch_rows))
+                shares = share(micro_steps, np.ones(count, np.int64), world.world_size)
+                rng = generator(config.seed, first.epoch, number, AUGMENTATION)
+                examples = _Augmented(data.train, settings, steps[number], rng)
+                own = batches_of(shares, world.rank, examples.batch)
+                position = Position(first.epoch, 0, number)
+                yield TrainingStep(position, first.epoch + (number + 1) / num_steps, own)
+            first = Position(first.epoch + 1, 0, 0)
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Measure loss and errors on the validation set."""
+        model, valid = inference_model(run, weights), run.data.valid
+        parts = [np.arange(start, min(start + VALID_ROWS, len(valid))) for start in range(0, len(valid), VALID_ROWS)]
+        objective = run.config.objective.build()
+
+        @torch.inference_mode()
+        def score(own: list[int], on_rows: OnRows | None) -> list[tuple[Any, float, float]]:
+            found = []
+            for number in own:
+                batch = batch_of(valid, parts[number]).to(run.machine.device)
+                loss = objective(model, batch, StepContext(0))
+                scores = model(batch).float().cpu().numpy()
+                found.append((scores, float(loss.total), float(loss.count)))
+            return found
+
+        found = run.machine.world.spread([len(part) for part in parts], score)
+        scores = np.concatenate([each[0] for each in found])
+        nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
+        target = run.codecs[1]
+        metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
+        references = target.lines(valid.read_targets(np.arange(len(valid))))
+        return Validation(evaluate(target.lines(target.decide(scores)), [references], metrics), nll, "loss")
+
+    def locate(self, data: PreparedExamples, index: int) -> str:
+        """Name the file and the line of an example, by its row."""
+        return data.locate(index)
+
+
+def batch_of(examples: Examples, numbers: Rows) -> ValueBatch:
+    """Make a batch of some examples."""
+    inputs = np.ascontiguousarray(examples.read(numbers))
+    return batch_of_arrays(inputs, examples.read_targets(numbers), examples.rows[numbers])
+
+
+class _Augmented:
+    """The examples of one step, changed at random by numbers that no division among ranks changes."""
+
+    def __init__(self, examples: Examples, config: PredictionConfig, step: Rows, rng: np.random.Generator) -> None:
+        self.examples, self.config, self.step, self.rng = examples, config, step, rng
+        self._inputs: dict[int, np.ndarray] | None = None
+
+    def batch(self, numbers: Rows) -> ValueBatch:
+        """Make a batch of some of the examples."""
+        if not self.config.augments:
+            return batch_of(self.examples, numbers)
+        if self._inputs is None:
+            changed = augmented(self.examples.read(self.step), self.config, self.rng)
+            self._inputs = dict(zip(self.step.tolist(), changed, strict=True))
+        inputs = np.stack([self._inputs[number] for number in numbers.tolist()])
+        return batch_of_arrays(inputs, self.examples.read_targets(numbers), self.examples.rows[numbers])

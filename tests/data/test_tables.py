@@ -1,0 +1,76 @@
+"""Tables are read the same from every kind of file, and what is wrong in one is named by file, row and column."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from seqlab.data.tables import RawTable, read_rows, read_table
+
+ROWS = [("a b", 1.5, True), ('ü, "q"', -2.0, False), ("x", 3e5, True)]
+CELLS = [(name.replace('"', '""'), size, int(flag)) for name, size, flag in ROWS]
+TEXT = "name,size,is\n" + "".join(f'"{name}",{size},{flag}\n' for name, size, flag in CELLS)
+
+
+def write(folder: Path, kind: str) -> Path:
+    path = folder / f"table{kind}"
+    if kind == ".csv":
+        path.write_text(TEXT, "utf-8")
+    elif kind == ".csv.gz":
+        path.write_bytes(gzip.compress(TEXT.encode()))
+    elif kind == ".tsv":
+        lines = ["name\tsize\tis", *(f'"{name}"\t{size}\t{flag}' for name, size, flag in CELLS)]
+        path.write_text("\n".join(lines) + "\n", "utf-8")
+    elif kind == ".jsonl":
+        records = [dict(zip(("name", "size", "is"), row, strict=True)) for row in ROWS]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    else:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        columns = dict(zip(("name", "size", "is"), map(list, zip(*ROWS, strict=True)), strict=True))
+        parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".tsv", ".jsonl", ".parquet"])
+def test_every_kind_says_the_same(kind: str, tmp_path: Path) -> None:
+    header, rows = read_table(write(tmp_path, kind))
+    assert header == ["name", "size", "is"]
+    found = [(cells[0], float(cells[1]), cells[2]) for _, cells in rows]
+    assert found == [(name, size, str(int(flag))) for name, size, flag in ROWS]
+
+
+def test_rows_are_located(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text('a,b\n1,"two\nlines"\n\n3,4\n', "utf-8")
+    table = RawTable.read([str(tmp_path / "one.csv"), str(tmp_path / "two.csv")])
+    assert [len(table), table.num_empty] == [4, 2]
+    assert table.locate(1) == f"{tmp_path / 'one.csv'}, line 5"
+    assert table.locate(2) == f"{tmp_path / 'two.csv'}, line 3"  # where the record ends
+    assert table.columns["a"].values().tolist() == [1, 3, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "t: is empty, but needs a line with the names"),
+        ("a,a\n1,2\n", "t: names 2 columns 'a': rename all but one"),
+        ("a,\n1,2\n", "t: has a column without a name"),
+        ("a,b\n1,2\n1\n", "t, line 3: has 1 cells, but the header names 2 columns"),
+        ('a,b\n1,"2\n', "t, line 2: cells cannot be told apart"),
+        ('{"a": 1}\n{"b": 2}\n', "t, line 2: has no 'a', as the first record has"),
+        ('{"a": 1}\n{"a": \n', "t, line 2: not JSON"),
+        ('{"a": 1}\n[1]\n', "t, line 2: must be an object"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(read_rows(text.split("\n")[:-1], "t")[1])
+
+
+def test_a_missing_column_and_a_wrong_ending(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
+    with pytest.raises(ValueError, match=r"t\.csv: has no column 'c', only a, b"):
+        RawTable.read([str(tmp_path / "t.csv")], ["c"])
+    with pytest.raises(ValueError, match=r"t\.xls: is no table: its name must end in \.csv"):
+        read_table(tmp_path / "t.xls")

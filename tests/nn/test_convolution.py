@@ -1,0 +1,103 @@
+"""What is said of a convolution's size and reach is what the layers do."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqlab.nn.convolution import ConvolutionBlock, Reach, reach_of
+from seqlab.nn.feature_norm import BatchNorm, make_feature_norm
+
+BLOCKS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "kernel": st.sampled_from([1, 3, 5]),
+            "stride": st.integers(1, 2),
+            "padding": st.sampled_from(["same", "valid"]),
+            "dilation": st.integers(1, 3),
+            "pooling": st.sampled_from(["none", "max", "mean"]),
+            "pool_size": st.integers(2, 3),
+        }
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=60)
+@given(BLOCKS, st.integers(1, 40), st.sampled_from([1, 2]))
+def test_size_and_receptive_field(options: list[dict[str, object]], size: int, dimensions: int) -> None:
+    blocks = [ConvolutionBlock(dimensions, 1, 1, **each) for each in options]  # type: ignore[arg-type]
+    reach = reach_of(blocks, size)
+    x = torch.zeros(1, 1, *(size,) * dimensions)
+    if reach.size == 0:
+        with pytest.raises(RuntimeError):
+            torch.nn.Sequential(*blocks)(x)
+        return
+    for block in blocks:  # so that each position that is read counts, whatever the others are
+        torch.nn.init.ones_(block.convolution.weight)
+        torch.nn.init.zeros_(block.convolution.bias)
+        block.activation = torch.nn.Identity()
+        if not isinstance(block.pool, torch.nn.Identity):
+            block.pool = (torch.nn.AvgPool1d if dimensions == 1 else torch.nn.AvgPool2d)(block.pool_size)
+    x.requires_grad_()
+    output = torch.nn.Sequential(*blocks)(x)
+    assert output.shape == (1, 1, *(reach.size,) * dimensions)
+    middle = reach.size // 2
+    place = (0, 0, middle) if dimensions == 1 else (0, 0, middle, middle)
+    (gradient,) = torch.autograd.grad(output[place], x)
+    seen = gradient[0, 0] if dimensions == 1 else gradient[0, 0].sum(1)
+    touched = seen.nonzero()[:, 0]
+    extent = int(touched.max() - touched.min()) + 1
+    assert extent <= reach.receptive_field
+    if all(each["dilation"] == 1 for each in options) and touched.min() > 0 and touched.max() < size - 1:
+        assert extent == reach.receptive_field
+
+
+def test_reach_of_a_known_network() -> None:
+    """Of VGG's first blocks: two 3x3 convolutions and a pooling each."""
+    reach = Reach(224)
+    for _ in range(2):
+        reach = reach.after(3, padding=1).after(3, padding=1).after(2, stride=2)
+    assert reach == Reach(56, 16, 4)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer", "group", "rms"])
+@pytest.mark.parametrize("shape", [(6, 16), (6, 16, 5), (6, 16, 4, 3)])
+def test_norms_of_features(kind: str, shape: tuple[int, ...]) -> None:
+    x = 3 * torch.randn(shape) + 2
+    norm = make_feature_norm(kind, 16)  # type: ignore[arg-type]
+    found = norm(x)
+    assert found.shape == x.shape
+    flat = x.flatten(2) if len(shape) > 2 else x[..., None]
+    if kind == "batch":
+        dims, mean = (0, 2), True
+    elif kind == "group":
+        flat, dims, mean = flat.unflatten(1, (2, 8)), (2, 3), True
+    else:
+        dims, mean = (1,), kind == "layer"
+    centred = flat - flat.mean(dims, keepdim=True) if mean else flat
+    expected = centred / centred.square().mean(dims, keepdim=True).add(1e-5).sqrt()
+    torch.testing.assert_close(found, expected.reshape(shape), atol=1e-4, rtol=1e-4)
+
+
+def test_batch_norm_in_evaluation_does_not_see_the_batch() -> None:
+    norm = BatchNorm(4)
+    for _ in range(50):
+        norm(5 + 2 * torch.randn(64, 4, 3, 3))
+    norm.eval()
+    x = torch.randn(7, 4, 3, 3)
+    assert torch.equal(norm(x)[2:3], norm(x[2:3]))
+    torch.testing.assert_close(norm.running_mean, torch.full((4,), 5.0), atol=0.2, rtol=0)
+
+
+def test_batch_norm_leaves_a_single_vector_to_the_running_means() -> None:
+    norm = BatchNorm(4)
+    before = norm.running_mean.clone()
+    assert torch.allclose(norm(torch.ones(1, 4)), torch.ones(1, 4), atol=1e-4)
+    assert torch.equal(norm.running_mean, before)
+
+
+def test_an_even_kernel_has_no_middle() -> None:
+    with pytest.raises(ValueError, match="`padding: same` needs an odd `kernel`, but it is 2 instead"):
+        ConvolutionBlock(1, 1, 1, kernel=2)

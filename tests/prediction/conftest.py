@@ -1,0 +1,62 @@
+"""Small tables, arrays and images with a rule to be learnt, and configs whose steps take milliseconds."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.models import MlpConfig, ModelConfig
+from seqlab.objectives import SigmoidConfig, SoftmaxConfig, SquaredErrorConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.prediction.config import PredictionConfig
+
+OBJECTIVES = {"numbers": SquaredErrorConfig(), "class": SoftmaxConfig(), "labels": SigmoidConfig()}
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return str(path)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """Write 240 rows: two numbers and a city to a price, a class, and two labels."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for _ in range(240):
+        size, age = rng.normal(100, 30), rng.integers(0, 50)
+        city = str(rng.choice(["Aachen", "Berlin", "Köln"]))
+        price = 3 * size - 2 * age + {"Aachen": 0, "Berlin": 200, "Köln": 50}[city]
+        labels = " ".join(name for name, holds in (("large", size > 100), ("old", age > 25)) if holds)
+        rows.append([f"{size:.3f}", age, city, f"{price:.3f}", "dear" if price > 350 else "cheap", labels])
+    return write_csv(tmp_path / "houses.csv", ["size", "age", "city", "price", "class", "labels"], rows)
+
+
+def tiny(
+    train: str, target: str, predicts: str = "numbers", model: ModelConfig | None = None, **options: Any
+) -> Config:
+    """Describe a run that learns in a second."""
+    training = {"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8}
+    training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
+    data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 8} | options
+    return Config(
+        data=PredictionConfig(train=[train], target=[target], predicts=predicts, **data),
+        model=model or MlpConfig(hidden_sizes=(16,), dropout=0.1),
+        objective=OBJECTIVES[predicts],
+        optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
+        training=TrainingConfig(device="cpu", precision="fp32", threads=1, **training),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Training sets the threads of the process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

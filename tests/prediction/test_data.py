@@ -1,0 +1,177 @@
+"""What becomes of columns, which rows are held out, and how bad input is named."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqlab.data.numbers import CategoryColumn, NumberColumn, TableCodec
+from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import fit_codecs, held_out, prepare_examples, read_examples
+
+from .conftest import write_csv
+
+
+def config(train: str, *target: str, **options: Any) -> PredictionConfig:
+    return PredictionConfig(train=[train], target=list(target), **options)
+
+
+def prepared(data: PredictionConfig, cache: Path) -> Any:
+    return prepare_examples(data, fit_codecs(data, read_examples(data, data.train)), cache)
+
+
+def test_numbers_are_standardised_by_the_training_part_alone(table: str, tmp_path: Path) -> None:
+    data = config(table, "price", inputs=["size", "age", "city"])
+    raw = read_examples(data, data.train)
+    codec, target = fit_codecs(data, raw)
+    assert isinstance(codec, TableCodec)
+    size, _, city = codec.columns
+    assert isinstance(size, NumberColumn)
+    assert isinstance(city, CategoryColumn)
+    assert sorted(city.values) == ["Aachen", "Berlin", "Köln"]
+    examples = prepared(data, tmp_path / "cache")
+    inputs = examples.train.read(np.arange(len(examples.train)))[:, 0]
+    assert inputs.shape == (216, 5)
+    assert inputs[:, :2].mean(0) == pytest.approx(0, abs=1e-5)
+    assert inputs[:, :2].std(0) == pytest.approx(1, abs=1e-5)
+    assert (inputs[:, 2:].sum(1) == 1).all()
+    rows = np.flatnonzero(held_out(data, raw))
+    prices = raw.table.columns["price"].values()[rows]
+    assert target.decode(examples.valid.read_targets(np.arange(24)))[:, 0] == pytest.approx(prices, rel=1e-5)
+    assert examples.locate(int(examples.valid.rows[3])) == f"{table}, line {rows[3] + 2}"
+
+
+def test_a_cache_is_opened_again(table: str, tmp_path: Path) -> None:
+    data = config(table, "price")
+    codecs = fit_codecs(data, read_examples(data, data.train))
+    first = prepare_examples(data, codecs, tmp_path / "cache")
+    [folder] = (tmp_path / "cache").glob("examples-*")
+    stamp = (folder / "inputs.npy").stat().st_mtime_ns
+    second = prepare_examples(data, codecs, tmp_path / "cache")
+    assert (folder / "inputs.npy").stat().st_mtime_ns == stamp
+    assert np.array_equal(first.train.rows, second.train.rows)
+
+
+def test_windows_of_a_series(tmp_path: Path) -> None:
+    """Targets stand behind their window, those of the end are held out, and no window leaves its file."""
+    series = write_csv(tmp_path / "s.csv", ["x"], [[i] for i in range(50)])
+    more = write_csv(tmp_path / "v.csv", ["x"], [[i] for i in range(100, 120)])
+    data = config(series, "x", window=4, ahead=3, valid_fraction=0.2)
+    examples = prepared(data, tmp_path / "one")
+
+    def rows_of(data: PredictionConfig, part: Any) -> tuple[list[list[int]], list[int]]:
+        target, numbers = fit_codecs(data, read_examples(data, data.train))[1], np.arange(len(part))
+        inputs = [[round(v) for v in target.decode(row)[:, 0]] for row in part.read(numbers)]
+        return inputs, [round(v) for v in target.decode(part.read_targets(numbers))[:, 0]]
+
+    inputs, targets = rows_of(data, examples.train)
+    assert inputs[0] == [0, 1, 2, 3]
+    assert targets == list(range(6, 40))
+    assert rows_of(data, examples.valid)[1] == list(range(40, 50))
+    data = config(series, "x", window=4, ahead=3, valid=more)
+    apart = prepared(data, tmp_path / "two")
+    assert rows_of(data, apart.train)[1] == list(range(6, 50))
+    assert rows_of(data, apart.valid)[0][0] == [100, 101, 102, 103]
+    assert rows_of(data, apart.valid)[1] == list(range(106, 120))
+
+
+def test_folds_hold_each_row_out_once(table: str) -> None:
+    masks = []
+    for fold in range(1, 6):
+        data = config(table, "class", predicts="class", num_folds=5, valid_fold=fold)
+        raw = read_examples(data, data.train)
+        masks.append(held_out(data, raw))
+    assert (np.sum(masks, axis=0) == 1).all()
+    dear = raw.table.columns["class"].categories() == raw.table.columns["class"].names["dear"]
+    assert np.ptp([(mask & dear).sum() for mask in masks]) <= 1
+
+
+def test_groups_and_given_folds(tmp_path: Path) -> None:
+    rows = [[i, i % 7, i % 3, i * 2] for i in range(60)]
+    path = write_csv(tmp_path / "g.csv", ["x", "group", "fold", "y"], rows)
+    data = config(path, "y", folds="grouped", fold_column="group", num_folds=3, valid_fold=2)
+    raw = read_examples(data, data.train)
+    groups = raw.table.columns["group"].values()
+    assert not set(groups[held_out(data, raw)]) & set(groups[~held_out(data, raw)])
+    assert raw.inputs == ["x", "fold"]
+    data = config(path, "y", folds="given", fold_column="fold", valid_fold=3)
+    assert raw.table.columns["fold"].values()[held_out(data, raw)].tolist() == [2.0] * 20
+
+
+COLUMNS = ["a", "b", "y"]
+GOOD = [[i, f"v{i % 3}", i % 5] for i in range(40)]
+BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
+    "missing column": (COLUMNS, GOOD, {"target": ["z"]}, r"t\.csv: has no column 'z', only a, b, y"),
+    "missing number": (COLUMNS, [*GOOD, ["", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing: mend the cell"),
+    "not a number": (COLUMNS, [*GOOD, ["x7", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'x7', but most cells .* numbers"),
+    "infinite": (COLUMNS, [*GOOD, ["inf", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'inf', but most"),
+    "NaN": (COLUMNS, [*GOOD, ["NaN", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing"),
+    "missing target": (COLUMNS, [*GOOD, [1, "v1", ""]], {}, r"t\.csv, line 42: 'y' is missing"),
+    "missing class": (COLUMNS, [*GOOD, [1, "v1", ""]], {"predicts": "class"}, r"line 42: the target 'y' is missing"),
+    "names as numbers": (COLUMNS, GOOD, {"target": ["b"]}, r"needs numbers, but the column 'b' holds 'v0'"),
+    "one class": (
+        COLUMNS,
+        [[i, "v", 1] for i in range(9)],
+        {"predicts": "class"},
+        r"target 'y' is '1' in all",
+    ),
+    "one number": (COLUMNS, [[i, "v", 1] for i in range(9)], {}, r"target 'y' is 1 in all training rows"),
+    "the target among the inputs": (
+        [*COLUMNS, "c"],
+        [[*row, row[2]] for row in GOOD],
+        {},
+        r"the column 'c' is the same as the target 'y' in all rows",
+    ),
+    "identifiers": (
+        COLUMNS,
+        [[i, f"id{i}", i % 5] for i in range(1200)],
+        {},
+        r"column 'b' holds more than 1,000 different values",
+    ),
+    "labels": (
+        COLUMNS,
+        [[i, i % 2, i % 3] for i in range(9)],
+        {"target": ["b", "y"], "predicts": "labels"},
+        r"line 4: 'y' must be 0 or 1",
+    ),
+    "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
+    "no row": (COLUMNS, [], {}, r"t\.csv: has no row below its header"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
+    header, rows, options, message = BAD[name]
+    path = write_csv(tmp_path / "t.csv", header, rows)
+    data = PredictionConfig(train=[path], **({"target": ["y"]} | options))
+    with pytest.raises(ValueError, match=message):
+        prepared(data, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
+        ({"folds": "grouped"}, "needs the column that says so"),
+        ({"fold_column": "g"}, "is for `folds: grouped`"),
+        ({"valid": "v.csv", "valid_fold": 1}, "both say what is validated on"),
+        ({"valid_fold": 11}, r"`valid_fold` \(11\) must be at most `num_folds` \(10\)"),
+        ({"ahead": 2}, "`ahead` is for series"),
+        ({"window": 3, "valid_fold": 1}, "has no folds"),
+        ({"folds": "stratified"}, "is for classes, not for `predicts: numbers`"),
+    ],
+)
+def test_fields_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PredictionConfig(train=["t.csv"], **options)
+
+
+def test_a_class_that_training_never_saw(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, "ab"[i % 2]] for i in range(20)])
+    valid = write_csv(tmp_path / "v.csv", ["x", "y"], [[1, "a"], [2, "c"]])
+    data = config(train, "y", predicts="class", valid=valid)
+    examples = prepared(data, tmp_path / "cache")
+    assert examples.report.unseen == 1
+    target = fit_codecs(data, read_examples(data, data.train))[1]
+    assert target.lines(examples.valid.read_targets(np.arange(2))) == ["a", "?"]

@@ -1,0 +1,74 @@
+"""Steps are a pure function of the config: a stopped run ends like one that was not, however a step is divided."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reference.ranks import train_in_ranks
+from reference.stopped_runs import train_until
+from reference.tiny_runs import assert_equal_runs, journal_of
+
+from seqlab.models import CnnConfig, MlpConfig
+from seqlab.runs.config import Config
+from seqlab.training import train
+
+from .conftest import tiny
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    """Write bright and dark squares on noise."""
+    rng = np.random.default_rng(2)
+    pixels, classes = rng.normal(0, 1, (120, 6, 6)), rng.integers(0, 2, 120)
+    pixels[:, 2:4, 2:4] += 4 * classes[:, None, None]
+    np.savez(tmp_path / "squares.npz", x=pixels, y=classes)
+    return str(tmp_path / "squares.npz")
+
+
+def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
+    if kind == "table":
+        return tiny(table, "price", augment_noise=0.1, **options)
+    model = CnnConfig(channels=(4,), norm="batch", dropout=0.1)
+    moved = {"augment_shift": 1, "augment_rotation": 10.0, "augment_noise": 0.1}
+    return tiny(images, "y", "class", model, inputs=["x"], **moved, **options)
+
+
+@pytest.mark.parametrize("kind", ["table", "images"])
+def test_stopped_and_continued(kind: str, table: str, images: str, tmp_path: Path) -> None:
+    config = config_of(kind, table, images)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step in (2, 7, 8, 13):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
+
+
+@pytest.mark.parametrize(("predicts", "target"), [("numbers", "price"), ("class", "class"), ("labels", "labels")])
+def test_how_a_step_is_divided_changes_nothing(predicts: str, target: str, table: str, tmp_path: Path) -> None:
+    """Into micro-steps, and among ranks; without dropout."""
+    model = MlpConfig(hidden_sizes=(16,), norm="layer")
+    config = tiny(table, target, predicts, model, augment_noise=0.2)
+    losses = {}
+    for rows in (32, 5):
+        divided = replace(config, data=replace(config.data, micro_batch_rows=rows))
+        run = train(divided, tmp_path / str(rows))
+        losses[rows] = [line["loss"] for line in journal_of(run, ["train"])]
+    run = train_in_ranks(2, config, tmp_path / "ranks")
+    losses[2] = [line["loss"] for line in journal_of(run, ["train"])]
+    assert losses[5] == pytest.approx(losses[32], rel=1e-4)
+    assert losses[2] == pytest.approx(losses[32], rel=1e-4)
+
+
+def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:
+    train(tiny(table, "price", max_steps=5), tmp_path / "run")
+    Path(table).write_text(Path(table).read_text("utf-8").replace("Berlin", "Bonn"), "utf-8")
+    with pytest.raises(ValueError, match=r"houses\.csv is not what the run in .* was begun with"):
+        train(tiny(table, "price"), tmp_path / "run")
+
+
+def test_data_may_move(table: str, tmp_path: Path) -> None:
+    train(tiny(table, "price", max_steps=5), tmp_path / "run")
+    moved = Path(table).rename(tmp_path / "moved.csv")
+    assert train(tiny(str(moved), "price", max_steps=7), tmp_path / "run") == tmp_path / "run"
