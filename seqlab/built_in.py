@@ -123,13 +123,13 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "task": {
         "translation": ("seqlab.tasks.translation.config:TranslationConfig", "pairs of lines"),
         "labelling": ("seqlab.tasks.labelling.config:LabellingConfig", "labels of lines or of their words"),
-        "language_modelling": (
-            "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
-            "text without a second side",
-        ),
         "prediction": (
             "seqlab.tasks.prediction.config:PredictionConfig",
             "numbers, classes or labels from tables, images or series",
+        ),
+        "language_modelling": (
+            "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
+            "text without a second side",
         ),
     },
     "codec": {  # of sides that are no text

@@ -1,0 +1,190 @@
+"""`seqlab train` and `seqlab predict` as a user starts them: N rows in, N lines out, the same in any batch."""
+
+import io
+import json
+import logging
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+import seqlab
+from seqlab.cli.main import main
+from seqlab.models import CnnConfig, MlpConfig
+from seqlab.training import train
+
+from .conftest import tiny, write_csv
+
+LINES = ["size,age,city,more", "100,10,Berlin,x", "", '120,5,"Köln",', "90,1,Paris,?"]
+
+
+def run(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
+    """Run a command in this process: status, standard output and standard error."""
+    out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
+    with (
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            status = main([str(argument) for argument in arguments])
+        finally:
+            logging.getLogger().handlers.clear()
+    assert isinstance(out.buffer, io.BytesIO)
+    return status, out.buffer.getvalue().decode(), err.getvalue()
+
+
+@pytest.fixture
+def houses(table: str, tmp_path: Path) -> Path:
+    """Train a model of prices."""
+    model = MlpConfig(hidden_sizes=(32,))
+    return train(tiny(table, "price", model=model, max_steps=200, valid_every=100, save_every=100), tmp_path / "houses")
+
+
+def test_rows_in_and_lines_out(houses: Path) -> None:
+    status, out, err = run("predict", houses, stdin="\n".join(LINES) + "\n")
+    assert status == 0, err
+    first, empty, third, unknown = out.splitlines()
+    assert empty == ""
+    assert float(first) == pytest.approx(3 * 100 - 2 * 10 + 200, abs=60)
+    assert float(third) == pytest.approx(3 * 120 - 2 * 5 + 50, abs=60)
+    assert float(unknown) > 0  # a city that training has not seen
+    records = ['{"city": "Berlin", "age": 10, "size": 100}', "", '{"city": "Köln", "size": 120.0, "age": 5}']
+    assert run("predict", houses, stdin="\n".join(records) + "\n")[1].splitlines() == [first, "", third]
+    assert run("predict", houses, stdin="\n".join(LINES[:4]).replace(",", "\t") + "\n")[1].splitlines() == [
+        first,
+        "",
+        third,
+    ]
+    found = json.loads(run("predict", houses, "--json", stdin="\n".join(LINES[:2]))[1])
+    assert found["values"] == {"price": pytest.approx(float(first))}
+
+
+def test_no_batch_changes_an_answer(houses: Path, table: str) -> None:
+    whole = run("predict", houses, "--input", table)[1].splitlines()
+    assert len(whole) == 240
+    assert run("predict", houses, "--input", table, "--batch_rows", "7")[1].splitlines() == whole
+    header, *rows = Path(table).read_text("utf-8").splitlines()
+    reversed_rows = "\n".join([header, *rows[::-1]])
+    assert run("predict", houses, stdin=reversed_rows)[1].splitlines() == whole[::-1]
+    assert run("predict", houses, stdin="\n".join([header, rows[17]]))[1].splitlines() == [whole[17]]
+
+
+def test_from_python(houses: Path) -> None:
+    predictor = seqlab.load(houses)
+    record = {"size": 100, "age": 10, "city": "Berlin"}
+    [text] = predictor.predict([record])
+    [detailed] = predictor.predict_detailed([record])
+    assert detailed.text == text
+    assert detailed.values == {"price": pytest.approx(float(text))}
+    assert predictor.predict([]) == []
+    two = seqlab.load([houses, houses]).predict_detailed([record])
+    assert two[0].values == {"price": pytest.approx(float(text))}
+    with pytest.raises(ValueError, match="`examples`, entry 2: has no 'age'"):
+        predictor.predict([record, {"size": 1, "city": "Köln"}])
+    with pytest.raises(ValueError, match="reads rows of a table: size, age, city"):
+        predictor.predict(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size,age\n1,2\n", "standard input: has no column 'city', only size, age"),
+        ("size,age,city\n1,2,Köln\nx,2,Köln\n", "standard input, line 3: 'size' must be a number, but is 'x'"),
+        ("size,age,city\n1,,Köln\n", "standard input, line 2: 'age' is missing"),
+        ("size,age,city\n1,2\n", "standard input, line 2: has 2 cells, but the header names 3"),
+        ("", "standard input: is empty"),
+    ],
+)
+def test_bad_rows_are_named(houses: Path, text: str, message: str) -> None:
+    status, out, err = run("predict", houses, stdin=text)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize(("target", "predicts"), [("class", "class"), ("labels", "labels")])
+def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Path) -> None:
+    limits = {"max_steps": 300, "valid_every": 100, "save_every": 100}
+    run_dir = train(tiny(table, target, predicts, MlpConfig(hidden_sizes=(32,)), **limits), tmp_path / "run")
+    out = run("predict", run_dir, "--input", table)[1]
+    (tmp_path / "hyp").write_text(out, "utf-8")
+    metric = "accuracy" if predicts == "class" else "micro_f1"
+    evaluated = run("evaluate", tmp_path / "hyp", "--ref", f"{table}#{target}", "--metrics", metric, "--json")
+    assert json.loads(evaluated[1])[metric]["value"] > 90
+    found = [json.loads(line) for line in run("predict", run_dir, "--json", "--input", table)[1].splitlines()]
+    for line, each in zip(out.splitlines(), found, strict=True):
+        assert each["prediction"] == line
+        if predicts == "class":
+            assert sum(each["values"].values()) == pytest.approx(1)
+            assert max(each["values"], key=each["values"].get) == line
+        else:
+            assert line.split() == [name for name, value in each["values"].items() if value > 0.5]
+
+
+def test_images(tmp_path: Path) -> None:
+    """A folder of PNG files for each class; paths of images in, classes out."""
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(3)
+    for number in range(60):
+        name = ["dark", "light"][number % 2]
+        (tmp_path / "shapes" / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 120, (8, 8)) + 120 * (number % 2)
+        image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "shapes" / name / f"{number}.png")
+    model = CnnConfig(channels=(8,), norm="batch")
+    config = tiny(str(tmp_path / "shapes"), "class", "class", model, inputs=[], max_steps=60)
+    run_dir = train(config, tmp_path / "run")
+    files = sorted((tmp_path / "shapes").glob("*/*.png"))
+    out = run("predict", run_dir, stdin="".join(f"{file}\n" for file in [*files[:3], files[-1]]) + "\n")[1]
+    assert out.splitlines() == ["dark", "dark", "dark", "light", ""]
+    whole = run("predict", run_dir, "--input", tmp_path / "shapes")[1].splitlines()
+    assert whole == [file.parent.name for file in files]
+    image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "odd.png")
+    status, _, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n")
+    assert status == 2
+    assert "odd.png: is 8 by 9 pixels in grey, but" in err
+    (tmp_path / "shapes" / "dark" / "broken.png").write_bytes(b"no image")
+    assert "broken.png: cannot be read as an image" in run("predict", run_dir, "--input", tmp_path / "shapes")[2]
+
+
+def test_a_series(tmp_path: Path) -> None:
+    """Line i is predicted from the window that ends there; the first lines have no whole window."""
+    series = [[float(np.sin(0.3 * step))] for step in range(300)]
+    path = write_csv(tmp_path / "sine.csv", ["x"], series)
+    config = tiny(path, "x", inputs=["x"], window=6, ahead=2, model=MlpConfig(hidden_sizes=(32,)), max_steps=300)
+    run_dir = train(config, tmp_path / "run")
+    out = run("predict", run_dir, "--input", path)[1].splitlines()
+    assert len(out) == 300
+    assert out[:5] == [""] * 5
+    errors = [float(out[row]) - series[row + 2][0] for row in range(5, 298)]
+    assert np.abs(errors).max() < 0.25
+    assert run("predict", run_dir, "--input", path, "--batch_rows", "11")[1].splitlines() == out
+    short = run("predict", run_dir, stdin="x\n0\n0.1\n")[1].splitlines()
+    assert short == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("target", "chosen"),
+    [("price", "squared_error"), ("class", "softmax"), ("age", "squared_error")],
+)
+def test_all_is_chosen_for_a_table(target: str, chosen: str, table: str, tmp_path: Path) -> None:
+    options = ("--data.train", table, "--data.target", target, "--training.max_steps", "10")
+    status, _, err = run("train", *options, "--run_dir", tmp_path / "run", "--threads", "1")
+    assert status == 0, err
+    config = (tmp_path / "run" / "config.yaml").read_text("utf-8")
+    assert f"family: {chosen}" in config
+    assert "family: mlp" in config
+
+
+def test_all_is_chosen_for_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    np.savez(tmp_path / "images.npz", x=rng.normal(size=(80, 8, 8)), y=rng.integers(0, 3, 80))
+    options: tuple[Any, ...] = ("--data.kind", "prediction", "--data.train", tmp_path / "images.npz")
+    status, _, err = run("train", *options, "--run_dir", tmp_path / "run", "--training.max_steps", "5")
+    assert status == 0, err
+    config = (tmp_path / "run" / "config.yaml").read_text("utf-8")
+    assert "family: cnn" in config
+    assert "family: softmax" in config
