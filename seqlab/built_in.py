@@ -108,12 +108,18 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "adamw": ("seqlab.optim.optimizers:AdamWConfig", "Adam with decoupled weight decay"),
         "radam": ("seqlab.optim.optimizers:RAdamConfig", "rectified Adam"),
         "muon": ("seqlab.optim.muon:MuonConfig", "Muon for matrices, AdamW for the rest"),
+        "adagrad": ("seqlab.optim.optimizers:AdagradConfig", "Adagrad"),
+        "rmsprop": ("seqlab.optim.optimizers:RmspropConfig", "RMSProp"),
+        "sam": ("seqlab.optim.sam:SamConfig", "sharpness-aware minimisation by AdamW"),
+        "schedule_free": ("seqlab.optim.schedule_free:ScheduleFreeConfig", "AdamW with averages instead of a schedule"),
     },
     "schedule": {
         "constant": ("seqlab.optim.schedules:ConstantScheduleConfig", "the peak, after the warmup"),
         "linear": ("seqlab.optim.schedules:LinearScheduleConfig", "a straight line down from the peak"),
         "inverse_sqrt": ("seqlab.optim.schedules:InverseSqrtScheduleConfig", "the inverse square root of the step"),
         "cosine": ("seqlab.optim.schedules:CosineScheduleConfig", "half a cosine down from the peak"),
+        "one_cycle": ("seqlab.optim.schedules:OneCycleScheduleConfig", "up to the peak and down again"),
+        "plateau": ("seqlab.optim.schedules:PlateauScheduleConfig", "lower where the validation loss no longer falls"),
     },
     "search": {  # the first that fits a model is taken
         "mask_predict": ("seqlab.search.mask_predict:MaskPredict", "all positions at once, in several passes"),

@@ -72,6 +72,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew where there is a run already, with data generated anew"
     )
+    parser.add_argument(
+        "--folds", type=int, metavar="N", help="cross-validation: a run for each of N folds, DIR/fold_01 and so on"
+    )
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
     parser.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
@@ -96,6 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         print_fields(arguments.recipe, overrides, run_dir)
         return 0
 
+    command = ["seqlab", "train", *arguments.given]
+    if arguments.folds is not None:
+        return _train_folds(arguments, overrides, run_dir, command)
+
     from seqlab.job import joined
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
@@ -106,9 +113,21 @@ def run(arguments: argparse.Namespace) -> int:
     with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
         checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, overwrite))
         config = partial(make_config, recipe, overrides) if _is_recipe(recipe) else checked
-        train(config, run_dir, overwrite=overwrite, command=["seqlab", "train", *arguments.given])
+        train(config, run_dir, overwrite=overwrite, command=command)
         next_command = read_config(RunFolder(run_dir)).data.next_command.format(run_dir)
         logger.info("trained: %s (next: %s)", run_dir, next_command)
+    return 0
+
+
+def _train_folds(
+    arguments: argparse.Namespace, overrides: Sequence["Override"], folder: Path, command: list[str]
+) -> int:
+    """Train a run for each fold, and print the means."""
+    from seqlab.training import train_folds
+
+    config = make_config(arguments.recipe, overrides, folder)
+    report = train_folds(config, folder, arguments.folds, overwrite=arguments.overwrite, command=command)
+    print("\n".join(report.lines()))
     return 0
 
 

@@ -100,6 +100,10 @@ class DataConfig(Part):
         """List what a checkpoint can be judged by."""
         return ["nll", *self.own_metrics]
 
+    def of_fold(self, number: int, num_folds: int) -> Self:
+        """Return the section that validates on one of some folds, from 1; raises ValueError where there are none."""
+        raise ValueError(f"`data.kind: {self.kind}` cannot be divided into folds.")
+
     def names(self) -> tuple[str, ...]:
         """Return the path specs that a run is named by where it is given no name."""
         return tuple(self._specs(name)[0] for name in self.path_fields if name.startswith("train"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -156,6 +157,12 @@ class PairsConfig(TokensConfig):
             given, missing = ("tgt", "src") if self.valid_src is None else ("src", "tgt")
             raise ValueError(f"`valid_{given}` is given, so `valid_{missing}` is needed too.")
         return self
+
+    def of_fold(self, number: int, num_folds: int) -> Self:
+        """Return the section that validates on one of some folds of the training corpora, from 1."""
+        if self.valid_src is not None:
+            raise ValueError("Folds are of the training corpora: leave `data.valid_src` and `data.valid_tgt` out.")
+        return replace(self, valid_fraction=1 / num_folds, valid_fold=number)
 
     @model_validator(mode="after")
     def _check_fold(self) -> Self:

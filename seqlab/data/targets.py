@@ -66,7 +66,7 @@ class NumbersTarget:
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
         """Write encoded targets (N, K) in the units of the table, with spaces between."""
-        return [" ".join(f"{value:.8g}" for value in row) for row in self.decode(targets).tolist()]
+        return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
 
     @property
     def _moments(self) -> NDArray[np.float64]:

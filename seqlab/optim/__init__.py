@@ -4,24 +4,32 @@ from seqlab.optim.config import OptimConfig
 from seqlab.optim.muon import MuonConfig
 from seqlab.optim.optimizers import (
     SETTINGS,
+    AdagradConfig,
     AdamConfig,
     AdamWConfig,
     OptimizerConfig,
     Parameters,
     RAdamConfig,
+    RmspropConfig,
     SgdConfig,
 )
+from seqlab.optim.passes import OffersWeights, TwoPasses
+from seqlab.optim.sam import SamConfig
+from seqlab.optim.schedule_free import ScheduleFreeConfig
 from seqlab.optim.schedules import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
+    OneCycleScheduleConfig,
+    PlateauScheduleConfig,
     ScheduleConfig,
     WarmupConfig,
 )
 
 __all__ = [
     "SETTINGS",
+    "AdagradConfig",
     "AdamConfig",
     "AdamWConfig",
     "ConstantScheduleConfig",
@@ -29,11 +37,18 @@ __all__ = [
     "InverseSqrtScheduleConfig",
     "LinearScheduleConfig",
     "MuonConfig",
+    "OffersWeights",
+    "OneCycleScheduleConfig",
     "OptimConfig",
     "OptimizerConfig",
     "Parameters",
+    "PlateauScheduleConfig",
     "RAdamConfig",
+    "RmspropConfig",
+    "SamConfig",
     "ScheduleConfig",
+    "ScheduleFreeConfig",
     "SgdConfig",
+    "TwoPasses",
     "WarmupConfig",
 ]

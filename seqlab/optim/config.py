@@ -21,6 +21,9 @@ class OptimConfig:
     """The gradient of the loss per unit is scaled down to this norm where it is larger; null leaves it."""
     max_grad_value: Annotated[float, Field(gt=0)] | None = None
     """Each element of the gradient of the loss per unit is cut off at plus and minus this; null leaves it."""
+    l1_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the sum of the sizes of the weights, of matrices alone, that is added to the loss per unit: it drives
+    many of them to 0."""
     average_last: Annotated[int, Field(ge=0)] = 0
     """Average the weights of this many last checkpoints (taken every `training.save_every` steps); 0 is off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -136,3 +136,44 @@ class RAdamConfig(AdamLikeConfig):
         return torch.optim.RAdam(
             groups, lr=self.lr, betas=self.betas, eps=self.eps, decoupled_weight_decay=True, foreach=True
         )
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class AdagradConfig(OptimizerConfig):
+    """Adagrad (Duchi et al. 2011): steps shrink with the sum of all squared gradients."""
+
+    family: Literal["adagrad"] = "adagrad"
+    """Which optimizer this is."""
+    lr: LearningRate = 1e-2
+    """Peak learning rate."""
+    eps: Annotated[float, Field(gt=0)] = 1e-10
+    """Added to the root of the sum of the squared gradients."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the weights that is added to the gradient."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.Adagrad`."""
+        return torch.optim.Adagrad(parameters.groups(self.weight_decay), lr=self.lr, eps=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RmspropConfig(OptimizerConfig):
+    """RMSProp (Tieleman & Hinton 2012): steps shrink with a moving average of the squared gradients."""
+
+    family: Literal["rmsprop"] = "rmsprop"
+    """Which optimizer this is."""
+    lr: LearningRate = 1e-3
+    """Peak learning rate."""
+    decay: Beta = 0.99
+    """Decay of the average of the squared gradients."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the velocity; 0 for none."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the average."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the weights that is added to the gradient."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build `torch.optim.RMSprop`."""
+        groups = parameters.groups(self.weight_decay)
+        return torch.optim.RMSprop(groups, lr=self.lr, alpha=self.decay, momentum=self.momentum, eps=self.eps)

@@ -1,6 +1,7 @@
 """Learning-rate schedules: the config of each, which gives the rate of a step as a pure function."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -25,6 +26,10 @@ class ScheduleConfig(Part):
     def shortened(self, max_steps: int) -> Self:
         """Return the schedule of a run that ends earlier than planned; most are the same."""
         return self
+
+    def damping(self, valid_nlls: Sequence[float]) -> float:
+        """Return what the rate is multiplied by after validations with these losses; most do not look at them."""
+        return 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -107,6 +112,54 @@ class CosineScheduleConfig(WarmupConfig):
     def share(self, step: int, max_steps: int) -> float:
         """Return a share that falls along half a cosine."""
         return _between(self.final_ratio, (1 + math.cos(math.pi * self.progress(step, max_steps))) / 2)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class OneCycleScheduleConfig(ScheduleConfig):
+    """Up to the peak along half a cosine, and down to nearly 0 along another (Smith & Topin 2018, arXiv:1708.07120)."""
+
+    family: Literal["one_cycle"] = "one_cycle"
+    """Which schedule this is."""
+    rising: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of all steps before the peak."""
+    initial_ratio: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """Learning rate at the first step, as a share of the peak."""
+    final_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Learning rate at the last step, as a share of the peak."""
+
+    def rate(self, peak: float, step: int, max_steps: int) -> float:
+        """Return the learning rate of update number `step`, counted from 0, of `max_steps` in all."""
+        top = max(1e-9, self.rising * max_steps - 1)
+        if step < top:
+            return peak * _between(self.initial_ratio, (1 - math.cos(math.pi * step / top)) / 2)
+        done = min(1.0, (step - top) / max(1e-9, max_steps - 1 - top))
+        return peak * _between(self.final_ratio, (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class PlateauScheduleConfig(WarmupConfig):
+    """The peak after the warmup, times `factor` each time that the validation loss has not fallen for a while."""
+
+    family: Literal["plateau"] = "plateau"
+    """Which schedule this is."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What the rate is multiplied by."""
+    patience: Annotated[int, Field(ge=0)] = 2
+    """Validations in a row without a new lowest loss that are waited for."""
+
+    def share(self, step: int, max_steps: int) -> float:
+        """Return 1."""
+        return 1.0
+
+    def damping(self, valid_nlls: Sequence[float]) -> float:
+        """Return the factor once for each plateau, as `torch.optim.lr_scheduler.ReduceLROnPlateau` counts them."""
+        lowest, waited, reductions = math.inf, 0, 0
+        for nll in valid_nlls:
+            waited = 0 if nll < lowest else waited + 1
+            lowest = min(lowest, nll)
+            if waited > self.patience:
+                reductions, waited = reductions + 1, 0
+        return float(self.factor**reductions)
 
 
 def _between(final_ratio: float, share: float) -> float:

@@ -70,7 +70,8 @@ def digits_mlp(run_dir: str | Path) -> Config:
     """Handwritten digits: a multi-layer perceptron."""
     return replace(
         digits_linear(run_dir),
-        model=MlpConfig(hidden_sizes=(512, 512), dropout=0.5, input_dropout=0.1),
+        model=MlpConfig(hidden_sizes=(1024, 1024), dropout=0.5, input_dropout=0.2),
+        objective=SoftmaxConfig(label_smoothing=0.1),
         optim=_optim(1e-3, 0.1),
         training=_training(2000),
     )

@@ -1,7 +1,8 @@
 """Training: one update, the loop around it, and a run folder that can be continued bit for bit."""
 
 from seqlab.training.failure import FailedStep
+from seqlab.training.folds import FoldsReport, train_folds
 from seqlab.training.signals import Interrupted
 from seqlab.training.train import train
 
-__all__ = ["FailedStep", "Interrupted", "train"]
+__all__ = ["FailedStep", "FoldsReport", "Interrupted", "train", "train_folds"]

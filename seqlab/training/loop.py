@@ -132,6 +132,7 @@ class StartedSteps:
                 config.optim.max_grad_norm,
                 config.optim.max_grad_value,
                 self._has_failed,
+                config.optim.l1_penalty,
             )
         self._started.append(step)
         if run.moving_average is not None:
@@ -156,6 +157,7 @@ def _learning_rate(run: TrainingRun) -> float:
     if last < training.max_steps:
         schedule = schedule.shortened(last)
     rate = schedule.rate(optim.optimizer.lr, run.progress.step, last)
+    rate *= schedule.damping(run.progress.valid_nlls)
     if not (isinstance(rate, int | float) and 0 <= rate < math.inf):
         raise ValueError(
             f"`optim.schedule.family: {schedule.family}` must give a rate of at least 0, but gives {rate!r} at step "

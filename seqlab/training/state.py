@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seqlab.data.step import Position
 from seqlab.host_memory import release_heap
 from seqlab.objectives import Objective
+from seqlab.optim import OffersWeights
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 from seqlab.runs.checkpoint import (
     AVERAGED,
@@ -145,12 +146,21 @@ class TrainingRun(WithCodecs):
         return own
 
     def _averaged_weights(self) -> dict[str, Tensor]:
-        kept = self.weights() if self.moving_average is None else self.moving_average.weights
+        kept = self._offered_weights() or self.weights()
         weights = {name: self._assembled(value) for name, value in kept.items()}
-        if self.moving_average is None and self.config.optim.average_last:
+        if self._offered_weights() is None and self.config.optim.average_last:
             earlier = (self._read_weights(step) for step in self._averaged_steps())
             return mean_of_weights(chain(earlier, [weights]))
         return weights
+
+    def _offered_weights(self) -> dict[str, Tensor] | None:
+        """Name the weights that are evaluated with where these are no sum of checkpoints, nor those that move."""
+        if self.moving_average is not None:
+            return self.moving_average.weights
+        if isinstance(self.optimizer, OffersWeights):
+            found = self.model.named_parameters()
+            return {name: self.optimizer.evaluation_weight(parameter).detach() for name, parameter in found}
+        return None
 
     def begin_average_if_stalled(self) -> None:
         """Average the weights from here on where the config asks for it once the validation loss stalls."""
@@ -182,9 +192,10 @@ class TrainingRun(WithCodecs):
             WEIGHTS: self.gathered(self.weights() | buffers),
             STATE_TENSORS: self.gathered(self._state_tensors()),
         }
-        if self.moving_average is not None:
-            averaged = self.gathered(self.moving_average.weights | buffers)
-        if averaged is not None and (self.moving_average is not None or self.config.optim.average_last):
+        offered = self._offered_weights()
+        if offered is not None:
+            averaged = self.gathered(offered | buffers)
+        if averaged is not None and (offered is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         self.machine.world.on_main(lambda: self._write(tensors))
 

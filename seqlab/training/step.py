@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
+from seqlab.optim import TwoPasses
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import whole
 
@@ -70,6 +71,7 @@ def start_update(
     max_grad_norm: float | None,
     max_grad_value: float | None = None,
     has_failed: Tensor | None = None,
+    l1_penalty: float = 0.0,
 ) -> StartedUpdate:
     """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
 
@@ -80,12 +82,14 @@ def start_update(
     in fp32 on the device, nothing is waited for: the tensor becomes 1 where a figure is not finite, and from then on
     no update moves a weight (see `can_skip_updates`).
     """
-    sums = accumulator.backward(micro_steps, context)
-    parameters = accumulator.parameters
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    divisor = sums["count"].clamp_min(1.0) / accumulator.world_size  # gradients are means over the ranks
-    torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
-    norm = whole(nn.utils.get_total_norm(gradients))
+    parameters, carried = accumulator.parameters, accumulator.carry
+    sums, norm = _gradient(accumulator, micro_steps, context, l1_penalty)
+    if isinstance(optimizer, TwoPasses):
+        optimizer.ascend(norm)
+        optimizer.zero_grad(set_to_none=False)
+        accumulator.carry = carried
+        _, norm = _gradient(accumulator, micro_steps, context, l1_penalty)  # by the same seeds, so with the same masks
+        optimizer.descend()
     started = StartedUpdate(sums, norm)
     if has_failed is None:
         try:
@@ -107,6 +111,21 @@ def start_update(
     # Kept, not freed: the next backward pass adds into the same memory.
     optimizer.zero_grad(set_to_none=False)
     return started
+
+
+def _gradient(
+    accumulator: Accumulator, micro_steps: Sequence[Batch], context: StepContext, l1_penalty: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Take the gradient of the loss per unit; return the sums of `Accumulator.backward`, and the gradient's norm."""
+    sums = accumulator.backward(micro_steps, context)
+    gradients = [p.grad for p in accumulator.parameters if p.grad is not None]
+    divisor = sums["count"].clamp_min(1.0) / accumulator.world_size  # gradients are means over the ranks
+    torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
+    if l1_penalty:
+        for p in accumulator.parameters:
+            if p.dim() > 1 and p.grad is not None:
+                p.grad.add_(p.detach().sign(), alpha=l1_penalty)
+    return sums, whole(nn.utils.get_total_norm(gradients))
 
 
 def update(

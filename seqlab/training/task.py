@@ -65,6 +65,10 @@ class Task:
         """Validate some weights; training's own model and generators are left alone."""
         raise NotImplementedError
 
+    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yield what a trained run says of each validation example, for JSON; nothing unless the task defines it."""
+        yield from ()
+
     def locate(self, data: Any, index: int) -> str:
         """Name the file and the line that a row of a batch, by its index, came from."""
         location: str = data.train.locate(index)

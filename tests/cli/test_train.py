@@ -195,7 +195,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("number_words --seed 1 --seed=2", "`--seed` is given twice (see"),
         ("number_words --model.d_model 64 128", "`model.d_model` takes one value, but is given 2: 64 128."),
         ("number_words --model.d_model", "`model.d_model` takes one value, but is given none."),
-        ("number_words --optim.optimizer.momentum 1", "`muon` and `sgd` have it"),
+        ("number_words --optim.optimizer.momentum 1", "`muon` and `rmsprop` and `sgd` have it"),
         ("multi30k_en_de", "SEQLAB_DATA is not set"),
     ],
 )
@@ -242,7 +242,8 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     config = make_config("number_words", [], Path("runs/number_words"))
     assert f"  --training.max_steps int = {config.training.max_steps}\n" in text
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
-    assert '  --optim.optimizer.family sgd | adam | adamw | radam | muon = "sgd"\n' in text
+    families = "sgd | adam | adamw | radam | muon | adagrad | rmsprop | sam | schedule_free"
+    assert f'  --optim.optimizer.family {families} = "sgd"\n' in text
     assert "optim.optimizer with adam:\n" in text
 
 

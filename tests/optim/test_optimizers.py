@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from seqlab.optim import AdamConfig, AdamWConfig, MuonConfig, OptimizerConfig, Parameters, RAdamConfig, SgdConfig
+from seqlab.optim import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    MuonConfig,
+    OptimizerConfig,
+    Parameters,
+    RAdamConfig,
+    RmspropConfig,
+    SamConfig,
+    ScheduleFreeConfig,
+    SgdConfig,
+)
 
 Array = NDArray[np.float64]
 STEPS = 8
@@ -59,10 +71,46 @@ def radam(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
     return w
 
 
+def adagrad(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
+    total = np.zeros_like(w)
+    for g in gradients:
+        g = g + decay * w
+        total = total + g**2
+        w = w - config.lr * g / (np.sqrt(total) + config.eps)
+    return w
+
+
+def rmsprop(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
+    average, velocity = np.zeros_like(w), np.zeros_like(w)
+    for g in gradients:
+        g = g + decay * w
+        average = config.decay * average + (1 - config.decay) * g**2
+        velocity = config.momentum * velocity + g / (np.sqrt(average) + config.eps)
+        w = w - config.lr * velocity
+    return w
+
+
+def schedule_free(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
+    """Algorithm 1 of Defazio et al. 2024, with Adam's scale; gives y, where the next gradient is taken."""
+    (b1, b2), z, x, v = config.betas, w, w, np.zeros_like(w)
+    for t, g in enumerate(gradients, start=1):
+        v = b2 * v + (1 - b2) * g**2
+        z = z - config.lr * (g / (np.sqrt(v / (1 - b2**t)) + config.eps) + decay * w)
+        x = (1 - 1 / t) * x + z / t
+        w = (1 - b1) * z + b1 * x
+    return w
+
+
 @pytest.mark.parametrize("num_steps", [1, STEPS])
 @pytest.mark.parametrize(
     ("config", "reference"),
     [
+        (AdagradConfig(lr=0.1), adagrad),
+        (AdagradConfig(lr=0.1, weight_decay=0.1, eps=1e-3), adagrad),
+        (RmspropConfig(lr=0.1), rmsprop),
+        (RmspropConfig(lr=0.1, decay=0.8, momentum=0.7, weight_decay=0.1), rmsprop),
+        (ScheduleFreeConfig(lr=0.1, weight_decay=0.1), schedule_free),
+        (ScheduleFreeConfig(lr=0.1, betas=(0.5, 0.8), eps=1e-3), schedule_free),
         (SgdConfig(lr=0.1, momentum=0.0), sgd),
         (SgdConfig(lr=0.1, momentum=0.9, weight_decay=0.1), sgd),
         (SgdConfig(lr=0.1, momentum=0.9, nesterov=True), sgd),
@@ -159,3 +207,30 @@ def test_muon_goes_on_from_its_saved_state() -> None:
         move(parameters, optimizer, seed)
         move(others, other, seed)
     assert all(torch.equal(one, two) for one, two in zip(others, parameters, strict=True))
+
+
+def test_sharpness_aware_steps_by_the_gradient_uphill() -> None:
+    """Of a quadratic: AdamW by the gradient at w + rho g / |g|, where both tensors together have one norm."""
+    config = SamConfig(lr=0.1, rho=0.3, weight_decay=0.1)
+    rng = np.random.default_rng(1)
+    scales = [rng.uniform(0.5, 3, (3, 4)), rng.uniform(0.5, 3, 5)]
+    weights = [rng.normal(size=(3, 4)), rng.normal(size=5)]
+    parameters = [nn.Parameter(torch.tensor(value)) for value in weights]
+    optimizer: Any = config.build(Parameters(parameters))
+    taken: list[list[Array]] = [[], []]
+    for _ in range(3):
+        for p, scale in zip(parameters, scales, strict=True):
+            p.grad = torch.tensor(scale) * p.detach()
+        gradients = [p.grad.numpy().copy() for p in parameters if p.grad is not None]
+        before = [p.detach().clone() for p in parameters]
+        optimizer.ascend(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        norm = np.sqrt(sum((g**2).sum() for g in gradients))
+        for number, (p, scale, w, g) in enumerate(zip(parameters, scales, before, gradients, strict=True)):
+            np.testing.assert_allclose(p.detach().numpy(), w.numpy() + 0.3 * g / norm, rtol=1e-6)
+            p.grad = torch.tensor(scale) * p.detach()
+            taken[number].append(p.grad.numpy().copy())
+        optimizer.descend()
+        assert all(torch.equal(p, w) for p, w in zip(parameters, before, strict=True))
+        optimizer.step()
+    for p, w, gradients, decay in zip(parameters, weights, taken, (0.1, 0.0), strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), adamw(config, w, gradients, decay), rtol=1e-5)

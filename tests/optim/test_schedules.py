@@ -3,12 +3,17 @@
 import math
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqlab.optim import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
+    OneCycleScheduleConfig,
+    PlateauScheduleConfig,
     ScheduleConfig,
 )
 
@@ -67,3 +72,31 @@ def test_a_longer_run_bends_only_the_decaying_schedules() -> None:
         assert schedule.rate(1.0, 9, 10) == schedule.rate(1.0, 9, 1000)
     for decaying in (LINEAR, COSINE):
         assert decaying.rate(1.0, 9, 10) < decaying.rate(1.0, 9, 1000)
+
+
+@pytest.mark.parametrize("max_steps", [10, 57])
+@pytest.mark.parametrize("rising", [0.3, 0.5])
+def test_one_cycle_is_that_of_torch(max_steps: int, rising: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 10.0, total_steps=max_steps, pct_start=rising, div_factor=25, final_div_factor=1e12
+    )
+    schedule = OneCycleScheduleConfig(rising=rising)
+    for step in range(max_steps):
+        assert schedule.rate(10.0, step, max_steps) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        optimizer.step()
+        if step + 1 < max_steps:
+            theirs.step()
+    assert schedule.rate(10.0, max_steps + 5, max_steps) == 0
+
+
+@given(st.lists(st.floats(0, 10), max_size=30), st.integers(0, 3))
+def test_plateaus_are_those_of_torch(nlls: list[float], patience: int) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience, threshold=0.0, eps=0.0
+    )
+    schedule = PlateauScheduleConfig(patience=patience)
+    for count in range(len(nlls)):
+        theirs.step(nlls[count])
+        assert schedule.damping(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])

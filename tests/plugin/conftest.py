@@ -96,7 +96,7 @@ def write_config(path: Path, corpus: Path, **sections: dict[str, Any]) -> Path:
             **{"dropout": 0.1, "max_length": 32},
         },
         "objective": {"family": "focal", "gamma": 1.5},
-        "optim": {"optimizer": {"lr": 3e-3}, "schedule": {"family": "one_cycle"}, "average_last": 3},
+        "optim": {"optimizer": {"lr": 3e-3}, "schedule": {"family": "triangle"}, "average_last": 3},
         "training": {
             **{"max_steps": 96, "log_every": 3, "save_every": 4, "valid_every": 32, "valid_metric": "distinct"},
             **{"device": "cpu", "precision": "fp32", "threads": 1},

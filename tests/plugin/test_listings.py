@@ -50,7 +50,7 @@ def test_listed(shown: dict[str, Done]) -> None:
     assert "of plugins:\n  bigrams        list the most frequent bigrams of a file\n" in shown["seqlab"].out
     assert "distinct" in shown["evaluate"].out
     fields = shown["all fields"].out
-    for line in ("--objective.family cross_entropy |", "| focal = ", "--model.kernel_size int = 3", "| one_cycle = "):
+    for line in ("--objective.family cross_entropy |", "| focal = ", "--model.kernel_size int = 3", "| triangle = "):
         assert line in fields
     assert "Each token's loss is multiplied by (1 - p)^gamma" in fields
 

@@ -14,10 +14,10 @@ from pydantic.dataclasses import dataclass
 
 import seqlab
 from seqlab.models.config import SETTINGS
-from seqlab_outside import convolutional, distinct, focal, one_cycle
+from seqlab_outside import convolutional, distinct, focal, triangle
 
 seqlab.register("model")(convolutional.ConvolutionalConfig)
-seqlab.register("schedule")(one_cycle.OneCycleConfig)
+seqlab.register("schedule")(triangle.TriangleConfig)
 seqlab.register("metric")(distinct.distinct)
 
 
@@ -39,7 +39,7 @@ def config(train_src: str, train_tgt: str) -> seqlab.Config:
         data=TranslationConfig(train_src=train_src, train_tgt=train_tgt, valid_fraction=0.1, batch_tokens=80),
         model=convolutional.ConvolutionalConfig(d_model=16, num_encoder_layers=1, num_decoder_layers=1, max_length=64),
         objective=SharpConfig(),
-        optim=OptimConfig(schedule=one_cycle.OneCycleConfig()),
+        optim=OptimConfig(schedule=triangle.TriangleConfig()),
         training=TrainingConfig(max_steps=6, save_every=3, valid_metric="distinct", device="cpu", precision="fp32"),
     )
 

@@ -19,7 +19,7 @@ from .conftest import HERE, TABLE, environment, run_all
 PARTS = {
     ("model", "convolutional"): "seqlab_outside.convolutional",
     ("objective", "focal"): "seqlab_outside.focal",
-    ("schedule", "one_cycle"): "seqlab_outside.one_cycle",
+    ("schedule", "triangle"): "seqlab_outside.triangle",
     ("metric", "distinct"): "seqlab_outside.distinct",
 }
 

@@ -43,6 +43,7 @@ from seqlab.objectives import (
     SquaredErrorConfig,
 )
 from seqlab.optim import (
+    AdagradConfig,
     AdamConfig,
     AdamWConfig,
     ConstantScheduleConfig,
@@ -50,8 +51,13 @@ from seqlab.optim import (
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     MuonConfig,
+    OneCycleScheduleConfig,
     OptimConfig,
+    PlateauScheduleConfig,
     RAdamConfig,
+    RmspropConfig,
+    SamConfig,
+    ScheduleFreeConfig,
     SgdConfig,
 )
 from seqlab.runs.config import Config, to_dict, write_config
@@ -136,12 +142,18 @@ FAMILIES: dict[str, dict[str, object]] = {
         "adamw": AdamWConfig(),
         "radam": RAdamConfig(),
         "muon": MuonConfig(),
+        "adagrad": AdagradConfig(),
+        "rmsprop": RmspropConfig(),
+        "sam": SamConfig(),
+        "schedule_free": ScheduleFreeConfig(),
     },
     "optim.schedule.family": {
         "constant": ConstantScheduleConfig(),
         "linear": LinearScheduleConfig(),
         "inverse_sqrt": InverseSqrtScheduleConfig(),
         "cosine": CosineScheduleConfig(),
+        "one_cycle": OneCycleScheduleConfig(),
+        "plateau": PlateauScheduleConfig(),
     },
     "data.tokenizer.kind": {
         "sentencepiece_bpe": SentencePieceBpeConfig(),
@@ -334,19 +346,20 @@ def test_lists_of_several() -> None:
 
 ERRORS = {
     ("optim.optimizer.momentum", "0.9"): (
-        "There is no `optim.optimizer.momentum` with `optim.optimizer.family: adam`; `muon` and `sgd` have it."
+        "There is no `optim.optimizer.momentum` with `optim.optimizer.family: adam`; `muon` and `rmsprop` and `sgd` "
+        "have it."
     ),
     ("optim.schedule.final_ratio", "0.1"): (
         "There is no `optim.schedule.final_ratio` with `optim.schedule.family: inverse_sqrt`; `cosine` and `linear` "
-        "have it."
+        "and `one_cycle` have it."
     ),
     ("data.tokenizer.min_count", "2"): (
         "There is no `data.tokenizer.min_count` with `data.tokenizer.kind: sentencepiece_bpe`; `bpe` and `characters` "
         "and `words` have it."
     ),
     ("optim.optimizer.family", "adem"): (
-        "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, muon, but is 'adem' instead (the nearest is "
-        "`adam`)."
+        "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, muon, adagrad, rmsprop, sam, schedule_free, "
+        "but is 'adem' instead (the nearest is `adam`)."
     ),
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "

@@ -1,5 +1,6 @@
 """The `data` section of a predictor: tables, arrays, images or series, and what is predicted from them."""
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -117,6 +118,12 @@ class PredictionConfig(DataConfig):
     def input_specs(self) -> list[Any]:
         """Return the files as wholes."""
         return [whole_file(spec) for name in self.path_fields for spec in self._specs(name)]
+
+    def of_fold(self, number: int, num_folds: int) -> "PredictionConfig":
+        """Return the section that validates on one of some folds of the training data, from 1."""
+        if self.valid is not None:
+            raise ValueError("Folds are of the training data: leave `data.valid` out.")
+        return replace(self, num_folds=num_folds, valid_fold=number)
 
     def column_of(self, spec: str) -> str | None:
         """Return None: columns stand in fields of their own."""

@@ -184,7 +184,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Describe it for run.json."""
-        return asdict(self)
+        return {"corpora": [{"split": "train", "kept": self.rows, "split_off": self.valid_rows}], **asdict(self)}
 
 
 @dataclass(frozen=True)

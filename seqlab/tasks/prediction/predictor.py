@@ -163,7 +163,7 @@ class Predictor:
     def _prediction(self, values: NDArray[np.float64]) -> Prediction:
         by_name = dict(zip(_names(self.target), values.tolist(), strict=True))
         if isinstance(self.target, NumbersTarget):
-            return Prediction(" ".join(f"{value:.8g}" for value in values.tolist()), by_name)
+            return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name)
         scores = values[None] - 0.5 if isinstance(self.target, LabelsTarget) else values[None]
         return Prediction(self.target.lines(self.target.decide(scores))[0], by_name)
 

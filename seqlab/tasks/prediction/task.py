@@ -21,8 +21,9 @@ from seqlab.objectives import StepContext
 from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run
 from seqlab.tasks.prediction.augment import augmented
-from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 from seqlab.tasks.prediction.examples import (
     Examples,
     PreparedExamples,
@@ -97,7 +98,7 @@ class Prediction(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Measure loss and errors on the validation set."""
         model, valid = inference_model(run, weights), run.data.valid
-        parts = [np.arange(start, min(start + VALID_ROWS, len(valid))) for start in range(0, len(valid), VALID_ROWS)]
+        parts = _parts(valid)
         objective = run.config.objective.build()
 
         @torch.inference_mode()
@@ -118,9 +119,27 @@ class Prediction(Task):
         references = target.lines(valid.read_targets(np.arange(len(valid))))
         return Validation(evaluate(target.lines(target.decide(scores)), [references], metrics), nll, "loss")
 
+    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yield the prediction and the target of each validation example, and where it stands."""
+        run = load_run(run_dir, product=PREDICTOR)
+        data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
+        target, numbers = run.codecs[1], np.arange(len(data.valid))
+        with torch.inference_mode():
+            scores = [run.model(batch_of(data.valid, part)).numpy() for part in _parts(data.valid)]
+        said = target.lines(target.decide(np.concatenate(scores)))
+        right = target.lines(data.valid.read_targets(numbers))
+        for row, prediction, expected in zip(data.valid.rows.tolist(), said, right, strict=True):
+            yield {"example": data.locate(row), "prediction": prediction, "target": expected}
+
     def locate(self, data: PreparedExamples, index: int) -> str:
         """Name the file and the line of an example, by its row."""
         return data.locate(index)
+
+
+def _parts(examples: Examples) -> list[Rows]:
+    """Divide examples into those that are computed together."""
+    count = len(examples)
+    return [np.arange(start, min(start + VALID_ROWS, count)) for start in range(0, count, VALID_ROWS)]
 
 
 def batch_of(examples: Examples, numbers: Rows) -> ValueBatch:

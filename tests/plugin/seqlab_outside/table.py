@@ -21,7 +21,7 @@ PARTS = {
         "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy that looks away from what is easy"),
     },
     "schedule": {
-        "one_cycle": ("seqlab_outside.one_cycle:OneCycleConfig", "up to the peak and down again"),
+        "triangle": ("seqlab_outside.triangle:TriangleConfig", "up to the peak and down again"),
     },
     "metric": {
         "distinct": ("seqlab_outside.distinct:distinct", "share of the hypotheses' bigrams that are different"),

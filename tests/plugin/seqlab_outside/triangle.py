@@ -1,4 +1,4 @@
-"""The one-cycle schedule: up to the peak and down again (Smith & Topin 2018, arXiv:1708.07120)."""
+"""A triangular schedule: a line up to the peak and another one down again."""
 
 from typing import Annotated, Literal
 
@@ -10,10 +10,10 @@ from seqlab.optim.schedules import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class OneCycleConfig(ScheduleConfig):
+class TriangleConfig(ScheduleConfig):
     """A straight line up to the peak and another one down to 0 at `training.max_steps`."""
 
-    family: Literal["one_cycle"] = "one_cycle"
+    family: Literal["triangle"] = "triangle"
     """Which schedule this is."""
     rising: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of all steps before the peak."""

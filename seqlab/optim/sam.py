@@ -1,0 +1,50 @@
+"""Sharpness-aware minimisation: the gradient is taken where the loss nearby is highest (Foret et al. 2021)."""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class SamConfig(AdamLikeConfig):
+    """AdamW by the gradient at the point uphill, a second pass over each step (Foret et al. 2021, arXiv:2010.01412)."""
+
+    family: Literal["sam"] = "sam"
+    """Which optimizer this is."""
+    rho: Annotated[float, Field(gt=0)] = 0.05
+    """How far uphill the second gradient is taken, in the norm of all weights."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build AdamW with a second pass."""
+        groups = parameters.groups(self.weight_decay)
+        return Sam(groups, rho=self.rho, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+
+
+class Sam(torch.optim.AdamW):
+    """`torch.optim.AdamW` that is given the gradient at another point: an optimizer of two passes."""
+
+    def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
+        super().__init__(groups, **options)
+        self.rho = rho
+        self._before: list[tuple[Tensor, Tensor]] = []
+
+    @torch.no_grad()
+    def ascend(self, norm: Tensor) -> None:
+        """Move the weights by `rho` along the gradient, whose norm is given."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._before.append((p, p.detach().clone()))
+                    p.addcmul_(p.grad, (self.rho / (norm + 1e-12)).to(p))
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        """Move them back to where they were."""
+        for p, before in self._before:
+            p.copy_(before)
+        self._before.clear()

@@ -1,0 +1,60 @@
+"""Schedule-free AdamW: an average of the iterates instead of a falling rate (Defazio et al. 2024, arXiv:2405.15682)."""
+
+from typing import Any, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ScheduleFreeConfig(AdamLikeConfig):
+    """AdamW whose weights for evaluation are an average of all steps, for a constant rate after the warmup."""
+
+    family: Literal["schedule_free"] = "schedule_free"
+    """Which optimizer this is."""
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """Build the optimizer."""
+        return ScheduleFreeAdamW(parameters.groups(self.weight_decay), lr=self.lr, betas=self.betas, eps=self.eps)
+
+
+class ScheduleFreeAdamW(torch.optim.Optimizer):
+    """The gradient is taken at y = (1 - beta1) z + beta1 x, which the parameters hold; z moves, x is its average.
+
+        z <- z - lr (g / (sqrt(v) + eps) + weight_decay y)        x <- (1 - c) x + c z,  c = lr^2 / sum of all lr^2
+
+    v is Adam's average of squared gradients, without its bias.
+    """
+
+    def __init__(self, groups: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move all parameters by their gradients."""
+        for group in self.param_groups:
+            (beta1, beta2), lr = group["betas"], group["lr"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state |= {"z": p.detach().clone(), "x": p.detach().clone(), "square": torch.zeros_like(p)}
+                    state |= {"step": torch.zeros(()), "total": torch.zeros((), dtype=p.dtype)}
+                state["step"] += 1
+                state["total"] += lr**2
+                state["square"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                unbiased = state["square"] / (1 - beta2 ** float(state["step"]))
+                direction = p.grad / (unbiased.sqrt() + group["eps"]) + group["weight_decay"] * p
+                state["z"].sub_(direction, alpha=lr)
+                total = float(state["total"])
+                state["x"].lerp_(state["z"], lr**2 / total if total else 0.0)
+                p.copy_(state["z"].lerp(state["x"], beta1))
+
+    def evaluation_weight(self, parameter: Tensor) -> Tensor:
+        """Return what a parameter is evaluated with."""
+        state = self.state.get(parameter)
+        return state["x"] if state else parameter

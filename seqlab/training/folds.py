@@ -1,0 +1,95 @@
+"""Cross-validation: a run for each fold, and the mean of what their best checkpoints reach on the rows held out."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from seqlab.durable import write_json
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.summary import summarize
+from seqlab.training.train import train
+
+logger = logging.getLogger(__name__)
+REPORT = "folds.json"
+PREDICTIONS = "predictions.jsonl"
+
+
+@dataclass(frozen=True)
+class MeanFigure:
+    """A figure of all folds."""
+
+    mean: float
+    standard_error: float
+    """Standard deviation of the folds over the root of their number; the folds share training rows, so that it is a
+    little too small."""
+
+
+@dataclass(frozen=True)
+class FoldsReport:
+    """What the runs of a cross-validation reached in validation."""
+
+    folds: list[dict[str, float]]
+    """For each fold the figures of its best checkpoint."""
+
+    def means(self) -> dict[str, MeanFigure]:
+        """Return the mean of each figure over the folds."""
+        found = {}
+        for name in self.folds[0]:
+            values = [fold[name] for fold in self.folds]
+            found[name] = MeanFigure(mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
+        return found
+
+    def lines(self) -> list[str]:
+        """Render for people."""
+        means = self.means().items()
+        return [f"{name} {each.mean:.3f} ± {each.standard_error:.3f} ({len(self.folds)} folds)" for name, each in means]
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for JSON."""
+        return {"folds": self.folds, "means": {name: asdict(each) for name, each in self.means().items()}}
+
+
+def train_folds(
+    config: Config, folder: str | Path, num_folds: int, *, overwrite: bool = False, command: Sequence[str] = ()
+) -> FoldsReport:
+    """Train a run for each fold into `folder/fold_01` and so on; the same call continues where it was ended.
+
+    Writes `folds.json`, and where the task gives them `predictions.jsonl`: what the run that was not trained on a row
+    says of it. The figures are of the best checkpoint of each fold, which the same rows have chosen: where a config is
+    chosen by them too, they are too good.
+
+    Args:
+        config: of a run; its section `data` says how rows are dealt to folds.
+        folder: where the runs are.
+        num_folds: at least 2.
+        overwrite: begin anew.
+        command: noted in each run.json.
+
+    Raises:
+        ValueError: the task has no folds, there are too few rows, or `folder` is a run; and as `train`.
+    """
+    folder = Path(folder)
+    if num_folds < 2:
+        raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
+    if RunFolder(folder).exists():
+        raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
+    found, answers = [], []
+    for number in range(1, num_folds + 1):
+        fold = replace(config, data=config.data.of_fold(number, num_folds))
+        run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
+        best = summarize(run_dir).best
+        assert best is not None, "a run that has ended was validated"
+        found.append(best.scores)
+        answers += [{"fold": number, **each} for each in fold.data.task.answers(run_dir)]
+        logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in best.scores.items()))
+    report = FoldsReport(found)
+    if answers:
+        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in answers)
+        (folder / PREDICTIONS).write_text(text, encoding="utf-8")
+    write_json(folder / REPORT, report.to_json())
+    return report

@@ -1,0 +1,118 @@
+"""Every optimizer and schedule: a stopped run ends like one that was not, however steps are divided."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.ranks import in_ranks
+from reference.stopped_runs import train_until
+from reference.tiny_runs import assert_equal_runs, journal_of
+
+from seqlab.models import MlpConfig
+from seqlab.optim import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    ConstantScheduleConfig,
+    CosineScheduleConfig,
+    InverseSqrtScheduleConfig,
+    LinearScheduleConfig,
+    MuonConfig,
+    OneCycleScheduleConfig,
+    OptimConfig,
+    PlateauScheduleConfig,
+    RAdamConfig,
+    RmspropConfig,
+    SamConfig,
+    ScheduleFreeConfig,
+    SgdConfig,
+)
+from seqlab.registry import Parts
+from seqlab.runs.checkpoint import WEIGHTS, read_tensors
+from seqlab.runs.config import Config
+from seqlab.runs.load import load_run
+from seqlab.training import train
+
+from .conftest import tiny
+
+CONSTANT = ConstantScheduleConfig(warmup_steps=3)
+OPTIMS = {
+    "sgd": OptimConfig(optimizer=SgdConfig(lr=0.05, weight_decay=0.01), schedule=CONSTANT),
+    "nesterov": OptimConfig(optimizer=SgdConfig(lr=0.05, nesterov=True), schedule=CONSTANT, l1_penalty=1e-3),
+    "adagrad": OptimConfig(optimizer=AdagradConfig(lr=0.05), schedule=CONSTANT),
+    "rmsprop": OptimConfig(optimizer=RmspropConfig(lr=5e-3, momentum=0.5), schedule=CONSTANT),
+    "adam": OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=OneCycleScheduleConfig()),
+    "adamw": OptimConfig(optimizer=AdamWConfig(lr=1e-2), schedule=PlateauScheduleConfig(patience=0, factor=0.5)),
+    "radam": OptimConfig(optimizer=RAdamConfig(lr=1e-2), schedule=LinearScheduleConfig(warmup_steps=3)),
+    "muon": OptimConfig(optimizer=MuonConfig(lr=1e-2), schedule=CosineScheduleConfig(warmup_steps=3)),
+    "sam": OptimConfig(optimizer=SamConfig(lr=1e-2, rho=0.1), schedule=InverseSqrtScheduleConfig(warmup_steps=3)),
+    "schedule_free": OptimConfig(optimizer=ScheduleFreeConfig(lr=1e-2, weight_decay=0.01), schedule=CONSTANT),
+}
+
+
+def config_of(name: str, table: str, **options: Any) -> Config:
+    model = MlpConfig(hidden_sizes=(16, 16), norm="layer", dropout=options.pop("dropout", 0.2))
+    return replace(tiny(table, "price", model=model, **options), optim=OPTIMS[name])
+
+
+def test_all_are_tried() -> None:
+    assert {config.optimizer.family for config in OPTIMS.values()} == set(Parts("optimizer"))
+    assert {config.schedule.family for config in OPTIMS.values()} == set(Parts("schedule"))
+
+
+@pytest.mark.parametrize("name", OPTIMS)
+def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
+    config = config_of(name, table)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step in (2, 9, 17):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
+    losses = [line["loss"] for line in journal_of(whole, ["train"])]
+    assert losses[-1] < losses[0]
+
+
+def losses_of(run: Path) -> list[float]:
+    return [line["loss"] for line in journal_of(run, ["train"])]
+
+
+def train_all(configs: dict[str, Config], folder: Path) -> dict[str, list[float]]:
+    return {name: losses_of(train(config, folder / name)) for name, config in configs.items()}
+
+
+def test_how_steps_are_divided(table: str, tmp_path: Path) -> None:
+    """8 rows at a time and 4 by 4, alone and among two ranks."""
+    configs = {name: config_of(name, table, dropout=0.0, batch_rows=8, max_steps=15) for name in OPTIMS}
+
+    def by(rows: int) -> dict[str, Config]:
+        return {name: replace(each, data=replace(each.data, micro_batch_rows=rows)) for name, each in configs.items()}
+
+    alone, divided = train_all(by(8), tmp_path / "1"), by(4)
+    for found in (train_all(divided, tmp_path / "2"), in_ranks(2, train_all, divided, tmp_path / "ranks")[0]):
+        for name in OPTIMS:
+            assert found[name] == pytest.approx(alone[name], rel=1e-3), name
+
+
+def test_schedule_free_runs_are_used_with_the_average(table: str, tmp_path: Path) -> None:
+    run = train(config_of("schedule_free", table), tmp_path / "run")
+    used = load_run(run, "last").model.state_dict()
+    checkpoint = run / "checkpoints" / "step_00000024"
+    assert (checkpoint / "averaged.safetensors").is_file()
+    moving = read_tensors(checkpoint, WEIGHTS)
+    assert any(not torch.equal(used[name], moving[name]) for name in moving)
+
+
+def test_a_plateau_lowers_the_rate(table: str, tmp_path: Path) -> None:
+    config = replace(
+        config_of("adamw", table),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=1.0), schedule=PlateauScheduleConfig(patience=0, factor=0.1), max_grad_norm=None
+        ),
+    )
+    run = train(config, tmp_path / "run")
+    rates = [line["lr"] for line in journal_of(run, ["train"])]
+    nlls = [line["loss"] for line in journal_of(run, ["valid"])]
+    rises = sum(later >= min(nlls[: i + 1]) for i, later in enumerate(nlls[1:-1]))
+    assert rates[-1] == pytest.approx(0.1**rises)
