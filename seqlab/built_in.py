@@ -3,6 +3,7 @@
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "train and describe": {
         "train": ("seqlab.cli.train", "train a model"),
+        "lr-find": ("seqlab.cli.lr_find", "find a learning rate by a range test"),
         "recipes": ("seqlab.cli.recipes", "list the recipes: task, model, data, minutes, figure"),
         "info": ("seqlab.cli.info:INFO", "describe a run"),
     },
@@ -118,6 +119,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "linear": ("seqlab.optim.schedules:LinearScheduleConfig", "a straight line down from the peak"),
         "inverse_sqrt": ("seqlab.optim.schedules:InverseSqrtScheduleConfig", "the inverse square root of the step"),
         "cosine": ("seqlab.optim.schedules:CosineScheduleConfig", "half a cosine down from the peak"),
+        "exponential": ("seqlab.optim.schedules:ExponentialScheduleConfig", "by the same factor from step to step"),
         "one_cycle": ("seqlab.optim.schedules:OneCycleScheduleConfig", "up to the peak and down again"),
         "plateau": ("seqlab.optim.schedules:PlateauScheduleConfig", "lower where the validation loss no longer falls"),
     },

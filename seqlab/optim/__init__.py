@@ -19,6 +19,7 @@ from seqlab.optim.schedule_free import ScheduleFreeConfig
 from seqlab.optim.schedules import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
+    ExponentialScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     OneCycleScheduleConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "AdamWConfig",
     "ConstantScheduleConfig",
     "CosineScheduleConfig",
+    "ExponentialScheduleConfig",
     "InverseSqrtScheduleConfig",
     "LinearScheduleConfig",
     "MuonConfig",

@@ -137,6 +137,23 @@ class OneCycleScheduleConfig(ScheduleConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ExponentialScheduleConfig(ScheduleConfig):
+    """By the same factor from step to step: from `initial_ratio` of the rate to `final_ratio` of it."""
+
+    family: Literal["exponential"] = "exponential"
+    """Which schedule this is."""
+    initial_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate at the first step, as a share of the peak."""
+    final_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate at the last step, as a share of the peak."""
+
+    def rate(self, peak: float, step: int, max_steps: int) -> float:
+        """Return the learning rate of update number `step`, counted from 0, of `max_steps` in all."""
+        done = min(1.0, step / max(1, max_steps - 1))
+        return float(peak * self.initial_ratio ** (1 - done) * self.final_ratio**done)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PlateauScheduleConfig(WarmupConfig):
     """The peak after the warmup, times `factor` each time that the validation loss has not fallen for a while."""
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from seqlab.optim import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
+    ExponentialScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     OneCycleScheduleConfig,
@@ -100,3 +101,9 @@ def test_plateaus_are_those_of_torch(nlls: list[float], patience: int) -> None:
     for count in range(len(nlls)):
         theirs.step(nlls[count])
         assert schedule.damping(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])
+
+
+def test_exponential_is_a_line_of_logarithms() -> None:
+    schedule = ExponentialScheduleConfig(initial_ratio=1e-4, final_ratio=0.1)
+    rates = [schedule.rate(5.0, step, 7) for step in range(9)]
+    assert rates == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)

@@ -17,6 +17,7 @@ from seqlab.optim import (
     AdamWConfig,
     ConstantScheduleConfig,
     CosineScheduleConfig,
+    ExponentialScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     MuonConfig,
@@ -40,7 +41,11 @@ from .conftest import tiny
 CONSTANT = ConstantScheduleConfig(warmup_steps=3)
 OPTIMS = {
     "sgd": OptimConfig(optimizer=SgdConfig(lr=0.05, weight_decay=0.01), schedule=CONSTANT),
-    "nesterov": OptimConfig(optimizer=SgdConfig(lr=0.05, nesterov=True), schedule=CONSTANT, l1_penalty=1e-3),
+    "nesterov": OptimConfig(
+        optimizer=SgdConfig(lr=0.05, nesterov=True),
+        schedule=ExponentialScheduleConfig(final_ratio=0.1),
+        l1_penalty=1e-3,
+    ),
     "adagrad": OptimConfig(optimizer=AdagradConfig(lr=0.05), schedule=CONSTANT),
     "rmsprop": OptimConfig(optimizer=RmspropConfig(lr=5e-3, momentum=0.5), schedule=CONSTANT),
     "adam": OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=OneCycleScheduleConfig()),

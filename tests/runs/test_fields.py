@@ -78,4 +78,7 @@ def test_types_are_written_as_in_yaml() -> None:
     assert types["data.train_weights"] == "list of float"
     assert types["optim.optimizer.betas"] == "[float, float]"
     assert types["model.norm"] == "pre | post"
-    assert types["optim.schedule.family"] == "constant | linear | inverse_sqrt | cosine | one_cycle | plateau"
+    assert (
+        types["optim.schedule.family"]
+        == "constant | linear | inverse_sqrt | cosine | exponential | one_cycle | plateau"
+    )

@@ -48,6 +48,7 @@ from seqlab.optim import (
     AdamWConfig,
     ConstantScheduleConfig,
     CosineScheduleConfig,
+    ExponentialScheduleConfig,
     InverseSqrtScheduleConfig,
     LinearScheduleConfig,
     MuonConfig,
@@ -152,6 +153,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "linear": LinearScheduleConfig(),
         "inverse_sqrt": InverseSqrtScheduleConfig(),
         "cosine": CosineScheduleConfig(),
+        "exponential": ExponentialScheduleConfig(),
         "one_cycle": OneCycleScheduleConfig(),
         "plateau": PlateauScheduleConfig(),
     },
@@ -350,8 +352,8 @@ ERRORS = {
         "have it."
     ),
     ("optim.schedule.final_ratio", "0.1"): (
-        "There is no `optim.schedule.final_ratio` with `optim.schedule.family: inverse_sqrt`; `cosine` and `linear` "
-        "and `one_cycle` have it."
+        "There is no `optim.schedule.final_ratio` with `optim.schedule.family: inverse_sqrt`; `cosine` and "
+        "`exponential` and `linear` and `one_cycle` have it."
     ),
     ("data.tokenizer.min_count", "2"): (
         "There is no `data.tokenizer.min_count` with `data.tokenizer.kind: sentencepiece_bpe`; `bpe` and `characters` "

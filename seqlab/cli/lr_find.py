@@ -1,0 +1,41 @@
+"""seqlab lr-find: the loss while the learning rate rises, for a recipe, a config file or a corpus.
+
+Nothing is kept of the training. Any field of the config is an option, as of `seqlab train`.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from seqlab.cli.parser import Parser
+from seqlab.cli.train import RECIPE_HELP, TrainParser, make_config
+
+
+def make_parser() -> Parser:
+    """Name the recipe and the range."""
+    parser = TrainParser("seqlab lr-find", __doc__)
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help=RECIPE_HELP)
+    parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first rate (default: 1e-6)")
+    parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last rate (default: 1)")
+    parser.add_argument(
+        "--steps", type=int, default=200, metavar="N", help="steps from one to the other (default: 200)"
+    )
+    parser.add_argument("--out", metavar="FIGURE", help="draw the losses: a .png or .svg file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the test and print what it found."""
+    from seqlab.training.range_test import range_test
+
+    with TemporaryDirectory() as folder:  # a recipe may write data there
+        config = make_config(arguments.recipe, arguments.overrides, Path(folder))
+        found = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
+    print(json.dumps(found.to_json()) if arguments.json else "\n".join(found.lines()))
+    if arguments.out is not None:
+        from seqlab.reports.range_test import save_range_test
+
+        save_range_test(arguments.out, found.rates, found.losses, found.smoothed, found.lowest)
+    return 0

@@ -1,0 +1,97 @@
+"""The range test for a learning rate: it rises from step to step, and the loss shows where it is too high.
+
+Smith 2017 (arXiv:1506.01186), section 3.3.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seqlab.optim import ExponentialScheduleConfig
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.training.failure import FailedStep
+from seqlab.training.train import train
+
+SMOOTHING = 0.9
+"""Decay of the average of the losses that the choice is made by: those of single steps are noisy."""
+WORSE = 4.0
+"""How many times as high as the lowest the smoothed loss may become before the rest is left out."""
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The loss of each step of a range test."""
+
+    rates: list[float]
+    losses: list[float]
+    """Of each step, before its update; it ends where the loss has become much worse, or was no number."""
+    smoothed: list[float]
+
+    @property
+    def lowest(self) -> float:
+        """The rate at which the smoothed loss is lowest: too high to train with."""
+        return self.rates[self.smoothed.index(min(self.smoothed))]
+
+    @property
+    def steepest(self) -> float:
+        """The rate at which the smoothed loss falls fastest, below the one where it is lowest."""
+        end = self.smoothed.index(min(self.smoothed))
+        falls = [self.smoothed[i] - self.smoothed[i + 1] for i in range(end)]
+        return self.rates[falls.index(max(falls))] if falls else self.rates[0]
+
+    def lines(self) -> list[str]:
+        """Render for people."""
+        shown = range(0, len(self.rates), max(1, len(self.rates) // 20))
+        table = [f"{self.rates[i]:.2e}  {self.smoothed[i]:.4g}" for i in shown]
+        return [
+            "rate      loss, smoothed",
+            *table,
+            f"steepest at {self.steepest:.1e}, lowest at {self.lowest:.1e}: try {self.lowest / 10:.1e}",
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Render for JSON."""
+        points = {"rates": self.rates, "losses": self.losses, "smoothed": self.smoothed}
+        return {"lowest": self.lowest, "steepest": self.steepest, "try": self.lowest / 10, **points}
+
+
+def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps: int = 200) -> RangeTest:
+    """Train in a folder that is deleted, while the rate rises from `lowest` to `highest` by the same factor each step.
+
+    Raises:
+        ValueError: the rates or the number of steps make no range; and as `train`.
+    """
+    if not 0 < lowest < highest:
+        raise ValueError(f"`lowest` ({lowest}) must be above 0 and below `highest` ({highest}).")
+    if steps < 10:
+        raise ValueError(f"`steps` must be at least 10, but is {steps} instead.")
+    schedule = ExponentialScheduleConfig(initial_ratio=lowest / highest)
+    optimizer = replace(config.optim.optimizer, lr=highest)  # type: ignore[type-var]
+    optim = replace(
+        config.optim, optimizer=optimizer, schedule=schedule, average_last=0, ema_decay=0, average_trigger=0
+    )
+    training = replace(
+        config.training, max_steps=steps, max_minutes=None, log_every=1, save_every=steps, valid_every=steps
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        with suppress(FailedStep):  # where the rate is so high that there is no number any more
+            train(replace(config, optim=optim, training=training), run_dir)
+        lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
+    return of_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
+
+
+def of_losses(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
+    """Smooth losses, without the bias of the average's beginning, and leave out what is much worse than the lowest."""
+    average, smoothed = 0.0, []
+    for step, loss in enumerate(losses, start=1):
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smoothed.append(average / (1 - SMOOTHING**step))
+        if smoothed[-1] > WORSE * min(smoothed) > 0:
+            break
+    count = len(smoothed)
+    return RangeTest(list(rates[:count]), list(losses[:count]), smoothed)

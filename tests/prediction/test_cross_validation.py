@@ -1,0 +1,78 @@
+"""`--folds N`: each row is predicted once by a run that did not see it; what was ended goes on."""
+
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from reference.tiny_runs import assert_equal_runs, tiny_config, write_numbers
+
+import seqlab.training.folds
+from seqlab.runs.config import write_config
+from seqlab.training import train, train_folds
+
+from .conftest import tiny
+from .test_predicting import run
+
+
+def test_folds(table: str, tmp_path: Path) -> None:
+    write_config(tiny(table, "class", "class", max_steps=12), tmp_path / "config.yaml")
+    arguments = ("train", tmp_path / "config.yaml", "--folds", "4", "--run_dir", tmp_path / "runs")
+    status, out, err = run(*arguments)
+    assert status == 0, err
+    report = json.loads((tmp_path / "runs" / "folds.json").read_text("utf-8"))
+    accuracies = [fold["accuracy"] for fold in report["folds"]]
+    assert len(accuracies) == 4
+    means = report["means"]["accuracy"]
+    assert means["mean"] == pytest.approx(mean(accuracies))
+    assert means["standard_error"] == pytest.approx(stdev(accuracies) / 2)
+    assert f"accuracy {mean(accuracies):.3f} ± " in out
+    lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
+    predictions = [json.loads(line) for line in lines]
+    assert sorted(each["example"] for each in predictions) == sorted(f"{table}, line {n}" for n in range(2, 242))
+    for fold, accuracy in enumerate(accuracies, start=1):
+        own = [each for each in predictions if each["fold"] == fold]
+        right = sum(each["prediction"] == each["target"] for each in own)
+        assert 100 * right / len(own) == pytest.approx(accuracy)
+    assert run(*arguments)[1] == out
+
+
+def test_what_was_ended_goes_on(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, trained = tiny(table, "price", max_steps=12), []
+
+    def ended(*arguments: object, **options: object) -> Path:
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(arguments)
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(seqlab.training.folds, "train", ended)
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(config, tmp_path / "parts", 3)
+    monkeypatch.undo()
+    assert not (tmp_path / "parts" / "folds.json").exists()
+    parts, whole = train_folds(config, tmp_path / "parts", 3), train_folds(config, tmp_path / "whole", 3)
+    assert parts == whole
+    for fold in ("fold_01", "fold_02", "fold_03"):
+        assert_equal_runs(tmp_path / "parts" / fold, tmp_path / "whole" / fold)
+
+
+def test_what_has_no_folds_is_refused(table: str, tmp_path: Path) -> None:
+    config = tiny(table, "price", max_steps=2)
+    train(config, tmp_path / "run")
+    with pytest.raises(ValueError, match="is a run, not the folder of one run for each fold"):
+        train_folds(config, tmp_path / "run", 3)
+    with pytest.raises(ValueError, match="`folds` must be at least 2, but is 1 instead"):
+        train_folds(config, tmp_path / "new", 1)
+    with pytest.raises(ValueError, match=r"Folds are of the training data: leave `data\.valid` out"):
+        train_folds(tiny(table, "price", valid=table), tmp_path / "new", 3)
+
+
+def test_folds_of_pairs(tmp_path: Path) -> None:
+    """Each source is validated on once."""
+    write_numbers(tmp_path / "corpus", range(1, 60))
+    report = train_folds(
+        tiny_config(tmp_path / "corpus", max_steps=2, save_every=2, valid_every=2), tmp_path / "runs", 3
+    )
+    assert len(report.folds) == 3
+    assert all(fold["nll_per_tgt_token"] > 0 for fold in report.folds)

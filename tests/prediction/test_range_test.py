@@ -1,0 +1,58 @@
+"""`seqlab lr-find`: the rates rise evenly, the loss of each is a step's, and what is too high ends the test."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seqlab.optim import OptimConfig, SgdConfig
+from seqlab.runs.config import write_config
+from seqlab.training import range_test
+from seqlab.training.range_test import of_losses
+
+from .conftest import tiny
+from .test_predicting import run
+
+
+def test_rates_rise_until_the_loss_does(table: str, tmp_path: Path) -> None:
+    write_config(tiny(table, "price"), tmp_path / "config.yaml")
+    figure = tmp_path / "lr.svg"
+    options = ("--lowest", "1e-5", "--highest", "10", "--steps", "60", "--out", figure)
+    status, out, err = run("lr-find", tmp_path / "config.yaml", *options)
+    assert status == 0, err
+    assert "try " in out.splitlines()[-1]
+    assert figure.stat().st_size > 1000
+    found = json.loads(run("lr-find", tmp_path / "config.yaml", *options, "--json")[1])
+    assert found["rates"] == pytest.approx([1e-5 * 10 ** (6 * step / 59) for step in range(len(found["rates"]))])
+    assert 1e-4 < found["try"] < found["lowest"] / 5
+    assert found["losses"][-1] > 2 * min(found["losses"])
+    assert [each.name for each in tmp_path.iterdir() if "run" in each.name] == []
+
+
+def test_a_loss_that_is_no_number_ends_the_test(table: str) -> None:
+    optim = OptimConfig(optimizer=SgdConfig(momentum=0.9), max_grad_norm=None)
+    found = range_test(replace(tiny(table, "price"), optim=optim), 1e-3, 1e30, 100)
+    assert 0 < len(found.rates) < 100
+    assert found.rates[-1] < 1e30
+
+
+def test_the_choice_of_known_losses() -> None:
+    losses = [4.0] * 5 + [4 - 0.05 * step**2 for step in range(8)] + [2.0 * 2**step for step in range(30)]
+    rates = [1e-6 * 1.5**step for step in range(len(losses))]
+    found = of_losses(rates, losses)
+    assert rates[10] < found.lowest < rates[16]
+    assert rates[6] < found.steepest < found.lowest
+    assert len(found.rates) < len(rates)
+    assert found.smoothed[0] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--lowest", "2"), "must be above 0 and below `highest`"), (("--steps", "3"), "`steps` must be at least 10")],
+)
+def test_no_range(options: tuple[str, str], message: str, table: str, tmp_path: Path) -> None:
+    write_config(tiny(table, "price"), tmp_path / "config.yaml")
+    status, _, err = run("lr-find", tmp_path / "config.yaml", *options)
+    assert status == 2
+    assert message in err
