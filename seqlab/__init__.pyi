@@ -10,6 +10,8 @@ from .recipes.find import config_for as config_for
 from .recipes.find import recipe as recipe
 from .registry import register as register
 from .runs.config import Config as Config
+from .training.folds import train_folds as train_folds
+from .training.range_test import range_test as range_test
 from .training.train import train as train
 
 __version__: str

@@ -75,21 +75,29 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--folds", type=int, metavar="N", help="cross-validation: a run for each of N folds, DIR/fold_01 and so on"
     )
+    add_short_options(parser)
+    parser.add_argument("-h", "--help", action="store_true", help="show this; for a recipe or a corpus all fields too")
+    return parser
+
+
+def add_short_options(parser: argparse.ArgumentParser) -> None:
+    """Name the options of `SHORT_KEYS`."""
     parser.add_argument("--seed", metavar="N", help="start of every random stream")
     parser.add_argument("--init_from", metavar="RUN", help="begin with the weights and the tokenizers of this run")
     parser.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument("-h", "--help", action="store_true", help="show this; for a recipe or a corpus all fields too")
-    return parser
+
+
+def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
+    """Return the fields of the config that are given, those of the short options first."""
+    short = [(key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None]
+    return [*short, *arguments.overrides]
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the config and train."""
-    overrides: list[Override] = [
-        (key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None
-    ]
-    overrides += arguments.overrides
+    overrides = overrides_of(arguments)
     if arguments.help and arguments.recipe is None and not (overrides and _names_corpus(overrides)):
         make_parser().print_help()
         return 0

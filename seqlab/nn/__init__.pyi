@@ -1,5 +1,8 @@
 from .attention import CrossAttention as CrossAttention
 from .attention import SelfAttention as SelfAttention
+from .convolution import ConvolutionBlock as ConvolutionBlock
+from .convolution import Reach as Reach
+from .convolution import reach_of as reach_of
 from .embedding import Embedding as Embedding
 from .embedding import LearnedPositions as LearnedPositions
 from .embedding import RotaryPositions as RotaryPositions

@@ -33,15 +33,8 @@ class RangeTest:
 
     @property
     def lowest(self) -> float:
-        """The rate at which the smoothed loss is lowest: too high to train with."""
+        """The rate at which the smoothed loss is lowest, too high to train with: a tenth of it is worth a try."""
         return self.rates[self.smoothed.index(min(self.smoothed))]
-
-    @property
-    def steepest(self) -> float:
-        """The rate at which the smoothed loss falls fastest, below the one where it is lowest."""
-        end = self.smoothed.index(min(self.smoothed))
-        falls = [self.smoothed[i] - self.smoothed[i + 1] for i in range(end)]
-        return self.rates[falls.index(max(falls))] if falls else self.rates[0]
 
     def lines(self) -> list[str]:
         """Render for people."""
@@ -50,13 +43,13 @@ class RangeTest:
         return [
             "rate      loss, smoothed",
             *table,
-            f"steepest at {self.steepest:.1e}, lowest at {self.lowest:.1e}: try {self.lowest / 10:.1e}",
+            f"lowest at {self.lowest:.1e}: try {self.lowest / 10:.1e}",
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Render for JSON."""
         points = {"rates": self.rates, "losses": self.losses, "smoothed": self.smoothed}
-        return {"lowest": self.lowest, "steepest": self.steepest, "try": self.lowest / 10, **points}
+        return {"lowest": self.lowest, "try": self.lowest / 10, **points}
 
 
 def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps: int = 200) -> RangeTest:

