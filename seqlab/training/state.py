@@ -35,6 +35,7 @@ from seqlab.training.held_folder import HeldFolder
 from seqlab.training.journal import Journal
 from seqlab.training.machine import Machine
 from seqlab.training.parallel import divided, whole
+from seqlab.training.running_statistics import has_batch_norm, measured_buffers, micro_steps
 from seqlab.training.task import Task
 
 
@@ -131,19 +132,36 @@ class TrainingRun(WithCodecs):
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return what is validated and decoded with, whole: the weights, or their average if one is kept; buffers."""
-        return self._averaged_weights() | self.buffers()
+        weights, buffers = self._averaged_weights(), self.buffers()
+        return weights | (self._measured(weights | buffers) if self._is_averaged() else buffers)
+
+    def _is_averaged(self) -> bool:
+        return self._offered_weights() is not None or self.config.optim.average_last > 0
+
+    def _measured(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the buffers that belong to averaged weights: running statistics are measured anew."""
+        if not has_batch_norm(self.model):
+            return {name: weights[name] for name in named_buffers(self.model)}
+        with torch.random.fork_rng(devices=[]):
+            model = self.config.model.resolve(self.config.data).build(*self.codecs)
+        steps = self.task.steps(self.data, self.config, self.codecs, self.machine.world, None)
+        found = measured_buffers(model, weights, micro_steps(steps), self.machine)
+        return self._of_main(found)
+
+    def _of_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take over tensors of the main rank, in place."""
+        if own and not self.machine.world.is_alone:
+            sent = self.machine.world.broadcast({name: value.cpu() for name, value in own.items()})
+            for name, value in own.items():
+                value.copy_(sent[name])
+        return own
 
     def buffers(self) -> dict[str, Tensor]:
         """Name the model's persistent buffers, after all ranks have taken over those of the main rank.
 
         Each rank updates its own, running statistics for example, but there is one checkpoint to continue from.
         """
-        own = named_buffers(self.model)
-        if own and not self.machine.world.is_alone:
-            sent = self.machine.world.broadcast({name: value.cpu() for name, value in own.items()})
-            for name, value in own.items():
-                value.copy_(sent[name])
-        return own
+        return self._of_main(named_buffers(self.model))
 
     def _averaged_weights(self) -> dict[str, Tensor]:
         kept = self._offered_weights() or self.weights()
@@ -193,8 +211,8 @@ class TrainingRun(WithCodecs):
             STATE_TENSORS: self.gathered(self._state_tensors()),
         }
         offered = self._offered_weights()
-        if offered is not None:
-            averaged = self.gathered(offered | buffers)
+        if offered is not None and averaged is None:
+            averaged = self.gathered(self.inference_weights())
         if averaged is not None and (offered is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         self.machine.world.on_main(lambda: self._write(tensors))

@@ -44,7 +44,10 @@ def test_a_registered_schedule_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setitem(registry._entries, "schedule", dict(registry._entries["schedule"]))
     own = flat(pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=SETTINGS))
     assert seqlab.register("schedule")(own) is own
-    assert repr(registry.Parts("schedule")) == "Parts('schedule': constant, linear, inverse_sqrt, cosine, flat)"
+    assert (
+        repr(registry.Parts("schedule"))
+        == "Parts('schedule': constant, linear, inverse_sqrt, cosine, exponential, one_cycle, plateau, flat)"
+    )
     fields = {"optim.schedule.family": "flat", "optim.schedule.warmup_steps": 4}
     schedule = seqlab.recipe("number_words", tmp_path, fields).optim.schedule
     assert isinstance(schedule, own)

@@ -1,0 +1,56 @@
+"""The running statistics of batch norms, measured anew for weights that are an average.
+
+Those that training keeps belong to the weights of the moment: with an average of several the variances would be wrong
+(Izmailov et al. 2018, arXiv:1803.05407, section 3.2).
+"""
+
+from collections.abc import Iterable
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from seqlab.data.batch import Batch
+from seqlab.runs.load import copy_weights, named_buffers
+from seqlab.training.machine import Machine
+
+MEASURED_BATCHES = 200
+"""Micro-steps that the statistics are measured over, the first of the data, the same each time."""
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Tell whether a model has running statistics."""
+    return any(isinstance(part, _BatchNorm) for part in model.modules())
+
+
+@torch.no_grad()
+def measured_buffers(
+    model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], machine: Machine
+) -> dict[str, Tensor]:
+    """Name a model's buffers with the statistics of some weights: the mean over the batches, without dropout.
+
+    Args:
+        model: one of its own, whose weights are overwritten.
+        weights: all weights and buffers.
+        batches: of which the first `MEASURED_BATCHES` are read.
+        machine: what the model computes on.
+    """
+    copy_weights(model, weights, Path("averaged weights"))
+    model.to(machine.device).eval()
+    for part in model.modules():
+        if isinstance(part, _BatchNorm):
+            part.train()
+            part.reset_running_stats()
+            part.momentum = None  # the plain mean over all batches
+    for batch in islice(batches, MEASURED_BATCHES):
+        with machine.autocast():
+            model(batch.to(machine.device))
+    return named_buffers(model)
+
+
+def micro_steps(steps: Iterable[Any]) -> Iterable[Batch]:
+    """Give the micro-steps of steps one after the other."""
+    return chain.from_iterable(step.micro_steps for step in steps)

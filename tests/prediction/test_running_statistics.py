@@ -1,0 +1,60 @@
+"""Averaged weights come with batch norm's statistics of their own: the means over the data that they see."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from reference.stopped_runs import train_until
+from reference.tiny_runs import assert_equal_runs
+
+from seqlab.models import MlpConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig, ScheduleFreeConfig, SgdConfig
+from seqlab.runs.config import Config
+from seqlab.runs.load import load_run
+from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import prepare_examples
+from seqlab.tasks.prediction.task import Prediction
+from seqlab.training import train
+from seqlab.world import ALONE
+
+from .conftest import tiny
+
+SGD = OptimConfig(optimizer=SgdConfig(lr=0.2), schedule=ConstantScheduleConfig())
+AVERAGES = {
+    "moving average": replace(SGD, ema_decay=0.9),
+    "mean of the last": replace(SGD, average_last=3),
+    "schedule-free": OptimConfig(optimizer=ScheduleFreeConfig(lr=0.05), schedule=ConstantScheduleConfig()),
+}
+
+
+def config_of(table: str, optim: OptimConfig) -> Config:
+    model = MlpConfig(hidden_sizes=(8, 8), norm="batch", dropout=0.2)
+    return replace(tiny(table, "price", model=model, micro_batch_rows=32), optim=optim)
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_statistics_are_those_of_the_averaged_weights(name: str, table: str, tmp_path: Path) -> None:
+    run = load_run(train(config_of(table, AVERAGES[name]), tmp_path / "run"), "last")
+    data = run.config.data
+    assert isinstance(data, PredictionConfig)
+    examples = prepare_examples(data, run.codecs, run.folder.cache)
+    steps = islice(Prediction().steps(examples, run.config, run.codecs, ALONE, None), 200)
+    inputs = [step.micro_steps[0].src.flatten(1) for step in steps]
+    first = run.model.hidden[0]
+    with torch.no_grad():
+        means = torch.stack([first.project(each).mean(0) for each in inputs]).mean(0)
+        variances = torch.stack([first.project(each).var(0) for each in inputs]).mean(0)
+    torch.testing.assert_close(first.norm.running_mean, means, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(first.norm.running_var, variances, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
+    config = config_of(table, AVERAGES[name])
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step in (5, 14):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
