@@ -1,0 +1,75 @@
+"""Models of numbers and classes on a GPU: each norm and optimizer trains, and the answers are those of the CPU."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import seqlab
+from seqlab.models import CnnConfig, LinearConfig, MlpConfig, ModelConfig
+from seqlab.objectives import SoftmaxConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig
+from seqlab.registry import Parts
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.prediction.config import PredictionConfig
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+DEVICE = "cuda"
+MODELS: dict[str, ModelConfig] = {
+    "linear": LinearConfig(),
+    "mlp, no norm": MlpConfig(hidden_sizes=(32,)),
+    **{f"mlp, {norm}": MlpConfig(hidden_sizes=(32, 32), norm=norm, residual=True) for norm in ("batch", "layer")},
+    **{f"cnn, {norm}": CnnConfig(channels=(8, 16), norm=norm) for norm in ("batch", "group", "rms")},
+}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    """Write bright and dark squares on noise."""
+    rng = np.random.default_rng(2)
+    pixels, classes = rng.normal(0, 1, (200, 8, 8)), rng.integers(0, 2, 200)
+    pixels[:, 2:5, 2:5] += 3 * classes[:, None, None]
+    np.savez(tmp_path / "squares.npz", x=pixels.astype(np.float32), y=classes)
+    return str(tmp_path / "squares.npz")
+
+
+def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
+    return Config(
+        data=PredictionConfig(train=[images], predicts="class", augment_noise=0.1),
+        model=model,
+        objective=SoftmaxConfig(),
+        optim=OptimConfig(
+            optimizer=replace(Parts("optimizer")[optimizer](), lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=5)
+        ),
+        training=TrainingConfig(
+            max_steps=60, log_every=10, save_every=60, valid_every=60, device=DEVICE, precision=precision
+        ),
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_learns_and_answers_as_on_the_cpu(name: str, precision: str, images: str, tmp_path: Path) -> None:
+    run = seqlab.train(config_of(images, MODELS[name], precision), tmp_path / "run")
+    with np.load(images) as arrays:
+        inputs, classes = arrays["x"], arrays["y"]
+    found, expected = (seqlab.load(run, device=device).predict_detailed(inputs) for device in (DEVICE, "cpu"))
+    for one, other in zip(found, expected, strict=True):
+        assert one.values is not None
+        assert one.values == pytest.approx(other.values, abs=1e-3)
+    assert np.mean([each.text == str(right) for each, right in zip(found, classes, strict=True)]) > 0.9
+
+
+@pytest.mark.parametrize("optimizer", list(Parts("optimizer")))
+def test_an_optimizer_lowers_the_loss(optimizer: str, images: str, tmp_path: Path) -> None:
+    run = seqlab.train(config_of(images, MODELS["mlp, layer"], "fp32", optimizer), tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "train"]
+    assert losses[-1] < losses[0]
