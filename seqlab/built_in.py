@@ -76,6 +76,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.models.transformer_labeller:TransformerLabellerConfig",
             "a Transformer encoder that labels",
         ),
+        "cnn_labeller": ("seqlab.models.cnn_labeller:CnnLabellerConfig", "convolutions over the words of a line"),
         "frequency_labeller": (
             "seqlab.models.frequency_labeller:FrequencyLabellerConfig",
             "the most frequent label of each word",

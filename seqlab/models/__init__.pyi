@@ -1,5 +1,7 @@
 from .cnn import Cnn as Cnn
 from .cnn import CnnConfig as CnnConfig
+from .cnn_labeller import CnnLabeller as CnnLabeller
+from .cnn_labeller import CnnLabellerConfig as CnnLabellerConfig
 from .config import SETTINGS as SETTINGS
 from .config import LanguageModelConfig as LanguageModelConfig
 from .config import ModelConfig as ModelConfig

@@ -7,7 +7,14 @@ from seqlab.corpora import locate
 from seqlab.corpora.first_word import write_table
 from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import TokensConfig
-from seqlab.models import FrequencyLabellerConfig, LstmLabellerConfig, TransformerLabellerConfig, TransformerMlmConfig
+from seqlab.models import (
+    CnnLabellerConfig,
+    FrequencyLabellerConfig,
+    LstmLabellerConfig,
+    TransformerLabellerConfig,
+    TransformerMlmConfig,
+)
+from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
@@ -28,6 +35,9 @@ QUESTIONS = LstmLabellerConfig(
     embedding_dropout=0.3,
     dropout=0.5,
     output_dropout=0.5,
+)
+CONVOLUTIONS = CnnLabellerConfig(
+    embedding_size=256, widths=(2, 3, 4), num_filters=128, spelling_size=64, unknown_share=0.1, embedding_dropout=0.3
 )
 TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
@@ -131,7 +141,7 @@ def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
     )
 
 
-def _line_labeller(run_dir: str | Path, corpus: str, model: LstmLabellerConfig | TransformerLabellerConfig) -> Config:
+def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Config:
     return Config(
         data=_lines(run_dir, corpus),
         model=model,
@@ -159,6 +169,17 @@ def sst2_transformer(run_dir: str | Path) -> Config:
     """Praise or blame in sentences of film reviews: a Transformer."""
     model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
     return _line_labeller(run_dir, "sst2", model)
+
+
+def sst2_cnn(run_dir: str | Path) -> Config:
+    """Praise or blame in sentences of film reviews: convolutions over words (Kim 2014)."""
+    model = replace(CONVOLUTIONS, spelling_size=0, embedding_dropout=0.4, dropout=0.4, output_dropout=0.5)
+    return _line_labeller(run_dir, "sst2", model)
+
+
+def trec_cnn(run_dir: str | Path) -> Config:
+    """What questions ask for: convolutions over words and how they are spelt (Kim 2014)."""
+    return _line_labeller(run_dir, "trec", replace(CONVOLUTIONS, output_dropout=0.5))
 
 
 def _questions(run_dir: str | Path, model: LstmLabellerConfig, lr: float) -> Config:
@@ -202,8 +223,10 @@ LABELLING_RECIPES = (
     ewt_mlm,
     sst2,
     sst2_transformer,
+    sst2_cnn,
     trec,
     trec_subwords,
     trec_tagger,
     trec_transformer,
+    trec_cnn,
 )

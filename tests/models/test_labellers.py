@@ -8,6 +8,8 @@ import torch
 
 from seqlab.data.batch import LabelledBatch, collate_labelled
 from seqlab.models import (
+    CnnLabeller,
+    CnnLabellerConfig,
     GruLabellerConfig,
     LstmLabellerConfig,
     RecurrentLabeller,
@@ -35,18 +37,24 @@ CONFIGS = {
     "transformer with n-grams": TransformerLabellerConfig(
         d_model=32, d_ff=64, spelling_size=8, ngram_order=2, num_ngrams=50
     ),
+    "convolutional": CnnLabellerConfig(
+        embedding_size=16, num_filters=8, widths=(2, 3, 5), spelling_size=8, ngram_order=2, ngram_dropout=0.0
+    ),
+    "convolutional, words alone": CnnLabellerConfig(embedding_size=16, num_filters=8),
     "transformer without spelling": TransformerLabellerConfig(d_model=32, d_ff=64),
 }
 DATA = {"train_src": ["x"], "train_tgt": ["y"]}
 
 
-def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | TransformerLabeller:
+def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | TransformerLabeller | CnnLabeller:
     torch.manual_seed(1)
     config = config.resolve(LabellingConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
     size = 4 + len(VOCABULARY)
-    model: RecurrentLabeller | TransformerLabeller
+    model: RecurrentLabeller | TransformerLabeller | CnnLabeller
     if isinstance(config, TransformerLabellerConfig):
         model = TransformerLabeller(config, size, UNK, LABELS)
+    elif isinstance(config, CnnLabellerConfig):
+        model = CnnLabeller(config, size, UNK, LABELS)
     else:
         assert isinstance(config, RnnLabellerConfig | LstmLabellerConfig | GruLabellerConfig)
         model = RecurrentLabeller(config, size, UNK, LABELS)

@@ -8,6 +8,7 @@ import pytest
 
 from seqlab.models import (
     CnnConfig,
+    CnnLabellerConfig,
     FrequencyLabellerConfig,
     GruConfig,
     GruLabellerConfig,
@@ -119,6 +120,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "lstm_labeller": LstmLabellerConfig(),
         "gru_labeller": GruLabellerConfig(),
         "transformer_labeller": TransformerLabellerConfig(),
+        "cnn_labeller": CnnLabellerConfig(),
         "frequency_labeller": FrequencyLabellerConfig(),
         "linear_model": LinearConfig(),
         "mlp": MlpConfig(),
@@ -366,8 +368,8 @@ ERRORS = {
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
         "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
-        "lstm_labeller, gru_labeller, transformer_labeller, frequency_labeller, linear_model, mlp, cnn, but is "
-        "'transformer_ml' instead (the "
+        "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
+        "but is 'transformer_ml' instead (the "
         "nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
