@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +24,15 @@ from seqlab.data.numbers import (
 )
 from seqlab.data.tables import RawColumn, RawTable
 
+INTERVAL = 0.9
+"""Share of the errors that lie within the bounds that come with predictions of numbers."""
 UNSEEN = "?"
 """A class that training has not seen, as a line of text."""
+
+
+def residual_names(column: str) -> tuple[str, str]:
+    """Name the figures of a validation that bound the errors of a target from below and above."""
+    return f"residual_low.{column}", f"residual_high.{column}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,23 @@ class NumbersTarget:
         """Write encoded targets (N, K) in the units of the table, with spaces between."""
         return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
 
+    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Bound the errors of examples that training has not seen, both (N, K): see `residual_names`.
+
+        In the units of the table, so that 9 of 10 further errors lie within (split conformal prediction, Lei et al.
+        2018); nothing for so few examples that this cannot be said.
+        """
+        errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
+        count = len(errors)
+        rank = math.ceil((count + 1) * (1 - INTERVAL) / 2) - 1  # of the lowest, and from the end of the highest
+        if (count + 1) * (1 - INTERVAL) / 2 < 1:
+            return {}
+        return {
+            name: float(errors[place, number])
+            for number, column in enumerate(self.names)
+            for name, place in zip(residual_names(column), (rank, count - 1 - rank), strict=True)
+        }
+
     @property
     def _moments(self) -> NDArray[np.float64]:
         return np.array([[each.mean for each in self.columns], [each.deviation for each in self.columns]])
@@ -107,6 +132,10 @@ class ClassTarget:
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Choose the likeliest class by scores (N, K): (N,)."""
         return scores.argmax(1)
+
+    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Return nothing: classes come with probabilities."""
+        return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
         """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN`."""
@@ -149,6 +178,10 @@ class LabelsTarget:
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
         """Choose the labels that are likelier than not by scores (N, K): (N, K) of 0 and 1."""
         return (scores > 0).astype(np.float32)
+
+    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Return nothing: labels come with probabilities."""
+        return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
         """Write the labels (N, K) of each example, with spaces between."""

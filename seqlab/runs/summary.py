@@ -128,5 +128,6 @@ def _best(folder: RunFolder) -> BestValidation | None:
     for entry in folder.read_metrics():
         if entry["kind"] == "valid" and entry["step"] == step:
             figures = {name: value for name, value in entry.items() if isinstance(value, float)}
-            best = BestValidation(step, {name: value for name, value in figures.items() if name != "minutes"})
+            shown = {name: value for name, value in figures.items() if name != "minutes" and "." not in name}
+            best = BestValidation(step, shown)  # without those of single columns, which a dot divides from their name
     return best

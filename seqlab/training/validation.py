@@ -1,7 +1,7 @@
 """What every task validates by: the likelihood of the validation set; each rank does its part."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ class Validation:
     scores: dict[str, Score]
     nll: float  # nats per predicted token
     nll_name: str = "nll_per_tgt_token"  # which tokens these are
+    more: dict[str, float] = field(default_factory=dict)  # figures that no checkpoint is judged by
 
     def score(self, metric: str) -> float:
         """Give the figure that checkpoints are ranked by; higher is better, so that an error rate is negative."""
@@ -62,7 +63,7 @@ class Validation:
 
     def figures(self) -> dict[str, float]:
         """Give all figures by name, as they are reported."""
-        return {self.nll_name: self.nll} | {name: score.value for name, score in self.scores.items()}
+        return {self.nll_name: self.nll} | {name: score.value for name, score in self.scores.items()} | self.more
 
 
 def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:

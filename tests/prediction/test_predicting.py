@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +15,7 @@ import pytest
 
 import seqlab
 from seqlab.cli.main import main
-from seqlab.models import CnnConfig, MlpConfig
+from seqlab.models import CnnConfig, LinearConfig, MlpConfig
 from seqlab.training import train
 
 from .conftest import tiny, write_csv
@@ -88,6 +89,28 @@ def test_from_python(houses: Path) -> None:
         predictor.predict([record, {"size": 1, "city": "Köln"}])
     with pytest.raises(ValueError, match="reads rows of a table: size, age, city"):
         predictor.predict(np.zeros((2, 3)))
+
+
+def test_intervals_hold_nine_of_ten(tmp_path: Path) -> None:
+    """Of new examples, whose noise is not normal, and of two targets."""
+    rng = np.random.default_rng(6)
+
+    def rows(count: int) -> list[list[float]]:
+        x = rng.normal(0, 1, count)
+        noise = rng.exponential(1.0, count)
+        return [[a, 2 * a + b, -a + 3 * b] for a, b in zip(x.tolist(), noise.tolist(), strict=True)]
+
+    path = write_csv(tmp_path / "t.csv", ["x", "y", "z"], rows(1000))
+    config = tiny(path, "y", model=LinearConfig(), inputs=["x"], max_steps=200, valid_fraction=0.4, valid_every=200)
+    config = replace(config, data=replace(config.data, target=["y", "z"]))
+    run_dir = train(config, tmp_path / "run")
+    new = rows(2000)
+    found = seqlab.load(run_dir).predict_detailed([{"x": row[0]} for row in new])
+    for column, name in ((1, "y"), (2, "z")):
+        held = [e.interval[name][0] <= row[column] <= e.interval[name][1] for e, row in zip(found, new, strict=True)]
+        assert 0.86 < np.mean(held) < 0.94
+    line = json.loads(run("predict", run_dir, "--json", stdin="x\n0.5\n")[1])
+    assert line["interval"]["y"][0] < line["values"]["y"] < line["interval"]["y"][1]
 
 
 @pytest.mark.parametrize(

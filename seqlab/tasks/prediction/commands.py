@@ -54,8 +54,10 @@ def _line(prediction: "Prediction | None", as_json: bool) -> str:
     """Write a prediction; None is that of an empty line."""
     if not as_json:
         return "" if prediction is None else prediction.text
-    values = None if prediction is None else prediction.values
-    return json_line({"prediction": "" if prediction is None else prediction.text, "values": values})
+    if prediction is None:
+        return json_line({"prediction": "", "values": None})
+    interval = {} if prediction.interval is None else {"interval": prediction.interval}
+    return json_line({"prediction": prediction.text, "values": prediction.values, **interval})
 
 
 def _answer_tables(predictor: "Predictor", path: str | None, batch_rows: int) -> Iterator[list["Prediction | None"]]:

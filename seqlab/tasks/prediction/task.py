@@ -116,8 +116,9 @@ class Prediction(Task):
         nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
-        references = target.lines(valid.read_targets(np.arange(len(valid))))
-        return Validation(evaluate(target.lines(target.decide(scores)), [references], metrics), nll, "loss")
+        right = valid.read_targets(np.arange(len(valid)))
+        figures = evaluate(target.lines(target.decide(scores)), [target.lines(right)], metrics)
+        return Validation(figures, nll, "loss", target.residual_bounds(scores, right))
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction and the target of each validation example, and where it stands."""
