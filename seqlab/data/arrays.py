@@ -48,7 +48,7 @@ class ImageFolder(FileColumn):
     """All images of a folder."""
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.path.glob("*/*") if path.suffix.lower() in ENDINGS)
+        return _images_in(self.path, "*/*")
 
     def stamp(self) -> Stamp:
         """Return what changes when an image does, or another is there."""
@@ -75,14 +75,15 @@ def read_arrays(
         FileNotFoundError, ValueError: there is no such file, array or image, or shapes do not fit each other.
     """
     if path.is_dir():
-        return _read_images(path)
+        return _read_images(path, has_classes=len(targets) > 0)
     require_file(path)
     try:
         with np.load(path) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read as arrays of numpy ({error}).") from None
-    values = with_channels(_array(found, inputs, path), layout)
+    values = with_channels(_array(found, inputs, path), layout, str(path))
+    _refuse_no_numbers(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
         target = _array(found, name, path)
@@ -100,19 +101,34 @@ def _array(found: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any
     return found[name]
 
 
-def with_channels(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Bring inputs to the dimensions that models read: (N, D), (N, F, D), or (N, C, H, W)."""
+def _refuse_no_numbers(values: NDArray[Any], where: str) -> None:
+    """Raise ValueError, naming the row, where inputs (N, ...) are not finite numbers."""
+    if values.dtype.kind not in "iufb":
+        raise ValueError(f"{where}: inputs must be numbers, but are of {values.dtype}.")
+    wrong = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+    if wrong.any():
+        raise ValueError(
+            f"{where}, row {int(np.flatnonzero(wrong)[0]) + 1}: holds what is not a number (NaN or infinite)."
+        )
+
+
+def with_channels(values: NDArray[Any], layout: Layout, where: str) -> NDArray[Any]:
+    """Bring inputs to the dimensions that models read: (N, D), (N, F, D), or (N, C, H, W); `where` is for messages."""
     if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
         return values
     if values.ndim == 3:
         return values[:, None]
     if values.ndim == 4:
         return values.transpose(0, 3, 1, 2) if values.shape[3] <= MAX_CHANNELS < values.shape[1] else values
-    raise ValueError(f"Inputs must have two to four dimensions, but have {values.ndim}.")
+    raise ValueError(f"{where}: inputs must have two to four dimensions, but have {values.ndim}.")
 
 
-def _read_images(folder: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in ENDINGS)
+def _images_in(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in ENDINGS)
+
+
+def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
+    files = _images_in(folder, "*/*") or ([] if has_classes else _images_in(folder, "*"))
     if not files:
         raise ValueError(
             f"{folder}: holds no image ({', '.join(ENDINGS)}) in a folder of its own for each class, as "
@@ -205,11 +221,8 @@ class ArrayCodec:
         mean, deviation = (np.array(each, np.float32) for each in (self.mean, self.deviation))
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
-        found = (values.astype(np.float32) - mean) / deviation
-        wrong = ~np.isfinite(found).reshape(len(found), -1).all(axis=1)
-        if wrong.any():
-            raise ValueError(f"{where}: row {int(np.flatnonzero(wrong)[0]) + 1} holds what is not a number (NaN).")
-        return found
+        _refuse_no_numbers(values, where)
+        return np.asarray((values.astype(np.float32) - mean) / deviation, np.float32)
 
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""

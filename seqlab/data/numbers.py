@@ -7,6 +7,7 @@ becomes one number of 0 or 1 for each value that training has seen.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
+
+logger = logging.getLogger(__name__)
 
 FILE = "codec.values.json"
 Floats = NDArray[np.float32]
@@ -34,7 +37,10 @@ class NumberColumn:
     def fit(cls, column: RawColumn, rows: Rows) -> NumberColumn:
         """Measure rows of a column; one that is constant there is left at 0."""
         values = column.values()[rows]
-        deviation = float(values.std())
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = float(values.std())
+        if not np.isfinite(deviation):
+            raise ValueError(f"The column {column.name!r} holds numbers too large to be squared: mend or scale them.")
         return cls(column.name, float(values.mean()), deviation if deviation > 1e-12 * abs(values).max() else 1.0)
 
 
@@ -90,6 +96,7 @@ class TableCodec:
                 columns.append(CategoryColumn(name, categories_of(column, rows)))
             else:
                 refuse_strange(column, table, "data.categorical")
+                refuse_no_numbers(column, table)
                 columns.append(NumberColumn.fit(column, rows))
         return cls(columns, window)
 
@@ -103,8 +110,14 @@ class TableCodec:
         if isinstance(column, NumberColumn):
             values = raw.values()
             refuse_no_numbers(raw, table)
-            return ((values - column.mean) / column.deviation).astype(np.float32)[:, None]
+            with np.errstate(over="ignore"):
+                found = ((values - column.mean) / column.deviation).astype(np.float32)
+            refuse_too_large(found, column.name, table)
+            return found[:, None]
         known = {name: place for place, name in enumerate(column.values)}
+        if unseen := [name for name in raw.names if name not in known]:
+            text = "%s: %r has values that training has not seen, which say nothing: %s"
+            logger.warning(text, table.files[0], column.name, ", ".join(unseen[:5]))
         place_of_code = np.array([known.get(name, -1) for name in raw.names], np.int64)
         places = place_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
         found = np.zeros((len(table), len(column.values)), np.float32)
@@ -126,6 +139,13 @@ def refuse_no_numbers(column: RawColumn, table: RawTable) -> None:
         says = "is missing" if cell is None else f"must be a number, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
         raise ValueError(f"{table.locate(row)}: {column.name!r} {says}{more}: mend the cell, or leave out the row.")
+
+
+def refuse_too_large(values: Floats, name: str, table: RawTable) -> None:
+    """Raise ValueError, naming the row, where a standardised number is too large for a float."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if len(wrong):
+        raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: mend the cell.")
 
 
 def refuse_strange(column: RawColumn, table: RawTable, key: str) -> None:

@@ -20,6 +20,7 @@ from seqlab.data.numbers import (
     read_values,
     refuse_no_numbers,
     refuse_strange,
+    refuse_too_large,
     write_values,
 )
 from seqlab.data.tables import RawColumn, RawTable
@@ -58,7 +59,10 @@ class NumbersTarget:
         for column in self.columns:
             refuse_no_numbers(table.columns[column.name], table)
         values = np.stack([table.columns[column.name].values() for column in self.columns], axis=1)
-        return self.standardised(values)
+        found = self.standardised(values)
+        for number, column in enumerate(self.columns):
+            refuse_too_large(found[:, number], column.name, table)
+        return found
 
     def standardised(self, values: NDArray[np.float64]) -> Floats:
         """(rows, K) in the units of the table -> in standard deviations from the mean."""
@@ -75,6 +79,10 @@ class NumbersTarget:
     def lines(self, targets: NDArray[Any]) -> list[str]:
         """Write encoded targets (N, K) in the units of the table, with spaces between."""
         return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
+
+    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write what metrics compare: all digits."""
+        return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
 
     def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Bound the errors of examples that training has not seen, both (N, K): see `residual_names`.
@@ -141,6 +149,10 @@ class ClassTarget:
         """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN`."""
         return [UNSEEN if number == IGNORE else self.values[number] for number in targets.tolist()]
 
+    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write what metrics compare: a word for each class, whatever its name."""
+        return [UNSEEN if number == IGNORE else str(number) for number in targets.tolist()]
+
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
         write_values(folder, {"name": self.name, "values": self.values})
@@ -188,6 +200,10 @@ class LabelsTarget:
         names = np.array(self.values)
         return [" ".join(names[row > 0.5]) for row in targets]
 
+    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write what metrics compare."""
+        return self.lines(targets)
+
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
         write_values(folder, {"names": self.names, "values": self.values})
@@ -229,6 +245,11 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
                 )
         return NumbersTarget(fitted)
     if predicts == "labels" and len(names) > 1:
+        for name in names:
+            if len(name.split()) > 1:
+                raise ValueError(
+                    f"The label {name!r} has a space in it, which divides labels in predictions: rename it."
+                )
         return LabelsTarget(list(names), list(names))
     if len(names) > 1:
         raise ValueError(f"`data.predicts: class` needs one target, but `data.target` names {', '.join(names)}.")
@@ -240,6 +261,11 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     values = sorted(
         {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=_by_number
     )
+    if predicts == "class" and len(values) > max(2, len(rows) / 2):
+        raise ValueError(
+            f"The target {column.name!r} has {len(values):,} different values in {len(rows):,} training rows, too many "
+            "to be classes: set `data.predicts: numbers`, or choose another column."
+        )
     if len(values) < 2:
         raise ValueError(
             f"The target {column.name!r} is {''.join(values)!r} in all training rows: is it the right column?"

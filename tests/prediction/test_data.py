@@ -135,6 +135,25 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         {"target": ["b", "y"], "predicts": "labels"},
         r"line 4: 'y' must be 0 or 1",
     ),
+    "too large a number": (
+        COLUMNS,
+        [*GOOD, ["1e300", "v1", 2]],
+        {},
+        "column 'a' holds numbers too large to be squared",
+    ),
+    "a label with a space": (
+        ["a", "is big", "y"],
+        [[i, i % 2, 1 - i % 2] for i in range(20)],
+        {"target": ["is big", "y"], "predicts": "labels"},
+        "label 'is big' has a space",
+    ),
+    "numbers as classes": (
+        COLUMNS,
+        [[i, "v", i * 1.5] for i in range(30)],
+        {"predicts": "class"},
+        "too many to be classes",
+    ),
+    "one row": (COLUMNS, GOOD[6:7], {}, "leaves 0 training examples, too few"),
     "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
     "no row": (COLUMNS, [], {}, r"t\.csv: has no row below its header"),
 }
@@ -165,6 +184,24 @@ def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
 def test_fields_that_do_not_fit(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PredictionConfig(train=["t.csv"], **options)
+
+
+def test_validation_data_without_a_column(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "t.csv", ["x", "z", "y"], [[i, i % 3, i % 5] for i in range(20)])
+    valid = write_csv(tmp_path / "v.csv", ["x", "y"], [[1, 2], [2, 3]])
+    with pytest.raises(ValueError, match=r"v\.csv: has no column 'z', only x, y"):
+        prepared(config(train, "y", valid=valid), tmp_path / "cache")
+
+
+def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
+    values = np.ones((20, 3))
+    values[4, 1] = np.nan
+    np.savez(tmp_path / "a.npz", x=values, y=np.arange(20))
+    with pytest.raises(ValueError, match=r"a\.npz, row 5: holds what is not a number"):
+        prepared(PredictionConfig(train=[str(tmp_path / "a.npz")]), tmp_path / "cache")
+    np.savez(tmp_path / "b.npz", x=np.ones((20, 3)) * 1j, y=np.arange(20))
+    with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but are of complex128"):
+        prepared(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
 
 
 def test_a_class_that_training_never_saw(tmp_path: Path) -> None:

@@ -148,6 +148,32 @@ def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Pa
             assert line.split() == [name for name, value in each["values"].items() if value > 0.5]
 
 
+def test_classes_whose_names_are_several_words(tmp_path: Path) -> None:
+    """Validation counts whole names, as predictions are whole."""
+    names = ["New York", "New Jersey", "Ohio"]
+    rng = np.random.default_rng(8)
+    rows = [[rng.normal(0, 1) + k % 3, names[k % 3]] for k in range(300)]
+    path = write_csv(tmp_path / "t.csv", ["x", "state"], rows)
+    config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, valid_every=48)
+    run_dir = train(config, tmp_path / "run")
+    said = run("predict", run_dir, "--input", path)[1].splitlines()
+    right = np.mean([one == row[1] for one, row in zip(said, rows, strict=True)])
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert lines[-1]["accuracy"] == pytest.approx(100 * right)
+
+
+def test_new_images_have_no_class(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(3)
+    (tmp_path / "new").mkdir()
+    np.savez(tmp_path / "t.npz", x=rng.integers(0, 255, (40, 6, 6)), y=rng.integers(0, 2, 40))
+    for number in range(3):
+        image.fromarray(rng.integers(0, 255, (6, 6)).astype(np.uint8)).save(tmp_path / "new" / f"{number}.png")
+    model = CnnConfig(channels=(4,))
+    run_dir = train(tiny(str(tmp_path / "t.npz"), "y", "class", model, inputs=["x"], max_steps=5), tmp_path / "run")
+    assert len(run("predict", run_dir, "--input", tmp_path / "new")[1].splitlines()) == 3
+
+
 def test_images(tmp_path: Path) -> None:
     """A folder of PNG files for each class; paths of images in, classes out."""
     image = pytest.importorskip("PIL.Image")

@@ -42,8 +42,7 @@ def run(options: PredictOptions) -> None:
 
     refuse_same_file("--output", options.output, {"--input": options.input})
     set_threads(options.threads)
-    precision = "fp32" if options.precision == "auto" else options.precision
-    predictor = load_predictor(options.runs, options.checkpoint, options.device, precision)
+    predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
     answer = _answer_tables if predictor.reads_tables else _answer_arrays
     with output_stream(options.output) as stream:
         for found in answer(predictor, options.input, options.batch_rows or BATCH_ROWS):

@@ -123,6 +123,8 @@ class PredictionConfig(DataConfig):
         """Return the section that validates on one of some folds of the training data, from 1."""
         if self.valid is not None:
             raise ValueError("Folds are of the training data: leave `data.valid` out.")
+        if self.window:
+            raise ValueError("A series (`data.window`) has no folds: its end is held out (`data.valid_fraction`).")
         return replace(self, num_folds=num_folds, valid_fold=number)
 
     def column_of(self, spec: str) -> str | None:

@@ -42,8 +42,8 @@ class RawExamples:
         return len(self.table)
 
 
-def read_examples(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
-    """Read files of one kind.
+def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence[str] = ()) -> RawExamples:
+    """Read files of one kind; `inputs`: the columns that are read where the config leaves it open.
 
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, lacks a column or an array, or files differ in shape.
@@ -56,14 +56,15 @@ def read_examples(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
     if not len(table):
         raise ValueError(f"{', '.join(paths)}: has no row below its header.")
     known = list(table.columns)
-    needed = [*data.target, *data.inputs, *data.categorical, *([data.fold_column] if data.fold_column else [])]
+    fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # of training data alone
+    needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
     for name in needed:
         if name not in known:
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(known)}.")
     kept_out = {data.fold_column} | (set() if data.window else set(data.target))
-    inputs = data.inputs or [name for name in known if name not in kept_out]
-    _refuse_target_among(inputs, data, table)
-    return RawExamples(table, None, inputs, data.target)
+    chosen = data.inputs or list(inputs) or [name for name in known if name not in kept_out]
+    _refuse_target_among(chosen, data, table)
+    return RawExamples(table, None, chosen, data.target)
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
@@ -119,9 +120,10 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
                 f"The column {data.fold_column!r} names {len(names)} folds, but `data.valid_fold` is {fold + 1}."
             )
         return np.asarray(column.categories() == column.names[names[fold]])
-    share = min(max(2, round(1 / data.valid_fraction)), count)
-    num_folds = data.num_folds if data.valid_fold is not None else share
     column_of = raw.table.columns
+    units = len(column_of[str(data.fold_column)].names) if data.fold_kind == "grouped" else count
+    share = min(max(2, round(1 / data.valid_fraction)), units)
+    num_folds = data.num_folds if data.valid_fold is not None else share
     groups = column_of[str(data.fold_column)].categories() if data.fold_kind == "grouped" else None
     classes = column_of[raw.targets[0]].categories() if data.fold_kind == "stratified" else None
     return deal_folds(count, num_folds, data.fold_seed, classes=classes, groups=groups) == fold
@@ -130,6 +132,8 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
     """Make the codecs, by the rows that are trained on; errors as of `TableCodec.fit` and `fit_target`."""
     rows = np.flatnonzero(~held_out(data, raw))
+    if len(rows) < 2:
+        raise ValueError(f"{', '.join(data.train)}: leaves {len(rows)} training examples, too few to learn from.")
     target = fit_target(raw.table, raw.targets, data.predicts, rows)
     if raw.arrays is not None:
         return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout), target
@@ -245,7 +249,7 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
     """Write inputs, targets and which rows are validated on."""
     parts, is_held_out = [train], held_out(data, train)
     if data.valid is not None:
-        valid = read_examples(data, [data.valid])
+        valid = read_examples(data, [data.valid], train.inputs)
         parts.append(valid)
         is_held_out = np.concatenate([is_held_out, np.ones(len(valid), bool)])
     np.save(folder / "inputs.npy", np.concatenate([encode_inputs(codecs[0], part) for part in parts]))

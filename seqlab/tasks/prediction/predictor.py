@@ -118,7 +118,7 @@ class Predictor:
             raise ValueError(f"{run.folder.path} reads rows of a table: {', '.join(codec.names)}.")
         if values.ndim < 2:
             raise ValueError(f"An array of examples must have a dimension for them and more, but has {values.ndim}.")
-        return codec.encode(with_channels(values, codec.layout), "`examples`")
+        return codec.encode(with_channels(values, codec.layout, "`examples`"), "`examples`")
 
     def _predictions(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
         """Predict for encoded rows, (N, ...) of each run."""
@@ -192,7 +192,7 @@ def load_predictor(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
 ) -> Predictor:
     """Load a run that predicts; several runs or checkpoints become an ensemble.
 
@@ -200,7 +200,7 @@ def load_predictor(
         run: a run folder, or several with the same targets.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto`.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`, which is fp32, as numbers are read exactly.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -210,4 +210,4 @@ def load_predictor(
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
     members = [load_run(path, step, product=PREDICTOR) for path in runs for step in checkpoints]
-    return Predictor(members, chosen, choose_dtype(precision, chosen))
+    return Predictor(members, chosen, choose_dtype("fp32" if precision == "auto" else precision, chosen))

@@ -67,7 +67,10 @@ class Prediction(Task):
     def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedExamples:
         """Open the encoded examples."""
         config.model.check_sides(*codecs)
-        prepared = prepare_examples(_data_config(config), codecs, cache)
+        data = _data_config(config)
+        if (data.augment_shift or data.augment_rotation) and len(codecs[0].shape) < 3:
+            raise ValueError("`data.augment_shift` and `data.augment_rotation` move images, which the inputs are not.")
+        prepared = prepare_examples(data, codecs, cache)
         if prepared.report.unseen and on_progress is not None:
             logger.warning(
                 "%d validation examples have a class that training has not seen: they count as wrong, but not in `nll`",
@@ -117,7 +120,8 @@ class Prediction(Task):
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
         right = valid.read_targets(np.arange(len(valid)))
-        figures = evaluate(target.lines(target.decide(scores)), [target.lines(right)], metrics)
+        said = target.scored_lines(target.decide(scores))
+        figures = evaluate(said, [target.scored_lines(right)], metrics)
         return Validation(figures, nll, "loss", target.residual_bounds(scores, right))
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:

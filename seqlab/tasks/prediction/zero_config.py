@@ -82,6 +82,7 @@ def _choose(choices: Choices, raw: RawExamples) -> None:
     steps = choices.set(
         "training.max_steps", max(10, rounded(epochs * count / batch)), f"{epochs} times through, by {batch} in a step"
     )
+    choices.set("training.precision", "fp32", "small models gain nothing from bf16, and numbers have more digits")
     choices.set("optim.optimizer.lr", 2e-3, f"of {choices.get('optim.optimizer.family')}")
     choices.set("optim.schedule.warmup_steps", min(200, rounded(0.05 * steps) or 1), f"{steps:,} steps in all")
     choose_intervals(choices, steps)
