@@ -185,6 +185,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "accuracy": ("seqlab.evaluation.labels:accuracy", "share of labels that are right"),
         "macro_f1": ("seqlab.evaluation.labels:macro_f1", "mean F1 over all labels"),
         "micro_f1": ("seqlab.evaluation.numbers:micro_f1", "F1 of all labels together"),
+        "label_macro_f1": ("seqlab.evaluation.numbers:label_macro_f1", "mean F1 of the labels of sets"),
         "mae": ("seqlab.evaluation.numbers:mae", "mean absolute error of numbers"),
         "rmse": ("seqlab.evaluation.numbers:rmse", "root of the mean squared error of numbers"),
         "r2": ("seqlab.evaluation.numbers:r2", "share of the variance of numbers that is explained"),

@@ -96,6 +96,11 @@ class DataConfig(Part):
         """What to change where a step takes too much memory."""
         return "choose smaller micro-steps or a smaller model"
 
+    @classmethod
+    def is_named_by(cls, path: str) -> bool:
+        """Tell whether a training corpus without a `kind` is known to be of this section by its path."""
+        return False
+
     def valid_metrics(self) -> list[str]:
         """List what a checkpoint can be judged by."""
         return ["nll", *self.own_metrics]

@@ -27,6 +27,8 @@ from seqlab.data.tables import RawColumn, RawTable
 
 INTERVAL = 0.9
 """Share of the errors that lie within the bounds that come with predictions of numbers."""
+MIN_THRESHOLD_ROWS = 20
+"""Validation examples with a label, and without it, from which on its threshold is chosen."""
 UNSEEN = "?"
 """A class that training has not seen, as a line of text."""
 
@@ -34,6 +36,11 @@ UNSEEN = "?"
 def residual_names(column: str) -> tuple[str, str]:
     """Name the figures of a validation that bound the errors of a target from below and above."""
     return f"residual_low.{column}", f"residual_high.{column}"
+
+
+def threshold_name(label: str) -> str:
+    """Name the figure of a validation from which probability on a label is predicted."""
+    return f"threshold.{label}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class NumbersTarget:
         """Write what metrics compare: all digits."""
         return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
 
-    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Bound the errors of examples that training has not seen, both (N, K): see `residual_names`.
 
         In the units of the table, so that 9 of 10 further errors lie within (split conformal prediction, Lei et al.
@@ -141,8 +148,8 @@ class ClassTarget:
         """Choose the likeliest class by scores (N, K): (N,)."""
         return scores.argmax(1)
 
-    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Return nothing: classes come with probabilities."""
+    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Return nothing: the likeliest class is predicted."""
         return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
@@ -191,9 +198,16 @@ class LabelsTarget:
         """Choose the labels that are likelier than not by scores (N, K): (N, K) of 0 and 1."""
         return (scores > 0).astype(np.float32)
 
-    def residual_bounds(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Return nothing: labels come with probabilities."""
-        return {}
+    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Choose the probability from which on each label is predicted, by examples that training has not seen.
+
+        It is the one with the highest F1 among these, both (N, K), and 0.5 where fewer than `MIN_THRESHOLD_ROWS` have
+        the label, or have it not. See `threshold_name`.
+        """
+        return {
+            threshold_name(label): _best_threshold(scores[:, number].astype(np.float64), targets[:, number] > 0.5)
+            for number, label in enumerate(self.values)
+        }
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
         """Write the labels (N, K) of each example, with spaces between."""
@@ -210,6 +224,20 @@ class LabelsTarget:
 
 
 Target = NumbersTarget | ClassTarget | LabelsTarget
+
+
+def _best_threshold(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
+    """Find the probability with the highest F1 where all examples above it, by scores (N,), get a label."""
+    count = int(is_right.sum())
+    if min(count, len(is_right) - count) < MIN_THRESHOLD_ROWS:
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
+    f1 = 2 * is_right[order].cumsum() / (np.arange(1, len(order) + 1) + count)
+    f1[:-1][falling[:-1] == falling[1:]] = 0  # no threshold divides equal scores
+    best = int(f1.argmax())
+    middle = (falling[best] + falling[best + 1]) / 2 if best + 1 < len(falling) else falling[best] - 1
+    return float(1 / (1 + np.exp(-middle)))
 
 
 def _refuse_no_truth(column: RawColumn, table: RawTable) -> None:

@@ -86,18 +86,35 @@ def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
     return np.array(rows)
 
 
+def label_macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Macro F1 in percent of sets of labels: the mean F1 of all labels that occur; lines and errors as of `micro_f1`.
+
+    (`macro_f1` is that of lines with one label for each word or line.)
+    """
+    given, there = _label_sets(hypotheses, references, "label_macro_f1")
+    labels = sorted(set().union(*given, *there))
+    rows = np.zeros((len(given), 2, len(labels)), int)
+    for row, (line, right) in zip(rows, zip(given, there, strict=True), strict=True):
+        row[0] = [label in line and label in right for label in labels]
+        row[1] = [(label in line) + (label in right) for label in labels]
+
+    def score_of_sum(summed: np.ndarray) -> Score:
+        right, either = summed.reshape(2, -1)
+        f1 = 200 * right[either > 0] / either[either > 0]
+        value, kinds = float(f1.mean()) if len(f1) else 100.0, {"labels": len(f1)}
+        return Score("label_macro_f1", value, "nrefs:1|case:mixed|unit:label", True, kinds)
+
+    return LineStatistics(rows.reshape(len(given), 2 * len(labels)), score_of_sum)
+
+
 def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Micro F1 in percent of sets of labels: a line holds any number of labels, in any order (sigmoid outputs).
 
     Raises:
         ValueError: there are several references.
     """
-    if len(references) > 1:
-        raise ValueError(f"`micro_f1` compares with one reference, but there are {len(references)}: name one.")
-    rows = []
-    for hypothesis, reference in zip(hypotheses, references[0], strict=True):
-        given, there = set(hypothesis.split()), set(str(reference).split())
-        rows.append([len(given & there), len(given), len(there)])
+    given, there = _label_sets(hypotheses, references, "micro_f1")
+    rows = [[len(line & right), len(line), len(right)] for line, right in zip(given, there, strict=True)]
 
     def score_of_sum(summed: np.ndarray) -> Score:
         right, given, there = summed.tolist()
@@ -105,3 +122,12 @@ def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
         return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": right, "labels": there})
 
     return LineStatistics(np.array(rows, dtype=int).reshape(-1, 3), score_of_sum)
+
+
+def _label_sets(
+    hypotheses: Sequence[str], references: References, metric: str
+) -> tuple[list[set[str]], list[set[str]]]:
+    """Give the labels of each line, and the right ones."""
+    if len(references) > 1:
+        raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
+    return [set(line.split()) for line in hypotheses], [set(str(line).split()) for line in references[0]]

@@ -91,15 +91,20 @@ def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
 
 
 def _task(overrides: Sequence[Override]) -> type[DataConfig]:
-    """Return the data section of what is trained without a recipe: by `data.kind`, or by a field of its own."""
+    """Return the data section of what is trained without a recipe: by `data.kind`, a field of its own, or a path."""
     given, tasks = dict(overrides), Parts("task")
     kind = given.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:
         if renamed("data.kind", name) in tasks:
             found: type[DataConfig] = tasks[renamed("data.kind", name)]
             return found
-    named = (task for task in tasks.values() if any(f"data.{name}" in given for name in task.named_by))
-    return next(named, default_part("task"))
+    for task in tasks.values():
+        corpus = given.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()
+        paths = [corpus] if isinstance(corpus, str) else corpus
+        if any(f"data.{name}" in given for name in task.named_by) or any(map(task.is_named_by, paths)):
+            return task
+    found = default_part("task")
+    return found
 
 
 def as_overrides(fields: Fields) -> list[Override]:

@@ -102,11 +102,12 @@ class RunFolder:
     def read_description(self) -> dict[str, Any]:
         """Read run.json; raises ValueError where it is missing, damaged or of another format version."""
         if not self.description_file.is_file():
-            hint = " A run that was being overwritten lies in it: `seqlab train` brings it back."
-            raise ValueError(
-                f"{self.path} is not a run folder: it has no {self.description_file.name}."
-                + (hint if self.replaced.is_dir() else "")
-            )
+            hint = ""
+            if self.replaced.is_dir():
+                hint = " A run that was being overwritten lies in it: `seqlab train` brings it back."
+            elif inside := sorted(self.path.glob(f"*/{self.description_file.name}")):
+                hint = f" {len(inside)} lie in it: name one, such as {inside[0].parent}."
+            raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")
         try:
             description = json.loads(self.description_file.read_text(encoding="utf-8"))
             version = description["format_version"]

@@ -28,8 +28,9 @@ def test_labels_are_those_of_scikit_learn() -> None:
     given, there = RNG.random((30, 4)) < 0.4, RNG.random((30, 4)) < 0.4
     names = np.array(["a", "b", "c", "d"])
     written = [[" ".join(names[row]) for row in rows] for rows in (given, there)]
-    score = evaluate(written[0], [written[1]], ["micro_f1"])["micro_f1"]
-    assert score.value == pytest.approx(100 * sklearn.f1_score(there, given, average="micro"))
+    scores = evaluate(written[0], [written[1]], ["micro_f1", "label_macro_f1"])
+    assert scores["micro_f1"].value == pytest.approx(100 * sklearn.f1_score(there, given, average="micro"))
+    assert scores["label_macro_f1"].value == pytest.approx(100 * sklearn.f1_score(there, given, average="macro"))
 
 
 def test_a_better_system_is_found() -> None:

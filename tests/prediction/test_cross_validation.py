@@ -35,6 +35,8 @@ def test_folds(table: str, tmp_path: Path) -> None:
         right = sum(each["prediction"] == each["target"] for each in own)
         assert 100 * right / len(own) == pytest.approx(accuracy)
     assert run(*arguments)[1] == out
+    named = f"runs is not a run folder: it has no run.json. 4 lie in it: name one, such as {tmp_path / 'runs/fold_01'}."
+    assert named in run("info", tmp_path / "runs")[2]
 
 
 def test_what_was_ended_goes_on(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

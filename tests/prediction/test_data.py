@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import seqlab
 from seqlab.data.numbers import CategoryColumn, NumberColumn, TableCodec
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, held_out, prepare_examples, read_examples
@@ -202,6 +203,18 @@ def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=np.ones((20, 3)) * 1j, y=np.arange(20))
     with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but are of complex128"):
         prepared(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
+
+
+def test_the_kind_of_data_is_known_by_the_path(table: str, tmp_path: Path) -> None:
+    """Arrays, folders and whole tables are examples; a column of a table is text."""
+    np.savez(tmp_path / "t.npz", x=np.arange(200.0).reshape(50, 4), y=np.arange(50) % 2)
+    config = seqlab.config_for({"data.train": tmp_path / "t.npz"})
+    assert isinstance(config.data, PredictionConfig)
+    with pytest.raises(ValueError, match=r"name the column that is predicted with `data.target`; a text in one of its"):
+        seqlab.config_for({"data.train": table})
+    assert seqlab.config_for({"data.train": f"{table}#city"}).data.kind == "language_modelling"
+    with pytest.raises(ValueError, match=r"t\.npz holds arrays or images, but .*\.csv is a table"):
+        seqlab.config_for({"data.train": [table, tmp_path / "t.npz"], "data.target": "y"})
 
 
 def test_a_class_that_training_never_saw(tmp_path: Path) -> None:

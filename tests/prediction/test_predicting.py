@@ -139,13 +139,60 @@ def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Pa
     evaluated = run("evaluate", tmp_path / "hyp", "--ref", f"{table}#{target}", "--metrics", metric, "--json")
     assert json.loads(evaluated[1])[metric]["value"] > 90
     found = [json.loads(line) for line in run("predict", run_dir, "--json", "--input", table)[1].splitlines()]
+    thresholds = thresholds_of(run_dir)
     for line, each in zip(out.splitlines(), found, strict=True):
         assert each["prediction"] == line
         if predicts == "class":
             assert sum(each["values"].values()) == pytest.approx(1)
             assert max(each["values"], key=each["values"].get) == line
         else:
-            assert line.split() == [name for name, value in each["values"].items() if value > 0.5]
+            assert line.split() == [name for name, value in each["values"].items() if value > thresholds[name]]
+
+
+def thresholds_of(run_dir: Path) -> dict[str, float]:
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
+    best = min((line for line in lines if line["kind"] == "valid"), key=lambda line: line["loss"])
+    named = {name.removeprefix("threshold."): value for name, value in best.items() if name.startswith("threshold.")}
+    assert all(0 < value < 1 for value in named.values())
+    return named
+
+
+def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> None:
+    """Of a rare label that is never likelier than not, F1 is highest far below 0.5."""
+
+    def rows(count: int, seed: int) -> list[list[Any]]:
+        rng = np.random.default_rng(seed)
+        x = rng.normal(0, 1, count)
+        draw = rng.random((count, 2))
+        chance = np.stack([0.4 / (1 + np.exp(3 - 2 * x)), 1 / (1 + np.exp(-3 * x))], axis=1)
+        return [[each, *map(int, labels)] for each, labels in zip(x.tolist(), (draw < chance).tolist(), strict=True)]
+
+    path = write_csv(tmp_path / "t.csv", ["x", "rare", "common"], rows(4000, 1))
+    config = tiny(path, "rare", "labels", MlpConfig(), inputs=["x"], max_steps=300, valid_fraction=0.5, valid_every=300)
+    config = replace(config, data=replace(config.data, target=["rare", "common"]))
+    run_dir = train(config, tmp_path / "run")
+    assert thresholds_of(run_dir)["rare"] < 0.35
+    new = rows(4000, 2)
+    found = seqlab.load(run_dir).predict_detailed([{"x": row[0]} for row in new])
+    said = np.array([[name in each.text.split() for name in ("rare", "common")] for each in found])
+    right = np.array([row[1:] for row in new], bool)
+    chances = np.array([each.values["rare"] for each in found])
+
+    def f1(given: np.ndarray) -> float:
+        return 2 * (given & right[:, 0]).sum() / (given.sum() + right[:, 0].sum())
+
+    best = max(f1(chances > threshold) for threshold in np.linspace(0.01, 0.5, 50))
+    assert f1(said[:, 0]) > 0.9 * best > f1(chances > 0.5)
+    lines = ["rare " * one + "common" * two for one, two in said.tolist()]
+    assert [each.text for each in found] == [line.strip() for line in lines]
+
+
+def test_few_examples_choose_no_threshold(tmp_path: Path) -> None:
+    rows = [[k % 7, int(k % 7 > 2), int(k % 7 > 4)] for k in range(150)]
+    path = write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows)
+    config = tiny(path, "a", "labels", LinearConfig(), inputs=["x"], max_steps=20, valid_every=20)
+    config = replace(config, data=replace(config.data, target=["a", "b"]))
+    assert thresholds_of(train(config, tmp_path / "run")) == {"a": 0.5, "b": 0.5}
 
 
 def test_classes_whose_names_are_several_words(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """The `data` section of a predictor: tables, arrays, images or series, and what is predicted from them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.data.arrays import Layout, whole_file
+from seqlab.data.arrays import Layout, are_arrays, whole_file
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
+from seqlab.data.tables import table_kind
 
 PREDICTOR = "a predictor"
 """What a run is."""
@@ -111,6 +113,11 @@ class PredictionConfig(DataConfig):
         """What to change where a step takes too much memory."""
         return f"lower `data.micro_batch_rows` (now {self.micro_batch_rows}) or the model's size"
 
+    @classmethod
+    def is_named_by(cls, path: str) -> bool:
+        """Tell whether a path names arrays, images, or a table as a whole (a text is one of its columns)."""
+        return are_arrays(Path(path).expanduser()) or table_kind(Path(path)) is not None
+
     def valid_metrics(self) -> list[str]:
         """List what a checkpoint can be judged by."""
         return ["nll", *METRICS[self.predicts]]
@@ -160,6 +167,6 @@ class PredictionConfig(DataConfig):
 METRICS: dict[str, tuple[str, ...]] = {
     "numbers": ("rmse", "mae", "r2"),
     "class": ("accuracy", "macro_f1"),
-    "labels": ("micro_f1", "exact_match"),
+    "labels": ("micro_f1", "label_macro_f1", "exact_match"),
 }
 """What is measured in validation besides the loss, by what is predicted."""

@@ -48,10 +48,17 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, lacks a column or an array, or files differ in shape.
     """
-    if are_arrays(Path(paths[0]).expanduser()):
+    arrays = [path for path in paths if are_arrays(Path(path).expanduser())]
+    if 0 < len(arrays) < len(paths):
+        other = next(path for path in paths if path not in arrays)
+        raise ValueError(f"{arrays[0]} holds arrays or images, but {other} is a table: name files of one kind.")
+    if arrays:
         return _read_arrays(data, paths)
     if not data.target:
-        raise ValueError(f"{paths[0]}: name the column that is predicted with `data.target`.")
+        raise ValueError(
+            f"{paths[0]}: name the column that is predicted with `data.target`; a text in one of its columns is "
+            f"`{paths[0]}#COLUMN`."
+        )
     table = RawTable.read(paths)
     if not len(table):
         raise ValueError(f"{', '.join(paths)}: has no row below its header.")

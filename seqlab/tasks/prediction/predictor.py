@@ -13,7 +13,7 @@ from seqlab.data.arrays import ArrayCodec, read_arrays, with_channels
 from seqlab.data.batch import batch_of_arrays
 from seqlab.data.numbers import TableCodec
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names
+from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names, threshold_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.prediction.config import PREDICTOR
@@ -27,7 +27,8 @@ class Prediction:
     """What is predicted for one example."""
 
     text: str
-    """The numbers, the class or the labels as a line, with spaces between; empty where nothing can be predicted."""
+    """A line of the numbers, the likeliest class, or the labels above their thresholds (0.5, unless validation chose
+    others), with spaces between; empty where nothing can be predicted."""
     values: dict[str, float] | None
     """Numbers by the names of their columns, or the probability of each class or label; None where nothing can be."""
     interval: dict[str, tuple[float, float]] | None = None
@@ -49,7 +50,9 @@ class Predictor:
                     "decide together."
                 )
         self.runs, self.device = list(runs), device
-        self.bounds = _residual_bounds(self.runs[0]) if len(self.runs) == 1 else {}
+        found = [_validation(each) for each in self.runs]
+        self.bounds = _residual_bounds(self.target, found[0]) if len(found) == 1 else {}
+        self.thresholds = np.mean([_thresholds(self.target, figures) for figures in found], axis=0)
         for run in runs:
             prepare_inference(run.model, device, dtype)
 
@@ -76,7 +79,7 @@ class Predictor:
             ValueError: a value is missing, or is no number where numbers are read; an array has another shape.
         """
         if isinstance(examples, np.ndarray):
-            return self._predictions([self._of_array(run, examples) for run in self.runs], batch_rows)
+            return self._predict_array(examples, "`examples`", batch_rows)
         table = RawTable.of_records(examples, self.input_names())
         return self.predict_table(table, batch_rows=batch_rows)
 
@@ -86,7 +89,7 @@ class Predictor:
         if not isinstance(codec, ArrayCodec):
             raise ValueError(f"{path} holds arrays or images, but {self.runs[0].folder.path} reads rows of a table.")
         values, _, _ = read_arrays(Path(path), codec.inputs, [], codec.layout)
-        return self.predict_detailed(values, batch_rows=batch_rows)
+        return self._predict_array(values, str(path), batch_rows)
 
     @property
     def reads_tables(self) -> bool:
@@ -112,13 +115,16 @@ class Predictor:
         """Predict for the rows of a table; errors as of `predict_detailed`."""
         return self._predictions([run.codecs[0].encode(table) for run in self.runs], batch_rows)
 
-    def _of_array(self, run: LoadedRun, values: NDArray[Any]) -> NDArray[np.float32]:
+    def _predict_array(self, values: NDArray[Any], where: str, batch_rows: int) -> list[Prediction]:
+        return self._predictions([self._of_array(run, values, where) for run in self.runs], batch_rows)
+
+    def _of_array(self, run: LoadedRun, values: NDArray[Any], where: str) -> NDArray[np.float32]:
         codec = run.codecs[0]
         if not isinstance(codec, ArrayCodec):
             raise ValueError(f"{run.folder.path} reads rows of a table: {', '.join(codec.names)}.")
         if values.ndim < 2:
             raise ValueError(f"An array of examples must have a dimension for them and more, but has {values.ndim}.")
-        return codec.encode(with_channels(values, codec.layout, "`examples`"), "`examples`")
+        return codec.encode(with_channels(values, codec.layout, where), where)
 
     def _predictions(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
         """Predict for encoded rows, (N, ...) of each run."""
@@ -168,20 +174,25 @@ class Predictor:
         if isinstance(self.target, NumbersTarget):
             interval = {name: (by_name[name] + low, by_name[name] + high) for name, (low, high) in self.bounds.items()}
             return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
-        scores = values[None] - 0.5 if isinstance(self.target, LabelsTarget) else values[None]
-        return Prediction(self.target.lines(self.target.decide(scores))[0], by_name)
+        scores = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
+        return Prediction(self.target.lines(self.target.decide(scores[None]))[0], by_name)
 
 
-def _residual_bounds(run: LoadedRun) -> dict[str, tuple[float, float]]:
-    """Read the bounds of the errors of numbers from the validation of the checkpoint that was loaded."""
-    found: dict[str, tuple[float, float]] = {}
-    for line in run.folder.read_metrics():
-        if line["kind"] == "valid" and line["step"] == run.step:
-            for column in run.codecs[1].names:
-                low, high = (line.get(name) for name in residual_names(column))
-                if low is not None and high is not None:
-                    found[column] = (low, high)
-    return found
+def _validation(run: LoadedRun) -> dict[str, Any]:
+    """Read what was found in the validation of the checkpoint that was loaded."""
+    lines = [line for line in run.folder.read_metrics() if line["kind"] == "valid" and line["step"] == run.step]
+    return lines[-1] if lines else {}
+
+
+def _residual_bounds(target: Target, figures: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Read the bounds of the errors of numbers."""
+    found = {column: tuple(figures.get(name) for name in residual_names(column)) for column in target.names}
+    return {column: (low, high) for column, (low, high) in found.items() if low is not None and high is not None}
+
+
+def _thresholds(target: Target, figures: dict[str, Any]) -> NDArray[np.float64]:
+    """Read the probability from which on each label is predicted: (K,)."""
+    return np.array([figures.get(threshold_name(name), 0.5) for name in _names(target)])
 
 
 def _names(target: Target) -> list[str]:

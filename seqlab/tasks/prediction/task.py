@@ -122,7 +122,7 @@ class Prediction(Task):
         right = valid.read_targets(np.arange(len(valid)))
         said = target.scored_lines(target.decide(scores))
         figures = evaluate(said, [target.scored_lines(right)], metrics)
-        return Validation(figures, nll, "loss", target.residual_bounds(scores, right))
+        return Validation(figures, nll, "loss", target.fit_decisions(scores, right))
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction and the target of each validation example, and where it stands."""
