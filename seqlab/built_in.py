@@ -84,6 +84,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "linear_model": ("seqlab.models.predictor:LinearConfig", "linear, logistic or softmax regression"),
         "mlp": ("seqlab.models.mlp:MlpConfig", "a multi-layer perceptron"),
         "cnn": ("seqlab.models.cnn:CnnConfig", "convolutions over images or sequences"),
+        "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over numbers in order"),
+        "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over numbers in order"),
+        "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "gated units over numbers in order"),
     },
     "objective": {
         "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),

@@ -47,6 +47,10 @@ from .recurrent_lm import GruLmConfig as GruLmConfig
 from .recurrent_lm import LstmLmConfig as LstmLmConfig
 from .recurrent_lm import RecurrentLm as RecurrentLm
 from .recurrent_lm import RnnLmConfig as RnnLmConfig
+from .recurrent_predictor import GruPredictorConfig as GruPredictorConfig
+from .recurrent_predictor import LstmPredictorConfig as LstmPredictorConfig
+from .recurrent_predictor import RecurrentPredictor as RecurrentPredictor
+from .recurrent_predictor import RnnPredictorConfig as RnnPredictorConfig
 from .transformer import Transformer as Transformer
 from .transformer import TransformerConfig as TransformerConfig
 from .transformer_ctc import TransformerCtc as TransformerCtc

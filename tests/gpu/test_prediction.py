@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.models import CnnConfig, LinearConfig, MlpConfig, ModelConfig
+from seqlab.models import CnnConfig, LinearConfig, LstmPredictorConfig, MlpConfig, ModelConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.registry import Parts
@@ -26,6 +26,7 @@ MODELS: dict[str, ModelConfig] = {
     "linear": LinearConfig(),
     "mlp, no norm": MlpConfig(hidden_sizes=(32,)),
     **{f"mlp, {norm}": MlpConfig(hidden_sizes=(32, 32), norm=norm, residual=True) for norm in ("batch", "layer")},
+    "lstm": LstmPredictorConfig(hidden_size=16, dropout=0.1),
     **{f"cnn, {norm}": CnnConfig(channels=(8, 16), norm=norm) for norm in ("batch", "group", "rms")},
 }
 
@@ -41,8 +42,9 @@ def images(tmp_path: Path) -> str:
 
 
 def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
+    layout = "frames" if isinstance(model, LstmPredictorConfig) else "images"  # whose rows are read in order
     return Config(
-        data=PredictionConfig(train=[images], predicts="class", augment_noise=0.1),
+        data=PredictionConfig(train=[images], predicts="class", layout=layout, augment_noise=0.1),
         model=model,
         objective=SoftmaxConfig(),
         optim=OptimConfig(

@@ -15,7 +15,15 @@ import pytest
 
 import seqlab
 from seqlab.cli.main import main
-from seqlab.models import CnnConfig, LinearConfig, MlpConfig
+from seqlab.models import (
+    CnnConfig,
+    GruPredictorConfig,
+    LinearConfig,
+    LstmPredictorConfig,
+    MlpConfig,
+    RnnPredictorConfig,
+)
+from seqlab.models.recurrent_predictor import RecurrentPredictorConfig
 from seqlab.training import train
 
 from .conftest import tiny, write_csv
@@ -207,6 +215,25 @@ def test_classes_whose_names_are_several_words(tmp_path: Path) -> None:
     right = np.mean([one == row[1] for one, row in zip(said, rows, strict=True)])
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["accuracy"] == pytest.approx(100 * right)
+
+
+@pytest.mark.parametrize("model", [RnnPredictorConfig, LstmPredictorConfig, GruPredictorConfig])
+def test_a_recurrent_network_remembers_the_first_frame(model: type[RecurrentPredictorConfig], tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(0, 1, (600, 6, 2))
+    np.savez(tmp_path / "t.npz", x=x, y=(x[:, 0, 0] > 0).astype(int))
+    config = tiny(str(tmp_path / "t.npz"), "y", "class", model(hidden_size=16), inputs=["x"], layout="frames")
+    run_dir = train(replace(config, training=replace(config.training, max_steps=300)), tmp_path / "run")
+    new = rng.normal(0, 1, (300, 6, 2))
+    said = seqlab.load(run_dir).predict(new)
+    assert np.mean([one == str(int(right)) for one, right in zip(said, new[:, 0, 0] > 0, strict=True)]) > 0.95
+
+
+def test_a_recurrent_network_reads_no_image(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", x=np.random.default_rng(4).normal(0, 1, (60, 6, 6)), y=np.arange(60) % 2)
+    config = tiny(str(tmp_path / "t.npz"), "y", "class", LstmPredictorConfig(), inputs=["x"])
+    with pytest.raises(ValueError, match=r"`model\.family: lstm_predictor` reads sequences, but the inputs are images"):
+        train(config, tmp_path / "run")
 
 
 def test_new_images_have_no_class(tmp_path: Path) -> None:

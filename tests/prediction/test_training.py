@@ -10,7 +10,7 @@ from reference.ranks import train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, journal_of
 
-from seqlab.models import CnnConfig, MlpConfig
+from seqlab.models import CnnConfig, LstmPredictorConfig, MlpConfig
 from seqlab.runs.config import Config
 from seqlab.training import train
 
@@ -28,6 +28,9 @@ def images(tmp_path: Path) -> str:
 
 
 def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
+    if kind == "series":
+        model = LstmPredictorConfig(hidden_size=8, num_layers=2, dropout=0.1, weight_dropout=0.1)
+        return tiny(table, "price", model=model, window=5, ahead=2, **options)
     if kind == "table":
         return tiny(table, "price", augment_noise=0.1, **options)
     model = CnnConfig(channels=(4,), norm="batch", dropout=0.1)
@@ -35,7 +38,7 @@ def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
     return tiny(images, "y", "class", model, inputs=["x"], **moved, **options)
 
 
-@pytest.mark.parametrize("kind", ["table", "images"])
+@pytest.mark.parametrize("kind", ["table", "images", "series"])
 def test_stopped_and_continued(kind: str, table: str, images: str, tmp_path: Path) -> None:
     config = config_of(kind, table, images)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"

@@ -13,15 +13,18 @@ from seqlab.models import (
     GruConfig,
     GruLabellerConfig,
     GruLmConfig,
+    GruPredictorConfig,
     LinearConfig,
     LstmConfig,
     LstmLabellerConfig,
     LstmLmConfig,
+    LstmPredictorConfig,
     MlpConfig,
     NgramConfig,
     RnnConfig,
     RnnLabellerConfig,
     RnnLmConfig,
+    RnnPredictorConfig,
     TransformerCmlmConfig,
     TransformerConfig,
     TransformerCtcConfig,
@@ -98,7 +101,8 @@ PREDICTION: dict[str, Any] = {
     "model": {"family": "mlp"},
     "objective": {"family": "squared_error"},
 }
-OF_PREDICTION = ("linear_model", "mlp", "cnn", "squared_error", "absolute_error", "huber", *PREDICTS)
+PREDICTORS = ("linear_model", "mlp", "cnn", "rnn_predictor", "lstm_predictor", "gru_predictor")
+OF_PREDICTION = (*PREDICTORS, "squared_error", "absolute_error", "huber", *PREDICTS)
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -125,6 +129,9 @@ FAMILIES: dict[str, dict[str, object]] = {
         "linear_model": LinearConfig(),
         "mlp": MlpConfig(),
         "cnn": CnnConfig(),
+        "rnn_predictor": RnnPredictorConfig(),
+        "lstm_predictor": LstmPredictorConfig(),
+        "gru_predictor": GruPredictorConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -369,8 +376,8 @@ ERRORS = {
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
         "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
         "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
-        "but is 'transformer_ml' instead (the "
-        "nearest is `transformer_mlm`)."
+        "rnn_predictor, lstm_predictor, gru_predictor, but is 'transformer_ml' instead (the nearest is "
+        "`transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

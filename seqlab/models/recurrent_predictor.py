@@ -1,0 +1,94 @@
+"""Recurrent networks over sequences and windows of a series: the state behind the last frame says what is predicted.
+
+Shapes: B examples, F frames of D numbers each, H hidden size, K numbers, classes or labels.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import ValueBatch
+from seqlab.models.config import SETTINGS, Probability
+from seqlab.models.config import Size as PositiveSize
+from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
+from seqlab.nn.layers import Linear
+from seqlab.nn.recurrent import Recurrent, RecurrentKind
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RecurrentPredictorConfig(PredictorConfig):
+    """The fields that all families of recurrent predictors have."""
+
+    hidden_size: PositiveSize = 64
+    """Size of what a layer gives."""
+    num_layers: PositiveSize = 1
+    """Layers."""
+    dropout: Probability = 0.0
+    """Probability of dropping a feature between layers and before the last one, throughout a sequence."""
+    weight_dropout: Probability = 0.0
+    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+
+    kind: ClassVar[RecurrentKind]
+
+    def check_inputs(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError for images, whose pixels have no order."""
+        if len(shape) != 2:
+            raise ValueError(
+                f"`model.family: {self.family}` reads sequences, but the inputs are images: choose `cnn` or `mlp`, or "
+                "set `data.layout: frames`."
+            )
+
+    def build(self, src: InputSide, tgt: TargetSide) -> "RecurrentPredictor":
+        """Build the model."""
+        self.check_inputs(src.shape)
+        return RecurrentPredictor(self, src.shape[1], tgt.size)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RnnPredictorConfig(RecurrentPredictorConfig):
+    """A predictor of tanh RNNs (Elman 1990)."""
+
+    family: Literal["rnn_predictor"] = "rnn_predictor"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "rnn"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class LstmPredictorConfig(RecurrentPredictorConfig):
+    """A predictor of LSTMs (Hochreiter & Schmidhuber 1997)."""
+
+    family: Literal["lstm_predictor"] = "lstm_predictor"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "lstm"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GruPredictorConfig(RecurrentPredictorConfig):
+    """A predictor of gated recurrent units (Cho et al. 2014)."""
+
+    family: Literal["gru_predictor"] = "gru_predictor"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "gru"
+
+
+class RecurrentPredictor(nn.Module):
+    """A `Predictor`."""
+
+    def __init__(self, config: RecurrentPredictorConfig, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layers = Recurrent(
+            config.kind,
+            inputs,
+            config.hidden_size,
+            config.num_layers,
+            hidden_dropout=config.dropout,
+            output_dropout=config.dropout,
+            weight_dropout=config.weight_dropout,
+        )
+        self.project = Linear(config.hidden_size, outputs)
+
+    def forward(self, batch: ValueBatch) -> Tensor:
+        """Score a batch: (B, K)."""
+        scores: Tensor = self.project(self.layers(batch.src).output[:, -1])
+        return scores
