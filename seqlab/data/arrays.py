@@ -28,6 +28,8 @@ Layout = Literal["images", "frames"]
 """What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 MAX_CHANNELS = 4
+ENCODED_ROWS = 1024
+"""Rows that are standardised together."""
 CLASS = "class"
 """The target of a folder of images: the name of the folder that an image is in."""
 
@@ -138,7 +140,7 @@ def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[st
     return images, {CLASS: np.array([path.parent.name for path in files])}, list(map(str, files))
 
 
-def read_images(files: Sequence[Path]) -> NDArray[np.uint8]:
+def read_images(files: Sequence[Path]) -> NDArray[Any]:
     """Read images of one size: (N, C, H, W) from 0 to 255.
 
     Raises:
@@ -148,13 +150,15 @@ def read_images(files: Sequence[Path]) -> NDArray[np.uint8]:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise ValueError("Images need Pillow: `pip install 'seqlab[images]'`.") from None
-    found: list[NDArray[np.uint8]] = []
+    found: list[NDArray[Any]] = []
     for file in files:
         require_file(file)
         try:
             with Image.open(file) as image:
-                is_grey = image.mode in ("1", "L", "I", "I;16")
-                pixels = np.asarray(image.convert("L" if is_grey else "RGB"))
+                if image.mode.startswith("I"):  # 16 bits of grey, brought to the range of 8
+                    pixels = np.asarray(image, np.float32) / 257
+                else:
+                    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
         except (UnidentifiedImageError, OSError) as error:
             raise ValueError(f"{file}: cannot be read as an image ({error}).") from None
         channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -178,7 +182,8 @@ def as_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTabl
     for name, values in columns.items():
         column = RawColumn(name)
         for value in values.tolist():
-            column.add(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
+            is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+            column.add(str(int(value)) if is_whole else str(value))
         found[name] = column
     return _Placed(found, list(places), list(range(len(places))), array("q", [0]) * len(places))
 
@@ -210,19 +215,25 @@ class ArrayCodec:
         axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
         part = values[rows].astype(np.float64)
         deviation = part.std(axis=axes)
-        mean = part.mean(axis=axes)
-        return cls(values.shape[1:], mean.tolist(), np.where(deviation > 0, deviation, 1.0).tolist(), inputs, layout)
+        mean, is_constant = part.mean(axis=axes), deviation <= 1e-12 * abs(part).max(axis=axes)
+        return cls(values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout)
 
     def encode(self, values: NDArray[Any], where: str) -> Floats:
         """Encode inputs (N, ...); raises ValueError where they have another shape, or are not numbers."""
         values = values[:, None] if values.ndim == 2 else values
         if values.shape[1:] != self.shape and not (values.ndim == 3 and values.shape[2:] == self.shape[1:]):
             raise ValueError(f"{where}: inputs are of shape {values.shape[1:]}, but the model reads {self.shape}.")
-        mean, deviation = (np.array(each, np.float32) for each in (self.mean, self.deviation))
+        mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
         _refuse_no_numbers(values, where)
-        return np.asarray((values.astype(np.float32) - mean) / deviation, np.float32)
+        encoded = np.empty(values.shape, np.float32)
+        with np.errstate(over="ignore"):
+            for start in range(0, len(values), ENCODED_ROWS):  # in float64, of which there is not too much at once
+                part = slice(start, start + ENCODED_ROWS)
+                encoded[part] = (values[part] - mean) / deviation
+        _refuse_no_numbers(encoded, where)
+        return encoded
 
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""

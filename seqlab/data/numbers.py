@@ -158,12 +158,17 @@ def refuse_strange(column: RawColumn, table: RawTable, key: str) -> None:
 
 
 def categories_of(column: RawColumn, rows: Rows) -> list[str]:
-    """List what a column of categories says in some rows, the most frequent first."""
+    """List the names of an input in some rows, the most frequent first; raises ValueError for too many."""
     if len(column.names) > MAX_CATEGORIES:
         raise ValueError(
             f"The column {column.name!r} holds more than {MAX_CATEGORIES:,} different values, too many for categories: "
             "leave it out (`data.inputs` names the columns that are read)."
         )
+    return names_in(column, rows)
+
+
+def names_in(column: RawColumn, rows: Rows) -> list[str]:
+    """List what the cells of a column hold in some rows, the most frequent first."""
     counts = np.bincount(column.categories()[rows], minlength=len(column.names))
     names = list(column.names)
     return [names[code] for code in np.argsort(-counts, kind="stable") if counts[code]]

@@ -23,6 +23,9 @@ KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """What a cell holds, in any case of letters, that holds nothing."""
 MAX_CATEGORIES = 1000
+"""Names that an input has at most."""
+MAX_DISTINCT_NUMBERS = 100_000
+"""Different cells of a column of numbers up to which these can be classes, groups or folds: names take memory."""
 MOSTLY = 0.5
 """Share of a column's cells that are numbers, from which on a cell that is none is taken for a mistake."""
 Row = tuple[int, Sequence[str]]
@@ -170,7 +173,7 @@ class RawColumn:
     numbers: array[float] = field(default_factory=lambda: array("d"))
     """NaN where a cell is no number."""
     codes: array[int] = field(default_factory=lambda: array("i"))
-    """Of what each cell says, a number by `names`; nothing where there are more than `MAX_CATEGORIES`."""
+    """For each cell its number in `names`; they end where numbers are more than `MAX_DISTINCT_NUMBERS`."""
     names: dict[str, int] = field(default_factory=dict)
     strange: dict[int, str] = field(default_factory=dict)
     """Some of the cells that are neither numbers nor missing, by their rows."""
@@ -187,8 +190,9 @@ class RawColumn:
             self.num_strange += not is_missing
             if not is_missing and len(self.strange) < 3:
                 self.strange[len(self.numbers)] = cell
+        has_codes = len(self.codes) == len(self.numbers)
         self.numbers.append(np.nan if number is None else number)
-        if len(self.names) <= MAX_CATEGORIES:
+        if has_codes and (self.num_strange or len(self.names) <= MAX_DISTINCT_NUMBERS):
             self.codes.append(self.names.setdefault(cell, len(self.names)))
 
     @property
@@ -202,7 +206,12 @@ class RawColumn:
         return np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
 
     def categories(self) -> NDArray[np.int32]:
-        """Return the codes (rows,)."""
+        """Return the codes (rows,); raises ValueError where the column holds too many different numbers."""
+        if len(self.codes) < len(self.numbers):
+            raise ValueError(
+                f"The column {self.name!r} holds more than {MAX_DISTINCT_NUMBERS:,} different numbers, too many for "
+                "categories, classes, groups or folds."
+            )
         return np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
 
 

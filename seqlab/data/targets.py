@@ -16,7 +16,7 @@ from seqlab.data.numbers import (
     Floats,
     NumberColumn,
     Rows,
-    categories_of,
+    names_in,
     read_values,
     refuse_no_numbers,
     refuse_strange,
@@ -99,9 +99,10 @@ class NumbersTarget:
         """
         errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
         count = len(errors)
-        rank = math.ceil((count + 1) * (1 - INTERVAL) / 2) - 1  # of the lowest, and from the end of the highest
-        if (count + 1) * (1 - INTERVAL) / 2 < 1:
+        outside = math.floor((count + 1) * (1 - INTERVAL) / 2 + 1e-9)  # errors on each side that bounds leave out
+        if outside < 1:
             return {}
+        rank = outside - 1  # of the lowest, and from the end of the highest
         return {
             name: float(errors[place, number])
             for number, column in enumerate(self.names)
@@ -285,10 +286,8 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     if predicts == "class" and "" in column.names:
         row = int(np.flatnonzero(column.categories() == column.names[""])[0])
         raise ValueError(f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row.")
-    seen = categories_of(column, rows)
-    values = sorted(
-        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=_by_number
-    )
+    seen = names_in(column, rows)
+    values = sorted({label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=by_number)
     if predicts == "class" and len(values) > max(2, len(rows) / 2):
         raise ValueError(
             f"The target {column.name!r} has {len(values):,} different values in {len(rows):,} training rows, too many "
@@ -301,7 +300,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
 
 
-def _by_number(value: str) -> tuple[float, str]:
+def by_number(value: str) -> tuple[float, str]:
     """Order names that are numbers by their size."""
     try:
         return float(value), value

@@ -36,6 +36,7 @@ def r2(hypotheses: Sequence[str], references: References) -> LineStatistics:
     0 is what their mean would reach, as in scikit-learn's `r2_score`. Errors as of `mae`.
     """
     errors, right = _errors(hypotheses, references, "r2")
+    right = right - (right.mean(0) if len(right) else 0)  # so that squares of large numbers do not swallow the variance
     rows = np.concatenate([np.square(errors), right, np.square(right), np.ones((len(right), 1))], axis=1)
     width = right.shape[1]
 

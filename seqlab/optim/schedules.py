@@ -116,7 +116,7 @@ class CosineScheduleConfig(WarmupConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class OneCycleScheduleConfig(ScheduleConfig):
-    """Up to the peak along half a cosine, and down to nearly 0 along another (Smith & Topin 2018, arXiv:1708.07120)."""
+    """Up to the peak along half a cosine, and down to 0 along another (Smith & Topin 2018, arXiv:1708.07120)."""
 
     family: Literal["one_cycle"] = "one_cycle"
     """Which schedule this is."""
@@ -169,7 +169,7 @@ class PlateauScheduleConfig(WarmupConfig):
         return 1.0
 
     def damping(self, valid_nlls: Sequence[float]) -> float:
-        """Return the factor once for each plateau, as `torch.optim.lr_scheduler.ReduceLROnPlateau` counts them."""
+        """Return the factor once for each plateau, counted as by torch's `ReduceLROnPlateau` with a threshold of 0."""
         lowest, waited, reductions = math.inf, 0, 0
         for nll in valid_nlls:
             waited = 0 if nll < lowest else waited + 1

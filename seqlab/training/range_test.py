@@ -75,6 +75,8 @@ def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps
         with suppress(FailedStep):  # where the rate is so high that there is no number any more
             train(replace(config, optim=optim, training=training), run_dir)
         lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
+    if not lines:
+        raise ValueError("The loss is not a number at the first step, at the lowest rate: look at data and objective.")
     return of_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
 
 

@@ -1,11 +1,26 @@
-"""Thresholds of labels, against every threshold there is."""
+"""Bounds of errors hold what they say; thresholds of labels, against every threshold there is."""
 
 import numpy as np
 import pytest
 
-from seqlab.data.targets import LabelsTarget
+from seqlab.data.numbers import NumberColumn
+from seqlab.data.targets import LabelsTarget, NumbersTarget
 
 sklearn = pytest.importorskip("sklearn.metrics")
+
+
+@pytest.mark.parametrize("count", [19, 20, 25, 39, 100])
+def test_bounds_hold_at_least_nine_of_ten_of_all_further_errors(count: int) -> None:
+    """On average, for any distribution (split conformal prediction)."""
+    rng = np.random.default_rng(count)
+    target = NumbersTarget([NumberColumn("y", 0.0, 1.0)])
+    shares = []
+    for _ in range(2000):
+        errors = rng.random((count, 1))
+        low, high = target.fit_decisions(np.zeros((count, 1)), errors).values()
+        shares.append(high - low)  # of errors between 0 and 1, all as likely
+    assert np.mean(shares) > 0.9 - 3 * np.std(shares) / len(shares) ** 0.5
+    assert target.fit_decisions(np.zeros((18, 1)), rng.random((18, 1))) == {}
 
 
 @pytest.mark.parametrize("seed", range(5))

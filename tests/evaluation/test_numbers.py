@@ -24,6 +24,13 @@ def test_errors_are_those_of_scikit_learn() -> None:
     assert scores["r2"].higher_is_better
 
 
+def test_variance_of_large_numbers_is_that_of_scikit_learn() -> None:
+    large = 1e9 + RIGHT[:, :1]
+    found = large + RNG.normal(0, 0.1, large.shape)
+    score = evaluate(lines(found), [lines(large)], ["r2"])["r2"]
+    assert score.value == pytest.approx(100 * sklearn.r2_score(large, found), abs=1e-3)
+
+
 def test_labels_are_those_of_scikit_learn() -> None:
     given, there = RNG.random((30, 4)) < 0.4, RNG.random((30, 4)) < 0.4
     names = np.array(["a", "b", "c", "d"])

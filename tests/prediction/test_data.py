@@ -1,5 +1,6 @@
 """What becomes of columns, which rows are held out, and how bad input is named."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 import seqlab
+from seqlab.data.arrays import ArrayCodec, read_images
 from seqlab.data.numbers import CategoryColumn, NumberColumn, TableCodec
+from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, held_out, prepare_examples, read_examples
 
@@ -75,6 +78,84 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
     assert rows_of(data, apart.train)[1] == list(range(6, 50))
     assert rows_of(data, apart.valid)[0][0] == [100, 101, 102, 103]
     assert rows_of(data, apart.valid)[1] == list(range(106, 120))
+
+
+def test_no_window_goes_over_from_one_training_file_into_the_next(tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{n}.csv", ["x"], [[1000 * n + i] for i in range(10)]) for n in range(3)]
+    data = replace(config(paths[0], "x", window=4, valid_fraction=0.1), train=paths)
+    examples = prepared(data, tmp_path / "cache")
+    target = fit_codecs(data, read_examples(data, data.train))[1]
+    for part in (examples.train, examples.valid):
+        inputs = target.decode(part.read(np.arange(len(part)))[:, :, 0].reshape(-1, 1)).reshape(len(part), 4)
+        expected = target.decode(part.read_targets(np.arange(len(part))))
+        assert np.allclose(np.diff(np.concatenate([inputs, expected], axis=1)), 1, atol=0.01)
+    assert len(examples.train) + len(examples.valid) == 3 * 6
+
+
+def test_a_column_of_many_names(tmp_path: Path) -> None:
+    """Groups, classes and cells beyond 1,000 names are read as all others are."""
+    rows = [[i % 3, f"patient {i // 2}", f"class {i % 1200}", ("red", "blue")[i % 2]] for i in range(3600)]
+    path = write_csv(tmp_path / "t.csv", ["x", "patient", "class", "colour"], rows)
+    data = config(path, "x", inputs=["colour"], folds="grouped", fold_column="patient", num_folds=3, valid_fold=1)
+    is_out = held_out(data, read_examples(data, data.train))
+    assert 1100 < is_out.sum() < 1300
+    assert (is_out[::2] == is_out[1::2]).all()
+    data = config(path, "class", inputs=["x"], predicts="class")
+    codecs = fit_codecs(data, read_examples(data, data.train))
+    assert codecs[1].size == 1200
+    table = RawTable.of_records([{"colour": f"{i}"} for i in range(1500)] + [{"colour": "red"}], ["colour"])
+    data = config(path, "x", inputs=["colour"])
+    encoded = fit_codecs(data, read_examples(data, data.train))[0].encode(table)
+    assert encoded[:-1].sum() == 0
+    assert encoded[-1].sum() == 1
+
+
+def test_numbers_too_many_to_be_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqlab.data.tables.MAX_DISTINCT_NUMBERS", 100)
+    path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
+    data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
+    with pytest.raises(ValueError, match=r"'x' holds more than 100 different numbers, too many for categories"):
+        held_out(data, read_examples(data, data.train))
+
+
+def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", ["x", "y", "fold"], [[i, i % 7, i % 10 + 1] for i in range(100)])
+    data = config(path, "y", folds="given", fold_column="fold", valid_fold=2)
+    assert np.flatnonzero(held_out(data, read_examples(data, data.train))).tolist() == list(range(1, 100, 10))
+    path = write_csv(
+        tmp_path / "u.csv", ["x", "y", "fold"], [[i, i % 7, "" if i == 5 else 1 + i % 2] for i in range(9)]
+    )
+    data = replace(data, train=[path])
+    with pytest.raises(ValueError, match=r"u\.csv, line 7: the fold \('fold'\) is missing"):
+        held_out(data, read_examples(data, data.train))
+
+
+def test_a_column_with_the_same_names_as_the_target_is_not_the_target(tmp_path: Path) -> None:
+    rows = [[("yes", "no")[i // 2 % 2], ("yes", "no")[i % 2]] for i in range(40)]
+    data = config(write_csv(tmp_path / "t.csv", ["smoker", "churn"], rows), "churn", predicts="class")
+    assert read_examples(data, data.train).inputs == ["smoker"]
+
+
+def test_arrays_are_standardised_exactly(tmp_path: Path) -> None:
+    """Large numbers keep their differences, and what is constant says nothing."""
+    values = np.stack([1e8 + np.arange(40), np.full(40, 0.1)], axis=1)
+    codec = ArrayCodec.fit(values, np.arange(40), "x", "images")
+    encoded = codec.encode(values, "x")[:, 0]
+    assert np.allclose(encoded[:, 0], (np.arange(40) - 19.5) / np.arange(40).std(), atol=1e-6)
+    assert np.abs(encoded[:, 1]).max() < 1e-6
+    assert np.abs(codec.encode(values + 0.1, "x")[:, 0, 1]).max() < 1
+    with pytest.raises(ValueError, match=r"x, row 2: holds what is not a number"):
+        codec.encode(np.array([[0.0, 0], [1e300, 0]]), "x")
+
+
+def test_images_of_16_bits_have_the_range_of_8(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    grey = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    image.fromarray(grey).save(tmp_path / "16.png")
+    image.fromarray((grey // 257).astype(np.uint8)).save(tmp_path / "8.png")
+    wide, narrow = read_images([tmp_path / "16.png", tmp_path / "8.png"])
+    assert np.abs(wide - narrow).max() <= 1
+    assert wide.max() > 250
 
 
 def test_folds_hold_each_row_out_once(table: str) -> None:

@@ -157,6 +157,20 @@ def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Pa
             assert line.split() == [name for name, value in each["values"].items() if value > thresholds[name]]
 
 
+def test_members_of_an_ensemble_have_units_of_their_own(tmp_path: Path) -> None:
+    """Each run decodes by the mean and deviation of its own training data."""
+    runs = []
+    for number, shift in enumerate((0, 1000)):
+        path = write_csv(tmp_path / f"{number}.csv", ["x", "y"], [[k % 9, 2 * (k % 9) + shift] for k in range(90)])
+        runs.append(train(tiny(path, "y", model=LinearConfig(), inputs=["x"]), tmp_path / f"run{number}"))
+    [one], [other], [both], [turned] = (
+        [each.values["y"] for each in seqlab.load(members).predict_detailed([{"x": 4}])]
+        for members in ([runs[0]], [runs[1]], runs, runs[::-1])
+    )
+    assert both == pytest.approx((one + other) / 2)
+    assert turned == pytest.approx(both)
+
+
 def thresholds_of(run_dir: Path) -> dict[str, float]:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     best = min((line for line in lines if line["kind"] == "valid"), key=lambda line: line["loss"])

@@ -149,6 +149,8 @@ class PredictionConfig(DataConfig):
             raise ValueError(f"`folds: {self.folds}` needs the column that says so: set `fold_column`.")
         if self.fold_column is not None and self.folds not in ("grouped", "given"):
             raise ValueError("`fold_column` is for `folds: grouped` and `folds: given`: set one of them.")
+        if self.fold_column in self.inputs:
+            raise ValueError(f"`inputs` and `fold_column` both name {self.fold_column!r}: a fold is no input.")
         if self.folds == "stratified" and self.predicts != "class":
             raise ValueError(f"`folds: stratified` is for classes, not for `predicts: {self.predicts}`.")
         if self.valid_fold is not None and self.valid is not None:

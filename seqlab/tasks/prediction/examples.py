@@ -16,11 +16,11 @@ from seqlab.data.folds import deal_folds
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.numbers import Rows, TableCodec
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import Target, fit_target
+from seqlab.data.targets import Target, by_number, fit_target
 from seqlab.durable import rename
 from seqlab.tasks.prediction.config import PredictionConfig
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Raised when the same files would be encoded differently."""
 InputCodec = TableCodec | ArrayCodec
 """What a run's inputs become numbers by."""
@@ -70,12 +70,15 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(known)}.")
     kept_out = {data.fold_column} | (set() if data.window else set(data.target))
     chosen = data.inputs or list(inputs) or [name for name in known if name not in kept_out]
-    _refuse_target_among(chosen, data, table)
+    if not inputs:
+        _refuse_target_among(chosen, data, table)
     return RawExamples(table, None, chosen, data.target)
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
     is_folder = Path(paths[0]).expanduser().is_dir()
+    if len(data.inputs) > 1:
+        raise ValueError(f"{paths[0]}: `data.inputs` names the one array that is read, but has {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
     targets = [CLASS] if is_folder else data.target or ["y"]
     values, columns, places = [], [], []
@@ -98,6 +101,8 @@ def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: R
         for name in inputs:
             one, other = table.columns[name], table.columns[target]
             same = (one.values() == other.values()) | (np.isnan(one.values()) & np.isnan(other.values()))
+            if not one.is_numeric:
+                same = one.categories() == other.categories()
             if same.all() and (one.is_numeric or list(one.names) == list(other.names)):
                 raise ValueError(
                     f"{table.files[0]}: the column {name!r} is the same as the target {target!r} in all rows: leave it "
@@ -121,7 +126,10 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
     if data.fold_kind == "given":
         assert data.fold_column is not None, "the config has checked it"
         column = raw.table.columns[data.fold_column]
-        names = sorted(column.names)
+        if "" in column.names:
+            row = int(np.flatnonzero(column.categories() == column.names[""])[0])
+            raise ValueError(f"{raw.table.locate(row)}: the fold ({data.fold_column!r}) is missing.")
+        names = sorted(column.names, key=by_number)
         if fold >= len(names):
             raise ValueError(
                 f"The column {data.fold_column!r} names {len(names)} folds, but `data.valid_fold` is {fold + 1}."
@@ -264,7 +272,13 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
     np.save(folder / "targets.npy", targets)
     np.save(folder / "held_out.npy", is_held_out)
     places = [part.table.locate(row) for part in parts for row in range(len(part))]
-    notes = {"places": places, "train_rows": len(train), "empty_lines": sum(part.table.num_empty for part in parts)}
+    series_starts = [] if train.arrays is not None else [*train.table.starts]
+    series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
+    notes = {
+        "places": places,
+        "series_starts": series_starts,
+        "empty_lines": sum(part.table.num_empty for part in parts),
+    }
     (folder / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
@@ -275,7 +289,7 @@ def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> Pre
     notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
     parts = []
     for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
-        parts.append(Examples(inputs, targets, _starts(data, rows, notes["train_rows"]), data.window, data.ahead))
+        parts.append(Examples(inputs, targets, _starts(data, rows, notes["series_starts"]), data.window, data.ahead))
     train, valid = parts
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
@@ -288,10 +302,11 @@ def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> Pre
     return PreparedExamples(train, valid, report, hashes, notes["places"])
 
 
-def _starts(data: PredictionConfig, rows: Rows, train_rows: int) -> Rows:
+def _starts(data: PredictionConfig, rows: Rows, series_starts: Sequence[int]) -> Rows:
     """Give the examples whose target is one of some rows, ascending: of a series the first row of each window."""
     if not data.window:
         return rows
     starts = rows - (data.window - 1 + data.ahead)
-    file_start = np.where(rows < train_rows, 0, train_rows)  # no window goes over from one series into the next
-    return starts[starts >= file_start]
+    of_files = np.array(series_starts, np.int64)
+    file_start = of_files[np.searchsorted(of_files, rows, side="right") - 1]
+    return starts[starts >= file_start]  # no window goes over from one file into the next

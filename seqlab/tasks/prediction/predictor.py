@@ -135,7 +135,7 @@ class Predictor:
         missing = min(max(missing, 0), count)
         total = np.zeros((count - missing, self.target.size))
         for run, inputs in zip(self.runs, encoded, strict=True):
-            total += self._values(self._scores(run, inputs, missing, batch_rows))
+            total += _values(run.codecs[1], self._scores(run, inputs, missing, batch_rows))
         means = total / len(self.runs)
         nothing = [Prediction("", None)] * missing
         return nothing + [self._prediction(row) for row in means]
@@ -162,13 +162,6 @@ class Predictor:
             parts.append(run.model(batch).float().cpu().numpy())
         return np.concatenate(parts)
 
-    def _values(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Turn scores into numbers in the units of the table, or into probabilities: (N, K)."""
-        if isinstance(self.target, NumbersTarget):
-            return self.target.decode(scores)
-        exact = torch.from_numpy(scores).double()
-        return (exact.sigmoid() if isinstance(self.target, LabelsTarget) else exact.softmax(1)).numpy()
-
     def _prediction(self, values: NDArray[np.float64]) -> Prediction:
         by_name = dict(zip(_names(self.target), values.tolist(), strict=True))
         if isinstance(self.target, NumbersTarget):
@@ -176,6 +169,14 @@ class Predictor:
             return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
         scores = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
         return Prediction(self.target.lines(self.target.decide(scores[None]))[0], by_name)
+
+
+def _values(target: Target, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Turn scores of a run into numbers in the units of its table, or into probabilities: (N, K)."""
+    if isinstance(target, NumbersTarget):
+        return target.decode(scores)
+    exact = torch.from_numpy(scores).double()
+    return (exact.sigmoid() if isinstance(target, LabelsTarget) else exact.softmax(1)).numpy()
 
 
 def _validation(run: LoadedRun) -> dict[str, Any]:
