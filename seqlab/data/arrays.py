@@ -71,7 +71,7 @@ class ImageFolder(FileColumn):
 def read_arrays(
     path: Path, inputs: str, targets: Sequence[str], layout: Layout
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    """Read the inputs of a path (N, ...), its targets by name, each (N,), and where each example stands.
+    """Read the inputs of a path (N, ...), its targets by name, each (N,), and the location of each example.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, array or image, or shapes do not fit each other.
@@ -221,7 +221,7 @@ class ArrayCodec:
     def encode(self, values: NDArray[Any], where: str) -> Floats:
         """Encode inputs (N, ...); raises ValueError where they have another shape, or are not numbers."""
         values = values[:, None] if values.ndim == 2 else values
-        if values.shape[1:] != self.shape and not (values.ndim == 3 and values.shape[2:] == self.shape[1:]):
+        if values.shape[1:] != self.shape:
             raise ValueError(f"{where}: inputs are of shape {values.shape[1:]}, but the model reads {self.shape}.")
         mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from seqlab.data.epoch import generator
 
 FoldKind = Literal["plain", "stratified", "grouped", "given"]
-"""Rows are dealt at random; so that each fold has as much of each class; so that all rows of a group, by a column, are
-in one fold; or as a column says."""
+"""Rows are dealt to folds at random; with equal shares of each class; with all rows of a group in one fold; or by the
+folds that a column names."""
 
 
 def deal_folds(
@@ -31,14 +31,40 @@ def deal_folds(
     if units < num_folds:
         what = "rows" if groups is None else "groups"
         raise ValueError(f"There are {units} {what}, too few for {num_folds} folds: set `data.num_folds` to fewer.")
-    order = generator(seed, count, num_folds).permutation(count)
+    order = _shuffled(count, generator(seed, count, num_folds), classes)
     if groups is not None:
         return _grouped(groups, order, num_folds)
-    if classes is not None:  # row after row of one class, then of the next: every fold gets the next one
-        order = order[np.argsort(classes[order], kind="stable")]
     folds = np.empty(count, np.int64)
     folds[order] = np.arange(count) % num_folds
     return folds
+
+
+def hold_out(
+    count: int,
+    fraction: float,
+    seed: int,
+    *,
+    classes: NDArray[Any] | None = None,
+    groups: NDArray[Any] | None = None,
+) -> NDArray[np.bool_]:
+    """Choose a share of the rows, at least one and never all: (count,). `classes` and `groups` as in `deal_folds`."""
+    rng = generator(seed, count)
+    if groups is not None:
+        _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        order = rng.permutation(len(sizes))
+        nearest = int(abs(sizes[order].cumsum() - fraction * count).argmin()) + 1
+        return np.isin(group_of_row, order[: min(nearest, len(sizes) - 1)])
+    number = max(0, min(max(1, round(fraction * count)), count - 1))
+    evenly = np.arange(count + 1) * number // max(count, 1)
+    chosen = np.empty(count, np.bool_)
+    chosen[_shuffled(count, rng, classes)] = np.diff(evenly) > 0
+    return chosen
+
+
+def _shuffled(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:
+    """Order rows at random; with classes, first all of one class, then those of the next."""
+    order = rng.permutation(count)
+    return order if classes is None else order[np.argsort(classes[order], kind="stable")]
 
 
 def _grouped(groups: NDArray[Any], order: NDArray[np.int64], num_folds: int) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ class NumberColumn:
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = float(values.std())
         if not np.isfinite(deviation):
-            raise ValueError(f"The column {column.name!r} holds numbers too large to be squared: mend or scale them.")
+            raise ValueError(f"The column {column.name!r} holds numbers too large to square: correct or scale them.")
         return cls(column.name, float(values.mean()), deviation if deviation > 1e-12 * abs(values).max() else 1.0)
 
 
@@ -50,7 +50,7 @@ class CategoryColumn:
 
     name: str
     values: list[str]
-    """Those that training has seen; others are told by 0 in all of their places."""
+    """Those in the training part; any other value becomes zeros."""
 
 
 Column = NumberColumn | CategoryColumn
@@ -116,7 +116,7 @@ class TableCodec:
             return found[:, None]
         known = {name: place for place, name in enumerate(column.values)}
         if unseen := [name for name in raw.names if name not in known]:
-            text = "%s: %r has values that training has not seen, which say nothing: %s"
+            text = "%s: %r has values that training has not seen, which become zeros: %s"
             logger.warning(text, table.files[0], column.name, ", ".join(unseen[:5]))
         place_of_code = np.array([known.get(name, -1) for name in raw.names], np.int64)
         places = place_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
@@ -136,24 +136,24 @@ def refuse_no_numbers(column: RawColumn, table: RawTable) -> None:
     if len(wrong):
         row = int(wrong[0])
         cell = column.strange.get(row)
-        says = "is missing" if cell is None else f"must be a number, but is {cell!r}"
+        fault = "is missing" if cell is None else f"must be a number, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
-        raise ValueError(f"{table.locate(row)}: {column.name!r} {says}{more}: mend the cell, or leave out the row.")
+        raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or leave out the row.")
 
 
 def refuse_too_large(values: Floats, name: str, table: RawTable) -> None:
     """Raise ValueError, naming the row, where a standardised number is too large for a float."""
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
-        raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: mend the cell.")
+        raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: correct the cell.")
 
 
 def refuse_strange(column: RawColumn, table: RawTable, key: str) -> None:
     if column.strange:
         row, cell = next(iter(column.strange.items()))
         raise ValueError(
-            f"{table.locate(row)}: {column.name!r} is {cell!r}, but most cells of the column are numbers: mend it, or "
-            f"name the column in `{key}`."
+            f"{table.locate(row)}: {column.name!r} is {cell!r}, but most cells of the column are numbers: correct it, "
+            f"or name the column in `{key}`."
         )
 
 

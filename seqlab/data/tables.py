@@ -27,7 +27,7 @@ MAX_CATEGORIES = 1000
 MAX_DISTINCT_NUMBERS = 100_000
 """Different cells of a column of numbers up to which these can be classes, groups or folds: names take memory."""
 MOSTLY = 0.5
-"""Share of a column's cells that are numbers, from which on a cell that is none is taken for a mistake."""
+"""Share of numbers in a column from which its other cells are errors, and the column is not one of categories."""
 Row = tuple[int, Sequence[str]]
 """The line or record in its file, from 1, and the cells; no cell at all for an empty line."""
 
@@ -84,7 +84,7 @@ def _read_divided(lines: Iterable[str], name: str, delimiter: str) -> tuple[list
                     )
                 yield reader.line_num, cells
         except csv.Error as error:
-            raise ValueError(f"{name}, line {reader.line_num}: cells cannot be told apart ({error}).") from None
+            raise ValueError(f"{name}, line {reader.line_num}: the cells cannot be separated ({error}).") from None
 
     header = [cell.strip() for cell in next(reader, [])]
     _check_header(header, name)
@@ -167,13 +167,13 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 @dataclass
 class RawColumn:
-    """The cells of a column as they were read: as numbers where they are some, and as what they say."""
+    """The cells of a column, as numbers and as the codes of distinct texts."""
 
     name: str
     numbers: array[float] = field(default_factory=lambda: array("d"))
     """NaN where a cell is no number."""
     codes: array[int] = field(default_factory=lambda: array("i"))
-    """For each cell its number in `names`; they end where numbers are more than `MAX_DISTINCT_NUMBERS`."""
+    """For each cell its code in `names`; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
     names: dict[str, int] = field(default_factory=dict)
     strange: dict[int, str] = field(default_factory=dict)
     """Some of the cells that are neither numbers nor missing, by their rows."""
@@ -226,7 +226,7 @@ def _number(cell: str) -> float | None:
 
 @dataclass
 class RawTable:
-    """The cells of several tables with the same columns, one behind the other."""
+    """The cells of several tables with the same columns, concatenated."""
 
     columns: dict[str, RawColumn]
     files: list[str]

@@ -95,7 +95,7 @@ class NumbersTarget:
         """Bound the errors of examples that training has not seen, both (N, K): see `residual_names`.
 
         In the units of the table, so that 9 of 10 further errors lie within (split conformal prediction, Lei et al.
-        2018); nothing for so few examples that this cannot be said.
+        2018); nothing for fewer than 19 examples, too few for such bounds.
         """
         errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
         count = len(errors)
@@ -253,7 +253,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     """Make the codec of the targets, by the training rows (n,).
 
     Raises:
-        ValueError: they are not what `predicts` says, or are the same in all rows.
+        ValueError: they are not of the kind `predicts`, or are the same in all rows.
     """
     columns = [table.columns[name] for name in names]
     if predicts == "numbers":

@@ -36,19 +36,19 @@ class CnnConfig(PredictorConfig):
     dilation: Size = 1
     """Distance between the positions that a convolution reads."""
     pooling: Pooling = "max"
-    """What becomes of each square of `pool_size` behind a convolution: its maximum, its mean, or nothing."""
+    """Pooling after a convolution: the maximum or the mean of each square of `pool_size`, or none."""
     pool_size: Size = 2
     """Positions that are pooled, of images in each direction."""
     pooled_blocks: Annotated[int, Field(ge=0)] | None = None
-    """Convolutions, the last ones, that are pooled behind; null for all."""
+    """Number of the last convolutions with pooling after them; null for all."""
     residual: bool = False
     """Whether a convolution that keeps the shape adds to its input (He et al. 2016)."""
     activation: Nonlinearity = "relu"
-    """Non-linearity behind each convolution."""
+    """Non-linearity after each convolution."""
     norm: FeatureNorm = "none"
-    """Norm behind each convolution."""
+    """Norm after each convolution."""
     dropout: Probability = 0.0
-    """Probability of dropping an element behind each convolution."""
+    """Probability of dropping an element after each convolution."""
     output: Literal["flatten", "mean", "max"] = "flatten"
     """What the last layer reads: all that the convolutions give, or its mean or maximum over all positions, which does
     not depend on where something is."""

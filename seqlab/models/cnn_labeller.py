@@ -32,7 +32,7 @@ class CnnLabellerConfig(LabellerConfig):
     num_filters: Size = 100
     """Filters of each width."""
     embedding_dropout: Probability = 0.0
-    """Probability of dropping a word, wherever it stands in a micro-step."""
+    """Probability of dropping a word, at all of its positions in a micro-step."""
     dropout: Probability = 0.3
     """Probability of dropping an element of a word's vector."""
 

@@ -28,7 +28,7 @@ class MlpConfig(PredictorConfig):
     hidden_sizes: Annotated[tuple[Size, ...], Field(min_length=1)] = (256, 256)
     """Units of each hidden layer."""
     activation: Nonlinearity = "relu"
-    """Non-linearity behind each hidden layer."""
+    """Non-linearity after each hidden layer."""
     norm: FeatureNorm = "none"
     """What is normalised before each non-linearity: each unit over the batch (`batch`), or each example over its units
     (`layer`)."""

@@ -62,7 +62,7 @@ class LinearConfig(PredictorConfig):
 
 
 class LinearPredictor(nn.Module):
-    """A `Predictor` of one layer, which begins at 0: it is convex, so that nothing has to be broken."""
+    """A `Predictor` of one layer; all weights start at 0, as the problem is convex."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

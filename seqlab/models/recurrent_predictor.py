@@ -1,4 +1,4 @@
-"""Recurrent networks over sequences and windows of a series: the state behind the last frame says what is predicted.
+"""Recurrent networks over sequences and windows of a series; the hidden state after the last frame gives the scores.
 
 Shapes: B examples, F frames of D numbers each, H hidden size, K numbers, classes or labels.
 """

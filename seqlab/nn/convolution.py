@@ -30,7 +30,7 @@ class Reach:
     """How far apart in the input the fields of two neighbours begin."""
 
     def after(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Reach":
-        """Put a convolution or a pooling behind (Dumoulin & Visin 2016, arXiv:1603.07285)."""
+        """Append a convolution or a pooling (Dumoulin & Visin 2016, arXiv:1603.07285)."""
         extent = dilation * (kernel - 1)
         size = (self.size + 2 * padding - extent - 1) // stride + 1
         return Reach(max(0, size), self.receptive_field + extent * self.step, self.step * stride)
@@ -90,7 +90,7 @@ class ConvolutionBlock(nn.Module):
         return dropped
 
     def reach(self, before: Reach) -> Reach:
-        """Put the block behind other layers, along one dimension."""
+        """Append the block to other layers, along one dimension."""
         convolved = before.after(self.kernel, self.stride, self.padding, self.dilation)
         return convolved.after(self.pool_size, self.pool_size)
 

@@ -59,12 +59,12 @@ def train_folds(
 ) -> FoldsReport:
     """Train a run for each fold into `folder/fold_01` and so on; the same call continues where it was ended.
 
-    Writes `folds.json`, and where the task gives them `predictions.jsonl`: what the run that was not trained on a row
-    says of it. The figures are of the best checkpoint of each fold, which the same rows have chosen: where a config is
-    chosen by them too, they are too good.
+    Writes `folds.json`, and where the task gives them `predictions.jsonl`: the prediction for each row by the run that
+    was not trained on it. The figures are of the best checkpoint of each fold, which the same rows have chosen:
+    they are a little too good, and more so where a config is chosen by them too.
 
     Args:
-        config: of a run; its section `data` says how rows are dealt to folds.
+        config: of a run; its section `data` decides how rows are dealt to folds.
         folder: where the runs are.
         num_folds: at least 2.
         overwrite: begin anew.

@@ -66,7 +66,7 @@ class Task:
         raise NotImplementedError
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield what a trained run says of each validation example, for JSON; nothing unless the task defines it."""
+        """Yield the prediction for each validation example, for JSON; nothing unless the task defines it."""
         yield from ()
 
     def locate(self, data: Any, index: int) -> str:

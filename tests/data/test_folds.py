@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.folds import deal_folds
+from seqlab.data.folds import deal_folds, hold_out
 
 
 @given(st.integers(2, 200), st.integers(2, 12), st.integers(0, 3))
@@ -39,3 +39,26 @@ def test_groups_stay_together(groups: list[int], num_folds: int) -> None:
     folds = deal_folds(len(values), num_folds, 1, groups=values)
     assert all(len(np.unique(folds[values == group])) == 1 for group in np.unique(values))
     assert len(np.unique(folds)) == num_folds
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.3, 0.4, 0.75, 0.9])
+def test_a_share_is_held_out(fraction: float) -> None:
+    """The share that is asked for, of each class too; of groups, whole ones."""
+    classes = np.repeat([0, 1, 2], [40, 300, 660])
+    chosen = hold_out(1000, fraction, 1, classes=classes)
+    assert chosen.sum() == round(1000 * fraction)
+    for kind, size in enumerate((40, 300, 660)):
+        assert abs(chosen[classes == kind].sum() - fraction * size) <= 1
+    assert hold_out(1000, fraction, 1).sum() == round(1000 * fraction)
+    assert not np.array_equal(hold_out(1000, fraction, 1), hold_out(1000, fraction, 2))
+    groups = np.arange(1000) % 250
+    chosen = hold_out(1000, fraction, 1, groups=groups)
+    assert abs(chosen.mean() - fraction) < 0.02
+    assert all(len(set(chosen[groups == group])) == 1 for group in range(250))
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_something_is_held_out_and_something_is_left(count: int, fraction: float) -> None:
+    assert 0 < hold_out(count, fraction, 1).sum() < count
+    assert 0 < hold_out(count, fraction, 1, groups=np.arange(count)).sum() < count

@@ -148,6 +148,12 @@ def test_arrays_are_standardised_exactly(tmp_path: Path) -> None:
         codec.encode(np.array([[0.0, 0], [1e300, 0]]), "x")
 
 
+def test_sequences_of_another_length_are_refused() -> None:
+    codec = ArrayCodec.fit(np.random.default_rng(1).normal(0, 1, (9, 5, 2)), np.arange(9), "x", "frames")
+    with pytest.raises(ValueError, match=r"x: inputs are of shape \(6, 2\), but the model reads \(5, 2\)"):
+        codec.encode(np.zeros((3, 6, 2)), "x")
+
+
 def test_images_of_16_bits_have_the_range_of_8(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     grey = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
@@ -185,7 +191,7 @@ COLUMNS = ["a", "b", "y"]
 GOOD = [[i, f"v{i % 3}", i % 5] for i in range(40)]
 BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     "missing column": (COLUMNS, GOOD, {"target": ["z"]}, r"t\.csv: has no column 'z', only a, b, y"),
-    "missing number": (COLUMNS, [*GOOD, ["", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing: mend the cell"),
+    "missing number": (COLUMNS, [*GOOD, ["", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing: correct the cell"),
     "not a number": (COLUMNS, [*GOOD, ["x7", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'x7', but most cells .* numbers"),
     "infinite": (COLUMNS, [*GOOD, ["inf", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'inf', but most"),
     "NaN": (COLUMNS, [*GOOD, ["NaN", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing"),
@@ -221,7 +227,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         COLUMNS,
         [*GOOD, ["1e300", "v1", 2]],
         {},
-        "column 'a' holds numbers too large to be squared",
+        "column 'a' holds numbers too large to square",
     ),
     "a label with a space": (
         ["a", "is big", "y"],
@@ -235,7 +241,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         {"predicts": "class"},
         "too many to be classes",
     ),
-    "one row": (COLUMNS, GOOD[6:7], {}, "leaves 0 training examples, too few"),
+    "one row": (COLUMNS, GOOD[6:7], {}, "leaves 1 training examples, too few"),
     "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
     "no row": (COLUMNS, [], {}, r"t\.csv: has no row below its header"),
 }
@@ -254,8 +260,10 @@ def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
-        ({"folds": "grouped"}, "needs the column that says so"),
+        ({"folds": "grouped"}, "needs a column of groups or folds"),
         ({"fold_column": "g"}, "is for `folds: grouped`"),
+        ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold is no input"),
+        ({"inputs": ["x", "x"]}, "`inputs` names 'x' 2 times"),
         ({"valid": "v.csv", "valid_fold": 1}, "both say what is validated on"),
         ({"valid_fold": 11}, r"`valid_fold` \(11\) must be at most `num_folds` \(10\)"),
         ({"ahead": 2}, "`ahead` is for series"),

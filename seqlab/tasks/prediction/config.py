@@ -67,7 +67,7 @@ class PredictionConfig(DataConfig):
     rows."""
 
     ahead: Annotated[int, Field(ge=1)] = 1
-    """Of a series: how many rows behind the window the target stands. Targets may be inputs, too."""
+    """Of a series: how many rows after the window the target is. Targets may be inputs, too."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share that is held out where there are neither validation data nor folds; of a series, its end."""
@@ -80,7 +80,7 @@ class PredictionConfig(DataConfig):
 
     folds: FoldKind | None = None
     """How rows are dealt to folds: at random (`plain`), each with as much of each class (`stratified`, the default for
-    classes), all rows that have the same in `fold_column` in one (`grouped`), or as that says (`given`)."""
+    classes), all rows with the same value of `fold_column` in one (`grouped`), or by its values (`given`)."""
 
     fold_column: str | None = None
     """The column of groups or of folds, which is no input."""
@@ -135,7 +135,7 @@ class PredictionConfig(DataConfig):
         return replace(self, num_folds=num_folds, valid_fold=number)
 
     def column_of(self, spec: str) -> str | None:
-        """Return None: columns stand in fields of their own."""
+        """Return None: columns have fields of their own."""
         return None
 
     @property
@@ -146,9 +146,12 @@ class PredictionConfig(DataConfig):
     @model_validator(mode="after")
     def _check(self) -> "PredictionConfig":
         if self.folds in ("grouped", "given") and self.fold_column is None:
-            raise ValueError(f"`folds: {self.folds}` needs the column that says so: set `fold_column`.")
+            raise ValueError(f"`folds: {self.folds}` needs a column of groups or folds: set `fold_column`.")
         if self.fold_column is not None and self.folds not in ("grouped", "given"):
             raise ValueError("`fold_column` is for `folds: grouped` and `folds: given`: set one of them.")
+        for name in self.inputs:
+            if self.inputs.count(name) > 1:
+                raise ValueError(f"`inputs` names {name!r} {self.inputs.count(name)} times: name it once.")
         if self.fold_column in self.inputs:
             raise ValueError(f"`inputs` and `fold_column` both name {self.fold_column!r}: a fold is no input.")
         if self.folds == "stratified" and self.predicts != "class":

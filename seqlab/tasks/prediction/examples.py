@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
 from seqlab.data.batch import IGNORE
-from seqlab.data.folds import deal_folds
+from seqlab.data.folds import deal_folds, hold_out
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.numbers import Rows, TableCodec
 from seqlab.data.tables import RawTable
@@ -31,7 +31,7 @@ class RawExamples:
     """Inputs and targets as they were read."""
 
     table: RawTable
-    """The targets, and all that stands in columns."""
+    """The targets, and all other columns."""
     arrays: NDArray[Any] | None
     """(N, ...): the inputs, where these are no columns."""
     inputs: list[str]
@@ -94,7 +94,7 @@ def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
 
 
 def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
-    """Raise ValueError where an input says the same as a target in all rows."""
+    """Raise ValueError where an input equals a target in all rows."""
     if data.window:
         return
     for target in data.target:
@@ -136,12 +136,11 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
             )
         return np.asarray(column.categories() == column.names[names[fold]])
     column_of = raw.table.columns
-    units = len(column_of[str(data.fold_column)].names) if data.fold_kind == "grouped" else count
-    share = min(max(2, round(1 / data.valid_fraction)), units)
-    num_folds = data.num_folds if data.valid_fold is not None else share
     groups = column_of[str(data.fold_column)].categories() if data.fold_kind == "grouped" else None
     classes = column_of[raw.targets[0]].categories() if data.fold_kind == "stratified" else None
-    return deal_folds(count, num_folds, data.fold_seed, classes=classes, groups=groups) == fold
+    if data.valid_fold is None:
+        return hold_out(count, data.valid_fraction, data.fold_seed, classes=classes, groups=groups)
+    return deal_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
@@ -186,7 +185,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Report:
-    """What is said of the data before the first step."""
+    """Sizes of the data, reported before the first step."""
 
     rows: int
     valid_rows: int
@@ -215,7 +214,7 @@ class PreparedExamples:
     report: Report
     content_hashes: dict[str, str]
     places: Sequence[str]
-    """Where each row stands, those of the training files first."""
+    """`file, line N` of each row, those of the training files first."""
 
     def locate(self, row: int) -> str:
         """Name the file and the line of a row."""

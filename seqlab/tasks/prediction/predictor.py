@@ -19,7 +19,7 @@ from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.prediction.config import PREDICTOR
 
 BATCH_ROWS = 1024
-"""Examples that are computed together unless the caller says otherwise."""
+"""Default number of examples that are computed together."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Predictor:
     def _scores(
         self, run: LoadedRun, inputs: NDArray[np.float32], missing: int, batch_rows: int
     ) -> NDArray[np.float32]:
-        """Score the rows behind the first ones: (N, K)."""
+        """Score all rows but the first `missing` ones: (N, K)."""
         window, is_table = self._window(run), isinstance(run.codecs[0], TableCodec)
         parts = [np.zeros((0, self.target.size), np.float32)]
         for start in range(missing, len(inputs), batch_rows):

@@ -125,7 +125,7 @@ class Prediction(Task):
         return Validation(figures, nll, "loss", target.fit_decisions(scores, right))
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the prediction and the target of each validation example, and where it stands."""
+        """Yield the prediction and the target of each validation example, and its location."""
         run = load_run(run_dir, product=PREDICTOR)
         data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
         target, numbers = run.codecs[1], np.arange(len(data.valid))
