@@ -84,6 +84,14 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "linear_model": ("seqlab.models.predictor:LinearConfig", "linear, logistic or softmax regression"),
         "mlp": ("seqlab.models.mlp:MlpConfig", "a multi-layer perceptron"),
         "cnn": ("seqlab.models.cnn:CnnConfig", "convolutions over images or sequences"),
+        "transformer_predictor": (
+            "seqlab.models.transformer_predictor:TransformerPredictorConfig",
+            "self-attention over pixels, patches or frames",
+        ),
+        "gaussian_classifier": (
+            "seqlab.models.gaussian_classifier:GaussianClassifierConfig",
+            "a Gaussian for each class: discriminant analysis, naive Bayes",
+        ),
         "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over numbers in order"),
         "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over numbers in order"),
         "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "gated units over numbers in order"),
@@ -149,6 +157,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
         "numbers": ("seqlab.data.targets:load_numbers_target", "numbers to predict"),
         "class": ("seqlab.data.targets:load_class_target", "one class of several"),
+        "distribution": ("seqlab.data.targets:load_distribution_target", "probabilities of the classes, or one-hot"),
         "labels": ("seqlab.data.targets:load_labels_target", "any number of several labels"),
     },
     "tokenizer": {
@@ -191,6 +200,11 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "label_macro_f1": ("seqlab.evaluation.numbers:label_macro_f1", "mean F1 of the labels of sets"),
         "mae": ("seqlab.evaluation.numbers:mae", "mean absolute error of numbers"),
         "rmse": ("seqlab.evaluation.numbers:rmse", "root of the mean squared error of numbers"),
+        "log_loss": ("seqlab.evaluation.probabilities:log_loss", "mean negative log-probability of the right class"),
+        "label_log_loss": (
+            "seqlab.evaluation.probabilities:label_log_loss",
+            "mean binary cross entropy of labels",
+        ),
         "r2": ("seqlab.evaluation.numbers:r2", "share of the variance of numbers that is explained"),
     },
     "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},

@@ -22,6 +22,8 @@ from seqlab.data.readers import read_lines, require_file
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """What a cell holds, in any case of letters, that holds nothing."""
+TRUTH = {"true": 1.0, "false": 0.0}
+"""Truth values, in any case of letters, as JSON, parquet and CSV files hold them."""
 MAX_CATEGORIES = 1000
 """Names that an input has at most."""
 MAX_DISTINCT_NUMBERS = 100_000
@@ -136,11 +138,9 @@ def _cells(record: Mapping[str, Any], header: Sequence[str], where: str) -> list
 
 
 def _cell(value: Any) -> str:
-    """Write a value of JSON or parquet as a cell: lists with spaces between, truth values as 1 and 0."""
+    """Write a value of JSON or parquet as a cell: lists with spaces between."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return str(int(value))
     return " ".join(map(_cell, value)) if isinstance(value, list) else str(value)
 
 
@@ -216,7 +216,9 @@ class RawColumn:
 
 
 def _number(cell: str) -> float | None:
-    """Read a finite number; None where a cell is none."""
+    """Read a finite number, of truth values 1 and 0; None where a cell is none."""
+    if cell.lower() in TRUTH:
+        return TRUTH[cell.lower()]
     try:
         value = float(cell)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Codecs of targets: numbers, one class of several, or any number of several labels."""
+"""Codecs of targets: numbers, one class of several (named, or as probabilities), or any number of several labels."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ INTERVAL = 0.9
 """Share of the errors that lie within the bounds that come with predictions of numbers."""
 MIN_THRESHOLD_ROWS = 20
 """Validation examples with a label, and without it, from which on its threshold is chosen."""
+MAX_SUM_ERROR = 1e-3
+"""How far the sum of some probabilities may be from 1, as they are rounded in files."""
 UNSEEN = "?"
 """A class that training has not seen, as a line of text."""
 
@@ -167,6 +169,60 @@ class ClassTarget:
 
 
 @dataclass(frozen=True)
+class DistributionTarget:
+    """One class of several, with a column for the probability of each: one-hot where the probabilities are 0 and 1."""
+
+    codec: ClassVar[str] = "distribution"
+    predicts: ClassVar[str] = "class"
+    values: list[str]
+    """The columns, whose names are those of the classes."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns."""
+        return self.values
+
+    @property
+    def size(self) -> int:
+        """K: classes."""
+        return len(self.values)
+
+    def encode(self, table: RawTable) -> Floats:
+        """Give the probabilities of all rows: (rows, K)."""
+        for name in self.values:
+            refuse_no_numbers(table.columns[name], table)
+        found = np.stack([table.columns[name].values() for name in self.values], axis=1)
+        wrong = (found < 0).any(1) | (abs(found.sum(1) - 1) > MAX_SUM_ERROR)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{table.locate(row)}: the probabilities of the classes must not be negative and must sum to 1, but "
+                f"{', '.join(self.values[:3])}{' ...' if self.size > 3 else ''} sum to {found[row].sum():g}."
+            )
+        return found.astype(np.float32)
+
+    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
+        """Return scores (N, K), the highest of which is the likeliest class's."""
+        return scores
+
+    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Return nothing: the likeliest class is predicted."""
+        return {}
+
+    def lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write the name of each example's likeliest class, by scores or probabilities (N, K)."""
+        return [self.values[number] for number in targets.argmax(1).tolist()]
+
+    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+        """Write what metrics compare: a word for each class, whatever its name."""
+        return [str(number) for number in targets.argmax(1).tolist()]
+
+    def save(self, folder: Path) -> None:
+        """Write what reading it back needs."""
+        write_values(folder, {"values": self.values})
+
+
+@dataclass(frozen=True)
 class LabelsTarget:
     """Any number of labels of several."""
 
@@ -224,7 +280,7 @@ class LabelsTarget:
         write_values(folder, {"names": self.names, "values": self.values})
 
 
-Target = NumbersTarget | ClassTarget | LabelsTarget
+Target = NumbersTarget | ClassTarget | DistributionTarget | LabelsTarget
 
 
 def _best_threshold(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
@@ -281,7 +337,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
                 )
         return LabelsTarget(list(names), list(names))
     if len(names) > 1:
-        raise ValueError(f"`data.predicts: class` needs one target, but `data.target` names {', '.join(names)}.")
+        return DistributionTarget(list(names))
     [column] = columns
     if predicts == "class" and "" in column.names:
         row = int(np.flatnonzero(column.categories() == column.names[""])[0])
@@ -316,6 +372,11 @@ def load_numbers_target(folder: Path) -> NumbersTarget:
 def load_class_target(folder: Path) -> ClassTarget:
     """Read a codec of targets that are one class."""
     return ClassTarget(**read_values(folder))
+
+
+def load_distribution_target(folder: Path) -> DistributionTarget:
+    """Read a codec of targets that are probabilities of classes."""
+    return DistributionTarget(**read_values(folder))
 
 
 def load_labels_target(folder: Path) -> LabelsTarget:

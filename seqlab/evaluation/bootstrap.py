@@ -40,10 +40,11 @@ class Comparison:
     def as_lines(self) -> list[str]:
         """Render as three lines: the baseline, the system, the difference."""
         low, high = self.interval
+        form = f"+.{self.system.decimals}f"
         return [
             f"baseline: {self.baseline.as_line()}",
             f"system:   {self.system.as_line()}",
-            f"{self.system.name} difference = {self.difference:+.2f} (95% interval {low:+.2f} to {high:+.2f}, "
+            f"{self.system.name} difference = {self.difference:{form}} (95% interval {low:{form}} to {high:{form}}, "
             f"p = {self.p_value:.4f}, paired bootstrap, {self.num_samples} samples, seed {self.seed})",
         ]
 

@@ -25,7 +25,9 @@ def rmse(hypotheses: Sequence[str], references: References) -> LineStatistics:
 
     def score_of_sum(summed: np.ndarray) -> Score:
         squares, count = summed.tolist()
-        return Score("rmse", float(np.sqrt(squares / max(1, count))), "nrefs:1|unit:number", False, {"numbers": count})
+        return Score(
+            "rmse", float(np.sqrt(squares / max(1, count))), "nrefs:1|unit:number", False, {"numbers": count}, 4
+        )
 
     return LineStatistics(rows, score_of_sum)
 
@@ -55,7 +57,7 @@ def _mean(name: str, values: np.ndarray) -> LineStatistics:
 
     def score_of_sum(summed: np.ndarray) -> Score:
         total, count = summed.tolist()
-        return Score(name, total / max(1, count), "nrefs:1|unit:number", False, {"numbers": count})
+        return Score(name, total / max(1, count), "nrefs:1|unit:number", False, {"numbers": count}, 4)
 
     return LineStatistics(rows, score_of_sum)
 

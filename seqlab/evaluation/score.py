@@ -20,11 +20,13 @@ class Score:
     higher_is_better: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
     """the counts behind the value, e.g. BLEU's precisions and lengths; only what JSON can hold"""
+    decimals: int = 2
+    """in print"""
 
     def as_line(self) -> str:
         """Render as `BLEU|nrefs:1|case:mixed|... = 38.02 (brevity_penalty = 1.0, ...)`."""
         details = ", ".join(f"{name} = {_rounded(value)}" for name, value in self.extra.items())
-        return f"{self.name}|{self.signature} = {self.value:.2f}" + (f" ({details})" if details else "")
+        return f"{self.name}|{self.signature} = {self.value:.{self.decimals}f}" + (f" ({details})" if details else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Render for JSON, with the value unrounded."""

@@ -11,6 +11,8 @@ from .config import TokenSide as TokenSide
 from .config import Unreachable as Unreachable
 from .frequency_labeller import FrequencyLabeller as FrequencyLabeller
 from .frequency_labeller import FrequencyLabellerConfig as FrequencyLabellerConfig
+from .gaussian_classifier import GaussianClassifier as GaussianClassifier
+from .gaussian_classifier import GaussianClassifierConfig as GaussianClassifierConfig
 from .interfaces import CarryingScorer as CarryingScorer
 from .interfaces import FrameModel as FrameModel
 from .interfaces import Labeller as Labeller
@@ -64,5 +66,7 @@ from .transformer_mlm import TransformerMlmConfig as TransformerMlmConfig
 from .transformer_nat import TransformerCmlmConfig as TransformerCmlmConfig
 from .transformer_nat import TransformerNat as TransformerNat
 from .transformer_nat import TransformerNatConfig as TransformerNatConfig
+from .transformer_predictor import TransformerPredictor as TransformerPredictor
+from .transformer_predictor import TransformerPredictorConfig as TransformerPredictorConfig
 from .uncached import UncachedLm as UncachedLm
 from .uncached import UncachedTranslator as UncachedTranslator

@@ -29,7 +29,7 @@ class PredictionLossConfig(ObjectiveConfig):
     family: str
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """scores (B, K) in fp32, targets (B, K) or (B,) -> the loss of each target, of the same shape."""
+        """scores (B, K) in fp32, targets (B, K) or (B,) -> the loss of each target, or of each example (B,)."""
         raise NotImplementedError
 
     def build(self) -> "PredictionLoss":
@@ -53,11 +53,12 @@ class PredictionLoss:
     loss: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, model: Any, batch: ValueBatch, context: StepContext) -> Loss:
-        """Unit: targets, K of each example, or one class."""
+        """Unit: targets, K of each example, or one class (its number, or the probabilities of all)."""
         assert batch.targets is not None, "a loss needs targets"
         scores = model(batch).float()
         present = batch.targets != IGNORE if batch.targets.dtype == torch.int64 else ~batch.targets.isnan()
         losses = self.loss(scores, torch.where(present, batch.targets, 0))  # the gradient of NaN times 0 would be NaN
+        present = present.all(1) if losses.dim() < present.dim() else present
         total = torch.where(present, losses, 0.0).sum()
         return Loss(total, present.sum().to(total))
 
@@ -102,7 +103,10 @@ class HuberConfig(PredictionLossConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SoftmaxConfig(PredictionLossConfig):
-    """The cross entropy of one class of several, whose probabilities are the softmax of the scores."""
+    """The cross entropy of one class of several, whose probabilities are the softmax of the scores.
+
+    Targets are the numbers of the classes, or probabilities of all (one-hot, or mixed).
+    """
 
     family: Literal["softmax"] = "softmax"
     """Which objective this is."""

@@ -146,7 +146,7 @@ class Config:
 
     def _check_counted(self) -> None:
         """Raise ValueError where a model that is counted is to be optimised."""
-        unused = (OptimConfig(), self._with_defaults("objective", default_part("objective")()))
+        unused = (OptimConfig(), self._with_defaults("objective", Parts("objective")[self.model.default_objective]()))
         if self.model.is_counted and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {self.model.family}` is counted, not optimised: leave the sections `optim` and "

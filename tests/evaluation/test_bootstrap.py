@@ -13,7 +13,15 @@ from seqlab.evaluation import METRICS, compare
 from seqlab.evaluation.bootstrap import resample
 
 WORDS = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]
-OTHERS = ("accuracy", "macro_f1", "micro_f1", "label_macro_f1", "mae", "rmse", "r2", "repeated", "length_error")
+OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
+OTHERS = (
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    *OF_NUMBERS,
+    "repeated",
+    "length_error",
+)
 """Of labels, which are equally many, of numbers, and of faults that these systems do not differ in."""
 TEXT_METRICS = [name for name in METRICS if name not in OTHERS]
 

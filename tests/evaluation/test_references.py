@@ -11,7 +11,8 @@ from seqlab.evaluation.metrics import statistics
 
 SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
-OTHERS = ("accuracy", "macro_f1", "micro_f1", "label_macro_f1", "mae", "rmse", "r2")
+OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
+OTHERS = ("accuracy", "macro_f1", "micro_f1", *OF_NUMBERS)
 """Of labels, which are equally many, and of numbers."""
 TEXT_METRICS = [name for name in METRICS if name not in OTHERS]
 

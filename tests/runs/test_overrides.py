@@ -10,6 +10,7 @@ from seqlab.models import (
     CnnConfig,
     CnnLabellerConfig,
     FrequencyLabellerConfig,
+    GaussianClassifierConfig,
     GruConfig,
     GruLabellerConfig,
     GruLmConfig,
@@ -32,6 +33,7 @@ from seqlab.models import (
     TransformerLmConfig,
     TransformerMlmConfig,
     TransformerNatConfig,
+    TransformerPredictorConfig,
 )
 from seqlab.objectives import (
     AbsoluteErrorConfig,
@@ -101,7 +103,18 @@ PREDICTION: dict[str, Any] = {
     "model": {"family": "mlp"},
     "objective": {"family": "squared_error"},
 }
-PREDICTORS = ("linear_model", "mlp", "cnn", "rnn_predictor", "lstm_predictor", "gru_predictor")
+CLASSIFIERS = ("gaussian_classifier",)
+"""Models of classes alone."""
+PREDICTORS = (
+    *CLASSIFIERS,
+    "linear_model",
+    "mlp",
+    "cnn",
+    "transformer_predictor",
+    "rnn_predictor",
+    "lstm_predictor",
+    "gru_predictor",
+)
 OF_PREDICTION = (*PREDICTORS, "squared_error", "absolute_error", "huber", *PREDICTS)
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
@@ -129,6 +142,8 @@ FAMILIES: dict[str, dict[str, object]] = {
         "linear_model": LinearConfig(),
         "mlp": MlpConfig(),
         "cnn": CnnConfig(),
+        "transformer_predictor": TransformerPredictorConfig(),
+        "gaussian_classifier": GaussianClassifierConfig(),
         "rnn_predictor": RnnPredictorConfig(),
         "lstm_predictor": LstmPredictorConfig(),
         "gru_predictor": GruPredictorConfig(),
@@ -194,6 +209,8 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     if tag in PREDICTS:
         data = {**PREDICTION["data"], "predicts": PREDICTS[tag]}
         return {**PREDICTION, "data": data, "objective": {"family": tag}}
+    if tag in CLASSIFIERS:
+        return {**PREDICTION, "data": {**PREDICTION["data"], "predicts": "class"}, "objective": {"family": "softmax"}}
     if tag in OF_PREDICTION:
         return PREDICTION
     for family, objective in PARALLEL.items():
@@ -234,8 +251,8 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
     base = override(base_for(key, tag), settings)
     changed = override(base, [(key, tag)])
     assert section_of(changed, key) == resolved(FAMILIES[key][tag])
-    if tag in ("ngram_lm", "frequency_labeller"):  # counted, not optimised
-        base = replace(base, optim=OptimConfig(), objective=CrossEntropyConfig())
+    if changed.model.is_counted:  # not optimised
+        base = replace(base, optim=OptimConfig(), objective=changed.objective)
     for other in FAMILIES.keys() - {key}:
         assert section_of(changed, other) == section_of(base, other)
 
@@ -376,8 +393,8 @@ ERRORS = {
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
         "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
         "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
-        "rnn_predictor, lstm_predictor, gru_predictor, but is 'transformer_ml' instead (the nearest is "
-        "`transformer_mlm`)."
+        "transformer_predictor, gaussian_classifier, rnn_predictor, lstm_predictor, gru_predictor, but is "
+        "'transformer_ml' instead (the nearest is `transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

@@ -1,4 +1,4 @@
-"""What training does to inputs at random: a pure function of the inputs and of a generator's numbers."""
+"""Random changes of training examples: pure functions of the examples and of a generator's numbers."""
 
 import numpy as np
 import torch
@@ -18,6 +18,23 @@ def augmented(inputs: NDArray[np.float32], config: PredictionConfig, rng: np.ran
     if config.augment_noise:
         inputs = inputs + rng.normal(0.0, config.augment_noise, inputs.shape).astype(np.float32)
     return inputs
+
+
+def mixed(
+    inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mix each example with another one, inputs (B, ...) and targets (B, K) by the same share (Zhang et al. 2018).
+
+    Shares are drawn from the beta distribution with both parameters `alpha`, one for each example.
+    """
+    others = rng.permutation(len(inputs))
+    shares = rng.beta(alpha, alpha, len(inputs)).astype(np.float32)
+
+    def mix(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        share = shares.reshape(-1, *[1] * (values.ndim - 1))
+        return share * values + (1 - share) * values[others]
+
+    return mix(inputs), mix(targets)
 
 
 def _moved(images: Tensor, degrees: Tensor, shifts: Tensor) -> Tensor:

@@ -50,8 +50,8 @@ class PredictionConfig(DataConfig):
     """The column that is predicted, or several; in an .npz file the array, `y` unless given."""
 
     predicts: Predicts = "numbers"
-    """What the targets are: numbers, one class of several, or any number of several labels, listed with spaces between
-    or in a column of 0 and 1 for each."""
+    """What the targets are: numbers; one class of several, by its name or in a column of its probability for each; or
+    any number of several labels, listed with spaces between or in a column of 0 and 1 for each."""
 
     inputs: PathSpecs = Field(default_factory=list)
     """The columns that are read; all others unless given. In an .npz file the array, `x` unless given."""
@@ -97,6 +97,10 @@ class PredictionConfig(DataConfig):
     augment_noise: Annotated[float, Field(ge=0)] = 0.0
     """Standard deviation of the noise that training adds to each number, of which that of the data is 1."""
 
+    augment_mixup: Annotated[float, Field(ge=0)] = 0.0
+    """How much training mixes each example with another one, inputs and targets alike (mixup, Zhang et al. 2018): both
+    parameters of the beta distribution of the shares; 0 for no mixing, 0.2 for a little, 1 for any share alike."""
+
     batch_rows: Annotated[int, Field(ge=1)] = 64
     """Examples of a step, over all ranks and micro-steps."""
 
@@ -105,8 +109,8 @@ class PredictionConfig(DataConfig):
 
     @property
     def augments(self) -> bool:
-        """Whether training changes inputs at random."""
-        return bool(self.augment_shift or self.augment_rotation or self.augment_noise)
+        """Whether training changes examples at random."""
+        return any((self.augment_shift, self.augment_rotation, self.augment_noise, self.augment_mixup))
 
     @property
     def memory_advice(self) -> str:

@@ -20,7 +20,7 @@ from seqlab.data.targets import Target, by_number, fit_target
 from seqlab.durable import rename
 from seqlab.tasks.prediction.config import PredictionConfig
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised when the same files would be encoded differently."""
 InputCodec = TableCodec | ArrayCodec
 """What a run's inputs become numbers by."""
@@ -137,10 +137,18 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
         return np.asarray(column.categories() == column.names[names[fold]])
     column_of = raw.table.columns
     groups = column_of[str(data.fold_column)].categories() if data.fold_kind == "grouped" else None
-    classes = column_of[raw.targets[0]].categories() if data.fold_kind == "stratified" else None
+    classes = _classes(raw) if data.fold_kind == "stratified" else None
     if data.valid_fold is None:
         return hold_out(count, data.valid_fraction, data.fold_seed, classes=classes, groups=groups)
     return deal_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
+
+
+def _classes(raw: RawExamples) -> NDArray[Any]:
+    """Number the class of each row: (rows,); of columns with a probability for each, the likeliest."""
+    columns = [raw.table.columns[name] for name in raw.targets]
+    if len(columns) == 1:
+        return columns[0].categories()
+    return np.nan_to_num(np.stack([column.values() for column in columns])).argmax(0)
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:

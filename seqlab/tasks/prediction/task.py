@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.data.batch import ValueBatch, batch_of_arrays
@@ -15,6 +16,7 @@ from seqlab.data.numbers import Rows
 from seqlab.data.share import batches_of, share
 from seqlab.data.step import Position, TrainingStep, next_position
 from seqlab.data.survey import OnProgress
+from seqlab.data.targets import Target
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives import StepContext
@@ -22,7 +24,7 @@ from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
-from seqlab.tasks.prediction.augment import augmented
+from seqlab.tasks.prediction.augment import augmented, mixed
 from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 from seqlab.tasks.prediction.examples import (
     Examples,
@@ -92,11 +94,23 @@ class Prediction(Task):
                 micro_steps = np.array_split(steps[number], -(-len(steps[number]) // settings.micro_batch_rows))
                 shares = share(micro_steps, np.ones(count, np.int64), world.world_size)
                 rng = generator(config.seed, first.epoch, number, AUGMENTATION)
-                examples = _Augmented(data.train, settings, steps[number], rng)
+                examples = _Augmented(data.train, settings, codecs[1], steps[number], rng)
                 own = batches_of(shares, world.rank, examples.batch)
                 position = Position(first.epoch, 0, number)
                 yield TrainingStep(position, first.epoch + (number + 1) / num_steps, own)
             first = Position(first.epoch + 1, 0, 0)
+
+    def count(self, run: RunInTraining) -> Iterator[str]:
+        """Fit a model that is counted to the training examples."""
+        train = run.data.train
+
+        def examples() -> Iterator[tuple[Tensor, Tensor]]:
+            for part in _parts(train):
+                inputs, targets = torch.from_numpy(train.read(part)), torch.from_numpy(train.read_targets(part))
+                yield inputs, targets if targets.dim() == 1 else targets.argmax(1)  # of probabilities the likeliest
+
+        run.model.fit(examples())
+        yield f"examples: {len(train):,}"
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Measure loss and errors on the validation set."""
@@ -156,16 +170,29 @@ def batch_of(examples: Examples, numbers: Rows) -> ValueBatch:
 class _Augmented:
     """The examples of one step, changed at random by numbers that no division among ranks changes."""
 
-    def __init__(self, examples: Examples, config: PredictionConfig, step: Rows, rng: np.random.Generator) -> None:
-        self.examples, self.config, self.step, self.rng = examples, config, step, rng
-        self._inputs: dict[int, np.ndarray] | None = None
+    def __init__(
+        self, examples: Examples, config: PredictionConfig, target: Target, step: Rows, rng: np.random.Generator
+    ) -> None:
+        self.examples, self.config, self.target, self.step, self.rng = examples, config, target, step, rng
+        self._changed: tuple[NDArray[np.float32], NDArray[Any]] | None = None
 
     def batch(self, numbers: Rows) -> ValueBatch:
         """Make a batch of some of the examples."""
         if not self.config.augments:
             return batch_of(self.examples, numbers)
-        if self._inputs is None:
-            changed = augmented(self.examples.read(self.step), self.config, self.rng)
-            self._inputs = dict(zip(self.step.tolist(), changed, strict=True))
-        inputs = np.stack([self._inputs[number] for number in numbers.tolist()])
-        return batch_of_arrays(inputs, self.examples.read_targets(numbers), self.examples.rows[numbers])
+        if self._changed is None:
+            self._changed = self._change()
+        places = {number: place for place, number in enumerate(self.step.tolist())}
+        own = [places[number] for number in numbers.tolist()]
+        inputs, targets = (each[own] for each in self._changed)
+        return batch_of_arrays(inputs, targets, self.examples.rows[numbers])
+
+    def _change(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Change all examples of the step."""
+        inputs = augmented(self.examples.read(self.step), self.config, self.rng)
+        targets = self.examples.read_targets(self.step)
+        if not self.config.augment_mixup:
+            return inputs, targets
+        if targets.ndim == 1:  # numbers of classes
+            targets = np.eye(self.target.size, dtype=np.float32)[targets]
+        return mixed(inputs, targets, self.config.augment_mixup, self.rng)

@@ -43,7 +43,8 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         logger.info("  model.family cnn: the inputs are %s", "images" if raw.arrays.ndim == 4 else "sequences")
     chosen = [(key, value) for key, value in base.items() if key not in given]
     choices = Choices(override(None, [*chosen, *overrides]), list(given))
-    _choose(choices, raw)
+    if not choices.config().model.is_counted:
+        _choose(choices, raw)
     return choices.config()
 
 
@@ -58,6 +59,8 @@ def _predicts(raw: RawExamples) -> tuple[Predicts, str]:
     values = [column.values() for column in columns]
     if len(columns) > 1:
         if all(np.isin(each, (0, 1)).all() for each in values):
+            if (np.sum(values, axis=0) == 1).all():
+                return "class", "one target of each row is 1, all others are 0"
             return "labels", "each target is 0 or 1"
         return "numbers", f"there are {len(columns)} targets"
     [column], [numbers] = columns, values

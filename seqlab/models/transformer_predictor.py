@@ -1,0 +1,115 @@
+"""A Transformer encoder over the pixels or patches of an image, or over a sequence or window (Dosovitskiy et al. 2021).
+
+Shapes: B examples, F frames of D numbers each, C channels, H and W height and width, P patches,
+K numbers, classes or labels.
+"""
+
+from math import prod
+from typing import Literal
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import ValueBatch
+from seqlab.models.config import SETTINGS, Probability, Size
+from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
+from seqlab.models.transformer_encoder import initialise
+from seqlab.nn.attention import SelfAttention
+from seqlab.nn.embedding import LearnedPositions, check_heads
+from seqlab.nn.layers import Dropout, Linear, make_norm
+from seqlab.nn.transformer import Activation, FeedForward, NormPlacement, SelfAttentionLayer
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerPredictorConfig(PredictorConfig):
+    """Self-attention among patches of an image or frames of a sequence; the mean over all of them gives the scores."""
+
+    family: Literal["transformer_predictor"] = "transformer_predictor"
+    """Which architecture this is."""
+    patch_size: Size = 1
+    """Pixels in each direction, or frames, that are read together; the size of the input must be divisible by it."""
+    d_model: Size = 64
+    """Size of every hidden state."""
+    d_ff: Size = 256
+    """Size of the hidden layer of the feed-forward networks."""
+    num_heads: Size = 4
+    """Attention heads; `d_model` must be divisible by it."""
+    num_layers: Size = 2
+    """Layers."""
+    dropout: Probability = 0.1
+    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    attention_dropout: Probability = 0.0
+    """Probability of dropping an attention weight."""
+    norm: NormPlacement = "pre"
+    """Layer norm before each branch (`pre`) or after each sum (`post`)."""
+    activation: Activation = "relu"
+    """Non-linearity of the feed-forward networks."""
+    positions: Literal["learned", "none"] = "learned"
+    """A learned vector for each position, or none: the scores then do not depend on the order of the patches."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "TransformerPredictorConfig":
+        check_heads(self.d_model, self.num_heads, "learned")
+        return self
+
+    def check_inputs(self, shape: tuple[int, ...]) -> None:
+        """Raise ValueError where examples of a shape cannot be divided into patches."""
+        lengths = shape[1:] if len(shape) == 3 else shape[:1]
+        if any(length % self.patch_size for length in lengths):
+            raise ValueError(
+                f"`model.patch_size` ({self.patch_size}) must divide the {' by '.join(map(str, lengths))} positions of "
+                "an example."
+            )
+
+    def build(self, src: InputSide, tgt: TargetSide) -> "TransformerPredictor":
+        """Build the model."""
+        self.check_inputs(src.shape)
+        is_image = len(src.shape) == 3
+        per_patch = self.patch_size**2 * src.shape[0] if is_image else self.patch_size * src.shape[1]
+        return TransformerPredictor(self, per_patch, prod(src.shape) // per_patch, tgt.size)
+
+
+class TransformerPredictor(nn.Module):
+    """A `Predictor`."""
+
+    def __init__(self, config: TransformerPredictorConfig, per_patch: int, num_patches: int, outputs: int) -> None:
+        """`per_patch`: numbers of a patch."""
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.embed = Linear(per_patch, config.d_model)
+        self.positions = LearnedPositions(config.d_model, num_patches) if config.positions == "learned" else None
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(
+            SelfAttentionLayer(
+                config.d_model,
+                config.norm,
+                config.dropout,
+                SelfAttention(config.d_model, config.num_heads, config.attention_dropout),
+                FeedForward(config.d_model, config.d_ff, config.activation),
+            )
+            for _ in range(config.num_layers)
+        )
+        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
+        self.project = Linear(config.d_model, outputs)
+        self.apply(initialise)
+
+    def forward(self, batch: ValueBatch) -> Tensor:
+        """Score a batch: (B, K)."""
+        x = self.embed(patches(batch.src, self.patch_size)).float()  # (B, P, d_model)
+        x = self.dropout(x if self.positions is None else self.positions(x))
+        for layer in self.layers:
+            x = layer(x)
+        scores: Tensor = self.project(self.norm(x).mean(1))
+        return scores
+
+
+def patches(inputs: Tensor, size: int) -> Tensor:
+    """Divide images (B, C, H, W) or sequences (B, F, D) into patches: (B, P, numbers of a patch).
+
+    Patches of an image are in the order of rows; the numbers of a patch in that of channels, rows and columns.
+    """
+    if inputs.dim() == 3:
+        return inputs.flatten(1).unflatten(1, (-1, size * inputs.size(2)))
+    split = inputs.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, C, H / size, size, W / size, size)
+    return split.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)

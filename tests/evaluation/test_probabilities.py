@@ -1,0 +1,67 @@
+"""Log loss, against scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+
+from seqlab.evaluation import compare, evaluate
+
+sklearn = pytest.importorskip("sklearn.metrics")
+NAMES = ["a cat", "b", "c"]
+RNG = np.random.default_rng(5)
+PROBS = RNG.dirichlet([1, 1, 1], 40)
+RIGHT = RNG.integers(0, 3, 40)
+
+
+def lines(probs: np.ndarray) -> list[str]:
+    return [json.dumps(dict(zip(NAMES, row, strict=True))) for row in probs.tolist()]
+
+
+def test_log_loss_is_that_of_scikit_learn() -> None:
+    right = [NAMES[number] for number in RIGHT]
+    score = evaluate(lines(PROBS), [right], ["log_loss"])["log_loss"]
+    assert score.value == pytest.approx(sklearn.log_loss(right, PROBS, labels=NAMES))
+    assert not score.higher_is_better
+
+
+def test_a_probability_of_zero_is_not_infinite() -> None:
+    certain = np.eye(3)[[0, 1, 1]]
+    right = ["a cat", "b", "c"]
+    score = evaluate(lines(certain), [right], ["log_loss"])["log_loss"]
+    assert score.value == pytest.approx(sklearn.log_loss(right, certain, labels=NAMES))
+    assert evaluate(['{"b": 1.0}'], [["new"]], ["log_loss"])["log_loss"].value == pytest.approx(36.04, abs=0.01)
+
+
+def test_log_loss_of_labels_is_the_mean_of_all_columns() -> None:
+    probs, there = RNG.random((40, 3)), RNG.random((40, 3)) < 0.3
+    written = [json.dumps({"prediction": "", "values": dict(zip("xyz", row, strict=True))}) for row in probs.tolist()]
+    right = [" ".join(np.array(list("xyz"))[row]) for row in there]
+    expected = np.mean([sklearn.log_loss(there[:, k], probs[:, k]) for k in range(3)])
+    assert evaluate(written, [right], ["label_log_loss"])["label_log_loss"].value == pytest.approx(expected)
+
+
+def test_a_surer_system_is_found() -> None:
+    right = [NAMES[number] for number in RIGHT]
+    better = 0.5 * PROBS + 0.5 * np.eye(3)[RIGHT]
+    assert compare(lines(PROBS), lines(better), [right], ["log_loss"])["log_loss"].p_value < 0.01
+
+
+@pytest.mark.parametrize(
+    ("line", "metric", "message"),
+    [
+        ("b", "log_loss", "Line 1 of the hypotheses must hold the probability of each class or label"),
+        ('{"b": "much"}', "log_loss", "must hold the probability"),
+        ('{"b": 1.5}', "log_loss", "must hold the probability"),
+        ('{"b": NaN}', "log_loss", "must hold the probability"),
+        ('{"b": 0.5, "c": 0.7}', "log_loss", r"sum to 1\.2, not to 1; for labels use `label_log_loss`"),
+    ],
+)
+def test_what_is_no_probability_is_refused(line: str, metric: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate([line], [["b"]], [metric])
+
+
+def test_labels_are_the_same_on_all_lines() -> None:
+    with pytest.raises(ValueError, match=r"Line 2 of the hypotheses must have the labels .* differ in y"):
+        evaluate(['{"x": 0.5, "y": 0.1}', '{"x": 0.5}'], [["x", "x"]], ["label_log_loss"])

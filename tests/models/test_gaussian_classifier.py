@@ -1,0 +1,109 @@
+"""Gaussian classifiers, compared with scikit-learn and scipy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.data.batch import batch_of_arrays
+from seqlab.models import GaussianClassifier, GaussianClassifierConfig
+from seqlab.models.predictor import Shape, Size
+
+discriminant = pytest.importorskip("sklearn.discriminant_analysis")
+SIZE, CLASSES = 5, 3
+
+
+@pytest.fixture
+def examples() -> tuple[Any, Any]:
+    """Correlated inputs (200, 5) of three classes, the last of which is rare."""
+    rng = np.random.default_rng(1)
+    numbers = rng.choice(CLASSES, 200, p=[0.5, 0.4, 0.1])
+    mix = rng.normal(size=(CLASSES, SIZE, SIZE))
+    noise = np.einsum("nij,nj->ni", mix[numbers], rng.normal(size=(200, SIZE)))
+    inputs = rng.normal(size=(CLASSES, SIZE))[numbers] + noise
+    return inputs.astype(np.float32), numbers
+
+
+def fitted(examples: tuple[Any, Any], covariance: Any, shrinkage: float = 0.0) -> GaussianClassifier:
+    model = GaussianClassifierConfig(covariance=covariance, shrinkage=shrinkage).build(Shape((1, SIZE)), Size(CLASSES))
+    inputs, numbers = (torch.from_numpy(each) for each in examples)
+    model.fit(zip(inputs.split(64), numbers.split(64), strict=True))
+    return model
+
+
+def scores(model: GaussianClassifier, inputs: Any) -> Any:
+    return model(batch_of_arrays(inputs[:, None], None, np.arange(len(inputs)))).numpy()
+
+
+def test_a_shared_covariance_is_linear_discriminant_analysis(examples: tuple[Any, Any]) -> None:
+    expected = discriminant.LinearDiscriminantAnalysis(solver="lsqr").fit(*examples).predict_log_proba(examples[0])
+    found = torch.from_numpy(scores(fitted(examples, "shared"), examples[0])).log_softmax(1)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_variances_alone_are_naive_bayes(examples: tuple[Any, Any]) -> None:
+    bayes = pytest.importorskip("sklearn.naive_bayes").GaussianNB(var_smoothing=0).fit(*examples)
+    found = scores(fitted(examples, "diagonal"), examples[0])
+    np.testing.assert_allclose(found, bayes.predict_joint_log_proba(examples[0]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
+def test_scores_are_the_logarithms_of_densities(shrinkage: float, examples: tuple[Any, Any]) -> None:
+    normal = pytest.importorskip("scipy.stats").multivariate_normal
+    inputs, numbers = examples
+    found = scores(fitted(examples, "own", shrinkage), inputs)
+    for k in range(CLASSES):
+        own = inputs[numbers == k].astype(np.float64)
+        covariance = np.cov(own.T, bias=True)
+        mean_variance = np.trace(covariance) / SIZE
+        covariance = (1 - shrinkage) * covariance + shrinkage * mean_variance * np.eye(SIZE)
+        expected = normal(own.mean(0), covariance).logpdf(inputs) + np.log(len(own) / len(inputs))
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("covariance", ["shared", "own", "diagonal"])
+def test_inputs_that_are_constant_need_shrinkage(covariance: Any, examples: tuple[Any, Any]) -> None:
+    inputs, numbers = examples
+    inputs[:, 2] = 0
+    with pytest.raises(ValueError, match=r"raise `model\.shrinkage` \(now 0\.0\)"):
+        fitted((inputs, numbers), covariance)
+    assert np.isfinite(scores(fitted((inputs, numbers), covariance, 0.1), inputs)).all()
+
+
+def test_a_class_without_an_example_is_refused(examples: tuple[Any, Any]) -> None:
+    inputs, numbers = examples
+    with pytest.raises(ValueError, match="Class 2 has no training example"):
+        fitted((inputs, np.minimum(numbers, 1)), "shared")
+
+
+def test_a_run_is_fitted_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from seqlab.cli.main import main
+
+    rng = np.random.default_rng(2)
+    numbers = rng.integers(0, 2, 400)
+    inputs = rng.normal(size=(400, 2)) * np.where(numbers, 3.0, 0.5)[:, None]  # only the spread tells the classes
+    rows = [f"{x:.4f},{y:.4f},{'wide' if k else 'narrow'}" for (x, y), k in zip(inputs, numbers, strict=True)]
+    (tmp_path / "t.csv").write_text("x,y,kind\n" + "\n".join(rows) + "\n")
+    reached = {}
+    for covariance in ("shared", "own"):
+        run_dir = tmp_path / covariance
+        options = ("--model.family", "gaussian_classifier", "--model.covariance", covariance, "--device", "cpu")
+        table = str(tmp_path / "t.csv")
+        assert main(["train", "--data.train", table, "--data.target", "kind", "--run_dir", str(run_dir), *options]) == 0
+        capsys.readouterr()
+        assert main(["predict", str(run_dir), "--input", str(tmp_path / "t.csv")]) == 0
+        said = capsys.readouterr().out.split()
+        reached[covariance] = np.mean([one == row.split(",")[2] for one, row in zip(said, rows, strict=True)])
+    assert reached["shared"] < 0.75 < 0.9 < reached["own"]
+
+
+def test_numbers_are_no_classes(tmp_path: Path) -> None:
+    from seqlab.objectives import SoftmaxConfig
+    from seqlab.runs.config import Config
+    from seqlab.tasks.prediction.config import PredictionConfig
+
+    data = PredictionConfig(train=["t.csv"], target=["y"])
+    with pytest.raises(ValueError, match=r"predicts classes, but `data\.predicts` is `numbers`"):
+        Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())

@@ -1,0 +1,58 @@
+"""Self-attention over patches and frames: how inputs are divided, and what positions change."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seqlab.data.batch import batch_of_arrays
+from seqlab.models import TransformerPredictorConfig
+from seqlab.models.predictor import Shape, Size
+from seqlab.models.transformer_predictor import patches
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_patches_of_images_are_those_of_unfold(size: int) -> None:
+    images = torch.randn(3, 2, 4, 8)
+    expected = F.unfold(images, kernel_size=size, stride=size).transpose(1, 2)
+    assert torch.equal(patches(images, size), expected)
+
+
+def test_patches_of_sequences_are_successive_frames() -> None:
+    frames = torch.randn(3, 6, 2)
+    found = patches(frames, 3)
+    assert found.shape == (3, 2, 6)
+    assert torch.equal(found[1, 1], frames[1, 3:].flatten())
+
+
+def scores(config: TransformerPredictorConfig, inputs: Any) -> torch.Tensor:
+    torch.manual_seed(1)
+    shape = inputs.shape[1:]
+    model = config.build(Shape(shape), Size(5)).eval()
+    found: torch.Tensor = model(batch_of_arrays(inputs, None, np.arange(len(inputs)))).detach()
+    return found
+
+
+@pytest.mark.parametrize(("positions", "is_same"), [("none", True), ("learned", False)])
+def test_without_positions_order_does_not_matter(positions: Any, is_same: bool) -> None:
+    inputs = np.random.default_rng(1).normal(size=(4, 9, 3)).astype(np.float32)
+    config = TransformerPredictorConfig(positions=positions)
+    permuted = np.ascontiguousarray(inputs[:, [3, 1, 4, 0, 5, 8, 2, 6, 7]])
+    assert torch.allclose(scores(config, inputs), scores(config, permuted), atol=1e-5) == is_same
+
+
+def test_no_batch_changes_an_answer() -> None:
+    inputs = np.random.default_rng(1).normal(size=(40, 1, 8, 8)).astype(np.float32)
+    config = TransformerPredictorConfig(patch_size=2)
+    whole = scores(config, inputs)
+    assert torch.equal(whole[:20], scores(config, inputs[:20]))
+    assert torch.allclose(whole[:1], scores(config, inputs[:1]), atol=1e-5)
+
+
+def test_patches_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`model\.patch_size` \(3\) must divide the 8 by 8 positions"):
+        TransformerPredictorConfig(patch_size=3).build(Shape((1, 8, 8)), Size(2))
+    with pytest.raises(ValueError, match="must be divisible by `num_heads`"):
+        TransformerPredictorConfig(d_model=6, num_heads=4)

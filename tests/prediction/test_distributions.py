@@ -1,0 +1,104 @@
+"""Targets that are probabilities of classes, and examples that are mixed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from prediction.conftest import tiny, write_csv
+
+import seqlab
+from seqlab.data.batch import batch_of_arrays
+from seqlab.data.targets import DistributionTarget
+from seqlab.models import GaussianClassifierConfig, LinearConfig, ModelConfig
+from seqlab.objectives import SoftmaxConfig, StepContext
+from seqlab.optim import OptimConfig
+from seqlab.runs.summary import summarize
+from seqlab.tasks.prediction.augment import mixed
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_one_hot_targets_have_the_loss_of_numbers(smoothing: float) -> None:
+    scores, numbers = torch.randn(6, 4), np.array([0, 1, 2, 3, 1, 1])
+    objective = SoftmaxConfig(label_smoothing=smoothing).build()
+    found = []
+    for targets in (numbers, np.eye(4, dtype=np.float32)[numbers]):
+        batch = batch_of_arrays(np.zeros((6, 1, 1), np.float32), targets, np.arange(6))
+        found.append(objective(lambda _: scores, batch, StepContext(0)))
+    torch.testing.assert_close(found[0].total, found[1].total)
+    assert found[0].count == found[1].count == 6
+
+
+def test_probabilities_have_the_cross_entropy_of_their_definition() -> None:
+    scores, targets = torch.randn(5, 3), RNG.dirichlet([1, 1, 1], 5).astype(np.float32)
+    batch = batch_of_arrays(np.zeros((5, 1, 1), np.float32), targets, np.arange(5))
+    loss = SoftmaxConfig().build()(lambda _: scores, batch, StepContext(0))
+    expected = -(torch.from_numpy(targets) * scores.log_softmax(1)).sum()
+    torch.testing.assert_close(loss.total, expected)
+
+
+@pytest.fixture
+def one_hot(tmp_path: Path) -> str:
+    """Write 300 points, and in which of three sectors they lie, in a column for each."""
+    points = RNG.normal(size=(300, 2))
+    sector = (np.arctan2(points[:, 1], points[:, 0]) // (2 * np.pi / 3)).astype(int) % 3
+    rows = [[f"{x:.4f}", f"{y:.4f}", *np.eye(3, dtype=int)[k]] for (x, y), k in zip(points, sector, strict=True)]
+    return write_csv(tmp_path / "t.csv", ["x", "y", "east", "north", "south"], rows)
+
+
+@pytest.mark.parametrize("model", [LinearConfig(), GaussianClassifierConfig()])
+def test_a_column_for_each_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
+    config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=200, valid_every=200)
+    optim = OptimConfig() if model.is_counted else config.optim
+    config = replace(config, data=replace(config.data, target=["east", "north", "south"]), model=model, optim=optim)
+    run = seqlab.load(seqlab.train(config, tmp_path / "run"))
+    found = run.predict_detailed([{"x": 1, "y": 1}, {"x": -2, "y": 0.3}, {"x": 0.5, "y": -2}])
+    assert [each.text for each in found] == ["east", "north", "south"]
+    assert all(sum(each.values.values()) == pytest.approx(1) for each in found)
+
+
+def test_zero_config_knows_a_column_for_each_class(one_hot: str, tmp_path: Path) -> None:
+    from seqlab.cli.main import main
+
+    options = ["--data.target", "east", "north", "south", "--training.max_steps", "10", "--device", "cpu"]
+    assert main(["train", "--data.train", one_hot, *options, "--run_dir", str(tmp_path / "run")]) == 0
+    assert "predicts: class" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_what_is_no_distribution_is_located(tmp_path: Path) -> None:
+    rows = [["1", "0.5", "0.5"], ["2", "0.9", "0.3"], ["3", "1", "0"]]
+    config = tiny(write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows), "a", "class", inputs=["x"], valid_fraction=0.4)
+    config = replace(config, data=replace(config.data, target=["a", "b"]))
+    with pytest.raises(ValueError, match=r"t\.csv, line 3: the probabilities .* but a, b sum to 1\.2"):
+        seqlab.train(config, tmp_path / "run")
+
+
+def test_the_likeliest_class_is_said() -> None:
+    target = DistributionTarget(["a", "b"])
+    assert target.lines(np.array([[0.2, 0.8], [0.6, 0.4]])) == ["b", "a"]
+
+
+def test_examples_are_mixed_with_one_share_for_inputs_and_targets() -> None:
+    numbers = np.arange(200)
+    inputs, targets = np.eye(200, dtype=np.float32)[:, None], np.eye(200, dtype=np.float32)[numbers]
+    found, mixed_targets = mixed(inputs, targets, 1.0, np.random.default_rng(1))
+    np.testing.assert_array_equal(found[:, 0], mixed_targets)
+    np.testing.assert_allclose(mixed_targets.sum(1), 1, rtol=1e-6)
+    shares = mixed_targets[numbers, numbers]
+    assert 0.4 < shares.mean() < 0.6
+    assert ((mixed_targets > 0).sum(1) <= 2).all()
+    assert shares.std() == pytest.approx(12**-0.5, abs=0.05)  # alpha 1: uniform
+
+
+@pytest.mark.parametrize(("target", "predicts"), [("price", "numbers"), ("class", "class"), ("labels", "labels")])
+def test_a_run_learns_from_mixed_examples(target: str, predicts: str, table: str, tmp_path: Path) -> None:
+    options = {"max_steps": 150, "valid_every": 150, "batch_rows": 48}
+    config = tiny(table, target, predicts, augment_mixup=0.3, **options)
+    run = seqlab.train(config, tmp_path / "run")
+    plain = seqlab.train(replace(config, data=replace(config.data, augment_mixup=0.0)), tmp_path / "plain")
+    losses = [summarize(each).best.scores["loss"] for each in (run, plain)]
+    assert losses[0] != losses[1]
+    assert losses[0] < {"numbers": 0.5, "class": 0.5, "labels": 0.5}[predicts]
