@@ -13,7 +13,7 @@ from seqlab.optim.optimizers import (
     RmspropConfig,
     SgdConfig,
 )
-from seqlab.optim.passes import OffersWeights, TwoPasses
+from seqlab.optim.protocols import OffersWeights, TakesGradients
 from seqlab.optim.sam import SamConfig
 from seqlab.optim.schedule_free import ScheduleFreeConfig
 from seqlab.optim.schedules import (
@@ -51,6 +51,6 @@ __all__ = [
     "ScheduleConfig",
     "ScheduleFreeConfig",
     "SgdConfig",
-    "TwoPasses",
+    "TakesGradients",
     "WarmupConfig",
 ]

@@ -1,5 +1,6 @@
 """Sharpness-aware minimisation: the gradient is taken where the loss nearby is highest (Foret et al. 2021)."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
@@ -26,25 +27,24 @@ class SamConfig(AdamLikeConfig):
 
 
 class Sam(torch.optim.AdamW):
-    """`torch.optim.AdamW` that is given the gradient at another point: an optimizer of two passes."""
+    """`torch.optim.AdamW` by the gradient at another point; see `TakesGradients`."""
 
     def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
         super().__init__(groups, **options)
         self.rho = rho
-        self._before: list[tuple[Tensor, Tensor]] = []
 
-    @torch.no_grad()
-    def ascend(self, norm: Tensor) -> None:
-        """Move the weights by `rho` along the gradient, whose norm is given."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._before.append((p, p.detach().clone()))
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        """Move the weights by the gradient that they have `rho` further along the gradient."""
+        norm = closure()
+        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        before = [p.detach().clone() for p in moved]
+        try:
+            with torch.no_grad():
+                for p in moved:
                     p.addcmul_(p.grad, (self.rho / (norm + 1e-12)).to(p))
-
-    @torch.no_grad()
-    def descend(self) -> None:
-        """Move them back to where they were."""
-        for p, before in self._before:
-            p.copy_(before)
-        self._before.clear()
+            closure()
+        finally:
+            with torch.no_grad():
+                for p, value in zip(moved, before, strict=True):
+                    p.copy_(value)
+        self.step()

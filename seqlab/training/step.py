@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
-from seqlab.optim import TwoPasses
+from seqlab.optim import TakesGradients
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import whole
 
@@ -82,50 +82,93 @@ def start_update(
     in fp32 on the device, nothing is waited for: the tensor becomes 1 where a figure is not finite, and from then on
     no update moves a weight (see `can_skip_updates`).
     """
-    parameters, carried = accumulator.parameters, accumulator.carry
-    sums, norm = _gradient(accumulator, micro_steps, context, l1_penalty)
-    if isinstance(optimizer, TwoPasses):
-        optimizer.ascend(norm)
-        optimizer.zero_grad(set_to_none=False)
-        accumulator.carry = carried
-        _, norm = _gradient(accumulator, micro_steps, context, l1_penalty)  # by the same seeds, so with the same masks
-        optimizer.descend()
-    started = StartedUpdate(sums, norm)
-    if has_failed is None:
-        try:
-            started.finish()
-        except ArithmeticError:
-            optimizer.zero_grad()
-            raise
-    else:
-        is_finite = torch.isfinite(norm) & torch.isfinite(sums["total"])
-        torch.maximum(has_failed, (~is_finite).float(), out=has_failed)
-        optimizer.found_inf = has_failed  # type: ignore[attr-defined]
-    if max_grad_norm is not None:
-        nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm)
-    if max_grad_value is not None:
-        nn.utils.clip_grad_value_(parameters, max_grad_value)
+    gradients = _Gradients(
+        accumulator, optimizer, micro_steps, context, _Changes(l1_penalty, max_grad_norm, max_grad_value), has_failed
+    )
     for group in optimizer.param_groups:
         group["lr"] = lr
-    optimizer.step()
+    try:
+        if isinstance(optimizer, TakesGradients):
+            optimizer.update(gradients)
+        else:
+            gradients()
+            optimizer.step()
+    except ArithmeticError:
+        optimizer.zero_grad()
+        raise
     # Kept, not freed: the next backward pass adds into the same memory.
     optimizer.zero_grad(set_to_none=False)
-    return started
+    if gradients.started is None:
+        raise ValueError(f"`update` of {type(optimizer).__name__} must call its `closure` at least once.")
+    return gradients.started
 
 
-def _gradient(
-    accumulator: Accumulator, micro_steps: Sequence[Batch], context: StepContext, l1_penalty: float
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Take the gradient of the loss per unit; return the sums of `Accumulator.backward`, and the gradient's norm."""
-    sums = accumulator.backward(micro_steps, context)
-    gradients = [p.grad for p in accumulator.parameters if p.grad is not None]
-    divisor = sums["count"].clamp_min(1.0) / accumulator.world_size  # gradients are means over the ranks
-    torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
-    if l1_penalty:
-        for p in accumulator.parameters:
-            if p.dim() > 1 and p.grad is not None:
-                p.grad.add_(p.detach().sign(), alpha=l1_penalty)
-    return sums, whole(nn.utils.get_total_norm(gradients))
+@dataclass(frozen=True)
+class _Changes:
+    """What is added to a gradient, and what it is cut down to."""
+
+    l1_penalty: float
+    max_grad_norm: float | None
+    max_grad_value: float | None
+
+
+@dataclass
+class _Gradients:
+    """The closure of `TakesGradients`: each call is a pass over the batches of a step."""
+
+    accumulator: Accumulator
+    optimizer: torch.optim.Optimizer
+    micro_steps: Sequence[Batch]
+    context: StepContext
+    changes: _Changes
+    has_failed: Tensor | None
+    started: StartedUpdate | None = None
+    """The sums of the first pass, with the gradient's norm of the last."""
+
+    def __post_init__(self) -> None:
+        self._carried = self.accumulator.carry
+        self._sums: dict[str, Tensor] = {}
+
+    def __call__(self) -> Tensor:
+        """Compute the gradient of the loss per unit; return its norm (), after clipping."""
+        if self._sums:
+            self.optimizer.zero_grad(set_to_none=False)
+            self.accumulator.carry = self._carried
+        sums = self.accumulator.backward(self.micro_steps, self.context)  # seeded by the step: each pass drops the same
+        self._sums = self._sums or sums
+        norm = self._normalise(sums["count"])
+        self.started = StartedUpdate(self._sums, norm)
+        if self.has_failed is None:
+            self.started.finish()
+        else:
+            is_finite = torch.isfinite(norm) & torch.isfinite(sums["total"])
+            torch.maximum(self.has_failed, (~is_finite).float(), out=self.has_failed)
+            self.optimizer.found_inf = self.has_failed  # type: ignore[attr-defined]
+        return self._clip(norm)
+
+    def _normalise(self, count: Tensor) -> Tensor:
+        """Divide gradients by the units and add the penalty; return the norm ()."""
+        gradients = self._gradients()
+        divisor = count.clamp_min(1.0) / self.accumulator.world_size  # gradients are means over the ranks
+        torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
+        if self.changes.l1_penalty:
+            for p in self.accumulator.parameters:
+                if p.dim() > 1 and p.grad is not None:
+                    p.grad.add_(p.detach().sign(), alpha=self.changes.l1_penalty)
+        return whole(nn.utils.get_total_norm(gradients))
+
+    def _clip(self, norm: Tensor) -> Tensor:
+        """Clip gradients of a norm (); return what it is then."""
+        parameters, changes = self.accumulator.parameters, self.changes
+        if changes.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, changes.max_grad_norm, norm)
+        if changes.max_grad_value is not None:
+            nn.utils.clip_grad_value_(parameters, changes.max_grad_value)
+            norm = whole(nn.utils.get_total_norm(self._gradients()))
+        return norm if changes.max_grad_norm is None else norm.clamp_max(changes.max_grad_norm)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.accumulator.parameters if p.grad is not None]
 
 
 def update(

@@ -218,19 +218,22 @@ def test_sharpness_aware_steps_by_the_gradient_uphill() -> None:
     parameters = [nn.Parameter(torch.tensor(value)) for value in weights]
     optimizer: Any = config.build(Parameters(parameters))
     taken: list[list[Array]] = [[], []]
-    for _ in range(3):
+    points: list[list[Array]] = []
+
+    def gradient() -> torch.Tensor:
+        points.append([p.detach().numpy().copy() for p in parameters])
         for p, scale in zip(parameters, scales, strict=True):
             p.grad = torch.tensor(scale) * p.detach()
-        gradients = [p.grad.numpy().copy() for p in parameters if p.grad is not None]
-        before = [p.detach().clone() for p in parameters]
-        optimizer.ascend(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+        return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+
+    for _ in range(3):
+        optimizer.update(gradient)
+        before, uphill = points[-2:]
+        gradients = [scale * w for scale, w in zip(scales, before, strict=True)]
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
-        for number, (p, scale, w, g) in enumerate(zip(parameters, scales, before, gradients, strict=True)):
-            np.testing.assert_allclose(p.detach().numpy(), w.numpy() + 0.3 * g / norm, rtol=1e-6)
-            p.grad = torch.tensor(scale) * p.detach()
-            taken[number].append(p.grad.numpy().copy())
-        optimizer.descend()
-        assert all(torch.equal(p, w) for p, w in zip(parameters, before, strict=True))
-        optimizer.step()
+        for number, (w, g, up) in enumerate(zip(before, gradients, uphill, strict=True)):
+            np.testing.assert_allclose(up, w + 0.3 * g / norm, rtol=1e-6)
+            taken[number].append(scales[number] * up)
+    assert len(points) == 6
     for p, w, gradients, decay in zip(parameters, weights, taken, (0.1, 0.0), strict=True):
         np.testing.assert_allclose(p.detach().numpy(), adamw(config, w, gradients, decay), rtol=1e-5)
