@@ -12,6 +12,12 @@ from seqlab.data.rows import resume_file
 VALID_FILE = "valid.jsonl"
 
 
+def read_split_off(folder: Path) -> list[tuple[str, str]]:
+    """Read the pairs that were split off into a cache: source and target of each."""
+    with (folder / VALID_FILE).open(encoding="utf-8", newline="\n") as file:
+        return [(record["src"], record["tgt"]) for record in map(json.loads, file)]
+
+
 class SplitOffFile:
     """Write pairs with the columns `src` and `tgt`, which unlike those of .tsv may hold the tabs before tags."""
 

@@ -1,5 +1,6 @@
 """Norms of features: of vectors (B, C), of sequences (B, C, L) and of images (B, C, H, W)."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -31,16 +32,41 @@ class BatchNorm(nn.BatchNorm1d):
     is left to the running means.
     """
 
+    sum_over_ranks: Callable[[Tensor], Tensor] | None = None
+    """Adds up a tensor over all ranks, differentiably, where statistics are those of the micro-steps of all ranks."""
+
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, ...) in the same shape."""
         flat = x.flatten(2) if x.dim() > 2 else x
-        if self.training and flat.numel() == flat.size(1):
+        if self.training and self.sum_over_ranks is not None:
+            normalised = self._forward_in_ranks(flat[..., None] if flat.dim() == 2 else flat, self.sum_over_ranks)
+        elif self.training and flat.numel() == flat.size(1):
             normalised = torch.nn.functional.batch_norm(
                 flat, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
         else:
             normalised = super().forward(flat)
-        return normalised.view_as(x)
+        return normalised.reshape(x.shape)
+
+    def _forward_in_ranks(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+        """Normalise x (B, C, L) by the statistics of all ranks; `nn.SyncBatchNorm` does so on a GPU alone."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        shift = self.running_mean.clone()[:, None]  # the same on all ranks: squares of values near 0 are exact
+        values = x.float() - shift
+        count = x.new_full((1,), x.numel() / x.size(1), dtype=torch.float32)
+        summed = total(torch.cat((values.sum((0, 2)), values.square().sum((0, 2)), count)))
+        mean, square = (summed[:-1] / summed[-1]).chunk(2)
+        var = (square - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            rate = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
+            unbiased = var * summed[-1] / (summed[-1] - 1).clamp_min(1)
+            self.running_mean += rate * mean  # which is the distance from it
+            self.running_var.lerp_(unbiased, torch.as_tensor(rate).to(var))
+        scale = self.weight * (var + self.eps).rsqrt()
+        return ((values - mean[:, None]) * scale[:, None] + self.bias[:, None]).to(x.dtype)
 
 
 class ChannelsLast(nn.Module):

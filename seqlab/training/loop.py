@@ -18,11 +18,16 @@ from seqlab.training.counting import count
 from seqlab.training.failure import StartedStep, failed_update
 from seqlab.training.figures import Figures
 from seqlab.training.progress_bar import ProgressBar
+from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, can_skip_updates, start_update
 
 logger = logging.getLogger(__name__)
+SPLIT_BATCH_NORM = (
+    "Batch norm takes its statistics from each of the %d micro-steps of a step by itself: the result depends on their "
+    "size."
+)
 
 
 def fit(run: TrainingRun) -> None:
@@ -52,7 +57,11 @@ def fit(run: TrainingRun) -> None:
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
         step_started, started_steps = time.monotonic(), StartedSteps(run)
+        warns = has_batch_norm(run.model) and progress.step == 0
         for data in prefetched:
+            if warns and len(data.micro_steps) > 1:
+                logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
+                warns = False
             started_steps.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()

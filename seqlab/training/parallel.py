@@ -3,11 +3,15 @@
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seqlab.nn.attention import SelfAttention
+from seqlab.nn.feature_norm import BatchNorm
 from seqlab.nn.transformer import FeedForward
 from seqlab.training.machine import Machine
 
@@ -21,6 +25,7 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
 
     All uses of its weights must be in its own forward pass.
     """
+    synchronise_batch_norms(module, machine)
     if machine.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
         return _sharded(module, machine)
     module.to(machine.device)
@@ -30,6 +35,29 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
         # The option's new name is not in older versions. Buffers are sent before a checkpoint (`TrainingRun.buffers`).
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*broadcast_buffers")
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def synchronise_batch_norms(module: nn.Module, machine: Machine) -> None:
+    """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
+    for part in module.modules() if not machine.world.is_alone else ():
+        if isinstance(part, BatchNorm):
+            part.sum_over_ranks = _SumOverRanks.apply
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Add up a tensor over all ranks; so are gradients, as each rank's loss depends on the inputs of all."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        summed = tensor.clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone()
+        dist.all_reduce(summed)
+        return summed
 
 
 def _sharded(module: nn.Module, machine: Machine) -> nn.Module:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from seqlab.data.batch import Batch
 from seqlab.runs.load import copy_weights, named_buffers
 from seqlab.training.machine import Machine
+from seqlab.training.parallel import synchronise_batch_norms
 
 MEASURED_BATCHES = 200
 """Micro-steps that the statistics are measured over, the first of the data, the same each time."""
@@ -40,6 +41,7 @@ def measured_buffers(
     """
     copy_weights(model, weights, Path("averaged weights"))
     model.to(machine.device).eval()
+    synchronise_batch_norms(model, machine)
     for part in model.modules():
         if isinstance(part, _BatchNorm):
             part.train()

@@ -8,6 +8,7 @@ import pytest
 from reference.tiny_runs import assert_equal_runs, tiny_config, write_numbers
 
 import seqlab.training.folds
+from seqlab.evaluation import evaluate
 from seqlab.runs.config import write_config
 from seqlab.training import train, train_folds
 
@@ -78,3 +79,26 @@ def test_folds_of_pairs(tmp_path: Path) -> None:
     )
     assert len(report.folds) == 3
     assert all(fold["nll_per_tgt_token"] > 0 for fold in report.folds)
+    lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
+    predictions = [json.loads(line) for line in lines]
+    assert sorted(each["src"] for each in predictions) == sorted((tmp_path / "corpus" / "train.en").read_text().splitlines())
+    for fold, figures in enumerate(report.folds, start=1):
+        own = [each for each in predictions if each["fold"] == fold]
+        found = evaluate([each["prediction"] for each in own], [[each["target"] for each in own]], ["chrf"])
+        assert found["chrf"].value == pytest.approx(figures["chrf"])
+
+
+def test_folds_of_labelled_lines(tmp_path: Path) -> None:
+    """What is kept has the accuracy that was measured."""
+    lines = [(f"{'good' if n % 2 else 'bad'} {n}", str(n % 2)) for n in range(60)]
+    (tmp_path / "t.tsv").write_text("".join(f"{label}\t{line}\n" for line, label in lines), "utf-8")
+    options = ("--data.train_src", f"{tmp_path / 't.tsv'}#1", "--data.train_tgt", f"{tmp_path / 't.tsv'}#0")
+    steps = ("--data.labels_of", "lines", "--training.max_steps", "20", "--device", "cpu", "--folds", "2")
+    status, _, err = run("train", "--data.kind", "labelling", *options, *steps, "--run_dir", tmp_path / "runs")
+    assert status == 0, err
+    found = [json.loads(line) for line in (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    assert sorted((each["src"], each["target"]) for each in found) == sorted(lines)
+    report = json.loads((tmp_path / "runs" / "folds.json").read_text("utf-8"))
+    for fold, figures in enumerate(report["folds"], start=1):
+        own = [each["prediction"] == each["target"] for each in found if each["fold"] == fold]
+        assert 100 * sum(own) / len(own) == pytest.approx(figures["accuracy"])

@@ -6,15 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from reference.ranks import train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, journal_of
 
 from seqlab.models import CnnConfig, LstmPredictorConfig, MlpConfig
+from seqlab.optim import SgdConfig
 from seqlab.runs.config import Config
+from seqlab.runs.load import load_run
 from seqlab.training import train
 
 from .conftest import tiny
+
+SGD = SgdConfig(lr=0.05)
+"""Adam would move the biases before a batch norm, whose gradients are 0, by rounding errors."""
 
 
 @pytest.fixture
@@ -62,6 +68,38 @@ def test_how_a_step_is_divided_changes_nothing(predicts: str, target: str, table
     losses[2] = [line["loss"] for line in journal_of(run, ["train"])]
     assert losses[5] == pytest.approx(losses[32], rel=1e-4)
     assert losses[2] == pytest.approx(losses[32], rel=1e-4)
+
+
+@pytest.mark.parametrize("average", [{}, {"ema_decay": 0.5}])
+def test_batch_norm_takes_the_statistics_of_all_ranks(average: dict[str, float], table: str, tmp_path: Path) -> None:
+    model = MlpConfig(hidden_sizes=(16, 16), norm="batch", residual=True)
+    config = tiny(table, "price", model=model, micro_batch_rows=32)
+    config = replace(config, optim=replace(config.optim, optimizer=SGD, **average))
+    runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
+    losses = [[line["loss"] for line in journal_of(run, ["train", "valid"])] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    one, two = (load_run(run, "last").model.state_dict() for run in runs)
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=1e-3)
+
+
+def test_batch_norm_of_images_in_ranks(images: str, tmp_path: Path) -> None:
+    model = CnnConfig(channels=(4, 8), norm="batch")
+    config = tiny(images, "y", "class", model, inputs=["x"], micro_batch_rows=64)
+    config = replace(config, optim=replace(config.optim, optimizer=SGD))
+    runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
+    losses = [[line["loss"] for line in journal_of(run, ["train", "valid"])] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_batch_norm_with_several_micro_steps_is_warned_of(
+    table: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rows, is_warned in ((32, False), (8, True)):
+        caplog.clear()
+        model = MlpConfig(hidden_sizes=(8,), norm="batch")
+        train(tiny(table, "price", model=model, micro_batch_rows=rows, max_steps=3), tmp_path / str(rows))
+        assert ("Batch norm takes its statistics from each of the 4 micro-steps" in caplog.text) == is_warned
 
 
 def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:

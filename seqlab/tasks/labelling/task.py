@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
 from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.labels import numbered
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.split_off import read_split_off
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
@@ -23,6 +25,7 @@ from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.tasks.labelling.config import LabellingConfig
+from seqlab.tasks.labelling.labeller import load_labeller
 from seqlab.tasks.labelling.scores import label_and_score
 from seqlab.text import label_names
 from seqlab.training.task import Codecs, Task
@@ -129,6 +132,13 @@ class Labelling(Task):
         references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
         scores = evaluate(hypotheses, [references], metrics)
         return Validation(scores, nll, "nll_per_label")
+
+    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yield each line that was split off for validation, its labels and the right ones."""
+        pairs = read_split_off(RunFolder(run_dir).cache)
+        labelled = load_labeller(run_dir).label([line for line, _ in pairs])
+        for (line, right), prediction in zip(pairs, labelled, strict=True):
+            yield {"src": line, "prediction": prediction, "target": right}
 
 
 def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgress) -> int:

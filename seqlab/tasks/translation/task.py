@@ -12,6 +12,7 @@ from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Sampler, ordered_batches
+from seqlab.data.split_off import read_split_off
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.vocabulary import Side, learn_tokenizer
@@ -19,8 +20,10 @@ from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.tasks.translation.config import TranslationConfig
+from seqlab.tasks.translation.load import load_translator
 from seqlab.text import unknown_of
 from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
@@ -123,6 +126,14 @@ class Translation(Task):
         asked = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
         metrics = [name for name in asked if name != "nll"]
         return Validation(evaluate(hypotheses, references, metrics), nll)
+
+    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yield each source that was split off for validation, its translation, and its target."""
+        pairs, run = read_split_off(RunFolder(run_dir).cache), load_translator(run_dir)
+        search = read_config(RunFolder(run_dir)).training.valid_search
+        found = run.translator.translate([src for src, _ in pairs], search, need_scores=False)
+        for (src, tgt), translation in zip(pairs, found, strict=True):
+            yield {"src": src, "prediction": translation.text, "target": tgt}
 
     def describe(self, data: PreparedData) -> dict[str, Any]:
         """Note how long sources and outputs may be."""
