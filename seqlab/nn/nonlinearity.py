@@ -4,13 +4,19 @@ from typing import Literal
 
 from torch import nn
 
-Nonlinearity = Literal["relu", "gelu", "tanh", "sigmoid"]
+Nonlinearity = Literal["relu", "gelu", "tanh", "sigmoid", "hard_sigmoid"]
 
 
 def make_nonlinearity(name: Nonlinearity) -> nn.Module:
     """Build what is applied to each element."""
-    kinds = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
-    found: nn.Module = kinds[name]()
+    kinds: dict[str, type[nn.Module]] = {
+        "relu": nn.ReLU,
+        "gelu": nn.GELU,
+        "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
+        "hard_sigmoid": nn.Hardsigmoid,  # 0 below -3, 1 above 3, a straight line between
+    }
+    found = kinds[name]()
     return found
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
+import seqlab.optim.muon
 from seqlab.optim import (
     AdagradConfig,
     AdamConfig,
@@ -181,6 +182,22 @@ def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() 
     np.testing.assert_allclose(embedding.detach().numpy(), expected, rtol=1e-4)
     expected = adamw(config, first_bias, [step[2] for step in gradients], 0.0)
     np.testing.assert_allclose(bias.detach().numpy(), expected, rtol=1e-4)
+
+
+def test_muon_in_fp32_is_that_of_torch_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU decides which one is taken; torch's rounds to 8 bits."""
+    rng = np.random.default_rng(2)
+    start, gradients = rng.normal(size=(24, 9)), rng.normal(size=(3, 24, 9))
+    moved = []
+    for has_bf16 in (True, False):
+        monkeypatch.setattr(seqlab.optim.muon, "HAS_BF16", has_bf16)
+        matrix = nn.Parameter(torch.tensor(start, dtype=torch.float32))
+        optimizer = MuonConfig(lr=0.1, weight_decay=0.2).build(Parameters([matrix], hidden_matrices=[matrix]))
+        for gradient in gradients:
+            matrix.grad = torch.tensor(gradient, dtype=torch.float32)
+            optimizer.step()
+        moved.append((matrix.detach() - torch.tensor(start)).numpy())
+    assert np.linalg.norm(moved[0] - moved[1]) < 0.03 * np.linalg.norm(moved[0])
 
 
 def test_muon_goes_on_from_its_saved_state() -> None:

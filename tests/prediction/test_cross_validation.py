@@ -81,7 +81,9 @@ def test_folds_of_pairs(tmp_path: Path) -> None:
     assert all(fold["nll_per_tgt_token"] > 0 for fold in report.folds)
     lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
     predictions = [json.loads(line) for line in lines]
-    assert sorted(each["src"] for each in predictions) == sorted((tmp_path / "corpus" / "train.en").read_text().splitlines())
+    assert sorted(each["src"] for each in predictions) == sorted(
+        (tmp_path / "corpus" / "train.en").read_text().splitlines()
+    )
     for fold, figures in enumerate(report.folds, start=1):
         own = [each for each in predictions if each["fold"] == fold]
         found = evaluate([each["prediction"] for each in own], [[each["target"] for each in own]], ["chrf"])

@@ -1,0 +1,40 @@
+"""Run one study, print its table, and write its curves: `python -m benchmarks.studies NAME`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.studies import batch_sizes, curves, optimizers, regularisation, surfaces
+
+STUDIES = {
+    "optimizers": optimizers,
+    "surfaces": surfaces,
+    "batch_sizes": batch_sizes,
+    "curves": curves,
+    "regularisation": regularisation,
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Name the studies and their options."""
+    parser = argparse.ArgumentParser("python -m benchmarks.studies", description=__doc__)
+    parser.add_argument("study", choices=STUDIES, help="what is studied")
+    parser.add_argument("--work_dir", type=Path, default=Path("runs/studies"), help="runs; default: %(default)s")
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="where to write what docs/results/draw.py draws")
+    parser.add_argument("--quick", action="store_true", help="few steps: a smoke run")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a study."""
+    arguments = make_parser().parse_args(argv)
+    study = STUDIES[arguments.study].run(arguments.work_dir / arguments.study, arguments.quick)
+    print("\n\n".join(study.tables))
+    if arguments.curves is not None:
+        study.write_curves(arguments.curves)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Batch sizes compared: time, updates to a goal and error, at a fixed rate and at one that grows with the root."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.studies.study import Line, Study, first_below, run_lines, table
+from seqlab.objectives import CrossEntropyConfig, SoftmaxConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.recipes import RECIPES
+from seqlab.runs.config import Config
+
+DIGITS_SIZES = (8, 32, 128, 512, 2048, 4096)
+"""Images of a step; there are 1,617 to train on, so that the last two are the same: all of them."""
+WORDS_SIZES = (128, 512, 2048, 8192, 32_768)
+"""Target tokens of a step."""
+DIGITS_EPOCHS, WORDS_EPOCHS = 40, 3
+USUAL = {"digits": 64, "number_words": 1024}
+"""The batch size at which both rates are the same."""
+RATE = {"digits": 1e-3, "number_words": 2e-3}
+GOAL = {"digits": 0.1, "number_words": 1.0}
+"""Training loss in nats."""
+MAX_RATE = 2e-2
+
+
+def run(folder: Path, quick: bool) -> Study:
+    """Train for the same number of epochs with each size."""
+    tables, panels = [], {}
+    for task, sizes in (("digits", DIGITS_SIZES), ("number_words", WORDS_SIZES)):
+        rows, lines_of = [], {}
+        for scaled in (False, True):
+            for size in sizes[:2] if quick else sizes:
+                lines, epochs, rate = _trained(folder, task, size, scaled, quick)
+                rows.append(_row(task, size, scaled, rate, lines, epochs))
+                if not scaled:
+                    lines_of[str(size)] = _curve(lines)
+        tables.append(f"{task}:\n\n" + table(HEADER, rows))
+        panels[task] = lines_of
+    curves = {"title": "Training loss by batch size, fixed rate", "x": "epoch", "y": "nats", "log": ["y"]}
+    return Study(tables, curves | {"panels": panels})
+
+
+HEADER = ["batch", "rate", "scaled", "seconds an epoch", "updates an epoch", "updates to the goal", "valid error in %"]
+
+
+def _trained(folder: Path, task: str, size: int, scaled: bool, quick: bool) -> tuple[list[Line], float, float]:
+    """Give metrics.jsonl, the epochs done and the rate."""
+    factor = (size / USUAL[task]) ** 0.5 if scaled else 1.0
+    rate = min(MAX_RATE, RATE[task] * factor)
+    own = folder / f"{task}-{size}-{'scaled' if scaled else 'fixed'}"
+    config = _config(task, own, size)
+    config = replace(
+        config, optim=OptimConfig(optimizer=AdamConfig(lr=rate), schedule=ConstantScheduleConfig(warmup_steps=5))
+    )
+    steps = 4 if quick else _steps(task, size)
+    lines = run_lines(config, own, max_steps=steps)
+    epochs = [line["epoch"] for line in lines if line["kind"] == "train"][-1]
+    return lines, epochs, rate
+
+
+def _config(task: str, own: Path, size: int) -> Config:
+    if task == "digits":
+        config = RECIPES["digits_mlp"](own)
+        data: Any = replace(config.data, batch_rows=size)  # type: ignore[call-arg]
+        return replace(config, data=data, objective=SoftmaxConfig())
+    config = RECIPES["number_words"](own)
+    data = replace(config.data, batch_tokens=size, micro_batch_tokens=min(size, 1600))  # type: ignore[call-arg]
+    return replace(config, data=data, objective=CrossEntropyConfig(label_smoothing=0.0))
+
+
+def _steps(task: str, size: int) -> int:
+    """Give the steps of all epochs."""
+    total = DIGITS_EPOCHS * 1617 if task == "digits" else WORDS_EPOCHS * WORDS_TOKENS
+    return max(20, round(total / min(size, 1617 if task == "digits" else WORDS_TOKENS)))
+
+
+WORDS_TOKENS = 150_000
+"""Target tokens of an epoch of number_words, about."""
+
+
+def _row(task: str, size: int, scaled: bool, rate: float, lines: list[Line], epochs: float) -> list[str]:
+    trained = [line for line in lines if line["kind"] == "train"]
+    valid = [line for line in lines if line["kind"] == "valid"][-1]
+    reached = first_below(lines, GOAL[task])
+    error = 100 - valid["accuracy" if task == "digits" else "exact_match"]
+    seconds = 60 * trained[-1]["minutes"] / epochs
+    cells = [f"{size:,}", f"{rate:.2g}", "yes" if scaled else "no", f"{seconds:.2f}", f"{len(trained) / epochs:.0f}"]
+    return [*cells, str(reached[0]) if reached else "-", f"{error:.2f}"]
+
+
+def _curve(lines: list[Line]) -> dict[str, list[float]]:
+    trained = [line for line in lines if line["kind"] == "train"]
+    every = max(1, len(trained) // 60)
+    means = [
+        sum(line["loss"] for line in trained[i : i + every]) / len(trained[i : i + every])
+        for i in range(0, len(trained), every)
+    ]
+    return {"x": [round(line["epoch"], 2) for line in trained[::every]], "y": [round(value, 4) for value in means]}

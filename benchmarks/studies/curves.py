@@ -1,0 +1,102 @@
+"""Curves as sums of hard sigmoids and of ReLUs: error against parameters, one wide layer against narrow ones."""
+
+from dataclasses import replace
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.studies.study import Line, Study, run_lines, table
+from seqlab.models import MlpConfig
+from seqlab.objectives import SquaredErrorConfig
+from seqlab.optim import AdamConfig, CosineScheduleConfig, OptimConfig
+from seqlab.runs.config import Config
+from seqlab.tasks.prediction.config import PredictionConfig
+
+POINTS = 1024
+STEPS = 3000
+PARAMETERS = (13, 25, 49, 97, 193, 385)
+"""Of one hidden layer with 4, 8, 16 ... units: 3 for each and one more."""
+DEPTHS = (1, 2, 3, 5)
+SEEDS = (1, 2, 3)
+
+
+def smooth(x: np.ndarray) -> np.ndarray:
+    """A wave that dies away."""
+    return np.sin(2 * np.pi * x) * np.exp(-x)
+
+
+def sawtooth(x: np.ndarray) -> np.ndarray:
+    """Eight teeth: a composition of three folds, which three small layers can make (Telgarsky 2016)."""
+    for _ in range(3):
+        x = 1 - np.abs(1 - 2 * (x % 1))
+    return x
+
+
+TARGETS = {"wave": (smooth, (0.0, 3.0)), "sawtooth": (sawtooth, (0.0, 1.0))}
+
+
+def width_of(parameters: int, depth: int) -> int:
+    """Give the width at which `depth` hidden layers between one input and one output have about so many parameters."""
+    if depth == 1:
+        return (parameters - 1) // 3
+    a, b = depth - 1, depth + 2  # a w^2 + b w + 1
+    return max(1, round((-b + sqrt(b * b + 4 * a * (parameters - 1))) / (2 * a)))
+
+
+def run(folder: Path, quick: bool) -> Study:
+    """Fit each curve with each activation, depth and size; the error is the best of three seeds."""
+    panels: dict[str, dict[str, dict[str, list[float]]]] = {}
+    rows = []
+    for target in TARGETS:
+        path = _written(folder, target)
+        panels[target] = {}
+        for activation in ("hard_sigmoid", "relu"):
+            for depth in DEPTHS[:1] if activation == "hard_sigmoid" else DEPTHS:
+                xs, ys = [], []
+                for parameters in PARAMETERS[:1] if quick else PARAMETERS:
+                    width = width_of(parameters, depth)
+                    xs.append(float((depth - 1) * width**2 + (depth + 2) * width + 1))
+                    name = f"{target}-{activation}-{depth}x{width}"
+                    ys.append(
+                        min(
+                            _error(path, folder / f"{name}-{seed}", activation, [width] * depth, seed, quick)
+                            for seed in SEEDS[: 1 if quick else 3]
+                        )
+                    )
+                label = f"{activation}, {depth} layer{'s' if depth > 1 else ''}"
+                panels[target][label] = {"x": xs, "y": ys}
+                rows.append([target, label, *(f"{y:.3g}" for y in ys)])
+    header = ["curve", "network", *(f"{count} parameters" for count in PARAMETERS)]
+    curves = {
+        "title": "Error of fitted curves",
+        "x": "parameters",
+        "y": "root of the mean squared error",
+        "log": ["x", "y"],
+    }
+    return Study([table(header, rows)], curves | {"panels": panels})
+
+
+def _written(folder: Path, target: str) -> str:
+    function, (low, high) = TARGETS[target]
+    x = np.linspace(low, high, POINTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{target}.csv"
+    path.write_text(
+        "x,y\n" + "".join(f"{a:.6f},{b:.6f}\n" for a, b in zip(x, function(x), strict=True)), encoding="utf-8"
+    )
+    return str(path)
+
+
+def _error(path: str, run_dir: Path, activation: str, sizes: list[int], seed: int, quick: bool) -> float:
+    """Train on all points, and measure on them: what the network can be made to compute."""
+    config = Config(
+        seed=seed,
+        data=PredictionConfig(train=[path], valid=path, target=["y"], batch_rows=256),
+        model=MlpConfig(hidden_sizes=tuple(sizes), activation=activation, dropout=0.0),  # type: ignore[arg-type]
+        objective=SquaredErrorConfig(),
+        optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=CosineScheduleConfig(warmup_steps=50)),
+    )
+    config = replace(config, training=replace(config.training, valid_metric="rmse"))
+    lines: list[Line] = run_lines(config, run_dir, max_steps=20 if quick else STEPS, log_every=100)
+    return min(float(line["rmse"]) for line in lines if line["kind"] == "valid")

@@ -1,0 +1,60 @@
+"""What studies share: short runs on the CPU, tables in Markdown, curves as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import seqlab
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+
+Line = dict[str, Any]
+"""A line of metrics.jsonl."""
+
+
+@dataclass
+class Study:
+    """What a study found."""
+
+    tables: list[str] = field(default_factory=list)
+    """In Markdown."""
+    curves: dict[str, Any] = field(default_factory=dict)
+    """As docs/results/draw.py reads them."""
+
+    def write_curves(self, path: Path) -> None:
+        """Write the curves."""
+        path.write_text(json.dumps(self.curves) + "\n", encoding="utf-8")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Render a table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def run_lines(config: Config, folder: Path, **training: Any) -> list[Line]:
+    """Train on one thread of the CPU, unless that is done, validating at the end alone; return metrics.jsonl."""
+    steps = training.pop("max_steps", config.training.max_steps)
+    settings = {"log_every": 1, "save_every": steps, "valid_every": steps, "device": "cpu", "threads": 1} | training
+    config = replace(config, training=replace(config.training, max_steps=steps, precision="fp32", **settings))
+    return list(RunFolder(seqlab.train(config, folder)).read_metrics())
+
+
+def smooth_losses(lines: Sequence[Line], name: str = "loss", window: int = 20) -> tuple[list[int], list[float]]:
+    """Give steps, and the training loss at each as the mean of the last `window` lines."""
+    found = [line for line in lines if line["kind"] == "train"]
+    values = [line[name] for line in found]
+    means = [sum(values[max(0, i - window + 1) : i + 1]) / min(window, i + 1) for i in range(len(values))]
+    return [line["step"] for line in found], means
+
+
+def first_below(lines: Sequence[Line], goal: float, name: str = "loss") -> tuple[int, float] | None:
+    """Give the step from which the smooth training loss is below a goal, and its seconds; None where it never is."""
+    steps, losses = smooth_losses(lines, name)
+    minutes = [line["minutes"] for line in lines if line["kind"] == "train"]
+    for step, loss, at in zip(steps, losses, minutes, strict=True):
+        if loss < goal:
+            return step, 60 * at
+    return None

@@ -1,0 +1,101 @@
+"""Paths of optimizers over classic surfaces: a ravine, a saddle and a plateau, two weights each."""
+
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.studies.optimizers import OPTIMIZERS
+from benchmarks.studies.study import Study, table
+from seqlab.optim import OptimizerConfig, Parameters, TakesGradients
+
+STEPS = 80
+RATES = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+LEFT_OUT = ("Muon", "AdamW", "RAdam")
+"""Muon moves matrices; the others differ little from Adam here."""
+
+
+def ravine(w: Tensor) -> Tensor:
+    """50 times as steep across as along."""
+    return 0.5 * (w[..., 0].square() + 50 * w[..., 1].square())
+
+
+def saddle(w: Tensor) -> Tensor:
+    """Flat at the origin, where the gradient is 0; minima at (0, -1) and (0, 1) of value 0."""
+    return w[..., 0].square() + 0.5 * (w[..., 1].square() - 1).square()
+
+
+def plateau(w: Tensor) -> Tensor:
+    """Nearly flat away from a hole at the origin."""
+    return 1 - torch.exp(-0.5 * w.square().sum(-1))
+
+
+SURFACES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[float, float]]] = {
+    "ravine": (ravine, (-4.0, 1.0)),
+    "saddle": (saddle, (-1.5, 0.01)),
+    "plateau": (plateau, (-2.4, 1.6)),
+}
+"""Name -> function of weights (..., 2), and the start."""
+
+
+def path_of(
+    config: OptimizerConfig, surface: Callable[[Tensor], Tensor], start: tuple[float, float]
+) -> list[list[float]]:
+    """Give the weights before each step and after the last."""
+    w = nn.Parameter(torch.tensor(start))
+    optimizer: Any = config.build(Parameters([w]))
+    found = [w.tolist()]
+
+    def gradient() -> Tensor:
+        optimizer.zero_grad()
+        surface(w).backward()
+        assert w.grad is not None
+        return w.grad.norm()
+
+    for _ in range(STEPS):
+        if isinstance(optimizer, TakesGradients):
+            optimizer.update(gradient)
+        else:
+            gradient()
+            optimizer.step()
+        found.append(w.tolist())
+    return found
+
+
+def run(folder: Path, quick: bool) -> Study:
+    """Choose each rate on the ravine, by the height after the last step, and use it on all surfaces."""
+    names = [name for name in OPTIMIZERS if name not in LEFT_OUT]
+    panels: dict[str, dict[str, Any]] = {surface: {} for surface in SURFACES}
+    rows = []
+    for name in names:
+        config_of = OPTIMIZERS[name][0]
+        ends = {rate: path_of(config_of(lr=rate), *SURFACES["ravine"])[-1] for rate in RATES}
+        heights = {rate: float(ravine(torch.tensor(end))) for rate, end in ends.items()}
+        rate = min((rate for rate in RATES if isfinite(heights[rate])), key=heights.__getitem__)
+        row = [name, f"{rate:g}"]
+        for surface, (function, start) in SURFACES.items():
+            path = path_of(config_of(lr=rate), function, start)
+            x, y = zip(*path, strict=True)
+            panels[surface][name] = {"x": [round(v, 4) for v in x], "y": [round(v, 4) for v in y]}
+            row.append(f"{float(function(torch.tensor(path[-1]))):.2g}")
+        rows.append(row)
+    curves = {
+        "title": f"{STEPS} steps from the same start",
+        "x": "first weight",
+        "y": "second weight",
+        "panels": panels,
+    }
+    return Study([table(["optimizer", "rate", *SURFACES], rows)], curves | {"contours": _contours()})
+
+
+def _contours() -> dict[str, Any]:
+    """Give the heights over a grid for each surface."""
+    x, y = torch.linspace(-4.5, 2.5, 71), torch.linspace(-2.2, 2.2, 45)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    return {
+        name: {"x": x.tolist(), "y": y.tolist(), "z": [[round(v, 3) for v in row] for row in function(grid).tolist()]}
+        for name, (function, _) in SURFACES.items()
+    }
