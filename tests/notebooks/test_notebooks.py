@@ -31,6 +31,12 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_layers": 1,
     },
 }
+SMALL |= {
+    "why_cross_entropy": {"seeds": (1, 2)},
+    "small_and_large_batches": {"seeds": (1,), "epochs": 10, "draws": 30},
+    "what_convolution_assumes": {"training_steps": 200, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
+    "generative_against_discriminative": {"repetitions": 12, "test_examples": 2000, "digit_repetitions": 2},
+}
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
 
@@ -106,6 +112,21 @@ def test_what_parallel_decoding_loses(working_folder: Path) -> None:
     found = run("what_parallel_decoding_loses")
     assert found["results"]["all at once, distilled"]["repeats"] < found["results"]["all at once"]["repeats"]
     assert not found["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "why_cross_entropy",
+        "small_and_large_batches",
+        "what_convolution_assumes",
+        "generative_against_discriminative",
+    ],
+)
+def test_claims_about_images(name: str, working_folder: Path) -> None:
+    pytest.importorskip("sklearn")
+    run(name)
     assert not list(working_folder.iterdir())
 
 
