@@ -34,8 +34,8 @@ SMALL: dict[str, dict[str, Any]] = {
 SMALL |= {
     "why_cross_entropy": {"seeds": (1, 2)},
     "small_and_large_batches": {"seeds": (1,), "epochs": 10, "draws": 30},
-    "what_convolution_assumes": {"training_steps": 200, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
-    "generative_against_discriminative": {"repetitions": 12, "test_examples": 2000, "digit_repetitions": 2},
+    "what_convolution_assumes": {"training_steps": 100, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
+    "generative_against_discriminative": {"sizes": (20, 80, 1280), "test_examples": 2000, "digit_repetitions": 2},
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
