@@ -14,8 +14,11 @@ from seqlab.optim import OptimizerConfig, Parameters, TakesGradients
 
 STEPS = 80
 RATES = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-LEFT_OUT = ("Muon", "AdamW", "RAdam")
-"""Muon moves matrices; the others differ little from Adam here."""
+GROUPS = {
+    "by the gradient": ("SGD", "momentum", "Nesterov"),
+    "adaptive": ("Adagrad", "RMSProp", "Adam", "SAM", "schedule-free"),
+}
+"""Not Muon, which moves matrices, nor AdamW and RAdam, which differ little from Adam here."""
 
 
 def ravine(w: Tensor) -> Tensor:
@@ -66,36 +69,33 @@ def path_of(
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Choose each rate on the ravine, by the height after the last step, and use it on all surfaces."""
-    names = [name for name in OPTIMIZERS if name not in LEFT_OUT]
-    panels: dict[str, dict[str, Any]] = {surface: {} for surface in SURFACES}
+    """Choose each rate on the ravine, by the mean height of the path, and use it on all surfaces."""
+    panels: dict[str, dict[str, Any]] = {f"{surface}, {group}": {} for group in GROUPS for surface in SURFACES}
     rows = []
-    for name in names:
-        config_of = OPTIMIZERS[name][0]
-        ends = {rate: path_of(config_of(lr=rate), *SURFACES["ravine"])[-1] for rate in RATES}
-        heights = {rate: float(ravine(torch.tensor(end))) for rate, end in ends.items()}
-        rate = min((rate for rate in RATES if isfinite(heights[rate])), key=heights.__getitem__)
-        row = [name, f"{rate:g}"]
-        for surface, (function, start) in SURFACES.items():
-            path = path_of(config_of(lr=rate), function, start)
-            x, y = zip(*path, strict=True)
-            panels[surface][name] = {"x": [round(v, 4) for v in x], "y": [round(v, 4) for v in y]}
-            row.append(f"{float(function(torch.tensor(path[-1]))):.2g}")
-        rows.append(row)
-    curves = {
-        "title": f"{STEPS} steps from the same start",
-        "x": "first weight",
-        "y": "second weight",
-        "panels": panels,
-    }
-    return Study([table(["optimizer", "rate", *SURFACES], rows)], curves | {"contours": _contours()})
+    for group, names in GROUPS.items():
+        for name in names:
+            config_of = OPTIMIZERS[name][0]
+            paths = {rate: path_of(config_of(lr=rate), *SURFACES["ravine"]) for rate in RATES}
+            heights = {rate: float(ravine(torch.tensor(path)).mean()) for rate, path in paths.items()}
+            rate = min((rate for rate in RATES if isfinite(heights[rate])), key=heights.__getitem__)
+            row = [name, f"{rate:g}"]
+            for surface, (function, start) in SURFACES.items():
+                path = path_of(config_of(lr=rate), function, start)
+                x, y = zip(*path, strict=True)
+                panels[f"{surface}, {group}"][name] = {"x": [round(v, 3) for v in x], "y": [round(v, 3) for v in y]}
+                row.append(f"{float(function(torch.tensor(path[-1]))):.2g}")
+            rows.append(row)
+    curves = {"title": f"{STEPS} steps from the same start", "x": "first weight", "y": "second weight"}
+    return Study([table(["optimizer", "rate", *SURFACES], rows)], {**curves, "panels": panels, "contours": _contours()})
 
 
 def _contours() -> dict[str, Any]:
     """Give the heights over a grid for each surface."""
-    x, y = torch.linspace(-4.5, 2.5, 71), torch.linspace(-2.2, 2.2, 45)
+    x, y = torch.linspace(-4.5, 2.5, 43), torch.linspace(-2.2, 2.2, 31)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     return {
-        name: {"x": x.tolist(), "y": y.tolist(), "z": [[round(v, 3) for v in row] for row in function(grid).tolist()]}
+        f"{name}, {group}": {"x": x.tolist(), "y": y.tolist(), "z": [[round(v, 2) for v in row] for row in heights]}
         for name, (function, _) in SURFACES.items()
+        for heights in [function(grid).tolist()]
+        for group in GROUPS
     }

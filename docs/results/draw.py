@@ -2,7 +2,8 @@
 
 Each `curves/NAME.json` becomes `figures/NAME.svg`. It holds `title`, the axes' names `x` and `y`, and `panels`: name of
 the panel -> name of the line -> `{"x": [...], "y": [...]}`. A `log` lists the axes that are logarithmic, and a line
-with `"marker": true` is drawn as points, which its `names` label.
+with `"marker": true` is drawn as points, which its `names` label. `contours` gives panels lines of equal height: the axes
+`x` and `y` of a grid, and its heights `z`.
 """
 
 import json
@@ -35,6 +36,10 @@ def draw(curves: dict[str, Any], path: Path) -> None:
     colours = {label: f"C{i % 10}" for i, label in enumerate(labels)}  # one for each label, whichever panels have it
     shared_legend = next((name for name, lines in panels.items() if len(lines) == len(labels)), None)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
+        if name in curves.get("contours", {}):
+            heights = curves["contours"][name]
+            axes.contour(heights["x"], heights["y"], heights["z"], levels=12, colors="lightgray", linewidths=0.7)
+            axes.set(xlim=(heights["x"][0], heights["x"][-1]), ylim=(heights["y"][0], heights["y"][-1]))
         for label, line in lines.items():
             style = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
             axes.plot(line["x"], line["y"], label=label, color=colours[label], **style)
