@@ -2,8 +2,8 @@
 
 Each `curves/NAME.json` becomes `figures/NAME.svg`. It holds `title`, the axes' names `x` and `y`, and `panels`: name of
 the panel -> name of the line -> `{"x": [...], "y": [...]}`. A `log` lists the axes that are logarithmic, and a line
-with `"marker": true` is drawn as points, which its `names` label. `contours` gives panels lines of equal height: the axes
-`x` and `y` of a grid, and its heights `z`.
+with `"marker": true` is drawn as points, which its `names` label. `contours` gives panels lines of equal height: the
+axes `x` and `y` of a grid, and its heights `z`.
 """
 
 import json

@@ -10,7 +10,18 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.models import CnnConfig, LinearConfig, LstmPredictorConfig, MlpConfig, ModelConfig
+from seqlab.models import (
+    CnnConfig,
+    GaussianClassifierConfig,
+    GruPredictorConfig,
+    LinearConfig,
+    LstmPredictorConfig,
+    MlpConfig,
+    ModelConfig,
+    RnnPredictorConfig,
+    TransformerPredictorConfig,
+)
+from seqlab.models.recurrent_predictor import RecurrentPredictorConfig
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig
 from seqlab.registry import Parts
@@ -22,12 +33,16 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 DEVICE = "cuda"
+NORMS = ("batch", "layer", "group", "rms")
 MODELS: dict[str, ModelConfig] = {
     "linear": LinearConfig(),
     "mlp, no norm": MlpConfig(hidden_sizes=(32,)),
-    **{f"mlp, {norm}": MlpConfig(hidden_sizes=(32, 32), norm=norm, residual=True) for norm in ("batch", "layer")},
+    **{f"mlp, {norm}": MlpConfig(hidden_sizes=(32, 32), norm=norm, residual=True) for norm in NORMS},
+    "rnn": RnnPredictorConfig(hidden_size=16),
+    "gru": GruPredictorConfig(hidden_size=16),
     "lstm": LstmPredictorConfig(hidden_size=16, dropout=0.1),
-    **{f"cnn, {norm}": CnnConfig(channels=(8, 16), norm=norm) for norm in ("batch", "group", "rms")},
+    "self-attention": TransformerPredictorConfig(d_model=32, d_ff=64, num_heads=2, patch_size=2),
+    **{f"cnn, {norm}": CnnConfig(channels=(8, 16), norm=norm) for norm in NORMS},
 }
 
 
@@ -42,7 +57,7 @@ def images(tmp_path: Path) -> str:
 
 
 def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
-    layout = "frames" if isinstance(model, LstmPredictorConfig) else "images"  # whose rows are read in order
+    layout = "frames" if isinstance(model, RecurrentPredictorConfig) else "images"  # whose rows are read in order
     return Config(
         data=PredictionConfig(train=[images], predicts="class", layout=layout, augment_noise=0.1),
         model=model,
@@ -75,3 +90,13 @@ def test_an_optimizer_lowers_the_loss(optimizer: str, images: str, tmp_path: Pat
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert losses[-1] < losses[0]
+
+
+def test_a_fitted_model_answers_as_on_the_cpu(images: str, tmp_path: Path) -> None:
+    model = GaussianClassifierConfig(covariance="own", shrinkage=0.3)
+    config = replace(config_of(images, MODELS["linear"], "fp32"), model=model, optim=OptimConfig())
+    run = seqlab.train(config, tmp_path / "run")
+    with np.load(images) as arrays:
+        found, expected = (seqlab.load(run, device=device).predict_detailed(arrays["x"]) for device in (DEVICE, "cpu"))
+    for one, other in zip(found, expected, strict=True):
+        assert one.values == pytest.approx(other.values, abs=1e-3)

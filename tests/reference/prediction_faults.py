@@ -1,0 +1,83 @@
+"""Faults of models and data that are no text: see `tests/planted_faults.py`."""
+
+from reference.fault import Fault
+
+PREDICTION_FAULTS = (
+    Fault(
+        "prediction.batch_norm_of_one_rank",
+        "each rank normalises by statistics of its own",
+        "part.sum_over_ranks = _SumOverRanks.apply",
+        "pass",
+        ("prediction/test_training.py",),
+    ),
+    Fault(
+        "prediction.sam_stays_uphill",
+        "the weights are not moved back before the step of sharpness-aware minimisation",
+        "for p, value in zip(moved, before, strict=True):\n                    p.copy_(value)",
+        "for p, value in zip(moved, before, strict=True):\n                    p.copy_(p)",
+        ("optim/test_optimizers.py",),
+    ),
+    Fault(
+        "prediction.second_pass_adds_up",
+        "a further gradient of an update is added to the one before",
+        "        if self._sums:\n            self.optimizer.zero_grad(set_to_none=False)\n",
+        "        if self._sums:\n",
+        ("training/test_step.py",),
+    ),
+    Fault(
+        "prediction.mixed_inputs_alone",
+        "mixup leaves the targets as they are",
+        "return mix(inputs), mix(targets)",
+        "return mix(inputs), targets",
+        ("prediction/test_distributions.py",),
+    ),
+    Fault(
+        "prediction.shared_covariance_unweighted",
+        "classes count alike in a shared covariance, however many examples they have",
+        "torch.tensordot(counts / counts.sum(), covariances, dims=1)[None]",
+        "covariances.mean(0)[None]",
+        ("models/test_gaussian_classifier.py",),
+    ),
+    Fault(
+        "prediction.gaussian_without_determinant",
+        "the density of a Gaussian leaves out the determinant",
+        "- 0.5 * (log_dets + size * math.log(2 * math.pi))",
+        "- 0.5 * (0 * log_dets + size * math.log(2 * math.pi))",
+        ("models/test_gaussian_classifier.py",),
+    ),
+    Fault(
+        "prediction.patches_across_rows",
+        "patches of an image are cut from its flattened pixels",
+        "return split.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)",
+        "return inputs.flatten(1).unflatten(1, (-1, size * size * inputs.size(1)))",
+        ("models/test_transformer_predictor.py",),
+    ),
+    Fault(
+        "prediction.log_loss_of_the_likeliest",
+        "log loss takes the highest probability, not that of the right class",
+        "return [_nll(probs.get(right, 0.0))]",
+        "return [_nll(max(probs.values()))]",
+        ("evaluation/test_probabilities.py",),
+    ),
+    Fault(
+        "prediction.one_hot_counted_by_column",
+        "an example with a probability for each class counts as many units",
+        "present = present.all(1) if losses.dim() < present.dim() else present",
+        "present = present if losses.dim() == present.dim() else present.sum(1)",
+        ("prediction/test_distributions.py",),
+    ),
+    Fault(
+        "prediction.validation_in_training",
+        "rows that are held out are trained on, too",
+        "for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):",
+        "for rows in (np.arange(len(is_held_out)), np.flatnonzero(is_held_out)):",
+        ("prediction/test_data.py", "prediction/test_cross_validation.py", "prediction/test_training.py"),
+    ),
+    Fault(
+        "prediction.window_without_ahead",
+        "the target of a window is its last row",
+        "rows + self.window - 1 + self.ahead if self.window",
+        "rows + self.window - 1 if self.window",
+        ("prediction/test_data.py", "prediction/test_predicting.py"),
+    ),
+)
