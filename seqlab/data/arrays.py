@@ -136,6 +136,10 @@ def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[st
             f"{folder}: holds no image ({', '.join(ENDINGS)}) in a folder of its own for each class, as "
             f"{folder / 'cats' / 'first.png'}."
         )
+    found = {path.parent for path in files}
+    for each in sorted(folder.iterdir()) if has_classes else ():
+        if each.is_dir() and each not in found and not each.name.startswith("."):
+            raise ValueError(f"{each}: holds no image ({', '.join(ENDINGS)}), so that its class has no example.")
     images = read_images(files)
     return images, {CLASS: np.array([path.parent.name for path in files])}, list(map(str, files))
 

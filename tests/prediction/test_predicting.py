@@ -303,6 +303,28 @@ def test_a_series(tmp_path: Path) -> None:
     assert short == ["", ""]
 
 
+def test_members_of_an_ensemble_predict_the_same_row(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "sine.csv", ["x"], [[float(np.sin(0.3 * step))] for step in range(100)])
+    runs = [
+        train(tiny(path, "x", inputs=["x"], window=6, ahead=ahead, max_steps=4), tmp_path / str(ahead))
+        for ahead in (1, 2)
+    ]
+    with pytest.raises(ValueError, match=r"predict 1 and 2 rows ahead \(`data\.ahead`\)"):
+        seqlab.load(runs)
+
+
+def test_a_class_without_an_image_is_named(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for name in ("dark", "light", "none"):
+        (tmp_path / "shapes" / name).mkdir(parents=True)
+    for number in range(20):
+        name = ["dark", "light"][number % 2]
+        image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / "shapes" / name / f"{number}.png")
+    config = tiny(str(tmp_path / "shapes"), "class", "class", LinearConfig(), inputs=[], max_steps=4)
+    with pytest.raises(ValueError, match=r"none: holds no image .*, so that its class has no example"):
+        train(config, tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("target", "chosen"),
     [("price", "squared_error"), ("class", "softmax"), ("age", "squared_error")],

@@ -15,8 +15,9 @@ from seqlab.data.numbers import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names, threshold_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
+from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.tasks.prediction.config import PREDICTOR
+from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 
 BATCH_ROWS = 1024
 """Default number of examples that are computed together."""
@@ -49,6 +50,11 @@ class Predictor:
                     f"{runs[0].folder.path} and {run.folder.path} predict different things, so that they cannot "
                     "decide together."
                 )
+        if len(aheads := {run.config.data.ahead for run in runs if self._window(run)}) > 1:
+            steps = " and ".join(map(str, sorted(aheads)))
+            raise ValueError(
+                f"The runs predict {steps} rows ahead (`data.ahead`), so that they cannot decide together."
+            )
         self.runs, self.device = list(runs), device
         found = [_validation(each) for each in self.runs]
         self.bounds = _residual_bounds(self.target, found[0]) if len(found) == 1 else {}
@@ -169,6 +175,11 @@ class Predictor:
             return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
         scores = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
         return Prediction(self.target.lines(self.target.decide(scores[None]))[0], by_name)
+
+
+def _data_config(config: Config) -> PredictionConfig:
+    assert isinstance(config.data, PredictionConfig)
+    return config.data
 
 
 def _values(target: Target, scores: NDArray[np.float32]) -> NDArray[np.float64]:
