@@ -50,7 +50,7 @@ class Predictor:
                     f"{runs[0].folder.path} and {run.folder.path} predict different things, so that they cannot "
                     "decide together."
                 )
-        if len(aheads := {run.config.data.ahead for run in runs if self._window(run)}) > 1:
+        if len(aheads := {_data_config(run.config).ahead for run in runs if self._window(run)}) > 1:
             steps = " and ".join(map(str, sorted(aheads)))
             raise ValueError(
                 f"The runs predict {steps} rows ahead (`data.ahead`), so that they cannot decide together."
