@@ -14,7 +14,7 @@ DIGITS_SIZES = (8, 32, 128, 512, 2048, 4096)
 """Images of a step; there are 1,617 to train on, so that the last two are the same: all of them."""
 WORDS_SIZES = (128, 512, 2048, 8192, 32_768)
 """Target tokens of a step."""
-DIGITS_EPOCHS, WORDS_EPOCHS = 40, 3
+DIGITS_EPOCHS, WORDS_EPOCHS = 30, 2
 USUAL = {"digits": 64, "number_words": 1024}
 """The batch size at which both rates are the same."""
 RATE = {"digits": 1e-3, "number_words": 2e-3}

@@ -27,7 +27,7 @@ def smooth(x: np.ndarray) -> np.ndarray:
 
 
 def sawtooth(x: np.ndarray) -> np.ndarray:
-    """Eight teeth: a composition of three folds, which three small layers can make (Telgarsky 2016)."""
+    """Four teeth: three folds after each other, which three small layers can make (Telgarsky 2016)."""
     for _ in range(3):
         x = 1 - np.abs(1 - 2 * (x % 1))
     return x
