@@ -54,6 +54,12 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
                 state["x"].lerp_(state["z"], lr**2 / total if total else 0.0)
                 p.copy_(state["z"].lerp(state["x"], beta1))
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; numbers that the host reads at each step stay in its memory."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state |= {name: state[name].cpu() for name in ("step", "total")}
+
     def evaluation_weight(self, parameter: Tensor) -> Tensor:
         """Return what a parameter is evaluated with."""
         state = self.state.get(parameter)
