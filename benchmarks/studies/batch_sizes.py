@@ -20,6 +20,8 @@ USUAL = {"digits": 64, "number_words": 1024}
 RATE = {"digits": 1e-3, "number_words": 2e-3}
 GOAL = {"digits": 0.1, "number_words": 1.0}
 """Training loss in nats."""
+WINDOW = {"digits": 1617, "number_words": 16_384}
+"""Images or tokens that the loss is averaged over."""
 MAX_RATE = 2e-2
 
 
@@ -81,7 +83,7 @@ WORDS_TOKENS = 150_000
 def _row(task: str, size: int, scaled: bool, rate: float, lines: list[Line], epochs: float) -> list[str]:
     trained = [line for line in lines if line["kind"] == "train"]
     valid = [line for line in lines if line["kind"] == "valid"][-1]
-    reached = first_below(lines, GOAL[task])
+    reached = first_below(lines, GOAL[task], window=max(1, WINDOW[task] // size))
     error = 100 - valid["accuracy" if task == "digits" else "exact_match"]
     seconds = 60 * trained[-1]["minutes"] / epochs
     cells = [f"{size:,}", f"{rate:.2g}", "yes" if scaled else "no", f"{seconds:.2f}", f"{len(trained) / epochs:.0f}"]

@@ -19,6 +19,9 @@ PARAMETERS = (13, 25, 49, 97, 193, 385)
 """Of one hidden layer with 4, 8, 16 ... units: 3 for each and one more."""
 DEPTHS = (1, 2, 3, 5)
 SEEDS = (1, 2, 3)
+ROUNDING = 1e-6
+"""An error below is 0 but for rounding, and is not drawn."""
+ACTIVATIONS = ("hard_sigmoid", "relu")
 
 
 def smooth(x: np.ndarray) -> np.ndarray:
@@ -44,36 +47,51 @@ def width_of(parameters: int, depth: int) -> int:
     return max(1, round((-b + sqrt(b * b + 4 * a * (parameters - 1))) / (2 * a)))
 
 
+def constructed(target: str, activation: str, width: int) -> float:
+    """Give the error of one hidden layer whose kinks are equally far apart; the output layer is the best one.
+
+    Each hard sigmoid rises from one kink to the next, each ReLU begins at one.
+    """
+    function, (low, high) = TARGETS[target]
+    x = np.linspace(low, high, POINTS)[:, None]
+    step = (high - low) / width
+    starts = low + step * np.arange(width)
+    hidden = np.clip((x - starts) / step, 0, 1 if activation == "hard_sigmoid" else None)
+    layer = np.concatenate([hidden, np.ones_like(x)], axis=1)
+    y = function(x[:, 0])
+    weights = np.linalg.lstsq(layer, y, rcond=None)[0]
+    return float(np.sqrt(np.mean((layer @ weights - y) ** 2)))
+
+
 def run(folder: Path, quick: bool) -> Study:
     """Fit each curve with each activation, depth and size; the error is the best of three seeds."""
+    counts, seeds = (PARAMETERS[:1], SEEDS[:1]) if quick else (PARAMETERS, SEEDS)
     panels: dict[str, dict[str, dict[str, list[float]]]] = {}
-    rows = []
     for target in TARGETS:
         path = _written(folder, target)
         panels[target] = {}
-        for activation in ("hard_sigmoid", "relu"):
-            for depth in DEPTHS[:1] if activation == "hard_sigmoid" else DEPTHS:
-                xs, ys = [], []
-                for parameters in PARAMETERS[:1] if quick else PARAMETERS:
-                    width = width_of(parameters, depth)
-                    xs.append(float((depth - 1) * width**2 + (depth + 2) * width + 1))
-                    name = f"{target}-{activation}-{depth}x{width}"
-                    ys.append(
-                        min(
-                            _error(path, folder / f"{name}-{seed}", activation, [width] * depth, seed, quick)
-                            for seed in SEEDS[: 1 if quick else 3]
-                        )
-                    )
-                label = f"{activation}, {depth} layer{'s' if depth > 1 else ''}"
-                panels[target][label] = {"x": xs, "y": ys}
-                rows.append([target, label, *(f"{y:.3g}" for y in ys)])
+        for activation in ACTIVATIONS:
+            built = [constructed(target, activation, width_of(count, 1)) for count in counts]
+            panels[target][f"{activation}, constructed"] = {"x": list(map(float, counts)), "y": built}
+        for activation, depth in (*((each, 1) for each in ACTIVATIONS), *(("relu", depth) for depth in DEPTHS[1:])):
+            widths = [width_of(count, depth) for count in counts]
+            errors = [
+                min(_error(path, folder, target, activation, [width] * depth, seed, quick) for seed in seeds)
+                for width in widths
+            ]
+            label = f"{activation}, {depth} layer{'s' if depth > 1 else ''}"
+            panels[target][label] = {
+                "x": [float((depth - 1) * w**2 + (depth + 2) * w + 1) for w in widths],
+                "y": errors,
+            }
+    rows = [
+        [target, label, *(f"{y:.3g}" for y in line["y"])] for target, of in panels.items() for label, line in of.items()
+    ]
     header = ["curve", "network", *(f"{count} parameters" for count in PARAMETERS)]
-    curves = {
-        "title": "Error of fitted curves",
-        "x": "parameters",
-        "y": "root of the mean squared error",
-        "log": ["x", "y"],
-    }
+    for line in (line for of in panels.values() for line in of.values()):
+        drawn = [number for number, y in enumerate(line["y"]) if y > ROUNDING]
+        line |= {axis: [line[axis][number] for number in drawn] for axis in ("x", "y")}
+    curves = {"title": "Error of fitted curves", "x": "parameters", "y": "error (RMSE)", "log": ["x", "y"]}
     return Study([table(header, rows)], curves | {"panels": panels})
 
 
@@ -88,7 +106,7 @@ def _written(folder: Path, target: str) -> str:
     return str(path)
 
 
-def _error(path: str, run_dir: Path, activation: str, sizes: list[int], seed: int, quick: bool) -> float:
+def _error(path: str, folder: Path, target: str, activation: str, sizes: list[int], seed: int, quick: bool) -> float:
     """Train on all points, and measure on them: what the network can be made to compute."""
     config = Config(
         seed=seed,
@@ -98,5 +116,6 @@ def _error(path: str, run_dir: Path, activation: str, sizes: list[int], seed: in
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=CosineScheduleConfig(warmup_steps=50)),
     )
     config = replace(config, training=replace(config.training, valid_metric="rmse"))
+    run_dir = folder / f"{target}-{activation}-{len(sizes)}x{sizes[0]}-{seed}"
     lines: list[Line] = run_lines(config, run_dir, max_steps=20 if quick else STEPS, log_every=100)
     return min(float(line["rmse"]) for line in lines if line["kind"] == "valid")

@@ -42,17 +42,17 @@ def run_lines(config: Config, folder: Path, **training: Any) -> list[Line]:
     return list(RunFolder(seqlab.train(config, folder)).read_metrics())
 
 
-def smooth_losses(lines: Sequence[Line], name: str = "loss", window: int = 20) -> tuple[list[int], list[float]]:
+def smooth_losses(lines: Sequence[Line], window: int = 20) -> tuple[list[int], list[float]]:
     """Give steps, and the training loss at each as the mean of the last `window` lines."""
     found = [line for line in lines if line["kind"] == "train"]
-    values = [line[name] for line in found]
+    values = [line["loss"] for line in found]
     means = [sum(values[max(0, i - window + 1) : i + 1]) / min(window, i + 1) for i in range(len(values))]
     return [line["step"] for line in found], means
 
 
-def first_below(lines: Sequence[Line], goal: float, name: str = "loss") -> tuple[int, float] | None:
+def first_below(lines: Sequence[Line], goal: float, window: int = 20) -> tuple[int, float] | None:
     """Give the step from which the smooth training loss is below a goal, and its seconds; None where it never is."""
-    steps, losses = smooth_losses(lines, name)
+    steps, losses = smooth_losses(lines, window)
     minutes = [line["minutes"] for line in lines if line["kind"] == "train"]
     for step, loss, at in zip(steps, losses, minutes, strict=True):
         if loss < goal:

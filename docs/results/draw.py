@@ -23,6 +23,7 @@ from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
 
 HERE = Path(__file__).parent
 MAX_COLUMNS = 3
+NUM_COLOURS = 10
 
 
 def draw(curves: dict[str, Any], path: Path) -> None:
@@ -33,7 +34,7 @@ def draw(curves: dict[str, Any], path: Path) -> None:
     size = (6.4, 3.6) if len(panels) == 1 else (9.3 if columns == 3 else 8.4, (2.5 if rows > 1 else 3.4) * rows)
     figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    colours = {label: f"C{i % 10}" for i, label in enumerate(labels)}  # one for each label, whichever panels have it
+    colours = {label: f"C{i % NUM_COLOURS}" for i, label in enumerate(labels)}  # the same in all panels
     shared_legend = next((name for name, lines in panels.items() if len(lines) == len(labels)), None)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         if name in curves.get("contours", {}):
@@ -41,7 +42,9 @@ def draw(curves: dict[str, Any], path: Path) -> None:
             axes.contour(heights["x"], heights["y"], heights["z"], levels=12, colors="lightgray", linewidths=0.7)
             axes.set(xlim=(heights["x"][0], heights["x"][-1]), ylim=(heights["y"][0], heights["y"][-1]))
         for label, line in lines.items():
-            style = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
+            style: dict[str, Any] = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
+            if labels.index(label) >= NUM_COLOURS and not line.get("marker"):
+                style["linestyle"] = "--"
             axes.plot(line["x"], line["y"], label=label, color=colours[label], **style)
             for text, *point in zip(line.get("names", []), line["x"], line["y"], strict=False):
                 axes.annotate(text, point, xytext=(3, 3), textcoords="offset points", fontsize=6)

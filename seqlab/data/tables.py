@@ -138,9 +138,11 @@ def _cells(record: Mapping[str, Any], header: Sequence[str], where: str) -> list
 
 
 def _cell(value: Any) -> str:
-    """Write a value of JSON or parquet as a cell: lists with spaces between."""
+    """Write a value of JSON or parquet as a cell: lists with spaces between, truth values as in JSON."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return " ".join(map(_cell, value)) if isinstance(value, list) else str(value)
 
 

@@ -195,9 +195,12 @@ class DistributionTarget:
         wrong = (found < 0).any(1) | (abs(found.sum(1) - 1) > MAX_SUM_ERROR)
         if wrong.any():
             row = int(wrong.argmax())
+            cells = ", ".join(
+                f"{name} = {value:g}" for name, value in zip(self.values[:5], found[row, :5], strict=True)
+            )
             raise ValueError(
                 f"{table.locate(row)}: the probabilities of the classes must not be negative and must sum to 1, but "
-                f"{', '.join(self.values[:3])}{' ...' if self.size > 3 else ''} sum to {found[row].sum():g}."
+                f"are {cells}{' ...' if self.size > 5 else ''}."
             )
         return found.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Log loss: how probable predictions made what is right.
+"""Log loss: the mean negative log-probability of the right class.
 
 A line is a JSON object with a probability for each class or label, or with such an object under `values`, as `seqlab
 predict --json` writes it.
@@ -76,7 +76,8 @@ def _mean(
     rows = []
     for number, (line, right) in enumerate(zip(hypotheses, references[0], strict=True), start=1):
         where = f"Line {number} of the hypotheses"
-        found = losses(_probabilities(line, where), str(right).strip(), where)
+        probs = _probabilities(line, where)
+        found = [] if probs is None else losses(probs, str(right).strip(), where)
         rows.append((sum(found), len(found)))
 
     def score_of_sum(summed: np.ndarray) -> Score:
@@ -86,12 +87,16 @@ def _mean(
     return LineStatistics(np.array(rows), score_of_sum)
 
 
-def _probabilities(line: str, where: str) -> dict[str, float]:
+def _probabilities(line: str, where: str) -> dict[str, float] | None:
+    """Read a line; None where nothing could be predicted (`"values": null`), as before a window of a series is full."""
     try:
         found = json.loads(line)
     except ValueError:
         found = None
-    found = found.get("values", found) if isinstance(found, dict) else None
+    if isinstance(found, dict) and isinstance(found.get("values", 0), dict | None):
+        found = found["values"]
+        if found is None:
+            return None
     is_right = isinstance(found, dict) and all(isinstance(p, int | float) and 0 <= p <= 1 for p in found.values())
     if not is_right or not found:
         raise ValueError(

@@ -33,7 +33,9 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     sum_over_ranks: Callable[[Tensor], Tensor] | None = None
-    """Adds up a tensor over all ranks, differentiably, where statistics are those of the micro-steps of all ranks."""
+    """Sums a tensor over all ranks, differentiably, where statistics are those of the micro-steps of all ranks."""
+    is_idle = False
+    """Whether the micro-step of this rank is there only for the exchange: it does not count."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, ...) in the same shape."""
@@ -53,19 +55,20 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        shift = self.running_mean.clone()[:, None]  # the same on all ranks: squares of values near 0 are exact
-        values = x.float() - shift
-        count = x.new_full((1,), x.numel() / x.size(1), dtype=torch.float32)
-        summed = total(torch.cat((values.sum((0, 2)), values.square().sum((0, 2)), count)))
-        mean, square = (summed[:-1] / summed[-1]).chunk(2)
-        var = (square - mean.square()).clamp_min(0)
+        values, share = x.float(), 0.0 if self.is_idle else 1.0
+        count = values.new_full((1,), share * values.numel() / values.size(1))
+        *sums, count = total(torch.cat((share * values.sum((0, 2)), count))).split((values.size(1), 1))
+        mean = sums[0] / count
+        var = total(share * (values - mean[:, None]).square().sum((0, 2))) / count
+        is_enough = count > 1  # as one position alone cannot be normalised
         with torch.no_grad():
-            self.num_batches_tracked += 1
-            rate = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
-            unbiased = var * summed[-1] / (summed[-1] - 1).clamp_min(1)
-            self.running_mean += rate * mean  # which is the distance from it
-            self.running_var.lerp_(unbiased, torch.as_tensor(rate).to(var))
-        scale = self.weight * (var + self.eps).rsqrt()
+            self.num_batches_tracked += is_enough.long().squeeze()
+            rate = 1 / self.num_batches_tracked.clamp_min(1).float() if self.momentum is None else self.momentum
+            rate = torch.as_tensor(rate).to(var) * is_enough
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(var * count / (count - 1).clamp_min(1), rate)
+        mean = torch.where(is_enough, mean, self.running_mean)
+        scale = self.weight * (torch.where(is_enough, var, self.running_var) + self.eps).rsqrt()
         return ((values - mean[:, None]) * scale[:, None] + self.bias[:, None]).to(x.dtype)
 
 

@@ -1,4 +1,4 @@
-"""What an optimizer may have besides `step`."""
+"""Protocols of optimizers: several gradients per update, other weights for evaluation."""
 
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 @runtime_checkable
 class TakesGradients(Protocol):
-    """An optimizer that asks for gradients itself: several in an update, or at other weights than it has."""
+    """An optimizer that needs several gradients per update, or gradients at other weights."""
 
     def update(self, closure: Callable[[], Tensor]) -> None:
         """Move the weights, in the place of `step`.

@@ -12,7 +12,7 @@ from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
 from seqlab.objectives.loss import check_loss
 from seqlab.training.machine import Machine
-from seqlab.training.parallel import divided, parallelised, without_exchange
+from seqlab.training.parallel import divided, mark_idle, parallelised, without_exchange
 
 Carry = dict[str, Tensor]
 """A state that is carried from batch to batch: tensors whose first dimension are the rows."""
@@ -112,6 +112,8 @@ class Accumulator:
         done_rows = 0
         for index, micro_step in enumerate(micro_steps):
             batch = micro_step.to(self.machine.device, non_blocking=True)
+            if self.world_size > 1:
+                mark_idle(self.module, batch.num_targets == 0)
             with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
                 carry = None
                 if batch.continues and self.carry is not None:

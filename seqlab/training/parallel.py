@@ -41,11 +41,18 @@ def synchronise_batch_norms(module: nn.Module, machine: Machine) -> None:
     """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
     for part in module.modules() if not machine.world.is_alone else ():
         if isinstance(part, BatchNorm):
-            part.sum_over_ranks = _SumOverRanks.apply
+            part.sum_over_ranks = SumOverRanks.apply
 
 
-class _SumOverRanks(torch.autograd.Function):
-    """Add up a tensor over all ranks; so are gradients, as each rank's loss depends on the inputs of all."""
+def mark_idle(module: nn.Module, is_idle: bool) -> None:
+    """Tell batch norms whether the next micro-step of this rank predicts nothing, so that it does not count."""
+    for part in module.modules():
+        if isinstance(part, BatchNorm):
+            part.is_idle = is_idle
+
+
+class SumOverRanks(torch.autograd.Function):
+    """Sum a tensor over all ranks, and its gradients, too: each rank's loss depends on the inputs of all."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

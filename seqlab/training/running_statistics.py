@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from seqlab.data.batch import Batch
 from seqlab.runs.load import copy_weights, named_buffers
 from seqlab.training.machine import Machine
-from seqlab.training.parallel import synchronise_batch_norms
+from seqlab.training.parallel import mark_idle, synchronise_batch_norms
 
 MEASURED_BATCHES = 200
 """Micro-steps that the statistics are measured over, the first of the data, the same each time."""
@@ -25,6 +25,11 @@ MEASURED_BATCHES = 200
 def has_batch_norm(model: nn.Module) -> bool:
     """Tell whether a model has running statistics."""
     return any(isinstance(part, _BatchNorm) for part in model.modules())
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """List the buffers of all batch norms."""
+    return [each for part in model.modules() if isinstance(part, _BatchNorm) for each in part.buffers()]
 
 
 @torch.no_grad()
@@ -48,6 +53,7 @@ def measured_buffers(
             part.reset_running_stats()
             part.momentum = None  # the plain mean over all batches
     for batch in islice(batches, MEASURED_BATCHES):
+        mark_idle(model, batch.num_targets == 0)
         with machine.autocast():
             model(batch.to(machine.device))
     return named_buffers(model)

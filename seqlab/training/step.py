@@ -12,6 +12,7 @@ from seqlab.objectives import StepContext
 from seqlab.optim import TakesGradients
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import whole
+from seqlab.training.running_statistics import running_statistics
 
 
 class NonFiniteUpdate(ArithmeticError):
@@ -129,12 +130,18 @@ class _Gradients:
         self._carried = self.accumulator.carry
         self._sums: dict[str, Tensor] = {}
 
+    @torch.enable_grad()
     def __call__(self) -> Tensor:
         """Compute the gradient of the loss per unit; return its norm (), after clipping."""
+        statistics = (
+            [(each, each.clone()) for each in running_statistics(self.accumulator.module)] if self._sums else []
+        )
         if self._sums:
             self.optimizer.zero_grad(set_to_none=False)
             self.accumulator.carry = self._carried
         sums = self.accumulator.backward(self.micro_steps, self.context)  # seeded by the step: each pass drops the same
+        for each, before in statistics:  # those of the first pass, at the weights of the step
+            each.copy_(before)
         self._sums = self._sums or sums
         norm = self._normalise(sums["count"])
         self.started = StartedUpdate(self._sums, norm)

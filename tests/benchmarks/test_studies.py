@@ -34,6 +34,15 @@ def test_networks_of_all_depths_have_about_as_many_parameters(depth: int) -> Non
         assert abs(count - parameters) < 0.35 * parameters
 
 
+def test_both_activations_can_be_piecewise_linear() -> None:
+    """At the kinks of a sawtooth with four teeth, eight pieces are exact."""
+    for activation in curves.ACTIVATIONS:
+        assert curves.constructed("sawtooth", activation, 8) < 2e-3
+        errors = [curves.constructed("wave", activation, width) for width in (16, 32, 64)]
+        assert errors[0] / errors[1] == pytest.approx(4, rel=0.2)
+        assert errors[1] / errors[2] == pytest.approx(4, rel=0.2)
+
+
 def test_a_sawtooth_has_four_teeth() -> None:
     x = np.linspace(0, 1, 1025)
     y = curves.sawtooth(x)

@@ -9,7 +9,7 @@ import pytest
 from seqlab.data.tables import RawTable, read_rows, read_table
 
 ROWS = [("a b", 1.5, True), ('ü, "q"', -2.0, False), ("x", 3e5, True)]
-CELLS = [(name.replace('"', '""'), size, flag) for name, size, flag in ROWS]
+CELLS = [(name.replace('"', '""'), size, str(flag).lower()) for name, size, flag in ROWS]
 TEXT = "name,size,is\n" + "".join(f'"{name}",{size},{flag}\n' for name, size, flag in CELLS)
 
 
@@ -37,7 +37,7 @@ def test_every_kind_says_the_same(kind: str, tmp_path: Path) -> None:
     header, rows = read_table(write(tmp_path, kind))
     assert header == ["name", "size", "is"]
     found = [(cells[0], float(cells[1]), cells[2]) for _, cells in rows]
-    assert found == [(name, size, str(flag)) for name, size, flag in ROWS]
+    assert found == [(name, size, str(flag).lower()) for name, size, flag in ROWS]
     column = RawTable.read([str(write(tmp_path, kind))]).columns["is"]
     assert column.is_numeric
     assert column.values().tolist() == [1, 0, 1]

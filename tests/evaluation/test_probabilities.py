@@ -41,6 +41,20 @@ def test_log_loss_of_labels_is_the_mean_of_all_columns() -> None:
     assert evaluate(written, [right], ["label_log_loss"])["label_log_loss"].value == pytest.approx(expected)
 
 
+def test_lines_without_a_prediction_do_not_count() -> None:
+    """As those before the first window of a series is full."""
+    found = ['{"prediction": "", "values": null}', '{"prediction": "b", "values": {"a": 0.5, "b": 0.5}}']
+    score = evaluate(found, [["a", "b"]], ["log_loss"])["log_loss"]
+    assert score.value == pytest.approx(np.log(2))
+    assert score.extra == {"count": 1}
+
+
+def test_a_class_may_be_named_values() -> None:
+    assert evaluate(['{"values": 0.5, "b": 0.5}'], [["values"]], ["log_loss"])["log_loss"].value == pytest.approx(
+        np.log(2)
+    )
+
+
 def test_a_surer_system_is_found() -> None:
     right = [NAMES[number] for number in RIGHT]
     better = 0.5 * PROBS + 0.5 * np.eye(3)[RIGHT]

@@ -33,6 +33,7 @@ def fitted(examples: tuple[Any, Any], covariance: Any, shrinkage: float = 0.0) -
     return model
 
 
+@torch.inference_mode()
 def scores(model: GaussianClassifier, inputs: Any) -> Any:
     return model(batch_of_arrays(inputs[:, None], None, np.arange(len(inputs)))).numpy()
 
@@ -72,9 +73,29 @@ def test_inputs_that_are_constant_need_shrinkage(covariance: Any, examples: tupl
     assert np.isfinite(scores(fitted((inputs, numbers), covariance, 0.1), inputs)).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("covariance", ["shared", "own"])
+def test_inputs_that_are_sums_of_others_need_shrinkage(covariance: Any, seed: int) -> None:
+    """Their matrix is singular up to rounding errors, which no factorisation is sure to notice."""
+    rng = np.random.default_rng(seed)
+    inputs = rng.normal(size=(60, SIZE)).astype(np.float32)
+    inputs[:, 1] = 2 * inputs[:, 3]
+    with pytest.raises(ValueError, match="depend on each other linearly"):
+        fitted((inputs, np.arange(60) % CLASSES), covariance)
+
+
+@pytest.mark.parametrize("covariance", ["shared", "own", "diagonal"])
+def test_no_batch_changes_an_answer(covariance: Any, examples: tuple[Any, Any]) -> None:
+    model = fitted(examples, covariance, 0.1)
+    whole = scores(model, examples[0])
+    np.testing.assert_array_equal(
+        np.concatenate([scores(model, examples[0][i : i + 1]) for i in range(50)]), whole[:50]
+    )
+
+
 def test_a_class_without_an_example_is_refused(examples: tuple[Any, Any]) -> None:
     inputs, numbers = examples
-    with pytest.raises(ValueError, match="Class 2 has no training example"):
+    with pytest.raises(ValueError, match=r"Class 3 of 3, .* has 0 training examples"):
         fitted((inputs, np.minimum(numbers, 1)), "shared")
 
 
@@ -97,6 +118,16 @@ def test_a_run_is_fitted_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest
         said = capsys.readouterr().out.split()
         reached[covariance] = np.mean([one == row.split(",")[2] for one, row in zip(said, rows, strict=True)])
     assert reached["shared"] < 0.75 < 0.9 < reached["own"]
+
+
+def test_what_is_fitted_is_not_augmented() -> None:
+    from seqlab.objectives import SoftmaxConfig
+    from seqlab.runs.config import Config
+    from seqlab.tasks.prediction.config import PredictionConfig
+
+    data = PredictionConfig(train=["t.csv"], target=["y"], predicts="class", augment_mixup=0.2)
+    with pytest.raises(ValueError, match=r"is fitted to the examples as they are: leave `data\.augment_\.\.\.` out"):
+        Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())
 
 
 def test_numbers_are_no_classes(tmp_path: Path) -> None:

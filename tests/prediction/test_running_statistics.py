@@ -10,7 +10,7 @@ from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs
 
 from seqlab.models import MlpConfig
-from seqlab.optim import ConstantScheduleConfig, OptimConfig, ScheduleFreeConfig, SgdConfig
+from seqlab.optim import ConstantScheduleConfig, OptimConfig, SamConfig, ScheduleFreeConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
 from seqlab.tasks.prediction.config import PredictionConfig
@@ -58,3 +58,17 @@ def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
         train_until(config, parts, step)
     train(config, parts)
     assert_equal_runs(parts, whole)
+
+
+def test_further_passes_of_a_step_leave_the_statistics_alone(table: str, tmp_path: Path) -> None:
+    """Sharpness-aware minimisation computes at other weights, which are not those that are used."""
+    optim = replace(SGD, optimizer=SamConfig(lr=1e-12, rho=5.0))
+    model = MlpConfig(hidden_sizes=(8,), norm="batch")
+    found = {}
+    for name, optimizer in (("sam", optim.optimizer), ("plain", SgdConfig(lr=1e-12))):
+        config = replace(
+            tiny(table, "price", model=model, micro_batch_rows=32), optim=replace(optim, optimizer=optimizer)
+        )
+        found[name] = load_run(train(config, tmp_path / name), "last").model.hidden[0].norm
+    assert found["sam"].num_batches_tracked == found["plain"].num_batches_tracked
+    torch.testing.assert_close(found["sam"].running_var, found["plain"].running_var, rtol=1e-4, atol=1e-5)

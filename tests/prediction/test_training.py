@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference.ranks import train_in_ranks
+import torch.distributed as dist
+from reference.ranks import in_ranks, train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, journal_of
+from torch import nn
 
 from seqlab.models import CnnConfig, LstmPredictorConfig, MlpConfig
+from seqlab.nn.feature_norm import BatchNorm
 from seqlab.optim import SgdConfig
 from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
 from seqlab.training import train
+from seqlab.training.parallel import SumOverRanks, mark_idle
 
 from .conftest import tiny
 
@@ -81,6 +85,40 @@ def test_batch_norm_takes_the_statistics_of_all_ranks(average: dict[str, float],
     one, two = (load_run(run, "last").model.state_dict() for run in runs)
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=1e-3)
+
+
+def test_an_idle_rank_does_not_count_in_batch_norm() -> None:
+    found = in_ranks(3, normalised_by_ranks)
+    expected = nn.BatchNorm1d(2)
+    outputs = expected(torch.arange(8.0).view(4, 2))
+    for rank, (own, mean, variance) in enumerate(found):
+        if rank < 2:
+            np.testing.assert_allclose(own, outputs.detach()[2 * rank : 2 * rank + 2], atol=1e-5)
+        np.testing.assert_allclose(mean, expected.running_mean, atol=1e-5)
+        np.testing.assert_allclose(variance, expected.running_var, atol=1e-5)
+
+
+def normalised_by_ranks() -> tuple[Any, Any, Any]:
+    """Normalise two rows in each of the first two ranks, and a copy that does not count in the third."""
+    rank, norm = dist.get_rank(), BatchNorm(2)
+    norm.sum_over_ranks = SumOverRanks.apply
+    mark_idle(norm, rank == 2)
+    rows = torch.arange(8.0).view(4, 2)
+    own = norm(rows[2 * rank : 2 * rank + 2] if rank < 2 else rows[:1])
+    return own.detach().numpy(), norm.running_mean.numpy(), norm.running_var.numpy()
+
+
+def test_batch_norm_of_large_numbers_in_ranks() -> None:
+    [found, *_] = in_ranks(2, normalised_large_numbers)
+    rows = 1000 + torch.arange(8.0).view(4, 2)
+    np.testing.assert_allclose(found, nn.BatchNorm1d(2)(rows).detach()[:2], atol=1e-3)
+
+
+def normalised_large_numbers() -> Any:
+    norm = BatchNorm(2)
+    norm.sum_over_ranks = SumOverRanks.apply
+    rows = 1000 + torch.arange(8.0).view(4, 2)
+    return norm(rows[2 * dist.get_rank() :][:2]).detach().numpy()
 
 
 def test_batch_norm_of_images_in_ranks(images: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.batch_norm_of_one_rank",
         "each rank normalises by statistics of its own",
-        "part.sum_over_ranks = _SumOverRanks.apply",
+        "part.sum_over_ranks = SumOverRanks.apply",
         "pass",
         ("prediction/test_training.py",),
     ),
@@ -20,8 +20,8 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.second_pass_adds_up",
         "a further gradient of an update is added to the one before",
-        "        if self._sums:\n            self.optimizer.zero_grad(set_to_none=False)\n",
-        "        if self._sums:\n",
+        "            self.optimizer.zero_grad(set_to_none=False)\n            self.accumulator.carry",
+        "            self.accumulator.carry",
         ("training/test_step.py",),
     ),
     Fault(
@@ -34,8 +34,8 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.shared_covariance_unweighted",
         "classes count alike in a shared covariance, however many examples they have",
-        "torch.tensordot(counts / counts.sum(), covariances, dims=1)[None]",
-        "covariances.mean(0)[None]",
+        "(means.T @ (shares[:, None] * means))",
+        "(means.T @ means / classes)",
         ("models/test_gaussian_classifier.py",),
     ),
     Fault(

@@ -280,6 +280,7 @@ def test_each_micro_step_of_each_step_drops_other_units() -> None:
 class Averaging(torch.optim.SGD):
     """SGD by the mean of the gradients at the weights and at their halves."""
 
+    @torch.no_grad()  # as of torch's `step`
     def update(self, closure: Callable[[], Tensor]) -> None:
         closure()
         parameters = [p for group in self.param_groups for p in group["params"]]

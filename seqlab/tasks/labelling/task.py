@@ -24,6 +24,7 @@ from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.labeller import load_labeller
 from seqlab.tasks.labelling.scores import label_and_score
@@ -136,7 +137,8 @@ class Labelling(Task):
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each line that was split off for validation, its labels and the right ones."""
         pairs = read_split_off(RunFolder(run_dir).cache)
-        labelled = load_labeller(run_dir).label([line for line, _ in pairs])
+        device = read_config(RunFolder(run_dir)).training.device
+        labelled = load_labeller(run_dir, device=device).label([line for line, _ in pairs])
         for (line, right), prediction in zip(pairs, labelled, strict=True):
             yield {"src": line, "prediction": prediction, "target": right}
 

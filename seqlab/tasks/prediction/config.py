@@ -153,9 +153,10 @@ class PredictionConfig(DataConfig):
             raise ValueError(f"`folds: {self.folds}` needs a column of groups or folds: set `fold_column`.")
         if self.fold_column is not None and self.folds not in ("grouped", "given"):
             raise ValueError("`fold_column` is for `folds: grouped` and `folds: given`: set one of them.")
-        for name in self.inputs:
-            if self.inputs.count(name) > 1:
-                raise ValueError(f"`inputs` names {name!r} {self.inputs.count(name)} times: name it once.")
+        for field, names in (("inputs", self.inputs), ("target", self.target)):
+            for name in names:
+                if names.count(name) > 1:
+                    raise ValueError(f"`{field}` names {name!r} {names.count(name)} times: name it once.")
         if self.fold_column in self.inputs:
             raise ValueError(f"`inputs` and `fold_column` both name {self.fold_column!r}: a fold is no input.")
         if self.folds == "stratified" and self.predicts != "class":

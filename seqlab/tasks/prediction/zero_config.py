@@ -6,7 +6,6 @@ from math import prod
 
 import numpy as np
 
-from seqlab.data.targets import ClassTarget
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.prediction.config import PredictionConfig, Predicts
@@ -75,7 +74,7 @@ def _choose(choices: Choices, raw: RawExamples) -> None:
     data = _data_of(choices.config())
     codecs = fit_codecs(data, raw)
     count, inputs = len(raw), prod(codecs[0].shape)
-    classes = f", {codecs[1].size} classes" if isinstance(codecs[1], ClassTarget) else ""
+    classes = f", {codecs[1].size} classes" if data.predicts == "class" else ""
     logger.info("%s examples of %d numbers%s; chosen by these:", f"{count:,}", inputs, classes)
     size = power_of_two(8 * max(inputs, 4) ** 0.5 * max(1.0, count / 1000) ** 0.25, 32, 512, round)
     choices.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")

@@ -129,9 +129,9 @@ class Translation(Task):
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each source that was split off for validation, its translation, and its target."""
-        pairs, run = read_split_off(RunFolder(run_dir).cache), load_translator(run_dir)
-        search = read_config(RunFolder(run_dir)).training.valid_search
-        found = run.translator.translate([src for src, _ in pairs], search, need_scores=False)
+        pairs, training = read_split_off(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
+        run = load_translator(run_dir, device=training.device)
+        found = run.translator.translate([src for src, _ in pairs], training.valid_search, need_scores=False)
         for (src, tgt), translation in zip(pairs, found, strict=True):
             yield {"src": src, "prediction": translation.text, "target": tgt}
 
