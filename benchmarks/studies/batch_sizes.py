@@ -18,7 +18,7 @@ DIGITS_EPOCHS, WORDS_EPOCHS = 30, 2
 USUAL = {"digits": 64, "number_words": 1024}
 """The batch size at which both rates are the same."""
 RATE = {"digits": 1e-3, "number_words": 2e-3}
-GOAL = {"digits": 0.1, "number_words": 1.0}
+GOAL = {"digits": 0.25, "number_words": 1.0}
 """Training loss in nats."""
 WINDOW = {"digits": 1617, "number_words": 16_384}
 """Images or tokens that the loss is averaged over."""

@@ -344,7 +344,10 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     [column] = columns
     if predicts == "class" and "" in column.names:
         row = int(np.flatnonzero(column.categories() == column.names[""])[0])
-        raise ValueError(f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row.")
+        raise ValueError(
+            f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row, or set "
+            "`data.predicts: labels` where a row may have no label."
+        )
     seen = names_in(column, rows)
     values = sorted({label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=by_number)
     if predicts == "class" and len(values) > max(2, len(rows) / 2):
