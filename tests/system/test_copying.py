@@ -78,9 +78,9 @@ def test_tags_decide_the_form(use: str, tmp_path: Path) -> None:
         **{"data.train_src": f"{tmp_path}/train.tsv#0+2", "data.train_tgt": f"{tmp_path}/train.tsv#1"},
         **{"data.tokenizer.kind": "characters", "data.tokenizer.tags": "true", "data.joint_vocabulary": "true"},
         **{"model.family": "gru", "model.hidden_size": 64, "model.tags": use, "model.copying": "true"},
-        **{"objective.guided_attention": 1, "data.batch_tokens": 1024, "training.max_steps": 250},
-        **{"model.dropout": 0.1, "optim.optimizer.lr": 8e-3, "training.valid_every": 250},
-        **{"training.save_every": 250, "optim.average_last": 0},
+        **{"objective.guided_attention": 1, "data.batch_tokens": 1024, "training.max_steps": 400},
+        **{"model.dropout": 0.1, "optim.optimizer.lr": 8e-3, "training.valid_every": 400},
+        **{"training.save_every": 400, "optim.average_last": 0},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
     seqlab("train", "--run_dir", tmp_path / "run", "--threads", "1", *options)
