@@ -21,10 +21,13 @@ NAMED_KINDS = ("model", "objective", "task")
 SECTIONS = ("config", "model", "data", "objective", "tokenizer", "model_config", "data_config")
 """How expressions end that are configs, their sections or models."""
 EXPORTER = "an exporter writes the weights of one architecture"
+COLUMN = "a column of the answers of `--folds`, not the task of that name"
 ALLOWED: dict[tuple[str, str], str] = {
     ("export/arpa.py", "if not isinstance(member.model, NgramModel):"): EXPORTER,
     ("export/convert.py", 'assert isinstance(member.model, Transformer), "others are refused before"'): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
+    ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": right}'): COLUMN,
+    ("tasks/translation/task.py", 'yield {"src": src, "prediction": translation.text, "target": tgt}'): COLUMN,
     (
         "recipes/distilled.py",
         "assert isinstance(config.data, TranslationConfig)",
