@@ -50,7 +50,7 @@ class TrainParser(Parser):
 
 RECIPE_HELP = (
     "what to train; left out where --data.train_src and --data.train_tgt name a corpus of pairs (with --data.kind "
-    "labelled: of lines and labels), or --data.train a text"
+    "labelling: of lines and labels), or --data.train a text"
 )
 SHORT_KEYS = {
     "seed": "seed",

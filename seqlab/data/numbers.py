@@ -84,7 +84,7 @@ class TableCodec:
     def fit(
         cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: Rows, window: int
     ) -> TableCodec:
-        """Choose how columns become numbers, by the training rows (n,).
+        """Choose how columns become numbers, by the training rows (n,); warn of a column that is constant there.
 
         Raises:
             ValueError: a column is neither numbers nor categories; names the row.
@@ -98,6 +98,10 @@ class TableCodec:
                 refuse_strange(column, table, "data.categorical")
                 refuse_no_numbers(column, table)
                 columns.append(NumberColumn.fit(column, rows))
+            values = column.values()[rows] if isinstance(columns[-1], NumberColumn) else column.categories()[rows]
+            if np.ptp(values) == 0:
+                text = "%s: the input %r is the same in all training rows, so that nothing can be learnt from it"
+                logger.warning(text, table.files[0], name)
         return cls(columns, window)
 
     def encode(self, table: RawTable) -> Floats:

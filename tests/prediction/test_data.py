@@ -120,7 +120,7 @@ def test_numbers_too_many_to_be_groups(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["x", "y", "fold"], [[i, i % 7, i % 10 + 1] for i in range(100)])
-    data = config(path, "y", folds="given", fold_column="fold", valid_fold=2)
+    data = config(path, "y", folds="given", fold_column="fold", num_folds=10, valid_fold=2)
     assert np.flatnonzero(held_out(data, read_examples(data, data.train))).tolist() == list(range(1, 100, 10))
     path = write_csv(
         tmp_path / "u.csv", ["x", "y", "fold"], [[i, i % 7, "" if i == 5 else 1 + i % 2] for i in range(9)]
@@ -183,7 +183,7 @@ def test_groups_and_given_folds(tmp_path: Path) -> None:
     groups = raw.table.columns["group"].values()
     assert not set(groups[held_out(data, raw)]) & set(groups[~held_out(data, raw)])
     assert raw.inputs == ["x", "fold"]
-    data = config(path, "y", folds="given", fold_column="fold", valid_fold=3)
+    data = config(path, "y", folds="given", fold_column="fold", num_folds=3, valid_fold=3)
     assert raw.table.columns["fold"].values()[held_out(data, raw)].tolist() == [2.0] * 20
 
 
@@ -241,6 +241,12 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         {"predicts": "class"},
         "too many to be classes",
     ),
+    "more given folds": (
+        COLUMNS,
+        GOOD,
+        {"folds": "given", "fold_column": "b", "num_folds": 2, "valid_fold": 1},
+        "column 'b' names 3 folds, but `data.num_folds` .* is 2: set it to 3",
+    ),
     "one row": (COLUMNS, GOOD[6:7], {}, "leaves 1 training examples, too few"),
     "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
     "no row": (COLUMNS, [], {}, r"t\.csv: has no row below its header"),
@@ -254,6 +260,13 @@ def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
     data = PredictionConfig(train=[path], **({"target": ["y"]} | options))
     with pytest.raises(ValueError, match=message):
         prepared(data, tmp_path / "cache")
+
+
+def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_csv(tmp_path / "t.csv", ["a", "b", "c", "y"], [[i, 5, "v", i % 5] for i in range(40)])
+    data = config(path, "y")
+    fit_codecs(data, read_examples(data, data.train))
+    assert [record.args for record in caplog.records] == [(path, "b"), (path, "c")]
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,10 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
             row = int(np.flatnonzero(column.categories() == column.names[""])[0])
             raise ValueError(f"{raw.table.locate(row)}: the fold ({data.fold_column!r}) is missing.")
         names = sorted(column.names, key=by_number)
-        if fold >= len(names):
+        if len(names) != data.num_folds:
             raise ValueError(
-                f"The column {data.fold_column!r} names {len(names)} folds, but `data.valid_fold` is {fold + 1}."
+                f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: N) "
+                f"is {data.num_folds}: set it to {len(names)}."
             )
         return np.asarray(column.categories() == column.names[names[fold]])
     column_of = raw.table.columns

@@ -75,7 +75,7 @@ class Prediction(Task):
         prepared = prepare_examples(data, codecs, cache)
         if prepared.report.unseen and on_progress is not None:
             logger.warning(
-                "%d validation examples have a class that training has not seen: they count as wrong, but not in `nll`",
+                "Validation examples of a class that training has not seen: %d; they count as wrong, but not in `nll`",
                 prepared.report.unseen,
             )
         return prepared
