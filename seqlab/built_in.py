@@ -9,7 +9,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "use a trained model": {
         "translate": ("seqlab.tasks.translation.commands.translate:TRANSLATE", "translate lines"),
-        "label": ("seqlab.tasks.labelling.commands:LABEL", "label lines or their words"),
+        "transcribe": ("seqlab.tasks.transcription.commands:TRANSCRIBE", "turn recordings into text"),
+        "label": ("seqlab.cli.label:LABEL", "label lines, their words or recordings"),
         "predict": ("seqlab.tasks.prediction.commands:PREDICT", "predict numbers, classes or labels"),
         "generate": (
             "seqlab.tasks.language_modelling.commands.generate:GENERATE",
@@ -95,6 +96,34 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over numbers in order"),
         "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over numbers in order"),
         "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "gated units over numbers in order"),
+        "lstm_recogniser": (
+            "seqlab.models.recogniser:LstmRecogniserConfig",
+            "a recogniser of bidirectional LSTMs with CTC",
+        ),
+        "gru_recogniser": (
+            "seqlab.models.recogniser:GruRecogniserConfig",
+            "a recogniser of bidirectional gated recurrent units with CTC",
+        ),
+        "transformer_recogniser": (
+            "seqlab.models.recogniser:TransformerRecogniserConfig",
+            "a Transformer encoder over speech with CTC",
+        ),
+        "cnn_recording_labeller": (
+            "seqlab.models.recording_labeller:CnnRecordingLabellerConfig",
+            "residual convolutions over a recording",
+        ),
+        "lstm_recording_labeller": (
+            "seqlab.models.recording_labeller:LstmRecordingLabellerConfig",
+            "LSTMs over a recording",
+        ),
+        "gru_recording_labeller": (
+            "seqlab.models.recording_labeller:GruRecordingLabellerConfig",
+            "gated recurrent units over a recording",
+        ),
+        "transformer_recording_labeller": (
+            "seqlab.models.recording_labeller:TransformerRecordingLabellerConfig",
+            "self-attention over a recording",
+        ),
     },
     "objective": {
         "cross_entropy": ("seqlab.objectives.cross_entropy:CrossEntropyConfig", "cross entropy with teacher forcing"),
@@ -147,6 +176,11 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.prediction.config:PredictionConfig",
             "numbers, classes or labels from tables, images or series",
         ),
+        "transcription": ("seqlab.tasks.transcription.config:TranscriptionConfig", "recordings and their transcripts"),
+        "recording_labels": (
+            "seqlab.tasks.recording_labels.config:RecordingLabelsConfig",
+            "recordings with one label each",
+        ),
         "language_modelling": (
             "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
             "text without a second side",
@@ -155,6 +189,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "codec": {  # of sides that are no text
         "table": ("seqlab.data.numbers:load_table_codec", "columns of a table to vectors"),
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
+        "recording": ("seqlab.audio.codec:load_recording_codec", "recordings to log-mel frames"),
         "numbers": ("seqlab.data.targets:load_numbers_target", "numbers to predict"),
         "class": ("seqlab.data.targets:load_class_target", "one class of several"),
         "distribution": ("seqlab.data.targets:load_distribution_target", "probabilities of the classes, or one-hot"),

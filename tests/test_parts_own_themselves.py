@@ -26,6 +26,14 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("export/arpa.py", "if not isinstance(member.model, NgramModel):"): EXPORTER,
     ("export/convert.py", 'assert isinstance(member.model, Transformer), "others are refused before"'): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
+    (
+        "tasks/recording_labels/task.py",
+        'yield {"audio": example.audio, **columns, "prediction": each.label, "target": data.labels[index]}',
+    ): COLUMN,
+    (
+        "tasks/transcription/task.py",
+        'yield {"audio": example.audio, **columns, "prediction": each.text, "target": data.texts[index]}',
+    ): COLUMN,
     ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": right}'): COLUMN,
     ("tasks/translation/task.py", 'yield {"src": src, "prediction": translation.text, "target": tgt}'): COLUMN,
     (

@@ -8,7 +8,7 @@ from inspect import cleandoc, get_annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from seqlab.cli.parser import Parser
-from seqlab.commands import AsOption, Command, UsageError
+from seqlab.commands import AsArgument, AsOption, Command, UsageError
 from seqlab.registry import Parts
 from seqlab.world import refuse_ranks
 
@@ -36,8 +36,9 @@ class DeclaredCommand:
     @property
     def positionals(self) -> list[str]:
         """The fields that are given without their names."""
-        required = {name: field for name, field in self.fields.items() if field.is_required()}
-        return [name for name, each in required.items() if AsOption not in unwrapped(each.annotation, each.metadata)[2]]
+        marks = {name: unwrapped(each.annotation, each.metadata)[2] for name, each in self.fields.items()}
+        required = [name for name, each in self.fields.items() if each.is_required() and AsOption not in marks[name]]
+        return [*required, *(name for name in self.fields if AsArgument in marks[name])]
 
     def make_parser(self) -> Parser:
         """Add an argument for each field of the options, those of each base class under a heading."""
@@ -92,6 +93,7 @@ def add_argument(
         text += f" (default: {' '.join(map(str, default)) if is_list else default})"
     how: dict[str, Any] = {"help": escaped(text), "nargs": "+" if is_list else None}
     if is_positional:
+        how["nargs"] = "*" if is_list and not is_required else how["nargs"]
         group.add_argument(name, metavar=metavar or name.upper(), **how)
     else:
         group.add_argument(f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **how)

@@ -3,15 +3,20 @@
 import json
 import logging
 import unicodedata
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass as plain_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.inference.files import all_places, equally_long
-from seqlab.inference.options import SETTINGS, File, Name
+from seqlab.inference.options import SETTINGS, Count, File, Name
 from seqlab.registry import Parts
+
+if TYPE_CHECKING:
+    from seqlab.evaluation import LineStatistics
+    from seqlab.text.transcripts import TranscriptForm
 
 logger = logging.getLogger(__name__)
 
@@ -29,78 +34,202 @@ class EvaluateOptions:
     baseline: Annotated[File, "HYP2"] | None = None
     """another system's lines: adds a paired bootstrap test"""
     metrics: Annotated[list[Name] | None, Parts("metric")] = None
-    """metrics to compute (default: bleu, with --confusion accuracy)"""
+    """metrics to compute (default: bleu, with --confusion accuracy, with --worst or --normalize wer)"""
+    normalize: Literal["none", "lower", "plain"] = "none"  # TranscriptForm, whose import would slow down --help
+    """what wer and cer compare: none (default) makes Unicode's form C and single spaces, lower also lower case, plain
+    also removes punctuation and symbols"""
+    interval: bool = False
+    """adds the 95% interval of each score, by bootstrap resampling of the lines"""
+    by: File | None = None
+    """one value per line, such as the speaker: adds a table of the scores of each value's lines"""
+    worst: Count | None = None
+    """of wer or cer, adds the alignment of so many lines with the most errors"""
     confusion: bool = False
     """of labels also precision, recall and F1 of each, and which are confused"""
     json: bool = False
     """print one JSON object, values unrounded"""
 
 
+@plain_dataclass(frozen=True)
+class _Texts:
+    """The lines of all files."""
+
+    hypotheses: list[str]
+    references: list[list[str]]
+    baseline: list[str] | None
+    src: list[str] | None
+    groups: list[str] | None
+
+    def normalized(self, form: "TranscriptForm") -> "_Texts":
+        """Normalise hypotheses, references and baseline as transcripts."""
+        from seqlab.text.transcripts import normalize_transcript
+
+        hypotheses, *references = (
+            [normalize_transcript(line, form) for line in lines] for lines in (self.hypotheses, *self.references)
+        )
+        baseline = self.baseline and [normalize_transcript(line, form) for line in self.baseline]
+        return _Texts(hypotheses, references, baseline, self.src, self.groups)
+
+
 def run(options: EvaluateOptions) -> None:
     """Score the files and print one line per metric; with a baseline three."""
+    from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_names
 
-    metrics = check_names(options.metrics or (["accuracy"] if options.confusion else ["bleu"]))
-    specs = [options.hypotheses, *options.ref, options.baseline, options.src]
-    if specs.count("-") > 1:
-        raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    read = equally_long(specs)
-    hypotheses, references = read[options.hypotheses], [read[spec] for spec in options.ref]
-    src_lines, baseline = read.get(options.src), read.get(options.baseline)
-    if "bleu" in metrics and _look_tokenized(hypotheses):
-        logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
-    if count := sum(map(_differ_in_form_alone, hypotheses, zip(*references, strict=True))):
-        logger.warning(
-            "%d of %d lines differ from the reference in nothing but Unicode normal form or spaces: they count as "
-            "different",
-            count,
-            len(hypotheses),
-        )
+    metrics = list(dict.fromkeys(check_names(options.metrics or [_default_metric(options)])))
+    for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
+        if is_given and not any(name in ERROR_RATES for name in metrics):
+            raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
+    texts = _read(options)
+    _warn(texts, metrics)
     try:
-        lines, results = _report(options, metrics, hypotheses, references, baseline, src_lines)
+        lines, results = _report(options, metrics, texts)
     except UnequalLabels:
-        for spec in (options.hypotheses, options.baseline):
-            if spec is not None:
-                _name_unequal_labels(read[spec], references, [spec, *options.ref])
+        for spec, hypotheses in ((options.hypotheses, texts.hypotheses), (options.baseline, texts.baseline)):
+            if spec is not None and hypotheses is not None:
+                _name_unequal_labels(hypotheses, texts.references, [spec, *options.ref])
         raise
     print(json.dumps(results) if options.json else "\n".join(lines))
 
 
-def _report(
-    options: EvaluateOptions,
-    metrics: Sequence[str],
-    hypotheses: list[str],
-    references: list[list[str]],
-    baseline: list[str] | None,
-    src_lines: list[str] | None,
-) -> tuple[list[str], dict[str, object]]:
-    """Score the lines that were read: the report as lines, and for JSON."""
-    from seqlab.evaluation import alternatives, compare, confusion, evaluate
+def _default_metric(options: EvaluateOptions) -> str:
+    if options.confusion:
+        return "accuracy"
+    return "wer" if options.worst or options.normalize != "none" else "bleu"
 
+
+def _read(options: EvaluateOptions) -> _Texts:
+    """Read all files; raises UsageError or ValueError where they cannot be read or are not equally long."""
+    specs = [options.hypotheses, *options.ref, options.baseline, options.src, options.by]
+    if specs.count("-") > 1:
+        raise UsageError("standard input (`-`) can be read only once: name files for the rest")
+    read = equally_long(specs)
+    return _Texts(
+        read[options.hypotheses],
+        [read[spec] for spec in options.ref],
+        read.get(options.baseline),
+        read.get(options.src),
+        read.get(options.by),
+    )
+
+
+def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
+    """Warn of lines that a metric does not measure as they are meant."""
+    from seqlab.evaluation.edits import ERROR_RATES
+
+    if "bleu" in metrics and _look_tokenized(texts.hypotheses):
+        logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
+    as_they_are = [name for name in metrics if name not in ERROR_RATES]
+    count = sum(map(_differ_in_form_alone, texts.hypotheses, zip(*texts.references, strict=True)))
+    if count and as_they_are:
+        logger.warning(
+            "%d of %d lines differ from the reference in nothing but Unicode normal form or spaces: they count as "
+            "different in %s",
+            count,
+            len(texts.hypotheses),
+            ", ".join(as_they_are),
+        )
+
+
+def _report(options: EvaluateOptions, metrics: Sequence[str], texts: _Texts) -> tuple[list[str], dict[str, object]]:
+    """Score the lines that were read: the report as lines, and for JSON."""
+    from seqlab.evaluation import alternatives, confusion
+    from seqlab.evaluation.edits import ERROR_RATES
+    from seqlab.evaluation.score import check_counts
+
+    check_counts(texts.hypotheses, texts.references)
     lines: list[str] = []
     results: dict[str, object] = {}
-    if baseline is None:
-        for name, score in evaluate(hypotheses, references, metrics).items():
-            lines.append(score.as_line())
-            results[name] = score.as_dict()
-    else:
-        for name, comparison in compare(hypotheses, baseline, references, metrics).items():
-            lines += comparison.as_lines()
-            results[name] = comparison.as_dict()
-    if src_lines is not None:
-        for system, texts in (("", hypotheses), ("baseline ", baseline)):
-            if texts is not None:
-                score = alternatives(texts, references[0], src_lines)
+    transcripts = texts.normalized(options.normalize) if any(name in ERROR_RATES for name in metrics) else texts
+    for name in metrics:
+        more, results[name] = _report_metric(options, name, transcripts if name in ERROR_RATES else texts)
+        lines += more
+    if texts.src is not None:
+        for system, hypotheses in (("", texts.hypotheses), ("baseline ", texts.baseline)):
+            if hypotheses is not None:
+                score = alternatives(hypotheses, texts.references[0], texts.src)
                 lines.append(system + score.as_line())
                 results[f"{system.strip()}_{score.name}".strip("_")] = score.as_dict()
     if options.confusion:
-        if len(references) > 1:
-            raise UsageError(f"--confusion compares with one file of references, but there are {len(references)}")
-        table = confusion(hypotheses, references[0])
+        if len(texts.references) > 1:
+            raise UsageError(f"--confusion compares with one file of references, but there are {len(texts.references)}")
+        table = confusion(texts.hypotheses, texts.references[0])
         lines += table.lines()
         results["confusion"] = table.as_dict()
     return lines, results
+
+
+def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[list[str], dict[str, Any]]:
+    """Report one metric: the score or the comparison, and what else the options ask for."""
+    from seqlab.evaluation.bootstrap import compare_statistics
+    from seqlab.evaluation.edits import ERROR_RATES
+
+    counted = _count(options, name, texts.hypotheses, texts.references)
+    if texts.baseline is None:
+        score = counted.score()
+        lines, result = [score.as_line()], score.as_dict()
+        systems = [("", counted, result)]
+        of_system = result
+    else:
+        of_baseline = _count(options, name, texts.baseline, texts.references)
+        comparison = compare_statistics(counted, of_baseline)
+        lines, result = comparison.as_lines(), comparison.as_dict()
+        of_system = result["system"]
+        systems = [("baseline: ", of_baseline, result["baseline"]), ("system:   ", counted, of_system)]
+    for system, statistics, into in systems:
+        lines += _details(options, system, statistics, texts.groups, into)
+    if options.worst and name in ERROR_RATES:
+        lines += _worst(options, name, texts, counted, of_system)
+    return lines, result
+
+
+def _count(
+    options: EvaluateOptions, name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
+) -> "LineStatistics":
+    """Count what the metric sums over lines; of error rates the texts are normalised, and the signature says how."""
+    from seqlab.evaluation.edits import ERROR_RATES
+    from seqlab.evaluation.metrics import statistics
+    from seqlab.evaluation.references import without_empty
+
+    if name in ERROR_RATES:
+        return ERROR_RATES[name].statistics(hypotheses, without_empty(references), options.normalize)
+    return statistics(name, hypotheses, references)
+
+
+def _details(
+    options: EvaluateOptions, system: str, counted: "LineStatistics", groups: list[str] | None, into: dict[str, Any]
+) -> Iterator[str]:
+    """Yield the interval and the table of one system, and put them into its result."""
+    from seqlab.evaluation.bootstrap import bootstrap_interval
+    from seqlab.evaluation.error_report import table_of
+
+    if options.interval:
+        interval = bootstrap_interval(counted)
+        into.update(interval.as_dict())
+        yield system + interval.as_line()
+    if groups is not None:
+        table = table_of(counted, groups)
+        into["by"] = table.as_dict()
+        yield ""
+        if system:
+            yield f"{system}by {options.by}"
+        yield from table.lines()
+
+
+def _worst(
+    options: EvaluateOptions, name: str, texts: _Texts, counted: "LineStatistics", into: dict[str, Any]
+) -> Iterator[str]:
+    """Yield the lines with the most errors, and put them into the result."""
+    from seqlab.evaluation import worst_lines
+
+    assert options.worst is not None
+    found = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=counted)
+    locations = all_places(options.hypotheses, len(texts.hypotheses))
+    into["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in found]
+    for each in found:
+        yield ""
+        yield from each.lines(locations[each.index])
 
 
 def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:

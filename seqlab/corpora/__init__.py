@@ -7,13 +7,17 @@ environment variable `SEQLAB_DATA`.
 
 from pathlib import Path
 
+from seqlab.corpora.asterisk_prompts import CORPUS as ASTERISK_PROMPTS
 from seqlab.corpora.cmudict import CORPUS as CMUDICT
 from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.fillets_nl import CORPUS as FILLETS_NL
 from seqlab.corpora.g2p2021 import CORPUS as G2P2021
 from seqlab.corpora.inflection2017 import CORPUS as INFLECTION2017
 from seqlab.corpora.iwslt14 import CORPUS as IWSLT14
 from seqlab.corpora.location import Splits, locate_files, specs_of
 from seqlab.corpora.multi30k import CORPUS as MULTI30K
+from seqlab.corpora.number_speech import CORPUS as NUMBER_SPEECH
+from seqlab.corpora.number_tones import CORPUS as NUMBER_TONES
 from seqlab.corpora.number_words import CORPUS as NUMBER_WORDS
 from seqlab.corpora.ptb import CORPUS as PTB
 from seqlab.corpora.sst2 import CORPUS as SST2
@@ -26,11 +30,15 @@ from seqlab.corpora.wmt14 import CORPUS as WMT14
 CORPORA: dict[str, Corpus] = {
     corpus.name: corpus
     for corpus in (
+        ASTERISK_PROMPTS,
         CMUDICT,
+        FILLETS_NL,
         G2P2021,
         INFLECTION2017,
         IWSLT14,
         MULTI30K,
+        NUMBER_SPEECH,
+        NUMBER_TONES,
         NUMBER_WORDS,
         PTB,
         SST2,

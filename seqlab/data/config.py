@@ -57,6 +57,9 @@ class DataConfig(Part):
     """What a run does, and by which commands; completes `RUN ...`."""
     next_command: ClassVar[str]
     """A command that uses a run, `{}` in its place."""
+    serves: ClassVar[dict[str, str]] = {}
+    """What carries out a command that several tasks serve: its name -> `module:attribute` of a function that takes the
+    command's options and returns its exit status; see `seqlab.runs.use.serve`."""
     rows_name: ClassVar[str] = "lines"
     """What an example is called where they are counted."""
     named_by: ClassVar[tuple[str, ...]] = ()

@@ -114,6 +114,19 @@ def require_datasets(what: str) -> ModuleType:
     return datasets
 
 
+def open_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
+    """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT`, recordings undecoded; return the files' stamp, too.
+
+    Raises:
+        ValueError: it is no such name, the dataset cannot be loaded, or has no such column.
+    """
+    column = parse_hub(spec if "#" in spec else f"{spec}#{audio_column}")
+    datasets, table = require_datasets(spec), column._load()
+    if isinstance(table.features.get(audio_column), datasets.Audio):
+        table = table.cast_column(audio_column, datasets.Audio(decode=False))
+    return table, column.stamp()
+
+
 def _open(column: HubColumn) -> Any:
     datasets = require_datasets(str(column))
     try:

@@ -1,13 +1,15 @@
 """Measure: hypotheses and references in, numbers out, each with the definition it was computed by.
 
-Start at `evaluate` (one system) and `compare` (a system against a baseline). Texts are lists of lines; references are
+Start at `evaluate` (one system) and `compare` (a system against a baseline); `error_table` and `worst_lines` show where
+a system errs. Texts are lists of lines; references are
 one list for each reference file, so that several references per line are several lists. An empty line in a list behind
 the first is no reference: lines may have more references or fewer.
 """
 
-from .bootstrap import Comparison, compare
+from .bootstrap import Comparison, Interval, bootstrap_interval, compare
 from .calibration import Calibration, calibration_of_lines, calibration_of_tokens
 from .complexity import alternatives
+from .error_report import AlignedLine, ErrorTable, GroupScore, error_table, worst_lines
 from .labels import Confusion, confusion
 from .likelihood import nll_per_tgt_token, perplexity_per_tgt_token
 from .metrics import METRICS, evaluate
@@ -15,18 +17,25 @@ from .score import LineStatistics, Metric, Score
 
 __all__ = [
     "METRICS",
+    "AlignedLine",
     "Calibration",
     "Comparison",
     "Confusion",
+    "ErrorTable",
+    "GroupScore",
+    "Interval",
     "LineStatistics",
     "Metric",
     "Score",
     "alternatives",
+    "bootstrap_interval",
     "calibration_of_lines",
     "calibration_of_tokens",
     "compare",
     "confusion",
+    "error_table",
     "evaluate",
     "nll_per_tgt_token",
     "perplexity_per_tgt_token",
+    "worst_lines",
 ]

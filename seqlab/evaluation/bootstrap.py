@@ -1,9 +1,11 @@
-"""Compare a system with a baseline on the same lines by paired bootstrap resampling.
+"""Bootstrap resampling of lines: the interval of a score, and a paired test of a system against a baseline.
 
-Koehn 2004, "Statistical Significance Tests for Machine Translation Evaluation", W04-3250. The resamples are those of
-sacrebleu's `--paired-bs` under the same seed. The p-value is not: sacrebleu takes absolute differences before it
-centres them, which tests one side only where all resamples agree, and calls a system significantly different from
-itself (p = 1/1001). Here the test is two-sided: Efron and Tibshirani 1993, section 16.4.
+An interval is the middle 95% of the scores of resampled test sets, as Bisani and Ney 2004 give it for word error rates
+("Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation", ICASSP). Comparisons follow Koehn 2004,
+"Statistical Significance Tests for Machine Translation Evaluation", W04-3250. The resamples are those of sacrebleu's
+`--paired-bs` under the same seed. The p-value is not: sacrebleu takes absolute differences before it centres them,
+which tests one side only where all resamples agree, and calls a system significantly different from itself
+(p = 1/1001). Here the test is two-sided: Efron and Tibshirani 1993, section 16.4.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,46 @@ from .score import LineStatistics, Score, check_counts
 
 SEED = 12345
 """sacrebleu's default"""
+NUM_SAMPLES = 1_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score, and the middle 95% of its values over resamples of the lines."""
+
+    score: Score
+    low: float
+    high: float
+    num_samples: int
+    seed: int
+
+    def as_line(self) -> str:
+        """Render as `wer 95% interval = 11.20 to 13.50 (bootstrap over lines, 1000 samples, seed 12345)`."""
+        form = f".{self.score.decimals}f"
+        return (
+            f"{self.score.name} 95% interval = {self.low:{form}} to {self.high:{form}} "
+            f"(bootstrap over lines, {self.num_samples} samples, seed {self.seed})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Render for JSON, with values unrounded."""
+        return {"interval": [self.low, self.high], "num_samples": self.num_samples, "seed": self.seed}
+
+
+def bootstrap_interval(statistics: LineStatistics, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Interval:
+    """Return the 95% percentile interval of one system's score: `bootstrap_interval(METRICS["wer"](lines, [truth]))`.
+
+    Lines are drawn as if they were independent. Lines of one speaker or document are not: for new ones, the interval
+    is too narrow.
+
+    Raises:
+        ValueError: `num_samples` is below 1, or there are no lines.
+    """
+    _check_num_samples(num_samples)
+    if not len(statistics.rows):
+        raise ValueError("There must be at least 1 line to resample, but there are 0.")
+    low, high = np.percentile(resample([statistics], num_samples, seed)[0], [2.5, 97.5])
+    return Interval(statistics.score(), float(low), float(high), num_samples, seed)
 
 
 @dataclass(frozen=True)
@@ -67,7 +109,7 @@ def compare(
     references: Sequence[Sequence[str]],
     metrics: Iterable[str] = ("bleu",),
     *,
-    num_samples: int = 1_000,
+    num_samples: int = NUM_SAMPLES,
     seed: int = SEED,
 ) -> dict[str, Comparison]:
     """Score a system and a baseline and test their difference, by metric.
@@ -83,8 +125,7 @@ def compare(
     Raises:
         ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
     """
-    if num_samples < 1:
-        raise ValueError(f"`num_samples` must be at least 1, but is {num_samples} instead.")
+    _check_num_samples(num_samples)
     names = check_names(metrics)
     check_counts(hypotheses, references)
     if len(baseline) != len(hypotheses):
@@ -93,14 +134,30 @@ def compare(
             f"{len(hypotheses)} hypotheses and {len(baseline)} baseline lines."
         )
     return {
-        name: _compare(
-            statistics(name, hypotheses, references), statistics(name, baseline, references), num_samples, seed
+        name: compare_statistics(
+            statistics(name, hypotheses, references),
+            statistics(name, baseline, references),
+            num_samples=num_samples,
+            seed=seed,
         )
         for name in names
     }
 
 
-def _compare(system: LineStatistics, baseline: LineStatistics, num_samples: int, seed: int) -> Comparison:
+def compare_statistics(
+    system: LineStatistics, baseline: LineStatistics, *, num_samples: int = NUM_SAMPLES, seed: int = SEED
+) -> Comparison:
+    """Test the difference of two systems as `compare` does, from what one metric counted in each of the same lines.
+
+    Raises:
+        ValueError: the systems have not equally many lines, or `num_samples` is below 1.
+    """
+    _check_num_samples(num_samples)
+    if len(system.rows) != len(baseline.rows):
+        raise ValueError(
+            "System and baseline must have equally many lines, but there are "
+            f"{len(system.rows)} and {len(baseline.rows)}."
+        )
     system_values, baseline_values = resample([system, baseline], num_samples, seed)
     sampled = system_values - baseline_values
     difference = system.score().value - baseline.score().value
@@ -128,3 +185,8 @@ def resample(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> 
         for index, system in enumerate(systems):
             values[index, sample] = system.score_of(lines).value
     return values
+
+
+def _check_num_samples(num_samples: int) -> None:
+    if num_samples < 1:
+        raise ValueError(f"`num_samples` must be at least 1, but is {num_samples} instead.")

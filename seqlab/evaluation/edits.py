@@ -1,10 +1,11 @@
 """Word and character error rate: how many edits make a hypothesis its reference (Levenshtein 1966).
 
 Tokens are what stands between whitespace: the words of speech, or the sounds of a pronunciation, whose rate is the
-phone error rate.
+phone error rate. Counts and rates of a text are those of its lines in sum, as in jiwer and sclite.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -42,6 +43,15 @@ def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
     return Edits(substitutions, sum(j < 0 for _, j in steps), sum(i < 0 for i, _ in steps), len(reference))
 
 
+def align(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | None, T | None]]:
+    """Pair the tokens of two sequences by the alignment that `count_edits` counts; None faces what has no partner."""
+    pairs = [
+        (reference[i] if i >= 0 else None, hypothesis[j] if j >= 0 else None)
+        for i, j in _aligned(reference, hypothesis)
+    ]
+    return pairs[::-1]
+
+
 def matches(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
     """Tell of each token of the hypothesis whether it is the one of the reference that it is aligned with."""
     found = [False] * len(hypothesis)
@@ -69,51 +79,69 @@ def _aligned(reference: Sequence[T], hypothesis: Sequence[T]) -> Iterator[tuple[
 
 def _costs(reference: Sequence[T], hypothesis: Sequence[T]) -> np.ndarray:
     """Give the edit distance of every pair of beginnings: (len(reference) + 1, len(hypothesis) + 1)."""
-    places = np.arange(len(hypothesis) + 1, dtype=np.int32)
-    costs = np.empty((len(reference) + 1, len(places)), dtype=np.int32)
-    costs[0] = places
-    tokens = np.array(list(hypothesis), dtype=object)
-    for i, token in enumerate(reference, start=1):
-        row = costs[i]
-        row[:] = costs[i - 1] + 1
-        np.minimum(row[1:], costs[i - 1, :-1] + (tokens != token), out=row[1:])
-        row[:] = np.minimum.accumulate(row - places) + places  # insertions
-    return costs
+    ids: dict[T, int] = {}  # numbers are compared faster than objects
+    rows, columns = (
+        np.array([ids.setdefault(token, len(ids)) for token in side], np.int32) for side in (reference, hypothesis)
+    )
+    # Less the sum of both positions, costs stay as they are along deletions and insertions, and fall along matches.
+    steps = (rows[:, None] != columns) - np.int32(2)
+    reduced = np.zeros((len(rows) + 1, len(columns) + 1), np.int32)
+    for before, row, step in zip(reduced, reduced[1:], steps, strict=False):
+        np.add(before[:-1], step, out=row[1:])
+        np.minimum(row, before, out=row)  # deletions
+        np.minimum.accumulate(row, out=row)  # insertions
+    reduced += np.arange(len(rows) + 1, dtype=np.int32)[:, None]
+    reduced += np.arange(len(columns) + 1, dtype=np.int32)
+    return reduced
 
 
-def wer(hypotheses: Sequence[str], references: References) -> LineStatistics:
+@dataclass(frozen=True)
+class ErrorRate:
+    """A rate of edits, in percent of the tokens of the references."""
+
+    name: str
+    unit: str
+    """What is counted, for the signature."""
+    split: Callable[[str], list[str]]
+    separator: str
+    """What joins tokens to a line again."""
+
+    def nearest(self, hypothesis: str, references: Sequence[str | None]) -> tuple[Edits, str]:
+        """Return the fewest edits from a reference of the line, and that reference."""
+        counted = [
+            (count_edits(self.split(line), self.split(hypothesis)), line) for line in references if line is not None
+        ]
+        return min(counted, key=lambda each: (each[0].total, each[0].rate))
+
+    def statistics(self, hypotheses: Sequence[str], references: References, norm: str) -> LineStatistics:
+        """Count the edits of each line; `norm` is how the texts were normalised before, for the signature."""
+        rows = np.array(
+            [self.nearest(line, of_line)[0] for line, *of_line in zip(hypotheses, *references, strict=True)]
+        )
+        signature = f"nrefs:{num_references(references)}|case:mixed|unit:{self.unit}|norm:{norm}"
+
+        def score_of_sum(summed: np.ndarray) -> Score:
+            edits = Edits(*summed.tolist())
+            return Score(self.name, 100 * edits.rate, signature, False, edits._asdict())
+
+        return LineStatistics(rows, score_of_sum)
+
+
+WER = ErrorRate("wer", "token", str.split, " ")
+CER = ErrorRate("cer", "character", lambda line: list(line.strip()), "")
+ERROR_RATES: Mapping[str, ErrorRate] = {rate.name: rate for rate in (WER, CER)}
+
+
+def wer(hypotheses: Sequence[str], references: References, norm: str = "none") -> LineStatistics:
     """WER in percent, lower is better: edits for each token of the references, tokens divided by whitespace.
 
-    Of several references the one that takes the fewest edits counts. Nothing is normalised.
+    Of several references the one that takes the fewest edits counts. Nothing is normalised here; `norm` says in the
+    signature how the texts were. An empty reference counts what was inserted. Where all references are empty, the rate
+    is 100 for each insertion, as in jiwer.
     """
-    return _error_rate("wer", str.split, "token", hypotheses, references)
+    return WER.statistics(hypotheses, references, norm)
 
 
-def cer(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """CER in percent, lower is better: as WER over Unicode characters, spaces counted."""
-    return _error_rate("cer", list, "character", hypotheses, references)
-
-
-def _error_rate(
-    name: str,
-    split: Callable[[str], list[str]],
-    unit: str,
-    hypotheses: Sequence[str],
-    references: References,
-) -> LineStatistics:
-    rows = np.array(
-        [
-            min(
-                (count_edits(split(line), split(hypothesis)) for line in of_line if line is not None),
-                key=lambda edits: (edits.total, edits.rate),
-            )
-            for hypothesis, *of_line in zip(hypotheses, *references, strict=True)
-        ]
-    )
-    signature = f"nrefs:{num_references(references)}|case:mixed|unit:{unit}|norm:none"
-
-    def score_of_sum(summed: np.ndarray) -> Score:
-        edits = Edits(*summed.tolist())
-        return Score(name, 100 * edits.rate, signature, False, edits._asdict())
-
-    return LineStatistics(rows, score_of_sum)
+def cer(hypotheses: Sequence[str], references: References, norm: str = "none") -> LineStatistics:
+    """CER in percent, lower is better: as WER over Unicode characters, spaces counted but those at the ends."""
+    return CER.statistics(hypotheses, references, norm)

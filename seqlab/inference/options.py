@@ -15,11 +15,9 @@ Words = Annotated[str, SkipValidation(), "TEXT"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RunOptions:
-    """Runs and device."""
+class DeviceOptions:
+    """Checkpoint and device."""
 
-    runs: list[RunPath]
-    """run folder; several are an ensemble"""
     checkpoint: Annotated[tuple[str, ...], "NAME"] = ("best",)
     """best (default), last or a step; several too"""
     device: Name = "auto"
@@ -28,6 +26,14 @@ class RunOptions:
     """bf16, fp32 or auto"""
     threads: Count | None = None
     """CPU threads (default: all cores)"""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RunOptions(DeviceOptions):
+    """Runs."""
+
+    runs: list[RunPath]
+    """run folder; several are an ensemble"""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

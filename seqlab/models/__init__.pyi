@@ -37,6 +37,15 @@ from .outputs import TensorState as TensorState
 from .predictor import LinearConfig as LinearConfig
 from .predictor import LinearPredictor as LinearPredictor
 from .predictor import PredictorConfig as PredictorConfig
+from .recogniser import GruRecogniserConfig as GruRecogniserConfig
+from .recogniser import LstmRecogniserConfig as LstmRecogniserConfig
+from .recogniser import Recogniser as Recogniser
+from .recogniser import TransformerRecogniserConfig as TransformerRecogniserConfig
+from .recording_labeller import CnnRecordingLabellerConfig as CnnRecordingLabellerConfig
+from .recording_labeller import GruRecordingLabellerConfig as GruRecordingLabellerConfig
+from .recording_labeller import LstmRecordingLabellerConfig as LstmRecordingLabellerConfig
+from .recording_labeller import RecordingLabeller as RecordingLabeller
+from .recording_labeller import TransformerRecordingLabellerConfig as TransformerRecordingLabellerConfig
 from .recurrent import GruConfig as GruConfig
 from .recurrent import LstmConfig as LstmConfig
 from .recurrent import RecurrentTranslator as RecurrentTranslator

@@ -19,8 +19,8 @@ from seqlab.nn.transformer import Activation, DecoderLayer, FeedForward, NormPla
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerEncoderConfig(ModelConfig):
-    """The fields that all families have which begin with such an encoder."""
+class EncoderLayersConfig(ModelConfig):
+    """The fields of the layers of an encoder, whatever they read."""
 
     d_model: Size = 256
     """Size of every hidden state."""
@@ -39,13 +39,24 @@ class TransformerEncoderConfig(ModelConfig):
     """Probability of dropping an element of the feed-forward hidden layer."""
     norm: NormPlacement = "pre"
     """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
+    activation: Activation = "relu"
+    """Non-linearity of the feed-forward networks."""
     positions: PositionKind = "sinusoidal"
     """How positions are encoded."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "EncoderLayersConfig":
+        check_heads(self.d_model, self.num_heads, self.positions)
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerEncoderConfig(EncoderLayersConfig):
+    """The fields that all families have which begin with an encoder of tokens."""
+
     max_length: Annotated[int, Field(ge=2)] = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
     `positions: learned` also in training."""
-    activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
 
     @property
     def embedding_dim(self) -> int:
@@ -62,18 +73,12 @@ class TransformerEncoderConfig(ModelConfig):
         """The number of learned positions."""
         return self.max_length if self.positions == "learned" else None
 
-    @model_validator(mode="after")
-    def _check_heads(self) -> "TransformerEncoderConfig":
-        check_heads(self.d_model, self.num_heads, self.positions)
-        return self
 
+class EncoderLayers(nn.Module):
+    """Layers of self-attention over what is embedded already."""
 
-class Encoder(nn.Module):
-    """Source ids to memory."""
-
-    def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
+    def __init__(self, config: EncoderLayersConfig) -> None:
         super().__init__()
-        self.embedding, self.tags = embedding, tags
         self.layers = nn.ModuleList(
             SelfAttentionLayer(
                 config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
@@ -81,6 +86,20 @@ class Encoder(nn.Module):
             for _ in range(config.num_encoder_layers)
         )
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
+
+    def encode(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (B, S, D) -> (B, S, D); `bias` is additive and broadcasts to (B, H, S, S)."""
+        for layer in self.layers:
+            x = layer(x, bias)
+        return self.norm(x)
+
+
+class Encoder(EncoderLayers):
+    """Source ids to memory."""
+
+    def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
+        super().__init__(config)
+        self.embedding, self.tags = embedding, tags
 
     def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S, D) and its attention bias (B, 1, 1, S).
@@ -92,17 +111,15 @@ class Encoder(nn.Module):
             src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
-        for layer in self.layers:
-            x = layer(x, bias)
-        return self.norm(x), bias
+        return self.encode(x, bias), bias
 
 
-def make_self_attention(config: TransformerEncoderConfig) -> SelfAttention:
+def make_self_attention(config: EncoderLayersConfig) -> SelfAttention:
     """Build the attention of a layer to its own positions."""
     return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
 
 
-def make_feed_forward(config: TransformerEncoderConfig) -> FeedForward:
+def make_feed_forward(config: EncoderLayersConfig) -> FeedForward:
     """Build the network that a layer applies to each position."""
     return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
 

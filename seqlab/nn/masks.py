@@ -23,6 +23,12 @@ def causal(size: int, device: torch.device | None = None) -> Tensor:
     return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
+def within_window(size: int, window: int, device: torch.device | None = None) -> Tensor:
+    """Permit each position to attend to those at most `window` before or after it: (size, size) bool."""
+    positions = torch.arange(size, device=device)
+    return (positions[:, None] - positions).abs() <= window
+
+
 def causal_within_documents(places: Tensor, size: int) -> Tensor:
     """Permit each position of packed rows to attend to itself and what is before it in its own document.
 

@@ -36,6 +36,7 @@ class CtcConfig(GlancingConfig):
     """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
 
     outputs: ClassVar[str] = "frames"
+    tasks: ClassVar[tuple[str, ...]] = ("translation", "transcription")
     needs: ClassVar[tuple[type, ...]] = (FrameModel,)
 
     def build(self) -> "Ctc":

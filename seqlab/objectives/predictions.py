@@ -113,6 +113,7 @@ class SoftmaxConfig(PredictionLossConfig):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target's probability that is spread uniformly over the classes."""
     predicts: ClassVar[str] = "class"
+    tasks: ClassVar[tuple[str, ...]] = ("prediction", "recording_labels")
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(scores, targets, reduction="none", label_smoothing=self.label_smoothing)

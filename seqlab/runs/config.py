@@ -191,6 +191,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.parallel",
         "training.compile",
         "data.prefetch_steps",
+        "data.workers",
         "data.tokenizer.folder",
         "data.tokenizer_tgt.folder",
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.data.config import DataConfig
 from seqlab.plugins import missing_plugins
-from seqlab.registry import UnknownPart, default_part, find
+from seqlab.registry import UnknownPart, default_part, find, imported
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.migrate import migrated
 from seqlab.runs.validate import build, parse_yaml
@@ -27,6 +27,15 @@ def data_section(path: str | Path) -> DataConfig:
         raise UnknownPart(f"{error}{missing_plugins_hint(folder)}") from None
     found: DataConfig = build(task, section, source=str(folder.config_file))
     return found
+
+
+def serve(command: str, path: str | Path, options: Any) -> int | None:
+    """Carry out a command as the task of a run does; raises ValueError where the task does not serve it."""
+    data = data_section(path)
+    if command not in data.serves:
+        raise ValueError(f"{path} {data.purpose}. It is no run for `seqlab {command}`.")
+    status: int | None = imported(data.serves[command])(options)
+    return status
 
 
 def missing_plugins_hint(folder: RunFolder) -> str:

@@ -1,6 +1,6 @@
 """What training asks of a kind of data: how it is prepared, read in steps and validated on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +68,10 @@ class Task:
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction for each validation example, for JSON; nothing unless the task defines it."""
         yield from ()
+
+    def fold_scores(self, config: Config, answers: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+        """Measure the answers for a held-out fold; None where folds are measured by their validation."""
+        return None
 
     def locate(self, data: Any, index: int) -> str:
         """Name the file and the line that a row of a batch, by its index, came from."""

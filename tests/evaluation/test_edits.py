@@ -1,12 +1,18 @@
-"""Error rates against all alignments, tried one by one, and against hand-counted examples."""
+"""Error rates against all alignments, tried one by one, against jiwer's, and against hand-counted examples."""
 
 import random
 from functools import cache
 
+import jiwer
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from seqlab.evaluation import evaluate
-from seqlab.evaluation.edits import count_edits
+from seqlab.evaluation.edits import align, cer, count_edits, wer
+
+words = st.lists(st.sampled_from(["a", "b", "ab", "A", "b.", "\u00e9", "e\u0301", "\u4f60\u597d"]), max_size=7)
+pairs_of_lines = st.lists(st.tuples(words.map(" ".join), words.map(" ".join)), min_size=1, max_size=5)
 
 
 def distance(a: str, b: str) -> int:
@@ -48,3 +54,56 @@ def test_the_nearest_of_several_references_counts() -> None:
 
 def test_an_empty_reference_counts_what_was_inserted() -> None:
     assert evaluate(["a b"], [[""]], ["wer"])["wer"].value == 200
+
+
+@given(pairs_of_lines)
+@example([("", ""), ("", "a b"), ("a", "")])
+@example([("", "a b"), ("", "")])
+@example([("", "")])
+@example([("the cat sat on the mat", "cat sat at the the mat now")])
+def test_totals_and_rates_are_those_of_jiwer(pairs: list[tuple[str, str]]) -> None:
+    references, hypotheses = map(list, zip(*pairs, strict=True))
+    found = evaluate(hypotheses, [references], ["wer", "cer"])
+    by_words = jiwer.process_words(references, hypotheses)
+    by_characters = jiwer.process_characters(references, hypotheses)
+    for ours, theirs, rate in (
+        (found["wer"], by_words, by_words.wer),
+        (found["cer"], by_characters, by_characters.cer),
+    ):
+        substitutions, deletions, insertions, length = ours.extra.values()
+        assert ours.value == pytest.approx(100 * rate)
+        assert length == theirs.hits + theirs.substitutions + theirs.deletions
+        assert substitutions + deletions + insertions == theirs.substitutions + theirs.deletions + theirs.insertions
+        assert deletions - insertions == theirs.deletions - theirs.insertions
+        assert 0 <= substitutions + deletions <= length
+
+
+def test_spaces_at_the_ends_are_no_characters_as_in_jiwer() -> None:
+    hypotheses, references = ["a b \t", " c  d"], [" a b", "c d"]
+    assert evaluate(hypotheses, [references], ["cer"])["cer"].value == 100 * jiwer.cer(references, hypotheses) > 0
+
+
+def test_a_line_without_words_counts_as_its_insertions_and_nothing_where_both_are_empty() -> None:
+    for lines, references, value in (
+        ([""], [""], 0.0),
+        (["a b", ""], ["", ""], 200.0),
+        (["a b", "c"], ["", "c"], 200.0),
+    ):
+        assert evaluate(lines, [references], ["wer"])["wer"].value == value == 100 * jiwer.wer(references, lines)
+
+
+@given(words, words)
+def test_an_alignment_keeps_both_sides_and_has_the_counted_edits(reference: list[str], hypothesis: list[str]) -> None:
+    pairs = align(reference, hypothesis)
+    assert [a for a, _ in pairs if a is not None] == reference
+    assert [b for _, b in pairs if b is not None] == hypothesis
+    assert (None, None) not in pairs
+    edits = count_edits(reference, hypothesis)
+    assert edits.deletions == sum(b is None for _, b in pairs)
+    assert edits.insertions == sum(a is None for a, _ in pairs)
+    assert edits.substitutions == sum(a is not None and b is not None and a != b for a, b in pairs)
+
+
+def test_the_signature_says_how_texts_were_normalised() -> None:
+    assert wer(["a"], [["a"]], norm="plain").score().signature == "nrefs:1|case:mixed|unit:token|norm:plain"
+    assert cer(["a"], [["a"]], norm="lower").score().signature == "nrefs:1|case:mixed|unit:character|norm:lower"

@@ -1,48 +1,21 @@
-"""The command `seqlab label`."""
+"""`seqlab label` for text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic.dataclasses import dataclass
-
-from seqlab.commands import Command, UsageError
+from seqlab.commands import UsageError
 from seqlab.data.column import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
+from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, File, RunOptions, given, set_threads
+from seqlab.inference.options import given, set_threads
 from seqlab.progress import progress_bar
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LabelOptions(RunOptions):
-    """Lines in, labels out, in order and one line for each line.
-
-    A run that labels words gives each line the labels of its words, which spaces divide; one that labels lines gives a
-    label each. With --conllu, CoNLL-U in is CoNLL-U out, with the labels of the words in one of its columns. Reads
-    standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
-    labelled and written before the next is read.
-    """
-
-    input: File | None = None
-    """text to label, or FILE#COLUMN (default: standard input)"""
-    output: File | None = None
-    """where to write (default: standard output)"""
-    conllu: Annotated[str, "COLUMN"] | None = None
-    """read and write CoNLL-U, with the labels in this column: upos, xpos, ..."""
-    json: bool = False
-    """one JSON object per line: labels, log-probabilities"""
-    num_labels: Count = 1
-    """likeliest labels of each, with --json"""
-    batch_tokens: Count | None = None
-    """padded tokens computed together: speed, memory"""
-    buffer_lines: Count | None = None
-    """lines in a block (default: 4096; 1 on a terminal)"""
 
 
 class _Lines(NamedTuple):
@@ -81,7 +54,7 @@ class _Sentences(NamedTuple):
             yield ""
 
 
-def run(options: LabelOptions) -> None:
+def label_text(options: LabelOptions) -> None:
     """Label block by block."""
     from seqlab.tasks.labelling.labeller import load_labeller
 
@@ -129,6 +102,3 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
 
 def _as_json(labelling: "Labelling") -> str:
     return json_line({"labels": labelling.labels, "truncated": labelling.truncated, **asdict(labelling)})
-
-
-LABEL = Command(LabelOptions, run, in_one_process=True)

@@ -34,6 +34,7 @@ class LabellingConfig(PairsConfig):
     product: ClassVar[str] = LABELLER
     purpose: ClassVar[str] = "labels: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} < FILE"
+    serves: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.labelling.commands:label_text"}
     named_by: ClassVar[tuple[str, ...]] = ("labels_of",)
     own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     encoded_by: ClassVar[tuple[str, ...]] = (*PairsConfig.encoded_by, "labels_of")

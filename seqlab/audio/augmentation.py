@@ -1,0 +1,165 @@
+"""Augmentation of recordings for training: random changes of the waveform, and masks over its features.
+
+Each result depends on the recording and the state of the given generator alone, so that (seed, epoch, index) decide it
+in whichever thread and order recordings are prepared.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from seqlab.audio.distortion import (
+    CODECS,
+    NOISE_KINDS,
+    TELEPHONE_RATE,
+    Waveform,
+    add_noise,
+    change_speed,
+    change_volume,
+    make_noise,
+    reverberate,
+    room_response,
+    speeded_length,
+    through_telephone,
+)
+
+__all__ = ["Augmentation", "speeded_length"]
+
+RT60_SECONDS = (0.1, 0.5)
+"""Range of the seconds in which the sound of a room decays by 60 dB."""
+DIRECT_DB = (0.0, 10.0)
+"""Range of the energy of direct over reverberant sound, for speakers at arm's length to across a room."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a recording, all of which are off by default.
+
+    Attributes:
+        speed: largest relative change of the speed; the factor is 1 - speed, 1 or 1 + speed (Ko et al. 2015).
+        volume_db: largest gain or loss in dB, uniform.
+        noise_snr_db: lowest and highest signal-to-noise ratio in dB, uniform.
+        noise_probability: share of recordings with white, pink or babble noise, each as likely.
+        room_probability: share of recordings in a simulated room, with a reverberation time of 0.1 to 0.5 seconds.
+        narrowband_probability: share of recordings without frequencies above 4 kHz, where the rate has any.
+        codec_probability: share of recordings sent through a telephone codec, mu-law or GSM 06.10.
+        time_masks: stretches of frames to mask (SpecAugment, Park et al. 2019).
+        time_mask_frames: longest of these stretches.
+        time_mask_share: longest of these stretches as a share of the recording's frames.
+        frequency_masks: ranges of bands to mask.
+        frequency_mask_bins: widest of these ranges.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    speed: float = 0.0
+    volume_db: float = 0.0
+    noise_snr_db: tuple[float, float] | None = None
+    noise_probability: float = 0.0
+    room_probability: float = 0.0
+    narrowband_probability: float = 0.0
+    codec_probability: float = 0.0
+    time_masks: int = 0
+    time_mask_frames: int = 40
+    time_mask_share: float = 0.2
+    frequency_masks: int = 0
+    frequency_mask_bins: int = 15
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not 0 <= self.speed <= 0.5:
+            raise ValueError(f"`speed` must be from 0 to 0.5, but is {self.speed} instead.")
+        if not 0 <= self.volume_db < math.inf:
+            raise ValueError(f"`volume_db` must be at least 0, but is {self.volume_db} instead.")
+        for kind in ("noise_probability", "room_probability", "narrowband_probability", "codec_probability"):
+            if not 0 <= getattr(self, kind) <= 1:
+                raise ValueError(f"`{kind}` must be from 0 to 1, but is {getattr(self, kind)} instead.")
+        low, high = self.noise_snr_db or (0.0, 0.0)
+        if not -math.inf < low <= high < math.inf:
+            raise ValueError(f"`noise_snr_db` must be (lowest, highest) in dB, but is {self.noise_snr_db} instead.")
+        if self.noise_probability and self.noise_snr_db is None:
+            raise ValueError("`noise_probability` is above 0, so `noise_snr_db` must be (lowest, highest) in dB.")
+        for kind, least in (("time_masks", 0), ("frequency_masks", 0), ("time_mask_frames", 1)):
+            if getattr(self, kind) < least:
+                raise ValueError(f"`{kind}` must be at least {least}, but is {getattr(self, kind)} instead.")
+        if self.frequency_mask_bins < 1:
+            raise ValueError(f"`frequency_mask_bins` must be at least 1, but is {self.frequency_mask_bins} instead.")
+        if not 0 < self.time_mask_share <= 1:
+            raise ValueError(f"`time_mask_share` must be above 0 and at most 1, but is {self.time_mask_share} instead.")
+
+    @property
+    def is_off(self) -> bool:
+        """Tell whether no recording is changed."""
+        return not (
+            self.speed
+            or self.volume_db
+            or self.noise_probability
+            or self.room_probability
+            or self.narrowband_probability
+            or self.codec_probability
+            or self.time_masks
+            or self.frequency_masks
+        )
+
+    def speed_factor(self, rng: np.random.Generator) -> float:
+        """Draw the speed factor; the first draw of `change_waveform`.
+
+        With a generator in the same state, `speeded_length(n, factor)` is therefore the length that `change_waveform`
+        gives a waveform of n samples.
+        """
+        if not self.speed:
+            return 1.0
+        return round(1 + self.speed * int(rng.integers(-1, 2)), 3)
+
+    def change_waveform(self, samples: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
+        """Change a waveform: float32 (n,) to (m,), as a new array or, where nothing is drawn to change, as it is.
+
+        The order is that of a recording: speed, room, noise, gain, then the telephone. Values may exceed full scale;
+        `to_int16` and the codecs clip them.
+
+        Raises:
+            ValueError: a change needs soxr or soundfile, which is not installed.
+        """
+        samples = change_speed(samples, self.speed_factor(rng))
+        if not len(samples):
+            return samples
+        if rng.random() < self.room_probability:
+            response = room_response(rng.uniform(*RT60_SECONDS), rng.uniform(*DIRECT_DB), rate, rng)
+            samples = reverberate(samples, response)
+        if self.noise_snr_db is not None and rng.random() < self.noise_probability:
+            kind = NOISE_KINDS[int(rng.integers(len(NOISE_KINDS)))]
+            snr_db = rng.uniform(*self.noise_snr_db)
+            samples = add_noise(samples, make_noise(kind, samples, rate, rng), snr_db)
+        if self.volume_db:
+            samples = change_volume(samples, rng.uniform(-self.volume_db, self.volume_db))
+        is_narrow = rng.random() < self.narrowband_probability
+        if rng.random() < self.codec_probability:
+            return through_telephone(samples, rate, CODECS[int(rng.integers(len(CODECS)))])
+        return through_telephone(samples, rate) if is_narrow and rate > TELEPHONE_RATE else samples
+
+    def mask_features(self, features: Tensor, rng: np.random.Generator, fill: float = 0.0) -> Tensor:
+        """Mask stretches of frames and ranges of bands of features (F, M); returns a new tensor.
+
+        Widths are uniform from 0 to the largest, positions uniform; masks may overlap. `fill` should be the features'
+        mean: 0 where they are normalised.
+        """
+        num_frames, num_bands = features.shape
+        masked = features.clone()
+        longest = min(self.time_mask_frames, int(self.time_mask_share * num_frames))
+        for _ in range(self.time_masks):
+            masked[_stretch(longest, num_frames, rng)] = fill
+        for _ in range(self.frequency_masks):
+            masked[:, _stretch(min(self.frequency_mask_bins, num_bands), num_bands, rng)] = fill
+        return masked
+
+
+def _stretch(longest: int, size: int, rng: np.random.Generator) -> slice:
+    """Draw a stretch of at most `longest` of `size` positions."""
+    length = int(rng.integers(longest + 1))
+    first = int(rng.integers(size - length + 1))
+    return slice(first, first + length)

@@ -1,0 +1,174 @@
+"""Log-mel features: waveforms to frames of the logarithm of energies in mel bands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.audio.waveform import FULL_SCALE
+
+LOG_FLOOR = 1e-10
+"""Energies below this are taken as this: about where the rounding to 16 bit lies."""
+
+BLOCK_FRAMES = 512
+"""Frames that are computed at once: their spectra stay in the cache, and an hour needs no more memory than a second."""
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Compute log-mel frames of a waveform: Hann window, power spectrum, mel filters, natural logarithm.
+
+    Frames lie within the recording: there is no padding, and what follows the last whole window is not used. A
+    waveform shorter than a window has no frames. The filters are triangles on the mel scale of Slaney's Auditory
+    Toolbox (1998; linear below 1 kHz, logarithmic above), divided by half their width in Hz, as librosa's default and
+    Whisper's features. Nothing is drawn at random (no dither), and nothing but the waveform changes its features.
+
+    Attributes:
+        rate: samples a second.
+        num_mels: mel bands, M.
+        window_ms: milliseconds of a window; the FFT has the next power of two of its samples.
+        hop_ms: milliseconds from one window to the next.
+        low_hz: lower edge of the first band.
+        high_hz: upper edge of the last band; None for half the rate.
+
+    Raises:
+        ValueError: a value is out of range, or the bands are so narrow that one has no frequency of the spectrum.
+    """
+
+    rate: int
+    num_mels: int = 80
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    low_hz: float = 20.0
+    high_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("rate", "num_mels", "window_ms", "hop_ms"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above 0, but is {getattr(self, name)} instead.")
+        if self.min_samples < 2 or self.hop < 1:
+            raise ValueError(
+                f"`window_ms` and `hop_ms` must be at least 2 samples and 1 sample, but at {self.rate} Hz "
+                f"{self.window_ms} ms are {self.min_samples} and {self.hop_ms} ms are {self.hop}."
+            )
+        if not 0 <= self.low_hz < self.highest <= self.rate / 2:
+            raise ValueError(
+                f"Bands must have 0 <= `low_hz` < `high_hz` <= {self.rate / 2:g} (half the rate), but `low_hz` is "
+                f"{self.low_hz:g} and `high_hz` is {self.highest:g}."
+            )
+        if not (_mel_filters(self) > 0).any(dim=0).all():
+            raise ValueError(
+                f"`num_mels` is {self.num_mels}, which makes bands between two frequencies of the spectrum "
+                f"({self.rate / self.num_fft:g} Hz apart): lower `num_mels`, or raise `window_ms` or `low_hz`."
+            )
+
+    @property
+    def min_samples(self) -> int:
+        """Return the samples of a window: shorter waveforms have no frames."""
+        return round(self.rate * self.window_ms / 1000)
+
+    @property
+    def hop(self) -> int:
+        """Return the samples from one window to the next."""
+        return round(self.rate * self.hop_ms / 1000)
+
+    @property
+    def num_fft(self) -> int:
+        """Return the samples of the FFT, the last of which are 0."""
+        return 1 << (self.min_samples - 1).bit_length()
+
+    @property
+    def highest(self) -> float:
+        """Return the upper edge of the last band in Hz."""
+        return self.rate / 2 if self.high_hz is None else self.high_hz
+
+    def num_frames(self, num_samples: int) -> int:
+        """Count the frames of a waveform: 1 + (num_samples - window) // hop, or 0 below one window."""
+        return max(0, 1 + (num_samples - self.min_samples) // self.hop)
+
+    def frame_time(self, frame: int) -> float:
+        """Return the second at which the window of a frame has its centre."""
+        return (frame * self.hop + self.min_samples / 2) / self.rate
+
+    def frame_times(self, num_frames: int) -> NDArray[np.float64]:
+        """Return the seconds at which the windows of the first frames have their centres, (F,)."""
+        return (np.arange(num_frames) * self.hop + self.min_samples / 2) / self.rate
+
+    @torch.no_grad()
+    def __call__(self, samples: NDArray[Any] | Tensor) -> Tensor:
+        """Compute the frames of a waveform (n,), int16 or floats in [-1, 1], as float32 (F, M) in nats.
+
+        Raises:
+            ValueError: the waveform has another shape or type.
+        """
+        waveform = _float_waveform(samples)
+        num_frames = self.num_frames(len(waveform))
+        features = torch.empty(num_frames, self.num_mels)
+        if not num_frames:
+            return features
+        windows = waveform.unfold(0, self.min_samples, self.hop)  # (F, window), a view
+        hann, filters = _hann(self.min_samples), _mel_filters(self)
+        for first in range(0, num_frames, BLOCK_FRAMES):
+            part = slice(first, first + BLOCK_FRAMES)
+            spectrum = torch.view_as_real(torch.fft.rfft(windows[part] * hann, n=self.num_fft))
+            power = spectrum.square_().sum(-1)  # (F, 1 + num_fft / 2)
+            torch.mm(power, filters, out=features[part])
+        return features.clamp_min_(LOG_FLOOR).log_()
+
+
+def _float_waveform(samples: NDArray[Any] | Tensor) -> Tensor:
+    """Return samples (n,) as float32 in [-1, 1]."""
+    kind = str(samples.dtype).removeprefix("torch.")
+    if samples.ndim != 1 or kind not in ("int16", "float32", "float64"):
+        raise ValueError(
+            f"A waveform must be one dimension of int16, float32 or float64, but has shape {tuple(samples.shape)} and "
+            f"type {kind}."
+        )
+    # numpy's arrays are copied where torch could not share them: memory maps are read-only
+    numbers = samples if isinstance(samples, Tensor) else torch.from_numpy(np.require(samples, requirements=["C", "W"]))
+    return numbers.float() * (1 / FULL_SCALE) if kind == "int16" else numbers.float()
+
+
+@lru_cache(maxsize=16)
+def _hann(num_samples: int) -> Tensor:
+    """Return the periodic Hann window."""
+    with torch.inference_mode(False):
+        return torch.hann_window(num_samples, dtype=torch.float64).float()
+
+
+@lru_cache(maxsize=16)
+def _mel_filters(settings: LogMel) -> Tensor:
+    """Compute the weight of each frequency of the spectrum in each band, (1 + num_fft / 2, M)."""
+    frequencies = np.arange(settings.num_fft // 2 + 1) * (settings.rate / settings.num_fft)
+    low, high = _hz_to_mel(settings.low_hz), _hz_to_mel(settings.highest)
+    edges = _mel_to_hz(np.linspace(low, high, settings.num_mels + 2))
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - left) / (centre - left)
+    falling = (right - frequencies[:, None]) / (right - centre)
+    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (right - left))
+    with torch.inference_mode(False):
+        return torch.from_numpy(triangles.astype(np.float32))
+
+
+LINEAR_HZ, LINEAR_MEL = 1000.0, 15.0
+"""Where Slaney's mel scale turns from linear to logarithmic."""
+LOG_STEP = math.log(6.4) / 27
+
+
+def _hz_to_mel(hz: float) -> float:
+    """Convert a frequency to Slaney's mel scale."""
+    return hz * LINEAR_MEL / LINEAR_HZ if hz < LINEAR_HZ else LINEAR_MEL + math.log(hz / LINEAR_HZ) / LOG_STEP
+
+
+def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert values of Slaney's mel scale to frequencies."""
+    logarithmic = LINEAR_HZ * np.exp(LOG_STEP * (mels - LINEAR_MEL))
+    return np.where(mels < LINEAR_MEL, mels * LINEAR_HZ / LINEAR_MEL, logarithmic)

@@ -1,0 +1,127 @@
+"""Splice strings of digits from recordings of single digits, with the times at which each digit is spoken."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from seqlab.corpora.fsdd.digits import CORPUS, DIGITS, SAMPLE_RATE, SPEAKERS, SPLITS, file_name
+from seqlab.corpora.recordings import (
+    Recording,
+    Waveform,
+    add_noise,
+    locate_recordings,
+    read_wav,
+    to_int16,
+    write_recordings,
+)
+
+NUM_STRINGS = {"train": 3_000, "valid": 200, "test": 300}
+"""split -> strings"""
+NUM_DIGITS = (3, 9)
+"""the fewest and the most of a string"""
+GAP = (0.05, 0.6)
+"""seconds between two digits"""
+CLOSE_GAP = (0.0, 0.02)
+"""seconds between two digits that almost touch"""
+CLOSE_SHARE = 0.15
+"""of the gaps: how many are close"""
+EDGE = (0.05, 0.8)
+"""seconds of silence before the first digit and after the last one"""
+LEVEL_DB = 6.0
+"""each recording is made louder or softer by up to this"""
+SNR_DB = (10.0, 40.0)
+
+Key = tuple[int, str, int]
+"""digit, speaker, index"""
+
+
+def write_strings(
+    folder: str | Path,
+    seed: int = 5,
+    source: str | Path | None = None,
+    num_strings: Mapping[str, int] = NUM_STRINGS,
+) -> dict[str, Path]:
+    """Write strings of 3 to 9 digits below `recordings/`, listed in `train.jsonl`, `valid.jsonl` and `test.jsonl`.
+
+    All digits of a string are of one speaker; gaps, levels and background noise vary. No recording of a digit and no
+    string of digits is in two splits. The columns are `audio`, `text` (the digits' words), `speaker`, `times` (start
+    and end in seconds of each digit's recording within the string), `snr_db` and `duration` in seconds. The same seed
+    writes the same bytes on one machine.
+
+    Args:
+        folder: where to write.
+        seed: of all random choices.
+        source: the folder of the recordings of single digits, by default `$SEQLAB_DATA/fsdd`.
+        num_strings: how many strings each split gets.
+
+    Raises:
+        FileNotFoundError: a recording is missing; the message says where to get them.
+        ValueError: a recording is damaged or not 8 kHz, 16 bits, mono; a split is unknown.
+    """
+    if unknown := set(num_strings) - set(SPLITS):
+        raise ValueError(f"`num_strings` must name splits of {', '.join(SPLITS)}, but names {min(unknown)!r} instead.")
+    recordings = _read_all(locate_recordings(CORPUS, source))
+    digits = _draw_digits(seed, num_strings)
+    splits = {split: _splice_all(recordings, split, of_split, seed) for split, of_split in digits.items()}
+    return write_recordings(folder, splits, SAMPLE_RATE)
+
+
+def _read_all(folder: Path) -> dict[Key, Waveform]:
+    return {
+        (digit, speaker, index): read_wav(folder / file_name(digit, speaker, index), SAMPLE_RATE) / 32768
+        for digit in range(10)
+        for speaker in SPEAKERS
+        for indices in SPLITS.values()
+        for index in indices
+    }
+
+
+def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tuple[int, ...]]]:
+    """Draw the digits of all strings. The small splits draw first: a string that they have is not in `train`."""
+    drawn: dict[str, list[tuple[int, ...]]] = {}
+    taken: set[tuple[int, ...]] = set()
+    for split in reversed(SPLITS):
+        generator = np.random.default_rng((seed, list(SPLITS).index(split)))
+        drawn[split] = []
+        while len(drawn[split]) < num_strings.get(split, 0):
+            length = generator.integers(NUM_DIGITS[0], NUM_DIGITS[1] + 1)
+            digits = tuple(generator.integers(0, 10, length).tolist())
+            if digits not in taken:
+                drawn[split].append(digits)
+        taken.update(drawn[split])
+    return {split: drawn[split] for split in SPLITS if split in num_strings}
+
+
+def _splice_all(
+    recordings: Mapping[Key, Waveform], split: str, strings: list[tuple[int, ...]], seed: int
+) -> Iterator[Recording]:
+    for number, digits in enumerate(strings):
+        generator = np.random.default_rng((seed, list(SPLITS).index(split), number))
+        yield _splice(recordings, SPLITS[split], digits, generator)
+
+
+def _splice(
+    recordings: Mapping[Key, Waveform], indices: range, digits: tuple[int, ...], generator: np.random.Generator
+) -> Recording:
+    """Put a string together: edges, gaps and digits in turn, then the noise over all of it."""
+    speaker = SPEAKERS[generator.integers(len(SPEAKERS))]
+    chosen = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
+    is_close = generator.random(len(digits)) < CLOSE_SHARE
+    silences = np.where(is_close, generator.uniform(*CLOSE_GAP, len(digits)), generator.uniform(*GAP, len(digits)))
+    silences[0] = generator.uniform(*EDGE)
+    levels = 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB, len(digits)) / 20)
+    lengths = np.array([len(waveform) for waveform in chosen])
+    ends = np.cumsum(np.round(silences * SAMPLE_RATE).astype(int) + lengths)
+    starts = ends - lengths
+    waveform = np.zeros(ends[-1] + round(generator.uniform(*EDGE) * SAMPLE_RATE))
+    for start, end, level, samples in zip(starts, ends, levels, chosen, strict=True):
+        waveform[start:end] = level * samples
+    snr_db = round(generator.uniform(*SNR_DB), 1)
+    row = {
+        "text": " ".join(DIGITS[digit] for digit in digits),
+        "speaker": speaker,
+        "times": np.round(np.stack([starts, ends], axis=1) / SAMPLE_RATE, 4).tolist(),
+        "snr_db": snr_db,
+    }
+    return Recording(to_int16(add_noise(waveform, snr_db, generator)), row)

@@ -1,0 +1,184 @@
+"""Read and write recordings and the JSON-lines manifests that list them; add noise to generated recordings.
+
+A manifest has a line for each recording: `audio` (the path of the file, absolute or relative to the manifest's
+folder), `text`, `speaker`, `duration` in seconds, and further columns.
+"""
+
+import json
+import os
+import wave
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from seqlab.corpora.location import DATA_VARIABLE, read_text
+
+Samples = npt.NDArray[np.int16]
+Waveform = npt.NDArray[np.float64]
+"""samples from -1 to 1"""
+Row = dict[str, Any]
+"""a line of a manifest: column -> value"""
+
+PEAK = 0.9
+"""the largest absolute value that a generated recording may have, where 1 is full scale"""
+
+
+@dataclass(frozen=True)
+class RecordingsCorpus:
+    """A corpus of audio files without a text file beside them, as its folder describes it."""
+
+    name: str
+    summary: str
+    source: str
+    """where to get it"""
+    licence: str
+    files: tuple[str, ...]
+    """the names of all files that the corpus must have"""
+
+
+class Recording(NamedTuple):
+    """A generated recording and the columns of its line other than `audio` and `duration`."""
+
+    samples: Samples
+    row: Row
+
+
+def locate_recordings(corpus: RecordingsCorpus, folder: str | Path | None = None) -> Path:
+    """Return the folder of a corpus, `folder` or else `$SEQLAB_DATA/NAME`, once each of its files is known to exist.
+
+    Raises:
+        FileNotFoundError: the variable is not set, or a file is missing; the message says where to get the corpus.
+    """
+    how_to_get = (
+        f"Get it from {corpus.source} ({corpus.licence}), put {corpus.files[0]} and the other "
+        f"{len(corpus.files) - 1:,} files into a folder DIR/{corpus.name} and set SEQLAB_DATA=DIR."
+    )
+    if folder is None:
+        data_folder = os.environ.get(DATA_VARIABLE)
+        if not data_folder:
+            raise FileNotFoundError(
+                f"The corpus {corpus.name!r} is looked for in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
+                + how_to_get
+            )
+        folder = Path(data_folder) / corpus.name
+    folder = Path(folder).absolute()
+    for name in corpus.files:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}. {how_to_get}")
+    return folder
+
+
+def read_manifest(path: str | Path) -> list[Row]:
+    """Read a manifest, which may be gzip-compressed (`.gz`), with `audio` as an absolute path.
+
+    Raises:
+        ValueError: a line is no JSON object with `audio` and `text`.
+        FileNotFoundError: an audio file does not exist.
+    """
+    path = Path(path).absolute()
+    rows = []
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number}: not JSON: {error}.") from None
+        if not (isinstance(row, dict) and isinstance(row.get("audio"), str) and isinstance(row.get("text"), str)):
+            raise ValueError(f"{path}:{number}: must be a JSON object with the strings `audio` and `text`: {line[:80]}")
+        audio = path.parent / row["audio"]
+        if not audio.is_file():
+            raise FileNotFoundError(f"{path}:{number}: there is no file {audio}.")
+        rows.append({**row, "audio": str(audio)})
+    return rows
+
+
+def write_manifest(path: Path, rows: Iterable[Row]) -> Path:
+    """Write a manifest as a whole: a reader never sees half of it. The folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+    return temporary.replace(path)
+
+
+def write_recordings(
+    folder: str | Path, splits: Mapping[str, Iterable[Recording]], sample_rate: int
+) -> dict[str, Path]:
+    """Write generated recordings as `recordings/SPLIT-NUMBER.wav` and a manifest for each split; return the manifests.
+
+    Older manifests are removed before the first recording is written, and new ones are written after the last one:
+    where they all exist, so do the recordings that they list. Recordings are taken one at a time: memory holds one.
+    """
+    folder = Path(folder)
+    (folder / "recordings").mkdir(parents=True, exist_ok=True)
+    for split in splits:
+        (folder / f"{split}.jsonl").unlink(missing_ok=True)
+    rows: dict[str, list[Row]] = {split: [] for split in splits}
+    for split, recordings in splits.items():
+        for number, recording in enumerate(recordings):
+            audio = f"recordings/{split}-{number:05d}.wav"
+            write_wav(folder / audio, recording.samples, sample_rate)
+            duration = round(len(recording.samples) / sample_rate, 4)
+            rows[split].append({"audio": audio, **recording.row, "duration": duration})
+    return {split: write_manifest(folder / f"{split}.jsonl", of_split) for split, of_split in rows.items()}
+
+
+def write_wav(path: Path, samples: Samples, sample_rate: int) -> None:
+    """Write mono samples as a 16-bit WAV file, as a whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(samples.astype("<i2").tobytes())
+    temporary.replace(path)
+
+
+def read_wav(path: Path, sample_rate: int) -> Samples:
+    """Read a 16-bit mono WAV file.
+
+    Raises:
+        ValueError: it is of another kind, rate or number of channels, or damaged.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
+            content = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path} is no readable WAV file: {error}. Fetch it again.") from error
+    if found != (sample_rate, 1, 16):
+        raise ValueError(
+            f"{path} must have {sample_rate} Hz, 1 channel and 16 bits, but has {found[0]} Hz, {found[1]} channels and "
+            f"{found[2]} bits instead."
+        )
+    return np.frombuffer(content, "<i2").astype(np.int16)
+
+
+def add_noise(waveform: Waveform, snr_db: float, generator: np.random.Generator) -> Waveform:
+    """Add noise of a random colour, from white (spectrum flat) to brown (power falls with the squared frequency).
+
+    `snr_db` is the ratio in decibels of the signal's power, over the samples that are not zero, to that of the noise.
+    """
+    signal = waveform[waveform != 0]
+    noise = _coloured_noise(len(waveform), generator)
+    if not len(signal):
+        return waveform
+    scale = np.sqrt(np.mean(signal**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    return waveform + scale * noise
+
+
+def _coloured_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
+    slope = generator.uniform(0, 1)  # of the amplitude: of the power it is twice as much
+    length = 1 << max(num_samples - 1, 1).bit_length()
+    spectrum = np.fft.rfft(generator.standard_normal(length))
+    # flat below 1/256 of the band, or brown noise would be a drift that nobody hears
+    frequencies = np.maximum(np.arange(len(spectrum)), len(spectrum) / 256)
+    return np.fft.irfft(spectrum * frequencies**-slope)[:num_samples]
+
+
+def to_int16(waveform: Waveform) -> Samples:
+    """Round to 16-bit samples, scaled down as a whole where the largest one is above `PEAK`: nothing is clipped."""
+    largest = np.abs(waveform).max(initial=0.0)
+    return np.round(waveform * (32767 * min(1.0, PEAK / max(largest, 1e-9)))).astype(np.int16)

@@ -1,0 +1,259 @@
+"""Lists of recordings: JSON lines, tables, Kaldi-style folders, folders of labelled recordings, audio columns.
+
+Each example has a recording (a file, a part of one, or bytes within a dataset), a text, and columns of any other kind.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seqlab.data.column import Stamp
+from seqlab.data.columns import FileColumn, stamp_of
+from seqlab.data.hub import PREFIX, open_records, require_datasets
+from seqlab.data.readers import read_lines, require_file
+
+KALDI_LIST = "wav.scp"
+"""What makes a folder a Kaldi-style one."""
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"})
+"""Of the recordings that a folder of labels is searched for."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One example of a manifest."""
+
+    audio: str
+    """The path of the file, or a name where `content` is the recording."""
+    text: str | None
+    """What is said, or the label; None where the manifest has none."""
+    location: str
+    """`file, line N`."""
+    content: bytes | None = None
+    """The recording itself, from a dataset."""
+    start: float = 0.0
+    """Where in the file it begins, in seconds."""
+    end: float | None = None
+    """Where it ends, in seconds; None for the end of the file."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """All other columns, as text; what is missing there is empty."""
+
+
+@dataclass(frozen=True)
+class Manifest(FileColumn):
+    """A list of recordings; its content is that of the list and of all recordings on it."""
+
+    audio_column: str = "audio"
+    text_column: str = "text"
+
+    def stamp(self) -> Stamp:
+        """Return the size of all files, and when the last of them changed; errors as in `listed`."""
+        stamps = [stamp_of(path) for path in self._files()]
+        return sum(each[0] for each in stamps), max(each[1] for each in stamps), max(each[2] for each in stamps)
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all files one after another."""
+        digest = hashlib.sha256()
+        for path in self._files():
+            digest.update(FileColumn(path).sha256().encode())
+        return digest.hexdigest()
+
+    def _files(self) -> list[Path]:
+        """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
+        found = dict.fromkeys(Path(each.audio) for each in self.listed() if each.content is None)
+        return [*_list_files(self.path), *(path for path in found if path.is_file())]
+
+    def listed(self) -> Iterator[Listed]:
+        """Yield the examples in order.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no such list, or it is no list of recordings; names the line.
+        """
+        if self.path.is_dir():
+            yield from _kaldi(self.path) if (self.path / KALDI_LIST).is_file() else _labelled_folder(self.path)
+            return
+        require_file(self.path)
+        kind = self.path.name.removesuffix(".gz").rpartition(".")[2]
+        if kind in ("jsonl", "csv", "tsv"):
+            records = _json_records(self.path) if kind == "jsonl" else _table_records(self.path, kind)
+        elif kind in ("json", "parquet", "arrow"):
+            records = _dataset_records(self.path, kind, self.audio_column)
+        else:
+            raise ValueError(
+                f"{self.path}: is no list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
+                f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
+            )
+        for location, record in records:
+            yield self.example(record, location)
+
+    def example(self, record: Mapping[str, Any], location: str) -> Listed:
+        """Make an example of a record; raises ValueError where it names no recording."""
+        audio, text = record.get(self.audio_column), record.get(self.text_column)
+        if self.audio_column not in record:
+            known = ", ".join(map(str, record)) or "nothing"
+            raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings, only {known}.")
+        name, content = (audio.get("path"), audio.get("bytes")) if isinstance(audio, Mapping) else (audio, None)
+        if not isinstance(name or "", str) or not (name or content):
+            raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
+        if content is None:
+            name = str(self.path.parent / Path(str(name)).expanduser())
+        others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
+        columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
+        start, end = (_seconds(others.get(key), key, location) for key in ("start", "end"))
+        return Listed(
+            name or location, None if text is None else str(text), location, content, start or 0.0, end, columns
+        )
+
+
+@dataclass(frozen=True)
+class HubManifest(Manifest):
+    """The records of a split of a dataset, whose audio column is read undecoded."""
+
+    spec: str = ""
+
+    @property
+    def source(self) -> str:
+        return self.spec
+
+    @property
+    def identity(self) -> str:
+        return self.spec
+
+    def stamp(self) -> Stamp:
+        """Return the size and the time of the files that `datasets` keeps the split in."""
+        return open_records(self.spec, self.audio_column)[1]
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of all texts and recordings."""
+        digest = hashlib.sha256()
+        for each in self.listed():
+            content = Path(each.audio).read_bytes() if each.content is None else each.content
+            digest.update(hashlib.sha256(content).digest() + json.dumps([each.text, each.columns]).encode())
+        return digest.hexdigest()
+
+    def listed(self) -> Iterator[Listed]:
+        """Yield the examples in order; errors as in `Manifest`, and where the dataset cannot be loaded."""
+        for number, record in enumerate(open_records(self.spec, self.audio_column)[0], start=1):
+            yield self.example(record, f"{self.spec}, record {number}")
+
+
+def open_manifest(spec: str, audio_column: str = "audio", text_column: str = "text") -> Manifest:
+    """Return the list of recordings that a path, or `hub:NAME[:CONFIG]:SPLIT`, names; nothing is read yet."""
+    if spec.startswith(PREFIX):
+        return HubManifest(Path(), None, audio_column, text_column, spec)
+    return Manifest(Path(spec).expanduser(), None, audio_column, text_column)
+
+
+def _list_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return [path / name for name in (KALDI_LIST, "text", "segments", "utt2spk") if (path / name).is_file()]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _seconds(value: Any, key: str, location: str) -> float | None:
+    """Read a time; None for none."""
+    if value is None or value == "":
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise ValueError(f"{location}: {key!r} must be a time in seconds, but is {value!r}.")
+    return found
+
+
+def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        location = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{location}: not JSON ({error}).") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{location}: must be an object with the columns of an example, but is {line[:60]}.")
+        yield location, record
+
+
+def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    lines = (line + "\n" for line in read_lines(path))
+    rows = csv.reader(lines, strict=True) if kind == "csv" else csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE)
+    header = next(rows, [])
+    for cells in rows:
+        if not cells:
+            continue
+        location = f"{path}, line {rows.line_num}"
+        if len(cells) != len(header):
+            raise ValueError(f"{location}: has {len(cells)} cells, but the header names {len(header)} columns.")
+        yield location, dict(zip(header, cells, strict=True))
+
+
+def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    datasets = require_datasets(f"{path}, as all .{kind} files")
+    try:
+        table = datasets.load_dataset(kind, data_files=str(path), split="train", streaming=True)
+        features = table.features or {}
+        if isinstance(features.get(audio_column), datasets.Audio):
+            table = table.cast_column(audio_column, datasets.Audio(decode=False))
+        for number, record in enumerate(table, start=1):
+            yield f"{path}, record {number}", record
+    except (datasets.exceptions.DatasetsError, OSError) as error:
+        raise ValueError(f"{path}: cannot be read as .{kind} ({error}).") from error
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield `location`, the first word and the rest of each line of a Kaldi file."""
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            name, _, rest = line.strip().partition(" ")
+            yield f"{path}, line {number}", name, rest.strip()
+
+
+def _kaldi(folder: Path) -> Iterator[Listed]:
+    """Read `wav.scp`, `text`, and where they are there `segments` and `utt2spk` (Povey et al. 2011)."""
+    recordings: dict[str, str] = {}
+    for location, name, audio in _pairs(folder / KALDI_LIST):
+        if audio.endswith("|"):
+            raise ValueError(f"{location}: a command (`{audio}`) is not run: write its output to a file.")
+        recordings[name] = str(folder / Path(audio).expanduser())
+    texts = {name: text for _, name, text in _pairs(folder / "text")} if (folder / "text").is_file() else {}
+    speakers = {name: who for _, name, who in _pairs(folder / "utt2spk")} if (folder / "utt2spk").is_file() else {}
+    cuts: dict[str, tuple[str, str, float, float | None]] = {
+        name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
+    }
+    if (folder / "segments").is_file():
+        cuts = {}
+        for location, name, rest in _pairs(folder / "segments"):
+            parts = rest.split()
+            if len(parts) != 3:
+                raise ValueError(f"{location}: must be `segment recording start end`.")
+            start, end = (_seconds(each, key, location) for each, key in zip(parts[1:], ("start", "end"), strict=True))
+            cuts[name] = location, parts[0], start or 0.0, end
+    for name, (location, recording, start, end) in cuts.items():
+        if recording not in recordings:
+            raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
+        columns = {"id": name, "speaker": speakers.get(name, "")}
+        yield Listed(recordings[recording], texts.get(name), location, None, start, end, columns)
+
+
+def _labelled_folder(folder: Path) -> Iterator[Listed]:
+    """Read a folder with a folder of recordings for each label."""
+    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    if not found:
+        raise ValueError(
+            f"{folder}: has neither a {KALDI_LIST} nor a folder of recordings for each label: name a .jsonl file with "
+            "the columns `audio` and `text`."
+        )
+    for path in found:
+        yield Listed(str(path), path.parent.name, str(path))

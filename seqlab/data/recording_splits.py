@@ -1,0 +1,243 @@
+"""Which recordings are trained on, validated on, held out for a test, or left out, and why; and a report of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.data.folds import deal_folds, hold_out
+from seqlab.data.recordings import Example, Recordings
+from seqlab.data.recordings_config import RecordingsConfig
+
+logger = logging.getLogger(__name__)
+Indices = NDArray[np.int64]
+Role = Literal["train", "valid", "test"]
+NAMED = 5
+"""Faults that are named one by one."""
+CLIPPED_SHARE = 0.001
+"""Of the samples, from which on a recording counts as clipped."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices of recordings, ascending."""
+
+    train: Indices
+    valid: Indices
+    test: Indices
+    faults: dict[int, str]
+    """What is wrong with recordings that are left out."""
+
+
+def split_recordings(
+    config: RecordingsConfig, recordings: Recordings, texts: Sequence[str | None], *, by_text: bool
+) -> Splits:
+    """Divide recordings.
+
+    Args:
+        config: what is held out, and how.
+        recordings: all that are listed.
+        texts: the text or label of each, as it is learnt; None where the list has none.
+        by_text: whether equal texts are held out together, as transcripts are; labels are stratified instead.
+
+    Raises:
+        ValueError: `on_fault: refuse` and a recording cannot be used; too few are left; a fold does not exist.
+    """
+    faults = {i: fault for i in range(len(recordings)) if (fault := _fault(config, recordings, i, texts[i], by_text))}
+    if faults and config.on_fault == "refuse":
+        listed = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:NAMED]]
+        raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *listed]))
+    usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
+    fields = np.array([each.field for each in recordings.examples], dtype=object)
+    own, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
+    values = [recordings.examples[i] for i in own]
+    is_test = _in_test_fold(config, values, [texts[i] for i in own])
+    test, rest = own[is_test], own[~is_test]
+    if config.valid is not None:
+        valid, train = usable[fields[usable] == "valid"], rest
+    else:
+        of_rest = np.unique(np.array([texts[i] for i in rest], dtype=str), return_inverse=True)[1]
+        keys: dict[str, Any] = {"groups" if by_text else "classes": of_rest}
+        is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
+        valid, train = rest[is_valid], rest[~is_valid]
+    if by_text:  # speech of a text that is held out would give it away
+        held_out = {texts[i] for part in (valid, test) for i in part}
+        extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
+    train = np.sort(np.concatenate([train, extra]))
+    too_long = np.array([recordings.seconds(i) > config.max_seconds for i in train], bool)
+    faults |= {int(i): f"longer than `data.max_seconds` ({config.max_seconds:g})" for i in train[too_long]}
+    train = train[~too_long]
+    for name, part in (("training", train), ("validation", valid)):
+        if not len(part):
+            raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_reasons(faults)}.")
+    return Splits(train, valid, test, faults)
+
+
+def _reasons(faults: dict[int, str]) -> str:
+    counts = Counter(faults.values()).most_common(3)
+    return "; ".join(f"{count} {fault}" for fault, count in counts) or "give more recordings"
+
+
+def _fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
+    """Tell why a recording cannot be used; empty where it can."""
+    example = recordings.examples[index]
+    if example.fault:
+        return example.fault
+    if text is None:
+        return f"{example.audio}: the list has no {config.text_column!r} for it"
+    if recordings.seconds(index) < config.min_seconds:
+        return f"{example.audio}: lasts {recordings.seconds(index):.3f} s, below `data.min_seconds`"
+    if example.is_silent and (text or not by_text):
+        return f"{example.audio}: is silent, but its {config.text_column!r} is {text!r}"
+    return ""
+
+
+def _in_test_fold(
+    config: RecordingsConfig, examples: Sequence[Example], texts: Sequence[str | None]
+) -> NDArray[np.bool_]:
+    """Tell which recordings (n,) are in the fold that is held out."""
+    if config.test_fold is None:
+        return np.zeros(len(examples), bool)
+    fold = config.test_fold - 1
+    values = np.array([] if config.fold_column is None else [_column(each, config.fold_column) for each in examples])
+    if config.folds == "given":
+        names = sorted(set(values.tolist()), key=_by_number)
+        if len(names) != config.num_folds:
+            raise ValueError(
+                f"The column {config.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: "
+                f"N) is {config.num_folds}: set it to {len(names)}."
+            )
+        return np.asarray(values == names[fold])
+    groups = np.unique(values, return_inverse=True)[1] if config.folds == "grouped" else None
+    classes = np.unique(np.array(texts, dtype=str), return_inverse=True)[1] if config.folds == "stratified" else None
+    return deal_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
+
+
+def _column(example: Example, name: str) -> str:
+    if not example.columns.get(name):
+        known = ", ".join(example.columns) or "no other"
+        raise ValueError(f"{example.location}: has no value in the column {name!r} (it has {known}).")
+    return example.columns[name]
+
+
+def _by_number(value: str) -> tuple[float, str]:
+    """Order names that are numbers by their size."""
+    return (float(value), value) if value.replace(".", "", 1).isdigit() else (float("inf"), value)
+
+
+@dataclass(frozen=True)
+class RecordingsReport:
+    """What the recordings are, reported before the first step."""
+
+    hours: dict[str, float]
+    """Of each part."""
+    counts: dict[str, int]
+    rates: dict[int, int]
+    """Recordings by the samples per second of their files."""
+    channels: dict[int, int]
+    seconds: tuple[float, float, float]
+    """The shortest, the median and the longest training recording."""
+    characters_per_second: float
+    clipped: int
+    narrow: int
+    """Recordings with a lower rate than training has."""
+    sample_rate: int
+    shared_texts: int
+    """Texts of the held-out parts that are in the training part, too; 0 for labels."""
+    shared_speakers: tuple[str, ...]
+    """Speakers of the held-out parts that are in the training part, too."""
+    faults: dict[str, str]
+    """What is wrong with recordings that are left out, by their location."""
+    outliers: tuple[str, ...] = field(default=())
+    """Recordings whose text is far longer or shorter for their duration than most."""
+
+    @classmethod
+    def of(
+        cls, recordings: Recordings, splits: Splits, texts: Sequence[str | None], *, by_text: bool
+    ) -> RecordingsReport:
+        """Describe the parts."""
+        parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+        seconds = np.array([recordings.seconds(i) for i in splits.train])
+        lengths = np.array([len(texts[i] or "") for i in splits.train])
+        held_out = np.concatenate([splits.valid, splits.test])
+        known = [recordings.examples[i] for part in parts.values() for i in part]
+        speakers = [
+            {recordings.examples[i].columns.get("speaker", "") for i in part} for part in (splits.train, held_out)
+        ]
+        both = {texts[i] for i in splits.train} & {texts[i] for i in held_out} if by_text else set()
+        return cls(
+            {name: sum(recordings.seconds(i) for i in part) / 3600 for name, part in parts.items() if len(part)},
+            {name: len(part) for name, part in parts.items() if len(part)},
+            dict(Counter(each.source_rate for each in known).most_common()),
+            dict(Counter(each.channels for each in known).most_common()),
+            (float(seconds.min()), float(np.median(seconds)), float(seconds.max())),
+            float(lengths.sum() / seconds.sum()),
+            sum(each.clipped > CLIPPED_SHARE for each in known),
+            sum(each.source_rate < recordings.sample_rate for each in known),
+            recordings.sample_rate,
+            len(both - {""}),
+            tuple(sorted((speakers[0] & speakers[1]) - {""})),
+            {recordings.examples[i].location: fault for i, fault in splits.faults.items()},
+            tuple(_outliers(recordings, splits.train, seconds, lengths)) if by_text else (),
+        )
+
+    def lines(self) -> list[str]:
+        """Describe it for people."""
+        parts = (
+            f"{name} {self.counts[name]:,} recordings, {60 * hours:.1f} minutes" for name, hours in self.hours.items()
+        )
+        found = ["; ".join(parts)]
+        rates = ", ".join(f"{count:,} at {rate:,} Hz" for rate, count in self.rates.items())
+        channels = ", ".join(f"{count:,} with {number}" for number, count in self.channels.items())
+        found.append(f"{rates}; channels: {channels}")
+        low, median, high = self.seconds
+        found.append(
+            f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s; {self.characters_per_second:.1f} characters "
+            "a second"
+        )
+        if self.narrow:
+            lower = ", ".join(f"{rate:,}" for rate in sorted(self.rates) if rate < self.sample_rate)
+            found.append(
+                f"{self.narrow:,} recordings have a lower rate ({lower} Hz) than the {self.sample_rate:,} Hz of "
+                "`data.sample_rate`: nothing is in their upper bands"
+            )
+        if self.clipped:
+            found.append(f"{self.clipped:,} recordings are clipped")
+        if self.shared_texts:
+            found.append(f"{self.shared_texts:,} texts of the held-out parts are trained on, too")
+        if self.shared_speakers:
+            found.append(f"{len(self.shared_speakers)} speakers of the held-out parts are trained on, too")
+        found += [f"{where}: much text for its length, or little: is it the right one?" for where in self.outliers]
+        named = list(self.faults.items())
+        found += [f"left out: {where}: {fault}" for where, fault in named[:NAMED]]
+        if len(named) > NAMED:
+            found.append(f"left out: {len(named) - NAMED:,} more (all are in run.json)")
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Describe it for run.json."""
+        corpora = [{"split": "train", "kept": self.counts["train"], "split_off": self.counts.get("valid", 0)}]
+        others = {name: value for name, value in vars(self).items() if name not in ("rates", "channels")}
+        return {
+            "corpora": corpora,
+            "rates": list(self.rates.items()),
+            "channels": list(self.channels.items()),
+            **others,
+        }
+
+
+def _outliers(
+    recordings: Recordings, part: Indices, seconds: NDArray[np.float64], lengths: NDArray[np.int64]
+) -> list[str]:
+    """Name recordings with more than four times, or less than a quarter of, the characters per second of most."""
+    rates = np.maximum(lengths, 1) / np.maximum(seconds, 0.1)
+    median = np.median(rates)
+    is_far = (lengths > 0) & ((rates > 4 * median) | (rates < median / 4)) & (abs(lengths - median * seconds) > 10)
+    worst = np.flatnonzero(is_far)[np.argsort(-abs(np.log(rates[is_far] / median)), kind="stable")][:NAMED]
+    return [recordings.examples[part[i]].location for i in worst]

@@ -1,0 +1,96 @@
+"""Recordings -> training steps of feature frames, changed at random by numbers of (seed, epoch, index) alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.audio.codec import RecordingCodec
+from seqlab.audio.waveform import to_float
+from seqlab.data.batch import Batch
+from seqlab.data.epoch import generator
+from seqlab.data.plan import Indices, cut, length_order, plan_chunk
+from seqlab.data.recordings import Recordings
+from seqlab.data.recordings_config import RecordingsConfig
+from seqlab.data.share import batches_of, share
+from seqlab.data.step import Position, TrainingStep, next_position
+
+B = TypeVar("B", bound=Batch)
+AUGMENTATION = 2
+"""The stream of random numbers that augmentation draws from."""
+
+
+@dataclass(frozen=True)
+class RecordingSteps(Generic[B]):
+    """Steps over recordings of similar length, epoch after epoch."""
+
+    recordings: Recordings
+    codec: RecordingCodec
+    config: RecordingsConfig
+    seed: int
+    collate: Callable[[Sequence[Tensor], Indices, int], B]
+    """Frames (F, M) of some recordings, which these are, and the epoch -> a batch."""
+    replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
+    """(index, epoch, random numbers) -> the waveform that takes the place of a recording; None for the recording."""
+
+    def frame_counts(self, part: Indices) -> Indices:
+        """Count the frames of some recordings (n,)."""
+        counts = (self.codec.num_frames(self.recordings.examples[i].length) for i in part.tolist())
+        return np.fromiter(counts, np.int64, len(part))
+
+    def steps(
+        self, part: Indices, rank: int, world_size: int, after: Position | None = None
+    ) -> Iterator[TrainingStep[B]]:
+        """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
+        first, counts = next_position(after), self.frame_counts(part)
+        per_second = 1000 / self.config.hop_ms
+        with ThreadPoolExecutor(self.config.workers) as threads:
+            while True:
+                steps = plan_chunk(
+                    counts,
+                    counts,
+                    generator(self.seed, first.epoch),
+                    batch_tokens=round(self.config.batch_seconds * per_second),
+                    micro_batch_tokens=round(self.config.micro_batch_seconds * per_second),
+                )
+                for number in range(first.step, len(steps)):
+                    micro_steps = steps[number]
+                    shares = share(micro_steps, counts, world_size)
+
+                    def collate(rows: Indices, epoch: int = first.epoch) -> B:
+                        frames = list(threads.map(lambda index: self._changed(index, epoch), part[rows].tolist()))
+                        return self.collate(frames, part[rows], epoch)
+
+                    yield TrainingStep(
+                        Position(first.epoch, 0, number),
+                        first.epoch + (number + 1) / len(steps),
+                        batches_of(shares, rank, collate),
+                        num_src_tokens=sum(int(counts[rows].sum()) for rows in micro_steps),
+                        padded_src_tokens=sum(len(rows) * int(counts[rows].max()) for rows in micro_steps),
+                    )
+                first = Position(first.epoch + 1, 0, 0)
+
+    def batches(self, part: Indices) -> Iterator[tuple[Indices, B]]:
+        """Yield each recording once, unchanged, in batches of similar length, the same in every call."""
+        counts = self.frame_counts(part)
+        budget = round(self.config.micro_batch_seconds * 1000 / self.config.hop_ms)
+        for rows in cut(length_order(counts, counts, generator(0), nudged_share=0), counts, budget):
+            frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]
+            yield rows, self.collate(frames, part[rows], -1)
+
+    def _changed(self, index: int, epoch: int) -> Tensor:
+        """Compute the frames (F, M) of a recording as training sees it in an epoch."""
+        augmentation, rng = self.config.augmentation, generator(self.seed, epoch, index, AUGMENTATION)
+        waveform = self.recordings.waveform(index)
+        replaced = None if self.replacement is None else self.replacement(index, epoch, rng)
+        if replaced is None and augmentation.is_off:
+            return self.codec.frames(waveform)
+        samples = to_float(waveform) if replaced is None else replaced
+        changed = augmentation.change_waveform(samples, self.recordings.sample_rate, rng)
+        return augmentation.mask_features(self.codec.frames(changed), rng)

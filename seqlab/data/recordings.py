@@ -1,0 +1,169 @@
+"""Recordings in a memory map: decoded and resampled once, with what is known of each, and opened again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqlab.audio.reading import Recording, RecordingError, read_recording
+from seqlab.data.column import in_batches
+from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
+from seqlab.data.manifests import Listed
+from seqlab.data.recordings_config import RecordingsConfig
+from seqlab.data.survey import OnProgress
+from seqlab.durable import rename
+from seqlab.world import usable_cores
+
+CACHE_FORMAT = 1
+"""Raised when the same files would be decoded differently."""
+SAMPLES, EXAMPLES = "samples.i16", "examples.jsonl"
+DECODED_TOGETHER = 256
+"""Recordings in memory at a time."""
+Field = Literal["train", "extra_train", "valid"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """What is known of a recording on a list."""
+
+    field: Field
+    """Which field of the config lists it."""
+    audio: str
+    text: str | None
+    location: str
+    """`file, line N` of the list."""
+    columns: dict[str, str]
+    first: int = 0
+    """The index of its first sample in the memory map."""
+    length: int = 0
+    """Samples."""
+    source_rate: int = 0
+    """Samples per second of the file."""
+    channels: int = 0
+    clipped: float = 0.0
+    """Share of the samples at full scale."""
+    is_silent: bool = False
+    fault: str = ""
+    """Why it cannot be read; empty where it can."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Examples, and the samples of all of them."""
+
+    samples: NDArray[np.int16]
+    examples: list[Example]
+    sample_rate: int
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def waveform(self, index: int) -> NDArray[np.int16]:
+        """Return the samples (n,) of an example."""
+        example = self.examples[index]
+        return self.samples[example.first : example.first + example.length]
+
+    def seconds(self, index: int) -> float:
+        """Return how long an example is."""
+        return self.examples[index].length / self.sample_rate
+
+
+def read_recordings(
+    config: RecordingsConfig, cache: Path, on_progress: OnProgress | None
+) -> tuple[Recordings, dict[str, str]]:
+    """Decode all recordings into a cache, or open what was decoded before; also return the SHA-256 of each list.
+
+    Without `on_progress` another process has decoded them.
+
+    Raises:
+        FileNotFoundError, ValueError: a list cannot be read; damaged recordings are noted, and raise nothing.
+    """
+    specs = config.input_specs()
+    hashes = hash_inputs(specs, cache)
+    made_from = [CACHE_FORMAT, list(hashes.values()), config.sample_rate, config.audio_column, config.text_column]
+    counts = [len(getattr(config, name)) for name in ("train", "extra_train")]
+    folder = cache / f"recordings-{key_of([made_from, counts])[:16]}"
+    if not folder.is_dir():
+        assert on_progress is not None, "another process has decoded them"
+        cache.mkdir(parents=True, exist_ok=True)
+        remember_inputs(specs, cache)
+        for old in cache.glob("recordings-*"):
+            shutil.rmtree(old)
+        building = cache / "recordings.tmp"
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        _decode(config, building, on_progress)
+        rename(building, folder)
+    samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
+    lines = (folder / EXAMPLES).read_text(encoding="utf-8").splitlines()
+    return Recordings(samples, [Example(**json.loads(line)) for line in lines], config.sample_rate), hashes
+
+
+def _listed(config: RecordingsConfig) -> Iterator[tuple[Field, Listed]]:
+    fields: Sequence[tuple[Field, Sequence[str]]] = (
+        ("train", config.train),
+        ("extra_train", config.extra_train),
+        ("valid", [config.valid] if config.valid is not None else []),
+    )
+    for field, specs in fields:
+        for spec in specs:
+            for listed in config.manifest(spec).listed():
+                yield field, listed
+
+
+def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> None:
+    """Write the samples of all recordings one after another, and what is known of each."""
+    listed = list(_listed(config))
+    first = 0
+    with (
+        ThreadPoolExecutor(usable_cores()) as threads,
+        (folder / SAMPLES).open("wb") as samples,
+        (folder / EXAMPLES).open("w", encoding="utf-8") as notes,
+    ):
+        done = 0
+        for block in in_batches(listed, DECODED_TOGETHER):
+            read = threads.map(lambda each: _read(each[1], config.sample_rate), block)
+            for (field, each), found in zip(block, read, strict=True):
+                example = _example(field, each, found, first)
+                if isinstance(found, Recording):
+                    samples.write(found.samples.tobytes())
+                    first += len(found.samples)
+                notes.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+            done += len(block)
+            on_progress("recordings decoded", done, len(listed))
+
+
+def _read(listed: Listed, rate: int) -> Recording | str:
+    """Read a recording; why not where it cannot be read."""
+    source: Any = listed.audio if listed.content is None else listed.content
+    try:
+        return read_recording(source, rate, name=listed.audio, start=listed.start, end=listed.end)
+    except RecordingError as error:
+        return str(error)
+
+
+def _example(field: Field, listed: Listed, found: Recording | str, first: int) -> Example:
+    columns = dict(listed.columns)
+    if isinstance(found, str):
+        return Example(field, listed.audio, listed.text, listed.location, columns, first, fault=found)
+    return Example(
+        field,
+        listed.audio,
+        listed.text,
+        listed.location,
+        columns,
+        first,
+        len(found.samples),
+        found.source_rate,
+        found.channels,
+        found.clipped,
+        found.is_silent,
+    )

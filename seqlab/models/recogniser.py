@@ -1,0 +1,129 @@
+"""Recognisers: encoders of frames whose outputs are tokens and blanks, trained by CTC (Graves et al. 2006).
+
+Shapes: B recordings, F frames, F' frames after subsampling, T tokens, D hidden size, V ids.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from seqlab.data.batch import FrameBatch
+from seqlab.models.config import SETTINGS, Counts, TokenSide, Unreachable
+from seqlab.models.ctc import CtcPrefixes, CtcState
+from seqlab.models.frame_encoders import (
+    FrameEncoder,
+    FrameEncoderConfig,
+    FrameSide,
+    RecurrentFramesConfig,
+    TransformerFramesConfig,
+)
+from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
+from seqlab.nn.projection import VocabularyProjection
+from seqlab.nn.recurrent import RecurrentKind
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class RecogniserConfig(FrameEncoderConfig):
+    """The base of the families that turn recordings into text."""
+
+    task: ClassVar[str] = "transcription"
+    outputs: ClassVar[str] = "frames"
+    default_objective: ClassVar[str] = "ctc"
+    learnt_anew: ClassVar[tuple[str, ...]] = ("projection.",)
+
+    def build(self, src: FrameSide, tgt: TokenSide) -> "Recogniser":
+        """Build the model."""
+        prefixes = CtcPrefixes(blank_id=tgt.blank_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)
+        return Recogniser(self.build_encoder(src.num_bands), tgt.vocab_size, prefixes, self.frame_step)
+
+    def check_search(self, search: Any) -> None:
+        """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
+        search.check_frames()
+
+    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+        """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
+        return Unreachable(
+            tgt + repeated() > self.num_frames(src),
+            f"have more tokens than the frames that {len(self.channels)} halvings (`model.channels`) leave of their "
+            "recordings, so that nothing is learnt there: is the text the right one? Fewer blocks, or tokens of "
+            "several characters, leave more room",
+            teach_nothing=True,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class LstmRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
+    """A recogniser of bidirectional LSTMs."""
+
+    family: Literal["lstm_recogniser"] = "lstm_recogniser"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "lstm"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class GruRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
+    """A recogniser of bidirectional gated recurrent units."""
+
+    family: Literal["gru_recogniser"] = "gru_recogniser"
+    """Which architecture this is."""
+    kind: ClassVar[RecurrentKind] = "gru"
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class TransformerRecogniserConfig(TransformerFramesConfig, RecogniserConfig):
+    """A recogniser of self-attention, over all frames or within a window."""
+
+    family: Literal["transformer_recogniser"] = "transformer_recogniser"
+    """Which architecture this is."""
+
+
+class Recogniser(nn.Module):
+    """An encoder and a projection; a `FrameModel`, a `Stepper` and a `Scorer`."""
+
+    def __init__(self, encoder: FrameEncoder, vocab_size: int, prefixes: CtcPrefixes, frame_step: int) -> None:
+        """Build the projection.
+
+        Args:
+            encoder: of frames.
+            vocab_size: ids that a frame is scored for.
+            prefixes: which ids no text holds, and how prefixes are scored.
+            frame_step: frames that the encoder makes one of.
+        """
+        super().__init__()
+        self.frame_step = frame_step
+        self.vocab_size, self.blank_id, self.eos_id = vocab_size, prefixes.blank_id, prefixes.eos_id
+        self.encoder, self.prefixes = encoder, prefixes
+        weight = torch.empty(vocab_size, encoder.output_size)
+        self.projection = VocabularyProjection(nn.Parameter(nn.init.xavier_uniform_(weight)))
+
+    def forward(self, batch: FrameBatch, glance: Glance | None = None) -> FrameOutput:
+        """Run one pass: hidden states (B, F', D). Raises ValueError for `glance`: there is no decoder to show it to."""
+        if glance is not None:
+            raise ValueError("`objective.glancing` shows a decoder parts of the target, but a recogniser has none.")
+        hidden, lengths = self.encoder(batch.frames, batch.frame_lengths)
+        return FrameOutput(hidden, self.projection, lengths)
+
+    @torch.no_grad()
+    def frames(self, batch: FrameBatch) -> Frames:
+        """Give the log-probabilities of all frames, without a gradient."""
+        return self(batch).frames()
+
+    def score(self, batch: FrameBatch) -> Tensor:
+        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all its paths."""
+        assert batch.tgt_out is not None, "scoring needs a target"
+        return self.prefixes.score(self.frames(batch), batch.tgt_out)
+
+    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score given texts by frames that are there already: of each token and of the end, in nats."""
+        return self.prefixes.score_said(frames, symbols)
+
+    def start(self, batch: FrameBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
+        """Score all frames; the first step reads bos. There is no attention of a token."""
+        return self.prefixes.start(self.frames(batch))
+
+    def step(self, last_ids: Tensor, state: CtcState) -> Step:
+        """Read one id of each row (N,) and score the next."""
+        return self.prefixes.step(last_ids, state)

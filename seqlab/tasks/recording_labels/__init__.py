@@ -1,0 +1,1 @@
+"""Labels of whole recordings: which word, speaker or sound each is."""

@@ -1,0 +1,42 @@
+"""`seqlab label` for recordings."""
+
+from typing import TYPE_CHECKING
+
+from seqlab.commands import UsageError
+from seqlab.data.column import in_batches
+from seqlab.inference.files import output_stream, refuse_same_file
+from seqlab.inference.label_options import LabelOptions
+from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.options import set_threads
+from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, listed_paths, warn_of_faults
+
+if TYPE_CHECKING:
+    from seqlab.tasks.recording_labels.labeller import LabelledRecording
+
+
+def label_recordings(options: LabelOptions) -> int | None:
+    """Label the recordings on a list, block by block; a recording that cannot be read gives an empty line."""
+    from seqlab.tasks.recording_labels.labeller import load_recording_labeller
+
+    for name in ("conllu", "batch_tokens"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} is for labels of text, but {options.runs[0]} labels recordings")
+    if options.num_labels > 1 and not options.json:
+        raise UsageError("more than one label for each recording needs --json")
+    refuse_same_file("--output", options.output, {"the input": options.input})
+    set_threads(options.threads)
+    labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
+    faults = 0
+    with listed_paths(options.input) as paths, output_stream(options.output) as output:
+        for block in in_batches(paths, options.buffer_lines or READ_TOGETHER):
+            found = labeller.label_detailed([path or None for path in block])
+            faults += warn_of_faults(each.fault for each in found)
+            write_lines(output, (_line(each, options) for each in found))
+    return HAS_FAULTS if faults else None
+
+
+def _line(found: "LabelledRecording", options: LabelOptions) -> str:
+    if not options.json:
+        return found.label
+    ranked = sorted(found.probs.items(), key=lambda each: -each[1])
+    return json_line({"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault})

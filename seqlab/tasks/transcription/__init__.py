@@ -1,0 +1,1 @@
+"""Transcription: recordings to text, by models of frames that CTC trains."""

@@ -1,0 +1,180 @@
+"""Transcription as a task: recordings and transcripts, validated by what the model transcribes."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqlab.audio.codec import fit_recording_codec
+from seqlab.audio.nonspeech import draw_nonspeech
+from seqlab.data.batch import FrameBatch, collate_frames
+from seqlab.data.epoch import generator
+from seqlab.data.recording_splits import Indices
+from seqlab.data.recording_steps import RecordingSteps
+from seqlab.data.step import Position, TrainingStep
+from seqlab.data.survey import OnProgress
+from seqlab.evaluation import evaluate
+from seqlab.models.interfaces import FrameModel, Scorer
+from seqlab.runs.codecs import save_codec
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.tasks.transcription.config import TranscriptionConfig
+from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
+from seqlab.tasks.transcription.transcriber import load_transcriber, search_frames
+from seqlab.text import train_tokenizer
+from seqlab.training.task import Codecs, Task
+from seqlab.training.validation import RunInTraining, Validation, inference_model
+from seqlab.world import OnRows, World
+
+logger = logging.getLogger(__name__)
+NONSPEECH = 3
+"""The stream of random numbers that tells which recordings are replaced by no speech."""
+
+
+def _data_config(config: Config) -> TranscriptionConfig:
+    assert isinstance(config.data, TranscriptionConfig)
+    return config.data
+
+
+class Transcription(Task):
+    """Recordings and transcripts, validated by the loss and by what the model transcribes."""
+
+    batch_type = FrameBatch
+    unit = "recordings"
+    needs = (Scorer, FrameModel)
+    decodes = True
+
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Measure the features and learn the vocabulary of the training part."""
+        data = _data_config(config)
+        found = read_transcripts(data, folder.cache, on_progress)
+        codec = fit_recording_codec(data, [found.recordings.waveform(i) for i in found.train.tolist()])
+        save_codec(codec, folder, "src")
+        tokenizer = train_tokenizer(data.tokenizer, [found.texts[i] for i in found.train.tolist()])
+        tokenizer.save(folder.tokenizer("tgt"))
+        return {"tgt_tokenizer": tokenizer.vocab_size}
+
+    def prepare(
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
+    ) -> PreparedTranscripts:
+        """Open the recordings, and name transcripts that cannot be learnt."""
+        config.model.check_sides(*codecs)
+        prepared = read_transcripts(_data_config(config), cache, on_progress, codecs[1])
+        if on_progress is not None:
+            _warn_of_unknown(prepared, codecs[1])
+            for name, part in (("training", prepared.train), ("validation", prepared.valid)):
+                _warn_of_unreachable(name, part, prepared, config, codecs[0])
+        return prepared
+
+    def steps(
+        self, data: PreparedTranscripts, config: Config, codecs: Codecs, world: World, after: Position | None
+    ) -> Iterator[TrainingStep[FrameBatch]]:
+        """Yield recordings of similar length, changed at random."""
+        steps = recording_steps(data, config, codecs)
+        return steps.steps(data.train, world.rank, world.world_size, after)
+
+    def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
+        """Measure the loss, and the errors of what is transcribed."""
+        model, data = inference_model(run, weights), run.data
+        batches = list(recording_steps(data, run.config, run.codecs).batches(data.valid))
+        search, tokenizer = run.config.training.valid_search, run.tgt_tokenizer
+
+        @torch.inference_mode()
+        def transcribe(own: list[int], on_rows: OnRows | None) -> list[list[tuple[int, str, float]]]:
+            found = []
+            for number in own:
+                rows, batch = batches[number]
+                batch = batch.to(run.machine.device)
+                scores = model.score(batch).sum(1).tolist()
+                ids = [best[0].ids for best in search_frames(model, batch, search, tokenizer, need_scores=False)]
+                found.append(list(zip(rows.tolist(), tokenizer.decode(ids), scores, strict=True)))
+            return found
+
+        spread = run.machine.world.spread([len(rows) for rows, _ in batches], transcribe)
+        found = sorted(each for batch in spread for each in batch)
+        hypotheses = [text for _, text, _ in found]
+        tokens = sum(batch.num_tgt_tokens for _, batch in batches)
+        # What no path can give, -inf, is left out, as in training.
+        nll = -sum(score for _, _, score in found if score > -torch.inf) / max(1, tokens)
+        references = [tokenizer.normalize(data.texts[i]) for i in data.valid]
+        empty = sum(not text for text in hypotheses) / len(hypotheses)
+        if empty == 1 and any(references) and run.machine.world.is_main:
+            logger.warning("validation: the model outputs blanks alone, so that all transcripts are empty")
+        asked = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
+        metrics = [name for name in asked if name != "nll"]
+        return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty})
+
+    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yield the transcript of each recording of the held-out fold, or of the validation part."""
+        config = read_config(RunFolder(run_dir))
+        data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
+        part = data.splits.test if len(data.splits.test) else data.valid
+        transcriber = load_transcriber(run_dir, device=config.training.device)
+        found = transcriber.transcribe_waveforms(
+            [data.recordings.waveform(i) for i in part], config.training.valid_search
+        )
+        for index, each in zip(part.tolist(), found, strict=True):
+            example = data.recordings.examples[index]
+            columns = {name: value for name, value in example.columns.items() if name in ("speaker", "fold")}
+            yield {"audio": example.audio, **columns, "prediction": each.text, "target": data.texts[index]}
+
+    def fold_scores(self, config: Config, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+        """Measure the transcripts of the held-out fold."""
+        texts, references = ([each[name] for each in answers] for name in ("prediction", "target"))
+        return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}
+
+    def locate(self, data: PreparedTranscripts, index: int) -> str:
+        """Name the line of a list that a recording is on, and its file."""
+        return data.locate(index)
+
+
+def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -> RecordingSteps[FrameBatch]:
+    """Return what makes batches of recordings and transcripts."""
+    codec, tokenizer = codecs
+    settings = _data_config(config)
+    ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+    rate = data.recordings.sample_rate
+
+    def is_nonspeech(index: int, epoch: int) -> bool:
+        if not settings.augment_nonspeech or epoch < 0:
+            return False
+        return bool(generator(config.seed, epoch, index, NONSPEECH).random() < settings.augment_nonspeech)
+
+    def nonspeech(index: int, epoch: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        return draw_nonspeech(len(data.recordings.waveform(index)), rate, rng) if is_nonspeech(index, epoch) else None
+
+    def collate(frames: Sequence[Tensor], part: Indices, epoch: int) -> FrameBatch:
+        rows: list[list[int]] = [[] if is_nonspeech(i, epoch) else data.rows[i] for i in part.tolist()]
+        return collate_frames([each.numpy() for each in frames], rows, part.tolist(), **ids)
+
+    return RecordingSteps(data.recordings, codec, settings, config.seed, collate, nonspeech)
+
+
+def _warn_of_unknown(data: PreparedTranscripts, tokenizer: Any) -> None:
+    """Warn of characters of the validation part that training has not seen."""
+    unknown = {item for index in data.valid.tolist() for item in tokenizer.unknown_items(data.texts[index])}
+    if unknown:
+        listed = " ".join(map(repr, sorted(unknown)[:10]))
+        logger.warning("Characters that training has not seen, and no transcript will have: %s", listed)
+
+
+def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:
+    """Warn of transcripts with more tokens than frames; raises ValueError where no other is left."""
+    src = np.array([codec.num_frames(data.recordings.examples[i].length) for i in part], np.int64)
+    rows = [data.rows[i] for i in part]
+    tgt = np.array([len(row) for row in rows], np.int64)
+    repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
+    found = config.model.unreachable(src, tgt, lambda: repeated)
+    if found is None or not found.are.any():
+        return
+    if found.are.all() and name == "training":
+        raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
+    first = data.locate(int(part[found.are.argmax()]))
+    counts = f"{int(found.are.sum()):,} of {len(part):,} {name} recordings"
+    logger.warning("%s %s; the first: %s.", counts, found.reason, first)

@@ -1,0 +1,243 @@
+"""Recordings in, transcripts out, with times and confidence: what `seqlab.load` gives for a recogniser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+
+from seqlab.audio.codec import RecordingCodec
+from seqlab.data.batch import FrameBatch, collate_frames
+from seqlab.inference.batches import length_batches
+from seqlab.inference.lines import without_control_characters
+from seqlab.inference.recordings import BATCH_SECONDS, Waveform, read_waveforms
+from seqlab.models.interfaces import FrameModel
+from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
+from seqlab.runs.load import LoadedRun, load_run
+from seqlab.search.config import SearchConfig
+from seqlab.search.fusion import WeightedLm
+from seqlab.search.hypothesis import Hypothesis
+from seqlab.search.options import SearchOptions
+from seqlab.search.search import SearchRequest, fitting_search
+from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
+from seqlab.tasks.transcription.timing import Timed, time_tokens, words_of
+from seqlab.text import Tokenizer, banned_ids
+from seqlab.world import OnRows
+
+UNLIMITED = 1 << 20
+"""Tokens of a transcript: it has no more than its recording has frames."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of several transcripts of a recording."""
+
+    text: str
+    score: float
+    log_prob: float
+    """In nats: of all paths that give the text, and with a language model what that adds."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What is said in a recording."""
+
+    text: str
+    duration: float
+    """Seconds; 0 where the recording cannot be read."""
+    fault: str = ""
+    """Why there is no transcript; empty where there is one, even an empty one."""
+    alternatives: list[Alternative] | None = None
+    """Best first, where they were asked for."""
+    tokens: list[Timed] | None = None
+    """Where times were asked for."""
+    words: list[Timed] | None = None
+
+
+class Transcriber:
+    """A recogniser, perhaps with a language model."""
+
+    def __init__(self, run: LoadedRun, device: torch.device, dtype: torch.dtype, lm: WeightedLm | None = None) -> None:
+        """Prepare a model; `lm`: over its vocabulary."""
+        assert isinstance(run.config.data, TranscriptionConfig)
+        self.run, self.device, self.lm = run, device, lm
+        self.codec: RecordingCodec = run.codecs[0]
+        self.tokenizer: Tokenizer = run.codecs[1]
+        self.search: SearchConfig = run.config.training.valid_search
+        prepare_inference(run.model, device, dtype)
+
+    def __repr__(self) -> str:
+        return f"Transcriber({self.run}, {self.codec.sample_rate} Hz)"
+
+    def transcribe(self, recordings: Sequence[Any], **search: Unpack[SearchOptions]) -> list[str]:
+        """Transcribe recordings and return a text for each; arguments and errors as in `transcribe_detailed`.
+
+        Raises:
+            ValueError: a recording cannot be read; `transcribe_detailed` has its `fault` instead.
+        """
+        found = self.transcribe_detailed(recordings, **search)
+        for each in found:
+            if each.fault:
+                raise ValueError(each.fault)
+        return [each.text for each in found]
+
+    def transcribe_detailed(
+        self,
+        recordings: Sequence[Any],
+        *,
+        times: bool = False,
+        batch_seconds: float = BATCH_SECONDS,
+        progress: OnRows | None = None,
+        **search: Unpack[SearchOptions],
+    ) -> list[Transcript]:
+        """Transcribe recordings, in their order.
+
+        Args:
+            recordings: of each the path of a file; its content as bytes; or a waveform with its rate, `(samples,
+                rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
+            times: whether transcripts come with the times of their tokens and words.
+            batch_seconds: seconds of speech, padding counted, computed together: speed and memory, never the answer.
+            progress: called after each batch with its number of recordings.
+            search: fields of `SearchConfig`; those of validation in training unless given.
+
+        Raises:
+            ValueError: an option that the search does not have. What is wrong with a recording is its `fault`.
+        """
+        read = read_waveforms(recordings, self.codec.sample_rate)
+        own = [each for each in read if not isinstance(each, str)]
+        found = iter(
+            self.transcribe_waveforms(
+                own, self._search(search), times=times, batch_seconds=batch_seconds, progress=progress
+            )
+        )
+        return [Transcript("", 0.0, each) if isinstance(each, str) else next(found) for each in read]
+
+    def transcribe_waveforms(
+        self,
+        waveforms: Sequence[Waveform],
+        search: SearchConfig | None = None,
+        *,
+        times: bool = False,
+        batch_seconds: float = BATCH_SECONDS,
+        progress: OnRows | None = None,
+    ) -> list[Transcript]:
+        """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
+        if not batch_seconds > 0:
+            raise ValueError(f"`batch_seconds` must be above 0, but is {batch_seconds} instead.")
+        config = self.search if search is None else search
+        rate = self.codec.sample_rate
+        nothing: list[Timed] | None = [] if times else None
+        found = [Transcript("", len(each) / rate, tokens=nothing, words=nothing) for each in waveforms]
+        counts = [self.codec.num_frames(len(each)) for each in waveforms]
+        # What holds no sound has no text, whatever a model would make of it.
+        heard = [i for i, each in enumerate(waveforms) if counts[i] > 0 and np.any(each)]
+        for places in length_batches([counts[i] for i in heard], self.codec.frames_in(batch_seconds)):
+            rows = [heard[place] for place in places]
+            batch = self._batch([waveforms[i] for i in rows]).to(self.device)
+            transcripts = self._transcripts(batch, [found[i].duration for i in rows], config, times)
+            for i, each in zip(rows, transcripts, strict=True):
+                found[i] = each
+            if progress is not None:
+                progress(len(rows))
+        if progress is not None and len(heard) < len(waveforms):
+            progress(len(waveforms) - len(heard))
+        return found
+
+    def _batch(self, waveforms: Sequence[Waveform]) -> FrameBatch:
+        frames = [self.codec.frames(each).numpy() for each in waveforms]
+        tokenizer = self.tokenizer
+        ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
+        return collate_frames(frames, None, range(len(frames)), **ids)
+
+    @torch.inference_mode()
+    def _transcripts(
+        self, batch: FrameBatch, durations: Sequence[float], config: SearchConfig, times: bool
+    ) -> list[Transcript]:
+        """Transcribe a batch of recordings that last so many seconds."""
+        needs_scores = config.num_hypotheses > 1
+        model: Any = self.run.model
+        found = search_frames(model, batch, config, self.tokenizer, need_scores=needs_scores, lm=self.lm)
+        timed = self._timed(batch, [best[0].ids for best in found], durations) if times else None
+        transcripts = []
+        for place, (best, duration) in enumerate(zip(found, durations, strict=True)):
+            texts = [without_control_characters(text)[0] for text in self.tokenizer.decode([each.ids for each in best])]
+            alternatives = [
+                Alternative(text, each.score, each.log_prob) for text, each in zip(texts, best, strict=True)
+            ]
+            tokens = None if timed is None else timed[place]
+            words = None if tokens is None else words_of(tokens)
+            transcripts.append(
+                Transcript(texts[0], duration, "", alternatives if needs_scores else None, tokens, words)
+            )
+        return transcripts
+
+    def _timed(self, batch: FrameBatch, rows: Sequence[Sequence[int]], durations: Sequence[float]) -> list[list[Timed]]:
+        """Find the time of each token of some transcripts."""
+        model: Any = self.run.model
+        frames = model.frames(batch)
+        names = [[self.tokenizer.decode([[index]])[0] for index in row] for row in rows]
+        hop = self.codec.log_mel.hop_ms / 1000 * model.frame_step
+        middle = self.codec.log_mel.window_ms / 2000
+        return time_tokens(frames, rows, names, model.blank_id, hop=hop, middle=middle, durations=durations)
+
+    def _search(self, fields: SearchOptions) -> SearchConfig:
+        """Return how to search: as in validation, but for these fields."""
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        return replace(self.search, **given)
+
+
+def search_frames(
+    model: FrameModel,
+    batch: FrameBatch,
+    config: SearchConfig,
+    tokenizer: Tokenizer,
+    *,
+    need_scores: bool = True,
+    lm: WeightedLm | None = None,
+) -> list[list[Hypothesis]]:
+    """Find the best transcripts of each recording of a batch, best first: what validation and `transcribe` share."""
+    unlimited = replace(config, max_length=UNLIMITED)
+    request = SearchRequest(batch, None, banned_ids(tokenizer), need_scores=need_scores, lm=lm)
+    return fitting_search(model, unlimited)(model, unlimited, request)
+
+
+def load_transcriber(
+    run: str | Path | Sequence[str | Path],
+    checkpoint: str | Sequence[str] = "best",
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    lm: str | Path | None = None,
+    lm_weight: float | None = None,
+    length_reward: float | None = None,
+) -> Transcriber:
+    """Load a recogniser.
+
+    Args:
+        run: a run folder.
+        checkpoint: `best` (in validation), `last` or a step number.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`: bf16 where the device computes in it.
+        lm: the run of an n-gram model of characters, over the recogniser's vocabulary, or of words.
+        lm_weight: of its log-probabilities; 0.5 unless given.
+        length_reward: what is added for each token beside the language model; 0 unless given.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no recogniser, is damaged or has another format version; several runs are named; the
+            vocabulary of the language model does not fit.
+    """
+    runs = [run] if isinstance(run, str | Path) else list(run)
+    checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    if len(runs) != 1 or len(checkpoints) != 1:
+        raise ValueError(f"One recogniser is loaded at a time, but {len(runs) * len(checkpoints)} are named.")
+    for name, value in (("lm_weight", lm_weight), ("length_reward", length_reward)):
+        if value is not None and lm is None:
+            raise ValueError(f"`{name}` needs a language model, `lm`.")
+    chosen = choose_device(device)
+    loaded = load_run(runs[0], checkpoints[0], product=RECOGNISER)
+    return Transcriber(loaded, chosen, choose_dtype(precision, chosen))

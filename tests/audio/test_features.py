@@ -1,0 +1,185 @@
+"""Log-mel features against librosa and numpy, and what must not change them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from seqlab.audio import features as features_module
+from seqlab.audio.features import LOG_FLOOR, LogMel
+from seqlab.audio.waveform import to_float, to_int16
+
+SETTINGS = [
+    LogMel(8000),
+    LogMel(16000),
+    LogMel(16000, num_mels=40, window_ms=32, hop_ms=16),
+    LogMel(22050, num_mels=64, low_hz=60, high_hz=7600),
+    LogMel(48000, num_mels=128, window_ms=20, hop_ms=5, low_hz=0),
+]
+
+
+def speech_like(num_samples: int, seed: int = 1) -> np.ndarray:
+    """Return noise whose level changes, as float32."""
+    rng = np.random.default_rng(seed)
+    envelope = 10 ** rng.uniform(-3, -0.5, 1 + num_samples // 800).repeat(800)[:num_samples]
+    return (rng.normal(0, 1, num_samples) * envelope).astype(np.float32)
+
+
+@pytest.mark.parametrize("log_mel", SETTINGS, ids=str)
+def test_features_are_the_logarithm_of_librosas(log_mel: LogMel) -> None:
+    samples = speech_like(3 * log_mel.rate + 77)
+    # librosa puts the window in the middle of the FFT's samples: this much more before it, and at the end
+    before = (log_mel.num_fft - log_mel.min_samples) // 2
+    padded = np.pad(samples, (before, log_mel.num_fft - log_mel.min_samples - before))
+    energies = librosa.feature.melspectrogram(
+        y=padded.astype(np.float64),
+        sr=log_mel.rate,
+        n_fft=log_mel.num_fft,
+        win_length=log_mel.min_samples,
+        hop_length=log_mel.hop,
+        window="hann",
+        center=False,
+        power=2,
+        n_mels=log_mel.num_mels,
+        fmin=log_mel.low_hz,
+        fmax=log_mel.highest,
+        htk=False,
+        norm="slaney",
+    )
+    found = log_mel(samples)
+    assert found.dtype == torch.float32
+    assert found.shape == (log_mel.num_frames(len(samples)), log_mel.num_mels)
+    np.testing.assert_allclose(found.numpy(), np.log(np.maximum(energies.T, LOG_FLOOR)), atol=2e-4)
+
+
+def test_energies_of_one_frame_by_their_definition() -> None:
+    log_mel = LogMel(16000, num_mels=20)
+    samples = speech_like(400).astype(np.float64)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    angles = -2j * np.pi * np.outer(np.arange(257), np.arange(400)) / 512
+    power = np.abs(np.exp(angles) @ (samples * window)) ** 2
+    filters = librosa.filters.mel(sr=16000, n_fft=512, n_mels=20, fmin=20, fmax=8000)
+    np.testing.assert_allclose(log_mel(samples)[0].numpy(), np.log(filters @ power), atol=1e-4)
+
+
+@pytest.mark.parametrize("log_mel", SETTINGS, ids=str)
+def test_number_of_frames(log_mel: LogMel) -> None:
+    window, hop = log_mel.min_samples, log_mel.hop
+    for length in [0, 1, window - 1, window, window + 1, window + hop - 1, window + hop, 10 * hop + window, 12345]:
+        starts = [first for first in range(0, length, hop) if first + window <= length]
+        assert log_mel.num_frames(length) == len(starts)
+        assert log_mel(np.zeros(length, np.int16)).shape == (len(starts), log_mel.num_mels)
+
+
+def test_every_type_of_samples_gives_the_same_features(tmp_path: Path) -> None:
+    integers, log_mel = to_int16(speech_like(9000)), LogMel(16000)
+    expected = log_mel(integers)
+    np.save(tmp_path / "a.npy", integers)
+    others: list[Any] = [
+        np.load(tmp_path / "a.npy", mmap_mode="r"),  # cannot be written to
+        to_float(integers),
+        to_float(integers).astype(np.float64),
+        torch.from_numpy(integers),
+        torch.from_numpy(to_float(integers)),
+        integers[::-1].copy()[::-1],  # a view with a negative stride
+    ]
+    for other in others:
+        assert torch.equal(log_mel(other), expected)
+    assert integers.tolist() == np.load(tmp_path / "a.npy").tolist()
+
+
+def test_silence_has_the_floor_and_full_scale_is_finite() -> None:
+    log_mel = LogMel(16000)
+    assert torch.equal(log_mel(np.zeros(1000, np.int16)), torch.full((4, 80), LOG_FLOOR).log())
+    assert log_mel(np.full(1000, -32768, np.int16)).isfinite().all()
+
+
+def test_twice_the_amplitude_is_four_times_the_energy() -> None:
+    samples, log_mel = speech_like(16000), LogMel(16000)
+    torch.testing.assert_close(
+        log_mel(samples * 2) - log_mel(samples), torch.full((98, 80), np.log(4.0)), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("hz", [200, 1000, 3000, 7000])
+def test_a_tone_is_in_its_band(hz: float) -> None:
+    log_mel = LogMel(16000)
+    samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(16000) / 16000)
+    centres = librosa.mel_frequencies(82, fmin=20, fmax=8000)[1:-1]
+    bands = log_mel(samples).argmax(dim=1)
+    assert (np.abs(centres[bands.numpy()] - hz) <= 0.05 * hz + 20).all()
+
+
+def test_a_click_is_in_the_frames_whose_time_is_near() -> None:
+    log_mel = LogMel(16000)
+    samples = np.zeros(16000)
+    samples[8000] = 1
+    energies = log_mel(samples).exp().sum(dim=1)
+    assert log_mel.frame_time(int(energies.argmax())) == pytest.approx(0.5, abs=0.005)
+    heard = (energies > 2 * energies[0]).nonzero()[:, 0].tolist()
+    times = log_mel.frame_times(len(energies))
+    assert times[heard] == pytest.approx([log_mel.frame_time(frame) for frame in heard])
+    assert (np.abs(times[heard] - 0.5) <= 0.0125).all()
+    assert times[0] == 0.0125
+    assert np.diff(times) == pytest.approx(0.01)
+
+
+def test_a_recording_is_computed_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, log_mel = speech_like(16000 * 13), LogMel(16000)
+    found = log_mel(samples)
+    assert len(found) > 2 * features_module.BLOCK_FRAMES
+    for frame in (0, 511, 512, 513, 1023, 1024, len(found) - 1):
+        alone = log_mel(samples[frame * 160 : frame * 160 + 400])
+        torch.testing.assert_close(found[frame], alone[0], rtol=0, atol=1e-4)
+    monkeypatch.setattr(features_module, "BLOCK_FRAMES", 10**9)
+    torch.testing.assert_close(log_mel(samples), found, rtol=0, atol=1e-4)
+
+
+def test_other_recordings_change_nothing_in_any_thread() -> None:
+    log_mel = LogMel(16000)
+    recordings = [speech_like(n, seed=n) for n in (400, 3001, 90000, 16000)]
+    alone = [log_mel(samples) for samples in recordings]
+    jobs = [0, 3, 2, 1, 1, 2, 3, 0, 2] * 5
+    with ThreadPoolExecutor(4) as threads:
+        for i, found in zip(jobs, threads.map(lambda i: log_mel(recordings[i]), jobs), strict=True):
+            assert torch.equal(found, alone[i])
+    assert torch.equal(LogMel(16000)(recordings[1]), alone[1])
+
+
+def test_features_first_computed_in_inference_mode_can_be_trained_on() -> None:
+    log_mel = LogMel(16000, num_mels=33)  # settings that no other test has put into the cache
+    with torch.inference_mode():
+        log_mel(speech_like(1000))
+    weight = torch.ones(33, requires_grad=True)
+    (log_mel(speech_like(1000)) @ weight).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rate": 0}, "`rate` must be above 0, but is 0 instead"),
+        ({"num_mels": 0}, "`num_mels` must be above 0"),
+        ({"window_ms": float("nan")}, "`window_ms` must be above 0"),
+        ({"hop_ms": 0.01}, "`window_ms` and `hop_ms` must be at least 2 samples and 1 sample"),
+        ({"low_hz": 9000}, "`low_hz` < `high_hz` <= 8000"),
+        ({"high_hz": 8001}, "`high_hz` is 8001"),
+        ({"low_hz": -1}, "`low_hz` is -1"),
+        ({"num_mels": 256}, "`num_mels` is 256, .* lower `num_mels`, or raise `window_ms`"),
+    ],
+)
+def test_impossible_settings(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogMel(**{"rate": 16000, **fields})
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros((2, 1000), np.float32), np.zeros(1000, np.int32), torch.zeros(1000).half()]
+)
+def test_other_arrays_are_refused(samples: Any) -> None:
+    with pytest.raises(ValueError, match="must be one dimension of int16, float32 or float64, but has shape"):
+        LogMel(16000)(samples)

@@ -1,0 +1,255 @@
+"""A beam over frames of characters with a language model of words, against all texts that can be said."""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from reference.paths_of_frames import GivenFrames, all_paths, log_prob_of, said
+from torch import Tensor
+
+from seqlab.data.batch import TextBatch, prompts
+from seqlab.models import NgramConfig
+from seqlab.models.ctc import CtcPrefixes
+from seqlab.models.interfaces import Frames
+from seqlab.models.ngram import NgramModel
+from seqlab.models.spelled_words_lm import SpelledWordsLm
+from seqlab.search.beam import beam_search
+from seqlab.search.config import SearchConfig
+from seqlab.search.fusion import Fusion, WeightedLm
+from seqlab.search.prefix_beam import prefix_beam_search
+from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Tokenizer
+from seqlab.text.trained import train_tokenizer
+from seqlab.text.vocabulary import CharactersConfig, WordsConfig
+
+BLANK = PAD_ID
+LINES = [
+    *["i have two cats", "we have two dogs", "two cats have dogs", "i see two dogs"] * 3,
+    *["you see me too", "i see you too", "too many cats", "we have cats too"] * 3,
+]
+WORDS = train_tokenizer(WordsConfig(), LINES)
+CHARACTERS = train_tokenizer(CharactersConfig(), LINES)
+(SPACE,) = CHARACTERS.encode([" "])[0]
+WEIGHT, REWARD, UNK_PENALTY = 0.8, 0.5, 2.0
+with_and_without_look_ahead = pytest.mark.parametrize("look_ahead", [True, False])
+
+
+class GivenCharacters(GivenFrames):
+    """Frames of the ids of `CHARACTERS`."""
+
+    vocab_size, blank_id, eos_id = CHARACTERS.vocab_size, BLANK, EOS_ID
+    prefixes = CtcPrefixes(blank_id=BLANK, bos_id=BOS_ID, eos_id=EOS_ID)
+
+
+MODEL = GivenCharacters()
+NEVER_SAID = [PAD_ID, BOS_ID]
+
+
+@pytest.fixture(scope="module")
+def words() -> NgramModel:
+    model = NgramModel(NgramConfig(order=3), WORDS.vocab_size, PAD_ID, BOS_ID, EOS_ID)
+    model.fit(WORDS.encode(LINES))
+    return model
+
+
+def spelled(words: NgramModel, look_ahead: bool = True, tokenizer: Tokenizer = WORDS) -> SpelledWordsLm:
+    ids = range(UNK_ID + 1, tokenizer.vocab_size)
+    spellings = dict(zip(ids, CHARACTERS.encode(tokenizer.decode([[word] for word in ids])), strict=True))
+    return SpelledWordsLm(
+        words,
+        spellings,
+        words=tokenizer,
+        characters=CHARACTERS,
+        space_id=SPACE,
+        start_id=BOS_ID,
+        look_ahead=look_ahead,
+        unk_penalty=UNK_PENALTY,
+    )
+
+
+def fused(lm: SpelledWordsLm, length_reward: float = REWARD) -> WeightedLm:
+    def start(rows: int, device: torch.device) -> TextBatch:
+        return prompts([[BOS_ID]] * rows).to(device)
+
+    return WeightedLm(lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
+
+
+def share_of(words: NgramModel, ids: Sequence[int], length_reward: float = REWARD) -> float:
+    """Walk through the steps of the language model of words."""
+    text = CHARACTERS.decode([ids])[0]
+    last_ids, state = words.start(prompts([[BOS_ID]]))
+    total = 0.0
+    for word in [*WORDS.encode([text])[0], EOS_ID]:
+        step = words.step(last_ids, state)
+        total += float(step.scores[0, word])
+        last_ids, state = torch.tensor([word]), step.state
+    unknown = sum(map(len, WORDS.unknown_items(text)))
+    return WEIGHT * (total - UNK_PENALTY * unknown) + length_reward * len(ids)
+
+
+def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5) -> Frames:
+    """Draw frames of some characters and blanks, the same of each length in every batch; NaN behind the last one."""
+    log_probs = torch.full((len(lengths), max(lengths), CHARACTERS.vocab_size), math.nan)
+    for row, length in enumerate(lengths):
+        generator = torch.Generator().manual_seed(length)
+        logits = torch.full((length, CHARACTERS.vocab_size), -torch.inf)
+        logits[:, [BLANK, *ids]] = torch.randn(length, 1 + len(ids), generator=generator) * spread
+        log_probs[row, :length] = logits.log_softmax(1)
+    return Frames(log_probs, torch.tensor(lengths))
+
+
+def spoken(*choices: dict[str, float] | str) -> Frames:
+    """Make frames of one sentence, with blanks between them: characters, or several that sound alike."""
+    rows = []
+    for choice in choices:
+        probs = torch.full((CHARACTERS.vocab_size,), 1e-4)
+        for character, prob in (choice if isinstance(choice, dict) else {choice: 1.0}).items():
+            probs[CHARACTERS.encode([character])[0][0]] = prob
+        blank = torch.full_like(probs, 1e-4)
+        blank[BLANK] = 1.0
+        rows += [probs, blank]
+    log_probs = torch.stack(rows)
+    log_probs[:, EOS_ID] = 0.0
+    return Frames((log_probs / log_probs.sum(1, keepdim=True)).log()[None], torch.tensor([len(rows)]))
+
+
+def noisy_frames(texts: Sequence[str], noise: float) -> Frames:
+    """Draw frames that say some texts, with a blank after each character, beside noise."""
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for ids in CHARACTERS.encode(texts):
+        path = torch.tensor([[each, BLANK] for each in ids]).flatten()
+        logits = torch.randn(len(path), CHARACTERS.vocab_size, generator=generator) * noise
+        logits[torch.arange(len(path)), path] += 5.0
+        logits[:, EOS_ID] = -torch.inf
+        rows.append(logits.log_softmax(1))
+    log_probs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=math.nan)
+    return Frames(log_probs, torch.tensor([len(row) for row in rows]))
+
+
+def distribution(frames: Frames, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
+    """Sum the probabilities of all paths of a sentence by what they say."""
+    log_probs: Tensor = frames.log_probs[row, : int(frames.lengths[row])].double()
+    found: dict[tuple[int, ...], float] = defaultdict(float)
+    for path in all_paths(len(log_probs), [BLANK, *ids]):
+        found[said(path)] += math.exp(log_prob_of(path, log_probs))
+    return dict(found)
+
+
+@with_and_without_look_ahead
+@pytest.mark.parametrize("letters", ["ot ", "ois", "e m"])
+def test_a_wide_beam_finds_the_best_of_all_texts(words: NgramModel, look_ahead: bool, letters: str) -> None:
+    ids = CHARACTERS.encode([letters])[0]
+    frames, lm = drawn_frames([4, 1, 3], ids), fused(spelled(words, look_ahead))
+    config = SearchConfig(beam_size=130, num_hypotheses=130, length_alpha=0.0)
+    found = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=lm)
+    single = replace(config, num_hypotheses=1)
+    rough = prefix_beam_search(MODEL, frames, single, banned_ids=NEVER_SAID, need_scores=False, lm=lm)
+    for row, (best, (first,)) in enumerate(zip(found, rough, strict=True)):
+        probs = distribution(frames, row, ids)
+        truth = {each: math.log(prob) + share_of(words, each) for each, prob in probs.items() if prob > 0}
+        assert {tuple(each.ids) for each in best if each.log_prob > -math.inf} == truth.keys()
+        for each in (*best, first):
+            assert each.log_prob == pytest.approx(truth[tuple(each.ids)], rel=1e-4, abs=1e-4)
+        assert best[0].log_prob == pytest.approx(max(truth.values()), rel=1e-4)
+        assert truth[tuple(first.ids)] == pytest.approx(max(truth.values()), rel=1e-4)
+
+
+@pytest.mark.parametrize("beam_size", [4, 16])
+@with_and_without_look_ahead
+def test_words_before_decide_between_words_that_sound_alike(
+    words: NgramModel, look_ahead: bool, beam_size: int
+) -> None:
+    """Frames prefer the wrong letter each time."""
+    too, two = {"o": 0.6, "w": 0.4}, {"o": 0.4, "w": 0.6}
+    config, lm = SearchConfig(beam_size=beam_size, length_alpha=0.0), fused(spelled(words, look_ahead), 0.0)
+    for frames, alone, together in (
+        (spoken(*"i have t", too, *"o cats"), "i have too cats", "i have two cats"),
+        (spoken(*"you see me t", two, "o"), "you see me two", "you see me too"),
+        (spoken(*"t", two, *"o many cats"), "two many cats", "too many cats"),
+    ):
+        for model, expected in ((None, alone), (lm, together)):
+            ((best,),) = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=model)
+            assert CHARACTERS.decode([best.ids]) == [expected]
+
+
+def test_an_unknown_word_that_is_clearly_said_is_found(words: NgramModel) -> None:
+    frames = spoken(*"i have two vans")
+    config = SearchConfig(beam_size=8, length_alpha=0.0)
+    ((best,),) = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=fused(spelled(words), 0.0))
+    assert CHARACTERS.decode([best.ids]) == ["i have two vans"]
+
+
+def random_texts(count: int) -> list[str]:
+    """Draw texts of 300 words, each of which has few that follow it."""
+    drawn = random.Random(0)
+    words = ["".join(drawn.choices("aehimostv", k=drawn.randint(2, 6))) for _ in range(300)]
+    following = {word: drawn.choices(words, k=4) for word in words}
+    texts = []
+    for _ in range(count):
+        text = [drawn.choice(words)]
+        while len(text) < 7:
+            text.append(drawn.choice(following[text[-1]]))
+        texts.append(" ".join(text))
+    return texts
+
+
+def test_look_ahead_finds_better_texts_with_a_small_beam() -> None:
+    """Neither beam is exact; scores are the same sums."""
+    texts = random_texts(430)
+    tokenizer = train_tokenizer(WordsConfig(), texts)
+    words = NgramModel(NgramConfig(order=3), tokenizer.vocab_size, PAD_ID, BOS_ID, EOS_ID)
+    words.fit(tokenizer.encode(texts[30:]))
+    frames, config = noisy_frames(texts[:30], noise=2.0), SearchConfig(beam_size=4, length_alpha=0.0)
+    scores = {}
+    for look_ahead in (True, False):
+        lm = fused(spelled(words, look_ahead, tokenizer), 0.0)
+        found = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=lm)
+        scores[look_ahead] = [best.score for (best,) in found]
+    pairs = list(zip(scores[True], scores[False], strict=True))
+    better, worse = (sum(sign * (one - other) > 1e-3 for one, other in pairs) for sign in (1, -1))
+    assert better > 2 * worse, (better, worse)
+
+
+@with_and_without_look_ahead
+def test_a_wide_beam_finds_what_that_over_symbols_finds(words: NgramModel, look_ahead: bool) -> None:
+    lengths = list(range(1, 8))
+    frames = drawn_frames(lengths, CHARACTERS.encode(["to ws"])[0], spread=3.0)
+    config = SearchConfig(beam_size=48, length_alpha=0.0, early_stopping=False)
+    lm = fused(spelled(words, look_ahead))
+    mine = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=lm)
+    over_symbols = beam_search(Fusion(MODEL, lm), frames, config, banned_ids=NEVER_SAID)
+    for (one,), (other,) in zip(mine, over_symbols, strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-3)
+
+
+@with_and_without_look_ahead
+@pytest.mark.parametrize("max_length", [256, 4])
+def test_other_sentences_their_order_and_padding_change_nothing(
+    words: NgramModel, look_ahead: bool, max_length: int
+) -> None:
+    lengths = [4, 17, 1, 9, 17]
+    ids, lm = CHARACTERS.encode(["to wshave"])[0], fused(spelled(words, look_ahead))
+    config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
+    together = prefix_beam_search(MODEL, drawn_frames(lengths, ids), config, banned_ids=NEVER_SAID, lm=lm)
+    turned = prefix_beam_search(MODEL, drawn_frames(lengths[::-1], ids), config, banned_ids=NEVER_SAID, lm=lm)
+    assert turned == together[::-1]
+    for row, length in enumerate(lengths):
+        alone = prefix_beam_search(MODEL, drawn_frames([length], ids), config, banned_ids=NEVER_SAID, lm=lm)
+        assert alone == [together[row]]
+
+
+def test_the_number_of_hypotheses_changes_none_of_the_beam(words: NgramModel) -> None:
+    """What is returned of a beam is a part of it; scores of all paths put more of it in order."""
+    frames = drawn_frames([12, 7, 20], CHARACTERS.encode(["to wshave"])[0])
+    lm = fused(spelled(words))
+    many = prefix_beam_search(MODEL, frames, SearchConfig(beam_size=6, num_hypotheses=6), banned_ids=NEVER_SAID, lm=lm)
+    for count in range(1, 6):
+        config = SearchConfig(beam_size=6, num_hypotheses=count)
+        few = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=lm)
+        for some, all_of_them in zip(few, many, strict=True):
+            known = {tuple(each.ids): each.log_prob for each in all_of_them}
+            assert all(known[tuple(each.ids)] == pytest.approx(each.log_prob, abs=1e-4) for each in some)
