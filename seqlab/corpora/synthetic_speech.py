@@ -18,8 +18,8 @@ import numpy as np
 from seqlab.corpora.recordings import Recording, Samples, add_noise, to_int16, write_recordings
 
 UNCLEAR = {
-    "AnxiousAndy", "Alicia", "Demonic", "UniRobot", "announcer", "kaukovalta", "robosoft", "robosoft2", "robosoft3",
-    "whisper", "whisperf", "zac",
+    "Alicia", "AnxiousAndy", "Demonic", "Marco", "UniRobot", "announcer", "kaukovalta", "robosoft", "robosoft2",
+    "robosoft3", "whisper", "whisperf", "zac",
 }  # fmt: skip
 """Variants that whisper, echo or drawl, or whose spectra are farthest from plain ones (by cepstra, time-warped)."""
 COPIES = {"caleb", "fast", "klatt6"}

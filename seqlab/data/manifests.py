@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
@@ -20,8 +21,6 @@ from seqlab.data.readers import read_lines, require_file
 
 KALDI_LIST = "wav.scp"
 """What makes a folder a Kaldi-style one."""
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"})
-"""Of the recordings that a folder of labels is searched for."""
 
 
 @dataclass(frozen=True)

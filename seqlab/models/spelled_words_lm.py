@@ -38,28 +38,28 @@ class SpelledWordsLm(nn.Module):
 
     Words are divided by spaces; spaces before, after and next to other spaces cost nothing. The score of a text is the
     sum of the log-probabilities of its words and of eos in the language model of words. A word that this does not know
-    has the log-probability of unk there, less `unk_penalty` for each character: unk stands for all unknown words
-    together, of which a text has one. Shares of single characters are no log-probabilities: they do not sum to one,
-    and at the end of a word they may be above 0.
+    has the log-probability of unk there, less `unk_penalty` for each character. Scores of single characters are parts
+    of such sums, no log-probabilities: at the end of a word they may be above 0.
 
     Build it on the CPU; `to` moves it, with the language model of words. Its contexts are those of the language model
     of words and, in the last column, a node of the trie of spellings. Pad, bos and blank have probability 0 and leave a
     context as it is.
 
     Args:
-        lm: a language model of few words, as an n-gram model (`NgramModel`), with a probability for unk.
-        spellings: of each word id the ids of its characters. Ids that are left out are words that cannot be spelled,
-            which no text of these characters holds. Of several words with one spelling that with the highest unigram
-            probability has it, then that with the lowest id.
+        lm: a language model of words whose context has a fixed size, as an n-gram model (`NgramModel`); it must give
+            unk a probability.
+        spellings: the ids of the characters of each word, by word id, without words that cannot be spelled with these
+            characters. Where several words have the same spelling, it stands for the one with the highest unigram
+            probability, of equal ones for the lowest id.
         words: the ids of `lm`.
         characters: the ids to score.
         space_id: the character between words.
         start_id: what texts of `lm` begin with: bos, or eos where it was fitted to a stream.
-        look_ahead: whether characters of unfinished words cost what the words that begin so do. Without it all of a
-            word's cost comes at its end, so that a beam needs to be larger. Sums over whole texts do not depend on it.
-        unk_penalty: what each character of an unknown word costs, in nats, at least 0. The lower it is, the more
-            unknown words are found; much below that of a model of spellings (2 to 3 for English) they take the place of
-            known ones, as each has the probability of all of them together.
+        look_ahead: whether each character of a word takes its share of the word's log-probability. Without it all of
+            this comes at the word's end, and a beam needs to be larger. Sums over whole texts do not depend on it.
+        unk_penalty: what is subtracted for each character of an unknown word, in nats, at least 0: the probability of
+            unk is that of all unknown words together, and this divides it among their spellings. With a low one unknown
+            words displace known ones.
 
     Raises:
         ValueError: `lm` gives unk no probability; no word is spelled; a spelling is empty or holds an id that is no
@@ -72,11 +72,11 @@ class SpelledWordsLm(nn.Module):
     """(E,) int64: the word that is spelled so, or unk. The last node is that of all spellings that no word begins
     with."""
     enter: Tensor
-    """(E,) fp64: what the character costs that leads to a node."""
+    """(E,) fp64: the score of the character that leads to a node."""
     leave: Tensor
-    """(E,) fp64: what a character costs with which no spelling goes on."""
+    """(E,) fp64: the score of a character after a node with which no spelling goes on."""
     finish: Tensor
-    """(E,) fp64: what the end of a word costs there beside the word's log-probability."""
+    """(E,) fp64: what is added to the log-probability of a word that ends at a node."""
     is_special: Tensor
     """(V,) bool: pad, bos and blank."""
 
@@ -166,7 +166,7 @@ class SpelledWordsLm(nn.Module):
         return Step(self.read(ids, contexts[:, None])[0].float(), TensorState((contexts,)), None)
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a character (...) behind each context (..., order + 1): its share (...) in fp64, and the contexts then.
+        """Read a character (...) behind each context (..., order + 1): its score (...) in fp64, and the contexts then.
 
         The end of a word does not depend on which characters are read: it is looked up once for each context, however
         many ids are broadcast against it.
@@ -187,7 +187,7 @@ class SpelledWordsLm(nn.Module):
         return shares, torch.cat((before, following[..., None]), -1)
 
     def _follow(self, ids: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Go on by a character in the trie: what it costs, and the nodes then."""
+        """Go to the children in the trie: the scores of the characters, and the nodes then."""
         wanted = nodes * self.vocab_size + ids
         found = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
         is_there = self.keys[found] == wanted
@@ -203,7 +203,7 @@ class Trie(NamedTuple):
     word_ids: Ints
     """(E,)"""
     depths: Ints
-    """(E - 1,): how many characters lead to a node; none but the last lacks it."""
+    """(E - 1,): how many characters lead to a node; of all nodes but the last."""
     vocab_size: int
 
     @property
@@ -213,7 +213,7 @@ class Trie(NamedTuple):
 
 
 class Costs(NamedTuple):
-    """What characters cost beside the words' log-probabilities, each (E,); see `SpelledWordsLm`."""
+    """What is added for characters and at the ends of words, each (E,); see `SpelledWordsLm`."""
 
     enter: Floats
     leave: Floats
@@ -240,11 +240,11 @@ def _trie(spellings: Mapping[int, Sequence[int]], unigrams: Floats, vocab_size: 
 
 
 def _costs(trie: Trie, unigrams: Floats, unk_id: int, unk_penalty: float, look_ahead: bool) -> Costs:
-    """Divide the costs of words among their characters.
+    """Divide the unigram log-probabilities of words among their characters.
 
-    What characters have cost at a node is the look-ahead there, to which unknown words that begin so belong, too: it
-    never rises from parent to child. Unknown words pay for their characters where they leave the trie, or at their end
-    within it.
+    The sum of the scores up to a node is the look-ahead there, the log-probability of all words that begin so, unknown
+    ones among them: it never rises from parent to child. `unk_penalty` is subtracted where a word leaves the trie, or
+    at its end within the trie.
     """
     is_word, depths = trie.word_ids[:-1] != unk_id, trie.depths
     of_unknown = -unk_penalty * depths

@@ -22,6 +22,7 @@ from seqlab.recipes.multi30k_parallel import (
 )
 from seqlab.recipes.number_words import number_words
 from seqlab.recipes.prediction import PREDICTION_RECIPES
+from seqlab.recipes.speech import SPEECH_RECIPES
 from seqlab.recipes.tinyshakespeare import (
     tinyshakespeare,
     tinyshakespeare_gru,
@@ -51,6 +52,7 @@ RECIPES: dict[str, Callable[[str | Path], Config]] = {
         *INFLECTION_RECIPES,
         *LABELLING_RECIPES,
         *PREDICTION_RECIPES,
+        *SPEECH_RECIPES,
         multi30k_lm_en,
         multi30k_lm_en_lstm,
         multi30k_lm_en_gru,

@@ -169,14 +169,16 @@ def test_steps_and_prompts_are_what_reading_says(setup: Setup) -> None:
             state = step.state
 
 
-def test_a_stream_of_words_begins_with_eos() -> None:
+def test_a_stream_of_words_begins_with_eos_and_goes_on_after_it() -> None:
     setup = Setup(0)
-    setup.lm.fit(setup.words.encode(["a b", "b a a", "aa b"]), "continuous")
+    (word,) = (word for word, name in setup.names.items() if name == "a")
+    setup.lm.fit([[word, word], [word], [word, word, word]], "continuous")
     model = setup.spelled(start_id=EOS_ID)
-    at_eos = setup.lm.contexts_behind(prompts([[EOS_ID]]))
-    assert torch.equal(model.contexts_behind(prompts([[BOS_ID]]))[:, :-1], at_eos)
-    _, behind = model.read(torch.tensor([EOS_ID]), model.contexts_behind(prompts([[BOS_ID]])))
-    assert torch.equal(behind[:, :-1], setup.lm.read(torch.tensor([EOS_ID]), at_eos)[1])
+    assert torch.equal(
+        model.contexts_behind(prompts([[BOS_ID]]))[:, :-1], setup.lm.contexts_behind(prompts([[EOS_ID]]))
+    )
+    after = model.contexts_behind(prompts([[BOS_ID, *setup.spell("a a"), EOS_ID]]))
+    assert torch.equal(after[:, :-1], setup.lm.contexts_behind(prompts([[EOS_ID, word, word, EOS_ID]])))
 
 
 @with_and_without_look_ahead

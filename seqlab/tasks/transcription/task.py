@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,10 +25,10 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
-from seqlab.tasks.transcription.transcriber import load_transcriber, search_frames
+from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import train_tokenizer
 from seqlab.training.task import Codecs, Task
-from seqlab.training.validation import RunInTraining, Validation, inference_model
+from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
@@ -82,27 +81,16 @@ class Transcription(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Measure the loss, and the errors of what is transcribed."""
         model, data = inference_model(run, weights), run.data
-        batches = list(recording_steps(data, run.config, run.codecs).batches(data.valid))
-        search, tokenizer = run.config.training.valid_search, run.tgt_tokenizer
+        batches = recording_steps(data, run.config, run.codecs).batches(data.valid)
+        nll = nll_of(run, model, (batch for _, batch in batches))
+        transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.machine.device)
+        waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
-        @torch.inference_mode()
-        def transcribe(own: list[int], on_rows: OnRows | None) -> list[list[tuple[int, str, float]]]:
-            found = []
-            for number in own:
-                rows, batch = batches[number]
-                batch = batch.to(run.machine.device)
-                scores = model.score(batch).sum(1).tolist()
-                ids = [best[0].ids for best in search_frames(model, batch, search, tokenizer, need_scores=False)]
-                found.append(list(zip(rows.tolist(), tokenizer.decode(ids), scores, strict=True)))
-            return found
+        def transcribe(own: list[int], on_rows: OnRows | None) -> list[str]:
+            return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in own])]
 
-        spread = run.machine.world.spread([len(rows) for rows, _ in batches], transcribe)
-        found = sorted(each for batch in spread for each in batch)
-        hypotheses = [text for _, text, _ in found]
-        tokens = sum(batch.num_tgt_tokens for _, batch in batches)
-        # What no path can give, -inf, is left out, as in training.
-        nll = -sum(score for _, _, score in found if score > -torch.inf) / max(1, tokens)
-        references = [tokenizer.normalize(data.texts[i]) for i in data.valid]
+        hypotheses = run.machine.world.spread([len(each) for each in waveforms], transcribe)
+        references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty = sum(not text for text in hypotheses) / len(hypotheses)
         if empty == 1 and any(references) and run.machine.world.is_main:
             logger.warning("validation: the model outputs blanks alone, so that all transcripts are empty")

@@ -15,19 +15,21 @@ from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
 from seqlab.inference.lines import without_control_characters
 from seqlab.inference.recordings import BATCH_SECONDS, Waveform, read_waveforms
-from seqlab.models.interfaces import FrameModel
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
-from seqlab.runs.load import LoadedRun, load_run
+from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.options import SearchOptions
 from seqlab.search.search import SearchRequest, fitting_search
-from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
+from seqlab.tasks.transcription.config import RECOGNISER
+from seqlab.tasks.transcription.language_model import load_language_model
 from seqlab.tasks.transcription.timing import Timed, time_tokens, words_of
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
+LM_BEAM_SIZE = 16
+"""Beside a language model, where no other beam is asked for: a best path has no room for it."""
 UNLIMITED = 1 << 20
 """Tokens of a transcript: it has no more than its recording has frames."""
 
@@ -61,17 +63,28 @@ class Transcript:
 class Transcriber:
     """A recogniser, perhaps with a language model."""
 
-    def __init__(self, run: LoadedRun, device: torch.device, dtype: torch.dtype, lm: WeightedLm | None = None) -> None:
-        """Prepare a model; `lm`: over its vocabulary."""
-        assert isinstance(run.config.data, TranscriptionConfig)
-        self.run, self.device, self.lm = run, device, lm
-        self.codec: RecordingCodec = run.codecs[0]
-        self.tokenizer: Tokenizer = run.codecs[1]
-        self.search: SearchConfig = run.config.training.valid_search
-        prepare_inference(run.model, device, dtype)
+    def __init__(
+        self,
+        model: Any,
+        codecs: tuple[RecordingCodec, Tokenizer],
+        search: SearchConfig,
+        device: torch.device,
+        lm: WeightedLm | None = None,
+    ) -> None:
+        """Take a model that is prepared for inference.
+
+        Args:
+            model: a `FrameModel` with a `frame_step`.
+            codecs: of recordings and of text.
+            search: how to search unless a call says otherwise.
+            device: where the model is.
+            lm: a language model over the same vocabulary that decides too.
+        """
+        self.model, self.search, self.device, self.lm = model, search, device, lm
+        self.codec, self.tokenizer = codecs
 
     def __repr__(self) -> str:
-        return f"Transcriber({self.run}, {self.codec.sample_rate} Hz)"
+        return f"Transcriber({type(self.model).__name__}, {self.codec.sample_rate} Hz)"
 
     def transcribe(self, recordings: Sequence[Any], **search: Unpack[SearchOptions]) -> list[str]:
         """Transcribe recordings and return a text for each; arguments and errors as in `transcribe_detailed`.
@@ -158,13 +171,14 @@ class Transcriber:
         self, batch: FrameBatch, durations: Sequence[float], config: SearchConfig, times: bool
     ) -> list[Transcript]:
         """Transcribe a batch of recordings that last so many seconds."""
+        if self.lm is not None and config.beam_size == 1:
+            config = replace(config, beam_size=LM_BEAM_SIZE)
         needs_scores = config.num_hypotheses > 1
-        model: Any = self.run.model
-        found = search_frames(model, batch, config, self.tokenizer, need_scores=needs_scores, lm=self.lm)
+        found = self._searched(batch, config, needs_scores)
         timed = self._timed(batch, [best[0].ids for best in found], durations) if times else None
         transcripts = []
         for place, (best, duration) in enumerate(zip(found, durations, strict=True)):
-            texts = [without_control_characters(text)[0] for text in self.tokenizer.decode([each.ids for each in best])]
+            texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in best])]
             alternatives = [
                 Alternative(text, each.score, each.log_prob) for text, each in zip(texts, best, strict=True)
             ]
@@ -175,14 +189,19 @@ class Transcriber:
             )
         return transcripts
 
+    def _searched(self, batch: FrameBatch, config: SearchConfig, need_scores: bool) -> list[list[Hypothesis]]:
+        """Find the best transcripts of each recording of a batch, best first."""
+        unlimited = replace(config, max_length=UNLIMITED)
+        request = SearchRequest(batch, None, banned_ids(self.tokenizer), need_scores=need_scores, lm=self.lm)
+        return fitting_search(self.model, unlimited)(self.model, unlimited, request)
+
     def _timed(self, batch: FrameBatch, rows: Sequence[Sequence[int]], durations: Sequence[float]) -> list[list[Timed]]:
         """Find the time of each token of some transcripts."""
-        model: Any = self.run.model
-        frames = model.frames(batch)
+        frames = self.model.frames(batch)
         names = [[self.tokenizer.decode([[index]])[0] for index in row] for row in rows]
-        hop = self.codec.log_mel.hop_ms / 1000 * model.frame_step
+        hop = self.codec.log_mel.hop_ms / 1000 * self.model.frame_step
         middle = self.codec.log_mel.window_ms / 2000
-        return time_tokens(frames, rows, names, model.blank_id, hop=hop, middle=middle, durations=durations)
+        return time_tokens(frames, rows, names, self.model.blank_id, hop=hop, middle=middle, durations=durations)
 
     def _search(self, fields: SearchOptions) -> SearchConfig:
         """Return how to search: as in validation, but for these fields."""
@@ -190,19 +209,9 @@ class Transcriber:
         return replace(self.search, **given)
 
 
-def search_frames(
-    model: FrameModel,
-    batch: FrameBatch,
-    config: SearchConfig,
-    tokenizer: Tokenizer,
-    *,
-    need_scores: bool = True,
-    lm: WeightedLm | None = None,
-) -> list[list[Hypothesis]]:
-    """Find the best transcripts of each recording of a batch, best first: what validation and `transcribe` share."""
-    unlimited = replace(config, max_length=UNLIMITED)
-    request = SearchRequest(batch, None, banned_ids(tokenizer), need_scores=need_scores, lm=lm)
-    return fitting_search(model, unlimited)(model, unlimited, request)
+def _as_line(text: str) -> str:
+    """Write a transcript without control characters, and with single spaces."""
+    return " ".join(without_control_characters(text)[0].split())
 
 
 def load_transcriber(
@@ -239,5 +248,13 @@ def load_transcriber(
         if value is not None and lm is None:
             raise ValueError(f"`{name}` needs a language model, `lm`.")
     chosen = choose_device(device)
+    dtype = choose_dtype(precision, chosen)
     loaded = load_run(runs[0], checkpoints[0], product=RECOGNISER)
-    return Transcriber(loaded, chosen, choose_dtype(precision, chosen))
+    weighted = None
+    if lm is not None:
+        tokenizer = loaded.codecs[1]
+        weighted = load_language_model(lm, tokenizer, chosen, dtype, weight=lm_weight, length_reward=length_reward)
+    prepare_inference(loaded.model, chosen, dtype)
+    return Transcriber(
+        loaded.model, (loaded.codecs[0], loaded.codecs[1]), loaded.config.training.valid_search, chosen, weighted
+    )

@@ -1,0 +1,203 @@
+"""Speech: spoken digits, prompts and dialogue, and two corpora that are generated: tones, and synthetic speech."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from seqlab.corpora import asterisk_prompts, fsdd
+from seqlab.corpora.fillets_nl import write as write_fillets
+from seqlab.corpora.number_speech import write as write_speech
+from seqlab.corpora.number_tones import write as write_tones
+from seqlab.corpora.recordings import read_manifest
+from seqlab.corpora.synthetic_speech import synthetic_manifest
+from seqlab.models import CnnRecordingLabellerConfig, GruRecogniserConfig, LstmRecogniserConfig
+from seqlab.objectives import CtcConfig, SoftmaxConfig
+from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
+from seqlab.recipes.run_data import written
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
+from seqlab.tasks.transcription.config import TranscriptionConfig
+
+
+def _optim(lr: float, warmup_steps: int) -> OptimConfig:
+    return OptimConfig(optimizer=AdamConfig(lr=lr), schedule=CosineScheduleConfig(warmup_steps=warmup_steps))
+
+
+def _training(max_steps: int, valid_every: int) -> TrainingConfig:
+    return TrainingConfig(
+        max_steps=max_steps, log_every=max(1, valid_every // 5), save_every=valid_every, valid_every=valid_every
+    )
+
+
+def _transcripts(folder: Path) -> TranscriptionConfig:
+    """Say how the manifests that a generator writes are read."""
+    return TranscriptionConfig(
+        train=[str(folder / "train.jsonl")],
+        valid=str(folder / "valid.jsonl"),
+        test=[str(folder / "test.jsonl")],
+        sample_rate=8000,
+        num_bands=40,
+    )
+
+
+def number_tones(run_dir: str | Path) -> Config:
+    """Phrases of numbers as tones that stand for letters, generated into `run_dir/data`: a small GRU with CTC."""
+    return Config(
+        data=replace(
+            _transcripts(written(run_dir, write_tones)),
+            batch_seconds=20,
+            micro_batch_seconds=20,
+            augment_nonspeech=0.02,
+        ),
+        model=GruRecogniserConfig(hidden_size=128, num_layers=1, channels=(16, 16), dropout=0.1),
+        objective=CtcConfig(),
+        optim=_optim(4e-3, 60),
+        training=_training(800, 200),
+    )
+
+
+def number_speech(run_dir: str | Path) -> Config:
+    """Phrases of numbers spoken by espeak-ng, in voices that training has not heard: a GRU with CTC."""
+    return Config(
+        data=replace(
+            _transcripts(written(run_dir, write_speech)),
+            batch_seconds=30,
+            micro_batch_seconds=30,
+            augment_speed=0.1,
+            augment_time_masks=2,
+            augment_time_frames=15,
+            augment_frequency_masks=2,
+            augment_frequency_bands=8,
+            augment_nonspeech=0.02,
+        ),
+        model=GruRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2),
+        objective=CtcConfig(),
+        optim=_optim(2e-3, 100),
+        training=_training(2000, 250),
+    )
+
+
+def fsdd_digits(run_dir: str | Path) -> Config:
+    """Which digit is spoken: a convolutional network over recordings of six speakers."""
+    folder = written(run_dir, fsdd.write_digits)
+    return Config(
+        data=RecordingLabelsConfig(
+            train=[str(folder / "train.jsonl")],
+            valid=str(folder / "valid.jsonl"),
+            test=[str(folder / "test.jsonl")],
+            sample_rate=8000,
+            num_bands=40,
+            batch_seconds=20,
+            augment_speed=0.1,
+            augment_volume=6,
+            augment_noise=0.3,
+            augment_time_masks=1,
+            augment_time_frames=10,
+            augment_frequency_masks=1,
+            augment_frequency_bands=8,
+        ),
+        model=CnnRecordingLabellerConfig(channels=(16, 32, 64), hidden_size=128),
+        objective=SoftmaxConfig(label_smoothing=0.1),
+        optim=OptimConfig(
+            optimizer=AdamWConfig(lr=3e-3, weight_decay=0.05), schedule=CosineScheduleConfig(warmup_steps=50)
+        ),
+        training=_training(1000, 100),
+    )
+
+
+def fsdd_speakers(run_dir: str | Path) -> Config:
+    """Which digit is spoken, by somebody whom training has not heard: one of six folds, all with `--folds 6`."""
+    config, folder = fsdd_digits(run_dir), written(run_dir, fsdd.write_digits)
+    splits = [str(folder / f"{name}.jsonl") for name in ("train", "valid", "test")]
+    assert isinstance(config.data, RecordingLabelsConfig)
+    data = replace(
+        config.data, train=splits, valid=None, test=[], folds="given", fold_column="speaker", num_folds=6, test_fold=1
+    )
+    return replace(config, data=data)
+
+
+def fsdd_strings(run_dir: str | Path) -> Config:
+    """Strings of three to nine spoken digits, spliced of single recordings: a GRU with CTC."""
+    return Config(
+        data=replace(
+            _transcripts(written(run_dir, fsdd.write_strings)),
+            batch_seconds=60,
+            micro_batch_seconds=60,
+            augment_speed=0.1,
+            augment_time_masks=2,
+            augment_time_frames=20,
+            augment_frequency_masks=1,
+            augment_frequency_bands=8,
+            augment_nonspeech=0.03,
+        ),
+        model=GruRecogniserConfig(hidden_size=192, num_layers=2, channels=(16, 32), dropout=0.2),
+        objective=CtcConfig(),
+        optim=_optim(2e-3, 100),
+        training=_training(1500, 250),
+    )
+
+
+def prompts_en(run_dir: str | Path) -> Config:
+    """Telephone prompts of one speaker, with synthetic speech of the same texts: one of five folds by text."""
+    folder = written(run_dir, _write_prompts)
+    return Config(
+        data=TranscriptionConfig(
+            train=[str(folder / "all.jsonl")],
+            extra_train=[str(folder / "synthetic" / "train.jsonl")],
+            folds="given",
+            fold_column="fold",
+            num_folds=5,
+            test_fold=1,
+            sample_rate=8000,
+            num_bands=64,
+            batch_seconds=60,
+            augment_speed=0.1,
+            augment_volume=6,
+            augment_noise=0.2,
+            augment_time_masks=2,
+            augment_frequency_masks=2,
+            augment_frequency_bands=12,
+            augment_nonspeech=0.03,
+        ),
+        model=LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=0.3),
+        objective=CtcConfig(),
+        optim=_optim(1.5e-3, 200),
+        training=_training(2500, 250),
+    )
+
+
+def _write_prompts(folder: Path) -> None:
+    """Write the prompts, and the same texts spoken by synthetic voices, twice each."""
+    manifest = asterisk_prompts.write(folder, "en")
+    texts = list(dict.fromkeys(str(row["text"]) for row in read_manifest(manifest)))
+    synthetic_manifest(texts, folder / "synthetic", "en", repeats=2, sample_rate=8000)
+
+
+def fillets_nl(run_dir: str | Path) -> Config:
+    """Dutch dialogue of a game, 81 minutes: an LSTM of characters with CTC, for 60 minutes."""
+    folder = written(run_dir, write_fillets)
+    return Config(
+        data=TranscriptionConfig(
+            train=[str(folder / "train.jsonl")],
+            valid=str(folder / "valid.jsonl"),
+            test=[str(folder / "test.jsonl")],
+            sample_rate=16000,
+            num_bands=80,
+            batch_seconds=80,
+            micro_batch_seconds=40,
+            augment_speed=0.1,
+            augment_volume=6,
+            augment_noise=0.2,
+            augment_time_masks=2,
+            augment_time_frames=40,
+            augment_frequency_masks=2,
+            augment_frequency_bands=15,
+            augment_nonspeech=0.02,
+        ),
+        model=LstmRecogniserConfig(hidden_size=352, num_layers=3, channels=(16, 32), dropout=0.3),
+        objective=CtcConfig(),
+        optim=_optim(1.5e-3, 200),
+        training=replace(_training(2500, 250), max_minutes=60),
+    )
+
+
+SPEECH_RECIPES = (number_tones, number_speech, fsdd_digits, fsdd_speakers, fsdd_strings, prompts_en, fillets_nl)
