@@ -18,6 +18,8 @@ from seqlab.data.recordings_config import RecordingsConfig
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
 Role = Literal["train", "valid", "test"]
+MOST_REPEATS = 2
+"""Recordings of a text, in the mean, up to which equal texts are validated on together."""
 NAMED = 5
 """Faults that are named one by one."""
 CLIPPED_SHARE = 0.001
@@ -44,7 +46,8 @@ def split_recordings(
         config: what is held out, and how.
         recordings: all that are listed.
         texts: the text or label of each, as it is learnt; None where the list has none.
-        by_text: whether equal texts are held out together, as transcripts are; labels are stratified instead.
+        by_text: whether equal texts are held out together, as transcripts are unless there are few of them; labels are
+            stratified instead.
 
     Raises:
         ValueError: `on_fault: refuse` and a recording cannot be used; too few are left; a fold does not exist.
@@ -62,8 +65,11 @@ def split_recordings(
     if config.valid is not None:
         valid, train = usable[fields[usable] == "valid"], rest
     else:
-        of_rest = np.unique(np.array([texts[i] for i in rest], dtype=str), return_inverse=True)[1]
-        keys: dict[str, Any] = {"groups" if by_text else "classes": of_rest}
+        texts_of_rest, of_rest = np.unique(np.array([texts[i] for i in rest], dtype=str), return_inverse=True)
+        if by_text and len(rest) > MOST_REPEATS * len(texts_of_rest):  # commands, of which all are to be learnt
+            keys: dict[str, Any] = {}
+        else:
+            keys = {"groups" if by_text else "classes": of_rest}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
         valid, train = rest[is_valid], rest[~is_valid]
     if by_text:  # speech of a text that is held out would give it away

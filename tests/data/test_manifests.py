@@ -1,0 +1,152 @@
+"""Lists of recordings of all kinds give the same examples; what is wrong with one is named by file and line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqlab.data.manifests import open_manifest
+
+RATE = 8000
+TEXTS = ["one two", "three", "and, four"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Write three recordings."""
+    for number in range(len(TEXTS)):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(RATE // 10 * (number + 1), 0.1), RATE)
+    return tmp_path
+
+
+def rows() -> list[dict[str, Any]]:
+    return [{"audio": f"{number}.wav", "text": text, "speaker": f"s{number}"} for number, text in enumerate(TEXTS)]
+
+
+def write_jsonl(folder: Path) -> Path:
+    path = folder / "list.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
+    return path
+
+
+def write_table(folder: Path, divider: str) -> Path:
+    path = folder / ("list.csv" if divider == "," else "list.tsv")
+    cells = [["audio", "text", "speaker"], *([row["audio"], row["text"], row["speaker"]] for row in rows())]
+    if divider == ",":
+        cells = [[f'"{cell}"' for cell in line] for line in cells]
+    path.write_text("".join(divider.join(line) + "\n" for line in cells), encoding="utf-8")
+    return path
+
+
+def write_parquet(folder: Path) -> Path:
+    import pandas
+
+    path = folder / "list.parquet"
+    pandas.DataFrame(rows()).to_parquet(path)
+    return path
+
+
+def write_kaldi(folder: Path) -> Path:
+    path = folder / "kaldi"
+    path.mkdir()
+    files = {
+        "wav.scp": [f"u{number} ../{number}.wav" for number in range(len(TEXTS))],
+        "text": [f"u{number} {text}" for number, text in enumerate(TEXTS)],
+        "utt2spk": [f"u{number} s{number}" for number in range(len(TEXTS))],
+    }
+    for name, lines in files.items():
+        (path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet", "kaldi"])
+def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
+    makers = {
+        "jsonl": write_jsonl,
+        "csv": lambda path: write_table(path, ","),
+        "tsv": lambda path: write_table(path, "\t"),
+        "parquet": write_parquet,
+        "kaldi": write_kaldi,
+    }
+    path = makers[kind](folder)
+    found = list(open_manifest(str(path)).listed())
+    assert [each.text for each in found] == TEXTS
+    assert [each.columns["speaker"] for each in found] == ["s0", "s1", "s2"]
+    assert [Path(each.audio).resolve() for each in found] == [folder / f"{number}.wav" for number in range(len(TEXTS))]
+    assert all(each.location.startswith(str(path)) for each in found)
+
+
+def test_segments_of_kaldi(folder: Path) -> None:
+    path = write_kaldi(folder)
+    (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
+    (path / "text").write_text("a one\nb two\n", encoding="utf-8")
+    found = list(open_manifest(str(path)).listed())
+    assert [(each.text, each.start, each.end) for each in found] == [("one", 0.05, 0.15), ("two", 0.15, 0.3)]
+
+
+def test_a_folder_for_each_label(folder: Path) -> None:
+    for label in ("yes", "no"):
+        (folder / "words" / label).mkdir(parents=True)
+        (folder / "words" / label / "a.WAV").write_bytes((folder / "0.wav").read_bytes())
+    found = list(open_manifest(str(folder / "words")).listed())
+    assert [each.text for each in found] == ["no", "yes"]
+
+
+def test_an_audio_column_of_a_dataset(folder: Path) -> None:
+    """Recordings stay undecoded bytes."""
+    import datasets
+
+    paths = [str(folder / f"{number}.wav") for number in range(len(TEXTS))]
+    audio = [{"path": None, "bytes": Path(path).read_bytes()} for path in paths]
+    table = datasets.Dataset.from_dict({"audio": audio, "text": TEXTS})
+    table = table.cast_column("audio", datasets.Audio(decode=False)).cast_column("audio", datasets.Audio())
+    (folder / "set").mkdir()
+    table.to_parquet(str(folder / "set" / "train.parquet"))
+    for spec in (f"hub:{folder / 'set'}:train", str(folder / "set" / "train.parquet")):
+        manifest = open_manifest(spec)
+        found = list(manifest.listed())
+        assert [each.text for each in found] == TEXTS
+        assert [each.content for each in found] == [Path(path).read_bytes() for path in paths]
+        assert manifest.sha256() == open_manifest(spec).sha256()
+
+
+def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
+    path = str(write_jsonl(folder))
+    before = open_manifest(path).sha256(), open_manifest(path).stamp()
+    soundfile.write(folder / "1.wav", np.full(RATE, 0.2), RATE)
+    after = open_manifest(path).sha256(), open_manifest(path).stamp()
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"audio": "0.wav", "text": "a"}\n{"audio"\n', "a.jsonl, line 2: not JSON"),
+        ("a.jsonl", "[1]\n", "a.jsonl, line 1: must be an object"),
+        ("a.jsonl", '{"path": "0.wav"}\n', "a.jsonl, line 1: has no column 'audio' of recordings, only path"),
+        ("a.jsonl", '{"audio": 7}\n', "line 1: 'audio' must be the path of a recording, but is 7"),
+        ("a.jsonl", '{"audio": null, "text": "a"}\n', "line 1: 'audio' must be the path of a recording, but is None"),
+        ("a.jsonl", '{"audio": "0.wav", "start": "x"}\n', "line 1: 'start' must be a time in seconds"),
+        ("a.csv", "audio,text\n0.wav\n", "a.csv, line 2: has 1 cells, but the header names 2"),
+        ("a.txt", "0.wav\n", "a.txt: is no list of recordings: name a .jsonl"),
+    ],
+)
+def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
+    (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        list(open_manifest(str(folder / name)).listed())
+
+
+def test_bad_folders(folder: Path) -> None:
+    with pytest.raises(ValueError, match="has neither a wav.scp nor a folder"):
+        list(open_manifest(str(folder)).listed())
+    with pytest.raises(FileNotFoundError, match=r"x\.jsonl"):
+        list(open_manifest(str(folder / "x.jsonl")).listed())
+    path = write_kaldi(folder)
+    (path / "wav.scp").write_text("u0 sox a.wav -t wav - |\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"wav.scp, line 1: a command .* is not run"):
+        list(open_manifest(str(path)).listed())

@@ -1,0 +1,94 @@
+"""A small corpus of tones, each of which stands for a letter, and configs whose steps take milliseconds."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from seqlab.models import GruRecogniserConfig, ModelConfig
+from seqlab.objectives import CtcConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig
+from seqlab.tasks.transcription.config import TranscriptionConfig
+from seqlab.training import train
+
+RATE = 8000
+PITCHES = {"a": 440.0, "b": 900.0, "c": 1800.0}
+LETTER, GAP = 0.12, 0.15
+"""Seconds of a letter, and of a space."""
+
+
+def spoken(text: str, rng: np.random.Generator) -> np.ndarray:
+    """Write a text as tones, with some noise: float32 (n,)."""
+    parts = [np.zeros(int(rng.uniform(0.05, 0.2) * RATE))]
+    for letter in text:
+        if letter == " ":
+            parts.append(np.zeros(int(GAP * RATE)))
+            continue
+        time = np.arange(int(rng.uniform(0.8, 1.2) * LETTER * RATE)) / RATE
+        parts += [0.3 * np.sin(2 * np.pi * PITCHES[letter] * time) * np.hanning(len(time)), np.zeros(RATE // 50)]
+    samples = np.concatenate([*parts, np.zeros(RATE // 10)])
+    return (samples + rng.normal(size=len(samples)) * 10 ** rng.uniform(-4.5, -2)).astype(np.float32)
+
+
+def draw_text(rng: np.random.Generator) -> str:
+    words = ("".join(rng.choice(list(PITCHES), size=rng.integers(1, 4))) for _ in range(rng.integers(1, 4)))
+    return " ".join(words)
+
+
+def write_corpus(folder: Path, name: str, count: int, seed: int, **more: Any) -> str:
+    """Write recordings and their list; return its path."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(count):
+            text = draw_text(rng)
+            audio = f"{name}_{number:03}.wav"
+            soundfile.write(folder / audio, spoken(text, rng), RATE)
+            record = {"audio": audio, "text": text.upper() + ".", "speaker": f"s{number % 3}"}
+            file.write(json.dumps(record | {key: value[number % len(value)] for key, value in more.items()}) + "\n")
+    return str(folder / f"{name}.jsonl")
+
+
+def tiny(train_list: str, model: ModelConfig | None = None, **options: Any) -> Config:
+    """Describe a run that takes a few seconds."""
+    training = {"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8}
+    training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
+    data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 8, "micro_batch_seconds": 4}
+    return Config(
+        data=TranscriptionConfig(train=[train_list], **(data | options)),
+        model=model or GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1),
+        objective=CtcConfig(),
+        optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=5)),
+        training=TrainingConfig(device="cpu", precision="fp32", threads=1, **training),
+    )
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write 40 recordings of one to three words."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), "train", 40, 1)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a recogniser of tones, until it makes few mistakes."""
+    folder = tmp_path_factory.mktemp("trained")
+    lists = {
+        name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))
+    }
+    options = {"max_steps": 300, "log_every": 50, "save_every": 150, "valid_every": 150, "augment_nonspeech": 0.1}
+    return train(tiny(lists["train"], valid=lists["valid"], **options), folder / "run")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Training sets the threads of the process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,212 @@
+"""Steps are a pure function of the config; validation transcribes as `transcribe` does; bad examples are named."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from reference.ranks import train_in_ranks
+from reference.stopped_runs import train_until
+from reference.tiny_runs import assert_equal_runs, journal_of
+
+import seqlab
+from seqlab.evaluation import evaluate
+from seqlab.models import GruRecogniserConfig, LstmRecogniserConfig, TransformerRecogniserConfig
+from seqlab.runs.config import Config
+from seqlab.text.transcripts import normalize_transcript
+from seqlab.training import train
+
+from .conftest import RATE, tiny
+
+CHANGES: dict[str, Any] = {
+    **{"augment_speed": 0.1, "augment_volume": 6, "augment_noise": 0.5, "augment_room": 0.3, "augment_codec": 0.3},
+    **{"augment_time_masks": 2, "augment_time_frames": 8, "augment_frequency_masks": 1, "augment_nonspeech": 0.2},
+}
+MODELS = {
+    "lstm": LstmRecogniserConfig(hidden_size=16, num_layers=2, channels=(4, 4), dropout=0.1, weight_dropout=0.1),
+    "gru": GruRecogniserConfig(hidden_size=16, num_layers=1, channels=(4,), dropout=0.1),
+    "transformer": TransformerRecogniserConfig(
+        d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, channels=(4, 4), attention_window=6, positions="rotary"
+    ),
+}
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_stopped_and_continued_with_augmentation_and_another_number_of_workers(
+    family: str, corpus: str, tmp_path: Path
+) -> None:
+    config = tiny(corpus, MODELS[family], **CHANGES)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step, workers in ((2, 1), (7, 3), (8, 2), (13, 4)):
+        train_until(with_workers(config, workers), parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
+
+
+def with_workers(config: Config, workers: int) -> Config:
+    return replace(config, data=replace(config.data, workers=workers))
+
+
+def test_how_a_step_is_divided_changes_nothing(corpus: str, tmp_path: Path) -> None:
+    """Into micro-steps, and among ranks; with augmentation, without dropout."""
+    model = GruRecogniserConfig(hidden_size=16, num_layers=1, channels=(4, 4), dropout=0.0)
+    config = tiny(corpus, model, batch_seconds=1000, max_steps=6, save_every=6, valid_every=6, log_every=1, **CHANGES)
+    losses = {}
+    for seconds in (1000.0, 6.0):
+        divided = replace(config, data=replace(config.data, micro_batch_seconds=seconds))
+        run = train(divided, tmp_path / str(seconds))
+        losses[seconds] = [line["loss"] for line in journal_of(run, ["train"])]
+    run = train_in_ranks(2, config, tmp_path / "ranks")
+    losses[2.0] = [line["loss"] for line in journal_of(run, ["train"])]
+    assert losses[6.0] == pytest.approx(losses[1000.0], rel=1e-4)
+    assert losses[2.0] == pytest.approx(losses[1000.0], rel=1e-4)
+
+
+def test_validation_transcribes_as_transcribe_does(trained: Path) -> None:
+    """Augmentation is off outside training."""
+    best = max(journal_of(trained, ["valid"]), key=lambda line: -line["wer"])
+    records = [json.loads(line) for line in (trained.parent / "valid.jsonl").read_text("utf-8").splitlines()]
+    paths = [trained.parent / record["audio"] for record in records]
+    texts = [normalize_transcript(record["text"], "plain") for record in records]
+    found = seqlab.load(trained, device="cpu", precision="fp32").transcribe(paths)
+    scores = evaluate(found, [texts], ["wer", "cer"])
+    assert {name: score.value for name, score in scores.items()} == {name: best[name] for name in scores}
+    assert best["wer"] <= 10
+
+
+def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) -> None:
+    model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1)
+    config = replace(
+        tiny(corpus, model, max_steps=1, save_every=1, valid_every=1),
+        init_from=str(trained),
+        init_parts="matching",
+    )
+    frozen = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-12)))
+    run = train(frozen, tmp_path / "run")
+    before, after = (seqlab.load(path, device="cpu", precision="fp32").model.state_dict() for path in (trained, run))
+    for name in before:
+        if name.startswith("encoder."):
+            torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+
+
+def write_list(folder: Path, rows: list[tuple[str, np.ndarray | bytes, str]]) -> str:
+    """Write recordings, samples or bytes of a file, with their texts."""
+    for name, content, _ in rows:
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        else:
+            soundfile.write(folder / name, content, RATE, subtype="FLOAT")
+    path = folder / "list.jsonl"
+    lines = (json.dumps({"audio": name, "text": text}) + "\n" for name, _, text in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def tone(seconds: float, pitch: float = 440.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def faulty_list(folder: Path) -> str:
+    """Write 20 good recordings, and one of each fault."""
+    good = [(f"good_{i}.wav", tone(0.6 + i / 50), "ab"[: 1 + i % 2]) for i in range(20)]
+    holes = tone(0.5)
+    holes[100] = np.nan
+    soundfile.write(folder / "whole.wav", tone(0.5), RATE)
+    whole = (folder / "whole.wav").read_bytes()
+    wrong_rate = bytearray(whole)
+    wrong_rate[24:28] = (2 * RATE).to_bytes(4, "little")
+    faults: list[tuple[str, np.ndarray | bytes, str]] = [
+        ("empty.wav", b"", "a"),
+        ("silent.wav", np.zeros(RATE, np.float32), "a"),
+        ("holes.wav", holes, "a"),
+        ("truncated.wav", whole[: len(whole) // 2], "a"),
+        ("rate.wav", bytes(wrong_rate), "a"),
+        ("text.wav", b"no recording at all\n" * 20, "a"),
+        ("short.wav", tone(0.01), "a"),
+    ]
+    return write_list(folder, [*good[:10], *faults, *good[10:]])
+
+
+FAULTS = {
+    "empty.wav": "has no bytes",
+    "silent.wav": "is silent",
+    "holes.wav": "not numbers: the first one is at",
+    "truncated.wav": "announces 8,000 bytes of samples, but it has",
+    "rate.wav": "wrong header",
+    "text.wav": "text",
+    "short.wav": "below `data.min_seconds`",
+}
+
+
+def test_recordings_that_cannot_be_used_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run = train(tiny(faulty_list(tmp_path), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
+    noted = json.loads((run / "run.json").read_text("utf-8"))["data"]["faults"]
+    assert len(noted) == len(FAULTS)
+    assert "left out" in caplog.text
+    for name, message in FAULTS.items():
+        [fault] = [fault for fault in noted.values() if name in fault]
+        assert re.search(message, fault), fault
+
+
+def test_recordings_that_cannot_be_used_are_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+    config = tiny(faulty_list(tmp_path), on_fault="refuse")
+    with pytest.raises(ValueError, match="7 recordings cannot be used") as raised:
+        train(config, tmp_path / "run")
+    assert "list.jsonl, line 11: " in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(f"{i}.wav", tone(0.5), "ab" if i % 5 else "aabbaabbaabbaabb") for i in range(20)]
+    train(tiny(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
+    assert "training recordings have more tokens than the frames" in caplog.text
+    assert "line 1 (" in caplog.text
+    all_rows = [(name, samples, "ab" * 20) for name, samples, _ in rows]
+    with pytest.raises(ValueError, match=r"All .* training recordings have more tokens than the frames"):
+        train(tiny(write_list(tmp_path, all_rows)), tmp_path / "other")
+
+
+def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """So do all at first, at a low rate."""
+    rows = [(f"{i}.wav", tone(2.0), "a") for i in range(20)]
+    config = tiny(write_list(tmp_path, rows), max_steps=40, save_every=40, valid_every=40)
+    run = train(config, tmp_path / "run")
+    [line] = journal_of(run, ["valid"])
+    assert (line["empty_share"] == 1) == ("outputs blanks alone" in caplog.text)
+
+
+def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
+    """A hum means nothing, and a letter may follow itself."""
+    hum = np.random.default_rng(0).normal(size=RATE).astype(np.float32) * 0.01
+    pair = np.concatenate([tone(0.2), np.zeros(RATE // 20, np.float32), tone(0.2)])
+    kinds = [("hum", hum, ""), ("pair", pair, "aa"), ("one", tone(0.4), "a")]
+    rows = [(f"{name}_{i}.wav", samples, text) for i in range(8) for name, samples, text in kinds]
+    path = write_list(tmp_path, rows)
+    run = train(tiny(path, valid=path, max_steps=300, save_every=300, valid_every=300), tmp_path / "run")
+    found = seqlab.load(run, device="cpu", precision="fp32").transcribe(
+        [tmp_path / f"{name}_0.wav" for name, *_ in kinds]
+    )
+    assert found == ["", "aa", "a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"folds": "given"}, "set `fold_column`"),
+        ({"fold_column": "speaker"}, "is for `folds: grouped` and `folds: given`"),
+        ({"test_fold": 6}, "must be at most `num_folds`"),
+        ({"hop_ms": 30.0}, "must be at most `window_ms`"),
+        ({"min_seconds": 40.0}, "must be below `max_seconds`"),
+    ],
+)
+def test_impossible_configs(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny("train.jsonl", **options)

@@ -1,0 +1,182 @@
+"""Transcripts depend on the recording alone; times lie where sounds are; no line is lost."""
+
+import io
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from system.conftest import run_here
+
+import seqlab
+from seqlab.audio.nonspeech import KINDS, draw_nonspeech
+from seqlab.audio.waveform import resample
+
+from .conftest import GAP, LETTER, RATE, draw_text, spoken
+
+
+@pytest.fixture(scope="module")
+def recordings() -> list[tuple[str, np.ndarray]]:
+    """Draw texts that the recogniser has not been trained on, and speak them."""
+    rng = np.random.default_rng(11)
+    return [(text, spoken(text, rng)) for text in (draw_text(rng) for _ in range(24))]
+
+
+@pytest.fixture(scope="module")
+def paths(recordings: list[tuple[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("recordings")
+    for number, (_, samples) in enumerate(recordings):
+        soundfile.write(folder / f"{number:02}.wav", samples, RATE)
+    return [str(folder / f"{number:02}.wav") for number in range(len(recordings))]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("beam_size", [1, 8])
+def test_alone_batched_and_reordered(trained: Path, paths: list[str], precision: str, beam_size: int) -> None:
+    """Texts and times are equal, whatever else is transcribed with a recording."""
+    run = seqlab.load(trained, device="cpu", precision=precision)
+    together = run.transcribe_detailed(paths, times=True, beam_size=beam_size)
+    backwards = run.transcribe_detailed(paths[::-1], times=True, beam_size=beam_size, batch_seconds=3)
+    alone = [run.transcribe_detailed([path], times=True, beam_size=beam_size)[0] for path in paths]
+    for one, other, third in zip(together, backwards[::-1], alone, strict=True):
+        assert one.text == other.text == third.text
+        spans = [[(each.text, each.start, each.end) for each in found.tokens] for found in (one, other, third)]
+        assert spans[0] == spans[1] == spans[2]
+
+
+def test_most_texts_are_right(trained: Path, recordings: list[tuple[str, np.ndarray]]) -> None:
+    found = seqlab.load(trained, device="cpu").transcribe([(samples, RATE) for _, samples in recordings])
+    assert sum(text == said for (text, _), said in zip(recordings, found, strict=True)) >= 20
+
+
+def test_times(trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]) -> None:
+    """They rise, lie within the recording, and each word within a frame of its sound."""
+    frame = 4 * 0.01
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    num_right = 0
+    for (text, samples), found in zip(recordings, run.transcribe_detailed(paths, times=True), strict=True):
+        for timed in (found.tokens, found.words):
+            edges = [edge for each in timed for edge in (each.start, each.end)]
+            assert edges == sorted(edges)
+            assert all(0 <= edge <= found.duration for edge in edges)
+            assert all(0 < each.confidence <= 1 for each in timed)
+        assert " ".join(each.text for each in found.words) == found.text
+        if found.text != text:
+            continue
+        num_right += 1
+        loud = np.abs(samples) > 0.03
+        for word in found.words:
+            inside = loud[int(max(0, word.start - frame) * RATE) : int((word.end + frame) * RATE)]
+            assert inside.any()
+        starts = [each.start for each in found.words]
+        assert all(b - a > GAP for a, b in pairwise(starts))
+    assert num_right >= 20
+    assert frame < LETTER
+
+
+def test_ogg_flac_and_other_rates_give_the_same(
+    trained: Path, recordings: list[tuple[str, np.ndarray]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    for _, samples in [each for each in recordings if " " in each[0]][:6]:
+        variants: dict[str, tuple[np.ndarray, int]] = {
+            "a.wav": (samples, RATE),
+            "b.flac": (samples, RATE),
+            "c.ogg": (samples, RATE),
+            "d.wav": (resample(samples, RATE, 22050), 22050),
+            "e.wav": (np.stack([resample(samples, RATE, 44100)] * 2, 1), 44100),
+        }
+        for name, (values, rate) in variants.items():
+            soundfile.write(tmp_path / name, values, rate, compression_level=0 if name.endswith("ogg") else None)
+        found = run.transcribe_detailed([tmp_path / name for name in variants], times=True)
+        assert dict(zip(variants, (each.text for each in found), strict=True)) == dict.fromkeys(variants, found[0].text)
+        for each in found[1:]:
+            for one, other in zip(found[0].words, each.words, strict=True):
+                assert abs(one.start - other.start) <= 0.041
+                assert abs(one.end - other.end) <= 0.041
+    assert "upper bands" not in caplog.text
+    soundfile.write(tmp_path / "low.wav", resample(samples, RATE, 4000), 4000)
+    run.transcribe([tmp_path / "low.wav"])
+    assert "low.wav has 4,000 samples a second, but the model was trained on 8,000" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "zeros"])
+def test_what_is_no_speech_has_no_text(trained: Path, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    zeros = np.zeros(RATE, np.float32)
+    sounds = [zeros if kind == "zeros" else draw_nonspeech(2 * RATE, RATE, rng, kind) for _ in range(20)]
+    found = seqlab.load(trained, device="cpu").transcribe([(each, RATE) for each in sounds])
+    if kind == "music":  # the letters are tones themselves
+        assert len(found) == len(sounds)
+    else:
+        assert found == [""] * len(sounds)
+
+
+def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]) -> None:
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    [expected] = run.transcribe(paths[:1])
+    samples, _ = soundfile.read(paths[0], dtype="int16")
+    floats = soundfile.read(paths[0], dtype="float32")[0]
+    content = Path(paths[0]).read_bytes()
+    assert run.transcribe([(samples, RATE), (floats, RATE), content, Path(paths[0])]) == [expected] * 4
+    with pytest.raises(ValueError, match="`recordings` must be a list"):
+        run.transcribe(paths[0])
+    with pytest.raises(ValueError, match="there is no such file"):
+        run.transcribe(["nowhere.wav"])
+    for bad, message in (
+        ((np.zeros((2, 3, 4), np.float32), RATE), r"must be \(n,\)"),
+        ((np.array([np.nan], np.float32), RATE), "NaN"),
+        ((np.zeros(10, np.int64), RATE), "int16 or floats"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run.transcribe([bad])
+
+
+def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Path) -> None:
+    """What cannot be read is an empty line, and a status of its own."""
+    (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
+    listed = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
+    stdin = "".join(f"{path}\n" for path in listed).encode()
+    status, done = run_here("transcribe", trained, "--device", "cpu", stdin=stdin)
+    lines = done.stdout.decode().split("\n")
+    expected = seqlab.load(trained, device="cpu").transcribe(paths[:2])
+    assert status == 3
+    assert lines == [expected[0], "", "", "", expected[1], ""]
+    assert "broken.wav" in done.stderr.decode()
+    assert "nowhere.wav: there is no such file" in done.stderr.decode()
+    status, done = run_here("transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8")
+    assert status == 0
+    records = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [each["audio"] for each in records] == paths[:2]
+    assert all(len(each["alternatives"]) == 3 for each in records)
+    assert records[0]["text"] == records[0]["alternatives"][0]["text"]
+    assert {"start", "end", "confidence", "text"} == set(records[0]["words"][0])
+
+
+def test_a_list_with_a_column(trained: Path, tmp_path: Path) -> None:
+    spec = f"{trained.parent / 'valid.jsonl'}#audio"
+    status, done = run_here("transcribe", trained, "--input", spec, "--output", tmp_path / "out.txt")
+    assert status == 0, done.stderr.decode()
+    assert len((tmp_path / "out.txt").read_text("utf-8").splitlines()) == 20
+
+
+def test_misuse(trained: Path, paths: list[str]) -> None:
+    for arguments, message in (
+        ([trained, paths[0], "--input", "x"], "but not both"),
+        ([trained, paths[0], "--num_hypotheses", "2"], "needs --json"),
+        ([trained, paths[0], "--lm_weight", "0.3"], "`lm_weight` needs a language model"),
+    ):
+        status, done = run_here("transcribe", *arguments)
+        assert status == 2
+        assert message in done.stderr.decode()
+
+
+def test_recordings_given_as_text_are_refused(trained: Path, paths: list[str]) -> None:
+    status, done = run_here("transcribe", trained, stdin=Path(paths[0]).read_bytes())
+    assert status == 2
+    assert "standard input" in done.stderr.decode()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(100), RATE, format="WAV")
+    assert seqlab.load(trained, device="cpu").transcribe([buffer.getvalue()]) == [""]
