@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from seqlab.data.readers import BYTE_ORDER_MARK, decode_line, require_file
+from seqlab.data.readers import BYTE_ORDER_MARK, decode_line, refuse_audio, require_file
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def read_blocks(path: Path, size: int) -> Iterator[RawLines]:
         total, first = max(1, path.stat().st_size), 1
         try:
             while lines := list(islice(stream, size)):
+                if first == 1:
+                    refuse_audio(lines[0], str(path))
                 yield RawLines(b"".join(lines), len(lines), str(path), first, file.tell() / total)
                 first += len(lines)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

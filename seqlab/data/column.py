@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from seqlab.data.blocks import RawLines
+from seqlab.data.readers import refuse_recordings
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
@@ -65,7 +66,12 @@ class Column(ABC):
 
         A newline that ends a record is left out, and one inside it becomes a space. Errors as in `cells`.
         """
-        return map(one_line, self.cells())
+        lines = map(one_line, self.cells())
+        first = next(lines, None)
+        if first is None:
+            return iter(())
+        refuse_recordings(first, str(self))
+        return chain([first], lines)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
         """Yield the values, `size` at a time (the last may be fewer); errors as in `cells`.

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from seqlab.audio.containers import AUDIO_SUFFIXES, looks_like_audio
+
+LONGEST_PATH = 4096
+"""Characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -35,10 +39,34 @@ def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
     """
     try:
         for number, raw in enumerate(stream, start=1):
+            if number == 1:
+                refuse_audio(raw, name)
             line = decode_line(raw, name, number)
             yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
+
+
+def refuse_audio(first: bytes, name: str) -> None:
+    """Raise ValueError where the first line of what should be text is that of a recording, or names one."""
+    if looks_like_audio(first):
+        raise ValueError(
+            f"{name} is a recording, but text is read here: `seqlab transcribe RUN {name}` turns recordings into text, "
+            "and `seqlab train --data.kind transcription` learns from a list of them."
+        )
+    refuse_recordings(first.decode("utf-8", errors="replace"), name)
+
+
+def refuse_recordings(line: str, name: str) -> None:
+    """Raise ValueError where the first line of what should be text is the path of a recording that is there."""
+    path = line.strip()
+    if len(path) > LONGEST_PATH or "\0" in path or Path(path).suffix.lower() not in AUDIO_SUFFIXES:
+        return
+    if Path(path).is_file() or (Path(name.partition("#")[0]).parent / path).is_file():
+        raise ValueError(
+            f"{name} lists recordings ({path}), but text is read here: `seqlab transcribe RUN --input {name}` turns "
+            "them into text, and `seqlab train --data.kind transcription` learns from a list with their texts."
+        )
 
 
 def read_lines(path: str | Path) -> Iterator[str]:

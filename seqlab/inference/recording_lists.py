@@ -36,7 +36,7 @@ def listed_paths(spec: str | None) -> Iterator[Iterator[str]]:
         from seqlab.data.columns import parse_column
 
         column, folder = parse_column(spec), Path(spec.rpartition("#")[0]).parent
-        yield (str(folder / path) if path else "" for path in column.values())
+        yield (str(folder / path) if path else "" for path in column.cells())
         return
     with input_stream(spec) as (stream, name):
         yield (decode_line(raw, name, number) for number, raw in enumerate(stream, start=1))

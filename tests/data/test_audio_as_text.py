@@ -1,0 +1,48 @@
+"""Recordings, and lists of them, are refused where text is read: they would be learnt as text."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from system.conftest import run_here
+
+from seqlab.data.columns import parse_column
+from seqlab.data.readers import iter_lines
+
+FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for suffix, kind in FORMATS.items():
+        soundfile.write(tmp_path / f"a.{suffix}", np.zeros(16000), 16000, format=kind)
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
+    (tmp_path / "near.txt").write_text("a.flac\n", encoding="utf-8")
+    (tmp_path / "list.jsonl").write_text(json.dumps({"audio": "a.wav", "text": "one"}) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [*(f"a.{suffix}" for suffix in FORMATS), "list.txt", "near.txt", "list.jsonl#audio"])
+def test_training_on_text(name: str, folder: Path) -> None:
+    (folder / "b.txt").write_text("x\n" * 40, encoding="utf-8")
+    for options in (["--data.train", name], ["--data.train_src", name, "--data.train_tgt", "b.txt"]):
+        paths = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
+        status, done = run_here("train", *paths, "--run_dir", folder / "run")
+        assert status == 2
+        assert "text is read here: `seqlab transcribe RUN" in done.stderr.decode()
+        assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["a.wav", "list.txt"])
+def test_reading_text(name: str, folder: Path) -> None:
+    with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
+        list(iter_lines(stream, "standard input"))
+
+
+def test_texts_about_recordings_are_texts(folder: Path) -> None:
+    texts = ["missing.wav", "see a.wav", "a.wav is loud"]
+    (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    assert list(parse_column(str(folder / "t.txt")).values()) == texts
+    assert list(parse_column(f"{folder / 'list.jsonl'}#text").values()) == ["one"]

@@ -1,0 +1,215 @@
+"""What recordings become: samples in a memory map, parts by folds and texts, and a report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from seqlab.audio.codec import fit_recording_codec, load_recording_codec
+from seqlab.audio.reading import read_recording
+from seqlab.data.batch import collate_frames
+from seqlab.data.recording_splits import RecordingsReport, split_recordings
+from seqlab.data.recording_steps import RecordingSteps
+from seqlab.data.recordings import read_recordings
+from seqlab.data.survey import no_progress
+from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
+from seqlab.tasks.transcription.config import TranscriptionConfig
+
+RATES = (8000, 22050, 44100)
+WORDS = ("one", "two", "three", "four", "five")
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 60 recordings at three rates, some in stereo, of 30 texts and five speakers."""
+    folder, rng = tmp_path_factory.mktemp("listed"), np.random.default_rng(1)
+    rows = []
+    for number in range(60):
+        rate = RATES[number % 3]
+        samples = rng.normal(size=(int(rate * rng.uniform(0.3, 1.0)), 1 + number % 2)) * 0.1
+        soundfile.write(folder / f"{number}.flac", samples, rate)
+        text = f"{WORDS[number % 5]} {WORDS[number // 5 % 6 % 5]} {number % 30}"
+        rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 4})
+    for name, part in (("all", rows), ("extra", rows[:10])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    return folder
+
+
+def config_of(listed: Path, **options: Any) -> TranscriptionConfig:
+    return TranscriptionConfig(train=[str(listed / "all.jsonl")], sample_rate=16000, **options)
+
+
+def read(config: Any, cache: Path, *, by_text: bool = True) -> Any:
+    recordings, _ = read_recordings(config, cache, no_progress)
+    texts = [each.text for each in recordings.examples]
+    return recordings, texts, split_recordings(config, recordings, texts, by_text=by_text)
+
+
+def test_samples_are_those_of_the_files(listed: Path, tmp_path: Path) -> None:
+    config = config_of(listed)
+    recordings, _ = read_recordings(config, tmp_path, no_progress)
+    for number in range(60):
+        expected = read_recording(listed / f"{number}.flac", 16000)
+        np.testing.assert_array_equal(recordings.waveform(number), expected.samples)
+        assert recordings.examples[number].source_rate == RATES[number % 3]
+        assert recordings.examples[number].channels == 1 + number % 2
+    [folder] = tmp_path.glob("recordings-*")
+    stamp = (folder / "samples.i16").stat().st_mtime_ns
+    again, _ = read_recordings(config, tmp_path, None)
+    assert (folder / "samples.i16").stat().st_mtime_ns == stamp
+    np.testing.assert_array_equal(again.samples, recordings.samples)
+
+
+def test_no_text_is_in_two_parts(listed: Path, tmp_path: Path) -> None:
+    _, texts, splits = read(config_of(listed, valid_fraction=0.2), tmp_path)
+    train, valid = ({texts[i] for i in part} for part in (splits.train, splits.valid))
+    assert not train & valid
+    assert len(splits.train) + len(splits.valid) == 60
+    assert 6 <= len(splits.valid) <= 18
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"folds": "grouped", "fold_column": "speaker"},
+        {"folds": "given", "fold_column": "fold", "num_folds": 4},
+        {"folds": "plain"},
+    ],
+)
+def test_folds(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
+    """Each recording is tested once, by a run that was neither trained nor validated on its fold."""
+    config = config_of(listed, **{"num_folds": 5} | options)
+    tested = []
+    for fold in range(1, config.num_folds + 1):
+        recordings, _, splits = read(config.of_fold(fold, config.num_folds), tmp_path)
+        assert not set(splits.test) & (set(splits.train) | set(splits.valid))
+        assert len(splits.valid)
+        if config.fold_column is not None:
+            columns = [
+                {recordings.examples[i].columns[config.fold_column] for i in part}
+                for part in (splits.test, np.concatenate([splits.train, splits.valid]))
+            ]
+            assert not columns[0] & columns[1]
+        tested += splits.test.tolist()
+    assert sorted(tested) == list(range(60))
+
+
+def test_speech_of_held_out_texts_is_left_out(listed: Path, tmp_path: Path) -> None:
+    config = config_of(listed, folds="given", fold_column="fold", num_folds=4, test_fold=1)
+    with_extra = TranscriptionConfig(
+        **{name: getattr(config, name) for name in ("train", "folds", "fold_column", "num_folds", "test_fold")},
+        extra_train=[str(listed / "extra.jsonl")],
+    )
+    recordings, texts, splits = read(with_extra, tmp_path)
+    extra = [i for i in splits.train if recordings.examples[i].field == "extra_train"]
+    held_out = {texts[i] for part in (splits.valid, splits.test) for i in part}
+    assert 0 < len(extra) < 10
+    assert not {texts[i] for i in extra} & held_out
+
+
+def test_labels_are_in_all_parts(listed: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        row |= {"audio": str(listed / row["audio"]), "text": row["text"].split()[0]}
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = RecordingLabelsConfig(train=[str(tmp_path / "labels.jsonl")], valid_fraction=0.2, num_folds=3, test_fold=1)
+    _, labels, splits = read(config, tmp_path / "cache", by_text=False)
+    for part in (splits.train, splits.valid, splits.test):
+        assert {labels[i] for i in part} == set(WORDS)
+
+
+def test_long_recordings_and_given_folds(listed: Path, tmp_path: Path) -> None:
+    recordings, _, splits = read(config_of(listed, max_seconds=0.7), tmp_path)
+    assert all(recordings.seconds(i) <= 0.7 for i in splits.train)
+    assert any("longer than `data.max_seconds`" in fault for fault in splits.faults.values())
+    with pytest.raises(ValueError, match=r"names 4 folds, but `data.num_folds` .* is 5: set it to 4"):
+        read(config_of(listed, folds="given", fold_column="fold", test_fold=1), tmp_path)
+    with pytest.raises(ValueError, match="line 1: has no value in the column 'who'"):
+        read(config_of(listed, folds="grouped", fold_column="who", test_fold=1), tmp_path)
+
+
+def test_the_report(listed: Path, tmp_path: Path) -> None:
+    recordings, texts, splits = read(config_of(listed), tmp_path)
+    report = RecordingsReport.of(recordings, splits, texts, by_text=True)
+    lines = "\n".join(report.lines())
+    assert "20 at 8,000 Hz" in lines
+    assert "channels: 30 with 1, 30 with 2" in lines
+    assert "20 recordings have a lower rate (8,000 Hz) than the 16,000 Hz" in lines
+    held_out = {recordings.examples[i].columns["speaker"] for i in splits.valid}
+    assert f"{len(held_out)} speakers of the held-out parts are trained on, too" in lines
+    seconds = sum(recordings.seconds(i) for i in splits.train)
+    assert report.hours["train"] == pytest.approx(seconds / 3600)
+    assert json.loads(json.dumps(report.to_json()))["corpora"][0]["kept"] == len(splits.train)
+
+
+def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> RecordingSteps[Any]:
+    def collate(frames: Any, part: Any, epoch: int) -> Any:
+        arrays = [each.numpy() for each in frames]
+        return collate_frames(arrays, [[5]] * len(arrays), part.tolist(), pad_id=0, bos_id=1, eos_id=2)
+
+    return RecordingSteps(recordings, codec, config, 7, collate)
+
+
+def test_steps_from_any_position_with_any_number_of_workers(listed: Path, tmp_path: Path) -> None:
+    """And of several ranks, each has its part of the same."""
+    options: dict[str, Any] = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "batch_seconds": 6}
+    config = config_of(listed, micro_batch_seconds=3, **options)
+    recordings, _, splits = read(config, tmp_path)
+    codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
+    codec.save(tmp_path)
+    assert load_recording_codec(tmp_path) == codec
+    whole = steps_of(config, recordings, codec).steps(splits.train, 0, 1)
+    expected = [next(whole) for _ in range(20)]
+    assert {each.position.epoch for each in expected} >= {0, 1}
+    seen = [
+        int(i) for step in expected if step.position.epoch == 0 for batch in step.micro_steps for i in batch.indices
+    ]
+    assert sorted(seen) == splits.train.tolist()
+    others = config_of(listed, micro_batch_seconds=3, workers=3, **options)
+    for start in (0, 5, 13):
+        goes_on = steps_of(others, recordings, codec).steps(splits.train, 0, 1, expected[start].position)
+        for step in expected[start + 1 : start + 4]:
+            found = next(goes_on)
+            assert found.position == step.position
+            for one, other in zip(found.micro_steps, step.micro_steps, strict=True):
+                assert one.indices.tolist() == other.indices.tolist()
+                assert one.frames.equal(other.frames)
+    ranks = [next(steps_of(config, recordings, codec).steps(splits.train, rank, 2)) for rank in (0, 1)]
+    parts = [int(i) for step in ranks for batch in step.micro_steps if batch.num_targets for i in batch.indices]
+    assert sorted(parts) == sorted(int(i) for batch in expected[0].micro_steps for i in batch.indices)
+
+
+def test_validation_batches_are_unchanged(listed: Path, tmp_path: Path) -> None:
+    config = config_of(listed, augment_speed=0.1, augment_noise=1.0)
+    recordings, _, splits = read(config, tmp_path)
+    codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
+    found = []
+    for rows, batch in steps_of(config, recordings, codec).batches(splits.valid):
+        for place, row in enumerate(rows.tolist()):
+            index = int(splits.valid[row])
+            assert int(batch.indices[place]) == index
+            frames = codec.frames(recordings.waveform(index))
+            assert batch.frames[place, : len(frames)].equal(frames)
+            found.append(row)
+    assert sorted(found) == list(range(len(splits.valid)))
+
+
+@pytest.mark.parametrize("normalise", ["corpus", "recording", "none"])
+def test_bands_are_normalised(normalise: str, listed: Path, tmp_path: Path) -> None:
+    config = config_of(listed, normalise=normalise)
+    recordings, _, splits = read(config, tmp_path)
+    waveforms = [recordings.waveform(i) for i in splits.train.tolist()]
+    codec = fit_recording_codec(config, waveforms)
+    frames = np.concatenate([codec.frames(each).numpy() for each in waveforms])
+    if normalise == "corpus":
+        assert abs(frames.mean(0)).max() < 1e-3
+        assert abs(frames.std(0) - 1).max() < 1e-3
+    elif normalise == "recording":
+        one = codec.frames(waveforms[0]).numpy()
+        assert abs(one.mean(0)).max() < 1e-4
+        assert abs(one.std(0) - 1).max() < 1e-3
+    else:
+        np.testing.assert_array_equal(codec.frames(waveforms[0]).numpy(), codec.log_mel(waveforms[0]).numpy())

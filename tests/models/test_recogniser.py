@@ -1,0 +1,161 @@
+"""Recognisers and labellers of recordings: padding and other recordings change nothing; windows of attention."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from seqlab.data.batch import collate_frames, collate_values
+from seqlab.models import (
+    CnnRecordingLabellerConfig,
+    GruRecogniserConfig,
+    GruRecordingLabellerConfig,
+    LstmRecogniserConfig,
+    LstmRecordingLabellerConfig,
+    ModelConfig,
+    TransformerRecogniserConfig,
+    TransformerRecordingLabellerConfig,
+)
+from seqlab.nn.precision import prepare_inference
+from seqlab.objectives import CtcConfig
+from seqlab.objectives.loss import StepContext
+
+BANDS, VOCABULARY = 16, 12
+TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 2, "channels": (4, 4)}
+RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "channels": (4, 4)}
+RECOGNISERS: dict[str, Any] = {
+    "lstm": LstmRecogniserConfig(**RECURRENT),
+    "gru": GruRecogniserConfig(**RECURRENT),
+    "transformer": TransformerRecogniserConfig(**TRANSFORMER),
+    "local": TransformerRecogniserConfig(**TRANSFORMER, attention_window=3, positions="rotary"),
+    "post": TransformerRecogniserConfig(**TRANSFORMER, attention_window=1, norm="post"),
+}
+LABELLERS: dict[str, Any] = {
+    "cnn": CnnRecordingLabellerConfig(channels=(4, 8), hidden_size=16),
+    "lstm": LstmRecordingLabellerConfig(**RECURRENT, pooling="max"),
+    "gru": GruRecordingLabellerConfig(**RECURRENT),
+    "transformer": TransformerRecordingLabellerConfig(**TRANSFORMER, attention_window=4),
+}
+LENGTHS = [37, 1, 64, 5, 20, 64, 2]
+
+
+class Recordings:
+    num_bands = BANDS
+
+
+class Tokens:
+    vocab_size, blank_id, bos_id, eos_id, size = VOCABULARY, 0, 1, 2, 5
+
+
+def built(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Any:
+    torch.manual_seed(0)
+    model = config.build(Recordings(), Tokens()).eval()
+    prepare_inference(model, torch.device("cpu"), dtype)
+    return model
+
+
+def rows() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.normal(size=(length, BANDS)).astype(np.float32) for length in LENGTHS]
+
+
+def scores(model: Any, frames: list[np.ndarray], extra: int = 0) -> list[Tensor]:
+    """Score each recording, in a batch with `extra` more frames of padding."""
+    ids = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
+    batch = collate_frames(frames, None, range(len(frames)), **ids)
+    wider = torch.nn.functional.pad(batch.frames, (0, 0, 0, extra))
+    with torch.inference_mode():
+        found = model.frames(replace(batch, frames=wider))
+    return [row[:length] for row, length in zip(found.log_probs, found.lengths.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("name", RECOGNISERS)
+def test_a_recording_is_scored_by_itself(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    model, frames = built(RECOGNISERS[name], dtype), rows()
+    together = scores(model, frames)
+    assert [len(each) for each in together] == [-(-length // 4) for length in LENGTHS]
+    backwards = scores(model, frames[::-1], extra=40)[::-1]
+    for each, other, row in zip(together, backwards, frames, strict=True):
+        torch.testing.assert_close(other, each, rtol=0, atol=tolerance)
+        torch.testing.assert_close(scores(model, [row])[0], each, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("name", LABELLERS)
+def test_a_recording_is_labelled_by_itself(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    model, frames = built(LABELLERS[name], dtype), rows()
+    with torch.inference_mode():
+        together = model(collate_values(frames, None, range(len(frames)))).float()
+        for place, row in enumerate(frames):
+            alone = model(collate_values([row], None, [0])).float()[0]
+            torch.testing.assert_close(alone, together[place], rtol=0, atol=tolerance)
+
+
+def test_a_window_bounds_what_a_frame_depends_on() -> None:
+    """Two layers with a window of 3 see six frames to each side, and convolutions one more."""
+    model, [row] = built(RECOGNISERS["local"]), [np.random.default_rng(2).normal(size=(160, BANDS)).astype(np.float32)]
+    changed = row.copy()
+    changed[80] += 5
+    before, after = scores(model, [row])[0], scores(model, [changed])[0]
+    differs = ((before - after).abs().amax(1) > 1e-6).nonzero()[:, 0]
+    reach = 2 * 3 + 1
+    assert 20 - reach <= int(differs.min())
+    assert int(differs.max()) <= 20 + reach
+    assert len(differs) > 6
+    everywhere = built(RECOGNISERS["transformer"])
+    assert ((scores(everywhere, [row])[0] - scores(everywhere, [changed])[0]).abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("name", RECOGNISERS)
+def test_gradients_are_those_of_each_recording(name: str) -> None:
+    """Of a padded batch the sum of those alone; CTC counts all paths."""
+    config = replace(RECOGNISERS[name], dropout=0.0)
+    model, frames, ids = built(config).train(), rows()[2:5:2], {"pad_id": 0, "bos_id": 1, "eos_id": 2}
+    targets, objective = [[5, 5, 7], [4]], CtcConfig().build()
+    total = objective(model, collate_frames(frames, targets, range(2), **ids), StepContext(0)).total
+    together = torch.autograd.grad(total, list(model.parameters()))
+    alone = [torch.zeros_like(each) for each in together]
+    for row, target in zip(frames, targets, strict=True):
+        loss = objective(model, collate_frames([row], [target], [0], **ids), StepContext(0)).total
+        for sum_, each in zip(alone, torch.autograd.grad(loss, list(model.parameters())), strict=True):
+            sum_ += each
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_targets_that_cannot_be_said() -> None:
+    config = RECOGNISERS["gru"]
+    src, tgt, repeated = (np.array(values) for values in ([40, 40, 40, 1], [10, 11, 10, 1], [0, 0, 1, 0]))
+    found = config.unreachable(src, tgt, lambda: repeated)
+    assert found.are.tolist() == [False, True, True, False]
+    model = built(config)
+    batch = collate_frames([np.zeros((40, BANDS), np.float32)], [[3, 4] * 5], [0], pad_id=0, bos_id=1, eos_id=2)
+    assert float(CtcConfig().build()(model, batch, StepContext(0)).logs["too_long"]) == 0
+    batch = collate_frames([np.zeros((40, BANDS), np.float32)], [[3] * 6], [0], pad_id=0, bos_id=1, eos_id=2)
+    assert float(CtcConfig().build()(model, batch, StepContext(0)).logs["too_long"]) == 7
+
+
+def test_encoders_have_the_same_weights() -> None:
+    """So that a labeller starts from a recogniser."""
+    for name in ("lstm", "gru", "transformer"):
+        names = [
+            {key: value.shape for key, value in built(config).state_dict().items() if key.startswith("encoder.")}
+            for config in (RECOGNISERS[name], LABELLERS[name])
+        ]
+        assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (lambda: TransformerRecogniserConfig(positions="learned"), "for texts of a bounded length"),
+        (lambda: CnnRecordingLabellerConfig(norm="batch"), "would depend on padding"),
+    ],
+)
+def test_impossible_configs(config: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config()

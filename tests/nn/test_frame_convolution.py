@@ -1,0 +1,59 @@
+"""Convolutions over spectrograms: padding changes nothing, and what is left are the frames of torch's own layer."""
+
+import pytest
+import torch
+from torch import nn
+
+from seqlab.nn.frame_convolution import FrameConvolution, Subsampling, strided
+
+BANDS = 9
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "rms"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_padding_changes_nothing(norm: str, depth: int) -> None:
+    torch.manual_seed(0)
+    layer = Subsampling(BANDS, (4, 6), 5, norm=norm, depth=depth).eval()
+    lengths = [1, 2, 3, 4, 5, 11, 12, 13]
+    rows = [torch.randn(length, BANDS) for length in lengths]
+    padded = torch.full((len(rows), 20, BANDS), 1e3)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+    together, left = layer(padded, torch.tensor(lengths))
+    for place, row in enumerate(rows):
+        alone, count = layer(row[None], torch.tensor([len(row)]))
+        assert int(count) == int(left[place]) == -(-len(row) // 4) == alone.size(1)
+        torch.testing.assert_close(together[place, : int(count)], alone[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_recording_alone_is_as_of_torch() -> None:
+    torch.manual_seed(0)
+    layer = FrameConvolution(1, 4, stride=2)
+    plain = nn.Conv2d(1, 4, 3, 2, padding=1)
+    plain.load_state_dict(layer.convolution.state_dict())
+    x = torch.randn(2, 1, 13, BANDS)
+    found, lengths = layer(x, torch.tensor([13, 13]))
+    torch.testing.assert_close(found, plain(x).relu())
+    assert lengths.tolist() == [7, 7]
+    assert found.shape[2:] == (7, 5)
+
+
+def test_a_stride_of_one_is_residual() -> None:
+    layer = FrameConvolution(3, 3, stride=1)
+    nn.init.zeros_(layer.convolution.weight)
+    nn.init.zeros_(layer.convolution.bias)
+    x = torch.randn(1, 3, 5, BANDS)
+    torch.testing.assert_close(layer(x, torch.tensor([5]))[0], x)
+
+
+def test_frames_that_are_left() -> None:
+    sizes = torch.arange(1, 30)
+    for stride in (1, 2, 3):
+        expected = [len(range(0, size, stride)) for size in sizes.tolist()]
+        assert strided(sizes, stride).tolist() == expected
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_norms_that_look_at_padding_are_refused(norm: str) -> None:
+    with pytest.raises(ValueError, match="would depend on padding"):
+        FrameConvolution(1, 4, stride=2, norm=norm)

@@ -1,0 +1,146 @@
+"""Recordings with labels: trained through the command line, labelled alone as together, folds of speakers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from reference.stopped_runs import train_until
+from reference.tiny_runs import assert_equal_runs
+from system.conftest import run_here
+
+import seqlab
+from seqlab.models import (
+    CnnRecordingLabellerConfig,
+    GruRecordingLabellerConfig,
+    LstmRecordingLabellerConfig,
+    TransformerRecordingLabellerConfig,
+)
+from seqlab.objectives import SoftmaxConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.runs.config import Config, TrainingConfig, write_config
+from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
+from seqlab.training import train, train_folds
+
+RATE = 8000
+MODELS = {
+    "cnn": CnnRecordingLabellerConfig(channels=(4, 8), hidden_size=16),
+    "lstm": LstmRecordingLabellerConfig(hidden_size=16, num_layers=1, channels=(4, 4)),
+    "gru": GruRecordingLabellerConfig(hidden_size=16, num_layers=1, channels=(4, 4), pooling="max"),
+    "transformer": TransformerRecordingLabellerConfig(
+        d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, channels=(4, 4)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write 60 rising and falling tones of four speakers."""
+    folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(1)
+    rows = []
+    for number in range(60):
+        time = np.arange(int(rng.uniform(0.3, 0.7) * RATE)) / RATE
+        label = "going up" if number % 2 else "going down"
+        slope = 1500 * (1 if number % 2 else -1)
+        phase = 2 * np.pi * (rng.uniform(1200, 1500) * time + slope * time**2 / 2)
+        samples = 0.3 * np.sin(phase) + rng.normal(size=len(time)) * 0.01
+        soundfile.write(folder / f"{number}.wav", samples, RATE)
+        rows.append({"audio": f"{number}.wav", "text": label, "speaker": f"s{number // 2 % 4}"})
+    (folder / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(folder / "all.jsonl")
+
+
+def tiny(listed: str, model: str = "cnn", max_steps: int = 24, **options: Any) -> Config:
+    data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 10, "micro_batch_seconds": 4}
+    return Config(
+        data=RecordingLabelsConfig(train=[listed], valid_fraction=0.3, **(data | options)),
+        model=MODELS[model],
+        objective=SoftmaxConfig(),
+        optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
+        training=TrainingConfig(
+            device="cpu", precision="fp32", threads=1, max_steps=max_steps, log_every=8, save_every=8, valid_every=8
+        ),
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_stopped_and_continued(model: str, listed: str, tmp_path: Path) -> None:
+    changes = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "augment_frequency_masks": 1}
+    config = tiny(listed, model, **changes)
+    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    for step in (3, 8, 13):
+        train_until(config, parts, step)
+    train(config, parts)
+    assert_equal_runs(parts, whole)
+
+
+def test_from_the_command_line(listed: str, tmp_path: Path) -> None:
+    write_config(tiny(listed, max_steps=120), tmp_path / "config.yaml")
+    status, done = run_here("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
+    assert status == 0, done.stderr.decode()
+    folder = Path(listed).parent
+    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+    paths = [str(folder / row["audio"]) for row in rows]
+    stdin = "".join(f"{path}\n" for path in [*paths, "", "nowhere.wav"]).encode()
+    status, done = run_here("label", tmp_path / "run", stdin=stdin)
+    labels = done.stdout.decode().split("\n")
+    assert status == 3
+    assert labels[60:] == ["", "", ""]
+    assert "nowhere.wav: there is no such file" in done.stderr.decode()
+    assert sum(label == row["text"] for label, row in zip(labels, rows, strict=False)) >= 57
+    spec = f"{listed}#audio"
+    status, done = run_here("label", tmp_path / "run", "--input", spec, "--json", "--num_labels", "2")
+    records = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [each["label"] for each in records] == labels[:60]
+    assert all(sum(each["probs"].values()) == pytest.approx(1) for each in records)
+    labeller = seqlab.load(tmp_path / "run", device="cpu", precision="fp32")
+    alone = [labeller.label_detailed([path])[0] for path in paths[:10]]
+    together = labeller.label_detailed(paths[:10])
+    for one, other in zip(alone, together, strict=True):
+        assert one.label == other.label
+        assert one.probs == pytest.approx(other.probs, abs=1e-4)
+    samples, _ = soundfile.read(paths[0])
+    assert labeller.label([(samples, RATE)]) == [together[0].label]
+    ensemble = seqlab.load([tmp_path / "run"] * 2, device="cpu", precision="fp32").label(paths[:10])
+    assert ensemble == [each.label for each in together]
+
+
+def test_options_of_text_are_refused(listed: str, tmp_path: Path) -> None:
+    run = train(tiny(listed, max_steps=1), tmp_path / "run")
+    for arguments, message in (
+        (("--conllu", "upos"), "--conllu is for labels of text"),
+        (("--batch_tokens", "3"), "--batch_tokens is for labels of text"),
+        (("--num_labels", "2"), "needs --json"),
+    ):
+        status, done = run_here("label", run, *arguments)
+        assert status == 2
+        assert message in done.stderr.decode()
+
+
+def test_folds_leave_speakers_out(listed: str, tmp_path: Path) -> None:
+    """Each recording is answered once, by a run that has heard nobody of its fold, in training or validation."""
+    config = tiny(listed, max_steps=8, folds="grouped", fold_column="speaker")
+    report = train_folds(config, tmp_path / "runs", 4)
+    lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert sorted(Path(each["audio"]).name for each in answers) == sorted(f"{number}.wav" for number in range(60))
+    for fold in range(1, 5):
+        own = [each for each in answers if each["fold"] == fold]
+        assert len({each["speaker"] for each in own}) == 1
+        right = sum(each["prediction"] == each["target"] for each in own)
+        assert report.folds[fold - 1]["accuracy"] == pytest.approx(100 * right / len(own))
+        counts = yaml.safe_load((tmp_path / "runs" / f"fold_0{fold}" / "run.json").read_text("utf-8"))["data"]["counts"]
+        assert counts["test"] == len(own)
+        assert sum(counts.values()) == 60
+
+
+def test_one_label_is_none(listed: str, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+    for row in rows:
+        row |= {"audio": str(Path(listed).parent / row["audio"]), "text": "same"}
+    (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(ValueError, match="is 'same' in all training recordings"):
+        train(tiny(str(tmp_path / "one.jsonl")), tmp_path / "run")
