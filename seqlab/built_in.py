@@ -37,7 +37,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
             "tell errors of the search from the model's",
         ),
-        "plot": ("seqlab.cli.plot:PLOT", "draw what a translation attended to"),
+        "plot": ("seqlab.cli.plot:PLOT", "draw what a translation attended to, or a recording with its transcript"),
     },
     "exchange with other programs": {
         "export": ("seqlab.cli.export", "write a run for another engine"),
@@ -96,6 +96,10 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over numbers in order"),
         "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over numbers in order"),
         "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "gated units over numbers in order"),
+        "cnn_recogniser": (
+            "seqlab.models.recogniser:CnnRecogniserConfig",
+            "a recogniser of residual convolutions with CTC",
+        ),
         "lstm_recogniser": (
             "seqlab.models.recogniser:LstmRecogniserConfig",
             "a recogniser of bidirectional LSTMs with CTC",

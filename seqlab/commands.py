@@ -21,10 +21,11 @@ class AsArgument:
 class Command:
     """What `seqlab NAME ...` does; registered as a `command` under its name.
 
-    The options are a frozen pydantic dataclass. Its docstring is the help of the command. A field without a default is
-    a positional argument (see also `AsOption`, `AsArgument`), any other an option with the field's docstring; a list
-    takes several values, and `False` is a flag. A string in an `Annotated` type names the value in the help (`FILE`); a boolean with
-    such a name is no flag, but takes `true` or `false`. The parts of a kind there (`seqlab.registry.Parts`) are listed.
+    The options are a frozen pydantic dataclass. Its docstring is the help of the command. A field without a default
+    is a positional argument (see also `AsOption`, `AsArgument`), any other an option with the field's docstring; a
+    list takes several values, and `False` is a flag. A string in an `Annotated` type names the value in the help
+    (`FILE`); a boolean with such a name is no flag, but takes `true` or `false`. The parts of a kind there
+    (`seqlab.registry.Parts`) are listed.
     Inherited fields have a heading of their own: the first line of the docstring of the class that declares them.
     """
 

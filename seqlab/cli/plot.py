@@ -13,10 +13,13 @@ from seqlab.inference.options import SETTINGS, Count, File
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PlotOptions:
-    """Draw what a translation attended to, of a file that `seqlab translate --alignment FILE` wrote."""
+    """Draw what a translation attended to, or a recording with its transcript.
 
-    alignment: File
-    """what `seqlab translate --alignment FILE` wrote"""
+    The file is what `seqlab translate --alignment FILE` wrote, or `seqlab transcribe --json`.
+    """
+
+    file: File
+    """attention of translations, or transcripts with times"""
     line: Count = 1
     """which line"""
     piece: Count = 1
@@ -26,20 +29,35 @@ class PlotOptions:
 
 
 def run(options: PlotOptions) -> None:
-    """Draw one line's attention."""
-    from seqlab.reports.attention import save_attention
+    """Draw one line."""
+    text = read_line(options.file, options.line)
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    if isinstance(record, dict) and {"audio", "tokens", "words"} <= record.keys():
+        from seqlab.reports.recording import save_recording
 
-    piece = read_piece(options.alignment, options.line, options.piece)
-    save_attention(options.out, piece["src"], piece["tgt"], piece["weights"])
+        save_recording(options.out, record["audio"], record["tokens"], record["words"])
+    else:
+        from seqlab.reports.attention import save_attention
+
+        piece = read_piece(text, options.file, options.line, options.piece)
+        save_attention(options.out, piece["src"], piece["tgt"], piece["weights"])
 
 
-def read_piece(path: str, line: int, number: int) -> dict[str, Any]:
-    """Read the attention of a piece of a line; raises ValueError, naming the file and the line, where it has none."""
+def read_line(path: str, line: int) -> str:
+    """Read a line of a file; raises ValueError where it has fewer."""
     from seqlab.data.readers import read_lines
 
     text = next(islice(read_lines(Path(path)), line - 1, None), None)
     if text is None:
         raise ValueError(f"{path} has no line {line}.")
+    return text
+
+
+def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
+    """Read the attention of a piece of a line; raises ValueError, naming the file and the line, where it has none."""
     try:
         pieces = json.loads(text)["pieces"]
         found: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
@@ -47,7 +65,9 @@ def read_piece(path: str, line: int, number: int) -> dict[str, Any]:
         if complete:
             found["weights"] = [[float(weight) for weight in row] for row in found["weights"]]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{path}, line {line}: is not what `seqlab translate --alignment` writes.") from None
+        raise ValueError(
+            f"{path}, line {line}: is neither of `seqlab translate --alignment` nor of `seqlab transcribe --json`."
+        ) from None
     if not complete:
         raise ValueError(f"{path}, line {line}: has {len(pieces)} translated pieces, so there is no piece {number}.")
     return found

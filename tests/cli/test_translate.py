@@ -215,8 +215,8 @@ def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Pat
         (["--line", "5"], "a.jsonl has no line 5."),
         (["--line", "0"], "`--line` must be at least 1, but is 0 instead."),
         (["--line", "2"], "line 2: has 0 translated pieces, so there is no piece 1."),
-        (["--line", "3"], "line 3: is not what `seqlab translate --alignment` writes."),
-        (["--line", "4"], "line 4: is not what `seqlab translate --alignment` writes."),
+        (["--line", "3"], "line 3: is neither of `seqlab translate --alignment` nor of `seqlab transcribe --json`."),
+        (["--line", "4"], "line 4: is neither of `seqlab translate --alignment` nor of `seqlab transcribe --json`."),
     ],
 )
 def test_what_cannot_be_plotted_is_named(seqlab, options: list[str], message: str, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
 
 
 def test_bad_folders(folder: Path) -> None:
-    with pytest.raises(ValueError, match="has neither a wav.scp nor a folder"):
+    with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):
         list(open_manifest(str(folder)).listed())
     with pytest.raises(FileNotFoundError, match=r"x\.jsonl"):
         list(open_manifest(str(folder / "x.jsonl")).listed())

@@ -175,3 +175,11 @@ def test_each_example_has_a_test_and_a_link() -> None:
         assert f"examples/{path.name})" in text, path.name
     for name in re.findall(r"examples/(\w+\.py)", text):
         assert (FOLDER / name).is_file(), name
+
+
+def test_speech(tmp_path: Path) -> None:
+    output = run(tmp_path, "train_asr")
+    assert number(r"(?m)^wer\S+ = (\S+)", output) < 25
+    times = [tuple(map(float, found)) for found in re.findall(r"(?m)^ +(\S+) to +(\S+) s", output)]
+    assert len(times) >= 3
+    assert all(start < end for start, end in times)

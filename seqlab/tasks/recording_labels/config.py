@@ -22,6 +22,7 @@ class RecordingLabelsConfig(RecordingsConfig):
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy"}
     task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabels"
     loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.labeller:load_recording_labeller"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.zero_config:from_labels"
     product: ClassVar[str] = RECORDING_LABELLER
     purpose: ClassVar[str] = "labels recordings: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} --input LIST"

@@ -6,10 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqlab.models.interfaces import Frames
 from seqlab.search.ctc import alignments
+
+IN_SILENCE = 30.0
+"""What a token in a frame of silence costs a path, in nats."""
 
 
 @dataclass(frozen=True)
@@ -25,48 +30,67 @@ class Timed:
     tends to be sure of itself: compare such numbers with each other, not with frequencies."""
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How frames of a model lie in time."""
+
+    hop: float
+    """Seconds between two frames."""
+    middle: float
+    """Seconds from the beginning of a recording to the middle of its first frame."""
+    frame_step: int
+    """Frames of the features that became one of the model."""
+    blank_id: int
+
+
 def time_tokens(
     frames: Frames,
     rows: Sequence[Sequence[int]],
     names: Sequence[Sequence[str]],
-    blank_id: int,
-    *,
-    hop: float,
-    middle: float,
+    sounds: Sequence[NDArray[np.bool_]],
     durations: Sequence[float],
+    timing: Timing,
 ) -> list[list[Timed]]:
     """Find the time of each token by the likeliest path that gives the transcript (Viterbi).
 
     A token lasts from its first frame to its last on that path, which for CTC are few: it is where the model has
-    recognised it, not where its sound begins and ends.
+    recognised it, not where its sound begins and ends. A model that reads ahead may recognise a word in the silence
+    before it. Such frames cost `IN_SILENCE`, so that each token is where there is sound, as far as that is possible.
 
     Args:
         frames: log-probabilities.
         rows: the ids of each transcript.
-        names: the same as text.
-        blank_id: the id of the blank.
-        hop: seconds between two frames.
-        middle: seconds from the beginning of the recording to the middle of the first frame.
+        names: the same as text; a space may be anywhere.
+        sounds: for each recording, which frames of its features hold sound.
         durations: seconds of each recording, which no time exceeds.
+        timing: how frames lie in time.
     """
     lengths = torch.tensor([len(row) for row in rows], device=frames.lengths.device)
-    targets = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64, device=lengths.device)
-    for place, row in enumerate(rows):
+    targets = torch.zeros(len(rows), max(1, int(lengths.max())), dtype=torch.int64, device=lengths.device)
+    costs = torch.zeros_like(frames.log_probs)
+    for place, (row, texts, sound) in enumerate(zip(rows, names, sounds, strict=True)):
         targets[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    log_probs, paths = alignments(frames, targets, lengths, blank_id)
+        ids = sorted({index for index, text in zip(row, texts, strict=True) if text.strip()})
+        padded = np.pad(sound, (0, -len(sound) % timing.frame_step)).reshape(-1, timing.frame_step)
+        silent = torch.from_numpy(np.flatnonzero(~padded.any(1))).to(costs.device)
+        costs[place, silent[:, None], torch.tensor(ids, dtype=torch.int64, device=costs.device)] = IN_SILENCE
+    aligned = Frames(frames.log_probs - costs, frames.lengths)
+    log_probs, paths = alignments(aligned, targets, lengths, timing.blank_id)
     of_path = frames.log_probs.gather(2, paths[..., None])[..., 0]
     found = []
     for row, texts, path, scores, total, duration in zip(
         rows, names, paths.tolist(), of_path.tolist(), log_probs.tolist(), durations, strict=True
     ):
-        spans = _spans(path, blank_id) if row and math.isfinite(total) else []
-        timed = []
-        for text, (first, last) in zip(texts, spans, strict=False):
-            start, end = ((place - 0.5) * hop + middle for place in (first, last + 1))
-            mean = math.fsum(scores[first : last + 1]) / (last + 1 - first)
-            timed.append(Timed(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean)))
-        found.append(timed)
+        spans = _spans(path, timing.blank_id) if row and math.isfinite(total) else []
+        found.append([_timed(each, span, scores, duration, timing) for each, span in zip(texts, spans, strict=False)])
     return found
+
+
+def _timed(text: str, span: tuple[int, int], scores: Sequence[float], duration: float, timing: Timing) -> Timed:
+    first, last = span
+    start, end = ((frame - 0.5) * timing.hop + timing.middle for frame in (first, last + 1))
+    mean = math.fsum(scores[first : last + 1]) / (last + 1 - first)
+    return Timed(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean))
 
 
 def _spans(path: Sequence[int], blank_id: int) -> list[tuple[int, int]]:

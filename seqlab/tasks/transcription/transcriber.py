@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
+from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
@@ -24,7 +25,7 @@ from seqlab.search.options import SearchOptions
 from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.tasks.transcription.config import RECOGNISER
 from seqlab.tasks.transcription.language_model import load_language_model
-from seqlab.tasks.transcription.timing import Timed, time_tokens, words_of
+from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, words_of
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.world import OnRows
 
@@ -150,8 +151,7 @@ class Transcriber:
         heard = [i for i, each in enumerate(waveforms) if counts[i] > 0 and np.any(each)]
         for places in length_batches([counts[i] for i in heard], self.codec.frames_in(batch_seconds)):
             rows = [heard[place] for place in places]
-            batch = self._batch([waveforms[i] for i in rows]).to(self.device)
-            transcripts = self._transcripts(batch, [found[i].duration for i in rows], config, times)
+            transcripts = self._transcripts([waveforms[i] for i in rows], config, times)
             for i, each in zip(rows, transcripts, strict=True):
                 found[i] = each
             if progress is not None:
@@ -167,25 +167,28 @@ class Transcriber:
         return collate_frames(frames, None, range(len(frames)), **ids)
 
     @torch.inference_mode()
-    def _transcripts(
-        self, batch: FrameBatch, durations: Sequence[float], config: SearchConfig, times: bool
-    ) -> list[Transcript]:
-        """Transcribe a batch of recordings that last so many seconds."""
+    def _transcripts(self, waveforms: Sequence[Waveform], config: SearchConfig, times: bool) -> list[Transcript]:
+        """Transcribe a batch of recordings."""
         if self.lm is not None and config.beam_size == 1:
             config = replace(config, beam_size=LM_BEAM_SIZE)
+        batch = self._batch(waveforms).to(self.device)
         needs_scores = config.num_hypotheses > 1
         found = self._searched(batch, config, needs_scores)
-        timed = self._timed(batch, [best[0].ids for best in found], durations) if times else None
+        timed = self._timed(batch, [best[0].ids for best in found], waveforms) if times else [None] * len(found)
         transcripts = []
-        for place, (best, duration) in enumerate(zip(found, durations, strict=True)):
+        for waveform, best, tokens in zip(waveforms, found, timed, strict=True):
             texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in best])]
             alternatives = [
                 Alternative(text, each.score, each.log_prob) for text, each in zip(texts, best, strict=True)
             ]
-            tokens = None if timed is None else timed[place]
-            words = None if tokens is None else words_of(tokens)
             transcripts.append(
-                Transcript(texts[0], duration, "", alternatives if needs_scores else None, tokens, words)
+                Transcript(
+                    texts[0],
+                    len(waveform) / self.codec.sample_rate,
+                    alternatives=alternatives if needs_scores else None,
+                    tokens=tokens,
+                    words=None if tokens is None else words_of(tokens),
+                )
             )
         return transcripts
 
@@ -195,13 +198,20 @@ class Transcriber:
         request = SearchRequest(batch, None, banned_ids(self.tokenizer), need_scores=need_scores, lm=self.lm)
         return fitting_search(self.model, unlimited)(self.model, unlimited, request)
 
-    def _timed(self, batch: FrameBatch, rows: Sequence[Sequence[int]], durations: Sequence[float]) -> list[list[Timed]]:
+    def _timed(
+        self, batch: FrameBatch, rows: Sequence[Sequence[int]], waveforms: Sequence[Waveform]
+    ) -> list[list[Timed]]:
         """Find the time of each token of some transcripts."""
-        frames = self.model.frames(batch)
         names = [[self.tokenizer.decode([[index]])[0] for index in row] for row in rows]
-        hop = self.codec.log_mel.hop_ms / 1000 * self.model.frame_step
-        middle = self.codec.log_mel.window_ms / 2000
-        return time_tokens(frames, rows, names, self.model.blank_id, hop=hop, middle=middle, durations=durations)
+        timing = Timing(
+            hop=self.codec.log_mel.hop_ms / 1000 * self.model.frame_step,
+            middle=self.codec.log_mel.window_ms / 2000,
+            frame_step=self.model.frame_step,
+            blank_id=self.model.blank_id,
+        )
+        sounds = [active_frames(self.codec.log_mel(each)) for each in waveforms]
+        durations = [len(each) / self.codec.sample_rate for each in waveforms]
+        return time_tokens(self.model.frames(batch), rows, names, sounds, durations, timing)
 
     def _search(self, fields: SearchOptions) -> SearchConfig:
         """Return how to search: as in validation, but for these fields."""

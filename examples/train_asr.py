@@ -1,0 +1,44 @@
+"""Train a recogniser on recordings with transcripts, and see what it hears.
+
+    python train_asr.py [RUN_DIR] [LIST.jsonl]
+
+The list has a line for each recording: {"audio": "a.wav", "text": "what is said"}. Without one, phrases of numbers are
+generated, in which each letter is a tone.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import seqlab
+from seqlab.corpora import number_tones
+from seqlab.evaluation import evaluate
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/train_asr")
+    fields = {
+        "data.kind": "transcription",
+        "model.family": "gru_recogniser",
+        "model.hidden_size": 128,
+        "model.num_layers": 1,
+        "model.channels": [16, 16],
+    }
+    if len(sys.argv) > 2:
+        test = sys.argv[2]
+        fields |= {"data.train": test}
+    else:
+        lists = number_tones.write(folder / "tones", num_phrases={"train": 500, "valid": 30, "test": 30})
+        test = lists["test"]
+        fields |= {"data.train": lists["train"], "data.valid": lists["valid"], "data.num_bands": 40}
+        fields |= {"training.max_steps": 500, "training.valid_every": 100, "optim.optimizer.lr": 4e-3}
+    run_dir = seqlab.train(seqlab.config_for(fields), folder / "run")
+
+    records = [json.loads(line) for line in Path(test).read_text(encoding="utf-8").splitlines()]
+    paths = [Path(test).parent / record["audio"] for record in records]
+    found = seqlab.load(run_dir).transcribe_detailed(paths, times=True)
+    for record, transcript in list(zip(records, found, strict=True))[:3]:
+        print(f"said: {record['text']}\nheard: {transcript.text}")
+        for word in transcript.words:
+            print(f"  {word.start:5.2f} to {word.end:5.2f} s  {word.text} ({word.confidence:.2f})")
+    scores = evaluate([each.text for each in found], [[record["text"] for record in records]], ["wer", "cer"])
+    print(*(score.as_line() for score in scores.values()), sep="\n")

@@ -1,0 +1,58 @@
+"""The figure of a transcript: a spectrogram, the peaks of CTC at their times, and the words above them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqlab.audio.features import LogMel
+from seqlab.audio.reading import read_recording
+from seqlab.reports.figures import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+RATE = 16000
+INCHES_PER_SECOND, HEIGHT_INCHES = 2.5, 4.0
+LEAST_INCHES, MOST_INCHES = 5.0, 60.0
+PEAK_BANDS = 20
+"""Height of a peak with a confidence of 1, in bands."""
+DECIBELS = 60
+"""Range of energies that is drawn, down from the highest."""
+Timed = Mapping[str, Any]
+"""`text`, `start`, `end` in seconds and `confidence`, as `seqlab transcribe --json` writes them."""
+
+
+def draw_recording(axes: Axes, frames: Any, seconds: float, tokens: Sequence[Timed], words: Sequence[Timed]) -> None:
+    """Draw log-mel frames (F, M) of a recording of so many seconds, and tokens and words at their times."""
+    bands = frames.shape[1]
+    highest = float(frames.max())
+    lowest = highest - DECIBELS / 10 * 2.302585
+    axes.imshow(
+        frames.T, origin="lower", aspect="auto", cmap="Greys", extent=(0, seconds, 0, bands), vmin=lowest, vmax=highest
+    )
+    for token in tokens:
+        middle = (token["start"] + token["end"]) / 2
+        axes.plot([middle, middle], [0, PEAK_BANDS * token["confidence"]], color="tab:red", linewidth=1.5)
+        axes.text(middle, PEAK_BANDS * token["confidence"], token["text"], color="tab:red", ha="center", va="bottom")
+    for word in words:
+        axes.plot([word["start"], word["end"]], [bands + 2] * 2, color="tab:blue", linewidth=3, clip_on=False)
+        middle = (word["start"] + word["end"]) / 2
+        axes.text(middle, bands + 4, word["text"], color="tab:blue", ha="center", va="bottom", parse_math=False)
+    axes.set(xlabel="seconds", ylabel="mel band", xlim=(0, seconds), ylim=(0, bands + 12))
+
+
+def save_recording(path: str | Path, audio: str, tokens: Sequence[Timed], words: Sequence[Timed]) -> None:
+    """Write the figure that `draw_recording` draws, as PNG or SVG by the ending of its path.
+
+    Raises:
+        ValueError: the recording cannot be read or is too short, the path has another ending, or matplotlib is missing.
+    """
+    recording = read_recording(audio, RATE)
+    frames = LogMel(RATE)(recording.samples).numpy()
+    if not len(frames):
+        raise ValueError(f"{audio} is too short to be drawn: it lasts {recording.duration:.3f} s.")
+    seconds = recording.duration
+    width = min(max(LEAST_INCHES, INCHES_PER_SECOND * seconds), MOST_INCHES)
+    save_figure(path, (width, HEIGHT_INCHES), lambda axes: draw_recording(axes, frames, seconds, tokens, words))

@@ -1,0 +1,61 @@
+"""What tasks on recordings choose by them where a config leaves it open."""
+
+import logging
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from seqlab.data.recordings import Recordings, read_recordings
+from seqlab.data.recordings_config import RecordingsConfig
+from seqlab.data.survey import no_progress
+from seqlab.training.choices import Choices, choose_intervals, rounded, within
+
+logger = logging.getLogger(__name__)
+RATES = (8000, 16000)
+"""Samples per second that are chosen: that of telephones, and what speech needs at most."""
+TIMES_HEARD = 25
+"""Times through an hour of recordings; fewer, the more there are."""
+REAL_TIME = 25
+"""Seconds of speech that two cores of a CPU train on in a second, with a model of two million parameters."""
+CHANGES = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "frequency_masks": 2}
+"""Augmentation, by the fields of the data section."""
+
+
+def choose_by_recordings(choices: Choices, data: RecordingsConfig, changes: dict[str, float]) -> None:
+    """Choose what any model of recordings needs, and log why; `changes`: augmentation besides that of all.
+
+    Raises:
+        FileNotFoundError, ValueError: a list cannot be read, or none of its recordings.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        recordings, _ = read_recordings(data, Path(folder), no_progress)
+        _choose(choices, recordings, changes)
+
+
+def _choose(choices: Choices, recordings: Recordings, changes: dict[str, float]) -> None:
+    hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
+    rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
+    if not rates:
+        first = recordings.examples[0].fault if recordings.examples else "there are none"
+        raise ValueError(f"None of the {len(recordings)} recordings can be used: {first}.")
+    logger.info("%s recordings, %.2f hours; chosen by these:", f"{len(recordings):,}", hours)
+    usual = rates.most_common(1)[0][0]
+    rate = choices.set("data.sample_rate", RATES[usual >= RATES[1]], f"most recordings have {usual:,} samples a second")
+    choices.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
+    for name, value in (CHANGES | changes).items():
+        choices.set(f"data.augment_{name}", value, "there are few recordings, which are changed at random")
+    seconds = choices.set("data.batch_seconds", float(within(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
+    choices.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
+    heard = hours * within(round(TIMES_HEARD * hours**-0.4), 3, 100)
+    steps = choices.set(
+        "training.max_steps",
+        max(200, rounded(3600 * heard / seconds)),
+        f"{heard / hours:.0f} times through, by {seconds:g} seconds in a step; on two cores of a CPU about "
+        f"{max(1, round(60 * heard / REAL_TIME))} minutes",
+    )
+    choices.set("optim.optimizer.lr", 1.5e-3, f"of {choices.get('optim.optimizer.family')}")
+    choices.set_kind("optim.schedule.family", "cosine", "the last steps should be small ones")
+    choices.set("optim.schedule.warmup_steps", min(500, rounded(0.1 * steps) or 1), f"{steps:,} steps in all")
+    choose_intervals(choices, steps)

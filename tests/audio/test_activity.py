@@ -1,0 +1,47 @@
+"""Frames of sound are told from those of the background, whatever its level."""
+
+import numpy as np
+import pytest
+
+from seqlab.audio.activity import BRIDGED_FRAMES, active_frames
+from seqlab.audio.features import LogMel
+
+RATE = 8000
+
+
+def burst(rng: np.random.Generator, parts: list[tuple[float, bool]], snr_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw noise with louder parts; return samples, and for each whether it is in one."""
+    is_loud = np.concatenate([np.full(int(seconds * RATE), loud) for seconds, loud in parts])
+    sound = rng.normal(size=len(is_loud)) * 0.2 * is_loud
+    background = rng.normal(size=len(is_loud)) * 0.2 * 10 ** (-snr_db / 20)
+    return (sound + background).astype(np.float32), is_loud
+
+
+@pytest.mark.parametrize("snr_db", [15, 30, 60])
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_bursts_are_found(snr_db: float, gain: float) -> None:
+    rng, mel = np.random.default_rng(1), LogMel(RATE, 40)
+    samples, is_loud = burst(rng, [(0.4, False), (0.5, True), (0.3, False), (0.2, True), (0.6, False)], snr_db)
+    found = active_frames(mel(samples * gain))
+    times = (mel.frame_times(len(found)) * RATE).astype(int)
+    window = mel.min_samples // 2
+    for frame, time in enumerate(times):
+        inside = is_loud[max(0, time - window) : time + window]
+        if inside.all() or not inside.any():
+            assert found[frame] == inside.all(), (frame, time / RATE)
+
+
+def test_a_short_pause_is_bridged() -> None:
+    rng, mel = np.random.default_rng(2), LogMel(RATE, 40)
+    samples, _ = burst(rng, [(0.5, False), (0.3, True), (0.06, False), (0.3, True), (0.5, False)], 40)
+    found = np.flatnonzero(active_frames(mel(samples)))
+    assert (np.diff(found) == 1).all()
+    samples, _ = burst(rng, [(0.5, False), (0.3, True), (0.05 + BRIDGED_FRAMES / 100, False), (0.3, True)], 40)
+    assert (np.diff(np.flatnonzero(active_frames(mel(samples)))) > 1).any()
+
+
+def test_all_frames_count_where_levels_hardly_differ() -> None:
+    mel = LogMel(RATE, 40)
+    assert active_frames(mel(np.random.default_rng(3).normal(size=RATE).astype(np.float32))).all()
+    assert active_frames(mel(np.zeros(RATE, np.float32))).all()
+    assert not len(active_frames(mel(np.zeros(10, np.float32))))

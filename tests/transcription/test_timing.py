@@ -1,0 +1,77 @@
+"""Times of tokens: those of the likeliest path, found by trying all, and none in silence."""
+
+from itertools import groupby, pairwise, product
+
+import numpy as np
+import pytest
+import torch
+
+from seqlab.models.interfaces import Frames
+from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, words_of
+
+BLANK = 0
+TIMING = Timing(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
+
+
+def best_path(log_probs: torch.Tensor, row: list[int], silent: list[int]) -> list[int]:
+    """Try all paths that give a transcript, with none of its tokens in a silent frame."""
+    frames, size = log_probs.shape
+    paths = [
+        path
+        for path in product(range(size), repeat=frames)
+        if [index for index, _ in groupby(path) if index != BLANK] == row and all(path[i] == BLANK for i in silent)
+    ]
+    return list(max(paths, key=lambda path: sum(float(log_probs[i, index]) for i, index in enumerate(path))))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    log_probs = torch.from_numpy(rng.normal(size=(6, 3)) * 2).log_softmax(1)
+    row = [int(index) for index in rng.integers(1, 3, size=rng.integers(1, 4))]
+    silent = [int(rng.integers(6))]
+    sound = np.repeat([frame not in silent for frame in range(6)], 4)
+    if len(row) + sum(a == b for a, b in pairwise(row)) > 5:
+        return
+    frames = Frames(log_probs[None], torch.tensor([6]))
+    [found] = time_tokens(frames, [row], [["x"] * len(row)], [sound], [0.3], TIMING)
+    path = best_path(log_probs, row, silent)
+    spans = [
+        [place for place, _ in group]
+        for index, group in groupby(enumerate(path), key=lambda each: each[1])
+        if index != BLANK
+    ]
+    assert len(found) == len(spans)
+    for timed, places in zip(found, spans, strict=True):
+        first, last = places[0], places[-1]
+        assert timed.start == pytest.approx(max(0.0, (first - 0.5) * 0.04 + 0.0125))
+        assert timed.end == pytest.approx(min(0.3, (last + 0.5) * 0.04 + 0.0125))
+        mean = np.mean([float(log_probs[place, path[place]]) for place in places])
+        assert timed.confidence == pytest.approx(np.exp(mean))
+
+
+def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
+    log_probs = torch.zeros(2, 3, 4).log_softmax(2)
+    frames = Frames(log_probs, torch.tensor([3, 3]))
+    found = time_tokens(frames, [[], [2]], [[], ["a"]], [np.zeros(12, bool)] * 2, [0.1, 0.1], TIMING)
+    assert found[0] == []
+    assert [each.text for each in found[1]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        (list("ab c"), ["ab", "c"]),
+        ([" ", "a", " ", " ", "b", " "], ["a", "b"]),
+        (["▁so", "me", "▁words"], ["some", "words"]),
+        ([" so", "me", " words"], ["some", "words"]),
+        ([], []),
+    ],
+)
+def test_words_are_what_is_between_spaces(tokens: list[str], expected: list[str]) -> None:
+    timed = [Timed(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
+    found = words_of(timed)
+    assert [word.text for word in found] == expected
+    for word in found:
+        assert word.start < word.end
+        assert word.confidence == pytest.approx(0.5)
