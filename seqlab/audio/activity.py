@@ -15,7 +15,7 @@ LEAST_RANGE_DB = 12.0
 """Where levels differ by less, all frames count as sound."""
 THRESHOLD_SHARE, MOST_ABOVE_NOISE_DB = 0.4, 10.0
 """How far above the background sound begins: a share of the range, and decibels at most."""
-BRIDGED_FRAMES = 10
+BRIDGED_FRAMES = 6
 """Frames of silence that count as sound between two sounds, as before a stop (`t`, `k`)."""
 
 

@@ -74,17 +74,21 @@ def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
     return [length - 1 for length in longest]
 
 
-def alignments(frames: Frames, targets: Tensor, tgt_lengths: Tensor, blank_id: int) -> tuple[Tensor, Tensor]:
+def alignments(
+    frames: Frames, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Find the likeliest path that says each target: targets (B, T) -> its log-probability (B,) and its ids (B, F).
 
     By Viterbi's algorithm over the target with blanks between its symbols (section 4.1 there, with a maximum in the
-    place of the sum). Where there are too few frames it is -inf, and the path has no meaning; behind their last frame
-    all paths hold blanks.
+    place of the sum). `costs` (B, F, 2T + 1): what each of these, blanks and symbols in turn, costs in each frame.
+    Where there are too few frames it is -inf, and the path has no meaning; behind their last frame all paths hold
+    blanks.
     """
     log_probs, rows = frames.log_probs, torch.arange(len(targets), device=targets.device)
     labels = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank_id)
     labels[:, 1::2] = targets
     emitted = log_probs.gather(2, labels[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, 2T + 1)
+    emitted = emitted if costs is None else emitted - costs
     can_skip = F.pad((labels[:, 2:] != labels[:, :-2]) & (labels[:, 2:] != blank_id), (2, 0))
     scores = emitted[:, 0].index_fill(1, torch.arange(2, labels.size(1), device=labels.device), NEVER)
     all_scores, moves = [scores], []

@@ -14,7 +14,7 @@ from seqlab.models.interfaces import Frames
 from seqlab.search.ctc import alignments
 
 IN_SILENCE = 30.0
-"""What a token in a frame of silence costs a path, in nats."""
+"""What a frame of silence within a word costs a path, in nats."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def time_tokens(
 
     A token lasts from its first frame to its last on that path, which for CTC are few: it is where the model has
     recognised it, not where its sound begins and ends. A model that reads ahead may recognise a word in the silence
-    before it. Such frames cost `IN_SILENCE`, so that each token is where there is sound, as far as that is possible.
+    before it. Silence within a word costs `IN_SILENCE`, so that each word is where there is sound, and no pause divides
+    it, as far as that is possible.
 
     Args:
         frames: log-probabilities.
@@ -67,15 +68,13 @@ def time_tokens(
     """
     lengths = torch.tensor([len(row) for row in rows], device=frames.lengths.device)
     targets = torch.zeros(len(rows), max(1, int(lengths.max())), dtype=torch.int64, device=lengths.device)
-    costs = torch.zeros_like(frames.log_probs)
+    costs = torch.zeros(*frames.log_probs.shape[:2], 2 * targets.size(1) + 1)
     for place, (row, texts, sound) in enumerate(zip(rows, names, sounds, strict=True)):
         targets[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        ids = sorted({index for index, text in zip(row, texts, strict=True) if text.strip()})
         padded = np.pad(sound, (0, -len(sound) % timing.frame_step)).reshape(-1, timing.frame_step)
-        silent = torch.from_numpy(np.flatnonzero(~padded.any(1))).to(costs.device)
-        costs[place, silent[:, None], torch.tensor(ids, dtype=torch.int64, device=costs.device)] = IN_SILENCE
-    aligned = Frames(frames.log_probs - costs, frames.lengths)
-    log_probs, paths = alignments(aligned, targets, lengths, timing.blank_id)
+        silent, within = np.flatnonzero(~padded.any(1)), np.flatnonzero(_within_words(texts))
+        costs[place, silent[:, None], within] = IN_SILENCE
+    log_probs, paths = alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     of_path = frames.log_probs.gather(2, paths[..., None])[..., 0]
     found = []
     for row, texts, path, scores, total, duration in zip(
@@ -91,6 +90,19 @@ def _timed(text: str, span: tuple[int, int], scores: Sequence[float], duration: 
     start, end = ((frame - 0.5) * timing.hop + timing.middle for frame in (first, last + 1))
     mean = math.fsum(scores[first : last + 1]) / (last + 1 - first)
     return Timed(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean))
+
+
+def _within_words(texts: Sequence[str]) -> list[bool]:
+    """Tell of blanks and tokens in turn, from the first blank to the last, which are within a word."""
+    within = [False]
+    for place, text in enumerate(texts):
+        begins = text.startswith((" ", "▁"))
+        is_space = not text.strip(" ▁")
+        if place and not is_space and not begins:
+            previous = texts[place - 1]
+            within[-1] = bool(previous.strip(" ▁")) and not previous.endswith(" ")
+        within += [not is_space, False]
+    return within
 
 
 def _spans(path: Sequence[int], blank_id: int) -> list[tuple[int, int]]:
