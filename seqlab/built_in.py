@@ -96,10 +96,6 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "rnn_predictor": ("seqlab.models.recurrent_predictor:RnnPredictorConfig", "tanh RNNs over numbers in order"),
         "lstm_predictor": ("seqlab.models.recurrent_predictor:LstmPredictorConfig", "LSTMs over numbers in order"),
         "gru_predictor": ("seqlab.models.recurrent_predictor:GruPredictorConfig", "gated units over numbers in order"),
-        "cnn_recogniser": (
-            "seqlab.models.recogniser:CnnRecogniserConfig",
-            "a recogniser of residual convolutions with CTC",
-        ),
         "lstm_recogniser": (
             "seqlab.models.recogniser:LstmRecogniserConfig",
             "a recogniser of bidirectional LSTMs with CTC",

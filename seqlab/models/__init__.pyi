@@ -37,7 +37,6 @@ from .outputs import TensorState as TensorState
 from .predictor import LinearConfig as LinearConfig
 from .predictor import LinearPredictor as LinearPredictor
 from .predictor import PredictorConfig as PredictorConfig
-from .recogniser import CnnRecogniserConfig as CnnRecogniserConfig
 from .recogniser import GruRecogniserConfig as GruRecogniserConfig
 from .recogniser import LstmRecogniserConfig as LstmRecogniserConfig
 from .recogniser import Recogniser as Recogniser

@@ -77,8 +77,9 @@ class ConvolutionFramesConfig(FrameEncoderConfig):
     """Convolutions of a block; those after the first are residual."""
     hidden_size: Size = 256
     """Size of what is left of a frame."""
-    norm: FeatureNorm = "layer"
-    """After each convolution: `layer`, `rms` or `none`."""
+    norm: FeatureNorm = "none"
+    """After each convolution: `layer`, `rms` or `none`. The first two make silence as large as sound, which costs
+    accuracy where bands are not normalised to the level of the recording."""
     dropout: Probability = 0.1
     """Probability of dropping a feature after each convolution, and of what is left of a frame."""
 

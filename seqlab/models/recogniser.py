@@ -11,11 +11,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import FrameBatch
-from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
+from seqlab.models.config import SETTINGS, Counts, TokenSide, Unreachable
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.frame_encoders import (
-    Channels,
-    ConvolutionFramesConfig,
     FrameEncoder,
     FrameEncoderConfig,
     FrameSide,
@@ -54,18 +52,6 @@ class RecogniserConfig(FrameEncoderConfig):
             "several characters, leave more room",
             teach_nothing=True,
         )
-
-
-@dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class CnnRecogniserConfig(ConvolutionFramesConfig, RecogniserConfig):
-    """A recogniser of convolutions alone, each of whose outputs sees a fraction of a second."""
-
-    family: Literal["cnn_recogniser"] = "cnn_recogniser"
-    """Which architecture this is."""
-    channels: Channels = (32, 64)
-    """Channels of each block of convolutions; each block halves the frames and the bands."""
-    depth: Size = 4
-    """Convolutions of a block; those after the first are residual."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

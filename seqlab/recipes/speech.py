@@ -9,7 +9,7 @@ from seqlab.corpora.number_speech import write as write_speech
 from seqlab.corpora.number_tones import write as write_tones
 from seqlab.corpora.recordings import read_manifest
 from seqlab.corpora.synthetic_speech import synthetic_manifest
-from seqlab.models import CnnRecordingLabellerConfig, GruRecogniserConfig, LstmRecogniserConfig
+from seqlab.models import GruRecogniserConfig, GruRecordingLabellerConfig, LstmRecogniserConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
 from seqlab.recipes.run_data import written
@@ -77,7 +77,7 @@ def number_speech(run_dir: str | Path) -> Config:
 
 
 def fsdd_digits(run_dir: str | Path) -> Config:
-    """Which digit is spoken: a convolutional network over recordings of six speakers."""
+    """Which digit is spoken: a GRU over recordings of six speakers."""
     folder = written(run_dir, fsdd.write_digits)
     return Config(
         data=RecordingLabelsConfig(
@@ -95,10 +95,10 @@ def fsdd_digits(run_dir: str | Path) -> Config:
             augment_frequency_masks=1,
             augment_frequency_bands=8,
         ),
-        model=CnnRecordingLabellerConfig(channels=(16, 32, 64), hidden_size=128),
+        model=GruRecordingLabellerConfig(hidden_size=128, num_layers=1, channels=(16, 32)),
         objective=SoftmaxConfig(label_smoothing=0.1),
         optim=OptimConfig(
-            optimizer=AdamWConfig(lr=3e-3, weight_decay=0.05), schedule=CosineScheduleConfig(warmup_steps=50)
+            optimizer=AdamWConfig(lr=2e-3, weight_decay=0.05), schedule=CosineScheduleConfig(warmup_steps=50)
         ),
         training=_training(1000, 100),
     )
@@ -132,7 +132,7 @@ def fsdd_strings(run_dir: str | Path) -> Config:
         model=GruRecogniserConfig(hidden_size=192, num_layers=2, channels=(16, 32), dropout=0.2),
         objective=CtcConfig(),
         optim=_optim(2e-3, 100),
-        training=_training(1500, 250),
+        training=_training(2000, 250),
     )
 
 

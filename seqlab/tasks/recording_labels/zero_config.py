@@ -8,7 +8,7 @@ from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.training.choices import Choices
 from seqlab.training.recording_choices import choose_by_recordings
 
-BASE = {"data.kind": "recording_labels", "model.family": "cnn_recording_labeller", "objective.family": "softmax"}
+BASE = {"data.kind": "recording_labels", "model.family": "gru_recording_labeller", "objective.family": "softmax"}
 
 
 def from_labels(overrides: Sequence[Override]) -> Config:

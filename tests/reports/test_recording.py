@@ -1,0 +1,45 @@
+"""The picture of a transcript has its tokens and words at their times."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+from system.conftest import run_here
+
+from seqlab.reports.recording import draw_recording
+
+TOKENS = [{"text": "a", "start": 0.2, "end": 0.24, "confidence": 0.5}]
+WORDS = [{"text": "a", "start": 0.2, "end": 0.3, "confidence": 0.5}]
+
+
+def test_what_is_drawn_where() -> None:
+    axes = Figure().subplots()
+    draw_recording(axes, np.random.default_rng(1).normal(size=(98, 80)), 1.0, TOKENS, WORDS)
+    peak, word = axes.get_lines()
+    assert peak.get_xdata() == pytest.approx([0.22, 0.22])
+    assert peak.get_ydata()[1] == pytest.approx(10)
+    assert list(word.get_xdata()) == [0.2, 0.3]
+    assert [text.get_text() for text in axes.texts] == ["a", "a"]
+    assert axes.get_xlabel() == "seconds"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_command(suffix: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=8000) * 0.1, 8000)
+    record = {"audio": str(tmp_path / "a.wav"), "text": "a", "tokens": TOKENS, "words": WORDS}
+    (tmp_path / "t.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    status, done = run_here("plot", tmp_path / "t.jsonl", "--out", tmp_path / f"a.{suffix}")
+    assert status == 0, done.stderr.decode()
+    assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    record = {"audio": str(tmp_path / "b.wav"), "tokens": [], "words": []}
+    (tmp_path / "t.jsonl").write_text(json.dumps(record) + "\nnothing\n", encoding="utf-8")
+    for line, message in (("1", "b.wav: there is no such file"), ("2", "is neither of"), ("3", "has no line 3")):
+        status, done = run_here("plot", tmp_path / "t.jsonl", "--line", line, "--out", tmp_path / "a.png")
+        assert status == 2
+        assert message in done.stderr.decode()

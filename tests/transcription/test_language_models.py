@@ -1,0 +1,68 @@
+"""Language models beside a recogniser: of its own characters, or of words; what does not fit is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from system.conftest import run_here
+
+import seqlab
+from seqlab.text.transcripts import normalize_transcript
+
+from .conftest import RATE, spoken
+
+TEXTS = ["ab c", "ab ca", "b ca ab", "c c ab", "ca b"]
+
+
+@pytest.fixture(scope="module")
+def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Count n-grams of characters and of words in a text that knows few words."""
+    folder = tmp_path_factory.mktemp("lm")
+    lines = [normalize_transcript(text, "plain") for text in TEXTS * 40]
+    (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    found = {}
+    for name, options in {
+        "characters": ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", trained / "tgt_tokenizer"],
+        "words": ["--data.tokenizer.kind", "words"],
+        "others": ["--data.tokenizer.kind", "characters", "--data.tokenizer.min_count", "60"],
+    }.items():
+        arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options]
+        status, done = run_here("train", *arguments, "--run_dir", folder / name)
+        assert status == 0, done.stderr.decode()
+        found[name] = folder / name
+    return found
+
+
+@pytest.mark.parametrize("name", ["characters", "words"])
+def test_a_language_model_decides_where_sounds_do_not(trained: Path, models: dict[str, Path], name: str) -> None:
+    """With a high weight nearly all words are words of the text; with none at all they are what was heard."""
+    rng = np.random.default_rng(21)
+    said = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
+    recordings = [(spoken(text, rng), RATE) for text in said]
+    alone = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
+    together = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
+    found = together.transcribe(recordings)
+    known = {word for text in TEXTS for word in text.split()}
+    assert sum(word in known for text in found for word in text.split()) > sum(
+        word in known for text in alone for word in text.split()
+    )
+    little = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=1e-6)
+    beam = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings, beam_size=16)
+    assert little.transcribe(recordings, beam_size=16) == beam
+
+
+def test_alone_and_batched_beside_a_language_model(trained: Path, models: dict[str, Path]) -> None:
+    rng = np.random.default_rng(22)
+    recordings = [(spoken(text, rng), RATE) for text in TEXTS * 2]
+    run = seqlab.load(trained, device="cpu", precision="fp32", lm=models["words"], lm_weight=1.0)
+    together = run.transcribe(recordings)
+    assert [run.transcribe([each])[0] for each in recordings] == together
+
+
+def test_other_vocabularies_are_refused(trained: Path, models: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="has neither the recogniser's vocabulary"):
+        seqlab.load(trained, device="cpu", lm=models["others"])
+    with pytest.raises(ValueError, match="needs a language model, `lm`"):
+        seqlab.load(trained, device="cpu", lm_weight=0.3)
+    with pytest.raises(ValueError, match="One recogniser is loaded at a time"):
+        seqlab.load([trained, trained], device="cpu")
