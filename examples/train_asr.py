@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import seqlab
-from seqlab.corpora import number_tones
+from seqlab.corpora.number_tones import write
 from seqlab.evaluation import evaluate
 
 if __name__ == "__main__":
@@ -27,7 +27,7 @@ if __name__ == "__main__":
         test = sys.argv[2]
         fields |= {"data.train": test}
     else:
-        lists = number_tones.write(folder / "tones", num_phrases={"train": 500, "valid": 30, "test": 30})
+        lists = write(folder / "tones", num_phrases={"train": 500, "valid": 30, "test": 30})
         test = lists["test"]
         fields |= {"data.train": lists["train"], "data.valid": lists["valid"], "data.num_bands": 40}
         fields |= {"training.max_steps": 500, "training.valid_every": 100, "optim.optimizer.lr": 4e-3}

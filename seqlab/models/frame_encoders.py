@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.models.config import SETTINGS, Counts, ModelConfig, Probability, Size
-from seqlab.models.transformer_encoder import EncoderLayers, EncoderLayersConfig, initialise
+from seqlab.models.transformer_encoder import EncoderLayersConfig, initialise, make_last_norm, make_layers
 from seqlab.nn import masks
 from seqlab.nn.embedding import SinusoidalPositions
 from seqlab.nn.feature_norm import FeatureNorm
@@ -174,15 +174,16 @@ class TransformerFramesConfig(EncoderLayersConfig, FrameEncoderConfig):
         return TransformerFrames(self, bands)
 
 
-class TransformerFrames(FrameEncoder, EncoderLayers):
+class TransformerFrames(FrameEncoder):
     """Subsampling, and layers of self-attention, perhaps within a window (Luong et al. 2015 call it local)."""
 
     def __init__(self, config: TransformerFramesConfig, bands: int) -> None:
-        super().__init__(config)
+        super().__init__()
         self.output_size, self.window = config.d_model, config.attention_window
         self.subsampling = Subsampling(bands, config.channels, config.d_model)
         self.positions = SinusoidalPositions(config.d_model) if config.positions == "sinusoidal" else None
         self.dropout = Dropout(config.dropout)
+        self.layers, self.norm = make_layers(config), make_last_norm(config)
         self.layers.apply(initialise)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,4 +196,7 @@ class TransformerFrames(FrameEncoder, EncoderLayers):
             # Padding attends to all, as what attends to nothing is not a number.
             near = masks.within_window(x.size(1), self.window, x.device) | is_padding[:, None, :, None]
             can_attend = can_attend & near
-        return self.encode(x, masks.additive(can_attend)), lengths
+        bias = masks.additive(can_attend)
+        for layer in self.layers:
+            x = layer(x, bias)
+        return self.norm(x), lengths

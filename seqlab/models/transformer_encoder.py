@@ -74,32 +74,14 @@ class TransformerEncoderConfig(EncoderLayersConfig):
         return self.max_length if self.positions == "learned" else None
 
 
-class EncoderLayers(nn.Module):
-    """Layers of self-attention over what is embedded already."""
-
-    def __init__(self, config: EncoderLayersConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            SelfAttentionLayer(
-                config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
-            )
-            for _ in range(config.num_encoder_layers)
-        )
-        self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
-
-    def encode(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (B, S, D) -> (B, S, D); `bias` is additive and broadcasts to (B, H, S, S)."""
-        for layer in self.layers:
-            x = layer(x, bias)
-        return self.norm(x)
-
-
-class Encoder(EncoderLayers):
+class Encoder(nn.Module):
     """Source ids to memory."""
 
     def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
-        super().__init__(config)
+        super().__init__()
+        # In this order: the state of an optimizer is saved by the order of parameters.
         self.embedding, self.tags = embedding, tags
+        self.layers, self.norm = make_layers(config), make_last_norm(config)
 
     def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S, D) and its attention bias (B, 1, 1, S).
@@ -111,7 +93,24 @@ class Encoder(EncoderLayers):
             src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
-        return self.encode(x, bias), bias
+        for layer in self.layers:
+            x = layer(x, bias)
+        return self.norm(x), bias
+
+
+def make_layers(config: EncoderLayersConfig) -> nn.ModuleList:
+    """Build the layers of an encoder."""
+    return nn.ModuleList(
+        SelfAttentionLayer(
+            config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
+        )
+        for _ in range(config.num_encoder_layers)
+    )
+
+
+def make_last_norm(config: EncoderLayersConfig) -> nn.Module:
+    """Build what follows the last layer: with norms before each branch, another one."""
+    return make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
 
 def make_self_attention(config: EncoderLayersConfig) -> SelfAttention:

@@ -9,17 +9,22 @@ import pytest
 from seqlab.models import (
     CnnConfig,
     CnnLabellerConfig,
+    CnnRecordingLabellerConfig,
     FrequencyLabellerConfig,
     GaussianClassifierConfig,
     GruConfig,
     GruLabellerConfig,
     GruLmConfig,
     GruPredictorConfig,
+    GruRecogniserConfig,
+    GruRecordingLabellerConfig,
     LinearConfig,
     LstmConfig,
     LstmLabellerConfig,
     LstmLmConfig,
     LstmPredictorConfig,
+    LstmRecogniserConfig,
+    LstmRecordingLabellerConfig,
     MlpConfig,
     NgramConfig,
     RnnConfig,
@@ -34,6 +39,8 @@ from seqlab.models import (
     TransformerMlmConfig,
     TransformerNatConfig,
     TransformerPredictorConfig,
+    TransformerRecogniserConfig,
+    TransformerRecordingLabellerConfig,
 )
 from seqlab.objectives import (
     AbsoluteErrorConfig,
@@ -116,6 +123,19 @@ PREDICTORS = (
     "gru_predictor",
 )
 OF_PREDICTION = (*PREDICTORS, "squared_error", "absolute_error", "huber", *PREDICTS)
+RECORDINGS: dict[str, Any] = {
+    "recogniser": {
+        "data": {"kind": "transcription", "train": ["a.jsonl"]},
+        "model": {"family": "lstm_recogniser"},
+        "objective": {"family": "ctc"},
+    },
+    "recording_labeller": {
+        "data": {"kind": "recording_labels", "train": ["a.jsonl"]},
+        "model": {"family": "gru_recording_labeller"},
+        "objective": {"family": "softmax"},
+    },
+}
+"""By the end of a family's name."""
 MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
 
 FAMILIES: dict[str, dict[str, object]] = {
@@ -147,6 +167,13 @@ FAMILIES: dict[str, dict[str, object]] = {
         "rnn_predictor": RnnPredictorConfig(),
         "lstm_predictor": LstmPredictorConfig(),
         "gru_predictor": GruPredictorConfig(),
+        "cnn_recording_labeller": CnnRecordingLabellerConfig(),
+        "gru_recording_labeller": GruRecordingLabellerConfig(),
+        "lstm_recording_labeller": LstmRecordingLabellerConfig(),
+        "transformer_recording_labeller": TransformerRecordingLabellerConfig(),
+        "gru_recogniser": GruRecogniserConfig(),
+        "lstm_recogniser": LstmRecogniserConfig(),
+        "transformer_recogniser": TransformerRecogniserConfig(),
     },
     "objective.family": {
         "cross_entropy": CrossEntropyConfig(),
@@ -216,6 +243,9 @@ def base_for(key: str, tag: str) -> dict[str, Any]:
     for family, objective in PARALLEL.items():
         if tag in (family, objective):
             return {**CORPUS, "model": {"family": family}, "objective": {"family": objective}}
+    for ending, base in RECORDINGS.items():
+        if tag.endswith(ending):
+            return base
     if tag.endswith("_labeller"):
         return LABELLED
     if key == "data.tokenizer_tgt.kind":
@@ -242,7 +272,7 @@ def test_these_are_all_families() -> None:
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
     settings = [("optim.optimizer.lr", "0.7"), ("optim.schedule.warmup_steps", "7")]
-    if tag not in OF_PREDICTION:
+    if tag not in OF_PREDICTION and not tag.endswith(tuple(RECORDINGS)):
         settings += [
             ("model.d_model", "64"),
             ("data.tokenizer.vocab_size", "777"),
@@ -393,8 +423,10 @@ ERRORS = {
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
         "transformer_cmlm, transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm, transformer_mlm, rnn_labeller, "
         "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
-        "transformer_predictor, gaussian_classifier, rnn_predictor, lstm_predictor, gru_predictor, but is "
-        "'transformer_ml' instead (the nearest is `transformer_mlm`)."
+        "transformer_predictor, gaussian_classifier, rnn_predictor, lstm_predictor, gru_predictor, "
+        "lstm_recogniser, gru_recogniser, transformer_recogniser, cnn_recording_labeller, lstm_recording_labeller, "
+        "gru_recording_labeller, transformer_recording_labeller, but is 'transformer_ml' instead (the nearest is "
+        "`transformer_mlm`)."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

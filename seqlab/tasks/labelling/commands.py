@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seqlab.commands import UsageError
 from seqlab.data.column import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
-from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
+from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import given, set_threads
@@ -59,7 +59,6 @@ def label_text(options: LabelOptions) -> None:
     from seqlab.tasks.labelling.labeller import load_labeller
 
     _check(options)
-    refuse_same_file("--output", options.output, {"the input": options.input})
     set_threads(options.threads)
     labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
     if options.conllu is not None and labeller.labels_lines:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.commands import UsageError
 from seqlab.data.column import in_batches
-from seqlab.inference.files import output_stream, refuse_same_file
+from seqlab.inference.files import output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import set_threads
@@ -23,7 +23,6 @@ def label_recordings(options: LabelOptions) -> int | None:
             raise UsageError(f"--{name} is for labels of text, but {options.runs[0]} labels recordings")
     if options.num_labels > 1 and not options.json:
         raise UsageError("more than one label for each recording needs --json")
-    refuse_same_file("--output", options.output, {"the input": options.input})
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
