@@ -78,12 +78,29 @@ def number_speech(run_dir: str | Path) -> Config:
 
 def fsdd_digits(run_dir: str | Path) -> Config:
     """Which digit is spoken: a GRU over recordings of six speakers."""
+    train, valid, test = _digit_lists(run_dir)
+    return _digits(RecordingLabelsConfig(train=[train], valid=valid, test=[test]))
+
+
+def fsdd_speakers(run_dir: str | Path) -> Config:
+    """Which digit is spoken, by somebody whom training has not heard: one of six folds, all with `--folds 6`."""
+    data = RecordingLabelsConfig(
+        train=_digit_lists(run_dir), folds="given", fold_column="speaker", num_folds=6, test_fold=1
+    )
+    return _digits(data)
+
+
+def _digit_lists(run_dir: str | Path) -> list[str]:
+    """Name the lists of training, validation and test recordings."""
     folder = written(run_dir, fsdd.write_digits)
+    return [str(folder / f"{name}.jsonl") for name in ("train", "valid", "test")]
+
+
+def _digits(data: RecordingLabelsConfig) -> Config:
+    """Complete the config of a labeller of digits."""
     return Config(
-        data=RecordingLabelsConfig(
-            train=[str(folder / "train.jsonl")],
-            valid=str(folder / "valid.jsonl"),
-            test=[str(folder / "test.jsonl")],
+        data=replace(
+            data,
             sample_rate=8000,
             num_bands=40,
             batch_seconds=20,
@@ -102,17 +119,6 @@ def fsdd_digits(run_dir: str | Path) -> Config:
         ),
         training=_training(1000, 100),
     )
-
-
-def fsdd_speakers(run_dir: str | Path) -> Config:
-    """Which digit is spoken, by somebody whom training has not heard: one of six folds, all with `--folds 6`."""
-    config, folder = fsdd_digits(run_dir), written(run_dir, fsdd.write_digits)
-    splits = [str(folder / f"{name}.jsonl") for name in ("train", "valid", "test")]
-    assert isinstance(config.data, RecordingLabelsConfig)
-    data = replace(
-        config.data, train=splits, valid=None, test=[], folds="given", fold_column="speaker", num_folds=6, test_fold=1
-    )
-    return replace(config, data=data)
 
 
 def fsdd_strings(run_dir: str | Path) -> Config:
