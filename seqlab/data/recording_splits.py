@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from seqlab.data.recordings_config import RecordingsConfig
 
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
-Role = Literal["train", "valid", "test"]
 MOST_REPEATS = 2
 """Recordings of a text, in the mean, up to which equal texts are validated on together."""
 NAMED = 5
@@ -72,8 +71,8 @@ def split_recordings(
             keys = {"groups" if by_text else "classes": of_rest}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
         valid, train = rest[is_valid], rest[~is_valid]
-    if by_text:  # speech of a text that is held out would give it away
-        held_out = {texts[i] for part in (valid, test) for i in part}
+    if by_text:  # speech of a text that is only held out would give it away
+        held_out = {texts[i] for part in (valid, test) for i in part} - {texts[i] for i in train}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
     train = np.sort(np.concatenate([train, extra]))
     too_long = np.array([recordings.seconds(i) > config.max_seconds for i in train], bool)

@@ -31,7 +31,8 @@ class RecordingsConfig(DataConfig):
     Kaldi-style folders, or datasets as `hub:NAME:SPLIT`. Paths of recordings are relative to the list."""
 
     extra_train: PathSpecs = Field(default_factory=list)
-    """More training data, such as synthetic speech, none of which is held out for validation or in a fold."""
+    """More training data, such as synthetic speech, none of which is held out for validation or in a fold. Transcripts
+    that are held out, and not trained on otherwise, are left out of it."""
 
     valid: str | None = None
     """Validation data; when left out, a part of the training data."""
@@ -63,7 +64,7 @@ class RecordingsConfig(DataConfig):
     on_fault: Literal["skip", "refuse"] = "skip"
     """Leave out recordings that cannot be used (missing, empty, damaged, silent), naming them, or refuse the corpus."""
 
-    min_seconds: Annotated[float, Field(ge=0)] = 0.05
+    min_seconds: Positive = 0.05
     """Shorter recordings are left out."""
 
     max_seconds: Positive = 30.0
@@ -185,6 +186,11 @@ class RecordingsConfig(DataConfig):
             raise ValueError(f"`test_fold` ({self.test_fold}) must be at most `num_folds` ({self.num_folds}).")
         if self.hop_ms > self.window_ms:
             raise ValueError(f"`hop_ms` ({self.hop_ms:g}) must be at most `window_ms` ({self.window_ms:g}).")
+        if self.min_seconds * 1000 < self.window_ms * (1 + self.augment_speed):
+            raise ValueError(
+                f"`min_seconds` ({self.min_seconds:g}) must be at least one window (`window_ms` {self.window_ms:g}), "
+                "also of a recording that `augment_speed` makes shorter."
+            )
         if self.min_seconds >= self.max_seconds:
             raise ValueError(
                 f"`min_seconds` ({self.min_seconds:g}) must be below `max_seconds` ({self.max_seconds:g})."

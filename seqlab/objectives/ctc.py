@@ -34,10 +34,6 @@ class CtcConfig(GlancingConfig):
     """Which objective this is."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
-    blank_penalty: Annotated[float, Field(ge=0)] = 0.0
-    """What each blank of a path costs in training, in nats. Without it models learn to output a token in one frame, of
-    those around its sound whichever is easiest, and blanks elsewhere. With 1 to 2 tokens last as long as their sounds,
-    as with label priors (Huang et al. 2024, arXiv:2406.02560), of which this is the part that is the same for all."""
 
     outputs: ClassVar[str] = "frames"
     tasks: ClassVar[tuple[str, ...]] = ("translation", "transcription")
@@ -70,9 +66,6 @@ class Ctc:
         share = glancing_share(self.config, context.step)
         output = model(batch, glance) if share else model(batch)
         log_probs, means = output.selected(targets.ids)
-        if self.config.blank_penalty:
-            columns = torch.arange(log_probs.size(2), device=log_probs.device)
-            log_probs = log_probs - self.config.blank_penalty * (columns == BLANK)
         is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
         by_frame = Frames(log_probs, output.lengths)
         nll = by_frame.nll(targets.columns, targets.lengths, is_sayable, BLANK).sum()

@@ -83,7 +83,7 @@ def train_folds(
         fold = replace(config, data=config.data.of_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
         own = list(fold.data.task.answers(run_dir))
-        scores = fold.data.task.fold_scores(fold, own)
+        scores = fold.data.task.fold_scores(own)
         if scores is None:
             best = summarize(run_dir).best
             assert best is not None, "a run that has ended was validated"

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import no_progress
+from seqlab.runs.config import Config
+from seqlab.runs.overrides import Override, override
 from seqlab.training.choices import Choices, choose_intervals, rounded, within
 
 logger = logging.getLogger(__name__)
@@ -23,18 +26,32 @@ CHANGES = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "frequenc
 """Augmentation, by the fields of the data section."""
 
 
-def choose_by_recordings(choices: Choices, data: RecordingsConfig, changes: dict[str, float]) -> None:
-    """Choose what any model of recordings needs, and log why; `changes`: augmentation besides that of all.
+def choose_by_recordings(
+    overrides: Sequence[Override], base: Mapping[str, str], changes: Mapping[str, float]
+) -> Config:
+    """Choose every field that `overrides` leaves open by the recordings that they name; log what and why.
+
+    Args:
+        overrides: the fields that are given.
+        base: task, model and objective unless they are given.
+        changes: augmentation besides that of all tasks.
 
     Raises:
+        ConfigError: an unknown key or an impossible value.
         FileNotFoundError, ValueError: a list cannot be read, or none of its recordings.
     """
+    given = {key for key, _ in overrides}
+    chosen = [(key, value) for key, value in base.items() if key not in given]
+    choices = Choices(override(None, [*chosen, *overrides]), sorted(given))
+    data = choices.config().data
+    assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
         recordings, _ = read_recordings(data, Path(folder), no_progress)
         _choose(choices, recordings, changes)
+    return choices.config()
 
 
-def _choose(choices: Choices, recordings: Recordings, changes: dict[str, float]) -> None:
+def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
     rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
     if not rates:
@@ -44,7 +61,7 @@ def _choose(choices: Choices, recordings: Recordings, changes: dict[str, float])
     usual = rates.most_common(1)[0][0]
     rate = choices.set("data.sample_rate", RATES[usual >= RATES[1]], f"most recordings have {usual:,} samples a second")
     choices.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
-    for name, value in (CHANGES | changes).items():
+    for name, value in {**CHANGES, **changes}.items():
         choices.set(f"data.augment_{name}", value, "there are few recordings, which are changed at random")
     seconds = choices.set("data.batch_seconds", float(within(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
     choices.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")

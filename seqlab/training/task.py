@@ -69,7 +69,7 @@ class Task:
         """Yield the prediction for each validation example, for JSON; nothing unless the task defines it."""
         yield from ()
 
-    def fold_scores(self, config: Config, answers: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float] | None:
         """Measure the answers for a held-out fold; None where folds are measured by their validation."""
         return None
 

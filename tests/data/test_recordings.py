@@ -32,7 +32,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         samples = rng.normal(size=(int(rate * rng.uniform(0.3, 1.0)), 1 + number % 2)) * 0.1
         soundfile.write(folder / f"{number}.flac", samples, rate)
         text = f"{WORDS[number % 5]} {WORDS[number // 5 % 6 % 5]} {number % 30}"
-        rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 4})
+        rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 30 % 4})
     for name, part in (("all", rows), ("extra", rows[:10])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
     return folder

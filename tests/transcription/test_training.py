@@ -175,12 +175,13 @@ def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, ca
 
 
 def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """So do all at first, at a low rate."""
-    rows = [(f"{i}.wav", tone(2.0), "a") for i in range(20)]
-    config = tiny(write_list(tmp_path, rows), max_steps=40, save_every=40, valid_every=40)
-    run = train(config, tmp_path / "run")
+    """One does where training is never given any speech."""
+    rows = [(f"{i}.wav", tone(1.0), "a") for i in range(20)]
+    steps = {"max_steps": 40, "save_every": 40, "valid_every": 40}
+    run = train(tiny(write_list(tmp_path, rows), augment_nonspeech=1.0, **steps), tmp_path / "run")
     [line] = journal_of(run, ["valid"])
-    assert (line["empty_share"] == 1) == ("outputs blanks alone" in caplog.text)
+    assert line["empty_share"] == 1
+    assert "outputs blanks alone" in caplog.text
 
 
 def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
@@ -205,6 +206,7 @@ def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
         ({"test_fold": 6}, "must be at most `num_folds`"),
         ({"hop_ms": 30.0}, "must be at most `window_ms`"),
         ({"min_seconds": 40.0}, "must be below `max_seconds`"),
+        ({"min_seconds": 0.01}, "must be at least one window"),
     ],
 )
 def test_impossible_configs(options: dict[str, Any], message: str) -> None:

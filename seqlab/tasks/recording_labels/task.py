@@ -133,7 +133,7 @@ class RecordingLabels(Task):
             columns = {name: value for name, value in example.columns.items() if name in ("speaker", "fold")}
             yield {"audio": example.audio, **columns, "prediction": each.label, "target": data.labels[index]}
 
-    def fold_scores(self, config: Config, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the labels of the held-out fold."""
         labels, right = ([_one_word(each[name]) for each in answers] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(labels, [right], ["accuracy", "macro_f1"]).items()}

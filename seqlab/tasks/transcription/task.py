@@ -112,7 +112,7 @@ class Transcription(Task):
             columns = {name: value for name, value in example.columns.items() if name in ("speaker", "fold")}
             yield {"audio": example.audio, **columns, "prediction": each.text, "target": data.texts[index]}
 
-    def fold_scores(self, config: Config, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the transcripts of the held-out fold."""
         texts, references = ([each[name] for each in answers] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}

@@ -3,25 +3,12 @@
 from collections.abc import Sequence
 
 from seqlab.runs.config import Config
-from seqlab.runs.overrides import Override, override
-from seqlab.tasks.transcription.config import TranscriptionConfig
-from seqlab.training.choices import Choices
+from seqlab.runs.overrides import Override
 from seqlab.training.recording_choices import choose_by_recordings
 
 BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "objective.family": "ctc"}
 
 
 def from_recordings(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open by the recordings that they name; log what and why.
-
-    Raises:
-        ConfigError: an unknown key or an impossible value.
-        FileNotFoundError, ValueError: a list cannot be read, or none of its recordings.
-    """
-    given = {key for key, _ in overrides}
-    chosen = [(key, value) for key, value in BASE.items() if key not in given]
-    choices = Choices(override(None, [*chosen, *overrides]), sorted(given))
-    data = choices.config().data
-    assert isinstance(data, TranscriptionConfig)
-    choose_by_recordings(choices, data, {"nonspeech": 0.03})
-    return choices.config()
+    """Choose every field that `overrides` leaves open; see `choose_by_recordings`."""
+    return choose_by_recordings(overrides, BASE, {"nonspeech": 0.03})
