@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from seqlab.data.background import use_one_core
+
 T = TypeVar("T")
 
 
@@ -73,6 +75,7 @@ class Prefetch(Generic[T]):
         self.close()
 
     def _produce(self) -> None:
+        use_one_core()
         try:
             for item in self._items:
                 self._queue.put(item)

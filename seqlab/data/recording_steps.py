@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.waveform import to_float
+from seqlab.data.background import use_one_core
 from seqlab.data.batch import Batch
 from seqlab.data.epoch import generator
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
@@ -50,7 +51,7 @@ class RecordingSteps(Generic[B]):
         """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
         first, counts = next_position(after), self.frame_counts(part)
         per_second = 1000 / self.config.hop_ms
-        with ThreadPoolExecutor(self.config.workers) as threads:
+        with ThreadPoolExecutor(self.config.workers, initializer=use_one_core) as threads:
             while True:
                 steps = plan_chunk(
                     counts,

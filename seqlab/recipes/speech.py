@@ -189,7 +189,7 @@ def fillets_nl(run_dir: str | Path) -> Config:
             sample_rate=16000,
             num_bands=80,
             batch_seconds=80,
-            micro_batch_seconds=40,
+            micro_batch_seconds=80,
             augment_speed=0.1,
             augment_volume=6,
             augment_noise=0.2,
@@ -202,7 +202,7 @@ def fillets_nl(run_dir: str | Path) -> Config:
         model=LstmRecogniserConfig(hidden_size=352, num_layers=3, channels=(16, 32), dropout=0.3),
         objective=CtcConfig(),
         optim=_optim(1.5e-3, 200),
-        training=replace(_training(2500, 250), max_minutes=60),
+        training=replace(_training(4000, 250), max_minutes=60),
     )
 
 
