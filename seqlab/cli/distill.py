@@ -127,8 +127,7 @@ def weights_of(options: DistillOptions) -> list[list[Any]]:
     found: list[list[Any]] = []
     for path in options.runs:
         folder, exported = RunFolder(Path(path)), ExportFolder(Path(path))
-        if not folder.path.is_dir():
-            raise FileNotFoundError(f"There is no run folder {folder.path}.")
+        folder.refuse_missing()
         if exported.exists():
             found.append(list(asdict(exported.read().origin).values()))
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, TypeVar
 
 from seqlab.data.blocks import RawLines
@@ -118,6 +118,18 @@ def refuse_unequal(names: Sequence[str], counts: Sequence[int]) -> None:
                 f"{names[0]} has {counts[0]:,} lines but {name} has {count:,}: line i of one belongs to line i of the "
                 "other, so both must have the same number of lines."
             )
+
+
+def zip_equal(names: Sequence[str], columns: Sequence[Iterator[str]]) -> Iterator[tuple[str, ...]]:
+    """Yield rows of columns, each as soon as it is there; raises ValueError as `refuse_unequal` where one is longer."""
+    rows = zip_longest(*columns)
+    for index, row in enumerate(rows):
+        if None in row:
+            counts = [index + (line is not None) for line in row]
+            for others in rows:
+                counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
+            refuse_unequal(names, counts)
+        yield row
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

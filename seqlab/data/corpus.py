@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.blocks import RawLines
-from seqlab.data.column import Column, place_of, refuse_unequal
+from seqlab.data.column import Column, place_of, refuse_unequal, zip_equal
 from seqlab.data.columns import parse_column
 
 BLOCK_ROWS = 10_000
@@ -76,14 +76,7 @@ class Corpus:
         Raises:
             ValueError: one column is longer than another; names both counts.
         """
-        rows = zip_longest(*(column.values() for column in self.columns))
-        for index, row in enumerate(rows):
-            if None in row:
-                counts = [index + (line is not None) for line in row]
-                for others in rows:
-                    counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
-                refuse_unequal(self.specs, counts)
-            yield row
+        return zip_equal(self.specs, [column.values() for column in self.columns])
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in file order, `BLOCK_ROWS` at a time (the last may be fewer); errors as in `rows`."""

@@ -67,9 +67,8 @@ def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
 
 def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder:
     """Find the run's export of the weights as they are now, or make it."""
-    if not run.is_dir():
-        raise FileNotFoundError(f"There is no run folder {run}.")
     source = RunFolder(run)
+    source.refuse_missing()
     source.read_description()
     refuse_other_product(run, TRANSLATOR)
     folder = ExportFolder(default_folder(run, quantization))

@@ -95,6 +95,11 @@ class RunFolder:
         other = self.path / f"{side}_codec"
         return other if other.is_dir() else self.tokenizer(side)
 
+    def refuse_missing(self) -> None:
+        """Raise FileNotFoundError where there is no such folder."""
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"There is no run folder {self.path}.")
+
     def exists(self) -> bool:
         """Tell whether a run was begun here."""
         return self.description_file.is_file()

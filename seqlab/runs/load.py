@@ -103,8 +103,7 @@ def load_run(path: str | Path, checkpoint: str = "best", product: str | None = N
             run that is no such `product` (`DataConfig.product`).
     """
     folder = RunFolder(Path(path))
-    if not folder.path.is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder.path}.")
+    folder.refuse_missing()
     description = folder.read_description()
     config = read_config(folder)
     if product is not None:

@@ -80,8 +80,7 @@ class RunSummary:
 def summarize(path: str | Path) -> RunSummary:
     """Read a run folder's own description; errors as `load_run`."""
     folder = RunFolder(Path(path))
-    if not folder.path.is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder.path}.")
+    folder.refuse_missing()
     description, config = folder.read_description(), read_config(folder)
     steps = checkpoint_steps(folder.checkpoints)
     state = read_state(folder.checkpoints / checkpoint_name(steps[-1])) if steps else {}

@@ -29,12 +29,13 @@ def data_section(path: str | Path) -> DataConfig:
     return found
 
 
-def serve(command: str, path: str | Path, options: Any) -> int | None:
+def serve(command: str, path: str | Path, *arguments: Any) -> int | None:
     """Carry out a command as the task of a run does; raises ValueError where the task does not serve it."""
+    RunFolder(path).refuse_missing()
     data = data_section(path)
     if command not in data.serves:
         raise ValueError(f"{path} {data.purpose}. It is no run for `seqlab {command}`.")
-    status: int | None = imported(data.serves[command])(options)
+    status: int | None = imported(data.serves[command])(*arguments)
     return status
 
 

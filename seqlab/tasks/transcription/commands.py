@@ -1,6 +1,6 @@
-"""The command `seqlab transcribe`."""
+"""The command `seqlab transcribe`, and `seqlab score` of recognisers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsArgument, Command, UsageError
-from seqlab.data.column import in_batches
+from seqlab.data.column import in_batches, zip_equal
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, listed_paths, warn_of_faults
+from seqlab.inference.scoring import Block, ScoreOptions, write_scores
 from seqlab.progress import counting
+from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
     from seqlab.tasks.transcription.transcriber import Transcript
@@ -86,6 +88,55 @@ def run(options: TranscribeOptions) -> int | None:
                 (_as_json(each, path) if options.json else each.text for path, each in zip(block, found, strict=True)),
             )
     return HAS_FAULTS if faults else None
+
+
+def score_transcripts(options: ScoreOptions, world: World) -> int | None:
+    """Score each text given its recording."""
+    from seqlab.tasks.transcription.transcriber import TranscriptScore, load_transcriber
+
+    for name, is_given in (
+        ("engine", options.engine != "torch"),
+        ("quantization", options.quantization is not None),
+        ("processes", options.processes is not None),
+        ("batch_tokens", options.batch_tokens is not None),
+    ):
+        if is_given:
+            raise UsageError(f"{options.runs[0]} transcribes recordings, for which there is no `--{name}`")
+    if options.src is None:
+        raise UsageError(f"{options.runs[0]} transcribes: name the list of recordings of the texts with `--src`")
+    set_threads(world.threads() if options.threads is None else options.threads)
+    device = world.device_name(options.device)
+    transcriber = load_transcriber(options.runs, options.checkpoint, device, options.precision)
+    faults = 0
+
+    def score(
+        paths: Sequence[str] | None, texts: Sequence[str], _places: Sequence[str], advance: OnRows | None
+    ) -> list[TranscriptScore]:
+        nonlocal faults
+        assert paths is not None
+        recordings = [path or None for path in paths]
+
+        def compute(own: list[int], on_rows: OnRows | None) -> list[TranscriptScore]:
+            return transcriber.score([recordings[i] for i in own], [texts[i] for i in own], progress=on_rows)
+
+        found = world.spread([len(text) for text in texts], compute, advance)
+        faults += warn_of_faults(each.fault for each in found)
+        return found
+
+    write_scores(options, world, score, _read_pairs(options, options.src))
+    return HAS_FAULTS if faults else None
+
+
+def _read_pairs(options: ScoreOptions, src: str) -> Iterator[Block]:
+    """Read paths of recordings and their texts; raises ValueError where files are not equally long."""
+    from seqlab.data.columns import parse_column
+
+    texts = [parse_column(spec) for spec in options.tgt]
+    with listed_paths(src) as paths:
+        rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
+        for block in in_batches(rows, options.buffer_lines or READ_TOGETHER):
+            of_block, *targets = zip(*block, strict=True)
+            yield Block(of_block, targets, [()] * len(targets))
 
 
 @contextmanager

@@ -26,7 +26,8 @@ class TranscriptionConfig(RecordingsConfig):
     loader_name: ClassVar[str] = "seqlab.tasks.transcription.transcriber:load_transcriber"
     zero_config_name: ClassVar[str] = "seqlab.tasks.transcription.zero_config:from_recordings"
     product: ClassVar[str] = RECOGNISER
-    purpose: ClassVar[str] = "transcribes recordings: use `seqlab transcribe`"
+    purpose: ClassVar[str] = "transcribes recordings: use `seqlab transcribe` or `seqlab score`"
+    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
     next_command: ClassVar[str] = "seqlab transcribe {} RECORDING ..."
     own_metrics: ClassVar[tuple[str, ...]] = ("wer", "cer")
 

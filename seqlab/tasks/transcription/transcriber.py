@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
-from seqlab.inference.lines import without_control_characters
+from seqlab.inference.lines import refuse_other_types, without_control_characters
 from seqlab.inference.recordings import BATCH_SECONDS, Waveform, read_waveforms
+from seqlab.models.ctc import IMPOSSIBLE
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig
@@ -23,10 +25,11 @@ from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.options import SearchOptions
 from seqlab.search.search import SearchRequest, fitting_search
-from seqlab.tasks.transcription.config import RECOGNISER
+from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_language_model
 from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, words_of
 from seqlab.text import Tokenizer, banned_ids
+from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 from seqlab.world import OnRows
 
 LM_BEAM_SIZE = 16
@@ -61,6 +64,23 @@ class Transcript:
     words: list[Timed] | None = None
 
 
+@dataclass(frozen=True)
+class TranscriptScore:
+    """How probable a text is, given a recording."""
+
+    log_prob: float | None
+    """In nats, over all paths that give the text; None where the recording cannot be read, or the vocabulary lacks a
+    token of the text."""
+    num_tokens: int
+    """Tokens of the text, its end counted."""
+    token_log_probs: list[float]
+    """In nats, given the tokens before; that of the end last."""
+    unknown: list[str]
+    """What the vocabulary does not have."""
+    fault: str = ""
+    """What is wrong with the recording."""
+
+
 class Transcriber:
     """A recogniser, perhaps with a language model."""
 
@@ -71,6 +91,7 @@ class Transcriber:
         search: SearchConfig,
         device: torch.device,
         lm: WeightedLm | None = None,
+        transcripts: TranscriptForm = "none",
     ) -> None:
         """Take a model that is prepared for inference.
 
@@ -80,8 +101,9 @@ class Transcriber:
             search: how to search unless a call says otherwise.
             device: where the model is.
             lm: a language model over the same vocabulary that decides too.
+            transcripts: what texts are brought into before they are scored.
         """
-        self.model, self.search, self.device, self.lm = model, search, device, lm
+        self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
         self.codec, self.tokenizer = codecs
 
     def __repr__(self) -> str:
@@ -140,25 +162,102 @@ class Transcriber:
         progress: OnRows | None = None,
     ) -> list[Transcript]:
         """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
-        if not batch_seconds > 0:
-            raise ValueError(f"`batch_seconds` must be above 0, but is {batch_seconds} instead.")
         config = self.search if search is None else search
         rate = self.codec.sample_rate
         nothing: list[Timed] | None = [] if times else None
         found = [Transcript("", len(each) / rate, tokens=nothing, words=nothing) for each in waveforms]
-        counts = [self.codec.num_frames(len(each)) for each in waveforms]
         # What holds no sound has no text, whatever a model would make of it.
-        heard = [i for i, each in enumerate(waveforms) if counts[i] > 0 and np.any(each)]
-        for places in length_batches([counts[i] for i in heard], self.codec.frames_in(batch_seconds)):
-            rows = [heard[place] for place in places]
+        heard = {i: each for i, each in enumerate(waveforms) if np.any(each)}
+        num_answered = 0
+        for rows in self._batches(heard, batch_seconds):
             transcripts = self._transcripts([waveforms[i] for i in rows], config, times)
             for i, each in zip(rows, transcripts, strict=True):
                 found[i] = each
+            num_answered += len(rows)
             if progress is not None:
                 progress(len(rows))
-        if progress is not None and len(heard) < len(waveforms):
-            progress(len(waveforms) - len(heard))
+        if progress is not None and num_answered < len(waveforms):
+            progress(len(waveforms) - num_answered)
         return found
+
+    @torch.inference_mode()
+    def score(
+        self,
+        recordings: Sequence[Any],
+        texts: Sequence[str],
+        *,
+        batch_seconds: float = BATCH_SECONDS,
+        progress: OnRows | None = None,
+    ) -> list[TranscriptScore]:
+        """Score a text for each recording, by all paths of CTC, without a language model.
+
+        A token for which there are too few frames costs 100 nats.
+
+        Args:
+            recordings: as in `transcribe_detailed`.
+            texts: brought into the form that the transcripts of training had (`data.transcripts`).
+            batch_seconds: seconds of speech, padding counted, computed together: speed and memory, never the answer.
+            progress: called after each batch with its number of recordings.
+
+        Raises:
+            ValueError: there are not as many texts as recordings. What is wrong with a recording is its `fault`.
+        """
+        refuse_other_types(texts, "texts")
+        if len(recordings) != len(texts):
+            raise ValueError(
+                f"`texts` must have one text for each recording ({len(recordings)}), but has {len(texts)} instead."
+            )
+        known = [normalize_transcript(text, self.transcripts) for text in texts]
+        rows = self.tokenizer.encode(known)
+        read = read_waveforms(recordings, self.codec.sample_rate)
+        # An empty text has probability 1 where there is nothing to hear.
+        tokens = [[0.0] if not row else [IMPOSSIBLE] * (1 + len(row)) for row in rows]
+        own = {i: each for i, each in enumerate(read) if not isinstance(each, str)}
+        for places in self._batches(own, batch_seconds):
+            frames = self.model.frames(self._batch([own[i] for i in places]).to(self.device))
+            for i, scores in zip(places, self.model.score_said(frames, [rows[i] for i in places]), strict=True):
+                tokens[i] = scores
+            if progress is not None:
+                progress(len(places))
+        return [
+            TranscriptScore(
+                None if unknown or isinstance(each, str) else sum(scores),
+                len(scores),
+                [] if isinstance(each, str) else scores,
+                unknown,
+                each if isinstance(each, str) else "",
+            )
+            for each, scores, unknown in zip(read, tokens, map(self.tokenizer.unknown_items, known), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Compute the log-probabilities in nats of each frame: (F', V) for each recording, blank among the V ids.
+
+        Frame f stands for the `hop_ms * 2**halvings` milliseconds from f times as many on (40 for most recognisers).
+
+        Raises:
+            ValueError: a recording cannot be read.
+        """
+        read = read_waveforms(recordings, self.codec.sample_rate)
+        if fault := next((each for each in read if isinstance(each, str)), None):
+            raise ValueError(fault)
+        own = {i: each for i, each in enumerate(read) if not isinstance(each, str)}
+        found = [np.zeros((0, self.model.vocab_size), np.float32)] * len(read)
+        for places in self._batches(own, BATCH_SECONDS):
+            frames = self.model.frames(self._batch([own[i] for i in places]).to(self.device))
+            for i, length, scores in zip(places, frames.lengths.tolist(), frames.log_probs.float().cpu(), strict=True):
+                found[i] = scores[:length].numpy()
+        return found
+
+    def _batches(self, waveforms: Mapping[int, Waveform], batch_seconds: float) -> Iterator[list[int]]:
+        """Divide those that have a frame at least into batches of similar length."""
+        if not batch_seconds > 0:
+            raise ValueError(f"`batch_seconds` must be above 0, but is {batch_seconds} instead.")
+        counts = {i: self.codec.num_frames(len(each)) for i, each in waveforms.items()}
+        long_enough = [i for i, count in counts.items() if count > 0]
+        for places in length_batches([counts[i] for i in long_enough], self.codec.frames_in(batch_seconds)):
+            yield [long_enough[place] for place in places]
 
     def _batch(self, waveforms: Sequence[Waveform]) -> FrameBatch:
         frames = [self.codec.frames(each).numpy() for each in waveforms]
@@ -260,11 +359,18 @@ def load_transcriber(
     chosen = choose_device(device)
     dtype = choose_dtype(precision, chosen)
     loaded = load_run(runs[0], checkpoints[0], product=RECOGNISER)
+    data = loaded.config.data
+    assert isinstance(data, TranscriptionConfig)
     weighted = None
     if lm is not None:
         tokenizer = loaded.codecs[1]
         weighted = load_language_model(lm, tokenizer, chosen, dtype, weight=lm_weight, length_reward=length_reward)
     prepare_inference(loaded.model, chosen, dtype)
     return Transcriber(
-        loaded.model, (loaded.codecs[0], loaded.codecs[1]), loaded.config.training.valid_search, chosen, weighted
+        loaded.model,
+        (loaded.codecs[0], loaded.codecs[1]),
+        loaded.config.training.valid_search,
+        chosen,
+        weighted,
+        data.transcripts,
     )

@@ -27,6 +27,7 @@ class TranslationConfig(PairsConfig):
     loader_name: ClassVar[str] = "seqlab.tasks.translation.load:load_translator"
     zero_config_name: ClassVar[str] = "seqlab.tasks.translation.zero_config:from_corpus"
     product: ClassVar[str] = TRANSLATOR
+    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.score:score_pairs"}
     purpose: ClassVar[str] = "translates: use `seqlab translate` or `seqlab score`"
     next_command: ClassVar[str] = "seqlab translate {} < FILE"
     rows_name: ClassVar[str] = "pairs"

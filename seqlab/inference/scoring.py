@@ -1,0 +1,110 @@
+"""What the tasks that score given lines share: `seqlab score` and its options."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+
+from pydantic.dataclasses import dataclass
+
+from seqlab.commands import AsOption
+from seqlab.data.column import in_batches
+from seqlab.inference.files import BUFFER_LINES, output_stream
+from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File
+from seqlab.progress import progress_bar
+from seqlab.world import OnRows, World
+
+
+class Score(Protocol):
+    """How probable a line is; a dataclass, whose fields `--json` shows."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def log_prob(self) -> float | None:
+        """In nats; None where there is none."""
+        ...
+
+
+Scorer = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[Score]]
+"""(sources or prompts, targets, locations, on_progress) -> scores."""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class ScoreOptions(EngineOptions):
+    """Log-probability of given lines under a model, in nats: higher is more probable.
+
+    Of a translator, each target (--tgt) given its source (--src). Of a recogniser, each text (--tgt) given its
+    recording (--src, a list of paths). Of a language model, each line (--tgt) by itself, or as what goes on after its
+    prompt (--src). One number per line, in order, the end of line counted: to rescore or to filter.
+
+    With several files of targets, --likeliest tells for each line in which of them it is likelier: 1 for the first.
+    """
+
+    src: File | None = None
+    """sources, recordings or prompts: FILE or FILE#COLUMN"""
+    tgt: Annotated[list[File], AsOption]
+    """targets, or lines: FILE or FILE#COLUMN"""
+    likeliest: bool = False
+    """of several files, the number of the likeliest line's"""
+    output: File | None = None
+    """where to write (default: standard output)"""
+    json: bool = False
+    """one JSON object per line: also tokens and their scores"""
+    buffer_lines: Count | None = None
+    """lines that are read, sorted and answered together (default: 4096, of recordings 64)"""
+
+
+class Block(NamedTuple):
+    """Some lines of all files."""
+
+    src: Sequence[str] | None
+    """Sources, recordings or prompts."""
+    targets: Sequence[Sequence[str]]
+    """Of each file of targets."""
+    places: Sequence[Sequence[str]]
+    """Where the lines of each file of targets, and of their sources, stand."""
+
+
+def read_text(options: ScoreOptions) -> Iterator[Block]:
+    """Read text, some lines at a time; raises ValueError where files are not equally long."""
+    from seqlab.data.columns import parse_column
+    from seqlab.data.corpus import Corpus
+
+    sources = () if options.src is None else (parse_column(options.src),)
+    targets = [parse_column(spec) for spec in options.tgt]
+    start = 0
+    for rows in in_batches(Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES):
+        columns = list(zip(*rows, strict=True))
+        places = [Corpus((*sources, tgt)).places(start, len(rows)) for tgt in targets]
+        yield Block(columns[0] if sources else None, columns[len(sources) :], places)
+        start += len(rows)
+
+
+def write_scores(options: ScoreOptions, world: World, scorer: Scorer, blocks: Iterator[Block]) -> None:
+    """Score block by block; under torchrun every rank its part of each block."""
+    with (
+        output_stream(options.output if world.is_main else os.devnull) as output,
+        world.only_main(progress_bar(None, output)) as advance,
+    ):
+        for block in world.from_main(blocks):
+            targets = zip(block.targets, block.places, strict=True)
+            found = [scorer(block.src, *target, advance) for target in targets]
+            write_lines(output, (_shown(each, options) for each in zip(*found, strict=True)))
+
+
+def _shown(scores: Sequence[Score], options: ScoreOptions) -> str:
+    """Write what belongs to one line: its score, or which of several targets is the likeliest."""
+    log_probs = [score.log_prob for score in scores]
+    if not options.likeliest:
+        return json_line(asdict(scores[0])) if options.json else _or_na(log_probs[0], ".6f")
+    known = [log_prob for log_prob in log_probs if log_prob is not None]
+    is_decided = len(known) == len(log_probs) and max(known) > -math.inf
+    likeliest = log_probs.index(max(known)) + 1 if is_decided else None
+    return json_line({"likeliest": likeliest, "log_probs": log_probs}) if options.json else _or_na(likeliest, "d")
+
+
+def _or_na(value: float | None, style: str) -> str:
+    return "n/a" if value is None else f"{value:{style}}"

@@ -1,0 +1,43 @@
+"""`seqlab score` of language models."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from seqlab.commands import UsageError
+from seqlab.inference.options import given
+from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
+from seqlab.tasks.language_modelling.commands import load_language_models
+from seqlab.world import OnRows, World
+
+if TYPE_CHECKING:
+    from seqlab.tasks.language_modelling.line_score import LineScore
+
+
+def score_lines(options: ScoreOptions, world: World) -> None:
+    """Score each line by itself, or as what goes on after its prompt."""
+    for name, is_given in (
+        ("engine", options.engine != "torch"),
+        ("quantization", options.quantization is not None),
+        ("processes", options.processes is not None),
+    ):
+        if is_given:
+            raise UsageError(f"{options.runs[0]} is a language model, for which there is no `--{name}`")
+    precision = "fp32" if options.precision == "auto" else options.precision  # figures are compared
+    model = load_language_models(options, world, precision=precision)
+
+    def score(
+        prompts: Sequence[str] | None, lines: Sequence[str], places: Sequence[str], advance: OnRows | None
+    ) -> "list[LineScore]":
+        before = [""] * len(lines) if prompts is None else prompts
+        if options.likeliest:  # whole lines are what can be compared, see `LanguageModel.score`
+            lines, before = [prompt + line for prompt, line in zip(before, lines, strict=True)], [""] * len(lines)
+
+        def compute(own: list[int], on_rows: OnRows | None) -> "list[LineScore]":
+            scores = model.score([lines[i] for i in own], [before[i] for i in own], **given(options, "batch_tokens"))
+            if on_rows is not None:
+                on_rows(len(own))
+            return scores
+
+        return world.spread([len(line) for line in lines], compute, advance)
+
+    write_scores(options, world, score, read_text(options))

@@ -1,0 +1,142 @@
+"""Scores of texts given their recordings: sums over all paths of CTC."""
+
+import json
+import math
+from itertools import groupby, product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from system.conftest import run_here
+
+import seqlab
+
+from .conftest import RATE, write_corpus
+
+
+class Listed(NamedTuple):
+    """A list of recordings."""
+
+    manifest: Path
+    paths: list[str]
+    texts: list[str]
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Listed:
+    manifest = Path(write_corpus(tmp_path_factory.mktemp("new"), "new", 10, 7))
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    return Listed(manifest, [str(manifest.parent / row["audio"]) for row in rows], [row["text"] for row in rows])
+
+
+def test_frames_of_a_recording_have_the_probabilities_that_score_sums_up(trained: Path, listed: Listed) -> None:
+    """Against torch's CTC loss, and for a snippet of four frames by adding up all paths."""
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    plain = [text.lower().rstrip(".") for text in listed.texts]
+    scores = run.score(listed.paths, listed.texts)
+    for log_probs, text, score in zip(run.frame_log_probs(listed.paths), plain, scores, strict=True):
+        assert np.allclose(np.logaddexp.reduce(log_probs, axis=1), 0, atol=1e-4)
+        [ids] = run.tokenizer.encode([text])
+        of_torch = torch.nn.functional.ctc_loss(
+            torch.tensor(log_probs)[:, None],
+            torch.tensor([ids]),
+            torch.tensor([len(log_probs)]),
+            torch.tensor([len(ids)]),
+            blank=run.model.blank_id,
+            reduction="sum",
+        )
+        assert score.log_prob == pytest.approx(-float(of_torch), abs=1e-2)
+        assert score.num_tokens == len(ids) + 1
+
+    samples, rate = soundfile.read(listed.paths[0], dtype="float32")
+    snippet = (samples[: round(0.17 * RATE)], rate)
+    [log_probs] = run.frame_log_probs([snippet])
+    paths = product(range(log_probs.shape[1]), repeat=len(log_probs))
+    totals: dict[tuple[int, ...], float] = {}
+    for path in paths:
+        said = tuple(each for each, _ in groupby(path) if each != run.model.blank_id)
+        log_prob = sum(float(log_probs[frame, each]) for frame, each in enumerate(path))
+        totals[said] = np.logaddexp(totals.get(said, -math.inf), log_prob)
+    for text in ("", "a", "ab", "aa", "b"):
+        [ids] = run.tokenizer.encode([text])
+        assert run.score([snippet], [text])[0].log_prob == pytest.approx(totals[tuple(ids)], abs=1e-3)
+
+
+def test_a_score_depends_on_its_own_recording_and_text_alone(trained: Path, listed: Listed) -> None:
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    together = run.score(listed.paths, listed.texts)
+    backwards = run.score(listed.paths[::-1], listed.texts[::-1], batch_seconds=2)[::-1]
+    alone = [run.score([path], [text])[0] for path, text in zip(listed.paths, listed.texts, strict=True)]
+    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in alone], abs=1e-3)
+    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in backwards], abs=1e-3)
+
+
+def test_the_right_text_is_likelier_than_that_of_another_recording(trained: Path, listed: Listed) -> None:
+    run = seqlab.load(trained, device="cpu")
+    right = run.score(listed.paths, listed.texts)
+    wrong = run.score(listed.paths, listed.texts[1:] + listed.texts[:1])
+    assert all(one.log_prob > other.log_prob for one, other in zip(right, wrong, strict=True))
+
+
+def test_texts_that_cannot_be_said_and_recordings_that_cannot_be_read(trained: Path, listed: Listed) -> None:
+    run = seqlab.load(trained, device="cpu")
+    too_short = (np.zeros(10, np.float32), RATE)
+    empty, letter, unknown, long, fault = run.score(
+        [too_short, too_short, listed.paths[0], listed.paths[0], "nowhere.wav"], ["", "a", "axb", "ab" * 500, "a"]
+    )
+    assert empty.log_prob == 0
+    assert letter.log_prob == -200
+    assert (unknown.log_prob, unknown.unknown) == (None, ["x"])
+    assert long.log_prob < -90_000
+    assert fault.log_prob is None
+    assert "nowhere.wav" in fault.fault
+    with pytest.raises(ValueError, match=r"`texts` must have one text for each recording \(1\), but has 2 instead"):
+        run.score([too_short], ["a", "b"])
+
+
+def test_the_command_reads_lists_and_names_what_it_cannot_read(trained: Path, listed: Listed, tmp_path: Path) -> None:
+    """Paths in a column are relative to their file, those of a plain list to the current folder."""
+    table = ["--src", f"{listed.manifest}#audio", "--tgt", f"{listed.manifest}#text"]
+    status, done = run_here("score", str(trained), *table, "--precision", "fp32", "--buffer_lines", "3")
+    expected = seqlab.load(trained, device="cpu", precision="fp32").score(listed.paths, listed.texts)
+    assert status == 0, done.stderr.decode()
+    assert [float(line) for line in done.stdout.splitlines()] == pytest.approx(
+        [each.log_prob for each in expected], abs=1e-3
+    )
+
+    (tmp_path / "list").write_text(f"{listed.paths[0]}\nnowhere.wav\n\n{listed.paths[1]}\n")
+    (tmp_path / "texts").write_text(f"{listed.texts[0]}\na\n\n{listed.texts[1]}\n")
+    files = ["--src", str(tmp_path / "list"), "--tgt", str(tmp_path / "texts")]
+    status, done = run_here("score", str(trained), *files)
+    assert status == 3
+    assert [line == b"n/a" for line in done.stdout.splitlines()] == [False, True, True, False]
+    assert "nowhere.wav" in done.stderr.decode()
+    status, done = run_here("score", str(trained), *files, "--json")
+    assert [json.loads(line)["num_tokens"] for line in done.stdout.splitlines()][2] == 1
+
+    (tmp_path / "short").write_text("a\na\n")
+    status, done = run_here("score", str(trained), *files[:2], "--tgt", str(tmp_path / "short"))
+    assert (status, b"has 4 lines but" in done.stderr, b"short has 2" in done.stderr) == (2, True, True)
+
+    (tmp_path / "reversed").write_text("a\na\na\na\n")
+    status, done = run_here("score", str(trained), *files, str(tmp_path / "reversed"), "--likeliest")
+    assert done.stdout.splitlines()[::3] == [b"1", b"1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tgt", "TEXTS"], "name the list of recordings of the texts with `--src`"),
+        (["--tgt", "TEXTS", "--src", "TEXTS", "--engine", "ctranslate2"], "there is no `--engine`"),
+        (["--tgt", "TEXTS", "--src", "TEXTS", "--processes", "2"], "there is no `--processes`"),
+    ],
+)
+def test_options_that_a_recogniser_cannot_have(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "texts").write_text("a\n")
+    given = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
+    status, done = run_here("score", str(trained), *given)
+    assert (status, done.stdout) == (2, b"")
+    assert message in done.stderr.decode()
