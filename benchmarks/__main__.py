@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import decoding, gpu, growth, kernels, language_models, pairs, preparation, quality, tradeoff, training
+from benchmarks import (
+    decoding,
+    gpu,
+    growth,
+    kernels,
+    language_models,
+    pairs,
+    preparation,
+    quality,
+    speech,
+    tradeoff,
+    training,
+)
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
@@ -25,6 +37,7 @@ TASKS = {
     "kernels": kernels,
     "gpu": gpu,
     "pairs": pairs,
+    "speech": speech,
 }
 
 

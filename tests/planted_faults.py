@@ -1,7 +1,7 @@
 """Plant faults in a copy of the package, one at a time, and check that tests fail: `python tests/planted_faults.py`.
 
-The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`
-and `prediction_faults.py`. A fault counts as caught
+The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`,
+`prediction_faults.py` and `speech_faults.py`. A fault counts as caught
 if one of its tests fails with it and passes without it. The exit status is 1 unless all are caught.
 """
 
@@ -23,9 +23,10 @@ from pathlib import Path
 from reference.fault import Fault
 from reference.model_faults import MODEL_FAULTS
 from reference.prediction_faults import PREDICTION_FAULTS
+from reference.speech_faults import SPEECH_FAULTS
 from reference.training_faults import TRAINING_FAULTS
 
-FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS)
+FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS, *SPEECH_FAULTS)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "seqlab"
 COPIED = (PACKAGE, "tests", "benchmarks", "docs", "README.md", "pyproject.toml")

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 from reference.tiny_runs import assert_equal_runs, journal_of
+from transcription.conftest import tiny, write_corpus
+
+from seqlab.runs.config import write_config
 
 from .conftest import Training
 
 MAX_STEPS, VALID_EVERY = 60, 20
+COUNTS = {"train": 40, "valid": 8}
+"""Recordings."""
 SET_UP, CHECKPOINT, VALIDATION, ANY_TIME = "set-up", "checkpoint", "validation", "any time"
 
 
@@ -81,6 +86,30 @@ def test_three_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_p
     print(f"seed {seed}")
     kinds = [SET_UP, *random.Random(seed).sample([CHECKPOINT, VALIDATION, ANY_TIME], 2)]
     assert kill_and_continue(config_file, tmp_path, uninterrupted, kinds, seed) == 3
+
+
+def test_kills_while_recordings_are_augmented(tmp_path: Path) -> None:
+    """With another number of workers before and after: every change of a recording is drawn anew, and alike."""
+    corpus = {name: write_corpus(tmp_path, name, count, number) for number, (name, count) in enumerate(COUNTS.items())}
+    augmentation = {
+        "augment_speed": 0.1,
+        "augment_noise": 0.5,
+        "augment_room": 0.3,
+        "augment_time_masks": 1,
+        "augment_nonspeech": 0.1,
+    }
+    steps = {"max_steps": MAX_STEPS, "log_every": 2, "save_every": 5, "valid_every": VALID_EVERY}
+    for workers in (1, 3):
+        config = tiny(corpus["train"], valid=corpus["valid"], workers=workers, **augmentation, **steps)
+        write_config(config, tmp_path / f"{workers}.yaml")
+    started = time.monotonic()
+    training = Training(tmp_path / "3.yaml", tmp_path / "uninterrupted")
+    status, _, err = training.finish()
+    assert status == 0, err
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    uninterrupted = training.run_dir, time.monotonic() - started
+    assert kill_and_continue(tmp_path / "1.yaml", tmp_path / "runs", uninterrupted, [CHECKPOINT, ANY_TIME], seed) == 2
 
 
 @pytest.mark.slow

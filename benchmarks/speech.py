@@ -1,0 +1,181 @@
+"""`python -m benchmarks speech RUN LIST`: a recogniser, part by part, beside other decoders and another recogniser.
+
+How many seconds of speech each part computes in a second, on the recordings of a list, all in one process: reading,
+features, the encoder, the best path, beam search over prefixes, alone and with a language model. Beside them, where
+they are installed: flashlight-text's decoder on the same log-probabilities, and pocketsphinx with its own English
+models.
+"""
+
+import argparse
+import logging
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.machine import measure_machine
+from benchmarks.options import refuse_missing_folder
+from benchmarks.report import Report, Row
+from benchmarks.scale import Scale
+from seqlab.audio.reading import read_recording
+from seqlab.data.columns import parse_column
+from seqlab.evaluation import evaluate
+from seqlab.inference.recording_lists import listed_paths
+from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
+from seqlab.text.transcripts import normalize_transcript
+
+logger = logging.getLogger(__name__)
+QUICK_RECORDINGS = 8
+FLASHLIGHT_BEAM, FLASHLIGHT_THRESHOLD = 16, 100.0
+"""Hypotheses that are kept, and how much worse in nats they may be; it searches without a lexicon or a model."""
+POCKETSPHINX_RATE = 16_000
+"""Samples a second that its English models were trained on."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this benchmark takes."""
+    parser.add_argument("model", type=Path, metavar="RUN", help="a recogniser")
+    parser.add_argument("list", metavar="LIST", help="a list of recordings with their texts, such as valid.jsonl")
+    parser.add_argument("--audio", default="audio", metavar="COLUMN", help="default: %(default)s")
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="default: %(default)s")
+    parser.add_argument("--lm", type=Path, metavar="RUN", help="an n-gram model that decides, too")
+    parser.add_argument("--lm_weight", type=float, default=0.5, metavar="W", help="default: %(default)s")
+    parser.add_argument("--beam_size", type=int, default=16, metavar="N", help="default: %(default)s")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="default: 5")
+
+
+def run(arguments: argparse.Namespace, scale: Scale) -> Report:
+    """Time each part several times; the medians count."""
+    refuse_missing_folder("RUN", arguments.model)
+    torch.set_num_threads(arguments.threads)
+    with listed_paths(f"{arguments.list}#{arguments.audio}") as listed:
+        paths = list(listed)
+    texts = list(parse_column(f"{arguments.list}#{arguments.text}").values())
+    if arguments.quick:
+        paths, texts = paths[:QUICK_RECORDINGS], texts[:QUICK_RECORDINGS]
+    report = Report("speech", measure_machine(arguments))
+    transcriber = load_transcriber(arguments.model, "best", arguments.device, "fp32")
+    own = _Measured(transcriber, paths, texts, scale.repetitions)
+    report.more = {"recordings": len(paths), "minutes": own.seconds / 60}
+    report.rows += own.parts()
+    beam = arguments.beam_size
+    report.rows.append(own.recognised("seqlab", "best path", partial(own.transcribed, transcriber, 1)))
+    report.rows.append(own.recognised("seqlab", f"beam of {beam}", partial(own.transcribed, transcriber, beam)))
+    if arguments.lm is not None:
+        fused = load_transcriber(
+            arguments.model, "best", arguments.device, "fp32", lm=arguments.lm, lm_weight=arguments.lm_weight
+        )
+        report.rows.append(own.recognised("seqlab", f"beam of {beam}, --lm", partial(own.transcribed, fused, beam)))
+    for system, measure in (("flashlight-text", _flashlight), ("pocketsphinx", _pocketsphinx)):
+        try:
+            report.rows.append(measure(own))
+        except ModuleNotFoundError as error:
+            report.notes.append(f"{system} is not installed ({error.name})")
+    return report
+
+
+class _Measured:
+    """Recordings, their texts, and what is timed of them."""
+
+    def __init__(self, transcriber: Transcriber, paths: list[str], texts: list[str], repetitions: int) -> None:
+        self.transcriber, self.paths, self.repetitions = transcriber, paths, repetitions
+        self.references = [normalize_transcript(text, "plain") for text in texts]
+        self.waveforms = [read_recording(path, transcriber.codec.sample_rate).samples for path in paths]
+        self.seconds = sum(map(len, self.waveforms)) / transcriber.codec.sample_rate
+
+    def timed(self, compute: Callable[[], Any]) -> tuple[float, Any]:
+        """Give the median of the seconds that a call takes, and what it returns; the first call does not count."""
+        found, taken = compute(), []
+        for _ in range(self.repetitions):
+            started = time.perf_counter()
+            compute()
+            taken.append(time.perf_counter() - started)
+        return median(taken), found
+
+    def row(self, system: str, setting: str, seconds: float, **more: Any) -> Row:
+        """Say how many seconds of speech are computed in one."""
+        logger.info("%s, %s: %.2f s", system, setting, seconds)
+        return Row(system, "speech", "fp32", setting, more={"times_real_time": self.seconds / seconds, **more})
+
+    def parts(self) -> list[Row]:
+        """Time what is before the decoder."""
+        codec, model = self.transcriber.codec, self.transcriber.model
+        rate = codec.sample_rate
+        reading, _ = self.timed(lambda: [read_recording(path, rate) for path in self.paths])
+        features, _ = self.timed(lambda: [codec.frames(each) for each in self.waveforms])
+        recordings = [(each, rate) for each in self.waveforms]
+        both, self.log_probs = self.timed(lambda: self.transcriber.frame_log_probs(recordings))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return [
+            self.row("seqlab", "reading", reading),
+            self.row("seqlab", "features", features),
+            self.row("seqlab", "encoder", max(both - features, 1e-9), note=f"{parameters:,} parameters"),
+        ]
+
+    def transcribed(self, transcriber: Transcriber, beam_size: int) -> list[str]:
+        """Transcribe the waveforms: features, encoder and decoder."""
+        rate = transcriber.codec.sample_rate
+        return transcriber.transcribe([(each, rate) for each in self.waveforms], beam_size=beam_size)
+
+    def recognised(self, system: str, setting: str, compute: Callable[[], list[str]], **more: Any) -> Row:
+        """Time a recogniser, and measure its texts in lower case without punctuation."""
+        seconds, texts = self.timed(compute)
+        found = [normalize_transcript(text, "plain") for text in texts]
+        scores = evaluate(found, [self.references], ["wer", "cer"])
+        return self.row(system, setting, seconds, **{name: score.value for name, score in scores.items()}, **more)
+
+
+def _flashlight(own: _Measured) -> Row:
+    """Search the log-probabilities that the encoder has computed; its time is that of the decoder alone."""
+    from flashlight.lib.text.decoder import CriterionType, LexiconFreeDecoder, LexiconFreeDecoderOptions, ZeroLM
+
+    tokenizer, model = own.transcriber.tokenizer, own.transcriber.model
+    options = LexiconFreeDecoderOptions(
+        beam_size=FLASHLIGHT_BEAM,
+        beam_size_token=model.vocab_size,
+        beam_threshold=FLASHLIGHT_THRESHOLD,
+        lm_weight=0.0,
+        sil_score=0.0,
+        log_add=True,
+        criterion_type=CriterionType.CTC,
+    )
+    no_silence = -1
+    decoder = LexiconFreeDecoder(options, ZeroLM(), no_silence, model.blank_id, [])
+    log_probs = [np.ascontiguousarray(each, np.float32) for each in own.log_probs]
+
+    def decode() -> list[str]:
+        paths = [decoder.decode(each.ctypes.data, *each.shape)[0].tokens for each in log_probs]
+        return tokenizer.decode([_collapsed(path, model.blank_id) for path in paths])
+
+    return own.recognised("flashlight-text", f"beam of {FLASHLIGHT_BEAM}", decode, note="the decoder alone")
+
+
+def _collapsed(path: Sequence[int], blank_id: int) -> list[int]:
+    """Drop what is repeated, then the blanks and what the decoder puts at both ends."""
+    kept = [index for place, index in enumerate(path) if place == 0 or index != path[place - 1]]
+    return [index for index in kept if index not in (blank_id, -1)]
+
+
+def _pocketsphinx(own: _Measured) -> Row:
+    """Recognise with the models that come with it, which know 130,000 English words; one thread."""
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=POCKETSPHINX_RATE, loglevel="FATAL")
+    waveforms = [read_recording(path, POCKETSPHINX_RATE).samples.tobytes() for path in own.paths]
+
+    def recognise() -> list[str]:
+        found = []
+        for waveform in waveforms:
+            decoder.start_utt()
+            decoder.process_raw(waveform, full_utt=True)
+            decoder.end_utt()
+            best = decoder.hyp()
+            found.append("" if best is None else best.hypstr)
+        return found
+
+    return own.recognised("pocketsphinx", "its own models", recognise)

@@ -1,0 +1,90 @@
+"""Faults of recordings and of what they are turned into: see `tests/planted_faults.py`."""
+
+from reference.fault import Fault
+
+SPEECH_FAULTS = (
+    Fault(
+        "speech.convolutions_see_padding",
+        "a recording's last frames depend on how far its batch is padded",
+        "        x = zero_padding(x, lengths)\n",
+        "",
+        ("nn/test_frame_convolution.py", "models/test_recogniser.py"),
+    ),
+    Fault(
+        "speech.frames_rounded_down",
+        "the last frame of a recording of odd length is lost",
+        "return (sizes + stride - 1) // stride",
+        "return sizes // stride",
+        ("nn/test_frame_convolution.py", "models/test_recogniser.py"),
+    ),
+    Fault(
+        "speech.local_attention_sees_all",
+        "attention within a window is attention over everything",
+        "return (positions[:, None] - positions).abs() <= window",
+        "return (positions[:, None] - positions).abs() <= size",
+        ("models/test_recogniser.py",),
+    ),
+    Fault(
+        "speech.validation_is_augmented",
+        "recordings are changed at random in validation, too",
+        "frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]",
+        "frames = [self._changed(index, 0) for index in part[rows].tolist()]",
+        ("transcription/test_training.py",),
+    ),
+    Fault(
+        "speech.same_augmentation_in_all_epochs",
+        "a recording is changed alike in each epoch",
+        "generator(self.seed, epoch, index, AUGMENTATION)",
+        "generator(self.seed, 0, index, AUGMENTATION)",
+        ("data/test_recordings.py",),
+    ),
+    Fault(
+        "speech.normalised_by_padding",
+        "deviations of a recording are those of a sample, not of all frames",
+        "deviations = frames.std(0, correction=0)",
+        "deviations = frames.std(0, correction=1)",
+        ("audio/test_features.py", "audio/test_real_recordings.py", "data/test_recordings.py"),
+    ),
+    Fault(
+        "speech.extra_texts_of_the_test",
+        "synthetic speech of held-out texts is trained on",
+        "extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)",
+        "extra = np.array([i for i in extra], np.int64)",
+        ("data/test_recordings.py",),
+    ),
+    Fault(
+        "speech.test_fold_is_trained_on",
+        "the held-out fold is part of training",
+        "test, rest = own[is_test], own[~is_test]",
+        "test, rest = own[is_test], own",
+        ("data/test_recordings.py",),
+    ),
+    Fault(
+        "speech.letters_in_silence",
+        "a token's time may lie where nothing is heard",
+        "costs[place, silent[:, None], within] = IN_SILENCE",
+        "pass",
+        ("transcription/test_timing.py", "transcription/test_transcribing.py"),
+    ),
+    Fault(
+        "speech.time_of_the_first_frame",
+        "times are half a frame late",
+        "start, end = ((frame - 0.5) * timing.hop + timing.middle for frame in (first, last + 1))",
+        "start, end = (frame * timing.hop + timing.middle for frame in (first, last + 1))",
+        ("transcription/test_timing.py", "transcription/test_transcribing.py"),
+    ),
+    Fault(
+        "speech.empty_line_lost",
+        "a recording that cannot be read has no line in the answer",
+        'return [Transcript("", 0.0, each) if isinstance(each, str) else next(found) for each in read]',
+        "return [next(found) for each in read if not isinstance(each, str)]",
+        ("transcription/test_transcribing.py",),
+    ),
+    Fault(
+        "speech.silence_has_a_text",
+        "what holds no sound is transcribed as the model likes",
+        "if np.any(each)}",
+        "}",
+        ("transcription/test_transcribing.py",),
+    ),
+)
