@@ -8,7 +8,7 @@ the columns of a sentence are blank, its symbols, each once, and the rest.
 """
 
 import dataclasses
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,14 @@ class CtcConfig(GlancingConfig):
     outputs: ClassVar[str] = "frames"
     tasks: ClassVar[tuple[str, ...]] = ("translation", "transcription")
     needs: ClassVar[tuple[type, ...]] = (FrameModel,)
+
+    def check(self, config: Any) -> None:
+        """Raise ValueError where the rest of a run's config does not fit."""
+        super().check(config)
+        if self.glancing and config.data.kind == "transcription":
+            raise ValueError(
+                "`objective.glancing` shows a decoder parts of the target, but a recogniser has no decoder: leave it 0."
+            )
 
     def build(self) -> "Ctc":
         """Build the objective."""

@@ -179,11 +179,12 @@ def _write_prompts(folder: Path) -> None:
 
 
 def fillets_nl(run_dir: str | Path) -> Config:
-    """Dutch dialogue of a game, 81 minutes: an LSTM of characters with CTC, for 60 minutes."""
-    folder = written(run_dir, write_fillets)
+    """Dutch dialogue of a game, 81 minutes, and synthetic speech of its texts: an LSTM with CTC, for 60 minutes."""
+    folder = written(run_dir, _write_fillets)
     return Config(
         data=TranscriptionConfig(
             train=[str(folder / "train.jsonl")],
+            extra_train=[str(folder / "synthetic" / "train.jsonl")],
             valid=str(folder / "valid.jsonl"),
             test=[str(folder / "test.jsonl")],
             sample_rate=16000,
@@ -194,16 +195,23 @@ def fillets_nl(run_dir: str | Path) -> Config:
             augment_volume=6,
             augment_noise=0.2,
             augment_time_masks=2,
-            augment_time_frames=40,
-            augment_frequency_masks=2,
+            augment_time_frames=20,
+            augment_frequency_masks=1,
             augment_frequency_bands=15,
             augment_nonspeech=0.02,
         ),
-        model=LstmRecogniserConfig(hidden_size=352, num_layers=3, channels=(16, 32), dropout=0.3),
+        model=LstmRecogniserConfig(hidden_size=448, num_layers=2, channels=(16, 32), dropout=0.25),
         objective=CtcConfig(),
-        optim=_optim(1.5e-3, 200),
-        training=replace(_training(4000, 250), max_minutes=60),
+        optim=_optim(2e-3, 200),
+        training=replace(_training(8000, 500), max_minutes=60),
     )
+
+
+def _write_fillets(folder: Path) -> None:
+    """Write the dialogue, and the texts of training spoken by synthetic voices."""
+    lists = write_fillets(folder)
+    texts = list(dict.fromkeys(str(row["text"]) for row in read_manifest(lists["train"])))
+    synthetic_manifest(texts, folder / "synthetic", "nl", sample_rate=16000)
 
 
 SPEECH_RECIPES = (number_tones, number_speech, fsdd_digits, fsdd_speakers, fsdd_strings, prompts_en, fillets_nl)

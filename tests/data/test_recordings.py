@@ -63,6 +63,22 @@ def test_samples_are_those_of_the_files(listed: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.samples, recordings.samples)
 
 
+def test_a_list_may_name_parts_of_a_recording(tmp_path: Path) -> None:
+    """By columns `start` and `end` in seconds; without an end a part goes on to that of the recording."""
+    rate = 16000
+    samples = np.arange(1, rate + 1, dtype=np.int16)
+    soundfile.write(tmp_path / "long.wav", samples, rate)
+    spans = [(0.1, 0.5), (0.5, None), (None, 0.25), (0.9, 1.5)]
+    named = [{"audio": "long.wav", "text": f"t{i}", "start": a, "end": b} for i, (a, b) in enumerate(spans)]
+    (tmp_path / "parts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named), encoding="utf-8")
+    (tmp_path / "cache").mkdir()
+    config = TranscriptionConfig(train=[str(tmp_path / "parts.jsonl")], sample_rate=rate)
+    recordings, _ = read_recordings(config, tmp_path / "cache", no_progress)
+    for i, (start, end) in enumerate(spans):
+        wanted = samples[round((start or 0) * rate) : None if end is None else round(end * rate)]
+        assert np.array_equal(recordings.waveform(i), wanted)
+
+
 def test_no_text_is_in_two_parts(listed: Path, tmp_path: Path) -> None:
     _, texts, splits = read(config_of(listed, valid_fraction=0.2), tmp_path)
     train, valid = ({texts[i] for i in part} for part in (splits.train, splits.valid))

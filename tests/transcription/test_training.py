@@ -17,6 +17,7 @@ from reference.tiny_runs import assert_equal_runs, journal_of
 import seqlab
 from seqlab.evaluation import evaluate
 from seqlab.models import GruRecogniserConfig, LstmRecogniserConfig, TransformerRecogniserConfig
+from seqlab.objectives import CtcConfig
 from seqlab.runs.config import Config
 from seqlab.text.transcripts import normalize_transcript
 from seqlab.training import train
@@ -212,3 +213,9 @@ def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
 def test_impossible_configs(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny("train.jsonl", **options)
+
+
+def test_a_recogniser_cannot_be_shown_parts_of_its_text() -> None:
+    config = tiny("train.jsonl")
+    with pytest.raises(ValueError, match=r"`objective.glancing` shows a decoder .* leave it 0"):
+        replace(config, objective=CtcConfig(glancing=0.3))
