@@ -1,6 +1,7 @@
 """Make a small archive of run folders: one of each model family, and the answers that this version gives with them.
 
 PYTHONPATH=CHECKOUT python -P tests/store_runs.py tests/checkpoints/families_v2.tar.xz
+PYTHONPATH=CHECKOUT python -P tests/store_runs.py --speech tests/checkpoints/speech_v1.tar.xz
 
 Run it by hand with the version whose runs are to be stored; later versions must load, use and continue them, which
 `tests/system/test_stored_families.py` checks. The archive holds generated corpora, a run folder for each family with
@@ -15,6 +16,7 @@ import shutil
 import sys
 import tarfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from comparison.corpora import write_corpora
 from comparison.families import LABELLERS, LANGUAGE_MODELS, PARALLEL
 from comparison.settings import ENCODER, LINES, NUMBERS, OPTIM, TEXT, TRANSFORMER, WORDS, Settings, run_of
+from transcription.conftest import write_corpus
 
 SMALL_TRANSFORMER: Settings = {"d_model": 8, "d_ff": 16, "num_heads": 1, "dropout": 0.0}
 SMALL_RECURRENT: Settings = {"hidden_size": 8}
@@ -37,6 +40,18 @@ TRAINING: Settings = {"max_steps": STEPS, "save_every": SAVE_EVERY, "valid_every
 SOURCES, TARGETS, SENTENCES = (f"corpora/test_{name}" for name in ("numbers.en", "numbers.de", "lines.txt"))
 USED_LINES = 8
 """Lines of each test file that are kept."""
+SPEECH = "corpora/test.jsonl"
+RECORDINGS: Settings = {
+    "train": ["corpora/train.jsonl"],
+    "valid": SPEECH,
+    "sample_rate": 8000,
+    "num_bands": 20,
+    "batch_seconds": 6,
+    "micro_batch_seconds": 3,
+    "augment_noise": 0.3,
+    "augment_time_masks": 1,
+}
+NUM_RECORDINGS = {"train": 12, "test": 5}
 CORPORA = ("numbers.en", "numbers.de", "lines.txt", "labels.txt", "tags.txt")
 COMMON = ("--device", "cpu", "--precision", "fp32", "--threads", "1", "--json")
 HIDDEN_LINES: Settings = {"train": ["corpora/lines.txt"], "mask_share": 0.15}
@@ -44,7 +59,7 @@ COUNTED = ("ngram_lm", "frequency_labeller")
 OBJECTIVES = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
 
 
-def configs() -> dict[str, Settings]:
+def text_configs() -> dict[str, Settings]:
     """Return the config of each family's run."""
     models = {"transformer": TRANSFORMER, **PARALLEL}
     found = {name: run_of(NUMBERS, model | SMALL_TRANSFORMER, training=TRAINING) for name, model in models.items()}
@@ -66,12 +81,40 @@ def configs() -> dict[str, Settings]:
     return found
 
 
+def speech_configs() -> dict[str, Settings]:
+    """Return the config of the run of each family that reads recordings."""
+    channels: Settings = {"channels": [4, 4]}
+    models = {
+        "gru": {"hidden_size": 16, "num_layers": 1} | channels,
+        "lstm": {"hidden_size": 16, "num_layers": 1} | channels,
+        "transformer": {"d_model": 16, "d_ff": 16, "num_heads": 1, "num_encoder_layers": 1} | channels,
+        "cnn": {"hidden_size": 16, "depth": 1} | channels,
+    }
+    kinds = {"recogniser": "transcription", "recording_labeller": "recording_labels"}
+    found = {}
+    for (encoder, size), (suffix, kind) in product(models.items(), kinds.items()):
+        if (name := f"{encoder}_{suffix}") != "cnn_recogniser":
+            data = RECORDINGS | {"kind": kind} | ({} if kind == "transcription" else {"text_column": "speaker"})
+            training = TRAINING | {"valid_every": 40, "max_steps": 80}
+            objective = {"family": "ctc" if kind == "transcription" else "softmax"}
+            model = size | {"family": name}
+            found[name] = run_of(data, model, optim=OPTIM | FAST, training=training, objective=objective)
+    return found
+
+
 def uses(run: str, config: Settings) -> dict[str, list[str]]:
     """Return the commands that use a run, by what they do."""
     if config["model"]["family"] == "transformer_mlm":
         return {}
     if config["data"]["kind"] == "labelled":
         return {"label": ["label", run, "--input", SENTENCES, "--num_labels", "2"]}
+    if config["data"]["kind"] == "transcription":
+        return {
+            "transcribe": ["transcribe", run, "--input", f"{SPEECH}#audio", "--beam_size", "4"],
+            "score": ["score", run, "--src", f"{SPEECH}#audio", "--tgt", f"{SPEECH}#text"],
+        }
+    if config["data"]["kind"] == "recording_labels":
+        return {"label": ["label", run, "--input", f"{SPEECH}#audio", "--num_labels", "3"]}
     if config["data"]["kind"] == "text":
         return {
             "perplexity": ["perplexity", run, TARGETS],
@@ -146,15 +189,24 @@ def write_used_corpora() -> None:
             Path(f"corpora/test_{name}").write_bytes(b"".join(lines))
 
 
+def write_recordings() -> None:
+    """Write recordings of tones that stand for letters."""
+    for seed, (name, count) in enumerate(NUM_RECORDINGS.items()):
+        write_corpus(Path("corpora"), name, count, seed)
+
+
 def main() -> None:
     """Store all runs in an archive whose entries have no owner and no time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path, help="the .tar.xz to write")
-    archive = parser.parse_args().archive.resolve()
+    parser.add_argument("--speech", action="store_true", help="the families that read recordings instead")
+    arguments = parser.parse_args()
+    archive = arguments.archive.resolve()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
-        write_used_corpora()
-        expected = {name: store(name, config) for name, config in configs().items()}
+        (write_recordings if arguments.speech else write_used_corpora)()
+        configs = speech_configs() if arguments.speech else text_configs()
+        expected = {name: store(name, config) for name, config in configs.items()}
         Path("expected.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n", "utf-8")
         with tarfile.open(archive, "w:xz", preset=9) as stored:
             for name in ("corpora", "runs", "expected.json"):

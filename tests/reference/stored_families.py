@@ -1,6 +1,6 @@
 """A stored run of each model family, and what it answered: for tests of newer versions and of other devices.
 
-`tests/store_runs.py` made them at commit 6e5eb0d.
+`tests/store_runs.py` made them, those of text at commit 6e5eb0d.
 """
 
 import json
@@ -20,14 +20,19 @@ FAMILIES = (
     *("transformer_lm", "rnn_lm", "lstm_lm", "gru_lm", "ngram_lm", "transformer_mlm"),
     *("rnn_labeller", "lstm_labeller", "gru_labeller", "transformer_labeller", "frequency_labeller"),
 )
+SPEECH_ARCHIVE = ARCHIVE.with_name("speech_v1.tar.xz")
+SPEECH_FAMILIES = (
+    *("gru_recogniser", "lstm_recogniser", "transformer_recogniser"),
+    *(f"{name}_recording_labeller" for name in ("gru", "lstm", "transformer", "cnn")),
+)
 COUNTED = ("ngram_lm", "frequency_labeller")
 USES = [name for name in FAMILIES if name != "transformer_mlm"]
 """A masked model is for other runs to start from."""
 
 
-def unpack(folder: Path) -> Path:
-    """Unpack the archive into a folder."""
-    with tarfile.open(ARCHIVE) as archive:
+def unpack(folder: Path, path: Path = ARCHIVE) -> Path:
+    """Unpack an archive into a folder."""
+    with tarfile.open(path) as archive:
         archive.extractall(folder, filter="data")
     return folder
 

@@ -8,12 +8,29 @@ import pytest
 from reference.stored_families import (
     COUNTED,
     FAMILIES,
+    SPEECH_ARCHIVE,
+    SPEECH_FAMILIES,
     USES,
     answers,
     assert_same,
     last_nll,
+    read_expected,
     seqlab,
+    unpack,
 )
+
+
+@pytest.fixture(scope="module")
+def stored_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the stored runs of the families that read recordings."""
+    return unpack(tmp_path_factory.mktemp("stored"), SPEECH_ARCHIVE)
+
+
+@pytest.fixture
+def expected_of_speech(stored_speech: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Work in their folder; return what they answered, by family."""
+    monkeypatch.chdir(stored_speech)
+    return read_expected()
 
 
 def test_every_family_is_stored(expected_of_families: dict[str, Any]) -> None:
@@ -25,19 +42,34 @@ def test_every_family_is_stored(expected_of_families: dict[str, Any]) -> None:
 def test_a_stored_run_answers_as_it_did(expected_of_families: dict[str, Any], family: str) -> None:
     """Texts and labels are the same, scores and perplexities within 1e-4."""
     assert expected_of_families[family]["uses"]
-    for what, use in expected_of_families[family]["uses"].items():
+    check_uses(expected_of_families[family])
+
+
+def check_uses(expected: dict[str, Any]) -> None:
+    for what, use in expected["uses"].items():
         assert_same(answers(use["argv"]), use["lines"], what)
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
 def test_a_stored_run_is_continued(expected_of_families: dict[str, Any], family: str) -> None:
     """The steps that follow end in the loss that they ended in then."""
-    continued = expected_of_families[family]["continued"]
+    check_continued(expected_of_families[family]["continued"], family)
+
+
+def check_continued(continued: dict[str, Any], family: str) -> None:
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     seqlab(*continued["argv"])
     step, loss = last_nll(f"continued/{family}")
     assert step == continued["step"]
     assert loss == pytest.approx(continued["nll"], abs=5e-3)  # rounding differs between machines, and grows
+
+
+@pytest.mark.parametrize("family", SPEECH_FAMILIES)
+def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) -> None:
+    """The same, of recordings."""
+    assert set(expected_of_speech) == set(SPEECH_FAMILIES)
+    check_uses(expected_of_speech[family])
+    check_continued(expected_of_speech[family]["continued"], family)
 
 
 def test_a_stored_masked_model_is_one_to_start_from(expected_of_families: dict[str, Any]) -> None:

@@ -7,7 +7,23 @@ import pytest
 import torch
 
 from seqlab.models.interfaces import Frames
-from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, words_of
+from seqlab.tasks.transcription.timing import (
+    Timed,
+    Timing,
+    _silent_frames,
+    time_tokens,
+    token_texts,
+    words_of,
+)
+from seqlab.text import (
+    BpeConfig,
+    CharactersConfig,
+    SentencePieceBpeConfig,
+    SentencePieceUnigramConfig,
+    TokenizerConfig,
+    WordsConfig,
+    train_tokenizer,
+)
 
 BLANK = 0
 TIMING = Timing(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
@@ -38,7 +54,7 @@ def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
     log_probs = torch.from_numpy(rng.normal(size=(6, 3)) * 2).log_softmax(1)
     row = [int(index) for index in rng.integers(1, 3, size=rng.integers(1, 4))]
     silent = int(rng.integers(6))
-    sound = np.repeat([frame != silent for frame in range(6)], 4)
+    sound = np.repeat([frame != silent for frame in range(6)], 4)[2:]  # the middle of each frame is frame 4 f
     frames = Frames(log_probs[None], torch.tensor([6]))
     [found] = time_tokens(frames, [row], [["x"] * len(row)], [sound], [0.3], TIMING)
     path = best_path(log_probs, row, silent)
@@ -72,18 +88,52 @@ def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
     [
         (list("ab c"), ["ab", "c"]),
         ([" ", "a", " ", " ", "b", " "], ["a", "b"]),
-        (["▁so", "me", "▁words"], ["some", "words"]),
         ([" so", "me", " words"], ["some", "words"]),
         ([], []),
     ],
 )
 def test_words_are_what_is_between_spaces(tokens: list[str], expected: list[str]) -> None:
     timed = [Timed(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
-    found = words_of(timed)
+    found = words_of(timed, "".join(tokens))
     assert [word.text for word in found] == expected
     for word in found:
         assert word.start < word.end
         assert word.confidence == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CharactersConfig(),
+        WordsConfig(),
+        BpeConfig(vocab_size=300),
+        SentencePieceBpeConfig(vocab_size=290),
+        SentencePieceUnigramConfig(vocab_size=290),
+    ],
+    ids=lambda each: each.kind,
+)
+def test_tokens_of_every_kind_make_the_words_of_their_text(config: TokenizerConfig) -> None:
+    lines = [
+        "the cat sat on the mat",
+        "a cat and a bat",
+        "caf\u00e9 na\u00efve \u65e5\u672c",
+        "one two three four five six",
+    ]
+    tokenizer = train_tokenizer(config, lines * 20)
+    for row in tokenizer.encode(lines):
+        [text] = tokenizer.decode([row])
+        tokens = [Timed(each, 0.1 * place, 0.1, 0.5) for place, each in enumerate(token_texts(tokenizer, row))]
+        assert [word.text for word in words_of(tokens, text)] == text.split()
+        starts = [word.start for word in words_of(tokens, "")]
+        assert len(starts) == len(text.split())
+        assert starts == sorted(starts)
+
+
+def test_frames_of_the_model_are_compared_with_the_sound_at_their_middle() -> None:
+    """Sound in the middle of the second frame alone, which is frame 4 of the features."""
+    sound = np.zeros(12, bool)
+    sound[3:5] = True
+    assert _silent_frames(sound, 4).tolist() == [0, 2]
 
 
 def test_a_word_is_not_divided_by_a_pause() -> None:
@@ -92,7 +142,7 @@ def test_a_word_is_not_divided_by_a_pause() -> None:
     for frame, index in enumerate([1, 0, 2, 0, 0, 0, 3, 0]):
         probs[0, frame, index] = 1.0
     frames = Frames(probs.log_softmax(2), torch.tensor([8]))
-    sound = np.repeat([True, True, True, False, False, True, True, True], 4)
+    sound = np.repeat([True, True, True, False, False, True, True, True], 4)[2:]
     starts = {}
     for names in (("a ", "b", "c"), ("a", " b ", "c")):
         [found] = time_tokens(frames, [[1, 2, 3]], [names], [sound], [1.0], TIMING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seqlab.models.interfaces import Frames
 from seqlab.search.ctc import alignments
+from seqlab.text import Tokenizer
 
 IN_SILENCE = 30.0
 """What a frame of silence within a word costs a path, in nats."""
@@ -61,7 +62,7 @@ def time_tokens(
     Args:
         frames: log-probabilities.
         rows: the ids of each transcript.
-        names: the same as text; a space may be anywhere.
+        names: the same as text, with spaces (`token_texts`).
         sounds: for each recording, which frames of its features hold sound.
         durations: seconds of each recording, which no time exceeds.
         timing: how frames lie in time.
@@ -71,8 +72,7 @@ def time_tokens(
     costs = torch.zeros(*frames.log_probs.shape[:2], 2 * targets.size(1) + 1)
     for place, (row, texts, sound) in enumerate(zip(rows, names, sounds, strict=True)):
         targets[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        padded = np.pad(sound, (0, -len(sound) % timing.frame_step)).reshape(-1, timing.frame_step)
-        silent, within = np.flatnonzero(~padded.any(1)), np.flatnonzero(_within_words(texts))
+        silent, within = _silent_frames(sound, timing.frame_step), np.flatnonzero(_within_words(texts))
         costs[place, silent[:, None], within] = IN_SILENCE
     log_probs, paths = alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     of_path = frames.log_probs.gather(2, paths[..., None])[..., 0]
@@ -92,15 +92,29 @@ def _timed(text: str, span: tuple[int, int], scores: Sequence[float], duration: 
     return Timed(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean))
 
 
+def _silent_frames(sound: NDArray[np.bool_], frame_step: int) -> NDArray[np.int64]:
+    """Find the frames of the model without sound: the middle of frame f is frame f * `frame_step` of the features."""
+    frames = -(-len(sound) // frame_step)
+    before = frame_step // 2
+    padded = np.pad(sound, (before, frame_step))[: frames * frame_step]
+    return np.flatnonzero(~padded.reshape(-1, frame_step).any(1))
+
+
+def token_texts(tokenizer: Tokenizer, row: Sequence[int]) -> list[str]:
+    """Return the text of each token, with the spaces before or after it that it stands for."""
+    texts = [text.replace("▁", " ").replace("<0x20>", " ") for text in tokenizer.tokens(row)]
+    return [text if place == 0 else f" {text}" for place, text in enumerate(texts)] if tokenizer.has_words else texts
+
+
 def _within_words(texts: Sequence[str]) -> list[bool]:
     """Tell of blanks and tokens in turn, from the first blank to the last, which are within a word."""
     within = [False]
     for place, text in enumerate(texts):
-        begins = text.startswith((" ", "▁"))
-        is_space = not text.strip(" ▁")
+        begins = text.startswith(" ")
+        is_space = not text.strip(" ")
         if place and not is_space and not begins:
             previous = texts[place - 1]
-            within[-1] = bool(previous.strip(" ▁")) and not previous.endswith(" ")
+            within[-1] = bool(previous.strip(" ")) and not previous.endswith(" ")
         within += [not is_space, False]
     return within
 
@@ -119,20 +133,26 @@ def _spans(path: Sequence[int], blank_id: int) -> list[tuple[int, int]]:
     return spans
 
 
-def words_of(tokens: Sequence[Timed]) -> list[Timed]:
-    """Join tokens between spaces to words; a space within a token ends a word, too."""
+def words_of(tokens: Sequence[Timed], transcript: str) -> list[Timed]:
+    """Join tokens between spaces to the words of a transcript."""
     words: list[list[Timed]] = [[]]
     for token in tokens:
-        if token.text.startswith((" ", "▁")) or token.text.isspace():
+        if token.text.startswith(" "):
             words.append([])
-        if token.text.strip(" ▁"):
+        if token.text.strip(" "):
             words[-1].append(token)
         if token.text.endswith(" "):
             words.append([])
-    return [_joined(each) for each in words if each]
+    found = [_joined(each) for each in words if each]
+    texts = transcript.split()  # tokens that are parts of a letter have no text of their own
+    return (
+        [replace(word, text=text) for word, text in zip(found, texts, strict=True)]
+        if len(texts) == len(found)
+        else found
+    )
 
 
 def _joined(tokens: Sequence[Timed]) -> Timed:
-    text = "".join(token.text for token in tokens).strip(" ▁")
+    text = "".join(token.text for token in tokens).strip(" ")
     mean = math.fsum(math.log(max(token.confidence, 1e-30)) for token in tokens) / len(tokens)
     return Timed(text, tokens[0].start, tokens[-1].end, math.exp(mean))

@@ -27,7 +27,7 @@ from seqlab.search.options import SearchOptions
 from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_language_model
-from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, words_of
+from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, token_texts, words_of
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 from seqlab.world import OnRows
@@ -234,7 +234,8 @@ class Transcriber:
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Compute the log-probabilities in nats of each frame: (F', V) for each recording, blank among the V ids.
 
-        Frame f stands for the `hop_ms * 2**halvings` milliseconds from f times as many on (40 for most recognisers).
+        The middle of frame f is at `f * 2**halvings * hop_ms + window_ms / 2` milliseconds; most recognisers have two
+        halvings, and so a frame for each 40 ms.
 
         Raises:
             ValueError: a recording cannot be read.
@@ -286,7 +287,7 @@ class Transcriber:
                     len(waveform) / self.codec.sample_rate,
                     alternatives=alternatives if needs_scores else None,
                     tokens=tokens,
-                    words=None if tokens is None else words_of(tokens),
+                    words=None if tokens is None else words_of(tokens, texts[0]),
                 )
             )
         return transcripts
@@ -301,15 +302,16 @@ class Transcriber:
         self, batch: FrameBatch, rows: Sequence[Sequence[int]], waveforms: Sequence[Waveform]
     ) -> list[list[Timed]]:
         """Find the time of each token of some transcripts."""
-        names = [[self.tokenizer.decode([[index]])[0] for index in row] for row in rows]
+        names = [token_texts(self.tokenizer, row) for row in rows]
+        log_mel, rate = self.codec.log_mel, self.codec.sample_rate
         timing = Timing(
-            hop=self.codec.log_mel.hop_ms / 1000 * self.model.frame_step,
-            middle=self.codec.log_mel.window_ms / 2000,
+            hop=log_mel.hop / rate * self.model.frame_step,
+            middle=log_mel.min_samples / rate / 2,
             frame_step=self.model.frame_step,
             blank_id=self.model.blank_id,
         )
-        sounds = [active_frames(self.codec.log_mel(each)) for each in waveforms]
-        durations = [len(each) / self.codec.sample_rate for each in waveforms]
+        sounds = [active_frames(log_mel(each)) for each in waveforms]
+        durations = [len(each) / rate for each in waveforms]
         return time_tokens(self.model.frames(batch), rows, names, sounds, durations, timing)
 
     def _search(self, fields: SearchOptions) -> SearchConfig:
