@@ -1,9 +1,9 @@
 """`python -m benchmarks speech RUN LIST`: a recogniser, part by part, beside other decoders and another recogniser.
 
-How many seconds of speech each part computes in a second, on the recordings of a list, all in one process: reading,
-features, the encoder, the best path, beam search over prefixes, alone and with a language model. Beside them, where
-they are installed: flashlight-text's decoder on the same log-probabilities, and pocketsphinx with its own English
-models.
+How many seconds of speech are computed in a second, on the recordings of a list, all in one process: reading alone,
+features alone, features and encoder, and the whole, with the best path, with beam search over prefixes, alone and with
+a language model. Beside them, where they are installed: the same encoder with flashlight-text's beam search, and
+pocketsphinx with its own English models.
 """
 
 import argparse
@@ -17,22 +17,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.machine import measure_machine
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import Report, Row
 from benchmarks.scale import Scale
 from seqlab.audio.reading import read_recording
-from seqlab.data.columns import parse_column
+from seqlab.data.manifests import open_manifest
 from seqlab.evaluation import evaluate
-from seqlab.inference.recording_lists import listed_paths
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text.transcripts import normalize_transcript
 
 logger = logging.getLogger(__name__)
 QUICK_RECORDINGS = 8
-FLASHLIGHT_BEAM, FLASHLIGHT_THRESHOLD = 16, 100.0
-"""Hypotheses that are kept, and how much worse in nats they may be; it searches without a lexicon or a model."""
+FLASHLIGHT_THRESHOLD = 100.0
+"""How much worse in nats a hypothesis may be that is kept; it searches without a lexicon or a language model."""
 POCKETSPHINX_RATE = 16_000
 """Samples a second that its English models were trained on."""
 
@@ -53,9 +53,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Time each part several times; the medians count."""
     refuse_missing_folder("RUN", arguments.model)
     torch.set_num_threads(arguments.threads)
-    with listed_paths(f"{arguments.list}#{arguments.audio}") as listed:
-        paths = list(listed)
-    texts = list(parse_column(f"{arguments.list}#{arguments.text}").values())
+    listed = list(open_manifest(arguments.list, arguments.audio, arguments.text).listed())
+    paths, texts = [each.audio for each in listed], [each.text or "" for each in listed]
     if arguments.quick:
         paths, texts = paths[:QUICK_RECORDINGS], texts[:QUICK_RECORDINGS]
     report = Report("speech", measure_machine(arguments))
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
             arguments.model, "best", arguments.device, "fp32", lm=arguments.lm, lm_weight=arguments.lm_weight
         )
         report.rows.append(own.recognised("seqlab", f"beam of {beam}, --lm", partial(own.transcribed, fused, beam)))
-    for system, measure in (("flashlight-text", _flashlight), ("pocketsphinx", _pocketsphinx)):
+    for system, measure in (("flashlight-text", partial(_flashlight, beam_size=beam)), ("pocketsphinx", _pocketsphinx)):
         try:
             report.rows.append(measure(own))
         except ModuleNotFoundError as error:
@@ -108,14 +107,18 @@ class _Measured:
         rate = codec.sample_rate
         reading, _ = self.timed(lambda: [read_recording(path, rate) for path in self.paths])
         features, _ = self.timed(lambda: [codec.frames(each) for each in self.waveforms])
-        recordings = [(each, rate) for each in self.waveforms]
-        both, self.log_probs = self.timed(lambda: self.transcriber.frame_log_probs(recordings))
+        both, _ = self.timed(self.log_probs)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return [
             self.row("seqlab", "reading", reading),
             self.row("seqlab", "features", features),
-            self.row("seqlab", "encoder", max(both - features, 1e-9), note=f"{parameters:,} parameters"),
+            self.row("seqlab", "features and encoder", both, note=f"{parameters:,} parameters"),
         ]
+
+    def log_probs(self) -> list[NDArray[np.float32]]:
+        """Compute what decoders read: features and encoder."""
+        rate = self.transcriber.codec.sample_rate
+        return self.transcriber.frame_log_probs([(each, rate) for each in self.waveforms])
 
     def transcribed(self, transcriber: Transcriber, beam_size: int) -> list[str]:
         """Transcribe the waveforms: features, encoder and decoder."""
@@ -130,13 +133,13 @@ class _Measured:
         return self.row(system, setting, seconds, **{name: score.value for name, score in scores.items()}, **more)
 
 
-def _flashlight(own: _Measured) -> Row:
-    """Search the log-probabilities that the encoder has computed; its time is that of the decoder alone."""
+def _flashlight(own: _Measured, beam_size: int) -> Row:
+    """Search the log-probabilities that the encoder computes."""
     from flashlight.lib.text.decoder import CriterionType, LexiconFreeDecoder, LexiconFreeDecoderOptions, ZeroLM
 
     tokenizer, model = own.transcriber.tokenizer, own.transcriber.model
     options = LexiconFreeDecoderOptions(
-        beam_size=FLASHLIGHT_BEAM,
+        beam_size=beam_size,
         beam_size_token=model.vocab_size,
         beam_threshold=FLASHLIGHT_THRESHOLD,
         lm_weight=0.0,
@@ -146,13 +149,13 @@ def _flashlight(own: _Measured) -> Row:
     )
     no_silence = -1
     decoder = LexiconFreeDecoder(options, ZeroLM(), no_silence, model.blank_id, [])
-    log_probs = [np.ascontiguousarray(each, np.float32) for each in own.log_probs]
 
-    def decode() -> list[str]:
+    def recognise() -> list[str]:
+        log_probs = map(np.ascontiguousarray, own.log_probs())
         paths = [decoder.decode(each.ctypes.data, *each.shape)[0].tokens for each in log_probs]
         return tokenizer.decode([_collapsed(path, model.blank_id) for path in paths])
 
-    return own.recognised("flashlight-text", f"beam of {FLASHLIGHT_BEAM}", decode, note="the decoder alone")
+    return own.recognised("flashlight-text", f"beam of {beam_size}", recognise, note="the encoder is seqlab's")
 
 
 def _collapsed(path: Sequence[int], blank_id: int) -> list[int]:

@@ -1,9 +1,9 @@
-"""Train a recogniser on recordings with transcripts, and see what it hears.
+"""Train a recogniser on recordings with transcripts, and measure it on others.
 
-    python train_asr.py [RUN_DIR] [LIST.jsonl]
+    python train_asr.py [RUN_DIR] [TRAIN.jsonl TEST.jsonl]
 
-The list has a line for each recording: {"audio": "a.wav", "text": "what is said"}. Without one, phrases of numbers are
-generated, in which each letter is a tone.
+A list has a line for each recording: {"audio": "a.wav", "text": "its transcript"}. Without lists, phrases of numbers
+are generated, in which each letter is a tone.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import seqlab
 from seqlab.corpora.number_tones import write
 from seqlab.evaluation import evaluate
+from seqlab.text.transcripts import normalize_transcript
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/train_asr")
@@ -23,9 +24,9 @@ if __name__ == "__main__":
         "model.num_layers": 1,
         "model.channels": [16, 16],
     }
-    if len(sys.argv) > 2:
-        test = sys.argv[2]
-        fields |= {"data.train": test}
+    if len(sys.argv) > 3:
+        fields |= {"data.train": sys.argv[2]}
+        test = Path(sys.argv[3])
     else:
         lists = write(folder / "tones", num_phrases={"train": 500, "valid": 30, "test": 30})
         test = lists["test"]
@@ -33,12 +34,13 @@ if __name__ == "__main__":
         fields |= {"training.max_steps": 500, "training.valid_every": 100, "optim.optimizer.lr": 4e-3}
     run_dir = seqlab.train(seqlab.config_for(fields), folder / "run")
 
-    records = [json.loads(line) for line in Path(test).read_text(encoding="utf-8").splitlines()]
-    paths = [Path(test).parent / record["audio"] for record in records]
+    records = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
+    paths = [test.parent / record["audio"] for record in records]
     found = seqlab.load(run_dir).transcribe_detailed(paths, times=True)
     for record, transcript in list(zip(records, found, strict=True))[:3]:
         print(f"said: {record['text']}\nheard: {transcript.text}")
         for word in transcript.words:
             print(f"  {word.start:5.2f} to {word.end:5.2f} s  {word.text} ({word.confidence:.2f})")
-    scores = evaluate([each.text for each in found], [[record["text"] for record in records]], ["wer", "cer"])
+    references = [normalize_transcript(record["text"], "plain") for record in records]
+    scores = evaluate([each.text for each in found], [references], ["wer", "cer"])
     print(*(score.as_line() for score in scores.values()), sep="\n")

@@ -120,7 +120,7 @@ def refuse_unequal(names: Sequence[str], counts: Sequence[int]) -> None:
             )
 
 
-def zip_equal(names: Sequence[str], columns: Sequence[Iterator[str]]) -> Iterator[tuple[str, ...]]:
+def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterator[tuple[Any, ...]]:
     """Yield rows of columns, each as soon as it is there; raises ValueError as `refuse_unequal` where one is longer."""
     rows = zip_longest(*columns)
     for index, row in enumerate(rows):

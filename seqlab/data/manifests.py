@@ -19,6 +19,8 @@ from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
 from seqlab.data.readers import read_lines, require_file
 
+RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
+"""Endings of lists, those that are read here and those that `datasets` reads."""
 KALDI_LIST = "wav.scp"
 """What makes a folder a Kaldi-style one."""
 
@@ -52,20 +54,34 @@ class Manifest(FileColumn):
 
     def stamp(self) -> Stamp:
         """Return the size of all files, and when the last of them changed; errors as in `listed`."""
-        stamps = [stamp_of(path) for path in self._files()]
+        files = self._files()
+        stamps = [stamp_of(path) for path in files if path.is_file()]
+        if self._has_labelled_folders:  # a folder changes when a file is put into it or renamed
+            found = [path.stat() for path in dict.fromkeys((self.path, *(path.parent for path in files)))]
+            stamps += [(0, stat.st_mtime_ns, stat.st_ctime_ns) for stat in found]
         return sum(each[0] for each in stamps), max(each[1] for each in stamps), max(each[2] for each in stamps)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of all files one after another."""
+        """Return the SHA-256 of all files one after another; of a folder of labels also that of the labels."""
         digest = hashlib.sha256()
         for path in self._files():
-            digest.update(FileColumn(path).sha256().encode())
+            label = path.parent.name if self._has_labelled_folders else ""
+            digest.update(f"{label}{FileColumn(path).sha256()}".encode())
         return digest.hexdigest()
+
+    @property
+    def _has_labelled_folders(self) -> bool:
+        return self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
 
     def _files(self) -> list[Path]:
         """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
         found = dict.fromkeys(Path(each.audio) for each in self.listed() if each.content is None)
         return [*_list_files(self.path), *(path for path in found if path.is_file())]
+
+    @property
+    def is_list(self) -> bool:
+        """Tell by its name whether it is a list that `listed` reads: a folder, or a file of one of the kinds."""
+        return self.path.is_dir() or _kind_of(self.path) in (*RECORD_KINDS, *DATASET_KINDS)
 
     def listed(self) -> Iterator[Listed]:
         """Yield the examples in order.
@@ -74,13 +90,13 @@ class Manifest(FileColumn):
             FileNotFoundError, ValueError: there is no such list, or it is no list of recordings; names the line.
         """
         if self.path.is_dir():
-            yield from _kaldi(self.path) if (self.path / KALDI_LIST).is_file() else _labelled_folder(self.path)
+            yield from (_labelled_folder if self._has_labelled_folders else _kaldi)(self.path)
             return
         require_file(self.path)
-        kind = self.path.name.removesuffix(".gz").rpartition(".")[2]
-        if kind in ("jsonl", "csv", "tsv"):
+        kind = _kind_of(self.path)
+        if kind in RECORD_KINDS:
             records = _json_records(self.path) if kind == "jsonl" else _table_records(self.path, kind)
-        elif kind in ("json", "parquet", "arrow"):
+        elif kind in DATASET_KINDS:
             records = _dataset_records(self.path, kind, self.audio_column)
         else:
             raise ValueError(
@@ -103,10 +119,8 @@ class Manifest(FileColumn):
             name = str(self.path.parent / Path(str(name)).expanduser())
         others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
         columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
-        start, end = (_seconds(others.get(key), key, location) for key in ("start", "end"))
-        return Listed(
-            name or location, None if text is None else str(text), location, content, start or 0.0, end, columns
-        )
+        start, end = _segment(others.get("start"), others.get("end"), location)
+        return Listed(name or location, None if text is None else str(text), location, content, start, end, columns)
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,10 @@ def open_manifest(spec: str, audio_column: str = "audio", text_column: str = "te
     return Manifest(Path(spec).expanduser(), None, audio_column, text_column)
 
 
+def _kind_of(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[2]
+
+
 def _list_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
@@ -169,6 +187,14 @@ def _seconds(value: Any, key: str, location: str) -> float | None:
     if not 0 <= found < float("inf"):
         raise ValueError(f"{location}: {key!r} must be a time in seconds, but is {value!r}.")
     return found
+
+
+def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
+    """Read where a part of a recording begins and ends."""
+    first, last = _seconds(start, "start", location) or 0.0, _seconds(end, "end", location)
+    if last is not None and last <= first:
+        raise ValueError(f"{location}: 'end' ({last:g}) must be after 'start' ({first:g}).")
+    return first, last
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -215,8 +241,8 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield `location`, the first word and the rest of each line of a Kaldi file."""
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            name, _, rest = line.strip().partition(" ")
-            yield f"{path}, line {number}", name, rest.strip()
+            name, *rest = line.split(maxsplit=1)
+            yield f"{path}, line {number}", name, "".join(rest).strip()
 
 
 def _kaldi(folder: Path) -> Iterator[Listed]:
@@ -237,8 +263,8 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
             parts = rest.split()
             if len(parts) != 3:
                 raise ValueError(f"{location}: must be `segment recording start end`.")
-            start, end = (_seconds(each, key, location) for each, key in zip(parts[1:], ("start", "end"), strict=True))
-            cuts[name] = location, parts[0], start or 0.0, end
+            start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
+            cuts[name] = location, parts[0], start, end
     for name, (location, recording, start, end) in cuts.items():
         if recording not in recordings:
             raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")

@@ -17,10 +17,12 @@ from seqlab.data.recordings_config import RecordingsConfig
 
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
-MOST_REPEATS = 2
-"""Recordings of a text, in the mean, up to which equal texts are validated on together."""
+MOST_COMMANDS, MOST_REPEATS = 50, 2
+"""Below so many texts that are repeated more often, in the mean, all texts are in all parts: they are commands."""
 NAMED = 5
 """Faults that are named one by one."""
+NAMED_REASONS = 3
+"""Of those, in a message that is one line."""
 CLIPPED_SHARE = 0.001
 """Of the samples, from which on a recording counts as clipped."""
 
@@ -45,7 +47,7 @@ def split_recordings(
         config: what is held out, and how.
         recordings: all that are listed.
         texts: the text or label of each, as it is learnt; None where the list has none.
-        by_text: whether equal texts are held out together, as transcripts are unless there are few of them; labels are
+        by_text: whether equal texts are held out together, as transcripts are unless they are commands; labels are
             stratified instead.
 
     Raises:
@@ -59,16 +61,16 @@ def split_recordings(
     fields = np.array([each.field for each in recordings.examples], dtype=object)
     own, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
     values = [recordings.examples[i] for i in own]
-    is_test = _in_test_fold(config, values, [texts[i] for i in own])
+    groups = _text_groups([texts[i] or "" for i in own]) if by_text else None
+    is_test = _in_test_fold(config, values, [texts[i] for i in own], groups)
     test, rest = own[is_test], own[~is_test]
+    if not len(rest):
+        raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_reasons(faults)}.")
     if config.valid is not None:
         valid, train = usable[fields[usable] == "valid"], rest
     else:
-        texts_of_rest, of_rest = np.unique(np.array([texts[i] for i in rest], dtype=str), return_inverse=True)
-        if by_text and len(rest) > MOST_REPEATS * len(texts_of_rest):  # commands, of which all are to be learnt
-            keys: dict[str, Any] = {}
-        else:
-            keys = {"groups" if by_text else "classes": of_rest}
+        labels = None if by_text else np.unique([texts[i] or "" for i in rest], return_inverse=True)[1]
+        keys = {"groups": None if groups is None else groups[~is_test], "classes": labels}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
         valid, train = rest[is_valid], rest[~is_valid]
     if by_text:  # speech of a text that is only held out would give it away
@@ -84,9 +86,18 @@ def split_recordings(
     return Splits(train, valid, test, faults)
 
 
+def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
+    """Number the text of each recording (n,), to hold equal texts out together; None where they are commands."""
+    distinct, numbers = np.unique(np.array(texts, dtype=str), return_inverse=True)
+    is_of_commands = len(distinct) < MOST_COMMANDS and len(texts) > MOST_REPEATS * len(distinct)
+    return None if is_of_commands else np.asarray(numbers)
+
+
 def _reasons(faults: dict[int, str]) -> str:
-    counts = Counter(faults.values()).most_common(3)
-    return "; ".join(f"{count} {fault}" for fault, count in counts) or "give more recordings"
+    """Name the first faults of those that there are."""
+    if not faults:
+        return "give more recordings"
+    return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + NAMED_REASONS])
 
 
 def _fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
@@ -104,9 +115,12 @@ def _fault(config: RecordingsConfig, recordings: Recordings, index: int, text: s
 
 
 def _in_test_fold(
-    config: RecordingsConfig, examples: Sequence[Example], texts: Sequence[str | None]
+    config: RecordingsConfig,
+    examples: Sequence[Example],
+    texts: Sequence[str | None],
+    text_groups: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
-    """Tell which recordings (n,) are in the fold that is held out."""
+    """Tell which recordings (n,) are in the fold that is held out, with all others of its text where texts group."""
     if config.test_fold is None:
         return np.zeros(len(examples), bool)
     fold = config.test_fold - 1
@@ -120,6 +134,7 @@ def _in_test_fold(
             )
         return np.asarray(values == names[fold])
     groups = np.unique(values, return_inverse=True)[1] if config.folds == "grouped" else None
+    groups = text_groups if config.folds == "plain" else groups
     classes = np.unique(np.array(texts, dtype=str), return_inverse=True)[1] if config.folds == "stratified" else None
     return deal_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
 
@@ -129,6 +144,11 @@ def _column(example: Example, name: str) -> str:
         known = ", ".join(example.columns) or "no other"
         raise ValueError(f"{example.location}: has no value in the column {name!r} (it has {known}).")
     return example.columns[name]
+
+
+def _first(names: Sequence[str]) -> str:
+    """Name the first of many."""
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _by_number(value: str) -> tuple[float, str]:
@@ -149,7 +169,8 @@ class RecordingsReport:
     seconds: tuple[float, float, float]
     """The shortest, the median and the longest training recording."""
     characters_per_second: float
-    clipped: int
+    clipped: tuple[str, ...]
+    """Where the lists name recordings that are clipped."""
     narrow: int
     """Recordings with a lower rate than training has."""
     sample_rate: int
@@ -164,9 +185,15 @@ class RecordingsReport:
 
     @classmethod
     def of(
-        cls, recordings: Recordings, splits: Splits, texts: Sequence[str | None], *, by_text: bool
+        cls,
+        recordings: Recordings,
+        splits: Splits,
+        texts: Sequence[str | None],
+        *,
+        by_text: bool,
+        test: Sequence[tuple[str, str]] = (),
     ) -> RecordingsReport:
-        """Describe the parts."""
+        """Describe the parts; `test`: text and speaker of each recording on the lists of `data.test`."""
         parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
         seconds = np.array([recordings.seconds(i) for i in splits.train])
         lengths = np.array([len(texts[i] or "") for i in splits.train])
@@ -175,7 +202,10 @@ class RecordingsReport:
         speakers = [
             {recordings.examples[i].columns.get("speaker", "") for i in part} for part in (splits.train, held_out)
         ]
-        both = {texts[i] for i in splits.train} & {texts[i] for i in held_out} if by_text else set()
+        speakers[1] |= {speaker for _, speaker in test}
+        both: set[str | None] = set()
+        if by_text:
+            both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(text for text, _ in test)}
         return cls(
             {name: sum(recordings.seconds(i) for i in part) / 3600 for name, part in parts.items() if len(part)},
             {name: len(part) for name, part in parts.items() if len(part)},
@@ -183,7 +213,7 @@ class RecordingsReport:
             dict(Counter(each.channels for each in known).most_common()),
             (float(seconds.min()), float(np.median(seconds)), float(seconds.max())),
             float(lengths.sum() / seconds.sum()),
-            sum(each.clipped > CLIPPED_SHARE for each in known),
+            tuple(each.location for each in known if each.clipped > CLIPPED_SHARE),
             sum(each.source_rate < recordings.sample_rate for each in known),
             recordings.sample_rate,
             len(both - {""}),
@@ -213,12 +243,13 @@ class RecordingsReport:
                 "`data.sample_rate`: nothing is in their upper bands"
             )
         if self.clipped:
-            found.append(f"{self.clipped:,} recordings are clipped")
+            found.append(f"{len(self.clipped):,} recordings are clipped: {_first(self.clipped)}")
         if self.shared_texts:
             found.append(f"{self.shared_texts:,} texts of the held-out parts are trained on, too")
         if self.shared_speakers:
-            found.append(f"{len(self.shared_speakers)} speakers of the held-out parts are trained on, too")
-        found += [f"{where}: much text for its length, or little: is it the right one?" for where in self.outliers]
+            count, names = len(self.shared_speakers), _first(self.shared_speakers)
+            found.append(f"{count:,} speakers of the held-out parts are trained on, too: {names}")
+        found += [f"{outlier}: is the text the right one?" for outlier in self.outliers]
         named = list(self.faults.items())
         found += [f"left out: {where}: {fault}" for where, fault in named[:NAMED]]
         if len(named) > NAMED:
@@ -240,9 +271,12 @@ class RecordingsReport:
 def _outliers(
     recordings: Recordings, part: Indices, seconds: NDArray[np.float64], lengths: NDArray[np.int64]
 ) -> list[str]:
-    """Name recordings with more than four times, or less than a quarter of, the characters per second of most."""
+    """Describe recordings with more than four times, or less than a quarter of, the median of characters a second."""
     rates = np.maximum(lengths, 1) / np.maximum(seconds, 0.1)
     median = np.median(rates)
     is_far = (lengths > 0) & ((rates > 4 * median) | (rates < median / 4)) & (abs(lengths - median * seconds) > 10)
     worst = np.flatnonzero(is_far)[np.argsort(-abs(np.log(rates[is_far] / median)), kind="stable")][:NAMED]
-    return [recordings.examples[part[i]].location for i in worst]
+    return [
+        f"{recordings.examples[part[i]].location}: {rates[i]:.1f} characters a second, the median is {median:.1f}"
+        for i in worst
+    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.audio.augmentation import Augmentation
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.waveform import to_float
 from seqlab.data.background import use_one_core
@@ -39,6 +41,11 @@ class RecordingSteps(Generic[B]):
     """Frames (F, M) of some recordings, which these are, and the epoch -> a batch."""
     replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
     """(index, epoch, random numbers) -> the waveform that takes the place of a recording; None for the recording."""
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """How recordings are changed."""
+        return self.config.augmentation
 
     def frame_counts(self, part: Indices) -> Indices:
         """Count the frames of some recordings (n,)."""
@@ -87,11 +94,14 @@ class RecordingSteps(Generic[B]):
 
     def _changed(self, index: int, epoch: int) -> Tensor:
         """Compute the frames (F, M) of a recording as training sees it in an epoch."""
-        augmentation, rng = self.config.augmentation, generator(self.seed, epoch, index, AUGMENTATION)
+        augmentation, rng = self.augmentation, generator(self.seed, epoch, index, AUGMENTATION)
         waveform = self.recordings.waveform(index)
         replaced = None if self.replacement is None else self.replacement(index, epoch, rng)
         if replaced is None and augmentation.is_off:
             return self.codec.frames(waveform)
         samples = to_float(waveform) if replaced is None else replaced
         changed = augmentation.change_waveform(samples, self.recordings.sample_rate, rng)
-        return augmentation.mask_features(self.codec.frames(changed), rng)
+        frames = self.codec.frames(changed)
+        # Normalised bands have a mean of 0.
+        fill = float(frames.mean()) if self.config.normalise == "none" and len(frames) else 0.0
+        return augmentation.mask_features(frames, rng, fill)

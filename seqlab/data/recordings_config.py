@@ -80,8 +80,9 @@ class RecordingsConfig(DataConfig):
     """The fold, from 1, that is neither trained nor validated on; null for none."""
 
     folds: FoldKind = "plain"
-    """How recordings are dealt to folds: at random (`plain`), each with as much of each label (`stratified`), all with
-    the same value of `fold_column` in one (`grouped`, for speakers), or by its values (`given`)."""
+    """How recordings are dealt to folds: at random, equal transcripts in one (`plain`), each with as much of each label
+    (`stratified`), all with the same value of `fold_column` in one (`grouped`, for speakers), or by its values
+    (`given`)."""
 
     fold_column: str | None = None
     """The column of groups or of folds."""
@@ -191,6 +192,9 @@ class RecordingsConfig(DataConfig):
                 f"`min_seconds` ({self.min_seconds:g}) must be at least one window (`window_ms` {self.window_ms:g}), "
                 "also of a recording that `augment_speed` makes shorter."
             )
+        lowest, highest = self.augment_noise_db
+        if not lowest <= highest:
+            raise ValueError(f"`augment_noise_db` must be (lowest, highest), but is {self.augment_noise_db} instead.")
         if self.min_seconds >= self.max_seconds:
             raise ValueError(
                 f"`min_seconds` ({self.min_seconds:g}) must be below `max_seconds` ({self.max_seconds:g})."

@@ -4,7 +4,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from seqlab.data.hub import PREFIX
+from seqlab.data.manifests import Listed, Manifest, open_manifest
 from seqlab.data.readers import decode_line
 from seqlab.inference.files import input_stream
 
@@ -24,19 +27,39 @@ def warn_of_faults(faults: Iterable[str]) -> int:
 
 
 @contextmanager
-def listed_paths(spec: str | None) -> Iterator[Iterator[str]]:
-    """Open a list of recordings: a path on each line of a text or of standard input, or `FILE#COLUMN`.
+def listed_recordings(spec: str | None) -> Iterator[Iterator[str | Listed]]:
+    """Open a list of recordings.
 
-    Paths in a column of a table are relative to its folder, those of a text to the current one. An empty line stays.
+    That is a list as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` where its column is not `audio`,
+    whose examples may be parts of recordings; or a text or standard input with a path on each line, "" for none.
 
     Raises:
-        ValueError: a line is not UTF-8, as where a recording itself is given instead of a list.
+        FileNotFoundError, ValueError: there is no such list; a line is not UTF-8, as where a recording itself is given.
     """
-    if spec is not None and "#" in spec and not Path(spec).exists():
-        from seqlab.data.columns import parse_column
-
-        column, folder = parse_column(spec), Path(spec.rpartition("#")[0]).parent
-        yield (str(folder / path) if path else "" for path in column.cells())
+    if spec is not None and (manifest := _as_manifest(spec)) is not None:
+        yield manifest.listed()
         return
     with input_stream(spec) as (stream, name):
         yield (decode_line(raw, name, number) for number, raw in enumerate(stream, start=1))
+
+
+def _as_manifest(spec: str) -> Manifest | None:
+    """Return the list that training would read by this name; None for a text of paths."""
+    path, _, column = (spec, "", "") if Path(spec).exists() else spec.rpartition("#") if "#" in spec else (spec, "", "")
+    manifest = open_manifest(path, column or "audio")
+    is_text = not column and not path.startswith(PREFIX) and not manifest.is_list
+    return None if is_text else manifest
+
+
+def as_recording(listed: str | Listed) -> str | Listed | None:
+    """Return what `read_waveforms` takes for a recording on a list: None for an empty line."""
+    return listed or None
+
+
+def described(listed: str | Listed) -> dict[str, Any]:
+    """Describe a recording on a list for an answer in JSON: its path, and which part of it it is."""
+    if isinstance(listed, str):
+        return {"audio": listed}
+    is_part = listed.start > 0 or listed.end is not None
+    part = {"part_start": listed.start, "part_end": listed.end} if is_part else {}
+    return {"audio": listed.audio, **part}

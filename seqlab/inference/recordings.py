@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.audio.containers import check_rate
 from seqlab.audio.reading import RecordingError, read_recording
 from seqlab.audio.waveform import resample, to_float, to_int16
+from seqlab.data.manifests import Listed
 from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
 """Seconds of speech, padding counted, that are computed together."""
+MOST_BEYOND_FULL_SCALE = 4.0
+"""What floats may reach by filters and mixing, which is clipped; more are samples of another scale."""
 Waveform = NDArray[np.int16]
 
 
@@ -25,8 +29,8 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     """Read recordings: waveforms (n,) of a rate, or what is wrong with one; empty text for None.
 
     Args:
-        recordings: of each the path of a file; its content as bytes; or a waveform with its rate, `(samples, rate)`:
-            (n,) or (n, channels), int16 or floats in [-1, 1].
+        recordings: of each the path of a file; its content as bytes; an example of a list (`Listed`); or a waveform
+            with its rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: samples per second.
 
     Raises:
@@ -35,36 +39,59 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     if isinstance(recordings, str | bytes | Path):
         raise ValueError(f"`recordings` must be a list, but is {str(recordings)[:60]!r}: put it into one.")
     with ThreadPoolExecutor(usable_cores()) as threads:
-        return list(threads.map(lambda each: _read(each, rate), recordings))
+        return list(threads.map(lambda place: _read(place, recordings[place], rate), range(len(recordings))))
 
 
-def _read(recording: Any, rate: int) -> Waveform | str:
+def name_of(recording: Any, place: int) -> str:
+    """Name a recording for messages: its path, or the number that it has among those that were given."""
+    if isinstance(recording, Listed):
+        return recording.audio
+    return str(recording) if isinstance(recording, str | Path) else f"recording {place + 1}"
+
+
+def _read(place: int, recording: Any, rate: int) -> Waveform | str:
     if recording is None:
         return ""
+    name = name_of(recording, place)
     try:
-        if isinstance(recording, tuple):
-            return _of_array(*recording, rate=rate)
-        found = read_recording(recording, rate)
+        if isinstance(recording, tuple) and len(recording) == 2:
+            return _of_array(*recording, rate=rate, name=name)
+        if isinstance(recording, Listed):
+            content = recording.audio if recording.content is None else recording.content
+            found = read_recording(content, rate, name=name, start=recording.start, end=recording.end)
+        elif isinstance(recording, str | Path | bytes):
+            found = read_recording(recording, rate, name=name)
+        else:
+            return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
+        _warn_of_lower_rate(found.source_rate, rate, name)
     except RecordingError as error:
         return str(error)
-    if found.source_rate < rate:
-        name = "a recording" if isinstance(recording, bytes) else recording
-        text = "%s has %s samples a second, but the model was trained on %s: nothing is in its upper bands"
-        logger.warning(text, name, f"{found.source_rate:,}", f"{rate:,}")
     return found.samples
 
 
-def _of_array(samples: Any, source_rate: int, *, rate: int) -> Waveform | str:
-    """Convert samples (n,) or (n, channels) of a rate."""
+def _warn_of_lower_rate(source_rate: int, rate: int, name: str) -> None:
+    if source_rate < rate:
+        text = "%s has %s samples a second, but the model was trained on %s: nothing is in its upper bands"
+        logger.warning(text, name, f"{source_rate:,}", f"{rate:,}")
+
+
+def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
+    """Convert samples (n,) or (n, channels) of a rate; raises RecordingError for a rate that no recording has."""
     values = np.asarray(samples)
+    check_rate(int(source_rate), name)
     if values.dtype != np.int16 and values.dtype.kind != "f":
-        return f"A waveform must hold int16 or floats in [-1, 1], but holds {values.dtype}."
-    floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
-    floats = floats.mean(1, dtype=np.float32) if floats.ndim == 2 else floats
-    if floats.ndim != 1 or not len(floats):
-        return f"A waveform must be (n,) or (n, channels), with at least one sample, but is {values.shape}."
-    if not np.isfinite(floats).all():
-        return "A waveform holds NaN or infinite samples."
+        return f"{name}: must hold int16 or floats in [-1, 1], but holds {values.dtype}."
+    if values.ndim not in (1, 2) or not values.size:
+        return f"{name}: must be (n,) or (n, channels), with at least one sample, but is {values.shape}."
+    if values.ndim == 2 and values.shape[1] > values.shape[0]:
+        return f"{name}: must be (n,) or (n, channels), but is {values.shape}: transpose it."
+    if not np.isfinite(values).all():
+        return f"{name}: holds NaN or infinite samples."
+    if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MOST_BEYOND_FULL_SCALE:
+        return f"{name}: floats must be in [-1, 1], but reach {highest:g}: divide samples of 16 bits by 32768."
+    _warn_of_lower_rate(int(source_rate), rate, name)
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
         return values
+    floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)
+    floats = floats.mean(1, dtype=np.float32) if floats.ndim == 2 else floats
     return to_int16(resample(floats, int(source_rate), rate))

@@ -28,7 +28,7 @@ class Score(Protocol):
         ...
 
 
-Scorer = Callable[[Sequence[str] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[Score]]
+Scorer = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[Score]]
 """(sources or prompts, targets, locations, on_progress) -> scores."""
 
 
@@ -60,8 +60,8 @@ class ScoreOptions(EngineOptions):
 class Block(NamedTuple):
     """Some lines of all files."""
 
-    src: Sequence[str] | None
-    """Sources, recordings or prompts."""
+    src: Sequence[Any] | None
+    """Sources or prompts, or recordings on a list."""
     targets: Sequence[Sequence[str]]
     """Of each file of targets."""
     places: Sequence[Sequence[str]]

@@ -48,7 +48,7 @@ def number_tones(run_dir: str | Path) -> Config:
             micro_batch_seconds=20,
             augment_nonspeech=0.02,
         ),
-        model=GruRecogniserConfig(hidden_size=128, num_layers=1, channels=(16, 16), dropout=0.1),
+        model=GruRecogniserConfig(hidden_size=128, num_layers=1, channels=(16, 16), dropout=0.1, upsampling=1),
         objective=CtcConfig(),
         optim=_optim(4e-3, 60),
         training=_training(800, 200),
@@ -56,7 +56,7 @@ def number_tones(run_dir: str | Path) -> Config:
 
 
 def number_speech(run_dir: str | Path) -> Config:
-    """Phrases of numbers spoken by espeak-ng, in voices that training has not heard: a GRU with CTC."""
+    """Phrases of numbers spoken by espeak-ng, in voices that training has not heard: an LSTM with CTC."""
     return Config(
         data=replace(
             _transcripts(written(run_dir, write_speech)),
@@ -69,7 +69,7 @@ def number_speech(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.02,
         ),
-        model=GruRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2),
+        model=LstmRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2),
         objective=CtcConfig(),
         optim=_optim(2e-3, 100),
         training=_training(2000, 250),
@@ -122,7 +122,7 @@ def _digits(data: RecordingLabelsConfig) -> Config:
 
 
 def fsdd_strings(run_dir: str | Path) -> Config:
-    """Strings of three to nine spoken digits, spliced of single recordings: a GRU with CTC."""
+    """Strings of three to nine spoken digits, spliced of single recordings: an LSTM with CTC."""
     return Config(
         data=replace(
             _transcripts(written(run_dir, fsdd.write_strings)),
@@ -135,7 +135,7 @@ def fsdd_strings(run_dir: str | Path) -> Config:
             augment_frequency_bands=8,
             augment_nonspeech=0.03,
         ),
-        model=GruRecogniserConfig(hidden_size=192, num_layers=2, channels=(16, 32), dropout=0.2),
+        model=LstmRecogniserConfig(hidden_size=192, num_layers=2, channels=(16, 32), dropout=0.2),
         objective=CtcConfig(),
         optim=_optim(2e-3, 100),
         training=_training(2000, 250),
@@ -200,10 +200,10 @@ def fillets_nl(run_dir: str | Path) -> Config:
             augment_frequency_bands=15,
             augment_nonspeech=0.02,
         ),
-        model=LstmRecogniserConfig(hidden_size=448, num_layers=2, channels=(16, 32), dropout=0.25),
+        model=LstmRecogniserConfig(hidden_size=432, num_layers=2, channels=(16, 32), dropout=0.25),
         objective=CtcConfig(),
         optim=_optim(2e-3, 200),
-        training=replace(_training(8000, 500), max_minutes=60),
+        training=replace(_training(8000, 500), max_minutes=60, valid_metric="cer"),
     )
 
 

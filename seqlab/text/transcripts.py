@@ -66,3 +66,6 @@ def _written(character: str) -> tuple[str, str]:
     if character in DIVIDERS or category == "Pd" or character.isspace():
         return " ", category
     return (character if category[0] in "LMN" else ""), category
+
+
+__all__ = ["TranscriptForm", "normalize_transcript"]

@@ -79,6 +79,31 @@ def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
     assert all(each.location.startswith(str(path)) for each in found)
 
 
+def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
+    path = write_kaldi(folder)
+    expected = [(each.audio, each.text) for each in open_manifest(str(path)).listed()]
+    for name in ("wav.scp", "text", "utt2spk"):
+        lines = (path / name).read_text(encoding="utf-8").splitlines()
+        divided = (line.replace(" ", "\t", 1) for line in lines)
+        (path / name).write_text("".join(f"{line}\n" for line in divided), encoding="utf-8")
+    assert [(each.audio, each.text) for each in open_manifest(str(path)).listed()] == expected
+
+
+def test_labels_are_part_of_the_content_of_a_folder(folder: Path) -> None:
+    """Renaming a label, or moving a recording to another, changes the hash and the stamp."""
+    for number, label in enumerate(("no", "yes", "yes")):
+        (folder / "words" / label).mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.wav").rename(folder / "words" / label / f"{number}.wav")
+    words = open_manifest(str(folder / "words"))
+    seen = {(words.sha256(), words.stamp())}
+    (folder / "words" / "yes").rename(folder / "words" / "zebra")
+    seen.add((words.sha256(), words.stamp()))
+    (folder / "words" / "zebra" / "1.wav").rename(folder / "words" / "no" / "1.wav")
+    seen.add((words.sha256(), words.stamp()))
+    assert len({sha256 for sha256, _ in seen}) == 3
+    assert len({stamp for _, stamp in seen}) == 3
+
+
 def test_segments_of_kaldi(folder: Path) -> None:
     path = write_kaldi(folder)
     (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
@@ -130,6 +155,7 @@ def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
         ("a.jsonl", '{"path": "0.wav"}\n', "a.jsonl, line 1: has no column 'audio' of recordings, only path"),
         ("a.jsonl", '{"audio": 7}\n', "line 1: 'audio' must be the path of a recording, but is 7"),
         ("a.jsonl", '{"audio": null, "text": "a"}\n', "line 1: 'audio' must be the path of a recording, but is None"),
+        ("a.jsonl", '{"audio": "0.wav", "start": 2, "end": 1}\n', r"line 1: 'end' \(1\) must be after 'start' \(2\)"),
         ("a.jsonl", '{"audio": "0.wav", "start": "x"}\n', "line 1: 'start' must be a time in seconds"),
         ("a.csv", "audio,text\n0.wav\n", "a.csv, line 2: has 1 cells, but the header names 2"),
         ("a.txt", "0.wav\n", "a.txt: is no list of recordings: name a .jsonl"),

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from seqlab.audio.codec import fit_recording_codec, load_recording_codec
 from seqlab.audio.reading import read_recording
 from seqlab.data.batch import collate_frames
 from seqlab.data.recording_splits import RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
-from seqlab.data.recordings import read_recordings
+from seqlab.data.recordings import Example, Recordings, read_recordings
 from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.transcription.config import TranscriptionConfig
@@ -113,6 +114,29 @@ def test_folds(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
     assert sorted(tested) == list(range(60))
 
 
+@pytest.mark.parametrize(
+    ("num_texts", "repeats", "together"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]
+)
+def test_equal_texts_are_held_out_together_unless_they_are_commands(
+    num_texts: int, repeats: int, together: bool
+) -> None:
+    """Many speakers who read the same sentences, and many who say the same few commands."""
+    texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)]
+    examples = [Example("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)]
+    recordings = Recordings(np.ones(16000, np.int16), examples, 16000)
+    found = split_recordings(
+        TranscriptionConfig(train=["list"], test_fold=1, num_folds=5), recordings, texts, by_text=True
+    )
+    of_train, of_valid, of_test = ({texts[i] for i in part} for part in (found.train, found.valid, found.test))
+    assert bool(of_train & of_test) is not together
+    assert bool(of_train & of_valid) is not together
+
+
+def test_lists_that_leave_nothing_say_why(listed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"leaves no recording for training: 60 cannot be used; .*has no 'sentence'"):
+        read(config_of(listed, text_column="sentence"), tmp_path)
+
+
 def test_speech_of_held_out_texts_is_left_out(listed: Path, tmp_path: Path) -> None:
     config = config_of(listed, folds="given", fold_column="fold", num_folds=4, test_fold=1)
     with_extra = TranscriptionConfig(
@@ -149,13 +173,15 @@ def test_long_recordings_and_given_folds(listed: Path, tmp_path: Path) -> None:
 
 def test_the_report(listed: Path, tmp_path: Path) -> None:
     recordings, texts, splits = read(config_of(listed), tmp_path)
-    report = RecordingsReport.of(recordings, splits, texts, by_text=True)
+    test = [(texts[splits.train[0]], "s9"), ("new text", "s0")]
+    report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
+    assert report.shared_texts == 1
     lines = "\n".join(report.lines())
     assert "20 at 8,000 Hz" in lines
     assert "channels: 30 with 1, 30 with 2" in lines
     assert "20 recordings have a lower rate (8,000 Hz) than the 16,000 Hz" in lines
-    held_out = {recordings.examples[i].columns["speaker"] for i in splits.valid}
-    assert f"{len(held_out)} speakers of the held-out parts are trained on, too" in lines
+    held_out = {recordings.examples[i].columns["speaker"] for i in splits.valid} | {"s0"}
+    assert f"speakers of the held-out parts are trained on, too: {', '.join(sorted(held_out))}" in lines
     seconds = sum(recordings.seconds(i) for i in splits.train)
     assert report.hours["train"] == pytest.approx(seconds / 3600)
     assert json.loads(json.dumps(report.to_json()))["corpora"][0]["kept"] == len(splits.train)
@@ -196,6 +222,26 @@ def test_steps_from_any_position_with_any_number_of_workers(listed: Path, tmp_pa
     ranks = [next(steps_of(config, recordings, codec).steps(splits.train, rank, 2)) for rank in (0, 1)]
     parts = [int(i) for step in ranks for batch in step.micro_steps if batch.num_targets for i in batch.indices]
     assert sorted(parts) == sorted(int(i) for batch in expected[0].micro_steps for i in batch.indices)
+
+
+@pytest.mark.parametrize("normalise", ["corpus", "none"])
+def test_a_recording_is_changed_anew_in_each_epoch_and_masked_by_the_mean(
+    normalise: str, listed: Path, tmp_path: Path
+) -> None:
+    config = config_of(listed, normalise=normalise, augment_time_masks=2, augment_frequency_masks=2)
+    recordings, _, splits = read(config, tmp_path)
+    codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
+    part, seen = splits.train[:1], []
+    whole = codec.frames(recordings.waveform(int(part[0])))
+    fill = float(whole.mean()) if normalise == "none" else 0.0
+    for step in steps_of(config, recordings, codec).steps(part, 0, 1):
+        [frames] = [batch.frames[0] for batch in step.micro_steps]
+        is_masked = frames != whole
+        assert torch.allclose(frames[is_masked], torch.tensor(fill))
+        seen.append(is_masked)
+        if step.position.epoch == 5:
+            break
+    assert len({mask.numpy().tobytes() for mask in seen}) == len(seen)
 
 
 def test_validation_batches_are_unchanged(listed: Path, tmp_path: Path) -> None:

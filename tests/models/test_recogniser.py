@@ -28,10 +28,10 @@ TRANSFORMER: dict[str, Any] = {"d_model": 24, "d_ff": 32, "num_heads": 2, "num_e
 RECURRENT: dict[str, Any] = {"hidden_size": 16, "num_layers": 2, "channels": (4, 4)}
 RECOGNISERS: dict[str, Any] = {
     "lstm": LstmRecogniserConfig(**RECURRENT),
-    "gru": GruRecogniserConfig(**RECURRENT),
+    "gru": GruRecogniserConfig(**RECURRENT, upsampling=1),
     "transformer": TransformerRecogniserConfig(**TRANSFORMER),
-    "local": TransformerRecogniserConfig(**TRANSFORMER, attention_window=3, positions="rotary"),
-    "post": TransformerRecogniserConfig(**TRANSFORMER, attention_window=1, norm="post"),
+    "local": TransformerRecogniserConfig(**TRANSFORMER, attention_window=3, positions="rotary", upsampling=1),
+    "post": TransformerRecogniserConfig(**TRANSFORMER, attention_window=1, norm="post", upsampling=4),
 }
 LABELLERS: dict[str, Any] = {
     "cnn": CnnRecordingLabellerConfig(channels=(4, 8), hidden_size=16),
@@ -77,7 +77,7 @@ def scores(model: Any, frames: list[np.ndarray], extra: int = 0) -> list[Tensor]
 def test_a_recording_is_scored_by_itself(name: str, dtype: torch.dtype, tolerance: float) -> None:
     model, frames = built(RECOGNISERS[name], dtype), rows()
     together = scores(model, frames)
-    assert [len(each) for each in together] == [-(-length // 4) for length in LENGTHS]
+    assert [len(each) for each in together] == [model.upsampling * -(-length // 4) for length in LENGTHS]
     backwards = scores(model, frames[::-1], extra=40)[::-1]
     for each, other, row in zip(together, backwards, frames, strict=True):
         torch.testing.assert_close(other, each, rtol=0, atol=tolerance)
@@ -106,7 +106,7 @@ def test_a_window_bounds_what_a_frame_depends_on() -> None:
     assert 20 - reach <= int(differs.min())
     assert int(differs.max()) <= 20 + reach
     assert len(differs) > 6
-    everywhere = built(RECOGNISERS["transformer"])
+    everywhere = built(replace(RECOGNISERS["transformer"], upsampling=1))
     assert ((scores(everywhere, [row])[0] - scores(everywhere, [changed])[0]).abs().amax(1) > 0).all()
 
 

@@ -129,7 +129,7 @@ def test_folds_leave_speakers_out(listed: str, tmp_path: Path) -> None:
     assert sorted(Path(each["audio"]).name for each in answers) == sorted(f"{number}.wav" for number in range(60))
     for fold in range(1, 5):
         own = [each for each in answers if each["fold"] == fold]
-        assert len({each["speaker"] for each in own}) == 1
+        assert len({each["columns"]["speaker"] for each in own}) == 1
         right = sum(each["prediction"] == each["target"] for each in own)
         assert report.folds[fold - 1]["accuracy"] == pytest.approx(100 * right / len(own))
         counts = yaml.safe_load((tmp_path / "runs" / f"fold_0{fold}" / "run.json").read_text("utf-8"))["data"]["counts"]

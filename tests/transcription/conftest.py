@@ -62,7 +62,7 @@ def tiny(train_list: str, model: ModelConfig | None = None, **options: Any) -> C
     data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 8, "micro_batch_seconds": 4}
     return Config(
         data=TranscriptionConfig(train=[train_list], **(data | options)),
-        model=model or GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1),
+        model=model or GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1),
         objective=CtcConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=5)),
         training=TrainingConfig(device="cpu", precision="fp32", threads=1, **training),

@@ -133,7 +133,9 @@ def test_frames_of_the_model_are_compared_with_the_sound_at_their_middle() -> No
     """Sound in the middle of the second frame alone, which is frame 4 of the features."""
     sound = np.zeros(12, bool)
     sound[3:5] = True
-    assert _silent_frames(sound, 4).tolist() == [0, 2]
+    assert _silent_frames(sound, 3, TIMING).tolist() == [0, 2]
+    twice = Timing(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
+    assert _silent_frames(sound, 6, twice).tolist() == [0, 1, 4, 5]
 
 
 def test_a_word_is_not_divided_by_a_pause() -> None:

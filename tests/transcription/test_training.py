@@ -81,7 +81,7 @@ def test_validation_transcribes_as_transcribe_does(trained: Path) -> None:
 
 
 def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) -> None:
-    model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1)
+    model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
     config = replace(
         tiny(corpus, model, max_steps=1, save_every=1, valid_every=1),
         init_from=str(trained),
@@ -168,10 +168,10 @@ def test_recordings_that_cannot_be_used_are_refused_where_that_is_asked_for(tmp_
 def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [(f"{i}.wav", tone(0.5), "ab" if i % 5 else "aabbaabbaabbaabb") for i in range(20)]
     train(tiny(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
-    assert "training recordings have more tokens than the frames" in caplog.text
+    assert "training recordings have texts that need more outputs" in caplog.text
     assert "line 1 (" in caplog.text
     all_rows = [(name, samples, "ab" * 20) for name, samples, _ in rows]
-    with pytest.raises(ValueError, match=r"All .* training recordings have more tokens than the frames"):
+    with pytest.raises(ValueError, match=r"All .* training recordings have texts that need more outputs"):
         train(tiny(write_list(tmp_path, all_rows)), tmp_path / "other")
 
 
@@ -206,6 +206,7 @@ def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
         ({"fold_column": "speaker"}, "is for `folds: grouped` and `folds: given`"),
         ({"test_fold": 6}, "must be at most `num_folds`"),
         ({"hop_ms": 30.0}, "must be at most `window_ms`"),
+        ({"augment_noise_db": (40.0, 10.0)}, r"`augment_noise_db` must be \(lowest, highest\)"),
         ({"min_seconds": 40.0}, "must be below `max_seconds`"),
         ({"min_seconds": 0.01}, "must be at least one window"),
     ],

@@ -128,10 +128,45 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
     for bad, message in (
         ((np.zeros((2, 3, 4), np.float32), RATE), r"must be \(n,\)"),
         ((np.array([np.nan], np.float32), RATE), "NaN"),
-        ((np.zeros(10, np.int64), RATE), "int16 or floats"),
+        ((np.zeros(10, np.int64), RATE), "recording 1: must hold int16 or floats"),
+        ((np.zeros((1, 1000), np.float32), RATE), "transpose it"),
+        ((np.full(1000, 2e4, np.float32), RATE), "divide samples of 16 bits by 32768"),
+        ((np.zeros(1000, np.float32), 0), "it says 0 samples a second"),
+        ([np.zeros(1000, np.float32), RATE], "must be a path, bytes or"),
     ):
         with pytest.raises(ValueError, match=message):
             run.transcribe([bad])
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "tsv", "kaldi"])
+def test_lists_of_parts_are_transcribed_part_by_part(trained: Path, tmp_path: Path, suffix: str) -> None:
+    """As training reads them; a text of paths names whole recordings."""
+    rng = np.random.default_rng(3)
+    texts = [draw_text(rng) for _ in range(4)]
+    samples = [spoken(text, rng) for text in texts]
+    edges = np.cumsum([0, *map(len, samples)]) / RATE
+    soundfile.write(tmp_path / "long.wav", np.concatenate(samples), RATE, subtype="FLOAT")
+    spans = list(pairwise(edges.tolist()))
+    listed = tmp_path / f"list.{suffix}"
+    if suffix == "jsonl":
+        rows = [json.dumps({"audio": "long.wav", "text": "", "start": start, "end": end}) for start, end in spans]
+    elif suffix == "tsv":
+        rows = ["audio\tstart\tend", *(f"long.wav\t{start}\t{end}" for start, end in spans)]
+    else:
+        listed.mkdir()
+        (listed / "wav.scp").write_text("long ../long.wav\n", encoding="utf-8")
+        rows = [f"part{number} long {start} {end}" for number, (start, end) in enumerate(spans)]
+    content = "".join(f"{row}\n" for row in rows)
+    (listed / "segments" if suffix == "kaldi" else listed).write_text(content, encoding="utf-8")
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    expected = run.transcribe([(part, RATE) for part in samples])
+    status, done = run_here("transcribe", trained, "--input", listed, "--precision", "fp32")
+    assert (status, done.stdout.decode().splitlines()) == (0, expected), done.stderr.decode()
+    if suffix != "kaldi":
+        status, done = run_here("transcribe", trained, "--input", f"{listed}#audio", "--precision", "fp32", "--json")
+        answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        assert [each["text"] for each in answers] == expected
+        assert [(each["part_start"], each["part_end"]) for each in answers] == spans
 
 
 def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Path) -> None:

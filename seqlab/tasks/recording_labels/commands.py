@@ -8,7 +8,7 @@ from seqlab.inference.files import output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import set_threads
-from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, listed_paths, warn_of_faults
+from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, as_recording, listed_recordings, warn_of_faults
 
 if TYPE_CHECKING:
     from seqlab.tasks.recording_labels.labeller import LabelledRecording
@@ -26,9 +26,9 @@ def label_recordings(options: LabelOptions) -> int | None:
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
-    with listed_paths(options.input) as paths, output_stream(options.output) as output:
+    with listed_recordings(options.input) as paths, output_stream(options.output) as output:
         for block in in_batches(paths, options.buffer_lines or READ_TOGETHER):
-            found = labeller.label_detailed([path or None for path in block])
+            found = labeller.label_detailed([as_recording(each) for each in block])
             faults += warn_of_faults(each.fault for each in found)
             write_lines(output, (_line(each, options) for each in found))
     return HAS_FAULTS if faults else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
 from seqlab.inference.batches import length_batches
-from seqlab.inference.recordings import BATCH_SECONDS, Waveform, read_waveforms
+from seqlab.inference.recordings import BATCH_SECONDS, Waveform, name_of, read_waveforms
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.recording_labels.config import RECORDING_LABELLER
+
+TOO_SHORT = "is shorter than one window of features"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,11 @@ class RecordingsLabeller:
         """
         read = read_waveforms(recordings, self.sample_rate)
         found = iter(self.label_waveforms([each for each in read if not isinstance(each, str)], batch_seconds))
-        return [LabelledRecording("", {}, each) if isinstance(each, str) else next(found) for each in read]
+        labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(found) for each in read]
+        return [
+            replace(each, fault=f"{name_of(recording, place)}: {TOO_SHORT}.") if each.fault == TOO_SHORT else each
+            for place, (recording, each) in enumerate(zip(recordings, labelled, strict=True))
+        ]
 
     def label_waveforms(
         self, waveforms: Sequence[Waveform], batch_seconds: float = BATCH_SECONDS
@@ -91,7 +97,7 @@ class RecordingsLabeller:
                 rows = heard[places]
                 probs[rows] += self._probs(run, [waveforms[i] for i in rows]) / len(self.runs)
         return [
-            self._labelled(row) if is_long else LabelledRecording("", {}, "is too short for a label")
+            self._labelled(row) if is_long else LabelledRecording("", {}, TOO_SHORT)
             for row, is_long in zip(probs, is_long_enough, strict=True)
         ]
 

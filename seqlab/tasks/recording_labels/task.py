@@ -130,8 +130,12 @@ class RecordingLabels(Task):
         found = labeller.label_waveforms([data.recordings.waveform(i) for i in part])
         for index, each in zip(part.tolist(), found, strict=True):
             example = data.recordings.examples[index]
-            columns = {name: value for name, value in example.columns.items() if name in ("speaker", "fold")}
-            yield {"audio": example.audio, **columns, "prediction": each.label, "target": data.labels[index]}
+            yield {
+                "audio": example.audio,
+                "columns": example.columns,
+                "prediction": each.label,
+                "target": data.labels[index],
+            }
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the labels of the held-out fold."""
@@ -158,7 +162,9 @@ def read_labels(config: RecordingLabelsConfig, cache: Path, on_progress: OnProgr
     recordings, hashes = read_recordings(config, cache, on_progress)
     labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]
     splits = split_recordings(config, recordings, labels, by_text=False)
-    report = RecordingsReport.of(recordings, splits, labels, by_text=False)
+    listed = (each for spec in config.test for each in config.manifest(spec).listed())
+    test = [("", each.columns.get("speaker", "")) for each in listed]
+    report = RecordingsReport.of(recordings, splits, labels, by_text=False, test=test)
     return PreparedLabels(recordings, splits, [label or "" for label in labels], report, hashes)
 
 

@@ -9,10 +9,18 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsArgument, Command, UsageError
 from seqlab.data.column import in_batches, zip_equal
+from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
-from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, listed_paths, warn_of_faults
+from seqlab.inference.recording_lists import (
+    HAS_FAULTS,
+    READ_TOGETHER,
+    as_recording,
+    described,
+    listed_recordings,
+    warn_of_faults,
+)
 from seqlab.inference.scoring import Block, ScoreOptions, write_scores
 from seqlab.progress import counting
 from seqlab.world import OnRows, World
@@ -34,7 +42,7 @@ class TranscribeOptions(DeviceOptions):
     recordings: Annotated[list[File], AsArgument, "RECORDING"] = ()  # type: ignore[assignment]
     """WAV, FLAC, Ogg, mp3 and others (default: the list on standard input)"""
     input: File | None = None
-    """list of recordings, or FILE#COLUMN"""
+    """list of recordings: a path on each line, or a list as for training (FILE#COLUMN where its column is not audio)"""
     output: File | None = None
     """where to write (default: standard output)"""
     json: bool = False
@@ -80,13 +88,11 @@ def run(options: TranscribeOptions) -> int | None:
     with _paths(options) as paths, output_stream(options.output) as output, counting("recordings") as advance:
         for block in in_batches(paths, READ_TOGETHER):
             found = transcriber.transcribe_detailed(
-                [path or None for path in block], times=options.json, progress=advance, **how
+                [as_recording(each) for each in block], times=options.json, progress=advance, **how
             )
             faults += warn_of_faults(each.fault for each in found)
-            write_lines(
-                output,
-                (_as_json(each, path) if options.json else each.text for path, each in zip(block, found, strict=True)),
-            )
+            answers = zip(block, found, strict=True)
+            write_lines(output, (_as_json(each, listed) if options.json else each.text for listed, each in answers))
     return HAS_FAULTS if faults else None
 
 
@@ -110,11 +116,11 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
     faults = 0
 
     def score(
-        paths: Sequence[str] | None, texts: Sequence[str], _places: Sequence[str], advance: OnRows | None
+        paths: Sequence[str | Listed] | None, texts: Sequence[str], _places: Sequence[str], advance: OnRows | None
     ) -> list[TranscriptScore]:
         nonlocal faults
         assert paths is not None
-        recordings = [path or None for path in paths]
+        recordings = [as_recording(path) for path in paths]
 
         def compute(own: list[int], on_rows: OnRows | None) -> list[TranscriptScore]:
             return transcriber.score([recordings[i] for i in own], [texts[i] for i in own], progress=on_rows)
@@ -132,7 +138,7 @@ def _read_pairs(options: ScoreOptions, src: str) -> Iterator[Block]:
     from seqlab.data.columns import parse_column
 
     texts = [parse_column(spec) for spec in options.tgt]
-    with listed_paths(src) as paths:
+    with listed_recordings(src) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or READ_TOGETHER):
             of_block, *targets = zip(*block, strict=True)
@@ -140,19 +146,19 @@ def _read_pairs(options: ScoreOptions, src: str) -> Iterator[Block]:
 
 
 @contextmanager
-def _paths(options: TranscribeOptions) -> Iterator[Iterator[str]]:
+def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | Listed]]:
     if options.recordings:
         yield iter(options.recordings)
     else:
-        with listed_paths(options.input) as paths:
+        with listed_recordings(options.input) as paths:
             yield paths
 
 
-def _as_json(transcript: "Transcript", path: str) -> str:
+def _as_json(transcript: "Transcript", listed: str | Listed) -> str:
     known = {field.name: getattr(transcript, field.name) for field in fields(transcript)}
     left_out = [name for name, value in known.items() if value is None]
     values = {name: value for name, value in asdict(transcript).items() if name not in left_out}
-    return json_line({"audio": path, **values})
+    return json_line(described(listed) | values)
 
 
 TRANSCRIBE = Command(TranscribeOptions, run, in_one_process=True)

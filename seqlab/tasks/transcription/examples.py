@@ -56,7 +56,11 @@ def read_transcripts(
         for each in recordings.examples
     ]
     splits = split_recordings(config, recordings, texts, by_text=True)
-    report = RecordingsReport.of(recordings, splits, texts, by_text=True)
+    listed = (each for spec in config.test for each in config.manifest(spec).listed())
+    test = [
+        (normalize_transcript(each.text or "", config.transcripts), each.columns.get("speaker", "")) for each in listed
+    ]
+    report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
     known = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(known)
     return PreparedTranscripts(recordings, splits, known, report, hashes, rows)

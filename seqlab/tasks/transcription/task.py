@@ -13,7 +13,7 @@ from seqlab.audio.codec import fit_recording_codec
 from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import generator
-from seqlab.data.recording_splits import Indices
+from seqlab.data.recording_splits import NAMED, Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
@@ -109,8 +109,12 @@ class Transcription(Task):
         )
         for index, each in zip(part.tolist(), found, strict=True):
             example = data.recordings.examples[index]
-            columns = {name: value for name, value in example.columns.items() if name in ("speaker", "fold")}
-            yield {"audio": example.audio, **columns, "prediction": each.text, "target": data.texts[index]}
+            yield {
+                "audio": example.audio,
+                "columns": example.columns,
+                "prediction": each.text,
+                "target": data.texts[index],
+            }
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the transcripts of the held-out fold."""
@@ -163,6 +167,6 @@ def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, co
         return
     if found.are.all() and name == "training":
         raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
-    first = data.locate(int(part[found.are.argmax()]))
     counts = f"{int(found.are.sum()):,} of {len(part):,} {name} recordings"
+    first = "; ".join(data.locate(index) for index in part[found.are].tolist()[:NAMED])
     logger.warning("%s %s; the first: %s.", counts, found.reason, first)

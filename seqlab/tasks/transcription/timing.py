@@ -40,8 +40,10 @@ class Timing:
     middle: float
     """Seconds from the beginning of a recording to the middle of its first frame."""
     frame_step: int
-    """Frames of the features that became one of the model."""
+    """Frames of the features from one frame of the model to the next."""
     blank_id: int
+    first_frame: float = 0.0
+    """Where the first frame of the model is among those of the features, whose first is 0."""
 
 
 def time_tokens(
@@ -72,7 +74,8 @@ def time_tokens(
     costs = torch.zeros(*frames.log_probs.shape[:2], 2 * targets.size(1) + 1)
     for place, (row, texts, sound) in enumerate(zip(rows, names, sounds, strict=True)):
         targets[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        silent, within = _silent_frames(sound, timing.frame_step), np.flatnonzero(_within_words(texts))
+        silent = _silent_frames(sound, int(frames.lengths[place]), timing)
+        within = np.flatnonzero(_within_words(texts))
         costs[place, silent[:, None], within] = IN_SILENCE
     log_probs, paths = alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     of_path = frames.log_probs.gather(2, paths[..., None])[..., 0]
@@ -92,12 +95,12 @@ def _timed(text: str, span: tuple[int, int], scores: Sequence[float], duration: 
     return Timed(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean))
 
 
-def _silent_frames(sound: NDArray[np.bool_], frame_step: int) -> NDArray[np.int64]:
-    """Find the frames of the model without sound: the middle of frame f is frame f * `frame_step` of the features."""
-    frames = -(-len(sound) // frame_step)
-    before = frame_step // 2
-    padded = np.pad(sound, (before, frame_step))[: frames * frame_step]
-    return np.flatnonzero(~padded.reshape(-1, frame_step).any(1))
+def _silent_frames(sound: NDArray[np.bool_], num_frames: int, timing: Timing) -> NDArray[np.int64]:
+    """Find the frames of the model without sound, of so many, given which frames of the features hold sound."""
+    before = math.floor(timing.frame_step / 2 - timing.first_frame)
+    size = num_frames * timing.frame_step
+    padded = np.pad(sound, (before, max(0, size - before - len(sound))))[:size]
+    return np.flatnonzero(~padded.reshape(num_frames, timing.frame_step).any(1))
 
 
 def token_texts(tokenizer: Tokenizer, row: Sequence[int]) -> list[str]:

@@ -96,7 +96,7 @@ class Transcriber:
         """Take a model that is prepared for inference.
 
         Args:
-            model: a `FrameModel` with a `frame_step`.
+            model: a `Recogniser`, or what has its methods.
             codecs: of recordings and of text.
             search: how to search unless a call says otherwise.
             device: where the model is.
@@ -162,7 +162,7 @@ class Transcriber:
         progress: OnRows | None = None,
     ) -> list[Transcript]:
         """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
-        config = self.search if search is None else search
+        config = self._search({}) if search is None else search
         rate = self.codec.sample_rate
         nothing: list[Timed] | None = [] if times else None
         found = [Transcript("", len(each) / rate, tokens=nothing, words=nothing) for each in waveforms]
@@ -234,8 +234,8 @@ class Transcriber:
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Compute the log-probabilities in nats of each frame: (F', V) for each recording, blank among the V ids.
 
-        The middle of frame f is at `f * 2**halvings * hop_ms + window_ms / 2` milliseconds; most recognisers have two
-        halvings, and so a frame for each 40 ms.
+        Most recognisers have an output for each 40 ms; `model.output_step` and `model.first_output` say where among the
+        frames of 10 ms (`data.hop_ms`) they are.
 
         Raises:
             ValueError: a recording cannot be read.
@@ -269,8 +269,6 @@ class Transcriber:
     @torch.inference_mode()
     def _transcripts(self, waveforms: Sequence[Waveform], config: SearchConfig, times: bool) -> list[Transcript]:
         """Transcribe a batch of recordings."""
-        if self.lm is not None and config.beam_size == 1:
-            config = replace(config, beam_size=LM_BEAM_SIZE)
         batch = self._batch(waveforms).to(self.device)
         needs_scores = config.num_hypotheses > 1
         found = self._searched(batch, config, needs_scores)
@@ -305,9 +303,10 @@ class Transcriber:
         names = [token_texts(self.tokenizer, row) for row in rows]
         log_mel, rate = self.codec.log_mel, self.codec.sample_rate
         timing = Timing(
-            hop=log_mel.hop / rate * self.model.frame_step,
-            middle=log_mel.min_samples / rate / 2,
-            frame_step=self.model.frame_step,
+            hop=log_mel.hop / rate * self.model.output_step,
+            middle=(log_mel.min_samples / 2 + self.model.first_output * log_mel.hop) / rate,
+            frame_step=self.model.output_step,
+            first_frame=self.model.first_output,
             blank_id=self.model.blank_id,
         )
         sounds = [active_frames(log_mel(each)) for each in waveforms]
@@ -317,6 +316,10 @@ class Transcriber:
     def _search(self, fields: SearchOptions) -> SearchConfig:
         """Return how to search: as in validation, but for these fields."""
         given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        if self.lm is not None:
+            given.setdefault("beam_size", max(self.search.beam_size, LM_BEAM_SIZE))
+            if given["beam_size"] == 1:
+                raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
         return replace(self.search, **given)
 
 
