@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("list", metavar="LIST", help="a list of recordings with their texts, such as valid.jsonl")
     parser.add_argument("--audio", default="audio", metavar="COLUMN", help="default: %(default)s")
     parser.add_argument("--text", default="text", metavar="COLUMN", help="default: %(default)s")
-    parser.add_argument("--lm", type=Path, metavar="RUN", help="an n-gram model that decides, too")
+    parser.add_argument("--lm", type=Path, metavar="RUN", help="an n-gram model for shallow fusion")
     parser.add_argument("--lm_weight", type=float, default=0.5, metavar="W", help="default: %(default)s")
     parser.add_argument("--beam_size", type=int, default=16, metavar="N", help="default: %(default)s")
     parser.add_argument("--repetitions", type=int, metavar="N", help="default: 5")

@@ -94,13 +94,9 @@ class LogMel:
         """Count the frames of a waveform: 1 + (num_samples - window) // hop, or 0 below one window."""
         return max(0, 1 + (num_samples - self.min_samples) // self.hop)
 
-    def frame_time(self, frame: int) -> float:
-        """Return the second at which the window of a frame has its centre."""
+    def frame_time(self, frame: float) -> float:
+        """Return the second at which the window of a frame has its centre; between two frames, what lies between."""
         return (frame * self.hop + self.min_samples / 2) / self.rate
-
-    def frame_times(self, num_frames: int) -> NDArray[np.float64]:
-        """Return the seconds at which the windows of the first frames have their centres, (F,)."""
-        return (np.arange(num_frames) * self.hop + self.min_samples / 2) / self.rate
 
     @torch.no_grad()
     def __call__(self, samples: NDArray[Any] | Tensor) -> Tensor:

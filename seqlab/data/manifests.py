@@ -32,7 +32,7 @@ class Listed:
     audio: str
     """The path of the file, or a name where `content` is the recording."""
     text: str | None
-    """What is said, or the label; None where the manifest has none."""
+    """The transcript, or the label; None where the manifest has none."""
     location: str
     """`file, line N`."""
     content: bytes | None = None

@@ -73,7 +73,7 @@ def split_recordings(
         keys = {"groups": None if groups is None else groups[~is_test], "classes": labels}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
         valid, train = rest[is_valid], rest[~is_valid]
-    if by_text:  # speech of a text that is only held out would give it away
+    if by_text:  # speech of a text that is only held out would leak it
         held_out = {texts[i] for part in (valid, test) for i in part} - {texts[i] for i in train}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
     train = np.sort(np.concatenate([train, extra]))

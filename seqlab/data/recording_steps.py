@@ -1,4 +1,4 @@
-"""Recordings -> training steps of feature frames, changed at random by numbers of (seed, epoch, index) alone."""
+"""Recordings -> training steps of feature frames, augmented by random numbers of (seed, epoch, index) alone."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RecordingSteps(Generic[B]):
     config: RecordingsConfig
     seed: int
     collate: Callable[[Sequence[Tensor], Indices, int], B]
-    """Frames (F, M) of some recordings, which these are, and the epoch -> a batch."""
+    """(frames (F, M) of each recording, their indices, epoch) -> a batch."""
     replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
-    """(index, epoch, random numbers) -> the waveform that takes the place of a recording; None for the recording."""
+    """(index, epoch, random numbers) -> a waveform instead of that of the recording; None for the recording's own."""
 
     @cached_property
     def augmentation(self) -> Augmentation:

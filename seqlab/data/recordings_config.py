@@ -31,8 +31,8 @@ class RecordingsConfig(DataConfig):
     Kaldi-style folders, or datasets as `hub:NAME:SPLIT`. Paths of recordings are relative to the list."""
 
     extra_train: PathSpecs = Field(default_factory=list)
-    """More training data, such as synthetic speech, none of which is held out for validation or in a fold. Transcripts
-    that are held out, and not trained on otherwise, are left out of it."""
+    """More training data, such as synthetic speech, none of which is held out for validation or in a fold. Recordings
+    whose transcript is in a held-out part, and not in the training part, are left out of it."""
 
     valid: str | None = None
     """Validation data; when left out, a part of the training data."""
@@ -88,7 +88,7 @@ class RecordingsConfig(DataConfig):
     """The column of groups or of folds."""
 
     fold_seed: Annotated[int, Field(ge=0)] = 1
-    """What the folds and the validation part are dealt by, whatever the seed of the run."""
+    """Seed of the folds and of the validation part, apart from the seed of the run."""
 
     augment_speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Largest change of speed and pitch in training (Ko et al. 2015): 0.1 for 0.9 to 1.1 times as fast."""
@@ -112,13 +112,13 @@ class RecordingsConfig(DataConfig):
     """Share of the recordings that pass through a codec of telephones (mu-law, or GSM 06.10)."""
 
     augment_time_masks: Annotated[int, Field(ge=0)] = 0
-    """Stretches of time that are hidden in each recording (SpecAugment, Park et al. 2019)."""
+    """Time masks of each recording (SpecAugment, Park et al. 2019)."""
 
     augment_time_frames: Annotated[int, Field(ge=1)] = 40
     """Longest of these stretches, in frames; at most a fifth of the recording."""
 
     augment_frequency_masks: Annotated[int, Field(ge=0)] = 0
-    """Stretches of bands that are hidden in each recording."""
+    """Frequency masks of each recording."""
 
     augment_frequency_bands: Annotated[int, Field(ge=1)] = 15
     """Widest of these stretches, in bands."""

@@ -38,8 +38,23 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     """
     if isinstance(recordings, str | bytes | Path):
         raise ValueError(f"`recordings` must be a list, but is {str(recordings)[:60]!r}: put it into one.")
+    source_rates: dict[str, int] = {}
     with ThreadPoolExecutor(usable_cores()) as threads:
-        return list(threads.map(lambda place: _read(place, recordings[place], rate), range(len(recordings))))
+        read = list(
+            threads.map(lambda place: _read(place, recordings[place], rate, source_rates), range(len(recordings)))
+        )
+    _warn_of_lower_rates(source_rates, rate)
+    return read
+
+
+def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
+    lower = {name: each for name, each in source_rates.items() if each < rate}
+    if not lower:
+        return
+    first = min(lower, key=lambda name: lower[name])
+    others = f" (and {len(lower) - 1:,} others have fewer)" if len(lower) > 1 else ""
+    text = "%s has %s samples a second%s, but the model was trained on %s: nothing is in its upper bands"
+    logger.warning(text, first, f"{lower[first]:,}", others, f"{rate:,}")
 
 
 def name_of(recording: Any, place: int) -> str:
@@ -49,12 +64,14 @@ def name_of(recording: Any, place: int) -> str:
     return str(recording) if isinstance(recording, str | Path) else f"recording {place + 1}"
 
 
-def _read(place: int, recording: Any, rate: int) -> Waveform | str:
+def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
+    """Read one recording, and note its own rate by its name."""
     if recording is None:
         return ""
     name = name_of(recording, place)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
+            source_rates[name] = int(recording[1])
             return _of_array(*recording, rate=rate, name=name)
         if isinstance(recording, Listed):
             content = recording.audio if recording.content is None else recording.content
@@ -63,16 +80,10 @@ def _read(place: int, recording: Any, rate: int) -> Waveform | str:
             found = read_recording(recording, rate, name=name)
         else:
             return f"{name}: must be a path, bytes or (samples, rate), but is a {type(recording).__name__}."
-        _warn_of_lower_rate(found.source_rate, rate, name)
+        source_rates[name] = found.source_rate
     except RecordingError as error:
         return str(error)
     return found.samples
-
-
-def _warn_of_lower_rate(source_rate: int, rate: int, name: str) -> None:
-    if source_rate < rate:
-        text = "%s has %s samples a second, but the model was trained on %s: nothing is in its upper bands"
-        logger.warning(text, name, f"{source_rate:,}", f"{rate:,}")
 
 
 def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
@@ -89,7 +100,6 @@ def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Wavefo
         return f"{name}: holds NaN or infinite samples."
     if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MOST_BEYOND_FULL_SCALE:
         return f"{name}: floats must be in [-1, 1], but reach {highest:g}: divide samples of 16 bits by 32768."
-    _warn_of_lower_rate(int(source_rate), rate, name)
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
         return values
     floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)

@@ -49,7 +49,7 @@ class FrameEncoderConfig(ModelConfig):
 
     @property
     def frame_step(self) -> int:
-        """Frames that become one."""
+        """The subsampling factor: frames that become one."""
         return 2 ** len(self.channels)
 
     def build_encoder(self, bands: int) -> "FrameEncoder":
@@ -76,12 +76,12 @@ class ConvolutionFramesConfig(FrameEncoderConfig):
     depth: Size = 2
     """Convolutions of a block; those after the first are residual."""
     hidden_size: Size = 256
-    """Size of what is left of a frame."""
+    """Features of a subsampled frame."""
     norm: FeatureNorm = "none"
     """After each convolution: `layer`, `rms` or `none`. The first two make silence as large as sound, which costs
     accuracy where bands are not normalised to the level of the recording."""
     dropout: Probability = 0.1
-    """Probability of dropping a feature after each convolution, and of what is left of a frame."""
+    """Probability of dropping a feature after each convolution, and of a subsampled frame."""
 
     @model_validator(mode="after")
     def _check_norm(self) -> "ConvolutionFramesConfig":

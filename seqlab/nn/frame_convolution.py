@@ -21,7 +21,7 @@ def strided(sizes: Tensor, stride: int) -> Tensor:
 
 
 def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Set frames behind the last one of each recording to 0: x (B, C, F, M), lengths (B,)."""
+    """Set frames after the last one of each recording to 0: x (B, C, F, M), lengths (B,)."""
     return x.masked_fill(padding_mask(lengths, x.size(2))[:, None, :, None], 0)
 
 

@@ -78,22 +78,16 @@ def number_speech(run_dir: str | Path) -> Config:
 
 def fsdd_digits(run_dir: str | Path) -> Config:
     """Which digit is spoken: a GRU over recordings of six speakers."""
-    train, valid, test = _digit_lists(run_dir)
+    folder = written(run_dir, fsdd.write_digits)
+    train, valid, test = (str(folder / f"{name}.jsonl") for name in ("train", "valid", "test"))
     return _digits(RecordingLabelsConfig(train=[train], valid=valid, test=[test]))
 
 
 def fsdd_speakers(run_dir: str | Path) -> Config:
     """Which digit is spoken, by somebody whom training has not heard: one of six folds, all with `--folds 6`."""
-    data = RecordingLabelsConfig(
-        train=_digit_lists(run_dir), folds="given", fold_column="speaker", num_folds=6, test_fold=1
-    )
+    everything = str(written(run_dir, fsdd.write_leave_one_out) / "all.jsonl")
+    data = RecordingLabelsConfig(train=[everything], folds="given", fold_column="speaker", num_folds=6, test_fold=1)
     return _digits(data)
-
-
-def _digit_lists(run_dir: str | Path) -> list[str]:
-    """Name the lists of training, validation and test recordings."""
-    folder = written(run_dir, fsdd.write_digits)
-    return [str(folder / f"{name}.jsonl") for name in ("train", "valid", "test")]
 
 
 def _digits(data: RecordingLabelsConfig) -> Config:

@@ -121,11 +121,8 @@ def test_a_click_is_in_the_frames_whose_time_is_near() -> None:
     energies = log_mel(samples).exp().sum(dim=1)
     assert log_mel.frame_time(int(energies.argmax())) == pytest.approx(0.5, abs=0.005)
     heard = (energies > 2 * energies[0]).nonzero()[:, 0].tolist()
-    times = log_mel.frame_times(len(energies))
-    assert times[heard] == pytest.approx([log_mel.frame_time(frame) for frame in heard])
-    assert (np.abs(times[heard] - 0.5) <= 0.0125).all()
-    assert times[0] == 0.0125
-    assert np.diff(times) == pytest.approx(0.01)
+    assert all(abs(log_mel.frame_time(frame) - 0.5) <= 0.0125 for frame in heard)
+    assert log_mel.frame_time(0) == 0.0125
 
 
 def test_a_recording_is_computed_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ class TranscribeOptions(DeviceOptions):
     num_hypotheses: Count | None = None
     """alternatives of each recording, with --json"""
     lm: RunPath | None = None
-    """an n-gram model of words, or of characters over the same vocabulary, that decides too"""
+    """an n-gram model of words, or of characters over the same vocabulary, for shallow fusion"""
     lm_weight: Annotated[float, "W"] | None = None
     """of its log-probabilities (default: 0.5)"""
     length_reward: Annotated[float, "R"] | None = None

@@ -50,7 +50,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is said in a recording."""
+    """The transcript of a recording."""
 
     text: str
     duration: float
@@ -100,7 +100,7 @@ class Transcriber:
             codecs: of recordings and of text.
             search: how to search unless a call says otherwise.
             device: where the model is.
-            lm: a language model over the same vocabulary that decides too.
+            lm: a language model over the same vocabulary, for shallow fusion.
             transcripts: what texts are brought into before they are scored.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
@@ -304,7 +304,7 @@ class Transcriber:
         log_mel, rate = self.codec.log_mel, self.codec.sample_rate
         timing = Timing(
             hop=log_mel.hop / rate * self.model.output_step,
-            middle=(log_mel.min_samples / 2 + self.model.first_output * log_mel.hop) / rate,
+            middle=log_mel.frame_time(self.model.first_output),
             frame_step=self.model.output_step,
             first_frame=self.model.first_output,
             blank_id=self.model.blank_id,
