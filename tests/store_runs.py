@@ -175,7 +175,8 @@ def last_validation(run: Path) -> dict[str, float]:
     """Return the step of a run's last validation, and the loss per token, label or masked token."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
     *_, last = (line for line in lines if line["kind"] == "valid")
-    return {"step": last["step"], "nll": next(value for name, value in last.items() if name.startswith("nll_per"))}
+    nll = next(value for name, value in last.items() if name.startswith("nll_per") or name == "loss")
+    return {"step": last["step"], "nll": nll}
 
 
 def write_used_corpora() -> None:

@@ -76,5 +76,5 @@ def last_nll(run_dir: str) -> tuple[int, float]:
     """Return the step and the nll per unit of a run's last validation."""
     lines = map(json.loads, Path(run_dir, "metrics.jsonl").read_text("utf-8").splitlines())
     *_, last = (line for line in lines if line["kind"] == "valid")
-    [loss] = [value for name, value in last.items() if name.startswith("nll_per")]
+    [loss] = [value for name, value in last.items() if name.startswith("nll_per") or name == "loss"]
     return last["step"], loss
