@@ -66,3 +66,9 @@ def test_other_vocabularies_are_refused(trained: Path, models: dict[str, Path]) 
         seqlab.load(trained, device="cpu", lm_weight=0.3)
     with pytest.raises(ValueError, match="One recogniser is loaded at a time"):
         seqlab.load([trained, trained], device="cpu")
+
+
+def test_a_best_path_has_no_room_for_a_language_model(trained: Path, models: dict[str, Path]) -> None:
+    fused = seqlab.load(trained, device="cpu", lm=models["characters"])
+    with pytest.raises(ValueError, match="`beam_size: 1` is the best path of the recogniser alone"):
+        fused.transcribe([(np.ones(RATE, np.float32) * 0.1, RATE)], beam_size=1)
