@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.corpora import number_speech
+from seqlab.models import GruRecogniserConfig
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config, write_config
 
@@ -36,7 +37,9 @@ def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
     lists = number_speech.write(tmp_path / "speech", num_phrases=number_speech.SMALL_NUM_PHRASES)
     config = on(tmp_path / "recipe", "number_speech", lists, max_steps=250, save_every=125, valid_every=125)
     config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, batch_seconds=20, augment_nonspeech=0.0, augment_time_masks=0)
+        config,
+        data=dataclasses.replace(config.data, batch_seconds=20, augment_nonspeech=0.0, augment_time_masks=0),
+        model=GruRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2, upsampling=1),
     )
     write_config(config, tmp_path / "config.yaml")
     seqlab("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
