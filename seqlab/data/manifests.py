@@ -30,7 +30,7 @@ class Listed:
     """One example of a manifest."""
 
     audio: str
-    """The path of the file, or a name where `content` is the recording."""
+    """The path of the file, or a name where `content` is the recording; empty where the manifest names none."""
     text: str | None
     """The transcript, or the label; None where the manifest has none."""
     location: str
@@ -75,7 +75,7 @@ class Manifest(FileColumn):
 
     def _files(self) -> list[Path]:
         """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
-        found = dict.fromkeys(Path(each.audio) for each in self.listed() if each.content is None)
+        found = dict.fromkeys(Path(each.audio) for each in self.listed() if each.content is None and each.audio)
         return [*_list_files(self.path), *(path for path in found if path.is_file())]
 
     @property
@@ -107,20 +107,26 @@ class Manifest(FileColumn):
             yield self.example(record, location)
 
     def example(self, record: Mapping[str, Any], location: str) -> Listed:
-        """Make an example of a record; raises ValueError where it names no recording."""
+        """Make an example of a record, with an empty `audio` where the record leaves it empty.
+
+        Raises:
+            ValueError: the record has no such column, or something else than a recording in it.
+        """
         audio, text = record.get(self.audio_column), record.get(self.text_column)
         if self.audio_column not in record:
             known = ", ".join(map(str, record)) or "nothing"
             raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings, only {known}.")
         name, content = (audio.get("path"), audio.get("bytes")) if isinstance(audio, Mapping) else (audio, None)
-        if not isinstance(name or "", str) or not (name or content):
+        if not isinstance(name or "", str):
             raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
-        if content is None:
+        if content is None and name:
             name = str(self.path.parent / Path(str(name)).expanduser())
         others = {key: value for key, value in record.items() if key not in (self.audio_column, self.text_column)}
         columns = {key: "" if value is None else _as_text(value) for key, value in others.items()}
         start, end = _segment(others.get("start"), others.get("end"), location)
-        return Listed(name or location, None if text is None else str(text), location, content, start, end, columns)
+        if content is not None:
+            name = name or location
+        return Listed(name or "", None if text is None else str(text), location, content, start, end, columns)
 
 
 @dataclass(frozen=True)

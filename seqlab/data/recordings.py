@@ -54,6 +54,10 @@ class Example:
     fault: str = ""
     """Why it cannot be read; empty where it can."""
 
+    def answered(self, prediction: str, target: str) -> dict[str, Any]:
+        """Describe it with its transcript or label, and what was predicted, for `predictions.jsonl`."""
+        return {"audio": self.audio, "columns": self.columns, "prediction": prediction, "target": target}
+
 
 @dataclass(frozen=True)
 class Recordings:
@@ -143,6 +147,8 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
 
 def _read(listed: Listed, rate: int) -> Recording | str:
     """Read a recording; why not where it cannot be read."""
+    if not listed.audio:
+        return "the list names no recording"
     source: Any = listed.audio if listed.content is None else listed.content
     try:
         return read_recording(source, rate, name=listed.audio, start=listed.start, end=listed.end)

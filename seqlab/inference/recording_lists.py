@@ -45,15 +45,17 @@ def listed_recordings(spec: str | None) -> Iterator[Iterator[str | Listed]]:
 
 def _as_manifest(spec: str) -> Manifest | None:
     """Return the list that training would read by this name; None for a text of paths."""
-    path, _, column = (spec, "", "") if Path(spec).exists() else spec.rpartition("#") if "#" in spec else (spec, "", "")
+    path, column = spec, ""
+    if "#" in spec and not Path(spec).exists():
+        path, _, column = spec.rpartition("#")
     manifest = open_manifest(path, column or "audio")
     is_text = not column and not path.startswith(PREFIX) and not manifest.is_list
     return None if is_text else manifest
 
 
 def as_recording(listed: str | Listed) -> str | Listed | None:
-    """Return what `read_waveforms` takes for a recording on a list: None for an empty line."""
-    return listed or None
+    """Return what `read_waveforms` takes for a recording on a list: None where the line or the cell is empty."""
+    return listed if (listed.audio if isinstance(listed, Listed) else listed) else None
 
 
 def described(listed: str | Listed) -> dict[str, Any]:

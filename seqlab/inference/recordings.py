@@ -52,9 +52,9 @@ def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
     if not lower:
         return
     first = min(lower, key=lambda name: lower[name])
-    others = f" (and {len(lower) - 1:,} others have fewer)" if len(lower) > 1 else ""
-    text = "%s has %s samples a second%s, but the model was trained on %s: nothing is in its upper bands"
-    logger.warning(text, first, f"{lower[first]:,}", others, f"{rate:,}")
+    others = f" {len(lower) - 1:,} other recordings have too few, too." if len(lower) > 1 else ""
+    text = "%s has %s samples a second, but the model was trained on %s: nothing is in its upper bands.%s"
+    logger.warning(text, first, f"{lower[first]:,}", f"{rate:,}", others)
 
 
 def name_of(recording: Any, place: int) -> str:

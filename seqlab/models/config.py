@@ -157,6 +157,11 @@ class ModelConfig(Part):
         return False
 
     @property
+    def can_glance(self) -> bool:
+        """Whether it has a decoder that parts of the target can be shown to."""
+        return True
+
+    @property
     def memory_advice(self) -> str:
         """What to change where counting takes too much memory."""
         return "count less text"

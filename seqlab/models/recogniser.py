@@ -50,6 +50,11 @@ class RecogniserConfig(FrameEncoderConfig):
             )
         return self
 
+    @property
+    def can_glance(self) -> bool:
+        """There is no decoder."""
+        return False
+
     def num_outputs(self, frames: Counts) -> Counts:
         """Return how many outputs recordings of so many frames (N,) have."""
         return self.upsampling * self.num_frames(frames)

@@ -40,11 +40,12 @@ class CtcConfig(GlancingConfig):
     needs: ClassVar[tuple[type, ...]] = (FrameModel,)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError where the rest of a run's config does not fit."""
+        """Raise ValueError where parts of the target are to be shown to a model without a decoder."""
         super().check(config)
-        if self.glancing and config.data.kind == "transcription":
+        if self.glancing and not config.model.can_glance:
             raise ValueError(
-                "`objective.glancing` shows a decoder parts of the target, but a recogniser has no decoder: leave it 0."
+                f"`objective.glancing` shows a decoder parts of the target, but `model.family: {config.model.family}` "
+                "has no decoder: leave it 0."
             )
 
     def build(self) -> "Ctc":

@@ -180,6 +180,10 @@ def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Pa
     assert status == 3
     assert lines == [expected[0], "", "", "", expected[1], ""]
     assert "broken.wav" in done.stderr.decode()
+    rows = [{"audio": path or None} for path in listed]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--device", "cpu")
+    assert (status, done.stdout.decode().split("\n")) == (3, lines)
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     status, done = run_here("transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8")
     assert status == 0

@@ -129,13 +129,7 @@ class RecordingLabels(Task):
         labeller = load_recording_labeller(run_dir, device=config.training.device)
         found = labeller.label_waveforms([data.recordings.waveform(i) for i in part])
         for index, each in zip(part.tolist(), found, strict=True):
-            example = data.recordings.examples[index]
-            yield {
-                "audio": example.audio,
-                "columns": example.columns,
-                "prediction": each.label,
-                "target": data.labels[index],
-            }
+            yield data.recordings.examples[index].answered(each.label, data.labels[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the labels of the held-out fold."""

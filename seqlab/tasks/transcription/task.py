@@ -108,13 +108,7 @@ class Transcription(Task):
             [data.recordings.waveform(i) for i in part], config.training.valid_search
         )
         for index, each in zip(part.tolist(), found, strict=True):
-            example = data.recordings.examples[index]
-            yield {
-                "audio": example.audio,
-                "columns": example.columns,
-                "prediction": each.text,
-                "target": data.texts[index],
-            }
+            yield data.recordings.examples[index].answered(each.text, data.texts[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the transcripts of the held-out fold."""

@@ -219,6 +219,9 @@ class Transcriber:
                 tokens[i] = scores
             if progress is not None:
                 progress(len(places))
+        num_scored = sum(self.codec.num_frames(len(each)) > 0 for each in own.values())
+        if progress is not None and num_scored < len(read):
+            progress(len(read) - num_scored)
         return [
             TranscriptScore(
                 None if unknown or isinstance(each, str) else sum(scores),
