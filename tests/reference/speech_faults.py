@@ -29,7 +29,7 @@ SPEECH_FAULTS = (
         "recordings are changed at random in validation, too",
         "frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]",
         "frames = [self._changed(index, 0) for index in part[rows].tolist()]",
-        ("transcription/test_training.py",),
+        ("data/test_recordings.py",),
     ),
     Fault(
         "speech.same_augmentation_in_all_epochs",

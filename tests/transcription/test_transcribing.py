@@ -114,6 +114,20 @@ def test_what_is_no_speech_has_no_text(trained: Path, kind: str) -> None:
         assert found == [""] * len(sounds)
 
 
+def test_silence_has_no_text_whatever_a_model_would_hear(
+    trained: Path, recordings: list[tuple[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is given speech in any case: all the same, what holds no sound has no text."""
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    _, speech = recordings[0]
+    [text] = run.transcribe([(speech, RATE)])
+    frames = run.codec.frames(speech)
+    monkeypatch.setattr(type(run.codec), "frames", lambda codec, samples: frames)
+    zeros = np.zeros(RATE, np.float32)
+    assert run.transcribe([(zeros, RATE), (zeros + 0.1, RATE)]) == ["", text]
+    assert text
+
+
 def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
     [expected] = run.transcribe(paths[:1])
