@@ -27,12 +27,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("export/convert.py", 'assert isinstance(member.model, Transformer), "others are refused before"'): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
     (
-        "tasks/recording_labels/task.py",
-        'yield {"audio": example.audio, **columns, "prediction": each.label, "target": data.labels[index]}',
-    ): COLUMN,
-    (
-        "tasks/transcription/task.py",
-        'yield {"audio": example.audio, **columns, "prediction": each.text, "target": data.texts[index]}',
+        "data/recordings.py",
+        'return {"audio": self.audio, "columns": self.columns, "prediction": prediction, "target": target}',
     ): COLUMN,
     ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": right}'): COLUMN,
     ("tasks/translation/task.py", 'yield {"src": src, "prediction": translation.text, "target": tgt}'): COLUMN,
