@@ -23,11 +23,10 @@ from seqlab.audio.distortion import (
     make_noise,
     reverberate,
     room_response,
-    speeded_length,
     through_telephone,
 )
 
-__all__ = ["Augmentation", "speeded_length"]
+__all__ = ["Augmentation"]
 
 RT60_SECONDS = (0.1, 0.5)
 """Range of the seconds in which the sound of a room decays by 60 dB."""
@@ -107,11 +106,7 @@ class Augmentation:
         )
 
     def speed_factor(self, rng: np.random.Generator) -> float:
-        """Draw the speed factor; the first draw of `change_waveform`.
-
-        With a generator in the same state, `speeded_length(n, factor)` is therefore the length that `change_waveform`
-        gives a waveform of n samples.
-        """
+        """Draw the speed factor: the first draw of `change_waveform`."""
         if not self.speed:
             return 1.0
         return round(1 + self.speed * int(rng.integers(-1, 2)), 3)

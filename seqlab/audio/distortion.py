@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.audio.waveform import audio_package, resample, resampled_length, to_int16
+from seqlab.audio.waveform import audio_package, resample, to_int16
 
 Waveform = NDArray[np.float32]
 NoiseKind = Literal["white", "pink", "babble"]
@@ -35,11 +35,6 @@ REFLECTION_SECONDS = 0.002
 def change_speed(samples: Waveform, factor: float) -> Waveform:
     """Play a waveform `factor` times as fast, with pitch and tempo changed alike (Ko et al. 2015)."""
     return resample(samples, round(factor * SPEED_STEPS), SPEED_STEPS)
-
-
-def speeded_length(num_samples: int, factor: float) -> int:
-    """Compute how many samples `change_speed` returns."""
-    return resampled_length(num_samples, round(factor * SPEED_STEPS), SPEED_STEPS)
 
 
 def change_volume(samples: Waveform, gain_db: float) -> Waveform:

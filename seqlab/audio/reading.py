@@ -79,11 +79,6 @@ class Recording:
         return len(self.samples) / self.rate
 
     @property
-    def level(self) -> float:
-        """Compute the root mean square in dB of full scale; -inf for digital silence."""
-        return _decibels(math.sqrt(float(np.mean(np.square(self.samples, dtype=np.float64)))))
-
-    @property
     def is_silent(self) -> bool:
         """Tell whether no sample reaches `SILENCE_DB`."""
         return _decibels(float(np.abs(self.samples.astype(np.int32)).max())) < SILENCE_DB

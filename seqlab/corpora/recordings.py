@@ -40,7 +40,7 @@ class RecordingsCorpus:
     """the names of all files that the corpus must have"""
 
 
-class Recording(NamedTuple):
+class GeneratedRecording(NamedTuple):
     """A generated recording and the columns of its line other than `audio` and `duration`."""
 
     samples: Samples
@@ -104,7 +104,7 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> Path:
 
 
 def write_recordings(
-    folder: str | Path, splits: Mapping[str, Iterable[Recording]], sample_rate: int
+    folder: str | Path, splits: Mapping[str, Iterable[GeneratedRecording]], sample_rate: int
 ) -> dict[str, Path]:
     """Write generated recordings as `recordings/SPLIT-NUMBER.wav` and a manifest for each split; return the manifests.
 
@@ -156,7 +156,7 @@ def read_wav(path: Path, sample_rate: int) -> Samples:
     return np.frombuffer(content, "<i2").astype(np.int16)
 
 
-def add_noise(waveform: Waveform, snr_db: float, generator: np.random.Generator) -> Waveform:
+def add_background(waveform: Waveform, snr_db: float, generator: np.random.Generator) -> Waveform:
     """Add noise of a random colour, from white (spectrum flat) to brown (power falls with the squared frequency).
 
     `snr_db` is the ratio in decibels of the signal's power, over the samples that are not zero, to that of the noise.
@@ -178,7 +178,7 @@ def _coloured_noise(num_samples: int, generator: np.random.Generator) -> Wavefor
     return np.fft.irfft(spectrum * frequencies**-slope)[:num_samples]
 
 
-def to_int16(waveform: Waveform) -> Samples:
+def scale_to_int16(waveform: Waveform) -> Samples:
     """Round to 16-bit samples, scaled down as a whole where the largest one is above `PEAK`: nothing is clipped."""
     largest = np.abs(waveform).max(initial=0.0)
     return np.round(waveform * (32767 * min(1.0, PEAK / max(largest, 1e-9)))).astype(np.int16)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.corpora.recordings import Recording, Samples, add_noise, to_int16, write_recordings
+from seqlab.corpora.recordings import GeneratedRecording, Samples, add_background, scale_to_int16, write_recordings
 
 UNCLEAR = {
     "Alicia", "AnxiousAndy", "Demonic", "Marco", "UniRobot", "announcer", "kaukovalta", "robosoft", "robosoft2",
@@ -202,7 +202,7 @@ def draw_utterance(text: str, speakers: Sequence[str], generator: np.random.Gene
 
 def recordings(
     texts: Sequence[str], speakers: Sequence[str], seed: Sequence[int], sample_rate: int
-) -> Iterator[Recording]:
+) -> Iterator[GeneratedRecording]:
     """Speak each text in a random voice, at a random rate, pitch and level, with background noise.
 
     The columns are `text`, `speaker` (the voice), `rate_wpm`, `pitch` and `snr_db`.
@@ -221,7 +221,7 @@ def recordings(
             "pitch": utterance.pitch,
             "snr_db": snr_db,
         }
-        yield Recording(to_int16(add_noise(waveform, snr_db, generator)), row)
+        yield GeneratedRecording(scale_to_int16(add_background(waveform, snr_db, generator)), row)
 
 
 def synthetic_manifest(

@@ -161,7 +161,7 @@ def prompts_en(run_dir: str | Path) -> Config:
         model=LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=0.3),
         objective=CtcConfig(),
         optim=_optim(1.5e-3, 200),
-        training=_training(2500, 250),
+        training=_training(1200, 200),
     )
 
 

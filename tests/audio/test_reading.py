@@ -79,7 +79,6 @@ def test_a_tone_keeps_frequency_level_and_phase(rate: int) -> None:
     inner = slice(1600, -1600)
     difference = to_float(recording.samples)[inner] - tone(1000, 16000, 2)[inner]
     assert np.abs(difference).max() < 3e-4
-    assert recording.level == pytest.approx(20 * math.log10(0.5 / math.sqrt(2)), abs=0.02)
 
 
 def test_resampling_suppresses_what_the_lower_rate_cannot_hold() -> None:
@@ -184,12 +183,8 @@ def test_what_was_read_before_and_beside_changes_nothing(kind: str, subtype: str
             np.testing.assert_array_equal(samples, alone[i])
 
 
-def test_level_and_silence() -> None:
-    square = np.where(np.arange(8000) % 2, 16384, -16384).astype(np.int16)
-    assert read_recording(encoded(square, 8000), 8000).level == pytest.approx(-6.0206, abs=1e-3)
-    silence = read_recording(encoded(np.zeros(800), 8000), 8000)
-    assert silence.level == -math.inf
-    assert silence.is_silent
+def test_silence() -> None:
+    assert read_recording(encoded(np.zeros(800), 8000), 8000).is_silent
     for amplitude, is_silent in [(1, True), (32, True), (33, False), (-33, False), (-32768, False)]:
         samples = np.zeros(800, np.int16)
         samples[5] = amplitude

@@ -32,7 +32,6 @@ def test_recordings_are_read_whole(name: str) -> None:
         assert looks_like_audio(path)
         assert (recording.source_rate, recording.channels) == (about.samplerate, about.channels)
         assert recording.duration == pytest.approx(about.duration, abs=1e-4)
-        assert -70 < recording.level < 0
         frames = LogMel(16000)(recording.samples)
         assert frames.isfinite().all()
         # speech is not flat: a band's loudest frame is far above its softest one

@@ -9,11 +9,11 @@ import pytest
 
 from seqlab.corpora.recordings import (
     PEAK,
-    Recording,
-    add_noise,
+    GeneratedRecording,
+    add_background,
     read_manifest,
     read_wav,
-    to_int16,
+    scale_to_int16,
     write_recordings,
     write_wav,
 )
@@ -22,7 +22,9 @@ from seqlab.corpora.recordings import (
 def test_generated_recordings_are_read_back_by_soundfile(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile", reason="pip install 'seqlab[audio]'")
     samples = np.array([0, 1, -1, 32767, -32768, 5], dtype=np.int16)
-    manifests = write_recordings(tmp_path, {"train": [Recording(samples, {"text": "é", "speaker": "a"})]}, 16_000)
+    manifests = write_recordings(
+        tmp_path, {"train": [GeneratedRecording(samples, {"text": "é", "speaker": "a"})]}, 16_000
+    )
     assert json.loads(manifests["train"].read_text()) == {
         "audio": "recordings/train-00000.wav",
         "text": "é",
@@ -36,10 +38,10 @@ def test_generated_recordings_are_read_back_by_soundfile(tmp_path: Path) -> None
 
 
 def test_no_manifest_is_left_where_a_recording_fails(tmp_path: Path) -> None:
-    good = Recording(np.zeros(3, np.int16), {"text": "a"})
+    good = GeneratedRecording(np.zeros(3, np.int16), {"text": "a"})
     write_recordings(tmp_path, {"train": [good], "test": [good]}, 8_000)
 
-    def fail() -> Iterator[Recording]:
+    def fail() -> Iterator[GeneratedRecording]:
         yield good
         raise OSError("no space left")
 
@@ -80,11 +82,11 @@ def test_noise_has_the_power_asked_for_relative_to_the_signal_without_its_silenc
 ) -> None:
     signal = np.zeros(3 * num_samples)
     signal[num_samples : 2 * num_samples] = 0.1 * (-1.0) ** np.arange(num_samples)
-    noise = add_noise(signal, snr_db, np.random.default_rng(1)) - signal
+    noise = add_background(signal, snr_db, np.random.default_rng(1)) - signal
     assert 10 * np.log10(0.1**2 / np.mean(noise**2)) == pytest.approx(snr_db, abs=1e-6)
 
 
 def test_loud_waveforms_are_scaled_down_and_others_are_not() -> None:
     loud, soft = np.array([2.0, -4.0, 0.0]), np.array([0.5, -0.25])
-    np.testing.assert_allclose(to_int16(loud) / 32767, loud * PEAK / 4, atol=1 / 32767)
-    np.testing.assert_allclose(to_int16(soft) / 32767, soft, atol=1 / 32767)
+    np.testing.assert_allclose(scale_to_int16(loud) / 32767, loud * PEAK / 4, atol=1 / 32767)
+    np.testing.assert_allclose(scale_to_int16(soft) / 32767, soft, atol=1 / 32767)

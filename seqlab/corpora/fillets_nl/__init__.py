@@ -1,8 +1,7 @@
 """Describe the Dutch dialogue of the game Fish Fillets: two main speakers, divided by level of the game.
 
 The texts are subtitles, with case and punctuation and without stage directions. They may deviate from what is spoken.
-Two recordings are empty files (`gems/zav-v-sto.ogg` in train, `elevator1/zd1-m-cesta.ogg` in valid, `duration` 0), and
-one text, "Weet ik veel.", is in train and test.
+Two recordings are empty files (`gems/zav-v-sto.ogg` in train, `elevator1/zd1-m-cesta.ogg` in valid, `duration` 0).
 """
 
 from pathlib import Path
@@ -34,7 +33,8 @@ CORPUS = Corpus(
 def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Path]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl` with absolute paths; return their paths by split.
 
-    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept.
+    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept; a recording of the
+    training split whose text is in another split ("Weet ik veel.") is not.
 
     Args:
         folder: where to write.
@@ -44,10 +44,10 @@ def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Pat
         FileNotFoundError: a manifest or a recording is missing; the message says where to get them.
         ValueError: a manifest is another one.
     """
-    return {
-        split: write_manifest(Path(folder) / f"{split}.jsonl", read_manifest(files["manifest"]))
-        for split, files in locate_files(CORPUS, source).items()
-    }
+    rows = {split: read_manifest(files["manifest"]) for split, files in locate_files(CORPUS, source).items()}
+    held_out = {row["text"] for split in ("valid", "test") for row in rows[split]}
+    rows["train"] = [row for row in rows["train"] if row["text"] not in held_out]
+    return {split: write_manifest(Path(folder) / f"{split}.jsonl", each) for split, each in rows.items()}
 
 
 __all__ = ["CORPUS", "write"]

@@ -7,12 +7,12 @@ import numpy as np
 
 from seqlab.corpora.fsdd.digits import CORPUS, DIGITS, SAMPLE_RATE, SPEAKERS, SPLITS, file_name
 from seqlab.corpora.recordings import (
-    Recording,
+    GeneratedRecording,
     Waveform,
-    add_noise,
+    add_background,
     locate_recordings,
     read_wav,
-    to_int16,
+    scale_to_int16,
     write_recordings,
 )
 
@@ -95,7 +95,7 @@ def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tu
 
 def _splice_all(
     recordings: Mapping[Key, Waveform], split: str, strings: list[tuple[int, ...]], seed: int
-) -> Iterator[Recording]:
+) -> Iterator[GeneratedRecording]:
     for number, digits in enumerate(strings):
         generator = np.random.default_rng((seed, list(SPLITS).index(split), number))
         yield _splice(recordings, SPLITS[split], digits, generator)
@@ -103,7 +103,7 @@ def _splice_all(
 
 def _splice(
     recordings: Mapping[Key, Waveform], indices: range, digits: tuple[int, ...], generator: np.random.Generator
-) -> Recording:
+) -> GeneratedRecording:
     """Put a string together: edges, gaps and digits in turn, then the noise over all of it."""
     speaker = SPEAKERS[generator.integers(len(SPEAKERS))]
     chosen = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
@@ -124,4 +124,4 @@ def _splice(
         "times": np.round(np.stack([starts, ends], axis=1) / SAMPLE_RATE, 4).tolist(),
         "snr_db": snr_db,
     }
-    return Recording(to_int16(add_noise(waveform, snr_db, generator)), row)
+    return GeneratedRecording(scale_to_int16(add_background(waveform, snr_db, generator)), row)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from seqlab.corpora.number_tones.phrases import LETTERS, phrases
-from seqlab.corpora.recordings import Recording, Waveform, add_noise, to_int16, write_recordings
+from seqlab.corpora.recordings import GeneratedRecording, Waveform, add_background, scale_to_int16, write_recordings
 
 VERSION = 2
 """Raised with each change of what a seed generates."""
@@ -71,7 +71,7 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
     return write_recordings(folder, splits, SAMPLE_RATE)
 
 
-def _recordings(split: str, texts: list[str], seed: int) -> Iterator[Recording]:
+def _recordings(split: str, texts: list[str], seed: int) -> Iterator[GeneratedRecording]:
     position = list(NUM_VOICES).index(split)
     first_voice = sum(list(NUM_VOICES.values())[:position])
     for number, text in enumerate(texts):
@@ -80,7 +80,7 @@ def _recordings(split: str, texts: list[str], seed: int) -> Iterator[Recording]:
         snr_db = round(generator.uniform(*SNR_DB), 1)
         waveform = speak(text, _voice(seed, voice_number), generator)
         row = {"text": text, "speaker": f"voice_{voice_number:02d}", "snr_db": snr_db}
-        yield Recording(to_int16(add_noise(waveform, snr_db, generator)), row)
+        yield GeneratedRecording(scale_to_int16(add_background(waveform, snr_db, generator)), row)
 
 
 def _voice(seed: int, number: int) -> Voice:
