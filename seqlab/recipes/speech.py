@@ -65,14 +65,14 @@ def number_speech(run_dir: str | Path) -> Config:
             augment_speed=0.1,
             augment_time_masks=2,
             augment_time_frames=15,
-            augment_frequency_masks=2,
+            augment_frequency_masks=1,
             augment_frequency_bands=8,
             augment_nonspeech=0.02,
         ),
-        model=LstmRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2),
+        model=LstmRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.1, upsampling=1),
         objective=CtcConfig(),
-        optim=_optim(2e-3, 100),
-        training=_training(2000, 250),
+        optim=_optim(3e-3, 100),
+        training=_training(4000, 250),
     )
 
 
@@ -149,27 +149,27 @@ def prompts_en(run_dir: str | Path) -> Config:
             test_fold=1,
             sample_rate=8000,
             num_bands=64,
-            batch_seconds=60,
+            batch_seconds=40,
+            micro_batch_seconds=40,
             augment_speed=0.1,
-            augment_volume=6,
-            augment_noise=0.2,
             augment_time_masks=2,
-            augment_frequency_masks=2,
-            augment_frequency_bands=12,
+            augment_time_frames=10,
+            augment_frequency_masks=1,
+            augment_frequency_bands=10,
             augment_nonspeech=0.03,
         ),
-        model=LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=0.3),
+        model=LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=0.2),
         objective=CtcConfig(),
-        optim=_optim(1.5e-3, 200),
+        optim=_optim(3e-3, 100),
         training=_training(1200, 200),
     )
 
 
 def _write_prompts(folder: Path) -> None:
-    """Write the prompts, and the same texts spoken by synthetic voices, twice each."""
+    """Write the prompts, and the same texts spoken by synthetic voices."""
     manifest = asterisk_prompts.write(folder, "en")
     texts = list(dict.fromkeys(str(row["text"]) for row in read_manifest(manifest)))
-    synthetic_manifest(texts, folder / "synthetic", "en", repeats=2, sample_rate=8000)
+    synthetic_manifest(texts, folder / "synthetic", "en", sample_rate=8000)
 
 
 def fillets_nl(run_dir: str | Path) -> Config:

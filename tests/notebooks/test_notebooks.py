@@ -36,6 +36,7 @@ SMALL |= {
     "small_and_large_batches": {"seeds": (1,), "epochs": 10, "draws": 30},
     "what_convolution_assumes": {"training_steps": 100, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
     "generative_against_discriminative": {"sizes": (20, 80, 1280), "test_examples": 2000, "digit_repetitions": 2},
+    "from_a_spectrogram_to_words": {"training_steps": 450, "noise_levels": (20, 5, 0)},
 }
 MAX_BYTES = 400_000
 """Of a notebook with its figures: a repository keeps every version of them."""
@@ -111,6 +112,14 @@ def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
 def test_what_parallel_decoding_loses(working_folder: Path) -> None:
     found = run("what_parallel_decoding_loses")
     assert found["results"]["all at once, distilled"]["repeats"] < found["results"]["all at once"]["repeats"]
+    assert not found["folder"].exists()
+    assert not list(working_folder.iterdir())
+
+
+def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
+    pytest.importorskip("soundfile")
+    found = run("from_a_spectrogram_to_words")
+    assert found["by_both"][0] < 10
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
