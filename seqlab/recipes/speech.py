@@ -1,14 +1,16 @@
 """Speech: spoken digits, prompts and dialogue, and two corpora that are generated: tones, and synthetic speech."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from seqlab.corpora import asterisk_prompts, fsdd
+from seqlab.corpora import asterisk_prompts, fsdd, locate
 from seqlab.corpora.fillets_nl import write as write_fillets
 from seqlab.corpora.number_speech import write as write_speech
 from seqlab.corpora.number_tones import write as write_tones
 from seqlab.corpora.recordings import read_manifest
-from seqlab.corpora.synthetic_speech import synthetic_manifest
+from seqlab.corpora.synthetic_speech import FLITE_VOICES, synthetic_manifest, voices
+from seqlab.corpora.ud_ewt import read_sentences
 from seqlab.models import GruRecogniserConfig, GruRecordingLabellerConfig, LstmRecogniserConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
@@ -16,6 +18,9 @@ from seqlab.recipes.run_data import written
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.transcription.config import TranscriptionConfig
+
+PLAIN_SENTENCE = re.compile(r"(?!.*[A-Z]{2})[A-Za-z ,.'?!;:-]{1,90}")
+"""What synthetic voices speak as it is written."""
 
 
 def _optim(lr: float, warmup_steps: int) -> OptimConfig:
@@ -136,8 +141,46 @@ def fsdd_strings(run_dir: str | Path) -> Config:
     )
 
 
+def synthetic_en(run_dir: str | Path) -> Config:
+    """English sentences in synthetic voices, for a model from which others begin: an LSTM with CTC."""
+    folder = written(run_dir, _write_sentences)
+    return Config(
+        data=TranscriptionConfig(
+            train=[str(folder / "train.jsonl")],
+            valid_fraction=0.03,
+            sample_rate=8000,
+            num_bands=64,
+            batch_seconds=60,
+            micro_batch_seconds=60,
+            augment_speed=0.1,
+            augment_time_masks=1,
+            augment_time_frames=10,
+            augment_frequency_masks=1,
+            augment_frequency_bands=10,
+            augment_nonspeech=0.02,
+        ),
+        model=_prompts_model(dropout=0.1),
+        objective=CtcConfig(),
+        optim=_optim(3e-3, 100),
+        training=_training(1500, 250),
+    )
+
+
+def _write_sentences(folder: Path) -> None:
+    """Write short sentences of ud_ewt without digits, brackets and abbreviations, half of them spoken by flite."""
+    sentences = dict.fromkeys(read_sentences(locate("ud_ewt")["train"]["sentences"]))
+    plain = [each for each in sentences if PLAIN_SENTENCE.fullmatch(each) and 3 <= len(each.split()) <= 16]
+    by_espeak = voices("en")
+    by_flite = list(FLITE_VOICES) * (len(by_espeak) // len(FLITE_VOICES))
+    synthetic_manifest(plain, folder, "en", sample_rate=8000, speakers=[*by_espeak, *by_flite])
+
+
+def _prompts_model(dropout: float) -> LstmRecogniserConfig:
+    return LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=dropout)
+
+
 def prompts_en(run_dir: str | Path) -> Config:
-    """Telephone prompts of one speaker, with synthetic speech of the same texts: one of five folds by text."""
+    """Telephone prompts of one speaker, one of five folds by text; begin with `--init_from` a run of `synthetic_en`."""
     folder = written(run_dir, _write_prompts)
     return Config(
         data=TranscriptionConfig(
@@ -158,7 +201,7 @@ def prompts_en(run_dir: str | Path) -> Config:
             augment_frequency_bands=10,
             augment_nonspeech=0.03,
         ),
-        model=LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=0.2),
+        model=_prompts_model(dropout=0.2),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
         training=_training(1200, 200),
@@ -173,12 +216,11 @@ def _write_prompts(folder: Path) -> None:
 
 
 def fillets_nl(run_dir: str | Path) -> Config:
-    """Dutch dialogue of a game, 81 minutes, and synthetic speech of its texts: an LSTM with CTC, for 60 minutes."""
-    folder = written(run_dir, _write_fillets)
+    """Dutch dialogue of a game, 81 minutes: an LSTM with CTC, trained for 60 minutes."""
+    folder = written(run_dir, write_fillets)
     return Config(
         data=TranscriptionConfig(
             train=[str(folder / "train.jsonl")],
-            extra_train=[str(folder / "synthetic" / "train.jsonl")],
             valid=str(folder / "valid.jsonl"),
             test=[str(folder / "test.jsonl")],
             sample_rate=16000,
@@ -187,25 +229,26 @@ def fillets_nl(run_dir: str | Path) -> Config:
             micro_batch_seconds=80,
             augment_speed=0.1,
             augment_volume=6,
-            augment_noise=0.2,
             augment_time_masks=2,
-            augment_time_frames=20,
+            augment_time_frames=10,
             augment_frequency_masks=1,
             augment_frequency_bands=15,
             augment_nonspeech=0.02,
         ),
-        model=LstmRecogniserConfig(hidden_size=432, num_layers=2, channels=(16, 32), dropout=0.25),
+        model=LstmRecogniserConfig(hidden_size=432, num_layers=2, channels=(16, 32), dropout=0.2),
         objective=CtcConfig(),
-        optim=_optim(2e-3, 200),
+        optim=_optim(3e-3, 200),
         training=replace(_training(8000, 500), max_minutes=60, valid_metric="cer"),
     )
 
 
-def _write_fillets(folder: Path) -> None:
-    """Write the dialogue, and the texts of training spoken by synthetic voices."""
-    lists = write_fillets(folder)
-    texts = list(dict.fromkeys(str(row["text"]) for row in read_manifest(lists["train"])))
-    synthetic_manifest(texts, folder / "synthetic", "nl", sample_rate=16000)
-
-
-SPEECH_RECIPES = (number_tones, number_speech, fsdd_digits, fsdd_speakers, fsdd_strings, prompts_en, fillets_nl)
+SPEECH_RECIPES = (
+    number_tones,
+    number_speech,
+    fsdd_digits,
+    fsdd_speakers,
+    fsdd_strings,
+    synthetic_en,
+    prompts_en,
+    fillets_nl,
+)

@@ -5,6 +5,8 @@ from pathlib import Path
 from seqlab.corpora.description import Corpus, Split, TextFile
 from seqlab.corpora.location import read_text
 
+TEXT = "# text = "
+
 CORPUS = Corpus(
     name="ud_ewt",
     summary="English sentences with the parts of speech and the syntax of their words",
@@ -40,4 +42,10 @@ def write_share(path: str | Path, target: str | Path, every: int) -> None:
     target.write_text("".join(f"{each}\n\n" for each in sentences[::every]), encoding="utf-8", newline="\n")
 
 
-__all__ = ["CORPUS", "write_share"]
+def read_sentences(path: str | Path) -> list[str]:
+    """Return the sentences of a CoNLL-U file, which may be gzip-compressed, as they were written (lines `# text`)."""
+    lines = read_text(path).splitlines()
+    return [line.removeprefix(TEXT) for line in lines if line.startswith(TEXT)]
+
+
+__all__ = ["CORPUS", "read_sentences", "write_share"]
