@@ -141,25 +141,38 @@ def fsdd_strings(run_dir: str | Path) -> Config:
     )
 
 
+def _telephone_speech(data: TranscriptionConfig) -> TranscriptionConfig:
+    """Complete what `prompts_en` and the model that it begins from must have alike."""
+    return replace(
+        data,
+        sample_rate=8000,
+        num_bands=64,
+        augment_speed=0.1,
+        augment_time_frames=10,
+        augment_frequency_masks=1,
+        augment_frequency_bands=10,
+    )
+
+
+def _telephone_model(dropout: float) -> LstmRecogniserConfig:
+    return LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=dropout)
+
+
 def synthetic_en(run_dir: str | Path) -> Config:
     """English sentences in synthetic voices, for a model from which others begin: an LSTM with CTC."""
     folder = written(run_dir, _write_sentences)
     return Config(
-        data=TranscriptionConfig(
-            train=[str(folder / "train.jsonl")],
-            valid_fraction=0.03,
-            sample_rate=8000,
-            num_bands=64,
-            batch_seconds=60,
-            micro_batch_seconds=60,
-            augment_speed=0.1,
-            augment_time_masks=1,
-            augment_time_frames=10,
-            augment_frequency_masks=1,
-            augment_frequency_bands=10,
-            augment_nonspeech=0.02,
+        data=_telephone_speech(
+            TranscriptionConfig(
+                train=[str(folder / "train.jsonl")],
+                valid_fraction=0.03,
+                batch_seconds=60,
+                micro_batch_seconds=60,
+                augment_time_masks=1,
+                augment_nonspeech=0.02,
+            )
         ),
-        model=_prompts_model(dropout=0.1),
+        model=_telephone_model(dropout=0.1),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
         training=_training(1500, 250),
@@ -175,33 +188,25 @@ def _write_sentences(folder: Path) -> None:
     synthetic_manifest(plain, folder, "en", sample_rate=8000, speakers=[*by_espeak, *by_flite])
 
 
-def _prompts_model(dropout: float) -> LstmRecogniserConfig:
-    return LstmRecogniserConfig(hidden_size=320, num_layers=2, channels=(16, 32), dropout=dropout)
-
-
 def prompts_en(run_dir: str | Path) -> Config:
     """Telephone prompts of one speaker, one of five folds by text; begin with `--init_from` a run of `synthetic_en`."""
     folder = written(run_dir, _write_prompts)
     return Config(
-        data=TranscriptionConfig(
-            train=[str(folder / "all.jsonl")],
-            extra_train=[str(folder / "synthetic" / "train.jsonl")],
-            folds="given",
-            fold_column="fold",
-            num_folds=5,
-            test_fold=1,
-            sample_rate=8000,
-            num_bands=64,
-            batch_seconds=40,
-            micro_batch_seconds=40,
-            augment_speed=0.1,
-            augment_time_masks=2,
-            augment_time_frames=10,
-            augment_frequency_masks=1,
-            augment_frequency_bands=10,
-            augment_nonspeech=0.03,
+        data=_telephone_speech(
+            TranscriptionConfig(
+                train=[str(folder / "all.jsonl")],
+                extra_train=[str(folder / "synthetic" / "train.jsonl")],
+                folds="given",
+                fold_column="fold",
+                num_folds=5,
+                test_fold=1,
+                batch_seconds=40,
+                micro_batch_seconds=40,
+                augment_time_masks=2,
+                augment_nonspeech=0.03,
+            )
         ),
-        model=_prompts_model(dropout=0.2),
+        model=_telephone_model(dropout=0.2),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
         training=_training(1200, 200),
