@@ -4,11 +4,12 @@ The texts are subtitles, with case and punctuation and without stage directions.
 Two recordings are empty files (`gems/zav-v-sto.ogg` in train, `elevator1/zd1-m-cesta.ogg` in valid, `duration` 0).
 """
 
+import re
 from pathlib import Path
 
 from seqlab.corpora.description import Corpus, Split, TextFile
 from seqlab.corpora.location import locate_files
-from seqlab.corpora.recordings import read_manifest, write_manifest
+from seqlab.corpora.recordings import Row, read_manifest, write_manifest
 
 CORPUS = Corpus(
     name="fillets_nl",
@@ -33,8 +34,8 @@ CORPUS = Corpus(
 def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Path]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl` with absolute paths; return their paths by split.
 
-    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept; a recording of the
-    training split whose text is in another split ("Weet ik veel.") is not.
+    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept; those of training
+    whose words are a text of another split ("Weet ik veel.") are not.
 
     Args:
         folder: where to write.
@@ -45,9 +46,14 @@ def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Pat
         ValueError: a manifest is another one.
     """
     rows = {split: read_manifest(files["manifest"]) for split, files in locate_files(CORPUS, source).items()}
-    held_out = {row["text"] for split in ("valid", "test") for row in rows[split]}
-    rows["train"] = [row for row in rows["train"] if row["text"] not in held_out]
+    held_out = {_words(row) for split in ("valid", "test") for row in rows[split]}
+    rows["train"] = [row for row in rows["train"] if _words(row) not in held_out]
     return {split: write_manifest(Path(folder) / f"{split}.jsonl", each) for split, each in rows.items()}
+
+
+def _words(row: Row) -> tuple[str, ...]:
+    """Give the words of a text without case and punctuation."""
+    return tuple(re.findall(r"\w+", str(row["text"]).lower()))
 
 
 __all__ = ["CORPUS", "write"]
