@@ -188,12 +188,14 @@ def test_no_words_of_a_fold_are_in_another_and_all_prompts_are_spoken(tmp_path: 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("press 1, 2 or 10. 3D H.323 4.5 ext.6", "press one, two or 10. 3D H.323 4.5 ext.6"),
+        ("Dial 4.", "Dial four."),
         ("dash [-]", "dash"),
         ("spazio []", "spazio"),
         ("Il [suo] messaggio.", "Il suo messaggio."),
         ("Pour (emphase)", "Pour"),
         ('IAX (note: does not say "2")', "IAX"),
-        ("au menu poli (ne m'appelez plus, jamais), 4.", "au menu poli (ne m'appelez plus, jamais), 4."),
+        ("au menu poli (ne m'appelez plus, jamais), 4.", "au menu poli (ne m'appelez plus, jamais), four."),
         ("appuyez sur dièse.vm-review-nonurgent: Pour enlever", "appuyez sur dièse."),
         ("After the tone.  Hang up.", "After the tone. Hang up."),
         ("Vous avez ces options: accepter", "Vous avez ces options: accepter"),
@@ -202,7 +204,12 @@ def test_no_words_of_a_fold_are_in_another_and_all_prompts_are_spoken(tmp_path: 
     ],
 )
 def test_notes_are_taken_out_of_texts_and_spoken_words_are_not(text: str, expected: str) -> None:
-    assert asterisk_prompts.clean_text(text) == expected
+    assert asterisk_prompts.clean_text(text, "en") == expected
+
+
+def test_digits_are_spelled_in_the_language() -> None:
+    found = [asterisk_prompts.clean_text("1, 9", language) for language in asterisk_prompts.LANGUAGES]
+    assert found == ["one, nine", "un, neuf", "uno, nove"]
 
 
 def test_an_unknown_language_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Describe Asterisk's telephone prompts: one professional speaker each of English, French and Italian.
 
-Their texts were written for the studio. `clean_text` takes out notes that nobody speaks, and recordings of silence and
-beeps, or whose text is not what is spoken, are left out.
+Their texts were written for the studio. `clean_text` takes out notes that nobody speaks and spells single digits, and
+recordings of silence and beeps, or whose text is not what is spoken, are left out.
 """
 
 import re
@@ -14,6 +14,11 @@ from seqlab.corpora.recordings import Row, read_manifest, write_manifest
 
 LANGUAGES = {"en": 563, "fr": 511, "it": 590}
 """language -> recordings"""
+DIGITS = {
+    "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "fr": ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"),
+    "it": ("zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove"),
+}
 NUM_FOLDS = 5
 MOST_CHARACTERS_PER_SECOND = 26
 """letters, digits and spaces between words; nobody speaks faster, so the text of such a recording is another one"""
@@ -65,7 +70,7 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     manifest = locate_files(replace(CORPUS, splits={"all": only}), source)["all"][language]
     rows = []
     for row in read_manifest(manifest):
-        text = clean_text(row["text"])
+        text = clean_text(row["text"], language)
         if 0 < len(_words(text)) <= MOST_CHARACTERS_PER_SECOND * row["duration"]:
             changed = {"text": text, "original_text": row["text"], "speaker": f"asterisk_{language}"}
             rows.append({**row, **changed})
@@ -73,14 +78,15 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     return write_manifest(Path(folder) / "all.jsonl", rows)
 
 
-def clean_text(text: str) -> str:
-    """Take notes for the studio out of a text.
+def clean_text(text: str, language: str) -> str:
+    """Take notes for the studio out of a text and spell digits that stand alone, `press 1`: their letters are spoken.
 
-    Those are `<...>`; signs in square brackets, `dash [-]`; parentheses around one word or at the end, `Pour
+    Notes are `<...>`; signs in square brackets, `dash [-]`; parentheses around one word or at the end, `Pour
     (emphase)`; and all after the name of another prompt, where two lines ran together.
     """
     text = re.split(r"\b[a-z]+(?:-[a-z]+)+: ", text)[0]
     text = re.sub(r"<[^>]*>|\(\w+\)|\([^)]*\)\W*$|\[\W*\]", " ", text)
+    text = re.sub(r"(?<![\w.,])\d(?!\w|[.,]\d)", lambda match: DIGITS[language][int(match[0])], text)
     return " ".join(re.sub(r"[\[\]]", "", text).split())
 
 
