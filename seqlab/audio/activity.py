@@ -15,7 +15,7 @@ LEAST_RANGE_DB = 12.0
 """Where levels differ by less, all frames count as sound."""
 THRESHOLD_SHARE, MOST_ABOVE_NOISE_DB = 0.4, 10.0
 """How far above the background sound begins: a share of the range, and decibels at most."""
-BRIDGED_FRAMES = 6
+BRIDGED_FRAMES = 5
 """Frames of silence that count as sound between two sounds, as before a stop (`t`, `k`)."""
 
 
@@ -30,6 +30,6 @@ def active_frames(log_mel: Tensor) -> NDArray[np.bool_]:
     active = levels > noise + min(THRESHOLD_SHARE * (loud - noise), MOST_ABOVE_NOISE_DB)
     places = np.flatnonzero(active)
     for before, after in pairwise(places.tolist()):
-        if 1 < after - before <= BRIDGED_FRAMES:
+        if 1 < after - before <= 1 + BRIDGED_FRAMES:
             active[before:after] = True
     return np.asarray(active)

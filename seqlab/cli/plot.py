@@ -38,7 +38,10 @@ def run(options: PlotOptions) -> None:
     if isinstance(record, dict) and {"audio", "tokens", "words"} <= record.keys():
         from seqlab.reports.recording import save_recording
 
-        save_recording(options.out, record["audio"], record["tokens"], record["words"])
+        part = (record.get("part_start", 0.0), record.get("part_end"))
+        save_recording(options.out, record["audio"], record["tokens"], record["words"], part)
+    elif isinstance(record, dict) and record.get("fault"):
+        raise ValueError(f"{options.file}, line {options.line}: has no transcript: {record['fault']}")
     else:
         from seqlab.reports.attention import save_attention
 

@@ -248,7 +248,8 @@ def synthetic_manifest(
         speakers: the voices to choose from, by default all of espeak-ng in the language.
 
     Raises:
-        FileNotFoundError: espeak-ng is not installed.
+        FileNotFoundError: espeak-ng or, for a voice of it, flite is not installed.
+        ModuleNotFoundError: soxr, which resamples, is not installed.
         ValueError: the language or a voice is unknown, or a text is spoken as silence.
     """
     if not texts or repeats < 1:

@@ -66,6 +66,8 @@ class DataConfig(Part):
     """Fields of this section alone, by which a corpus without a `kind` is known to be of it."""
     num_sides: ClassVar[int] = 2
     """Sides of an example that have codecs."""
+    of_codecs: ClassVar[tuple[str, ...]] = ()
+    """Fields by which codecs were made: a run that takes over those of another one must have the same."""
     src_special_ids: ClassVar[int] = 0
     """Special ids that are added to each source."""
     kind: str

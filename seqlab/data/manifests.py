@@ -151,7 +151,7 @@ class HubManifest(Manifest):
         """Return the SHA-256 of all texts and recordings."""
         digest = hashlib.sha256()
         for each in self.listed():
-            content = Path(each.audio).read_bytes() if each.content is None else each.content
+            content = _bytes_of(each.audio) if each.content is None else each.content
             digest.update(hashlib.sha256(content).digest() + json.dumps([each.text, each.columns]).encode())
         return digest.hexdigest()
 
@@ -159,6 +159,11 @@ class HubManifest(Manifest):
         """Yield the examples in order; errors as in `Manifest`, and where the dataset cannot be loaded."""
         for number, record in enumerate(open_records(self.spec, self.audio_column)[0], start=1):
             yield self.example(record, f"{self.spec}, record {number}")
+
+
+def _bytes_of(path: str) -> bytes:
+    """Read a file; nothing where there is none, which decoding names."""
+    return Path(path).read_bytes() if Path(path).is_file() else b""
 
 
 def open_manifest(spec: str, audio_column: str = "audio", text_column: str = "text") -> Manifest:

@@ -1,10 +1,10 @@
-"""Which recordings are trained on, validated on, held out for a test, or left out, and why; and a report of it."""
+"""Division of recordings into training, validation and test parts, and the report of it."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,12 @@ class Splits:
 
 
 def split_recordings(
-    config: RecordingsConfig, recordings: Recordings, texts: Sequence[str | None], *, by_text: bool
+    config: RecordingsConfig,
+    recordings: Recordings,
+    texts: Sequence[str | None],
+    *,
+    by_text: bool,
+    test_texts: Iterable[str] = (),
 ) -> Splits:
     """Divide recordings.
 
@@ -49,6 +54,7 @@ def split_recordings(
         texts: the text or label of each, as it is learnt; None where the list has none.
         by_text: whether equal texts are held out together, as transcripts are unless they are commands; labels are
             stratified instead.
+        test_texts: those of `data.test`.
 
     Raises:
         ValueError: `on_fault: refuse` and a recording cannot be used; too few are left; a fold does not exist.
@@ -73,13 +79,14 @@ def split_recordings(
         keys = {"groups": None if groups is None else groups[~is_test], "classes": labels}
         is_valid = hold_out(len(rest), config.valid_fraction, config.fold_seed, **keys)
         valid, train = rest[is_valid], rest[~is_valid]
+    is_long = {int(i) for i in (*train, *extra) if recordings.seconds(i) > config.max_seconds}
+    faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
+    train = np.array([i for i in train if i not in is_long], np.int64)
+    extra = np.array([i for i in extra if i not in is_long], np.int64)
     if by_text:  # speech of a text that is only held out would leak it
-        held_out = {texts[i] for part in (valid, test) for i in part} - {texts[i] for i in train}
+        held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)} - {texts[i] for i in train}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
     train = np.sort(np.concatenate([train, extra]))
-    too_long = np.array([recordings.seconds(i) > config.max_seconds for i in train], bool)
-    faults |= {int(i): f"longer than `data.max_seconds` ({config.max_seconds:g})" for i in train[too_long]}
-    train = train[~too_long]
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
             raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_reasons(faults)}.")

@@ -107,8 +107,9 @@ def read_recordings(
         _decode(config, building, on_progress)
         rename(building, folder)
     samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
-    lines = (folder / EXAMPLES).read_text(encoding="utf-8").splitlines()
-    return Recordings(samples, [Example(**json.loads(line)) for line in lines], config.sample_rate), hashes
+    with (folder / EXAMPLES).open(encoding="utf-8", newline="\n") as notes:
+        examples = [Example(**json.loads(line)) for line in notes]
+    return Recordings(samples, examples, config.sample_rate), hashes
 
 
 def _listed(config: RecordingsConfig) -> Iterator[tuple[Field, Listed]]:
@@ -125,7 +126,7 @@ def _listed(config: RecordingsConfig) -> Iterator[tuple[Field, Listed]]:
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> None:
     """Write the samples of all recordings one after another, and what is known of each."""
-    listed = list(_listed(config))
+    count = sum(1 for _ in _listed(config))  # a dataset's recordings need not fit into memory
     first = 0
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
@@ -133,7 +134,7 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
         (folder / EXAMPLES).open("w", encoding="utf-8") as notes,
     ):
         done = 0
-        for block in in_batches(listed, DECODED_TOGETHER):
+        for block in in_batches(_listed(config), DECODED_TOGETHER):
             read = threads.map(lambda each: _read(each[1], config.sample_rate), block)
             for (field, each), found in zip(block, read, strict=True):
                 example = _example(field, each, found, first)
@@ -142,7 +143,7 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
                     first += len(found.samples)
                 notes.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
             done += len(block)
-            on_progress("recordings decoded", done, len(listed))
+            on_progress("recordings decoded", done, count)
 
 
 def _read(listed: Listed, rate: int) -> Recording | str:

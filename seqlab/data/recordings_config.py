@@ -25,6 +25,7 @@ class RecordingsConfig(DataConfig):
 
     path_fields: ClassVar[tuple[str, ...]] = ("train", "extra_train", "valid", "test")
     rows_name: ClassVar[str] = "recordings"
+    of_codecs: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training data: lists of recordings (.jsonl, .csv, .tsv, .parquet with the columns `audio` and `text`),

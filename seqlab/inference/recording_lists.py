@@ -1,11 +1,13 @@
 """Lists of recordings on the command line, and what is wrong with some of them."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seqlab.audio.containers import looks_like_audio
 from seqlab.data.hub import PREFIX
 from seqlab.data.manifests import Listed, Manifest, open_manifest
 from seqlab.data.readers import decode_line
@@ -24,6 +26,26 @@ def warn_of_faults(faults: Iterable[str]) -> int:
     for fault in named:
         logger.warning("%s The answer is empty.", fault if fault.endswith(".") else f"{fault}.")
     return len(named)
+
+
+def names_list(path: str) -> bool:
+    """Tell whether a path, given where a recording could be, is a list of recordings."""
+    return _as_manifest(path) is not None or Path(path).suffix == ".txt"
+
+
+def block_size(asked: int | None, spec: str | None) -> int:
+    """Return how many recordings are read before they are answered: unless asked, one where paths are typed in."""
+    if asked is None and spec in (None, "-") and sys.stdin.isatty():
+        return 1
+    return READ_TOGETHER if asked is None else asked
+
+
+def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None:
+    """Raise ValueError where a file that is to be written is one of the recordings, or any recording."""
+    if output is None or output == "-" or not Path(output).is_file():
+        return
+    if looks_like_audio(output) or any(Path(output).resolve() == Path(each).resolve() for each in recordings):
+        raise ValueError(f"--output {output} is a recording, which would be lost: name another file.")
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from seqlab.world import usable_cores
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
 """Seconds of speech, padding counted, that are computed together."""
+TOO_SHORT = "is shorter than one window of features"
+"""What is wrong with a recording that has no frame."""
 MOST_BEYOND_FULL_SCALE = 4.0
 """What floats may reach by filters and mixing, which is clipped; more are samples of another scale."""
 Waveform = NDArray[np.int16]
@@ -71,6 +73,8 @@ def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -
     name = name_of(recording, place)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
+            if np.ndim(recording[1]):
+                return f"{name}: must be (samples, rate), in this order."
             source_rates[name] = int(recording[1])
             return _of_array(*recording, rate=rate, name=name)
         if isinstance(recording, Listed):

@@ -180,12 +180,12 @@ def synthetic_en(run_dir: str | Path) -> Config:
 
 
 def _write_sentences(folder: Path) -> None:
-    """Write short sentences of ud_ewt without digits, brackets and abbreviations, half of them spoken by flite."""
+    """Write short sentences of ud_ewt without digits, brackets and abbreviations, each in two voices, half flite's."""
     sentences = dict.fromkeys(read_sentences(locate("ud_ewt")["train"]["sentences"]))
     plain = [each for each in sentences if PLAIN_SENTENCE.fullmatch(each) and 3 <= len(each.split()) <= 16]
     by_espeak = voices("en")
     by_flite = list(FLITE_VOICES) * (len(by_espeak) // len(FLITE_VOICES))
-    synthetic_manifest(plain, folder, "en", sample_rate=8000, speakers=[*by_espeak, *by_flite])
+    synthetic_manifest(plain, folder, "en", repeats=2, sample_rate=8000, speakers=[*by_espeak, *by_flite])
 
 
 def prompts_en(run_dir: str | Path) -> Config:

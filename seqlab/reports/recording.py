@@ -43,13 +43,22 @@ def draw_recording(axes: Axes, frames: Any, seconds: float, tokens: Sequence[Tim
     axes.set(xlabel="seconds", ylabel="mel band", xlim=(0, seconds), ylim=(0, bands + 12))
 
 
-def save_recording(path: str | Path, audio: str, tokens: Sequence[Timed], words: Sequence[Timed]) -> None:
+def save_recording(
+    path: str | Path,
+    audio: str,
+    tokens: Sequence[Timed],
+    words: Sequence[Timed],
+    part: tuple[float, float | None] = (0.0, None),
+) -> None:
     """Write the figure that `draw_recording` draws, as PNG or SVG by the ending of its path.
+
+    `part`: where the drawn part of the recording begins and ends, in seconds; None for its end. Times count from its
+    beginning.
 
     Raises:
         ValueError: the recording cannot be read or is too short, the path has another ending, or matplotlib is missing.
     """
-    recording = read_recording(audio, RATE)
+    recording = read_recording(audio, RATE, start=part[0], end=part[1])
     frames = LogMel(RATE)(recording.samples).numpy()
     if not len(frames):
         raise ValueError(f"{audio} is too short to be drawn: it lasts {recording.duration:.3f} s.")

@@ -49,10 +49,11 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     before, after = (each.model.resolve(each.data) for each in (old, config))
     if after.learned_length is not None:
         changes["model.max_length"] = before.context_limit, after.learned_length
-    listed = _listed(changes, ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary"), origin)
+    sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_of_codecs(config, old))
+    listed = _listed(changes, sections, origin)
     if listed:
         raise ValueError(
-            f"With `init_from` the model and the vocabulary are those of its run: {listed}. Give the same values, "
+            f"With `init_from` the model and the codecs are those of its run: {listed}. Give the same values, "
             f"begin from its own config, {origin.config_file}, or take over what matches with `init_parts: matching`."
         )
 
@@ -60,9 +61,9 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
     if config.data.kind != old.data.kind:  # a text has no target with a tokenizer of its own
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
-    listed = _listed(changes, TOKENIZER_SECTIONS, origin)
+    listed = _listed(changes, (*TOKENIZER_SECTIONS, *_of_codecs(config, old)), origin)
     if listed:
-        raise ValueError(f"With `init_from` the vocabulary is that of its run: {listed}. Give the same values.")
+        raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Give the same values.")
     before, after = old.model.meaning(), config.model.meaning()
     pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
     listed = _listed(pairs, ("model.",), origin)
@@ -74,6 +75,11 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
             f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: both runs must have one "
             "vocabulary, or both must have one for each side (`data.joint_vocabulary`)."
         )
+
+
+def _of_codecs(config: Config, old: Config) -> list[str]:
+    """Name the fields by which the codecs of both runs were made."""
+    return [f"data.{name}" for name in config.data.of_codecs if name in old.data.of_codecs]
 
 
 def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:

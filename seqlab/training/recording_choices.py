@@ -1,19 +1,20 @@
-"""What tasks on recordings choose by them where a config leaves it open."""
+"""Zero config of tasks on recordings: every field that is left open, chosen by the recordings."""
 
 import logging
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import no_progress
-from seqlab.runs.config import Config
+from seqlab.runs.config import Config, to_dict
 from seqlab.runs.overrides import Override, override
-from seqlab.training.choices import Choices, choose_intervals, rounded, within
+from seqlab.training.choices import Choices, choose_intervals, rounded, take_over, within
 
 logger = logging.getLogger(__name__)
 RATES = (8000, 16000)
@@ -41,8 +42,13 @@ def choose_by_recordings(
         FileNotFoundError, ValueError: a list cannot be read, or none of its recordings.
     """
     given = {key for key, _ in overrides}
-    chosen = [(key, value) for key, value in base.items() if key not in given]
-    choices = Choices(override(None, [*chosen, *overrides]), sorted(given))
+    open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
+    values: dict[str, Any] = to_dict(open_config)
+    of_origin = [name for name in (*open_config.data.of_codecs, "tokenizer") if name in values["data"]]
+    settled = take_over(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
+    # Naming what a section is already would reset its fields.
+    tags = {("data.kind", values["data"]["kind"]), ("model.family", values["model"]["family"])}
+    choices = Choices(override(values, [each for each in overrides if each not in tags]), sorted({*given, *settled}))
     data = choices.config().data
     assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +68,7 @@ def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, floa
     rate = choices.set("data.sample_rate", RATES[usual >= RATES[1]], f"most recordings have {usual:,} samples a second")
     choices.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
     for name, value in {**CHANGES, **changes}.items():
-        choices.set(f"data.augment_{name}", value, "there are few recordings, which are changed at random")
+        choices.set(f"data.augment_{name}", value, "training changes each recording at random")
     seconds = choices.set("data.batch_seconds", float(within(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
     choices.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
     epochs = within(round(EPOCHS * hours**-0.4), 3, 200)

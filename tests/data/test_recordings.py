@@ -64,6 +64,14 @@ def test_samples_are_those_of_the_files(listed: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.samples, recordings.samples)
 
 
+def test_only_line_feeds_end_what_is_noted_of_a_recording(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.ones(8000, np.int16), 16000)
+    text = "one\u2028two\u2029three\x85four"
+    (tmp_path / "all.jsonl").write_text(json.dumps({"audio": "a.wav", "text": text}) + "\n", encoding="utf-8")
+    recordings, _ = read_recordings(config_of(tmp_path), tmp_path / "cache", no_progress)
+    assert [each.text for each in recordings.examples] == [text]
+
+
 def test_a_list_may_name_parts_of_a_recording(tmp_path: Path) -> None:
     """By columns `start` and `end` in seconds; without an end a part goes on to that of the recording."""
     rate = 16000
@@ -148,6 +156,11 @@ def test_speech_of_held_out_texts_is_left_out(listed: Path, tmp_path: Path) -> N
     held_out = {texts[i] for part in (splits.valid, splits.test) for i in part}
     assert 0 < len(extra) < 10
     assert not {texts[i] for i in extra} & held_out
+    [first, *others] = [str(texts[i]) for i in extra]
+    of_training = {texts[i] for i in splits.train if i not in extra}
+    splits = split_recordings(with_extra, recordings, texts, by_text=True, test_texts=[first])
+    left = [i for i in splits.train if recordings.examples[i].field == "extra_train"]
+    assert [texts[i] for i in left] == ([first] if first in of_training else []) + others
 
 
 def test_labels_are_in_all_parts(listed: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import soundfile
 from matplotlib.figure import Figure
 from system.conftest import run_here
 
-from seqlab.reports.recording import draw_recording
+from seqlab.reports.recording import draw_recording, save_recording
 
 TOKENS = [{"text": "a", "start": 0.2, "end": 0.24, "confidence": 0.5}]
 WORDS = [{"text": "a", "start": 0.2, "end": 0.3, "confidence": 0.5}]
@@ -36,10 +36,27 @@ def test_the_command(suffix: str, tmp_path: Path) -> None:
     assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
 
 
+def test_a_part_of_a_recording_is_drawn_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=16000) * 0.1, 8000)
+    drawn = []
+    monkeypatch.setattr("seqlab.reports.recording.draw_recording", lambda axes, *drawn_of: drawn.append(drawn_of))
+    save_recording(tmp_path / "a.svg", str(tmp_path / "a.wav"), TOKENS, WORDS, (0.5, 1.25))
+    [(frames, seconds, *_)] = drawn
+    assert seconds == pytest.approx(0.75)
+    assert len(frames) == 73
+
+
 def test_bad_files(tmp_path: Path) -> None:
     record = {"audio": str(tmp_path / "b.wav"), "tokens": [], "words": []}
-    (tmp_path / "t.jsonl").write_text(json.dumps(record) + "\nnothing\n", encoding="utf-8")
-    for line, message in (("1", "b.wav: there is no such file"), ("2", "is neither of"), ("3", "has no line 3")):
+    unread = {"audio": "c.wav", "text": "", "fault": "c.wav: there is no such file"}
+    lines = [json.dumps(record), "nothing", json.dumps(unread)]
+    (tmp_path / "t.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    for line, message in (
+        ("1", "b.wav: there is no such file"),
+        ("2", "is neither of"),
+        ("3", "has no transcript: c.wav"),
+        ("4", "has no line 4"),
+    ):
         status, done = run_here("plot", tmp_path / "t.jsonl", "--line", line, "--out", tmp_path / "a.png")
         assert status == 2
         assert message in done.stderr.decode()

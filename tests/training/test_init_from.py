@@ -309,7 +309,7 @@ def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_fir
         ({"model": {"norm": "post"}}, r"`model\.norm` is 'post', but 'pre'"),
         (
             {"data": {"tokenizer": CharactersConfig(), "subword_sampling": 0.0}},
-            r"the vocabulary is that of its run: (?!.*min_count).*`data\.tokenizer\.kind` is 'characters', but ",
+            r"the codecs are those of its run: (?!.*min_count).*`data\.tokenizer\.kind` is 'characters', but ",
         ),
         (
             {"data": {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}},

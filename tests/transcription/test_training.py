@@ -19,6 +19,9 @@ from seqlab.evaluation import evaluate
 from seqlab.models import GruRecogniserConfig, LstmRecogniserConfig, TransformerRecogniserConfig
 from seqlab.objectives import CtcConfig
 from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.tasks.transcription.zero_config import from_recordings
 from seqlab.text.transcripts import normalize_transcript
 from seqlab.training import train
 
@@ -93,6 +96,45 @@ def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) ->
     for name in before:
         if name.startswith("encoder."):
             torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", ["all", "matching"])
+def test_what_the_codecs_were_made_by_is_that_of_the_origin(
+    corpus: str, trained: Path, tmp_path: Path, parts: str
+) -> None:
+    """Its codecs are taken over: another rate would be trained on with wrong features."""
+    model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
+    config = replace(tiny(corpus, model, max_steps=1), init_from=str(trained), init_parts=parts)
+    for name, value in (("sample_rate", 16000), ("num_bands", 30), ("normalise", "recording"), ("transcripts", "none")):
+        other = replace(config, data=replace(config.data, **{name: value}))
+        with pytest.raises(ValueError, match=f"`data.{name}` is {value!r}, but"):
+            train(other, tmp_path / "run")
+
+
+def test_choices_are_those_of_the_origin(corpus: str, trained: Path) -> None:
+    given = [("data.kind", "transcription"), ("data.train", corpus), ("init_from", str(trained))]
+    origin, chosen = read_config(RunFolder(trained)), from_recordings(given)
+    assert chosen.model == origin.model
+    for name in (*origin.data.of_codecs, "tokenizer"):
+        assert getattr(chosen.data, name) == getattr(origin.data, name)
+    assert from_recordings(given[:2]).data.num_bands != origin.data.num_bands
+    assert from_recordings([*given, ("model.family", "gru_recogniser")]).model == origin.model
+
+
+def test_what_the_vocabulary_lacks_is_named_and_never_transcribed(
+    corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
+    for row in rows:
+        row |= {"audio": str(Path(corpus).parent / row["audio"]), "text": row["text"].replace("A", "7")}
+    (tmp_path / "sevens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = replace(tiny(str(tmp_path / "sevens.jsonl"), model, max_steps=24), init_from=str(trained))
+    run = train(config, tmp_path / "run")
+    assert "training texts hold what the vocabulary does not have and no transcript will: '7'" in caplog.text
+    found = seqlab.load(run, device="cpu").transcribe([row["audio"] for row in rows[:20]])
+    assert any(found)
+    assert not any("unk" in text or "<" in text for text in found)
 
 
 def write_list(folder: Path, rows: list[tuple[str, np.ndarray | bytes, str]]) -> str:

@@ -52,9 +52,9 @@ def test_most_texts_are_right(trained: Path, recordings: list[tuple[str, np.ndar
 
 
 def test_times(trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]) -> None:
-    """They rise, lie within the recording, and each word within a frame of its sound."""
-    frame = 4 * 0.01
+    """They rise, lie within the recording, and each word within one output of its sound."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
+    step = run.model.output_step * run.codec.log_mel.hop / RATE
     num_right = 0
     for (text, samples), found in zip(recordings, run.transcribe_detailed(paths, times=True), strict=True):
         for timed in (found.tokens, found.words):
@@ -66,14 +66,45 @@ def test_times(trained: Path, paths: list[str], recordings: list[tuple[str, np.n
         if found.text != text:
             continue
         num_right += 1
-        loud = np.abs(samples) > 0.03
-        for word in found.words:
-            inside = loud[int(max(0, word.start - frame) * RATE) : int((word.end + frame) * RATE)]
-            assert inside.any()
+        for word, (start, end) in zip(found.words, sounds_between_gaps(samples), strict=True):
+            assert start - step <= word.start <= word.end <= end + step
         starts = [each.start for each in found.words]
         assert all(b - a > GAP for a, b in pairwise(starts))
     assert num_right >= 20
-    assert frame < LETTER
+    assert step < LETTER
+
+
+def sounds_between_gaps(samples: np.ndarray) -> list[tuple[float, float]]:
+    """Find where words begin and end, in seconds: sounds with less than `GAP` between them are one."""
+    loud = np.flatnonzero(np.abs(samples) > 0.05) / RATE
+    breaks = np.flatnonzero(np.diff(loud) > GAP / 2)
+    return list(zip(loud[[0, *(breaks + 1)]].tolist(), loud[[*breaks, -1]].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("beam_size", [8, 16])
+def test_alternatives_are_ordered_by_their_probability(trained: Path, paths: list[str], beam_size: int) -> None:
+    """All are of the same frames: a longer one is not more probable than it is."""
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    for found in run.transcribe_detailed(paths, beam_size=beam_size, num_hypotheses=4):
+        log_probs = [each.log_prob for each in found.alternatives]
+        assert log_probs == sorted(log_probs, reverse=True)
+        assert [each.score for each in found.alternatives] == pytest.approx(log_probs)
+
+
+def test_limits_of_length_are_refused(trained: Path, paths: list[str]) -> None:
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    with pytest.raises(ValueError, match="`max_length` has no use here"):
+        run.transcribe(paths[:1], max_length=5)
+
+
+def test_what_is_shorter_than_a_window_is_named(trained: Path) -> None:
+    run = seqlab.load(trained, device="cpu", precision="fp32")
+    short = np.full(RATE // 100, 0.1, np.float32)
+    [found] = run.transcribe_detailed([(short, RATE)], times=True)
+    assert (found.text, found.tokens) == ("", [])
+    assert found.fault == "recording 1: is shorter than one window of features."
+    [swapped] = run.transcribe_detailed([(RATE, short)])
+    assert swapped.fault == "recording 1: must be (samples, rate), in this order."
 
 
 def test_ogg_flac_and_other_rates_give_the_same(
@@ -224,6 +255,33 @@ def test_misuse(trained: Path, paths: list[str]) -> None:
         status, done = run_here("transcribe", *arguments)
         assert status == 2
         assert message in done.stderr.decode()
+
+
+def test_a_list_in_the_place_of_a_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
+    expected = seqlab.load(trained, device="cpu").transcribe(paths[:3])
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths[:3]), encoding="utf-8")
+    rows = ({"audio": path, "text": ""} for path in paths[:3])
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for name in ("list.txt", "list.jsonl"):
+        status, done = run_here("transcribe", trained, tmp_path / name, "--device", "cpu")
+        assert (status, done.stdout.decode().splitlines()) == (0, expected)
+
+
+def test_a_recording_is_not_written_over(trained: Path, paths: list[str], tmp_path: Path) -> None:
+    content = Path(paths[0]).read_bytes()
+    (tmp_path / "a.wav").write_bytes(content)
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
+    for given in ([tmp_path / "a.wav"], ["--input", tmp_path / "list.txt"]):
+        status, done = run_here("transcribe", trained, *given, "--output", tmp_path / "a.wav")
+        assert status == 2
+        assert "is a recording, which would be lost" in done.stderr.decode()
+    assert (tmp_path / "a.wav").read_bytes() == content
+
+
+def test_what_cannot_be_transcribed_ends_the_command_where_that_is_asked_for(trained: Path, paths: list[str]) -> None:
+    status, done = run_here("transcribe", trained, paths[0], "nowhere.wav", "--on_fault", "refuse")
+    assert (status, done.stdout) == (2, b"")
+    assert "nowhere.wav: there is no such file" in done.stderr.decode()
 
 
 def test_recordings_given_as_text_are_refused(trained: Path, paths: list[str]) -> None:

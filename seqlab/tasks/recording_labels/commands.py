@@ -4,11 +4,20 @@ from typing import TYPE_CHECKING
 
 from seqlab.commands import UsageError
 from seqlab.data.column import in_batches
+from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import set_threads
-from seqlab.inference.recording_lists import HAS_FAULTS, READ_TOGETHER, as_recording, listed_recordings, warn_of_faults
+from seqlab.inference.recording_lists import (
+    HAS_FAULTS,
+    as_recording,
+    block_size,
+    described,
+    listed_recordings,
+    refuse_recording,
+    warn_of_faults,
+)
 
 if TYPE_CHECKING:
     from seqlab.tasks.recording_labels.labeller import LabelledRecording
@@ -23,19 +32,23 @@ def label_recordings(options: LabelOptions) -> int | None:
             raise UsageError(f"--{name} is for labels of text, but {options.runs[0]} labels recordings")
     if options.num_labels > 1 and not options.json:
         raise UsageError("more than one label for each recording needs --json")
+    refuse_recording(options.output)
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
     with listed_recordings(options.input) as paths, output_stream(options.output) as output:
-        for block in in_batches(paths, options.buffer_lines or READ_TOGETHER):
+        for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
             found = labeller.label_detailed([as_recording(each) for each in block])
             faults += warn_of_faults(each.fault for each in found)
-            write_lines(output, (_line(each, options) for each in found))
+            answers = zip(block, found, strict=True)
+            write_lines(output, (_line(listed, each, options) for listed, each in answers))
     return HAS_FAULTS if faults else None
 
 
-def _line(found: "LabelledRecording", options: LabelOptions) -> str:
+def _line(listed: str | Listed, found: "LabelledRecording", options: LabelOptions) -> str:
     if not options.json:
         return found.label
     ranked = sorted(found.probs.items(), key=lambda each: -each[1])
-    return json_line({"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault})
+    return json_line(
+        described(listed) | {"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault}
+    )

@@ -15,12 +15,10 @@ from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
 from seqlab.inference.batches import length_batches
-from seqlab.inference.recordings import BATCH_SECONDS, Waveform, name_of, read_waveforms
+from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, name_of, read_waveforms
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.recording_labels.config import RECORDING_LABELLER
-
-TOO_SHORT = "is shorter than one window of features"
 
 
 @dataclass(frozen=True)

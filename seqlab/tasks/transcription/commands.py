@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass
 
@@ -17,8 +17,11 @@ from seqlab.inference.recording_lists import (
     HAS_FAULTS,
     READ_TOGETHER,
     as_recording,
+    block_size,
     described,
     listed_recordings,
+    names_list,
+    refuse_recording,
     warn_of_faults,
 )
 from seqlab.inference.scoring import Block, ScoreOptions, write_scores
@@ -34,13 +37,14 @@ class TranscribeOptions(DeviceOptions):
     """Recordings in, text out, in order and one line for each recording.
 
     Recordings are named one after another, or one on each line of a list (--input, or standard input). One that cannot
-    be read gives an empty line and a warning, and the exit status is 3. Silence gives an empty line.
+    be read gives an empty line and a warning, and the exit status is 3; with --on_fault refuse it ends the command.
+    Silence gives an empty line.
     """
 
     run: RunPath
     """run folder"""
     recordings: Annotated[list[File], AsArgument, "RECORDING"] = ()  # type: ignore[assignment]
-    """WAV, FLAC, Ogg, mp3 and others (default: the list on standard input)"""
+    """WAV, FLAC, Ogg, mp3 and others, or one list of them (default: the list on standard input)"""
     input: File | None = None
     """list of recordings: a path on each line, or a list as for training (FILE#COLUMN where its column is not audio)"""
     output: File | None = None
@@ -59,6 +63,10 @@ class TranscribeOptions(DeviceOptions):
     """added for each token beside --lm (default: 0)"""
     batch_seconds: Annotated[float, "S"] | None = None
     """seconds of speech computed together: speed and memory, never the answer (default: 120)"""
+    buffer_lines: Count | None = None
+    """recordings that are read before they are answered (default: 64; 1 on a terminal)"""
+    on_fault: Literal["skip", "refuse"] = "skip"
+    """what to do with a recording that cannot be transcribed"""
 
 
 def run(options: TranscribeOptions) -> int | None:
@@ -69,7 +77,10 @@ def run(options: TranscribeOptions) -> int | None:
         raise UsageError("more than one hypothesis per recording needs --json")
     if options.recordings and options.input is not None:
         raise UsageError("name recordings, or a list of them with --input, but not both")
+    if len(options.recordings) == 1 and names_list(options.recordings[0]):
+        options = replace(options, recordings=[], input=options.recordings[0])
     refuse_same_file("--output", options.output, {"the input": options.input})
+    refuse_recording(options.output, options.recordings)
     set_threads(options.threads)
     transcriber = load_transcriber(
         options.run,
@@ -86,10 +97,12 @@ def run(options: TranscribeOptions) -> int | None:
         how["batch_seconds"] = options.batch_seconds
     faults = 0
     with _paths(options) as paths, output_stream(options.output) as output, counting("recordings") as advance:
-        for block in in_batches(paths, READ_TOGETHER):
+        for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
             found = transcriber.transcribe_detailed(
                 [as_recording(each) for each in block], times=options.json, progress=advance, **how
             )
+            if options.on_fault == "refuse" and (fault := next((each.fault for each in found if each.fault), "")):
+                raise ValueError(fault)
             faults += warn_of_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_as_json(each, listed) if options.json else each.text for listed, each in answers))

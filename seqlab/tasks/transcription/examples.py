@@ -1,4 +1,4 @@
-"""What training reads: recordings by their part, and their transcripts as ids."""
+"""The examples of training: recordings by their part, and their transcripts as ids."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def read_transcripts(
         None if each.text is None else normalize_transcript(each.text, config.transcripts)
         for each in recordings.examples
     ]
-    splits = split_recordings(config, recordings, texts, by_text=True)
     listed = (each for spec in config.test for each in config.manifest(spec).listed())
     test = [
         (normalize_transcript(each.text or "", config.transcripts), each.columns.get("speaker", "")) for each in listed
     ]
+    splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[text for text, _ in test])
     report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
     known = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(known)

@@ -35,8 +35,8 @@ def load_language_model(
     """Load a language model for a recogniser's vocabulary.
 
     Args:
-        path: the run: of any language model over the same vocabulary, or an n-gram model of words, where the
-            recogniser's vocabulary is characters.
+        path: the run: an n-gram model over the same vocabulary, or one of words where the recogniser's vocabulary is
+            characters.
         tokenizer: the recogniser's.
         device: where it computes.
         dtype: of its matrix products.

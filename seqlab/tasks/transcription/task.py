@@ -26,12 +26,14 @@ from seqlab.runs.load import read_config
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
-from seqlab.text import train_tokenizer
+from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
+NAMED_ITEMS = 10
+"""Of those that the vocabulary does not have."""
 NONSPEECH = 3
 """The stream of random numbers that tells which recordings are replaced by no speech."""
 
@@ -66,8 +68,8 @@ class Transcription(Task):
         config.model.check_sides(*codecs)
         prepared = read_transcripts(_data_config(config), cache, on_progress, codecs[1])
         if on_progress is not None:
-            _warn_of_unknown(prepared, codecs[1])
             for name, part in (("training", prepared.train), ("validation", prepared.valid)):
+                _warn_of_unknown(name, part, prepared, codecs[1])
                 _warn_of_unreachable(name, part, prepared, config, codecs[0])
         return prepared
 
@@ -104,9 +106,7 @@ class Transcription(Task):
         data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
         part = data.splits.test if len(data.splits.test) else data.valid
         transcriber = load_transcriber(run_dir, device=config.training.device)
-        found = transcriber.transcribe_waveforms(
-            [data.recordings.waveform(i) for i in part], config.training.valid_search
-        )
+        found = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in part])
         for index, each in zip(part.tolist(), found, strict=True):
             yield data.recordings.examples[index].answered(each.text, data.texts[index])
 
@@ -142,12 +142,13 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
     return RecordingSteps(data.recordings, codec, settings, config.seed, collate, nonspeech)
 
 
-def _warn_of_unknown(data: PreparedTranscripts, tokenizer: Any) -> None:
-    """Warn of characters of the validation part that training has not seen."""
-    unknown = {item for index in data.valid.tolist() for item in tokenizer.unknown_items(data.texts[index])}
-    if unknown:
-        listed = " ".join(map(repr, sorted(unknown)[:10]))
-        logger.warning("Characters that training has not seen, and no transcript will have: %s", listed)
+def _warn_of_unknown(name: str, part: Indices, data: PreparedTranscripts, tokenizer: Tokenizer) -> None:
+    """Warn of what the vocabulary does not have."""
+    unknown = [tokenizer.unknown_items(data.texts[index]) for index in part.tolist()]
+    if any(unknown):
+        listed = " ".join(map(repr, sorted({item for items in unknown for item in items})[:NAMED_ITEMS]))
+        text = "%s of %s %s texts hold what the vocabulary does not have and no transcript will: %s"
+        logger.warning(text, f"{sum(map(bool, unknown)):,}", f"{len(part):,}", name, listed)
 
 
 def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:

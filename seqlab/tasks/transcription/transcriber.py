@@ -16,7 +16,7 @@ from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
 from seqlab.inference.lines import refuse_other_types, without_control_characters
-from seqlab.inference.recordings import BATCH_SECONDS, Waveform, read_waveforms
+from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, name_of, read_waveforms
 from seqlab.models.ctc import IMPOSSIBLE
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
@@ -32,8 +32,10 @@ from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 from seqlab.world import OnRows
 
-LM_BEAM_SIZE = 16
-"""Beside a language model, where no other beam is asked for: a best path has no room for it."""
+WIDE_BEAM = 16
+"""Beside a language model or for alternatives, where no other beam is asked for: a best path has no room for them."""
+NO_LIMITS = ("max_length", "max_length_ratio", "max_length_offset")
+"""Fields of a search that transcripts have no use for."""
 UNLIMITED = 1 << 20
 """Tokens of a transcript: it has no more than its recording has frames."""
 
@@ -138,10 +140,12 @@ class Transcriber:
             times: whether transcripts come with the times of their tokens and words.
             batch_seconds: seconds of speech, padding counted, computed together: speed and memory, never the answer.
             progress: called after each batch with its number of recordings.
-            search: fields of `SearchConfig`; those of validation in training unless given.
+            search: fields of `SearchConfig`; those of validation in training unless given, but for `length_alpha`,
+                which is 0.
 
         Raises:
-            ValueError: an option that the search does not have. What is wrong with a recording is its `fault`.
+            ValueError: an option that the search does not have or has no use for. What is wrong with a recording is its
+                `fault`.
         """
         read = read_waveforms(recordings, self.codec.sample_rate)
         own = [each for each in read if not isinstance(each, str)]
@@ -150,7 +154,16 @@ class Transcriber:
                 own, self._search(search), times=times, batch_seconds=batch_seconds, progress=progress
             )
         )
-        return [Transcript("", 0.0, each) if isinstance(each, str) else next(found) for each in read]
+        return [
+            Transcript("", 0.0, each)
+            if isinstance(each, str)
+            else self._named_if_too_short(next(found), name_of(recording, place), each)
+            for place, (recording, each) in enumerate(zip(recordings, read, strict=True))
+        ]
+
+    def _named_if_too_short(self, found: Transcript, name: str, waveform: Waveform) -> Transcript:
+        is_heard = self.codec.num_frames(len(waveform)) > 0 or not np.any(waveform)
+        return found if is_heard else replace(found, fault=f"{name}: {TOO_SHORT}.")
 
     def transcribe_waveforms(
         self,
@@ -237,8 +250,8 @@ class Transcriber:
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
         """Compute the log-probabilities in nats of each frame: (F', V) for each recording, blank among the V ids.
 
-        Most recognisers have an output for each 40 ms; `model.output_step` and `model.first_output` say where among the
-        frames of 10 ms (`data.hop_ms`) they are.
+        `model.output_step` and `model.first_output` say where among the frames of 10 ms (`data.hop_ms`) they are: every
+        second one, unless the model has other settings.
 
         Raises:
             ValueError: a recording cannot be read.
@@ -296,7 +309,8 @@ class Transcriber:
     def _searched(self, batch: FrameBatch, config: SearchConfig, need_scores: bool) -> list[list[Hypothesis]]:
         """Find the best transcripts of each recording of a batch, best first."""
         unlimited = replace(config, max_length=UNLIMITED)
-        request = SearchRequest(batch, None, banned_ids(self.tokenizer), need_scores=need_scores, lm=self.lm)
+        banned = [*banned_ids(self.tokenizer), self.tokenizer.unk_id]
+        request = SearchRequest(batch, None, banned, need_scores=need_scores, lm=self.lm)
         return fitting_search(self.model, unlimited)(self.model, unlimited, request)
 
     def _timed(
@@ -319,11 +333,15 @@ class Transcriber:
     def _search(self, fields: SearchOptions) -> SearchConfig:
         """Return how to search: as in validation, but for these fields."""
         given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-        if self.lm is not None:
-            given.setdefault("beam_size", max(self.search.beam_size, LM_BEAM_SIZE))
-            if given["beam_size"] == 1:
-                raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
-        return replace(self.search, **given)
+        if unused := [name for name in NO_LIMITS if name in given]:
+            raise ValueError(f"`{unused[0]}` has no use here: a transcript ends with its recording. Leave it out.")
+        num_hypotheses = given.get("num_hypotheses", self.search.num_hypotheses)
+        if self.lm is not None or num_hypotheses > 1:
+            given.setdefault("beam_size", max(self.search.beam_size, WIDE_BEAM, num_hypotheses))
+        if self.lm is not None and given["beam_size"] == 1:
+            raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
+        # All transcripts are of the same frames: dividing by their lengths would favour long ones.
+        return replace(self.search, **{"length_alpha": 0.0, **given})
 
 
 def _as_line(text: str) -> str:
