@@ -176,6 +176,7 @@ class RecordingsReport:
     seconds: tuple[float, float, float]
     """The shortest, the median and the longest training recording."""
     characters_per_second: float
+    """Of transcripts; 0 for labels."""
     clipped: tuple[str, ...]
     """Where the lists name recordings that are clipped."""
     narrow: int
@@ -219,7 +220,7 @@ class RecordingsReport:
             dict(Counter(each.source_rate for each in known).most_common()),
             dict(Counter(each.channels for each in known).most_common()),
             (float(seconds.min()), float(np.median(seconds)), float(seconds.max())),
-            float(lengths.sum() / seconds.sum()),
+            float(lengths.sum() / seconds.sum()) if by_text else 0.0,
             tuple(each.location for each in known if each.clipped > CLIPPED_SHARE),
             sum(each.source_rate < recordings.sample_rate for each in known),
             recordings.sample_rate,
@@ -239,10 +240,8 @@ class RecordingsReport:
         channels = ", ".join(f"{count:,} with {number}" for number, count in self.channels.items())
         found.append(f"{rates}; channels: {channels}")
         low, median, high = self.seconds
-        found.append(
-            f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s; {self.characters_per_second:.1f} characters "
-            "a second"
-        )
+        speed = f"; {self.characters_per_second:.1f} characters a second" if self.characters_per_second else ""
+        found.append(f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s{speed}")
         if self.narrow:
             lower = ", ".join(f"{rate:,}" for rate in sorted(self.rates) if rate < self.sample_rate)
             found.append(

@@ -75,6 +75,11 @@ class Recordings:
         example = self.examples[index]
         return self.samples[example.first : example.first + example.length]
 
+    def locate(self, index: int) -> str:
+        """Name the line of a list that an example is on, and its file."""
+        example = self.examples[index]
+        return f"{example.location} ({example.audio})"
+
     def seconds(self, index: int) -> float:
         """Return how long an example is."""
         return self.examples[index].length / self.sample_rate

@@ -9,7 +9,7 @@ from seqlab.data.folds import FoldKind
 from seqlab.data.recordings_config import RecordingsConfig
 
 RECORDING_LABELLER = "a labeller of recordings"
-"""What a run is."""
+"""The name of a trained run in messages."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)

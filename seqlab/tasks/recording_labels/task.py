@@ -138,8 +138,7 @@ class RecordingLabels(Task):
 
     def locate(self, data: PreparedLabels, index: int) -> str:
         """Name the line of a list that a recording is on, and its file."""
-        example = data.recordings.examples[index]
-        return f"{example.location} ({example.audio})"
+        return data.recordings.locate(index)
 
 
 def _one_word(label: str) -> str:

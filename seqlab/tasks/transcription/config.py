@@ -11,7 +11,7 @@ from seqlab.text import CharactersConfig, TokenizerConfig
 from seqlab.text.transcripts import TranscriptForm
 
 RECOGNISER = "a recogniser"
-"""What a run is."""
+"""The name of a trained run in messages."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)

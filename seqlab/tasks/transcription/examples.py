@@ -36,11 +36,6 @@ class PreparedTranscripts:
         """The recordings that are validated on."""
         return self.splits.valid
 
-    def locate(self, index: int) -> str:
-        """Name the line of a list that a recording is on, and its file."""
-        example = self.recordings.examples[index]
-        return f"{example.location} ({example.audio})"
-
 
 def read_transcripts(
     config: TranscriptionConfig, cache: Path, on_progress: OnProgress | None, tokenizer: Tokenizer | None = None

@@ -117,7 +117,7 @@ class Transcription(Task):
 
     def locate(self, data: PreparedTranscripts, index: int) -> str:
         """Name the line of a list that a recording is on, and its file."""
-        return data.locate(index)
+        return data.recordings.locate(index)
 
 
 def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -> RecordingSteps[FrameBatch]:
@@ -163,5 +163,5 @@ def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, co
     if found.are.all() and name == "training":
         raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
     counts = f"{int(found.are.sum()):,} of {len(part):,} {name} recordings"
-    first = "; ".join(data.locate(index) for index in part[found.are].tolist()[:NAMED])
+    first = "; ".join(data.recordings.locate(index) for index in part[found.are].tolist()[:NAMED])
     logger.warning("%s %s; the first: %s.", counts, found.reason, first)

@@ -33,7 +33,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Timing:
-    """How frames of a model lie in time."""
+    """The times of a model's outputs."""
 
     hop: float
     """Seconds between two frames."""
