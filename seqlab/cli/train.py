@@ -112,14 +112,15 @@ def run(arguments: argparse.Namespace) -> int:
         return _train_folds(arguments, overrides, run_dir, command)
 
     from seqlab.job import joined
+    from seqlab.recipes.run_data import generated_first
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
     from seqlab.training import train
     from seqlab.training.begin import without_trace
 
     recipe, overwrite = arguments.recipe, arguments.overwrite
-    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))):
-        checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, overwrite))
+    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))), generated_first(run_dir) as first_dir:
+        checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, first_dir, overwrite))
         config = partial(make_config, recipe, overrides) if _is_recipe(recipe) else checked
         train(config, run_dir, overwrite=overwrite, command=command)
         next_command = read_config(RunFolder(run_dir)).data.next_command.format(run_dir)
@@ -139,15 +140,16 @@ def _train_folds(
     return 0
 
 
-def _checked_config(recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool) -> "Config":
-    """Build the config before anything in the run folder changes: a new run's recipe writes into another folder."""
+def _checked_config(
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, first_dir: Path, overwrite: bool
+) -> "Config":
+    """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
     from seqlab.runs import RunFolder
     from seqlab.training.begin import check_folder
 
     check_folder(RunFolder(run_dir), overwrite)
     is_new = overwrite or not RunFolder(run_dir).exists()
-    with TemporaryDirectory() as folder:
-        config = make_config(recipe, overrides, Path(folder) if _is_recipe(recipe) and is_new else run_dir, overwrite)
+    config = make_config(recipe, overrides, first_dir if _is_recipe(recipe) and is_new else run_dir, overwrite)
     if recipe is not None:
         _say_what_is_reset(recipe, overrides, config)
     return config

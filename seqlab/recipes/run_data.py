@@ -2,8 +2,10 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from seqlab.corpora import CORPORA, locate
 from seqlab.corpora.location import sha256_of_text
@@ -11,6 +13,19 @@ from seqlab.durable import rename, write_json
 from seqlab.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
+_generated: dict[Path, Path] = {}
+"""run folder -> what was generated for it in another folder"""
+
+
+@contextmanager
+def generated_first(run_dir: Path) -> Iterator[Path]:
+    """Give a folder to generate into before the run folder changes; `written` moves its data from there."""
+    with TemporaryDirectory() as folder:
+        _generated[run_dir.resolve()] = Path(folder) / "data"
+        try:
+            yield Path(folder)
+        finally:
+            del _generated[run_dir.resolve()]
 
 
 def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
@@ -36,7 +51,11 @@ def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | 
     if is_missing or is_old:
         building = run.path / "data.tmp"  # whole or absent, whatever ends the process meanwhile
         shutil.rmtree(building, ignore_errors=True)
-        write(building)
+        first = _generated.get(run.path.resolve())
+        if first is not None and first.exists():
+            shutil.move(first, building)
+        else:
+            write(building)
         if run.replaced.is_dir():
             _set_aside(run.data, building, set_aside)
         elif run.exists():

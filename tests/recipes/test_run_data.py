@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_first, written
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
@@ -44,6 +44,26 @@ def test_a_run_keeps_its_data_until_it_is_overwritten(tmp_path: Path) -> None:
     hashes = [RunFolder(folder).described("data_sha256") for folder in (old, new)]
     assert hashes[0] == hashes[1]
     assert {path.name for path in old.iterdir()} == {path.name for path in new.iterdir()}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_was_generated_to_check_a_config_is_moved_into_the_run(tmp_path: Path, overwrite: bool) -> None:
+    calls: list[Path] = []
+
+    def recipe(run_dir: Path) -> Config:
+        return tiny_config(
+            written(run_dir, lambda folder: (calls.append(folder), write_numbers(folder, range(50)))), max_steps=2
+        )
+
+    if overwrite:
+        train(OLD, tmp_path / "run")
+    with generated_first(tmp_path / "run") as first:
+        recipe(first)
+        expected = data_of(first)
+        train(recipe, tmp_path / "run", overwrite=overwrite)
+    assert len(calls) == 1
+    assert not first.exists()
+    assert data_of(tmp_path / "run") == expected
 
 
 def test_data_come_back_with_a_run_that_the_new_one_does_not_replace(tmp_path: Path) -> None:
