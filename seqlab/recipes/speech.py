@@ -175,7 +175,7 @@ def synthetic_en(run_dir: str | Path) -> Config:
         model=_telephone_model(dropout=0.1),
         objective=CtcConfig(),
         optim=_optim(3e-3, 100),
-        training=_training(1500, 250),
+        training=replace(_training(8000, 400), max_minutes=40),
     )
 
 
@@ -208,8 +208,8 @@ def prompts_en(run_dir: str | Path) -> Config:
         ),
         model=_telephone_model(dropout=0.2),
         objective=CtcConfig(),
-        optim=_optim(3e-3, 100),
-        training=_training(1200, 200),
+        optim=_optim(1e-3, 50),
+        training=_training(500, 100),
     )
 
 
