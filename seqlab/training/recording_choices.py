@@ -47,8 +47,9 @@ def choose_by_recordings(
     of_origin = [name for name in (*open_config.data.of_codecs, "tokenizer") if name in values["data"]]
     settled = take_over(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
     # Naming what a section is already would reset its fields.
-    tags = {("data.kind", values["data"]["kind"]), ("model.family", values["model"]["family"])}
-    choices = Choices(override(values, [each for each in overrides if each not in tags]), sorted({*given, *settled}))
+    tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
+    others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
+    choices = Choices(override(values, others), sorted({*given, *settled}))
     data = choices.config().data
     assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
