@@ -76,8 +76,11 @@ SPEECH_FAULTS = (
     Fault(
         "speech.empty_line_lost",
         "a recording that cannot be read has no line in the answer",
-        'return [Transcript("", 0.0, each) if isinstance(each, str) else next(found) for each in read]',
-        "return [next(found) for each in read if not isinstance(each, str)]",
+        "        for place, (recording, each) in enumerate(zip(recordings, read, strict=True))\n"
+        "        ]\n\n    def _named_if_too_short",
+        "        for place, (recording, each) in enumerate(zip(recordings, read, strict=True))\n"
+        "            if not isinstance(each, str)\n"
+        "        ]\n\n    def _named_if_too_short",
         ("transcription/test_transcribing.py",),
     ),
     Fault(

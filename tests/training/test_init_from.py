@@ -98,7 +98,7 @@ def test_fine_tuning_another_model_is_refused_by_name(
     trained: Trained, other_corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     config = tiny_config(other_corpus, init_from=str(trained[1]), **changes)
-    with pytest.raises(ValueError, match=rf"With `init_from` the model and the vocabulary .*{message}"):
+    with pytest.raises(ValueError, match=rf"With `init_from` the model and the codecs .*{message}"):
         train(config, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
 
