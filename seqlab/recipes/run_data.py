@@ -20,12 +20,13 @@ _generated: dict[Path, Path] = {}
 @contextmanager
 def generated_first(run_dir: Path) -> Iterator[Path]:
     """Give a folder to generate into before the run folder changes; `written` moves its data from there."""
+    place = run_dir.resolve()  # once: a link may lead elsewhere when training ends
     with TemporaryDirectory() as folder:
-        _generated[run_dir.resolve()] = Path(folder) / "data"
+        _generated[place] = Path(folder) / "data"
         try:
             yield Path(folder)
         finally:
-            del _generated[run_dir.resolve()]
+            del _generated[place]
 
 
 def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
