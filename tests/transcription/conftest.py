@@ -25,15 +25,30 @@ LETTER, GAP = 0.12, 0.15
 
 def spoken(text: str, rng: np.random.Generator) -> np.ndarray:
     """Write a text as tones, with some noise: float32 (n,)."""
-    parts = [np.zeros(int(rng.uniform(0.05, 0.2) * RATE))]
-    for letter in text:
-        if letter == " ":
-            parts.append(np.zeros(int(GAP * RATE)))
-            continue
-        time = np.arange(int(rng.uniform(0.8, 1.2) * LETTER * RATE)) / RATE
-        parts += [0.3 * np.sin(2 * np.pi * PITCHES[letter] * time) * np.hanning(len(time)), np.zeros(RATE // 50)]
+    return spoken_with_times(text, rng)[0]
+
+
+def spoken_with_times(text: str, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Return where each word begins and ends, too, in seconds."""
+    parts, size = [], 0
+    times = []
+
+    def add(*waves: np.ndarray) -> None:
+        nonlocal size
+        parts.extend(waves)
+        size += sum(map(len, waves))
+
+    add(np.zeros(int(rng.uniform(0.05, 0.2) * RATE)))
+    for place, word in enumerate(text.split(" ")):
+        if place:
+            add(np.zeros(int(GAP * RATE)))
+        start = size
+        for letter in word:
+            time = np.arange(int(rng.uniform(0.8, 1.2) * LETTER * RATE)) / RATE
+            add(0.3 * np.sin(2 * np.pi * PITCHES[letter] * time) * np.hanning(len(time)), np.zeros(RATE // 50))
+        times.append((start / RATE, (size - RATE // 50) / RATE))
     samples = np.concatenate([*parts, np.zeros(RATE // 10)])
-    return (samples + rng.normal(size=len(samples)) * 10 ** rng.uniform(-4.5, -2)).astype(np.float32)
+    return (samples + rng.normal(size=len(samples)) * 10 ** rng.uniform(-4.5, -2)).astype(np.float32), times
 
 
 def draw_text(rng: np.random.Generator) -> str:
