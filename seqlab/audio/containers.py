@@ -34,6 +34,9 @@ MIN_RATE, MAX_RATE = 4_000, 384_000
 HEAD_BYTES = 16
 """The number of first bytes that `looks_like_audio` needs."""
 
+MAGIC: Final = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"ID3", b"OggS", b".snd", b"fLaC", b"caff", b"\xff")
+"""What the first bytes of audio files begin with."""
+
 MIRRORED_BYTES = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 UNCOMPRESSED_WAV = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 """WAV format tags with a fixed number of bytes a sample: PCM, float, A-law, mu-law, extensible."""
@@ -72,7 +75,7 @@ def looks_like_audio(path_or_head: str | Path | bytes) -> bool:
     if head[:4] == b"FORM":
         return head[8:12] in (b"AIFF", b"AIFC")
     if head[:3] == b"ID3":  # a text may start with these letters, but not with the number of a version after them
-        return head[3] < 0x10
+        return head[3] in (2, 3, 4)
     # the byte after the letters: the version of Ogg, the type of FLAC's first block, a number below 2^24
     is_named = head[:4] in (b"OggS", b".snd", b"fLaC", b"caff") and head[4] & 0x7F == 0
     return is_named or _is_mp3_frame(head)

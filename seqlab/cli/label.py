@@ -1,6 +1,9 @@
 """The command `seqlab label`."""
 
-from seqlab.commands import Command
+from pathlib import Path
+
+from seqlab.audio.containers import looks_like_audio
+from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
 from seqlab.inference.label_options import LabelOptions
 
@@ -9,6 +12,11 @@ def run(options: LabelOptions) -> int | None:
     """Label as the task of the run does."""
     from seqlab.runs.use import serve  # which reads a config
 
+    for path in options.runs:
+        if Path(path).is_file() and looks_like_audio(path):
+            raise UsageError(
+                f"{path} is a recording: write the paths of recordings into a list, and name it with --input"
+            )
     refuse_same_file("--output", options.output, {"the input": options.input})
     return serve("label", options.runs[0], options)
 

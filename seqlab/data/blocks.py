@@ -58,7 +58,7 @@ def read_blocks(path: Path, size: int) -> Iterator[RawLines]:
         try:
             while lines := list(islice(stream, size)):
                 if first == 1:
-                    refuse_audio(lines[0], str(path))
+                    refuse_audio(lines, str(path))
                 yield RawLines(b"".join(lines), len(lines), str(path), first, file.tell() / total)
                 first += len(lines)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,13 @@ from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
 from seqlab.data.readers import read_lines, require_file
 
+logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
 """Endings of lists, those that are read here and those that `datasets` reads."""
 KALDI_LIST = "wav.scp"
 """What makes a folder a Kaldi-style one."""
+NAMED = 3
+"""Of many, in a message."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Listed:
     """One example of a manifest."""
 
     audio: str
-    """The path of the file, or a name where `content` is the recording; empty where the manifest names none."""
+    """The path of the file, or a name where `content` is the recording; empty where the list names none."""
     text: str | None
     """The transcript, or the label; None where the manifest has none."""
     location: str
@@ -51,6 +55,8 @@ class Manifest(FileColumn):
 
     audio_column: str = "audio"
     text_column: str = "text"
+    in_folders: bool = False
+    """Whether a folder with a folder of recordings for each label is one, too."""
 
     def stamp(self) -> Stamp:
         """Return the size of all files, and when the last of them changed; errors as in `listed`."""
@@ -71,7 +77,7 @@ class Manifest(FileColumn):
 
     @property
     def _has_labelled_folders(self) -> bool:
-        return self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
+        return self.in_folders and self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
 
     def _files(self) -> list[Path]:
         """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
@@ -90,6 +96,12 @@ class Manifest(FileColumn):
             FileNotFoundError, ValueError: there is no such list, or it is no list of recordings; names the line.
         """
         if self.path.is_dir():
+            if not self.in_folders and not (self.path / KALDI_LIST).is_file():
+                raise ValueError(
+                    f"{self.path}: is a folder without a {KALDI_LIST}: name the recordings in it one by one "
+                    f"({self.path}/*.wav) where no texts are needed, or a .jsonl file with the columns `audio` and "
+                    "`text`."
+                )
             yield from (_labelled_folder if self._has_labelled_folders else _kaldi)(self.path)
             return
         require_file(self.path)
@@ -104,7 +116,7 @@ class Manifest(FileColumn):
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
         for location, record in records:
-            yield self.example(record, location)
+            yield Listed("", None, location) if record is None else self.example(record, location)
 
     def example(self, record: Mapping[str, Any], location: str) -> Listed:
         """Make an example of a record, with an empty `audio` where the record leaves it empty.
@@ -166,11 +178,13 @@ def _bytes_of(path: str) -> bytes:
     return Path(path).read_bytes() if Path(path).is_file() else b""
 
 
-def open_manifest(spec: str, audio_column: str = "audio", text_column: str = "text") -> Manifest:
+def open_manifest(
+    spec: str, audio_column: str = "audio", text_column: str = "text", *, in_folders: bool = False
+) -> Manifest:
     """Return the list of recordings that a path, or `hub:NAME[:CONFIG]:SPLIT`, names; nothing is read yet."""
     if spec.startswith(PREFIX):
-        return HubManifest(Path(), None, audio_column, text_column, spec)
-    return Manifest(Path(spec).expanduser(), None, audio_column, text_column)
+        return HubManifest(Path(), None, audio_column, text_column, spec=spec)
+    return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders)
 
 
 def _kind_of(path: Path) -> str:
@@ -208,10 +222,12 @@ def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
     return first, last
 
 
-def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield the location and the record of each line; None for a blank one, which `FILE#COLUMN` counts, too."""
     for number, line in enumerate(read_lines(path), start=1):
         location = f"{path}, line {number}"
         if not line.strip():
+            yield location, None
             continue
         try:
             record = json.loads(line)
@@ -222,14 +238,16 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield location, record
 
 
-def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yield the location and the record of each row; None for a blank one, as in `_json_records`."""
     lines = (line + "\n" for line in read_lines(path))
     rows = csv.reader(lines, strict=True) if kind == "csv" else csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE)
     header = next(rows, [])
     for cells in rows:
-        if not cells:
-            continue
         location = f"{path}, line {rows.line_num}"
+        if not cells:
+            yield location, None
+            continue
         if len(cells) != len(header):
             raise ValueError(f"{location}: has {len(cells)} cells, but the header names {len(header)} columns.")
         yield location, dict(zip(header, cells, strict=True))
@@ -276,6 +294,11 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
                 raise ValueError(f"{location}: must be `segment recording start end`.")
             start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
             cuts[name] = location, parts[0], start, end
+    if unlisted := [name for name in texts if name not in cuts]:
+        logger.warning(
+            "%s: has texts without a recording, which are left out: %s (%d of %d)",
+            *(folder / "text", ", ".join(unlisted[:NAMED]), len(unlisted), len(texts)),
+        )
     for name, (location, recording, start, end) in cuts.items():
         if recording not in recordings:
             raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
@@ -284,12 +307,18 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
 
 
 def _labelled_folder(folder: Path) -> Iterator[Listed]:
-    """Read a folder with a folder of recordings for each label."""
-    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    """Read a folder with a folder of recordings for each label; hidden files and folders do not count."""
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    found = sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     if not found:
         raise ValueError(
             f"{folder}: has neither a {KALDI_LIST} nor a folder of recordings for each label: name a .jsonl file with "
             "the columns `audio` and `text`."
         )
     for path in found:
+        if path.parent.parent != folder:
+            raise ValueError(
+                f"{path}: is in no folder of a label right below {folder}: move it away, or name a .jsonl file with "
+                "the columns `audio` and `text`."
+            )
         yield Listed(str(path), path.parent.name, str(path))

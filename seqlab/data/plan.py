@@ -10,11 +10,6 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 
-MORE_STEPS = 1.2
-"""Up to how many times as many steps are planned so that each has one micro-step instead of two of half the size, whose
-products take more time. Without it equal limits on both would halve every micro-step, as lengths never fill it exactly.
-"""
-
 NUDGED_SHARE = 0.1
 """Share of the pairs that are sorted as if they were one token longer. Without it, pairs of a rare length would meet
 again in every epoch; it adds about 0.6 points to the padding share."""
@@ -32,16 +27,13 @@ def plan_chunk(
 
     Lengths count the special id of their side. A micro-step's longer side has at most `micro_batch_tokens` padded
     tokens, unless it is a single pair. There are as many steps as bring their mean closest to `batch_tokens` target
-    tokens, or up to `MORE_STEPS` times as many where one micro-step each is then enough. The micro-steps are dealt so
-    that the steps come out nearly equal.
+    tokens, and the micro-steps are dealt so that the steps come out nearly equal.
     """
     order = length_order(src_lengths, tgt_lengths, rng)
     widths = np.maximum(src_lengths, tgt_lengths)
     num_steps = max(1, round(int(tgt_lengths.sum()) / batch_tokens))
-    count = len(cut(order, widths, micro_batch_tokens))
-    if num_steps < count <= MORE_STEPS * num_steps:
-        num_steps = count
     # As small as lets every step have the same number of micro-steps: ranks then finish together.
+    count = len(cut(order, widths, micro_batch_tokens))
     budget = math.ceil(micro_batch_tokens * count / (num_steps * math.ceil(count / num_steps)))
     # The first micro-step is a random part of a whole one, so that the cuts after it move between epochs.
     micro_steps = cut(order, widths, budget, int(budget * rng.uniform(0.3, 1.0)))

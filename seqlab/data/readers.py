@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from seqlab.audio.containers import AUDIO_SUFFIXES, looks_like_audio
+from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, MAGIC, looks_like_audio
 
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -38,18 +39,31 @@ def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
         ValueError: the stream is not UTF-8, or unpacks a gzip file that is not complete; names it.
     """
     try:
-        for number, raw in enumerate(stream, start=1):
-            if number == 1:
-                refuse_audio(raw, name)
+        for number, raw in enumerate(without_audio(stream, name), start=1):
             line = decode_line(raw, name, number)
             yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
-def refuse_audio(first: bytes, name: str) -> None:
-    """Raise ValueError where the first line of what should be text is that of a recording, or names one."""
-    if looks_like_audio(first):
+def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """Yield lines; raises ValueError where the first ones are those of a recording, or the first names one."""
+    rest = iter(lines)
+    head: list[bytes] = []
+    for raw in rest:
+        head.append(raw)
+        # the header of a recording may hold the byte that ends a line
+        if not head[0].startswith(MAGIC) or sum(map(len, head)) >= HEAD_BYTES:
+            break
+    if head:
+        refuse_audio(head, name)
+    yield from chain(head, rest)
+
+
+def refuse_audio(lines: Sequence[bytes], name: str) -> None:
+    """Raise ValueError where lines of what should be text begin as a recording, or the first is the path of one."""
+    first = lines[0]
+    if looks_like_audio(b"".join(lines[:HEAD_BYTES])):
         raise ValueError(
             f"{name} is a recording, but text is read here: `seqlab transcribe RUN {name}` turns recordings into text, "
             "and `seqlab train --data.kind transcription` learns from a list of them."

@@ -62,6 +62,7 @@ def split_recordings(
     faults = {i: fault for i in range(len(recordings)) if (fault := _fault(config, recordings, i, texts[i], by_text))}
     if faults and config.on_fault == "refuse":
         listed = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:NAMED]]
+        listed += [f"... and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
         raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *listed]))
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
     fields = np.array([each.field for each in recordings.examples], dtype=object)
@@ -190,6 +191,16 @@ class RecordingsReport:
     """What is wrong with recordings that are left out, by their location."""
     outliers: tuple[str, ...] = field(default=())
     """Recordings whose text is far longer or shorter for their duration than most."""
+    shared_recordings: tuple[str, ...] = field(default=())
+    """Where the lists name recordings of the held-out parts whose sound is in the training part, too."""
+    repeated: tuple[str, ...] = field(default=())
+    """Where the lists name training recordings whose sound is in the training part before."""
+    empty_texts: tuple[str, ...] = field(default=())
+    """Where the lists have transcripts that are empty, as they are learnt."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Training recordings of each label, the most frequent first; empty for transcripts."""
+    new_labels: tuple[str, ...] = field(default=())
+    """Labels of the held-out parts that no training recording has."""
 
     @classmethod
     def of(
@@ -211,6 +222,10 @@ class RecordingsReport:
             {recordings.examples[i].columns.get("speaker", "") for i in part} for part in (splits.train, held_out)
         ]
         speakers[1] |= {speaker for _, speaker in test}
+        trained: dict[str, int] = {}
+        for i in splits.train.tolist():
+            trained.setdefault(recordings.examples[i].digest, i)
+        labels = Counter(texts[i] or "" for i in splits.train)
         both: set[str | None] = set()
         if by_text:
             both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(text for text, _ in test)}
@@ -228,6 +243,11 @@ class RecordingsReport:
             tuple(sorted((speakers[0] & speakers[1]) - {""})),
             {recordings.examples[i].location: fault for i, fault in splits.faults.items()},
             tuple(_outliers(recordings, splits.train, seconds, lengths)) if by_text else (),
+            tuple(recordings.examples[i].location for i in held_out if recordings.examples[i].digest in trained),
+            tuple(recordings.examples[i].location for i in splits.train if trained[recordings.examples[i].digest] != i),
+            tuple(recordings.examples[i].location for i in (*splits.train, *held_out) if by_text and not texts[i]),
+            {} if by_text else dict(labels.most_common()),
+            () if by_text else tuple(sorted({texts[i] or "" for i in held_out} - set(labels))),
         )
 
     def lines(self) -> list[str]:
@@ -250,6 +270,18 @@ class RecordingsReport:
             )
         if self.clipped:
             found.append(f"{len(self.clipped):,} recordings are clipped: {_first(self.clipped)}")
+        if self.labels:
+            counts = [f"{label} {count:,}" for label, count in self.labels.items()]
+            found.append(f"{len(counts):,} labels: {_first(counts)}")
+        if self.new_labels:
+            found.append(f"labels of the held-out parts that are not trained on: {_first(self.new_labels)}")
+        for locations, what in (
+            (self.empty_texts, "transcripts are empty"),
+            (self.repeated, "training recordings sound as one before them does"),
+            (self.shared_recordings, "recordings of the held-out parts are trained on, too"),
+        ):
+            if locations:
+                found.append(f"{len(locations):,} {what}: {_first(locations)}")
         if self.shared_texts:
             found.append(f"{self.shared_texts:,} texts of the held-out parts are trained on, too")
         if self.shared_speakers:

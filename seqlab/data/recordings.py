@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from seqlab.data.survey import OnProgress
 from seqlab.durable import rename
 from seqlab.world import usable_cores
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 """Raised when the same files would be decoded differently."""
 SAMPLES, EXAMPLES = "samples.i16", "examples.jsonl"
 DECODED_TOGETHER = 256
@@ -51,6 +52,8 @@ class Example:
     clipped: float = 0.0
     """Share of the samples at full scale."""
     is_silent: bool = False
+    digest: str = ""
+    """Of the samples: equal recordings have equal ones."""
     fault: str = ""
     """Why it cannot be read; empty where it can."""
 
@@ -178,4 +181,5 @@ def _example(field: Field, listed: Listed, found: Recording | str, first: int) -
         found.channels,
         found.clipped,
         found.is_silent,
+        hashlib.blake2b(found.samples.tobytes(), digest_size=12).hexdigest(),
     )

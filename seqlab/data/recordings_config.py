@@ -25,6 +25,8 @@ class RecordingsConfig(DataConfig):
 
     path_fields: ClassVar[tuple[str, ...]] = ("train", "extra_train", "valid", "test")
     rows_name: ClassVar[str] = "recordings"
+    in_folders: ClassVar[bool] = False
+    """Whether a folder with a folder of recordings for each label is a list, too."""
     of_codecs: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
@@ -164,7 +166,7 @@ class RecordingsConfig(DataConfig):
         """Open a list of recordings by its path spec."""
         from seqlab.data.manifests import open_manifest
 
-        return open_manifest(spec, self.audio_column, self.text_column)
+        return open_manifest(spec, self.audio_column, self.text_column, in_folders=self.in_folders)
 
     def input_specs(self) -> list[Any]:
         """Return the lists, whose content is that of the recordings on them, too."""

@@ -10,7 +10,7 @@ from typing import Any
 from seqlab.audio.containers import looks_like_audio
 from seqlab.data.hub import PREFIX
 from seqlab.data.manifests import Listed, Manifest, open_manifest
-from seqlab.data.readers import decode_line
+from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
 from seqlab.inference.files import input_stream
 
 logger = logging.getLogger(__name__)
@@ -20,11 +20,11 @@ HAS_FAULTS = 3
 """The exit status where a recording has no answer."""
 
 
-def warn_of_faults(faults: Iterable[str]) -> int:
-    """Log what is wrong with recordings, those without a fault left out; return how many have one."""
+def warn_of_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
+    """Log why there is no answer, for those that have one left out; return how many have none."""
     named = [fault for fault in faults if fault]
     for fault in named:
-        logger.warning("%s The answer is empty.", fault if fault.endswith(".") else f"{fault}.")
+        logger.warning("%s %s", fault if fault.endswith(".") else f"{fault}.", what)
     return len(named)
 
 
@@ -49,35 +49,46 @@ def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None
 
 
 @contextmanager
-def listed_recordings(spec: str | None) -> Iterator[Iterator[str | Listed]]:
+def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator[Iterator[str | Listed]]:
     """Open a list of recordings.
 
     That is a list as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` where its column is not `audio`,
-    whose examples may be parts of recordings; or a text or standard input with a path on each line, "" for none.
+    whose examples may be parts of recordings; or a text or standard input with a path on each line.
+
+    Args:
+        spec: the list; None or `-` for standard input.
+        in_folders: whether a folder of folders of recordings is a list.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such list; a line is not UTF-8, as where a recording itself is given.
+        FileNotFoundError, ValueError: there is no such list; it is a recording itself; a line is not UTF-8.
     """
-    if spec is not None and (manifest := _as_manifest(spec)) is not None:
+    if spec is not None and (manifest := _as_manifest(spec, in_folders)) is not None:
         yield manifest.listed()
         return
+    if spec is not None and Path(spec).is_file() and looks_like_audio(spec):
+        raise ValueError(
+            f"{spec} is a recording, but a list is read here: write the paths of recordings into a .txt file, one on "
+            "each line, and name that."
+        )
     with input_stream(spec) as (stream, name):
-        yield (decode_line(raw, name, number) for number, raw in enumerate(stream, start=1))
+        yield (_on_line(raw, name, number) for number, raw in enumerate(stream, start=1))
 
 
-def _as_manifest(spec: str) -> Manifest | None:
+def _on_line(raw: bytes, name: str, number: int) -> str | Listed:
+    """Read the path on a line of a text."""
+    path = decode_line(raw, name, number)
+    path = path.removeprefix(BYTE_ORDER_MARK) if number == 1 else path
+    return path if path.strip() else Listed("", None, f"{name}, line {number}")
+
+
+def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
     """Return the list that training would read by this name; None for a text of paths."""
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
-    manifest = open_manifest(path, column or "audio")
+    manifest = open_manifest(path, column or "audio", in_folders=in_folders)
     is_text = not column and not path.startswith(PREFIX) and not manifest.is_list
     return None if is_text else manifest
-
-
-def as_recording(listed: str | Listed) -> str | Listed | None:
-    """Return what `read_waveforms` takes for a recording on a list: None where the line or the cell is empty."""
-    return listed if (listed.audio if isinstance(listed, Listed) else listed) else None
 
 
 def described(listed: str | Listed) -> dict[str, Any]:

@@ -28,7 +28,7 @@ Waveform = NDArray[np.int16]
 
 
 def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]:
-    """Read recordings: waveforms (n,) of a rate, or what is wrong with one; empty text for None.
+    """Read recordings: waveforms (n,) of a rate, or what is wrong with one.
 
     Args:
         recordings: of each the path of a file; its content as bytes; an example of a list (`Listed`); or a waveform
@@ -68,8 +68,6 @@ def name_of(recording: Any, place: int) -> str:
 
 def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
     """Read one recording, and note its own rate by its name."""
-    if recording is None:
-        return ""
     name = name_of(recording, place)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
@@ -78,6 +76,8 @@ def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -
             source_rates[name] = int(recording[1])
             return _of_array(*recording, rate=rate, name=name)
         if isinstance(recording, Listed):
+            if not recording.audio:
+                return f"{recording.location}: names no recording."
             content = recording.audio if recording.content is None else recording.content
             found = read_recording(content, rate, name=name, start=recording.start, end=recording.end)
         elif isinstance(recording, str | Path | bytes):

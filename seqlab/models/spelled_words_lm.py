@@ -115,7 +115,10 @@ class SpelledWordsLm(nn.Module):
                 "that it does not know: take one with an `<unk>`."
             )
         if not spellings:
-            raise ValueError("No word of the language model can be spelled with the characters: `spellings` is empty.")
+            raise ValueError(
+                "No word of the language model can be spelled with the characters (`spellings` is empty): is its text "
+                "written as the transcripts are, as in lower case?"
+            )
         for word, ids in spellings.items():
             if not 0 <= word < words.vocab_size or word in (words.pad_id, words.bos_id, words.eos_id, words.unk_id):
                 raise ValueError(

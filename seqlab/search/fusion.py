@@ -53,7 +53,7 @@ class WeightedLm:
     ) -> None:
         if not (math.isfinite(weight) and weight > 0):
             raise ValueError(
-                f"`lm_weight` must be finite and above 0, but is {weight} instead. At 0 the translator decides alone: "
+                f"`lm_weight` must be finite and above 0, but is {weight} instead. At 0 the model decides alone: "
                 "search without the language model."
             )
         if not math.isfinite(length_reward):

@@ -21,6 +21,7 @@ from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.codecs import codec_parts, codec_sha256
 from seqlab.runs.config import Config, config_text, parts_of
 from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, PLUGINS, RUN_ID, RunFolder
+from seqlab.runs.load import read_config
 from seqlab.runs.spelling import spelling_sha256
 from seqlab.training.machine import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
@@ -240,8 +241,11 @@ def _make_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
     if config.init_from is None:
         _warn_of_small(task.write_codecs(config, folder, on_progress), config)
     else:
+        old = read_config(RunFolder(Path(config.init_from))).data
+        is_whole = config.init_parts == "all"
+        left = [] if is_whole else set(old.tokenizer_folders) - set(config.data.taken_tokenizers(old))
         for name in CODEC_FOLDERS:
-            if (Path(config.init_from) / name).is_dir():
+            if name not in left and (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
     task.complete_codecs(config, folder, on_progress)
 

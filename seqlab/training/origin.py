@@ -30,6 +30,8 @@ FREE_MODEL_FIELDS = {
 }
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
+LITTLE = 0.05
+"""Of the parameters: fewer that match are named."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
 
 
@@ -61,7 +63,9 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
     if config.data.kind != old.data.kind:  # a text has no target with a tokenizer of its own
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
-    listed = _listed(changes, (*TOKENIZER_SECTIONS, *_of_codecs(config, old)), origin)
+    needed = config.data.taken_tokenizers(old.data)
+    tokenizers = TOKENIZER_SECTIONS if any(name.endswith("tokenizer") for name in needed) else ()
+    listed = _listed(changes, (*tokenizers, *_of_codecs(config, old)), origin)
     if listed:
         raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Give the same values.")
     before, after = old.model.meaning(), config.model.meaning()
@@ -69,12 +73,13 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
     listed = _listed(pairs, ("model.",), origin)
     if listed:
         raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
-    needed = config.data.taken_tokenizers(old.data)
     if not all((origin.path / name).is_dir() for name in needed):
-        raise ValueError(
-            f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: both runs must have one "
-            "vocabulary, or both must have one for each side (`data.joint_vocabulary`)."
+        hint = (
+            "both runs must have one vocabulary, or both must have one for each side (`data.joint_vocabulary`)"
+            if tokenizers
+            else "it is no run of recordings"
         )
+        raise ValueError(f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: {hint}.")
 
 
 def _of_codecs(config: Config, old: Config) -> list[str]:
@@ -127,9 +132,13 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
     for name, value in found.items():
         own[name].copy_(value)
     others = [name for name, parameter in own.items() if name not in found and parameter.requires_grad]
+    sizes = []
     for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", others)):
-        size = sum(own[name].numel() for name in names)
-        logger.info("%s: %s parameters (%s).", title, f"{size:,}", ", ".join(_parts(names)) or "none")
+        sizes.append(sum(own[name].numel() for name in names))
+        logger.info("%s: %s parameters (%s).", title, f"{sizes[-1]:,}", ", ".join(_parts(names)) or "none")
+    if sizes[0] < LITTLE * sum(sizes):
+        text = "Only %.1f%% of the parameters start from %s: is this a model of its kind and its sizes (%s)?"
+        logger.warning(text, 100 * sizes[0] / sum(sizes), origin.folder.path, origin.folder.config_file)
     return set(found)
 
 

@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import numpy as np
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import no_progress
+from seqlab.models.frame_encoders import FrameEncoderConfig
+from seqlab.registry import Parts
 from seqlab.runs.config import Config, to_dict
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override, override
 from seqlab.training.choices import Choices, choose_intervals, rounded, take_over, within
 
@@ -46,6 +51,8 @@ def choose_by_recordings(
     values: dict[str, Any] = to_dict(open_config)
     of_origin = [name for name in (*open_config.data.of_codecs, "tokenizer") if name in values["data"]]
     settled = take_over(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
+    if settled and "model" not in settled:
+        settled += _take_over_encoder(values, dict(overrides))
     # Naming what a section is already would reset its fields.
     tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
     others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
@@ -58,6 +65,28 @@ def choose_by_recordings(
     return choices.config()
 
 
+def _take_over_encoder(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Take over the kind and the sizes of the encoder of the run whose weights are taken; return what is settled."""
+    old = read_config(RunFolder(Path(_text(given["init_from"])))).model
+    families = {name: each for name, each in Parts("model").items() if each.task == values["data"]["kind"]}
+    alike = [
+        name
+        for name, each in families.items()
+        if isinstance(old, FrameEncoderConfig)
+        and issubclass(each, FrameEncoderConfig)
+        and (each.build_encoder, each.kind) == (type(old).build_encoder, old.kind)
+    ]
+    if not alike or ("model.family" in given and _text(given["model.family"]) not in alike):
+        return []
+    own = {field.name for field in fields(families[alike[0]])} - {"family"}
+    values["model"] = {"family": alike[0], **{key: value for key, value in vars(old).items() if key in own}}
+    return [f"model.{key}" for key in values["model"]]
+
+
+def _text(given: str | list[str]) -> str:
+    return given if isinstance(given, str) else given[0]
+
+
 def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
     rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
@@ -66,7 +95,11 @@ def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, floa
         raise ValueError(f"None of the {len(recordings)} recordings can be used: {first}.")
     logger.info("%s recordings, %.2f hours; chosen by these:", f"{len(recordings):,}", hours)
     usual = rates.most_common(1)[0][0]
-    rate = choices.set("data.sample_rate", RATES[usual >= RATES[1]], f"most recordings have {usual:,} samples a second")
+    rate = choices.set(
+        "data.sample_rate",
+        RATES[usual >= RATES[1]],
+        f"more recordings have {usual:,} samples a second than any other rate",
+    )
     choices.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
     for name, value in {**CHANGES, **changes}.items():
         choices.set(f"data.augment_{name}", value, "training changes each recording at random")

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 from system.conftest import run_here
 
+from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
 from seqlab.data.readers import iter_lines
 
@@ -39,6 +40,21 @@ def test_training_on_text(name: str, folder: Path) -> None:
 def test_reading_text(name: str, folder: Path) -> None:
     with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
         list(iter_lines(stream, "standard input"))
+
+
+@pytest.mark.parametrize("size", [b"\x0aX\x01\x00", b"\x24\x0a\x00\x00", b"\x24\x08\x0a\x0a"])
+def test_a_header_may_hold_the_byte_that_ends_a_line(size: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.dat"
+    path.write_bytes(b"RIFF" + size + b"WAVEfmt " + bytes(100))
+    with path.open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
+        list(iter_lines(stream, "standard input"))
+    with pytest.raises(ValueError, match="text is read here"):
+        list(read_blocks(path, 100))
+
+
+def test_a_text_may_begin_as_a_recording_does() -> None:
+    for lines in ([b"RIFF\n", b"a\n"], [b"RIFF\n"], [b"ID3\n", b"b"]):
+        assert list(iter_lines(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
 
 
 def test_texts_about_recordings_are_texts(folder: Path) -> None:

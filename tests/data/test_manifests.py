@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from seqlab.data.columns import parse_column
 from seqlab.data.manifests import open_manifest
 
 RATE = 8000
@@ -79,11 +80,33 @@ def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
     assert all(each.location.startswith(str(path)) for each in found)
 
 
-def test_an_empty_cell_is_an_example_without_a_recording(folder: Path) -> None:
-    """Training names it; a command that answers each line of a list gives an empty line for it."""
-    (folder / "list.jsonl").write_text('{"audio": null, "text": "a"}\n{"audio": "", "text": "b"}\n', encoding="utf-8")
-    found = list(open_manifest(str(folder / "list.jsonl")).listed())
-    assert [(each.audio, each.text) for each in found] == [("", "a"), ("", "b")]
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.jsonl", '{"audio": "0.wav", "text": "a"}\n\n{"audio": null, "text": "b"}\n{"audio": "", "text": "c"}\n'),
+        ("list.csv", "audio,text\n0.wav,a\n\n,b\n,c\n"),
+        ("list.tsv", "audio\ttext\n0.wav\ta\n\n\tb\n\tc\n"),
+    ],
+)
+def test_a_blank_line_or_cell_is_an_example_without_a_recording(name: str, content: str, folder: Path) -> None:
+    """Training names it; a command that answers each line of a list gives an empty line for it, as `#text` does."""
+    (folder / name).write_text(content, encoding="utf-8")
+    found = list(open_manifest(str(folder / name)).listed())
+    assert [(each.audio, each.text) for each in found] == [
+        (str(folder / "0.wav"), "a"),
+        ("", None),
+        ("", "b"),
+        ("", "c"),
+    ]
+    assert list(parse_column(f"{folder / name}#text").values()) == [each.text or "" for each in found]
+
+
+def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_kaldi(folder)
+    with (path / "text").open("a", encoding="utf-8") as file:
+        file.write("u9 nobody\n")
+    assert len(list(open_manifest(str(path)).listed())) == len(TEXTS)
+    assert "texts without a recording, which are left out: u9 (1 of 4)" in caplog.text
 
 
 def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
@@ -101,7 +124,7 @@ def test_labels_are_part_of_the_content_of_a_folder(folder: Path) -> None:
     for number, label in enumerate(("no", "yes", "yes")):
         (folder / "words" / label).mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.wav").rename(folder / "words" / label / f"{number}.wav")
-    words = open_manifest(str(folder / "words"))
+    words = open_manifest(str(folder / "words"), in_folders=True)
     seen = {(words.sha256(), words.stamp())}
     (folder / "words" / "yes").rename(folder / "words" / "zebra")
     seen.add((words.sha256(), words.stamp()))
@@ -123,8 +146,16 @@ def test_a_folder_for_each_label(folder: Path) -> None:
     for label in ("yes", "no"):
         (folder / "words" / label).mkdir(parents=True)
         (folder / "words" / label / "a.WAV").write_bytes((folder / "0.wav").read_bytes())
-    found = list(open_manifest(str(folder / "words")).listed())
+    (folder / "words" / ".git").mkdir()
+    (folder / "words" / ".git" / "b.wav").write_bytes(b"")
+    found = list(open_manifest(str(folder / "words"), in_folders=True).listed())
     assert [each.text for each in found] == ["no", "yes"]
+    for place in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"")
+        with pytest.raises(ValueError, match=rf"{place}: is in no folder of a label right below"):
+            list(open_manifest(str(folder / "words"), in_folders=True).listed())
+        place.unlink()
 
 
 def test_an_audio_column_of_a_dataset(folder: Path) -> None:
@@ -174,8 +205,11 @@ def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
 
 
 def test_bad_folders(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):
+    with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name the recordings in it one by one"):
         list(open_manifest(str(folder)).listed())
+    (folder / "none").mkdir()
+    with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):
+        list(open_manifest(str(folder / "none"), in_folders=True).listed())
     with pytest.raises(FileNotFoundError, match=r"x\.jsonl"):
         list(open_manifest(str(folder / "x.jsonl")).listed())
     path = write_kaldi(folder)

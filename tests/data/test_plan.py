@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.plan import MORE_STEPS, cut, deal, length_order, plan_chunk
+from seqlab.data.plan import cut, deal, length_order, plan_chunk
 
 lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80)
 
@@ -25,17 +25,7 @@ def test_every_pair_is_in_one_micro_step_within_the_budget(
         padded = len(micro_step) * max(src[micro_step].max(), tgt[micro_step].max())
         assert padded <= budget or len(micro_step) == 1
     assert all(steps)
-    fewest = min(max(1, round(tgt.sum() / (budget * factor))), len(micro_steps))
-    assert fewest <= len(steps) <= MORE_STEPS * fewest
-
-
-@given(seed=st.integers(0, 99), longest=st.integers(100, 600))
-def test_equal_limits_do_not_halve_micro_steps(seed: int, longest: int) -> None:
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(10, longest, 2000)
-    steps = plan_chunk(lengths, lengths, rng, batch_tokens=8000, micro_batch_tokens=8000)
-    # one more for the first one, which is a part of a whole one
-    assert sum(len(step) for step in steps) <= len(steps) + 1
+    assert len(steps) == min(max(1, round(tgt.sum() / (budget * factor))), len(micro_steps))
 
 
 @given(seed=st.integers(0, 99))

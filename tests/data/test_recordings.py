@@ -17,7 +17,9 @@ from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Example, Recordings, read_recordings
 from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
+from seqlab.tasks.recording_labels.task import read_labels
 from seqlab.tasks.transcription.config import TranscriptionConfig
+from seqlab.tasks.transcription.examples import read_transcripts
 
 RATES = (8000, 22050, 44100)
 WORDS = ("one", "two", "three", "four", "five")
@@ -206,6 +208,23 @@ def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> Record
         return collate_frames(arrays, [[5]] * len(arrays), part.tolist(), pad_id=0, bos_id=1, eos_id=2)
 
     return RecordingSteps(recordings, codec, config, 7, collate)
+
+
+def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, tmp_path: Path) -> None:
+    rows = [{"audio": str(listed / f"{number}.flac"), "text": WORDS[number % 2]} for number in range(8)]
+    parts = {"train": [*rows, rows[0] | {"text": "..."}], "valid": [rows[1], {**rows[2], "text": "five"}]}
+    for name, part in parts.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    lists = {"train": [str(tmp_path / "train.jsonl")], "valid": str(tmp_path / "valid.jsonl")}
+    found = read_transcripts(TranscriptionConfig(**lists), tmp_path / "cache", no_progress)
+    lines = found.report.lines()
+    assert f"1 transcripts are empty: {tmp_path}/train.jsonl, line 9" in lines
+    assert f"1 training recordings sound as one before them does: {tmp_path}/train.jsonl, line 9" in lines
+    both = f"{tmp_path}/valid.jsonl, line 1, {tmp_path}/valid.jsonl, line 2"
+    assert f"2 recordings of the held-out parts are trained on, too: {both}" in lines
+    lines = read_labels(RecordingLabelsConfig(**lists), tmp_path / "cache", no_progress).report.lines()
+    assert "3 labels: one 4, two 4, ... 1" in lines
+    assert "labels of the held-out parts that are not trained on: five" in lines
 
 
 def test_steps_from_any_position_with_any_number_of_workers(listed: Path, tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ MIN_NUMBERS = 80
 NEURAL = (
     *("--data.batch_tokens", "1024", "--data.micro_batch_tokens", "1024", "--data.block_length", "64"),
     *("--optim.optimizer.family", "muon", "--optim.schedule.family", "cosine", "--optim.schedule.warmup_steps", "20"),
-    *("--training.valid_every", "160", "--training.precision", "fp32", "--training.max_steps"),
+    *("--training.max_steps", "160", "--training.valid_every", "160", "--training.precision", "fp32"),
 )
 FAMILIES = {
     "ngram_lm": ("--model.order", "12"),
     "lstm_lm": (
         *("--model.hidden_size", "128", "--model.input_dropout", "0", "--model.hidden_dropout", "0"),
-        *("--model.output_dropout", "0", "--optim.optimizer.lr", "2e-2", *NEURAL, "160"),
+        *("--model.output_dropout", "0", "--optim.optimizer.lr", "2e-2", *NEURAL),
     ),
     "transformer_lm": (
         *("--model.d_model", "64", "--model.d_ff", "128", "--model.num_layers", "2", "--model.num_heads", "2"),
-        *("--model.dropout", "0", "--optim.optimizer.lr", "1e-2", *NEURAL, "320"),
+        *("--model.dropout", "0", "--optim.optimizer.lr", "1e-2", *NEURAL),
     ),
 }
 

@@ -13,6 +13,7 @@ import torch
 from reference.ranks import train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, journal_of
+from system.conftest import run_here
 
 import seqlab
 from seqlab.evaluation import evaluate
@@ -20,7 +21,8 @@ from seqlab.models import GruRecogniserConfig, LstmRecogniserConfig, Transformer
 from seqlab.objectives import CtcConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.load import read_config
+from seqlab.runs.load import load_run, read_config
+from seqlab.tasks.recording_labels.zero_config import from_labels
 from seqlab.tasks.transcription.zero_config import from_recordings
 from seqlab.text.transcripts import normalize_transcript
 from seqlab.training import train
@@ -96,6 +98,47 @@ def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) ->
     for name in before:
         if name.startswith("encoder."):
             torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
+
+
+def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
+    """A run chosen by the recordings takes over kind and sizes of the encoder; what else there is, is left."""
+    options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
+    options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
+    labels = [("data.kind", "recording_labels"), ("data.text_column", "speaker"), ("init_from", str(trained))]
+    config = from_labels([*options, *labels])
+    old = read_config(RunFolder(trained))
+    assert config.model.family == "gru_recording_labeller"
+    assert (config.model.hidden_size, config.model.channels) == (old.model.hidden_size, old.model.channels)
+    assert config.data.num_bands == old.data.num_bands
+    labeller = train(config, tmp_path / "labeller")
+    assert not (labeller / "tgt_tokenizer").exists()
+    recogniser = train(
+        from_recordings([*options, ("data.kind", "transcription"), ("init_from", str(labeller))]), tmp_path / "again"
+    )
+    assert not (recogniser / "tgt_codec").exists()
+    states = [load_run(path).model.state_dict() for path in (trained, labeller, recogniser)]
+    names = [name for name in states[0] if name.startswith("encoder.")]
+    assert names
+    for state in states[1:]:
+        for name in names:
+            torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="its whole model cannot be taken over, but with `init_parts: matching`"):
+        from_labels([*labels, ("data.train", corpus)])
+    (tmp_path / "lines.txt").write_text("a b c\n" * 30, encoding="utf-8")
+    lines = ("--data.train", tmp_path / "lines.txt", "--model.family", "ngram_lm")
+    assert run_here("train", *lines, "--run_dir", tmp_path / "text")[0] == 0
+    with pytest.raises(ValueError, match="has no src_codec to be taken over: it is no run of recordings"):
+        train(
+            replace(tiny(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"), tmp_path / "no"
+        )
+
+
+def test_little_that_matches_is_named(
+    corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = GruRecogniserConfig(hidden_size=96, num_layers=2, channels=(4, 8), upsampling=1)
+    train(replace(tiny(corpus, model, max_steps=1), init_from=str(trained), init_parts="matching"), tmp_path / "run")
+    assert "% of the parameters start from" in caplog.text
 
 
 @pytest.mark.parametrize("parts", ["all", "matching"])

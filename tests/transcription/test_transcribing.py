@@ -218,18 +218,28 @@ def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Pa
     """What cannot be read is an empty line, and a status of its own."""
     (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
     listed = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
-    stdin = "".join(f"{path}\n" for path in listed).encode()
+    stdin = b"\xef\xbb\xbf" + "".join(f"{path}\n" for path in listed).encode()
     status, done = run_here("transcribe", trained, "--device", "cpu", stdin=stdin)
     lines = done.stdout.decode().split("\n")
     expected = seqlab.load(trained, device="cpu").transcribe(paths[:2])
     assert status == 3
     assert lines == [expected[0], "", "", "", expected[1], ""]
     assert "broken.wav" in done.stderr.decode()
+    assert "standard input, line 2: names no recording" in done.stderr.decode()
     rows = [{"audio": path or None} for path in listed]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--device", "cpu")
     assert (status, done.stdout.decode().split("\n")) == (3, lines)
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
+    options = ("--json", "--num_hypotheses", "2")
+    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", *options)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(each.keys() == answers[0].keys() for each in answers)
+    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--on_fault", "refuse")
+    assert (status, done.stdout) == (2, b"")
+    status, done = run_here("transcribe", trained, "--input", paths[0])
+    assert (status, done.stdout) == (2, b"")
+    assert f"{paths[0]} is a recording, but a list is read here" in done.stderr.decode()
     status, done = run_here("transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8")
     assert status == 0
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]

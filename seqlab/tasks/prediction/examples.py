@@ -22,6 +22,8 @@ from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
 """Raised when the same files would be encoded differently."""
+RECORDINGS = {"audio", "text"}
+"""Columns of a list of recordings."""
 InputCodec = TableCodec | ArrayCodec
 """What a run's inputs become numbers by."""
 
@@ -55,9 +57,14 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     if arrays:
         return _read_arrays(data, paths)
     if not data.target:
+        of_recordings = (
+            ", and recordings with their texts are learnt with `data.kind: transcription`"
+            if set(RawTable.read(paths).columns) >= RECORDINGS
+            else ""
+        )
         raise ValueError(
             f"{paths[0]}: name the column that is predicted with `data.target`; a text in one of its columns is "
-            f"`{paths[0]}#COLUMN`."
+            f"`{paths[0]}#COLUMN`{of_recordings}."
         )
     table = RawTable.read(paths)
     if not len(table):

@@ -11,7 +11,6 @@ from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import set_threads
 from seqlab.inference.recording_lists import (
     HAS_FAULTS,
-    as_recording,
     block_size,
     described,
     listed_recordings,
@@ -36,9 +35,9 @@ def label_recordings(options: LabelOptions) -> int | None:
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
-    with listed_recordings(options.input) as paths, output_stream(options.output) as output:
+    with listed_recordings(options.input, in_folders=True) as paths, output_stream(options.output) as output:
         for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
-            found = labeller.label_detailed([as_recording(each) for each in block])
+            found = labeller.label_detailed(block)
             faults += warn_of_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_line(listed, each, options) for listed, each in answers))

@@ -28,6 +28,7 @@ class RecordingLabelsConfig(RecordingsConfig):
     next_command: ClassVar[str] = "seqlab label {} --input LIST"
     serves: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.recording_labels.commands:label_recordings"}
     predicts: ClassVar[str] = "class"
+    in_folders: ClassVar[bool] = True
     own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
 
     folds: FoldKind = "stratified"
@@ -36,7 +37,7 @@ class RecordingLabelsConfig(RecordingsConfig):
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
         """Name the codec of the recordings alone: labels have one of their own."""
-        return ["src_codec"] if "src_codec" in old.tokenizer_folders else []
+        return ["src_codec"]
 
     @property
     def tokenizer_folders(self) -> list[str]:

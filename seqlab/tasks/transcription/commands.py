@@ -16,7 +16,6 @@ from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPa
 from seqlab.inference.recording_lists import (
     HAS_FAULTS,
     READ_TOGETHER,
-    as_recording,
     block_size,
     described,
     listed_recordings,
@@ -98,9 +97,7 @@ def run(options: TranscribeOptions) -> int | None:
     faults = 0
     with _paths(options) as paths, output_stream(options.output) as output, counting("recordings") as advance:
         for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
-            found = transcriber.transcribe_detailed(
-                [as_recording(each) for each in block], times=options.json, progress=advance, **how
-            )
+            found = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **how)
             if options.on_fault == "refuse" and (fault := next((each.fault for each in found if each.fault), "")):
                 raise ValueError(fault)
             faults += warn_of_faults(each.fault for each in found)
@@ -133,13 +130,12 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
     ) -> list[TranscriptScore]:
         nonlocal faults
         assert paths is not None
-        recordings = [as_recording(path) for path in paths]
 
         def compute(own: list[int], on_rows: OnRows | None) -> list[TranscriptScore]:
-            return transcriber.score([recordings[i] for i in own], [texts[i] for i in own], progress=on_rows)
+            return transcriber.score([paths[i] for i in own], [texts[i] for i in own], progress=on_rows)
 
         found = world.spread([len(text) for text in texts], compute, advance)
-        faults += warn_of_faults(each.fault for each in found)
+        faults += warn_of_faults((each.fault for each in found), "There is no score.")
         return found
 
     write_scores(options, world, score, _read_pairs(options, options.src))

@@ -40,7 +40,7 @@ class TranscriptionConfig(RecordingsConfig):
     lower case (`lower`), or as they are (`none`)."""
 
     augment_nonspeech: Share = 0.0
-    """Share of the recordings in whose place training is given silence, noise or tones, with an empty transcript: a
+    """Share of the recordings in whose place training is given silence, noise or music, with an empty transcript: a
     model that has never heard any puts words into them."""
 
     @property
@@ -49,5 +49,5 @@ class TranscriptionConfig(RecordingsConfig):
         return ["src_codec", "tgt_tokenizer"]
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the folders that are taken over from another run."""
-        return [name for name in self.tokenizer_folders if name in old.tokenizer_folders]
+        """Name the codec of recordings, and the tokenizer of transcripts if the other run has one of them."""
+        return self.tokenizer_folders if old.kind == self.kind else ["src_codec"]

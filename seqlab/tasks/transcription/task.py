@@ -57,9 +57,13 @@ class Transcription(Task):
         found = read_transcripts(data, folder.cache, on_progress)
         codec = fit_recording_codec(data, [found.recordings.waveform(i) for i in found.train.tolist()])
         save_codec(codec, folder, "src")
-        tokenizer = train_tokenizer(data.tokenizer, [found.texts[i] for i in found.train.tolist()])
-        tokenizer.save(folder.tokenizer("tgt"))
-        return {"tgt_tokenizer": tokenizer.vocab_size}
+        return {"tgt_tokenizer": _learn_vocabulary(data, found, folder)}
+
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+        """Learn the vocabulary where the run that this one starts from has none of transcripts."""
+        if not folder.tokenizer("tgt").is_dir():
+            data = _data_config(config)
+            _learn_vocabulary(data, read_transcripts(data, folder.cache, on_progress), folder)
 
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
@@ -118,6 +122,13 @@ class Transcription(Task):
     def locate(self, data: PreparedTranscripts, index: int) -> str:
         """Name the line of a list that a recording is on, and its file."""
         return data.recordings.locate(index)
+
+
+def _learn_vocabulary(data: TranscriptionConfig, found: PreparedTranscripts, folder: RunFolder) -> int:
+    """Learn the vocabulary of the training part; return its size."""
+    tokenizer = train_tokenizer(data.tokenizer, [found.texts[i] for i in found.train.tolist()])
+    tokenizer.save(folder.tokenizer("tgt"))
+    return tokenizer.vocab_size
 
 
 def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -> RecordingSteps[FrameBatch]:

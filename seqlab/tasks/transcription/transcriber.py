@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,7 +17,7 @@ from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
 from seqlab.inference.lines import refuse_other_types, without_control_characters
 from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, name_of, read_waveforms
-from seqlab.models.ctc import IMPOSSIBLE
+from seqlab.models.interfaces import IMPOSSIBLE, NEVER
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig
@@ -71,8 +71,8 @@ class TranscriptScore:
     """How probable a text is, given a recording."""
 
     log_prob: float | None
-    """In nats, over all paths that give the text; None where the recording cannot be read, or the vocabulary lacks a
-    token of the text."""
+    """In nats, over all paths that give the text: minus infinity for one with more tokens than the model has frames of
+    the recording. None where `fault` says why there is none."""
     num_tokens: int
     """Tokens of the text, its end counted."""
     token_log_probs: list[float]
@@ -80,7 +80,7 @@ class TranscriptScore:
     unknown: list[str]
     """What the vocabulary does not have."""
     fault: str = ""
-    """What is wrong with the recording."""
+    """The recording cannot be read, or the vocabulary lacks a token of the text."""
 
 
 class Transcriber:
@@ -149,13 +149,12 @@ class Transcriber:
         """
         read = read_waveforms(recordings, self.codec.sample_rate)
         own = [each for each in read if not isinstance(each, str)]
+        config = self._search(search)
         found = iter(
-            self.transcribe_waveforms(
-                own, self._search(search), times=times, batch_seconds=batch_seconds, progress=progress
-            )
+            self.transcribe_waveforms(own, config, times=times, batch_seconds=batch_seconds, progress=progress)
         )
         return [
-            Transcript("", 0.0, each)
+            replace(_nothing(config, times), fault=each)
             if isinstance(each, str)
             else self._named_if_too_short(next(found), name_of(recording, place), each)
             for place, (recording, each) in enumerate(zip(recordings, read, strict=True))
@@ -177,8 +176,7 @@ class Transcriber:
         """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
         config = self._search({}) if search is None else search
         rate = self.codec.sample_rate
-        nothing: list[Timed] | None = [] if times else None
-        found = [Transcript("", len(each) / rate, tokens=nothing, words=nothing) for each in waveforms]
+        found = [replace(_nothing(config, times), duration=len(each) / rate) for each in waveforms]
         # What holds no sound has no text, whatever a model would make of it.
         heard = {i: each for i, each in enumerate(waveforms) if np.any(each)}
         num_answered = 0
@@ -204,8 +202,6 @@ class Transcriber:
     ) -> list[TranscriptScore]:
         """Score a text for each recording, by all paths of CTC, without a language model.
 
-        A token for which there are too few frames costs 100 nats.
-
         Args:
             recordings: as in `transcribe_detailed`.
             texts: brought into the form that the transcripts of training had (`data.transcripts`).
@@ -213,7 +209,8 @@ class Transcriber:
             progress: called after each batch with its number of recordings.
 
         Raises:
-            ValueError: there are not as many texts as recordings. What is wrong with a recording is its `fault`.
+            ValueError: there are not as many texts as recordings. What is wrong with a recording or its text is its
+                `fault`.
         """
         refuse_other_types(texts, "texts")
         if len(recordings) != len(texts):
@@ -235,16 +232,15 @@ class Transcriber:
         num_scored = sum(self.codec.num_frames(len(each)) > 0 for each in own.values())
         if progress is not None and num_scored < len(read):
             progress(len(read) - num_scored)
-        return [
-            TranscriptScore(
-                None if unknown or isinstance(each, str) else sum(scores),
-                len(scores),
-                [] if isinstance(each, str) else scores,
-                unknown,
-                each if isinstance(each, str) else "",
-            )
-            for each, scores, unknown in zip(read, tokens, map(self.tokenizer.unknown_items, known), strict=True)
-        ]
+        found = []
+        for place, (each, scores, text) in enumerate(zip(read, tokens, known, strict=True)):
+            unknown, fault = self.tokenizer.unknown_items(text), each if isinstance(each, str) else ""
+            if unknown and not fault:
+                listed, name = " ".join(map(repr, unknown)), name_of(recordings[place], place)
+                fault = f"{name}: the vocabulary does not have {listed} of its text."
+            nats = [] if isinstance(each, str) else [NEVER if score == IMPOSSIBLE else score for score in scores]
+            found.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
+        return found
 
     @torch.inference_mode()
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
@@ -330,9 +326,14 @@ class Transcriber:
         durations = [len(each) / rate for each in waveforms]
         return time_tokens(self.model.frames(batch), rows, names, sounds, durations, timing)
 
-    def _search(self, fields: SearchOptions) -> SearchConfig:
+    def _search(self, options: SearchOptions) -> SearchConfig:
         """Return how to search: as in validation, but for these fields."""
-        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if unknown := sorted(given.keys() - {field.name for field in fields(SearchConfig)}):
+            raise ValueError(
+                f"There is no option `{unknown[0]}` of transcribing; a language model is given as the run is loaded, "
+                "`seqlab.load(run, lm=..., lm_weight=...)`."
+            )
         if unused := [name for name in NO_LIMITS if name in given]:
             raise ValueError(f"`{unused[0]}` has no use here: a transcript ends with its recording. Leave it out.")
         num_hypotheses = given.get("num_hypotheses", self.search.num_hypotheses)
@@ -342,6 +343,13 @@ class Transcriber:
             raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
         # All transcripts are of the same frames: dividing by their lengths would favour long ones.
         return replace(self.search, **{"length_alpha": 0.0, **given})
+
+
+def _nothing(config: SearchConfig, times: bool) -> Transcript:
+    """Describe a recording without a text, with what is asked for besides it."""
+    nothing: list[Timed] | None = [] if times else None
+    alternatives: list[Alternative] | None = [] if config.num_hypotheses > 1 else None
+    return Transcript("", 0.0, alternatives=alternatives, tokens=nothing, words=nothing)
 
 
 def _as_line(text: str) -> str:
