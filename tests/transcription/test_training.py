@@ -124,11 +124,9 @@ def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: P
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="its whole model cannot be taken over, but with `init_parts: matching`"):
         from_labels([*labels, ("data.train", corpus)])
-    (tmp_path / "lines.txt").write_text("a b c\n" * 30, encoding="utf-8")
-    options_lm = ("--data.tokenizer.kind", "characters", "--model.family", "ngram_lm")
-    assert (
-        run_here("train", "--data.train", tmp_path / "lines.txt", *options_lm, "--run_dir", tmp_path / "text")[0] == 0
-    )
+    (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
+    of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
+    assert run_here("train", *of_text, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
     with pytest.raises(ValueError, match="has no src_codec to be taken over: it is no run of recordings"):
         train(
             replace(tiny(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"), tmp_path / "no"
