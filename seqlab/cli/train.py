@@ -149,9 +149,10 @@ def _checked_config(
 
     check_folder(RunFolder(run_dir), overwrite)
     is_new = overwrite or not RunFolder(run_dir).exists()
-    config = make_config(recipe, overrides, first_dir if _is_recipe(recipe) and is_new else run_dir, overwrite)
+    folder = first_dir if _is_recipe(recipe) and is_new else run_dir
+    config = make_config(recipe, overrides, folder, overwrite)
     if recipe is not None:
-        _say_what_is_reset(recipe, overrides, config)
+        _say_what_is_reset(recipe, overrides, config, folder)
     return config
 
 
@@ -197,8 +198,11 @@ def make_config(
     return override(config, overrides)
 
 
-def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config") -> None:
-    """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults."""
+def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Config", folder: Path) -> None:
+    """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults.
+
+    `folder` has the recipe's data already.
+    """
     from seqlab.recipes.find import as_text
     from seqlab.runs.config import to_dict
     from seqlab.training.resume import flatten
@@ -207,8 +211,7 @@ def _say_what_is_reset(recipe: str, overrides: Sequence["Override"], config: "Co
     if not tags:
         return
     try:
-        with TemporaryDirectory() as folder:
-            base = make_config(recipe, [], Path(folder))
+        base = make_config(recipe, [], folder, overwrite=True)
     except ValueError:  # a file may be nothing without what is given beside it
         return
     old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +25,11 @@ logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
 """Endings of lists, those that are read here and those that `datasets` reads."""
 KALDI_LIST = "wav.scp"
-"""What makes a folder a Kaldi-style one."""
-NAMED = 3
-"""Of many, in a message."""
+"""The file by which a Kaldi-style folder is recognised."""
+NAMED = 5
+"""How many of many a message names."""
+_warned: set[tuple[Path, str]] = set()
+"""Kaldi-style folders whose texts without a recording were named, and which."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Manifest(FileColumn):
     audio_column: str = "audio"
     text_column: str = "text"
     in_folders: bool = False
-    """Whether a folder with a folder of recordings for each label is one, too."""
+    """Whether a folder with one subfolder of recordings for each label counts as a list."""
 
     def stamp(self) -> Stamp:
         """Return the size of all files, and when the last of them changed; errors as in `listed`."""
@@ -294,7 +297,9 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
                 raise ValueError(f"{location}: must be `segment recording start end`.")
             start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
             cuts[name] = location, parts[0], start, end
-    if unlisted := [name for name in texts if name not in cuts]:
+    unlisted = [name for name in texts if name not in cuts]
+    if unlisted and (folder, " ".join(unlisted)) not in _warned:  # lists are read several times
+        _warned.add((folder, " ".join(unlisted)))
         logger.warning(
             "%s: has texts without a recording, which are left out: %s (%d of %d)",
             *(folder / "text", ", ".join(unlisted[:NAMED]), len(unlisted), len(texts)),
@@ -308,14 +313,17 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
 
 def _labelled_folder(folder: Path) -> Iterator[Listed]:
     """Read a folder with a folder of recordings for each label; hidden files and folders do not count."""
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
-    found = sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        found += [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     if not found:
         raise ValueError(
             f"{folder}: has neither a {KALDI_LIST} nor a folder of recordings for each label: name a .jsonl file with "
             "the columns `audio` and `text`."
         )
-    for path in found:
+    for path in sorted(found):
         if path.parent.parent != folder:
             raise ValueError(
                 f"{path}: is in no folder of a label right below {folder}: move it away, or name a .jsonl file with "

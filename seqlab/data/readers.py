@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, MAGIC, looks_like_audio
+from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_go_on
 
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -52,8 +52,7 @@ def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
     head: list[bytes] = []
     for raw in rest:
         head.append(raw)
-        # the header of a recording may hold the byte that ends a line
-        if not head[0].startswith(MAGIC) or sum(map(len, head)) >= HEAD_BYTES:
+        if not may_go_on(b"".join(head)):
             break
     if head:
         refuse_audio(head, name)
@@ -68,7 +67,7 @@ def refuse_audio(lines: Sequence[bytes], name: str) -> None:
             f"{name} is a recording, but text is read here: `seqlab transcribe RUN {name}` turns recordings into text, "
             "and `seqlab train --data.kind transcription` learns from a list of them."
         )
-    refuse_recordings(first.decode("utf-8", errors="replace"), name)
+    refuse_recordings(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
 
 
 def refuse_recordings(line: str, name: str) -> None:

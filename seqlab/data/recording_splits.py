@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.folds import deal_folds, hold_out
+from seqlab.data.manifests import Listed
 from seqlab.data.recordings import Example, Recordings
 from seqlab.data.recordings_config import RecordingsConfig
 
@@ -20,7 +21,7 @@ Indices = NDArray[np.int64]
 MOST_COMMANDS, MOST_REPEATS = 50, 2
 """Below so many texts that are repeated more often, in the mean, all texts are in all parts: they are commands."""
 NAMED = 5
-"""Faults that are named one by one."""
+"""How many of many a message names."""
 NAMED_REASONS = 3
 """Of those, in a message that is one line."""
 CLIPPED_SHARE = 0.001
@@ -85,7 +86,8 @@ def split_recordings(
     train = np.array([i for i in train if i not in is_long], np.int64)
     extra = np.array([i for i in extra if i not in is_long], np.int64)
     if by_text:  # speech of a text that is only held out would leak it
-        held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)} - {texts[i] for i in train}
+        held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)}
+        held_out -= {"", *(texts[i] for i in train)}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
     train = np.sort(np.concatenate([train, extra]))
     for name, part in (("training", train), ("validation", valid)):
@@ -95,7 +97,11 @@ def split_recordings(
 
 
 def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Number the text of each recording (n,), to hold equal texts out together; None where they are commands."""
+    """Number the text of each recording (n,), to hold equal texts out together; None where they are commands.
+
+    Empty texts tell nothing of each other: each has a number of its own.
+    """
+    texts = [text or f"\0{place}" for place, text in enumerate(texts)]
     distinct, numbers = np.unique(np.array(texts, dtype=str), return_inverse=True)
     is_of_commands = len(distinct) < MOST_COMMANDS and len(texts) > MOST_REPEATS * len(distinct)
     return None if is_of_commands else np.asarray(numbers)
@@ -192,9 +198,9 @@ class RecordingsReport:
     outliers: tuple[str, ...] = field(default=())
     """Recordings whose text is far longer or shorter for their duration than most."""
     shared_recordings: tuple[str, ...] = field(default=())
-    """Where the lists name recordings of the held-out parts whose sound is in the training part, too."""
+    """Where the lists name held-out recordings whose samples, or of `data.test` whose file, are trained on, too."""
     repeated: tuple[str, ...] = field(default=())
-    """Where the lists name training recordings whose sound is in the training part before."""
+    """Where the lists name training recordings that repeat an earlier one."""
     empty_texts: tuple[str, ...] = field(default=())
     """Where the lists have transcripts that are empty, as they are learnt."""
     labels: dict[str, int] = field(default_factory=dict)
@@ -210,9 +216,9 @@ class RecordingsReport:
         texts: Sequence[str | None],
         *,
         by_text: bool,
-        test: Sequence[tuple[str, str]] = (),
+        test: Sequence[Listed] = (),
     ) -> RecordingsReport:
-        """Describe the parts; `test`: text and speaker of each recording on the lists of `data.test`."""
+        """Describe the parts; `test`: the recordings on the lists of `data.test`, their texts as they are learnt."""
         parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
         seconds = np.array([recordings.seconds(i) for i in splits.train])
         lengths = np.array([len(texts[i] or "") for i in splits.train])
@@ -221,14 +227,15 @@ class RecordingsReport:
         speakers = [
             {recordings.examples[i].columns.get("speaker", "") for i in part} for part in (splits.train, held_out)
         ]
-        speakers[1] |= {speaker for _, speaker in test}
+        speakers[1] |= {each.columns.get("speaker", "") for each in test}
         trained: dict[str, int] = {}
         for i in splits.train.tolist():
             trained.setdefault(recordings.examples[i].digest, i)
+        files = {recordings.examples[i].audio for i in splits.train}
         labels = Counter(texts[i] or "" for i in splits.train)
         both: set[str | None] = set()
         if by_text:
-            both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(text for text, _ in test)}
+            both = {texts[i] for i in splits.train} & {*(texts[i] for i in held_out), *(each.text for each in test)}
         return cls(
             {name: sum(recordings.seconds(i) for i in part) / 3600 for name, part in parts.items() if len(part)},
             {name: len(part) for name, part in parts.items() if len(part)},
@@ -243,7 +250,11 @@ class RecordingsReport:
             tuple(sorted((speakers[0] & speakers[1]) - {""})),
             {recordings.examples[i].location: fault for i, fault in splits.faults.items()},
             tuple(_outliers(recordings, splits.train, seconds, lengths)) if by_text else (),
-            tuple(recordings.examples[i].location for i in held_out if recordings.examples[i].digest in trained),
+            (
+                *(recordings.examples[i].location for i in held_out if recordings.examples[i].digest in trained),
+                # test recordings are not decoded: a file that is trained on is found, not a copy of it
+                *(each.location for each in test if each.audio in files and each.start == 0 and each.end is None),
+            ),
             tuple(recordings.examples[i].location for i in splits.train if trained[recordings.examples[i].digest] != i),
             tuple(recordings.examples[i].location for i in (*splits.train, *held_out) if by_text and not texts[i]),
             {} if by_text else dict(labels.most_common()),
@@ -277,8 +288,8 @@ class RecordingsReport:
             found.append(f"labels of the held-out parts that are not trained on: {_first(self.new_labels)}")
         for locations, what in (
             (self.empty_texts, "transcripts are empty"),
-            (self.repeated, "training recordings sound as one before them does"),
-            (self.shared_recordings, "recordings of the held-out parts are trained on, too"),
+            (self.repeated, "training recordings repeat an earlier one"),
+            (self.shared_recordings, "recordings that are held out are trained on, too"),
         ):
             if locations:
                 found.append(f"{len(locations):,} {what}: {_first(locations)}")

@@ -26,7 +26,7 @@ class RecordingsConfig(DataConfig):
     path_fields: ClassVar[tuple[str, ...]] = ("train", "extra_train", "valid", "test")
     rows_name: ClassVar[str] = "recordings"
     in_folders: ClassVar[bool] = False
-    """Whether a folder with a folder of recordings for each label is a list, too."""
+    """Whether a folder with one subfolder of recordings for each label counts as a list."""
     of_codecs: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
 
     train: Annotated[PathSpecs, Field(min_length=1)]

@@ -21,7 +21,7 @@ HAS_FAULTS = 3
 
 
 def warn_of_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
-    """Log why there is no answer, for those that have one left out; return how many have none."""
+    """Log each fault, empty texts left out, and what follows from it; return how many there are."""
     named = [fault for fault in faults if fault]
     for fault in named:
         logger.warning("%s %s", fault if fault.endswith(".") else f"{fault}.", what)
@@ -57,7 +57,7 @@ def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator
 
     Args:
         spec: the list; None or `-` for standard input.
-        in_folders: whether a folder of folders of recordings is a list.
+        in_folders: whether a folder with subfolders of recordings counts as a list.
 
     Raises:
         FileNotFoundError, ValueError: there is no such list; it is a recording itself; a line is not UTF-8.

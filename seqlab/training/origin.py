@@ -31,7 +31,7 @@ FREE_MODEL_FIELDS = {
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
 LITTLE = 0.05
-"""Of the parameters: fewer that match are named."""
+"""Warn where less than this share of the parameters is copied."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
 
 

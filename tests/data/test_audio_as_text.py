@@ -1,6 +1,7 @@
 """Recordings, and lists of them, are refused where text is read: they would be learnt as text."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     for suffix, kind in FORMATS.items():
         soundfile.write(tmp_path / f"a.{suffix}", np.zeros(16000), 16000, format=kind)
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
-    (tmp_path / "near.txt").write_text("a.flac\n", encoding="utf-8")
+    (tmp_path / "near.txt").write_text("a.flac\n", encoding="utf-8-sig")
     (tmp_path / "list.jsonl").write_text(json.dumps({"audio": "a.wav", "text": "one"}) + "\n", encoding="utf-8")
     return tmp_path
 
@@ -55,6 +56,17 @@ def test_a_header_may_hold_the_byte_that_ends_a_line(size: bytes, tmp_path: Path
 def test_a_text_may_begin_as_a_recording_does() -> None:
     for lines in ([b"RIFF\n", b"a\n"], [b"RIFF\n"], [b"ID3\n", b"b"]):
         assert list(iter_lines(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
+
+
+@pytest.mark.parametrize("first", [b"ID3 tags\n", b"FORM 27b: sign here\n", b"a\n"])
+def test_a_line_does_not_wait_for_the_next_ones(first: bytes) -> None:
+    """Programs write one line and wait for its answer."""
+
+    def lines() -> Iterator[bytes]:
+        yield first
+        raise AssertionError("read on")
+
+    assert next(iter_lines(lines(), "x")) == first.decode().rstrip("\n")
 
 
 def test_texts_about_recordings_are_texts(folder: Path) -> None:

@@ -105,8 +105,9 @@ def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pyte
     path = write_kaldi(folder)
     with (path / "text").open("a", encoding="utf-8") as file:
         file.write("u9 nobody\n")
-    assert len(list(open_manifest(str(path)).listed())) == len(TEXTS)
-    assert "texts without a recording, which are left out: u9 (1 of 4)" in caplog.text
+    for _ in range(2):
+        assert len(list(open_manifest(str(path)).listed())) == len(TEXTS)
+    assert caplog.text.count("texts without a recording, which are left out: u9 (1 of 4)") == 1
 
 
 def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
@@ -148,6 +149,8 @@ def test_a_folder_for_each_label(folder: Path) -> None:
         (folder / "words" / label / "a.WAV").write_bytes((folder / "0.wav").read_bytes())
     (folder / "words" / ".git").mkdir()
     (folder / "words" / ".git" / "b.wav").write_bytes(b"")
+    (folder / "words" / "no").rename(folder / "elsewhere")
+    (folder / "words" / "no").symlink_to(folder / "elsewhere")
     found = list(open_manifest(str(folder / "words"), in_folders=True).listed())
     assert [each.text for each in found] == ["no", "yes"]
     for place in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):

@@ -12,6 +12,7 @@ import torch
 from seqlab.audio.codec import fit_recording_codec, load_recording_codec
 from seqlab.audio.reading import read_recording
 from seqlab.data.batch import collate_frames
+from seqlab.data.manifests import Listed
 from seqlab.data.recording_splits import RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Example, Recordings, read_recordings
@@ -188,9 +189,15 @@ def test_long_recordings_and_given_folds(listed: Path, tmp_path: Path) -> None:
 
 def test_the_report(listed: Path, tmp_path: Path) -> None:
     recordings, texts, splits = read(config_of(listed), tmp_path)
-    test = [(texts[splits.train[0]], "s9"), ("new text", "s0")]
+    first = recordings.examples[splits.train[0]]
+    test = [
+        Listed(first.audio, texts[splits.train[0]], "test, line 1", columns={"speaker": "s9"}),
+        Listed("new.flac", "new text", "test, line 2", columns={"speaker": "s0"}),
+        Listed(first.audio, "a part", "test, line 3", start=0.1),
+    ]
     report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
     assert report.shared_texts == 1
+    assert report.shared_recordings == ("test, line 1",)
     lines = "\n".join(report.lines())
     assert "20 at 8,000 Hz" in lines
     assert "channels: 30 with 1, 30 with 2" in lines
@@ -210,6 +217,23 @@ def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> Record
     return RecordingSteps(recordings, codec, config, 7, collate)
 
 
+def test_recordings_without_a_text_are_held_out_one_by_one(listed: Path, tmp_path: Path) -> None:
+    """Empty texts give nothing away: neither of each other, nor of those of the test list."""
+    rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        row |= {"audio": str(listed / row["audio"]), "text": row["text"] * (number < 40)}
+    for name, part in (("own", rows), ("extra", rows[40:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text("\n", encoding="utf-8")
+    lists = {"train": [str(tmp_path / "own.jsonl")], "extra_train": [str(tmp_path / "extra.jsonl")]}
+    config = TranscriptionConfig(**lists, test=[str(tmp_path / "test.jsonl")], valid_fraction=0.4)
+    found = read_transcripts(config, tmp_path / "cache", no_progress)
+    assert {found.texts[i] == "" for i in found.valid} == {True, False}
+    own = [i for i in found.train if found.recordings.examples[i].field == "train"]
+    assert {found.texts[i] == "" for i in own} == {True, False}
+    assert sum(found.recordings.examples[i].field == "extra_train" for i in found.train) == 20
+
+
 def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, tmp_path: Path) -> None:
     rows = [{"audio": str(listed / f"{number}.flac"), "text": WORDS[number % 2]} for number in range(8)]
     parts = {"train": [*rows, rows[0] | {"text": "..."}], "valid": [rows[1], {**rows[2], "text": "five"}]}
@@ -219,9 +243,9 @@ def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, 
     found = read_transcripts(TranscriptionConfig(**lists), tmp_path / "cache", no_progress)
     lines = found.report.lines()
     assert f"1 transcripts are empty: {tmp_path}/train.jsonl, line 9" in lines
-    assert f"1 training recordings sound as one before them does: {tmp_path}/train.jsonl, line 9" in lines
+    assert f"1 training recordings repeat an earlier one: {tmp_path}/train.jsonl, line 9" in lines
     both = f"{tmp_path}/valid.jsonl, line 1, {tmp_path}/valid.jsonl, line 2"
-    assert f"2 recordings of the held-out parts are trained on, too: {both}" in lines
+    assert f"2 recordings that are held out are trained on, too: {both}" in lines
     lines = read_labels(RecordingLabelsConfig(**lists), tmp_path / "cache", no_progress).report.lines()
     assert "3 labels: one 4, two 4, ... 1" in lines
     assert "labels of the held-out parts that are not trained on: five" in lines

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
+from seqlab.cli.train import _checked_config
+from seqlab.recipes import RECIPES
 from seqlab.recipes.run_data import generated_first, written
-from seqlab.runs.config import Config
+from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import override
 from seqlab.training import train
 from seqlab.training.begin import set_aside, settle
 
@@ -64,6 +67,28 @@ def test_what_was_generated_to_check_a_config_is_moved_into_the_run(tmp_path: Pa
     assert len(calls) == 1
     assert not first.exists()
     assert data_of(tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_data_are_generated_once_also_to_say_what_is_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    calls: list[Path] = []
+
+    def write_tones(folder: Path) -> None:
+        calls.append(folder)
+        folder.mkdir(parents=True)
+        (folder / "train.jsonl").write_text("", encoding="utf-8")
+
+    monkeypatch.setattr("seqlab.recipes.speech.write_tones", write_tones)
+    overrides = [("model.family", "lstm_recogniser")]
+    folder = tmp_path / "first" if is_new else tmp_path / "run"
+    if not is_new:
+        write_config(override(RECIPES["number_tones"](folder), overrides), RunFolder(folder).config_file)
+        RunFolder(folder).write_description({})
+    config = _checked_config("number_tones", overrides, tmp_path / "run", tmp_path / "first", overwrite=False)
+    assert config.model.family == "lstm_recogniser"
+    assert len(calls) == 1
 
 
 def test_data_come_back_with_a_run_that_the_new_one_does_not_replace(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Recordings with labels: trained through the command line, labelled alone as together, folds of speakers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from seqlab.models import (
 from seqlab.objectives import SoftmaxConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig, write_config
+from seqlab.runs.load import load_run
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.training import train, train_folds
 
@@ -135,6 +137,28 @@ def test_folds_leave_speakers_out(listed: str, tmp_path: Path) -> None:
         counts = yaml.safe_load((tmp_path / "runs" / f"fold_0{fold}" / "run.json").read_text("utf-8"))["data"]["counts"]
         assert counts["test"] == len(own)
         assert sum(counts.values()) == 60
+
+
+def test_a_model_is_continued_on_its_own_labels_alone(listed: str, tmp_path: Path) -> None:
+    """Another list of labels would give its outputs another meaning; a list that lacks one gives none of them one."""
+    origin = train(tiny(listed, max_steps=8), tmp_path / "origin")
+    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+    for row in rows:
+        row["audio"] = str(Path(listed).parent / row["audio"])
+    lists = {"others": [row | {"text": row["text"][6:]} for row in rows], "fewer": rows}
+    for name, part in lists.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+
+    def continued(name: str, parts: str = "all") -> Path:
+        config = tiny(str(tmp_path / f"{name}.jsonl"), max_steps=1)
+        return train(replace(config, init_from=str(origin), init_parts=parts), tmp_path / f"{name}_{parts}")
+
+    with pytest.raises(ValueError, match=r"the label 'down', which .* does not have \(going down, going up"):
+        continued("others")
+    assert list(load_run(continued("others", "matching")).codecs[1].values) == ["down", "up"]
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text("".join(line for line in fewer.read_text("utf-8").splitlines(True) if "down" in line), "utf-8")
+    assert list(load_run(continued("fewer")).codecs[1].values) == ["going down", "going up"]
 
 
 def test_one_label_is_none(listed: str, tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Pa
     options = ("--json", "--num_hypotheses", "2")
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", *options)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (status, len(answers)) == (3, len(listed))
     assert all(each.keys() == answers[0].keys() for each in answers)
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")

@@ -1,7 +1,7 @@
 """Labels of recordings as a task: recordings in batches of similar length, validated by accuracy."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from seqlab.data.targets import UNSEEN, ClassTarget
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives import StepContext
-from seqlab.runs.codecs import save_codec
+from seqlab.runs.codecs import load_codecs, save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -73,10 +73,22 @@ class RecordingLabels(Task):
         return {}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """List the labels of the training part; raises ValueError where they are fewer than two."""
+        """List the labels of the training part, unless the whole model of another run is taken over.
+
+        Raises:
+            ValueError: they are fewer than two, or that model does not have one of them.
+        """
         data = _data_config(config)
         found = read_labels(data, folder.cache, on_progress)
         labels = sorted({found.labels[i] for i in found.train.tolist()})
+        if config.init_from is not None and config.init_parts == "all":
+            known = load_codecs(RunFolder(Path(config.init_from)))[1].values
+            if new := [label for label in labels if label not in known]:
+                raise ValueError(
+                    f"The training data have the label {new[0]!r}, which the model of {config.init_from} does not have "
+                    f"({', '.join(known)}): learn the labels anew with `init_parts: matching`."
+                )
+            return
         if len(labels) < 2:
             raise ValueError(
                 f"The label ({data.text_column!r}) is {''.join(labels)!r} in all training recordings: is it the right "
@@ -155,8 +167,7 @@ def read_labels(config: RecordingLabelsConfig, cache: Path, on_progress: OnProgr
     recordings, hashes = read_recordings(config, cache, on_progress)
     labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]
     splits = split_recordings(config, recordings, labels, by_text=False)
-    listed = (each for spec in config.test for each in config.manifest(spec).listed())
-    test = [("", each.columns.get("speaker", "")) for each in listed]
+    test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).listed()]
     report = RecordingsReport.of(recordings, splits, labels, by_text=False, test=test)
     return PreparedLabels(recordings, splits, [label or "" for label in labels], report, hashes)
 

@@ -28,7 +28,7 @@ from seqlab.progress import counting
 from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
-    from seqlab.tasks.transcription.transcriber import Transcript
+    from seqlab.tasks.transcription.transcript import Transcript
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -108,7 +108,8 @@ def run(options: TranscribeOptions) -> int | None:
 
 def score_transcripts(options: ScoreOptions, world: World) -> int | None:
     """Score each text given its recording."""
-    from seqlab.tasks.transcription.transcriber import TranscriptScore, load_transcriber
+    from seqlab.tasks.transcription.transcriber import load_transcriber
+    from seqlab.tasks.transcription.transcript import TranscriptScore
 
     for name, is_given in (
         ("engine", options.engine != "torch"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seqlab.data.recording_splits import Indices, RecordingsReport, Splits, split_recordings
@@ -50,11 +50,12 @@ def read_transcripts(
         None if each.text is None else normalize_transcript(each.text, config.transcripts)
         for each in recordings.examples
     ]
-    listed = (each for spec in config.test for each in config.manifest(spec).listed())
     test = [
-        (normalize_transcript(each.text or "", config.transcripts), each.columns.get("speaker", "")) for each in listed
+        replace(each, text=normalize_transcript(each.text or "", config.transcripts), content=None)
+        for spec in config.test
+        for each in config.manifest(spec).listed()
     ]
-    splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[text for text, _ in test])
+    splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[str(each.text) for each in test])
     report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
     known = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -28,6 +28,7 @@ from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_language_model
 from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, token_texts, words_of
+from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, no_text
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 from seqlab.world import OnRows
@@ -38,49 +39,6 @@ NO_LIMITS = ("max_length", "max_length_ratio", "max_length_offset")
 """Fields of a search that transcripts have no use for."""
 UNLIMITED = 1 << 20
 """Tokens of a transcript: it has no more than its recording has frames."""
-
-
-@dataclass(frozen=True)
-class Alternative:
-    """One of several transcripts of a recording."""
-
-    text: str
-    score: float
-    log_prob: float
-    """In nats: of all paths that give the text, and with a language model what that adds."""
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """The transcript of a recording."""
-
-    text: str
-    duration: float
-    """Seconds; 0 where the recording cannot be read."""
-    fault: str = ""
-    """Why there is no transcript; empty where there is one, even an empty one."""
-    alternatives: list[Alternative] | None = None
-    """Best first, where they were asked for."""
-    tokens: list[Timed] | None = None
-    """Where times were asked for."""
-    words: list[Timed] | None = None
-
-
-@dataclass(frozen=True)
-class TranscriptScore:
-    """How probable a text is, given a recording."""
-
-    log_prob: float | None
-    """In nats, over all paths that give the text: minus infinity for one with more tokens than the model has frames of
-    the recording. None where `fault` says why there is none."""
-    num_tokens: int
-    """Tokens of the text, its end counted."""
-    token_log_probs: list[float]
-    """In nats, given the tokens before; that of the end last."""
-    unknown: list[str]
-    """What the vocabulary does not have."""
-    fault: str = ""
-    """The recording cannot be read, or the vocabulary lacks a token of the text."""
 
 
 class Transcriber:
@@ -154,7 +112,7 @@ class Transcriber:
             self.transcribe_waveforms(own, config, times=times, batch_seconds=batch_seconds, progress=progress)
         )
         return [
-            replace(_nothing(config, times), fault=each)
+            replace(no_text(times=times, alternatives=config.num_hypotheses > 1), fault=each)
             if isinstance(each, str)
             else self._named_if_too_short(next(found), name_of(recording, place), each)
             for place, (recording, each) in enumerate(zip(recordings, read, strict=True))
@@ -176,7 +134,10 @@ class Transcriber:
         """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
         config = self._search({}) if search is None else search
         rate = self.codec.sample_rate
-        found = [replace(_nothing(config, times), duration=len(each) / rate) for each in waveforms]
+        found = [
+            replace(no_text(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
+            for each in waveforms
+        ]
         # What holds no sound has no text, whatever a model would make of it.
         heard = {i: each for i, each in enumerate(waveforms) if np.any(each)}
         num_answered = 0
@@ -330,9 +291,10 @@ class Transcriber:
         """Return how to search: as in validation, but for these fields."""
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if unknown := sorted(given.keys() - {field.name for field in fields(SearchConfig)}):
+            known = "`lm`, `lm_weight` and `length_reward` are given to `seqlab.load`"
             raise ValueError(
-                f"There is no option `{unknown[0]}` of transcribing; a language model is given as the run is loaded, "
-                "`seqlab.load(run, lm=..., lm_weight=...)`."
+                f"There is no option `{unknown[0]}` of transcribing ({known}); its options are those of a "
+                "`SearchConfig`, `times` and `batch_seconds`."
             )
         if unused := [name for name in NO_LIMITS if name in given]:
             raise ValueError(f"`{unused[0]}` has no use here: a transcript ends with its recording. Leave it out.")
@@ -343,13 +305,6 @@ class Transcriber:
             raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
         # All transcripts are of the same frames: dividing by their lengths would favour long ones.
         return replace(self.search, **{"length_alpha": 0.0, **given})
-
-
-def _nothing(config: SearchConfig, times: bool) -> Transcript:
-    """Describe a recording without a text, with what is asked for besides it."""
-    nothing: list[Timed] | None = [] if times else None
-    alternatives: list[Alternative] | None = [] if config.num_hypotheses > 1 else None
-    return Transcript("", 0.0, alternatives=alternatives, tokens=nothing, words=nothing)
 
 
 def _as_line(text: str) -> str:
