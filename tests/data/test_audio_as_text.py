@@ -37,6 +37,12 @@ def test_training_on_text(name: str, folder: Path) -> None:
         assert not (folder / "run").exists()
 
 
+def test_a_list_whose_kind_is_not_named(folder: Path) -> None:
+    status, done = run_here("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
+    assert status == 2
+    assert "recordings with their texts are learnt with `data.kind: transcription`" in done.stderr.decode()
+
+
 @pytest.mark.parametrize("name", ["a.wav", "list.txt"])
 def test_reading_text(name: str, folder: Path) -> None:
     with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):

@@ -110,6 +110,13 @@ def test_from_the_command_line(listed: str, tmp_path: Path) -> None:
     assert ensemble == [each.label for each in together]
 
 
+def test_a_recording_in_the_place_of_a_run(listed: str) -> None:
+    path = Path(listed).parent / "0.wav"
+    status, done = run_here("label", path.parent, path)
+    assert status == 2
+    assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
+
+
 def test_options_of_text_are_refused(listed: str, tmp_path: Path) -> None:
     run = train(tiny(listed, max_steps=1), tmp_path / "run")
     for arguments, message in (

@@ -166,6 +166,10 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
     floats = soundfile.read(paths[0], dtype="float32")[0]
     content = Path(paths[0]).read_bytes()
     assert run.transcribe([(samples, RATE), (floats, RATE), content, Path(paths[0])]) == [expected] * 4
+    with pytest.raises(ValueError, match="There is no option `lm` of transcribing"):
+        run.transcribe(paths[:1], lm="words")
+    with pytest.raises(ValueError, match="recording 1: must be a path, bytes or"):
+        run.transcribe([None])
     with pytest.raises(ValueError, match="`recordings` must be a list"):
         run.transcribe(paths[0])
     with pytest.raises(ValueError, match="there is no such file"):
