@@ -34,7 +34,6 @@ MIN_RATE, MAX_RATE = 4_000, 384_000
 HEAD_BYTES = 16
 """The number of first bytes that `looks_like_audio` needs."""
 
-
 MIRRORED_BYTES = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 UNCOMPRESSED_WAV = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 """WAV format tags with a fixed number of bytes a sample: PCM, float, A-law, mu-law, extensible."""
@@ -79,14 +78,14 @@ def looks_like_audio(path_or_head: str | Path | bytes) -> bool:
     return is_named or _is_mp3_frame(head)
 
 
-def may_go_on(lines: bytes) -> bool:
-    """Tell whether lines that end within the head of a file may be the beginning of a recording: more bytes decide.
+def may_begin_audio(head: bytes) -> bool:
+    """Tell whether the first lines of a file are too short to tell a recording from a text: more bytes decide.
 
     A header may hold the byte that ends a line, in the size of a WAV or AIFF file, or in the frame of an mp3.
     """
-    if lines[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
-        return len(lines) < 12
-    return lines[:1] == b"\xff" and len(lines) < 5
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+        return len(head) < 12
+    return head[:1] == b"\xff" and len(head) < 5
 
 
 def _is_mp3_frame(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_go_on
+from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -52,7 +52,7 @@ def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
     head: list[bytes] = []
     for raw in rest:
         head.append(raw)
-        if not may_go_on(b"".join(head)):
+        if not may_begin_audio(b"".join(head)):
             break
     if head:
         refuse_audio(head, name)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.folds import deal_folds, hold_out
-from seqlab.data.manifests import Listed
+from seqlab.data.manifests import NAMED, Listed
 from seqlab.data.recordings import Example, Recordings
 from seqlab.data.recordings_config import RecordingsConfig
 
@@ -20,10 +20,8 @@ logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
 MOST_COMMANDS, MOST_REPEATS = 50, 2
 """Below so many texts that are repeated more often, in the mean, all texts are in all parts: they are commands."""
-NAMED = 5
-"""How many of many a message names."""
 NAMED_REASONS = 3
-"""Of those, in a message that is one line."""
+"""Of `NAMED`, in a message that is one line."""
 CLIPPED_SHARE = 0.001
 """Of the samples, from which on a recording counts as clipped."""
 
@@ -101,10 +99,12 @@ def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
 
     Empty texts tell nothing of each other: each has a number of its own.
     """
-    texts = [text or f"\0{place}" for place, text in enumerate(texts)]
-    distinct, numbers = np.unique(np.array(texts, dtype=str), return_inverse=True)
-    is_of_commands = len(distinct) < MOST_COMMANDS and len(texts) > MOST_REPEATS * len(distinct)
-    return None if is_of_commands else np.asarray(numbers)
+    spoken = [text for text in texts if text]
+    distinct = len(set(spoken))
+    if distinct < MOST_COMMANDS and len(spoken) > MOST_REPEATS * distinct:
+        return None
+    groups = [text or f"\0{place}" for place, text in enumerate(texts)]
+    return np.asarray(np.unique(np.array(groups, dtype=str), return_inverse=True)[1])
 
 
 def _reasons(faults: dict[int, str]) -> str:

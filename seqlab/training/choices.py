@@ -128,8 +128,8 @@ def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequenc
     kinds = base.get("data", {}).get("kind"), values["data"]["kind"]
     if given.get("init_parts") != "matching" and None not in kinds and kinds[0] != kinds[1]:
         raise ValueError(
-            f"{folder.path} is a run of `data.kind: {kinds[1]}`, not {kinds[0]}: its whole model cannot be taken over, "
-            "but with `init_parts: matching` what both have is."
+            f"{folder.path} is a run of `data.kind: {kinds[1]}`, not {kinds[0]}: its whole model cannot be taken over. "
+            "Set `init_parts: matching` to take over the weights that match."
         )
     settled = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
     for key in settled:

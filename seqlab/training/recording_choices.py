@@ -76,10 +76,11 @@ def _take_over_encoder(values: dict[str, Any], given: Mapping[str, Any]) -> list
         and issubclass(each, FrameEncoderConfig)
         and (each.build_encoder, each.kind) == (type(old).build_encoder, old.kind)
     ]
-    if not alike or ("model.family" in given and _text(given["model.family"]) not in alike):
+    family = _text(given["model.family"]) if "model.family" in given else next(iter(alike), "")
+    if family not in alike:
         return []
-    own = {field.name for field in fields(families[alike[0]])} - {"family"}
-    values["model"] = {"family": alike[0], **{key: value for key, value in vars(old).items() if key in own}}
+    own = {field.name for field in fields(families[family])} - {"family"}
+    values["model"] = {"family": family, **{key: value for key, value in vars(old).items() if key in own}}
     return [f"model.{key}" for key in values["model"]]
 
 

@@ -125,20 +125,21 @@ def test_folds(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
     assert sorted(tested) == list(range(60))
 
 
+@pytest.mark.parametrize("num_empty", [0, 100])
 @pytest.mark.parametrize(
     ("num_texts", "repeats", "together"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]
 )
 def test_equal_texts_are_held_out_together_unless_they_are_commands(
-    num_texts: int, repeats: int, together: bool
+    num_texts: int, repeats: int, together: bool, num_empty: int
 ) -> None:
-    """Many speakers who read the same sentences, and many who say the same few commands."""
-    texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)]
+    """Many speakers who read the same sentences, and many who say the same few commands; recordings of noise beside."""
+    texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)] + [""] * num_empty
     examples = [Example("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)]
     recordings = Recordings(np.ones(16000, np.int16), examples, 16000)
     found = split_recordings(
         TranscriptionConfig(train=["list"], test_fold=1, num_folds=5), recordings, texts, by_text=True
     )
-    of_train, of_valid, of_test = ({texts[i] for i in part} for part in (found.train, found.valid, found.test))
+    of_train, of_valid, of_test = ({texts[i] for i in part} - {""} for part in (found.train, found.valid, found.test))
     assert bool(of_train & of_test) is not together
     assert bool(of_train & of_valid) is not together
 

@@ -122,7 +122,7 @@ def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: P
     for state in states[1:]:
         for name in names:
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match="its whole model cannot be taken over, but with `init_parts: matching`"):
+    with pytest.raises(ValueError, match=r"its whole model cannot be taken over\. Set `init_parts: matching`"):
         from_labels([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")

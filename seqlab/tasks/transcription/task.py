@@ -13,7 +13,8 @@ from seqlab.audio.codec import fit_recording_codec
 from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import generator
-from seqlab.data.recording_splits import NAMED, Indices
+from seqlab.data.manifests import NAMED
+from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
