@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seqlab.parsing import open_regular, read_json
+
 try:
     import fcntl
 except ImportError:  # on Windows a folder cannot be locked
@@ -47,10 +49,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged.
-        TypeError: it is no JSON object.
+        ValueError: it is damaged, or is no JSON object.
     """
-    return unsealed(json.loads(path.read_text(encoding="utf-8")), required=False)
+    return unsealed(read_json(path), required=False)
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +63,10 @@ def unsealed(values: Mapping[str, Any], *, required: bool = True) -> dict[str, A
     """Return values that were read from JSON without their checksum.
 
     Raises:
-        ValueError: it is that of other values, or is missing although it is required.
+        ValueError: it is that of other values, or is missing although it is required; these are no object.
     """
+    if not isinstance(values, Mapping):
+        raise ValueError("it is not a JSON object")
     rest = {name: value for name, value in values.items() if name != SEAL}
     if (required or SEAL in values) and values.get(SEAL) != _digest(rest):
         raise ValueError("its checksum is missing" if SEAL not in values else "its checksum is that of other values")
@@ -78,7 +81,7 @@ def _digest(values: object) -> str:
 def file_checksum(path: Path) -> int:
     """Compute the CRC-32 of a file, block by block."""
     checksum = 0
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while data := stream.read(CHECK_BYTES):
             checksum = zlib.crc32(data, checksum)
     return checksum

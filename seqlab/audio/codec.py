@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.features import LogMel
+from seqlab.parsing import checked, read_json
 
 FILE = "codec.recording.json"
 Normalisation = Literal["corpus", "recording", "none"]
@@ -85,7 +86,6 @@ def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec
 def load_recording_codec(folder: Path) -> RecordingCodec:
     """Read the codec that `save` has written; raises ValueError where it is missing or damaged."""
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return RecordingCodec(**values | {name: tuple(values[name]) for name in ("means", "deviations")})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return checked(read_json(folder / FILE), RecordingCodec)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder / FILE} is missing or damaged: {error}.") from None

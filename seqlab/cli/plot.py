@@ -1,6 +1,5 @@
 """The command `seqlab plot`."""
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command
 from seqlab.inference.options import SETTINGS, Count, File
+from seqlab.parsing import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -32,7 +32,7 @@ def run(options: PlotOptions) -> None:
     """Draw one line."""
     text = read_line(options.file, options.line)
     try:
-        record = json.loads(text)
+        record = parse_json(text)
     except ValueError:
         record = None
     if isinstance(record, dict) and {"audio", "tokens", "words"} <= record.keys():
@@ -62,7 +62,7 @@ def read_line(path: str, line: int) -> str:
 def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
     """Read the attention of a piece of a line; raises ValueError, naming the file and the line, where it has none."""
     try:
-        pieces = json.loads(text)["pieces"]
+        pieces = parse_json(text)["pieces"]
         found: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
         complete = {"src", "tgt", "weights"} <= found.keys()
         if complete:

@@ -23,6 +23,7 @@ from seqlab.data.columns import FileColumn
 from seqlab.data.numbers import FILE, Floats, Rows
 from seqlab.data.readers import require_file
 from seqlab.data.tables import RawColumn, RawTable
+from seqlab.parsing import checked, read_json
 
 Layout = Literal["images", "frames"]
 """What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""
@@ -249,7 +250,6 @@ def load_array_codec(folder: Path) -> ArrayCodec:
     """Read a codec of arrays."""
     file = folder / FILE
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-        return ArrayCodec(**{**values, "shape": tuple(values["shape"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return checked(read_json(file), ArrayCodec)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{file} is missing or damaged: {error}.") from None

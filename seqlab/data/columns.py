@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import read_lines, require_file
+from seqlab.parsing import parse_json
 
 MAX_CELL_CHARS = 1 << 24
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
@@ -142,13 +142,9 @@ class FileColumn(Column):
                 yield ""
                 continue
             try:
-                record = json.loads(line, object_pairs_hook=_record)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where}: not JSON (character {error.pos + 1}: {error.msg}).") from None
+                record = parse_json(line, for_columns=True)
             except ValueError as error:
-                raise ValueError(f"{where}: {error}") from None
-            except RecursionError:
-                raise ValueError(f"{where}: not JSON that can be read, it is nested too deeply.") from None
+                raise ValueError(f"{where}: {error}.") from None
             yield text_of(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
@@ -259,16 +255,6 @@ def _is_there(column: FileColumn) -> bool:
         return next(column.cells(), None) is not None
     except (OSError, ValueError):
         return False
-
-
-def _record(cells: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of JSON; raises ValueError for one that names a key twice."""
-    record = dict(cells)
-    if len(record) < len(cells):
-        names = [name for name, _ in cells]
-        twice = next(name for name in record if names.count(name) > 1)
-        raise ValueError(f"names {twice!r} twice: rename all but one.")
-    return record
 
 
 def stamp_of(path: Path) -> Stamp:

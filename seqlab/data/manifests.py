@@ -20,6 +20,7 @@ from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
 from seqlab.data.readers import read_lines, require_file
+from seqlab.parsing import parse_json
 
 logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
@@ -233,9 +234,9 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
             yield location, None
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{location}: not JSON ({error}).") from None
+            record = parse_json(line)
+        except ValueError as error:
+            raise ValueError(f"{location}: {error}.") from None
         if not isinstance(record, dict):
             raise ValueError(f"{location}: must be an object with the columns of an example, but is {line[:60]}.")
         yield location, record

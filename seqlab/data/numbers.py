@@ -11,18 +11,20 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
+from seqlab.parsing import checked, read_json
 
 logger = logging.getLogger(__name__)
 
 FILE = "codec.values.json"
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+C = TypeVar("C")
 
 
 @dataclass(frozen=True)
@@ -180,21 +182,17 @@ def names_in(column: RawColumn, rows: Rows) -> list[str]:
 
 def load_table_codec(folder: Path) -> TableCodec:
     """Read a codec of inputs that are columns."""
-    values = read_values(folder)
-    columns: list[Column] = [
-        CategoryColumn(**each) if "values" in each else NumberColumn(**each) for each in values["columns"]
-    ]
-    return TableCodec(columns, values["window"])
+    return read_values(folder, TableCodec)
 
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
     (folder / FILE).write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def read_values(folder: Path) -> dict[str, Any]:
+def read_values(folder: Path, codec: type[C]) -> C:
+    """Read a codec that `write_values` wrote; raises ValueError where it is missing or damaged."""
     file = folder / FILE
     try:
-        values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return checked(read_json(file), codec)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is missing or damaged: {error}.") from None
-    return values

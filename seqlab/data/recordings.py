@@ -21,6 +21,7 @@ from seqlab.data.manifests import Listed
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
 from seqlab.durable import rename
+from seqlab.parsing import parse_json
 from seqlab.world import usable_cores
 
 CACHE_FORMAT = 2
@@ -116,7 +117,7 @@ def read_recordings(
         rename(building, folder)
     samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
     with (folder / EXAMPLES).open(encoding="utf-8", newline="\n") as notes:
-        examples = [Example(**json.loads(line)) for line in notes]
+        examples = [Example(**parse_json(line)) for line in notes]
     return Recordings(samples, examples, config.sample_rate), hashes
 
 

@@ -6,7 +6,6 @@ A table is a .csv or .tsv file with a header, JSON lines, or parquet; the first 
 from __future__ import annotations
 
 import csv
-import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.readers import read_lines, require_file
+from seqlab.parsing import parse_json
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
@@ -105,9 +105,9 @@ def _read_json(lines: Iterable[str], name: str) -> tuple[list[str], Iterator[Row
     def records() -> Iterator[tuple[int, dict[str, Any] | None]]:
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line) if line.strip() else None
+                record = parse_json(line) if line.strip() else None
             except ValueError as error:
-                raise ValueError(f"{name}, line {number}: not JSON ({error}).") from None
+                raise ValueError(f"{name}, line {number}: {error}.") from None
             if not isinstance(record, dict | None):
                 raise ValueError(f"{name}, line {number}: must be an object, {{...}}, but is {line.strip():.40}.")
             yield number, record

@@ -372,19 +372,19 @@ def by_number(value: str) -> tuple[float, str]:
 
 def load_numbers_target(folder: Path) -> NumbersTarget:
     """Read a codec of targets that are numbers."""
-    return NumbersTarget([NumberColumn(**each) for each in read_values(folder)["columns"]])
+    return read_values(folder, NumbersTarget)
 
 
 def load_class_target(folder: Path) -> ClassTarget:
     """Read a codec of targets that are one class."""
-    return ClassTarget(**read_values(folder))
+    return read_values(folder, ClassTarget)
 
 
 def load_distribution_target(folder: Path) -> DistributionTarget:
     """Read a codec of targets that are probabilities of classes."""
-    return DistributionTarget(**read_values(folder))
+    return read_values(folder, DistributionTarget)
 
 
 def load_labels_target(folder: Path) -> LabelsTarget:
     """Read a codec of targets that are labels."""
-    return LabelsTarget(**read_values(folder))
+    return read_values(folder, LabelsTarget)

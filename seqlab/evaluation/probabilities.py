@@ -4,11 +4,12 @@ A line is a JSON object with a probability for each class or label, or with such
 predict --json` writes it.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
+from seqlab.parsing import parse_json
 
 from .references import References
 from .score import LineStatistics, Score
@@ -90,7 +91,7 @@ def _mean(
 def _probabilities(line: str, where: str) -> dict[str, float] | None:
     """Read a line; None where nothing could be predicted (`"values": null`), as before a window of a series is full."""
     try:
-        found = json.loads(line)
+        found = parse_json(line)
     except ValueError:
         found = None
     if isinstance(found, dict) and isinstance(found.get("values", 0), dict | None):

@@ -6,7 +6,6 @@ export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   what CTra
 """
 
 import errno
-import json
 import os
 import shutil
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.durable import file_checksum, read_sealed, rename, sync_files, write_sealed
+from seqlab.parsing import checked, read_json
 from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits
@@ -84,10 +84,10 @@ class ExportFolder:
         """Read seqlab.json; raises ValueError where it is missing, damaged or of another format version."""
         try:
             values = read_sealed(self.path / DESCRIPTION)
-            version = values["origin"]["format_version"]
+            version = checked(values["origin"]["format_version"], int)
             if version == FORMAT_VERSION:
-                return Description(origin=Origin(**values.pop("origin")), **values)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                return checked(values, Description)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{self.path / DESCRIPTION} is missing or damaged ({error}): export the run again."
             ) from error
@@ -124,9 +124,7 @@ class ExportFolder:
         """Read CTranslate2's names of the ids of the `source` or the `target`."""
         shared = self.path / "shared_vocabulary.json"
         path = shared if shared.exists() else self.path / f"{side}_vocabulary.json"
-        names = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(names, list)
-        return names
+        return checked(read_json(path), list[str])
 
 
 def default_folder(run: Path, quantization: str) -> Path:

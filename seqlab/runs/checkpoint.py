@@ -8,17 +8,19 @@ checkpoints/step_00000500/model.safetensors      the weights that are trained
 """
 
 import hashlib
-import json
 import re
 import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
 from safetensors import SafetensorError
+from typing_extensions import TypedDict
 
 from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
 from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
 
 if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch
@@ -27,6 +29,17 @@ if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torc
 
 WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.json"
 CHECKSUMS = "crc32"
+
+
+class _State(TypedDict, total=False):
+    """The types of what state.json holds; training reads `progress` and `figures` by types of its own."""
+
+    progress: dict[str, Any]
+    best: list[tuple[float, float, int] | tuple[float, int]]
+    figures: dict[str, Any]
+    journal_size: Annotated[int, Field(ge=0)]
+    data_kind: str
+    crc32: dict[str, int]
 
 
 def checkpoint_name(step: int) -> str:
@@ -114,15 +127,15 @@ def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cp
     path = checkpoint / f"{stem}.safetensors"
     if not path.is_file():
         raise _damaged(path, "there is no such file")
-    content = path.read_bytes()
+    content = read_regular(path)
     state, is_sealed = _read_state(checkpoint)
     checksums = state.get(CHECKSUMS, {})
     if (stem in checksums or is_sealed) and zlib.crc32(content) != checksums.get(stem):
         raise _damaged(path, "its checksum is not the one in state.json")
     try:
         return {name: value.to(device) for name, value in sorted(load(content).items())}
-    except (SafetensorError, ValueError) as error:
-        raise _damaged(path, error) from error
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:  # of a dtype that torch lacks
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -134,10 +147,9 @@ def _read_state(checkpoint: Path) -> tuple[dict[str, Any], bool]:
     """Read the numbers of a checkpoint, and tell whether they carry a checksum: since run format 2 all do."""
     path = checkpoint / STATE
     try:
-        content = path.read_bytes()
-        state = json.loads(content)
-        if not isinstance(state, dict):
-            raise ValueError("it is not a JSON object")
+        content = read_regular(path, MAX_DOCUMENT_BYTES)
+        state = checked(parse_json(content), dict[str, Any])
+        checked(state, _State)
         if SEAL in state:
             return unsealed(state), True
     except (OSError, ValueError) as error:
@@ -163,7 +175,7 @@ def hash_unsealed_states(run: RunFolder) -> dict[str, str]:
         for step in checkpoint_steps(folder):
             checkpoint = folder / checkpoint_name(step)
             if not _read_state(checkpoint)[1]:
-                content = (checkpoint / STATE).read_bytes()
+                content = read_regular(checkpoint / STATE)
                 found[_name_in_run(checkpoint)] = hashlib.sha256(content).hexdigest()
     return found
 

@@ -5,11 +5,12 @@ which names the registered part that reads it.
 """
 
 import hashlib
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from seqlab.durable import write_json
+from seqlab.parsing import checked, read_json, read_regular
 from seqlab.registry import Entry, Parts, entry_of, find
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import missing_plugins_hint
@@ -18,6 +19,14 @@ from seqlab.text import Tokenizer, load_tokenizer, tokenizer_kind, tokenizer_sha
 SIDES = ("src", "tgt")
 DESCRIPTION = "codec.json"
 FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What codec.json holds."""
+
+    format_version: int
+    codec: str
 
 
 class Codec(Protocol):
@@ -105,13 +114,14 @@ def part_of(path: Path) -> tuple[str, str]:
         return "tokenizer", tokenizer_kind(path)
     file = path / DESCRIPTION
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        name, version = str(description["codec"]), description["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error!r}.") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{file} has format version {version}, but this seqlab reads {FORMAT_VERSION} only.")
-    return "codec", name
+        description = checked(read_json(file), _Description)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} is damaged: {error}.") from error
+    if description.format_version != FORMAT_VERSION:
+        raise ValueError(
+            f"{file} has format version {description.format_version}, but this seqlab reads {FORMAT_VERSION} only."
+        )
+    return "codec", description.codec
 
 
 def codec_sha256(path: Path) -> str:
@@ -120,7 +130,8 @@ def codec_sha256(path: Path) -> str:
         return tokenizer_sha256(path)
     found = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
-        found.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+        content = read_regular(file)
+        found.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
     return found.hexdigest()
 
 

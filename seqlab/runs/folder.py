@@ -1,6 +1,7 @@
 """The run folder: where everything about a run lies, and the format version that says so."""
 
-import json
+from __future__ import annotations
+
 import logging
 import re
 import shlex
@@ -10,9 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
 
 from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, open_regular, parse_json, read_json, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +30,41 @@ READ_ATTEMPTS, READ_PAUSE = 10, 0.02
 """How often, and how many seconds apart, config.yaml is compared with run.json before it counts as edited."""
 _warned: set[Path] = set()
 """Runs of format 1 that were warned of."""
+
+
+class _Versioned(TypedDict):
+    """What run.json holds in every version."""
+
+    format_version: int
+
+
+class _Description(TypedDict, total=False):
+    """The types of what run.json may hold, besides what tasks note; a plugin's notes are read by `seqlab.plugins`."""
+
+    config_yaml: str
+    run_id: str
+    seqlab_version: str
+    command: list[str]
+    seed: int
+    data_sha256: list[str]
+    data: dict[str, Any]
+    tokenizer_sha256: dict[Literal["src", "tgt"], str]
+    spelling_sha256: str | None
+    longest_src_tokens: int | None
+    output_bound: OutputBound | None
+    machine: dict[str, Any]
+    cores: int
+    fair_threads: int | None
+    torchrun_id: str | None
+    parameters: int
+    older_states: dict[str, str]
+
+
+class OutputBound(TypedDict):
+    """The longest output for a source of S ids: floor(ratio * S) + offset."""
+
+    ratio: float
+    offset: int
 
 
 @dataclass(frozen=True, init=False)
@@ -114,11 +153,12 @@ class RunFolder:
                 hint = f" {len(inside)} lie in it: name one, such as {inside[0].parent}."
             raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")
         try:
-            description = json.loads(self.description_file.read_text(encoding="utf-8"))
-            version = description["format_version"]
+            description = read_json(self.description_file)
+            version = checked(description, _Versioned)["format_version"]
             if version == FORMAT_VERSION or not {SEAL, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
                 description = unsealed(description)
-        except (ValueError, KeyError, TypeError) as error:
+            checked(description, _Description)
+        except (OSError, ValueError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
         if version == UNSEALED_VERSION:
             self._refuse_later_checkpoints()
@@ -136,7 +176,7 @@ class RunFolder:
         for state in self.checkpoints.glob("step_*/state.json"):
             content = b""
             with suppress(OSError):  # it is being deleted
-                content = state.read_bytes()
+                content = read_regular(state)
             if f'"{SEAL}"'.encode() in content:
                 raise ValueError(
                     f"{self.description_file} is damaged or of another run: it has run format 1, but {state} has a "
@@ -174,7 +214,7 @@ class RunFolder:
         """
         description = self.read_description() if self.exists() else {}
         if CONFIG_TEXT not in description:
-            return self.config_file.read_text(encoding="utf-8")
+            return read_regular(self.config_file, MAX_DOCUMENT_BYTES).decode("utf-8")
         for _ in range(READ_ATTEMPTS):
             text: str = description[CONFIG_TEXT]
             if self._complete(text):
@@ -199,7 +239,7 @@ class RunFolder:
 
     def _other_config(self, text: str) -> ValueError:
         """Name the first line in which config.yaml differs, and how to go on."""
-        found = self.config_file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        found = read_regular(self.config_file).decode("utf-8", "replace").splitlines(keepends=True)
         pairs = enumerate(zip_longest(found, text.splitlines(keepends=True), fillvalue=""), start=1)
         number, line, before = next((i, line, before) for i, (line, before) in pairs if line != before)
         path = shlex.quote(str(self.path))
@@ -225,21 +265,21 @@ class RunFolder:
         """
         if not self.metrics_file.is_file():
             return
-        with self.metrics_file.open(encoding="utf-8", newline="\n") as file:
+        with open_regular(self.metrics_file) as file:
             for number, line in enumerate(file, start=1):
-                if line.endswith("\n"):
+                if line.endswith(b"\n"):
                     try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
+                        yield checked(parse_json(line), dict[str, Any])
+                    except ValueError as error:
                         raise ValueError(
-                            f"{self.metrics_file}, line {number}: is damaged ({error.msg}); delete the line."
+                            f"{self.metrics_file}, line {number}: is damaged ({error}); delete the line."
                         ) from None
 
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.read_bytes().replace(b"\r\n", b"\n") == text.encode()
-    except OSError:
+        return read_regular(path, MAX_DOCUMENT_BYTES).replace(b"\r\n", b"\n") == text.encode()
+    except FileNotFoundError:
         return False
 
 

@@ -14,7 +14,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import migrated
 from seqlab.runs.use import missing_plugins_hint, refuse_other_product
-from seqlab.runs.validate import ConfigError, build, parse_yaml
+from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
 
 USUAL_LIMIT = 512
@@ -90,7 +90,7 @@ def read_config(folder: RunFolder) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
     try:
-        return build(Config, migrated(parse_yaml(text, str(folder.config_file))), source=str(folder.config_file))
+        return build(Config, migrated(parse_config(text, str(folder.config_file))), source=str(folder.config_file))
     except ConfigError as error:
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(folder)}") from None
 

@@ -5,12 +5,12 @@ The tag of a section (`model.family`) resets that section to the defaults of the
 tags, in whatever order they are given.
 """
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
-
-import yaml
 
 from seqlab.part import Part
 from seqlab.runs.config import Config, to_dict
@@ -19,6 +19,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import migrated, renamed
 from seqlab.runs.use import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
+from seqlab.runs.yaml_parser import parse_yaml
 
 Override = tuple[str, str | Sequence[str]]
 """A dotted key and its value as text, or its values where it is a list."""
@@ -116,10 +117,11 @@ def parse(key: str, text: str | Sequence[str], annotation: Any) -> Any:
             return list(text) if len(text) != 1 else parse(key, text[0], annotation)
         if not (text.startswith("[") and text.endswith("]")):
             return [text]
-        try:
-            return yaml.load(text, Loader=yaml.BaseLoader)  # all items as text
-        except yaml.YAMLError:
-            raise ConfigError(key, f"`{key}` must be a list such as [a, b], but is {text!r} instead.") from None
+        with suppress(ValueError):
+            items = parse_yaml(text, key, only_text=True)
+            if all(isinstance(item, str) for item in items):
+                return items
+        raise ConfigError(key, f"`{key}` must be a list such as [a, b], but is {reprlib.repr(text)} instead.")
     single = _single(key, text)
     return None if single in ("null", "~") and NoneType in options else single
 

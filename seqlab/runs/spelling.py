@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 
 from seqlab.durable import write_bytes
 from seqlab.models.spelling import SpellingModel
+from seqlab.parsing import read_regular
 from seqlab.runs.folder import RunFolder
 
 __all__ = ["SpellingModel", "load_spelling", "save_spelling", "spelling_sha256"]
@@ -24,7 +25,7 @@ def save_spelling(spelling: SpellingModel, folder: Path) -> None:
 def spelling_sha256(folder: Path) -> str | None:
     """Hash a spelling model; None where the run has none."""
     path = folder / MODEL
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return hashlib.sha256(read_regular(path)).hexdigest() if path.is_file() else None
 
 
 def load_spelling(run: RunFolder) -> SpellingModel | None:
@@ -41,6 +42,6 @@ def load_spelling(run: RunFolder) -> SpellingModel | None:
     if not path.is_file():
         return None
     try:
-        return SpellingModel.from_weights(load(path.read_bytes()))
-    except (SafetensorError, ValueError) as error:
+        return SpellingModel.from_weights(load(read_regular(path)))
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy.") from error

@@ -8,7 +8,7 @@ from seqlab.plugins import missing_plugins
 from seqlab.registry import UnknownPart, default_part, find, imported
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.migrate import migrated
-from seqlab.runs.validate import build, parse_yaml
+from seqlab.runs.validate import build, parse_config
 
 
 def data_section(path: str | Path) -> DataConfig:
@@ -18,7 +18,7 @@ def data_section(path: str | Path) -> DataConfig:
         FileNotFoundError, ValueError: there is no config file, or it is not one.
     """
     folder = RunFolder(path)
-    values = migrated(parse_yaml(folder.read_config_text(), str(folder.config_file))).get("data")
+    values = migrated(parse_config(folder.read_config_text(), str(folder.config_file))).get("data")
     section: dict[str, Any] = values if isinstance(values, dict) else {}
     name = section.get(DataConfig.tag_field)
     try:

@@ -7,11 +7,12 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.registry import missing_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
+from seqlab.runs.yaml_parser import parse_yaml
 
 T = TypeVar("T")
 
@@ -130,18 +131,6 @@ def _key_of(location: tuple[int | str, ...], config_type: type, values: object) 
     return key
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML, but a key that is given twice is an error: else the first would be ignored silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"`{key.value}` is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the values of a YAML config.
 
@@ -150,25 +139,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         ValueError: it is not YAML with keys and values; names the file and the line.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, but a config file is needed.")
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        return parse_config(read_regular(path, MAX_DOCUMENT_BYTES).decode("utf-8"), str(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such file.") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}).") from None
 
 
-def parse_yaml(text: str, path: str) -> dict[str, Any]:
+def parse_config(text: str, path: str) -> dict[str, Any]:
     """Parse the values of a YAML config; raises ValueError naming the path and the line where it is none."""
-    try:
-        values = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{path}{line}: not YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+    values = parse_yaml(text, path)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: must hold keys and values, such as `seed: 1`, but holds {reprlib.repr(values)}.")
     return values

@@ -1,7 +1,6 @@
 """Tokenizers made from a config and text, written to a folder and read back."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from seqlab.durable import write_bytes, write_json
+from seqlab.parsing import checked, parse_json, read_regular
 from seqlab.registry import UnknownPart, find
 from seqlab.text.config import LearntConfig, TokenizerConfig
 from seqlab.text.normalization import compose
@@ -173,37 +173,52 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Read a tokenizer that `save` wrote; raise ValueError, naming the file, where one is missing or damaged."""
     folder = Path(folder)
     path = folder / DESCRIPTION
-    description = _read_description(folder)
+    description, kind = _read_description(folder)
     try:
-        config = TypeAdapter(find("tokenizer", tokenizer_kind(folder))).validate_python(description["config"])
+        config = checked(description.config, find("tokenizer", kind))
     except UnknownPart as error:
         raise ValueError(f"{path}: {error}") from None
-    except ValidationError as error:
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     model_path = folder / MODEL
     content = _read(model_path)
-    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
+    if hashlib.sha256(content).hexdigest() != description.sha256:
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
-    return _rebuild(config, content)
+    try:
+        return _rebuild(config, content)
+    except Exception as error:  # whatever the library behind this kind raises, which may have no type of its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{model_path} is damaged ({reason}).") from error
 
 
 def tokenizer_kind(folder: str | Path) -> str:
     """Read the kind of a tokenizer that `save` wrote; errors as `load_tokenizer`."""
-    return str(_read_description(Path(folder))["config"]["kind"])
+    return _read_description(Path(folder))[1]
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Description:
+    """What tokenizer.json holds."""
+
+    format_version: int
+    config: dict[str, Any]
+    sha256: str
+
+
+def _read_description(folder: Path) -> tuple[_Description, str]:
+    """Read the description, and the kind in its config."""
     path = folder / DESCRIPTION
     try:
-        description: dict[str, Any] = json.loads(_read(path))
-        version, _ = description["format_version"], description["config"]["kind"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        description = checked(parse_json(_read(path)), _Description)
+        kind = checked(description.config.get("kind"), str)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if version != FORMAT_VERSION:
+    if description.format_version != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {version}, but this version of seqlab reads {FORMAT_VERSION} only."
+            f"{path} has format version {description.format_version}, but this version of seqlab reads "
+            f"{FORMAT_VERSION} only."
         )
-    return description
+    return description, kind
 
 
 def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
@@ -218,7 +233,7 @@ def tokenizer_sha256(folder: str | Path) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path} is missing: {path.parent} is not the folder of a tokenizer.") from error
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.parsing import checked, parse_json
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
@@ -58,7 +59,10 @@ class VocabularyConfig(LearntConfig):
 
     def restore(self, content: bytes) -> "Vocabulary":
         """Restore the list."""
-        return Vocabulary(json.loads(content), self)
+        items = checked(parse_json(content), list[str])
+        if len(set(items)) < len(items):
+            raise ValueError("an item is in the list twice")
+        return Vocabulary(items, self)
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)

@@ -1,6 +1,5 @@
 """What a run folder needs before its first step, and which folders may become one."""
 
-import json
 import logging
 import os
 import secrets
@@ -16,6 +15,7 @@ from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
 from seqlab.durable import alone_in
+from seqlab.parsing import checked, read_json
 from seqlab.plugins import notes_of
 from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.codecs import codec_parts, codec_sha256
@@ -139,7 +139,7 @@ def settle(folder: RunFolder) -> None:
 def _remove_generated(folder: RunFolder, old_data: Path) -> None:
     """Remove the data that a recipe generated; files that it did not generate go to the old data."""
     if folder.data.is_dir():
-        generated = json.loads(old_data.with_suffix(".json").read_text(encoding="utf-8"))
+        generated = checked(read_json(old_data.with_suffix(".json")), list[str])
         for path in folder.data.iterdir():
             if path.name not in generated:
                 path.rename(old_data / path.name)

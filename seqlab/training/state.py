@@ -13,6 +13,7 @@ from seqlab.host_memory import release_heap
 from seqlab.objectives import Objective
 from seqlab.optim import OffersWeights
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
+from seqlab.parsing import checked
 from seqlab.runs.checkpoint import (
     AVERAGED,
     STATE,
@@ -80,19 +81,6 @@ class Progress:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Progress":
-        position = values["position"]
-        return cls(
-            step=values["step"],
-            position=None if position is None else Position(**position),
-            best=[(score, nll, step) for score, nll, step in values["best"]],
-            validations_since_best=values["validations_since_best"],
-            valid_nlls=values.get("valid_nlls", []),
-            average_from=values.get("average_from"),
-            minutes=values["minutes"],
-        )
 
 
 @dataclass
@@ -233,9 +221,9 @@ class TrainingRun(WithCodecs):
         checkpoint = self.checkpoints / checkpoint_name(step)
         state = read_state(checkpoint)
         try:
-            self.progress, journal_size = Progress.from_json(state["progress"]), int(state["journal_size"])
-            self.figures = Figures(**state["figures"])
-        except (KeyError, TypeError, ValueError) as error:
+            self.progress, journal_size = checked(state["progress"], Progress), state["journal_size"]
+            self.figures = checked(state["figures"], Figures)
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))

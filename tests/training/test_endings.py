@@ -1,6 +1,7 @@
 """How training ends other than at its last step: patience, time, a full disk, memory, a gradient that is not finite."""
 
 import errno
+import json
 import os
 import re
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
 from seqlab.objectives import StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
+from seqlab.parsing import checked
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
@@ -90,7 +92,7 @@ def test_the_best_validations_are_ranked(keep: int) -> None:
         ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1], entry[2]))
         assert progress.best == ranked[:keep]
         assert is_best == (ranked[0] == (score, nll, step))
-        assert Progress.from_json(progress.to_json()) == progress
+        assert checked(json.loads(json.dumps(progress.to_json())), Progress) == progress
     assert progress.best[0] == (4.0, 0.5, 6)
     assert progress.validations_since_best == 0
 

@@ -18,6 +18,7 @@ from seqlab.data.numbers import Rows, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import Target, by_number, fit_target
 from seqlab.durable import rename
+from seqlab.parsing import read_json
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
@@ -301,7 +302,7 @@ def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> Pre
     inputs, targets, is_held_out = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets", "held_out")
     )
-    notes = json.loads((folder / "notes.json").read_text(encoding="utf-8"))
+    notes = read_json(folder / "notes.json")
     parts = []
     for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
         parts.append(Examples(inputs, targets, _starts(data, rows, notes["series_starts"]), data.window, data.ahead))

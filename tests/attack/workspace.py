@@ -1,0 +1,64 @@
+"""A folder of small trained runs, and commands that use each."""
+
+import json
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attack.trial import run
+from reference.stored_families import ARCHIVE, SPEECH_ARCHIVE, unpack
+
+PREDICTOR = "mlp"
+ROWS = 60
+
+
+@dataclass
+class Workspace:
+    """The stored runs of all families (`tests/checkpoints`) and a model of tables, with their corpora."""
+
+    folder: Path
+    uses: dict[str, list[list[str]]] = field(default_factory=dict)
+    """By run: commands that read it."""
+    continued: dict[str, list[str]] = field(default_factory=dict)
+    """By run: the options that train it further."""
+
+    @classmethod
+    def make(cls, folder: Path) -> "Workspace":
+        """Unpack the stored runs, and train a model of tables."""
+        made = cls(folder)
+        for archive in (SPEECH_ARCHIVE, ARCHIVE):
+            unpack(folder, archive)
+            expected: dict[str, Any] = json.loads((folder / "expected.json").read_text("utf-8"))
+            for name, entry in expected.items():
+                made.uses[name] = [use["argv"] for use in entry["uses"].values()]
+                if "continued" in entry:
+                    options = entry["continued"]["argv"]
+                    made.continued[name] = ["train", "--run_dir", f"runs/{name}", *options[3:]]
+        made._add_predictor()
+        return made
+
+    def _add_predictor(self) -> None:
+        rng = random.Random(1)
+        rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('ab')}" for _ in range(ROWS)]
+        (self.folder / "corpora" / "table.csv").write_text("\n".join(["x,y,kind", *rows, ""]), encoding="utf-8")
+        data = ("--data.kind", "prediction", "--data.train", "corpora/table.csv", "--data.target", "kind")
+        sizes = ("--model.family", PREDICTOR, "--training.max_steps", "20", "--threads", "1")
+        done = run(["train", *data, *sizes, "--run_dir", f"runs/{PREDICTOR}"], folder=self.folder)
+        assert done.status == 0, done.stderr
+        self.uses[PREDICTOR] = [["predict", f"runs/{PREDICTOR}", "--input", "corpora/table.csv", "--json"]]
+        self.continued[PREDICTOR] = ["train", "--run_dir", f"runs/{PREDICTOR}", "--training.max_steps", "30"]
+
+    def copy_of(self, name: str, target: Path) -> Path:
+        """Copy one run, so that it can be damaged, into a folder beside the corpora, and return that folder."""
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "runs").mkdir(parents=True)
+        (target / "corpora").symlink_to(self.folder / "corpora")
+        shutil.copytree(self.folder / "runs" / name, target / "runs" / name)
+        return target
+
+    def commands(self, name: str) -> list[list[str]]:
+        """Return the commands that read a run: its uses, `info`, and to train it further."""
+        found = [*self.uses[name], ["info", f"runs/{name}"]]
+        return [*found, self.continued[name]] if name in self.continued else found
