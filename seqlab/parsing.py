@@ -60,8 +60,8 @@ def parse_json(text: str | bytes, *, for_columns: bool = False) -> Any:
 
     Args:
         text: in UTF-8 where it is bytes.
-        for_columns: whether it is a record of which some columns are read: no object may name a key twice, and half of a
-            surrogate pair is left to whoever reads that column.
+        for_columns: whether it is a record of which some columns are read: no object may name a key twice, and half of
+            a surrogate pair is left to whoever reads that column.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply, has a number of thousands of digits, half of a surrogate

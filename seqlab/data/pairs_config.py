@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Count, CountOrZero, Positive
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import OWN, default_part, entries
 from seqlab.text import Tokenizer, TokenizerConfig
@@ -39,7 +40,7 @@ class PairsConfig(TokensConfig):
     train_tgt: Annotated[PathSpecs, Field(min_length=1)]
     """Target sides of the training corpora, in the same order: translations, or labels."""
 
-    train_weights: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=list)
+    train_weights: list[Positive] = Field(default_factory=list)
     """How many times each pair of a corpus is seen per epoch: 2.5 is twice, and a third time for a new random half in
     every epoch. One number per corpus; all 1 when left out."""
 
@@ -54,11 +55,11 @@ class PairsConfig(TokensConfig):
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Share of the different training sources that is split off for validation where there is no validation set."""
 
-    valid_fold: Annotated[int, Field(ge=1)] | None = None
+    valid_fold: Count | None = None
     """Which of the parts of this size, from 1: with a `valid_fraction` of 0.1 the folds 1 to 10 are a cross-validation
     of ten runs, in which each source is validated on once."""
 
-    valid_max_pairs: Annotated[int, Field(ge=1)] = 1000
+    valid_max_pairs: Count = 1000
     """Pairs split off for validation at most, where no fold is named."""
 
     test_src: PathSpecs = Field(default_factory=list)
@@ -75,13 +76,13 @@ class PairsConfig(TokensConfig):
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """How text becomes ids."""
 
-    max_length: Annotated[int, Field(ge=1)] = 256
+    max_length: Count = 256
     """Tokens of the longest side that is kept, without the end of sentence."""
 
-    chunk_pairs: Annotated[int, Field(ge=1)] = 131_072
+    chunk_pairs: Count = 131_072
     """Pairs shuffled, sorted by length and cut into steps together: memory grows with it."""
 
-    prefetch_steps: Annotated[int, Field(ge=0)] = 8
+    prefetch_steps: CountOrZero = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
 
     def valid_metrics(self) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_COUNT, Count, CountOrZero, NonNegative, Positive
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from seqlab.data.manifests import Manifest
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Decibels = Annotated[float, Field(ge=-200, le=200)]
+Positive = Positive
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -76,10 +78,10 @@ class RecordingsConfig(DataConfig):
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share that is held out for validation where there are no validation data."""
 
-    num_folds: Annotated[int, Field(ge=2)] = 5
+    num_folds: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 5
     """Folds that the training data are divided into where `test_fold` names one."""
 
-    test_fold: Annotated[int, Field(ge=1)] | None = None
+    test_fold: Count | None = None
     """The fold, from 1, that is neither trained nor validated on; null for none."""
 
     folds: FoldKind = "plain"
@@ -90,19 +92,19 @@ class RecordingsConfig(DataConfig):
     fold_column: str | None = None
     """The column of groups or of folds."""
 
-    fold_seed: Annotated[int, Field(ge=0)] = 1
+    fold_seed: CountOrZero = 1
     """Seed of the folds and of the validation part, apart from the seed of the run."""
 
     augment_speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Largest change of speed and pitch in training (Ko et al. 2015): 0.1 for 0.9 to 1.1 times as fast."""
 
-    augment_volume: Annotated[float, Field(ge=0)] = 0.0
+    augment_volume: NonNegative = 0.0
     """Largest change of the level, in dB."""
 
     augment_noise: Share = 0.0
     """Share of the recordings that noise is added to, at `augment_noise_db`."""
 
-    augment_noise_db: tuple[float, float] = (10.0, 40.0)
+    augment_noise_db: tuple[Decibels, Decibels] = (10.0, 40.0)
     """Lowest and highest ratio of speech to noise, in dB."""
 
     augment_room: Share = 0.0
@@ -114,16 +116,16 @@ class RecordingsConfig(DataConfig):
     augment_codec: Share = 0.0
     """Share of the recordings that pass through a codec of telephones (mu-law, or GSM 06.10)."""
 
-    augment_time_masks: Annotated[int, Field(ge=0)] = 0
+    augment_time_masks: CountOrZero = 0
     """Time masks of each recording (SpecAugment, Park et al. 2019)."""
 
-    augment_time_frames: Annotated[int, Field(ge=1)] = 40
+    augment_time_frames: Count = 40
     """Longest of these stretches, in frames; at most a fifth of the recording."""
 
-    augment_frequency_masks: Annotated[int, Field(ge=0)] = 0
+    augment_frequency_masks: CountOrZero = 0
     """Frequency masks of each recording."""
 
-    augment_frequency_bands: Annotated[int, Field(ge=1)] = 15
+    augment_frequency_bands: Count = 15
     """Widest of these stretches, in bands."""
 
     batch_seconds: Positive = 120.0
@@ -132,10 +134,10 @@ class RecordingsConfig(DataConfig):
     micro_batch_seconds: Positive = 60.0
     """Seconds of speech in a micro-step at most, padding counted."""
 
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Count = 1
     """Threads that compute features; any number of them gives the same features."""
 
-    prefetch_steps: Annotated[int, Field(ge=0)] = 4
+    prefetch_steps: CountOrZero = 4
     """Steps that are prepared ahead, in a background thread."""
 
     @property

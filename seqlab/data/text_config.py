@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_COUNT, Count, CountOrZero
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import default_part
 from seqlab.text import Tokenizer, TokenizerConfig
@@ -48,7 +49,7 @@ class TextConfig(TokensConfig):
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
     """How text becomes ids."""
 
-    block_length: Annotated[int, Field(ge=2)] = 256
+    block_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 256
     """Tokens that are seen together: a longer line, and a continuous text, is cut into blocks of this many, a shorter
     text is one shorter block. With `order: contiguous` the time steps that gradients flow back through."""
 
@@ -75,17 +76,17 @@ class TextConfig(TokensConfig):
     """Whether lines are concatenated into rows of `block_length`, none of which sees another, instead of
     being padded to the longest of their micro-step: for lines of very different lengths."""
 
-    batch_tokens: Annotated[int, Field(ge=1)] = 8192
+    batch_tokens: Count = 8192
     """Predicted tokens per step, of masked text those that are read, over all ranks: the average, as steps are whole
     blocks or lines."""
 
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    micro_batch_tokens: Count = 4096
     """Padded tokens per micro-step at most; a longer block is one of its own. Memory and speed depend on it."""
 
-    chunk_lines: Annotated[int, Field(ge=1)] = 131_072
+    chunk_lines: Count = 131_072
     """Lines shuffled, sorted by length and cut into steps together: memory grows with it."""
 
-    prefetch_steps: Annotated[int, Field(ge=0)] = 8
+    prefetch_steps: CountOrZero = 8
     """Steps prepared ahead in a background thread; 0 prepares each when it is asked for."""
 
     @property

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Count, Threads
+
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, "NAME"]
 File = Annotated[str, SkipValidation(), "FILE"]
 """A path may hold bytes that are not UTF-8, which pydantic would refuse."""
@@ -24,7 +25,7 @@ class DeviceOptions:
     """cpu, cuda, cuda:1 or auto"""
     precision: Name = "auto"
     """bf16, fp32 or auto"""
-    threads: Count | None = None
+    threads: Threads | None = None
     """CPU threads (default: all cores)"""
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import CountOrZero
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
@@ -39,7 +40,7 @@ class CnnConfig(PredictorConfig):
     """Pooling after a convolution: the maximum or the mean of each square of `pool_size`, or none."""
     pool_size: Size = 2
     """Positions that are pooled, of images in each direction."""
-    pooled_blocks: Annotated[int, Field(ge=0)] | None = None
+    pooled_blocks: CountOrZero | None = None
     """Number of the last convolutions with pooling after them; null for all."""
     residual: bool = False
     """Whether a convolution that keeps the shape adds to its input (He et al. 2016)."""

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
+from seqlab.bounds import Count
 from seqlab.nn.layers import refuse_too_small
 from seqlab.part import Part
 from seqlab.registry import Parts
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are configs of models."""
-Size = Annotated[int, Field(ge=1)]
+Size = Count
 """Of a layer, or how many there are."""
 Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(refuse_too_small)]
 """Of dropping something, which is never certain; 0, or more than the CPU rounds to 0."""

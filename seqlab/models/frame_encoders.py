@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.models.config import SETTINGS, Counts, ModelConfig, Probability, Size
 from seqlab.models.transformer_encoder import EncoderLayersConfig, initialise, make_last_norm, make_layers
 from seqlab.nn import masks
@@ -115,7 +116,7 @@ class ConvolutionFrames(FrameEncoder):
 class RecurrentFramesConfig(FrameEncoderConfig):
     """An encoder of convolutions and bidirectional recurrent layers."""
 
-    hidden_size: Annotated[int, Field(ge=2, multiple_of=2)] = 320
+    hidden_size: Annotated[int, Field(ge=2, le=MAX_COUNT, multiple_of=2)] = 320
     """Size of what a layer gives, of which each direction has one half."""
     num_layers: Size = 3
     """Recurrent layers."""

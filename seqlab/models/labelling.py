@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import CountOrZero
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
 from seqlab.models.interfaces import DecoderOutput
@@ -30,7 +31,7 @@ Pooling = Literal["mean", "max"]
 class LabellerConfig(ModelConfig):
     """The fields that all families of labellers have."""
 
-    spelling_size: Annotated[int, Field(ge=0)] = 0
+    spelling_size: CountOrZero = 0
     """Filters over the bytes that a word is spelt with, which say what an unknown word is; 0 reads words alone. For a
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0

@@ -9,16 +9,17 @@ Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all lengths and t
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import Count
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step
@@ -34,9 +35,9 @@ class NgramConfig(LanguageModelConfig):
 
     family: Literal["ngram_lm"] = "ngram_lm"
     """Which architecture this is."""
-    order: int = 5
+    order: Annotated[int, Field(ge=1, le=100)] = 5
     """Ids of the longest n-grams: each id is predicted from up to `order - 1` before it."""
-    min_counts: tuple[int, ...] = ()
+    min_counts: tuple[Count, ...] = ()
     """How often an n-gram of 1, 2, ... ids must be seen to be kept; the last value counts for all longer ones. Begins
     with 1 and does not decrease: (1, 1, 2) leaves out n-grams of three ids and more that were seen once. Empty: all."""
 
@@ -53,8 +54,6 @@ class NgramConfig(LanguageModelConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "NgramConfig":
-        if self.order < 1:
-            raise ValueError(f"`order` must be at least 1, but is {self.order} instead.")
         if len(self.min_counts) > self.order:
             raise ValueError(f"`min_counts` must have at most `order` ({self.order}) values, but is {self.min_counts}.")
         if self.min_counts and (self.min_counts[0] != 1 or list(self.min_counts) != sorted(self.min_counts)):

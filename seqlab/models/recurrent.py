@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import (
@@ -85,7 +86,7 @@ class RecurrentConfig(ModelConfig):
     embeddings is added to that of each symbol."""
     copying: bool = False
     """Whether the decoder also points at symbols of the source to be copied (See et al. 2017); with one vocabulary."""
-    max_length: Annotated[int, Field(ge=2)] = 512
+    max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
 
     task: ClassVar[str] = "translation"

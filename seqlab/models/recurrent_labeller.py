@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
@@ -25,7 +26,7 @@ START = 0.1
 class RecurrentLabellerConfig(LabellerConfig):
     """The fields that all families of recurrent labellers have."""
 
-    hidden_size: Annotated[int, Field(ge=2, multiple_of=2)] = 256
+    hidden_size: Annotated[int, Field(ge=2, le=MAX_COUNT, multiple_of=2)] = 256
     """Size of what a layer gives, of which each direction has one half."""
     embedding_size: Size = 128
     """Size of the embeddings of words."""

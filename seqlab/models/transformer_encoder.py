@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
 from seqlab.models.encoder_decoder import NO_TAGS, SourceTags
 from seqlab.nn import masks
@@ -54,7 +55,7 @@ class EncoderLayersConfig(ModelConfig):
 class TransformerEncoderConfig(EncoderLayersConfig):
     """The fields that all families have which begin with an encoder of tokens."""
 
-    max_length: Annotated[int, Field(ge=2)] = 512
+    max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
     `positions: learned` also in training."""
 

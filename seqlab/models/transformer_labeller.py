@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
@@ -34,7 +35,7 @@ class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
     """Layers."""
     dropout: Probability = 0.3
     """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
-    max_length: Annotated[int, Field(ge=2)] = 512
+    max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Longest line in tokens that inference reads at once: longer ones are cut."""
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLabeller":

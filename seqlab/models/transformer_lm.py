@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step
@@ -49,7 +50,7 @@ class TransformerLmConfig(LanguageModelConfig):
     """Layer norm, or RMSNorm, which neither centres nor shifts."""
     positions: PositionKind = "rotary"
     """How positions are encoded."""
-    max_length: Annotated[int, Field(ge=2)] | None = None
+    max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
     """Context length in tokens: generation beyond it encodes the last half of them anew. null takes
     `data.block_length`; a longer context was never trained."""
     activation: Activation = "gelu"

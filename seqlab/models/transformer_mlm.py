@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from seqlab.bounds import MAX_COUNT
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput
@@ -26,7 +27,7 @@ class TransformerMlmConfig(TransformerEncoderConfig):
 
     family: Literal["transformer_mlm"] = "transformer_mlm"
     """Which architecture this is."""
-    max_length: Annotated[int, Field(ge=2)] = 512
+    max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
     """Longest row in tokens, at least `data.block_length`."""
     tied_embeddings: bool = True
     """Whether the output shares the weight of the input."""

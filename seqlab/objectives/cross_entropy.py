@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import NonNegative, Positive
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.guided_attention import diagonal_cost
@@ -24,16 +25,16 @@ class CrossEntropyConfig(ObjectiveConfig):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Share of the target's probability that is spread uniformly over the vocabulary. Left out, it is 0.1 for pairs and
     0 for text, whose perplexity it would worsen."""
-    activation_penalty: Annotated[float, Field(ge=0)] = 0.0
+    activation_penalty: NonNegative = 0.0
     """Of recurrent models: weight of the mean square of what the last layer gives, after its dropout, at each token
     (the alpha of AWD-LSTM, Merity et al. 2018)."""
-    slowness_penalty: Annotated[float, Field(ge=0)] = 0.0
+    slowness_penalty: NonNegative = 0.0
     """Of recurrent models: weight of the mean square of how much that changes from one token to the next, before its
     dropout (the beta of AWD-LSTM)."""
-    guided_attention: Annotated[float, Field(ge=0)] = 0.0
+    guided_attention: NonNegative = 0.0
     """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
     et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
-    guided_width: Annotated[float, Field(gt=0)] = GUIDED_WIDTH
+    guided_width: Positive = GUIDED_WIDTH
     """Where `guided_attention` is above 0, how far from the diagonal attention may be at little cost, as a share of the
     sentence."""
 

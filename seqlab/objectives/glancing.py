@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import Positive
 from seqlab.data.batch import IGNORE
 from seqlab.objectives.loss import SETTINGS, ObjectiveConfig
 
@@ -21,7 +22,7 @@ class GlancingConfig(ObjectiveConfig):
     (Qian et al. 2021); 0 shows none and saves that pass."""
     least_glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share that `glancing` falls to, in a straight line."""
-    decay_steps: Annotated[float, Field(gt=0)] = 10_000
+    decay_steps: Positive = 10_000
     """Steps in which it falls."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import NonNegative
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
 from seqlab.objectives.glancing import GlancingConfig, drawn_positions, glancing_share, shown_part
@@ -24,7 +25,7 @@ class ParallelCrossEntropyConfig(GlancingConfig):
     """Which objective this is."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target's probability that is spread uniformly over the vocabulary."""
-    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    length_weight: NonNegative = 1.0
     """Weight of what the lengths of the targets cost."""
 
     outputs: ClassVar[str] = "positions"
@@ -53,7 +54,7 @@ class CmlmConfig(ObjectiveConfig):
     """Which objective this is."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target's probability that is spread uniformly over the vocabulary."""
-    length_weight: Annotated[float, Field(ge=0)] = 1.0
+    length_weight: NonNegative = 1.0
     """Weight of what the lengths of the targets cost."""
     own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the targets that are learned beside words of the model's own, which fill the gaps of a pass before: of

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import Positive
 from seqlab.data.batch import IGNORE, ValueBatch
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
@@ -93,7 +94,7 @@ class HuberConfig(PredictionLossConfig):
 
     family: Literal["huber"] = "huber"
     """Which objective this is."""
-    delta: Annotated[float, Field(gt=0)] = 1.0
+    delta: Positive = 1.0
     """The error, in standard deviations of the target, from which on the loss is a straight line."""
     predicts: ClassVar[str] = "numbers"
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import Positive
 from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
@@ -23,7 +24,7 @@ class RDropConfig(ObjectiveConfig):
     """Which objective this is."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the target's probability that is spread uniformly over the vocabulary."""
-    consistency: Annotated[float, Field(gt=0)] = 5.0
+    consistency: Positive = 5.0
     """Weight of the divergence between the two predictions, the paper's alpha."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation", "labelling")

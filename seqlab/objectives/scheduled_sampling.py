@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Positive
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
@@ -28,14 +29,14 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     decay: Literal["linear", "exponential", "inverse_sigmoid"] = "inverse_sigmoid"
     """How the share of reference inputs falls with the step i and k `decay_steps`: 1 - i / k, exp(-i / k), or
     k / (k + exp(i / k)), which is one half after k ln k steps."""
-    decay_steps: Annotated[float, Field(gt=0)] = 1000.0
+    decay_steps: Positive = 1000.0
     """How slowly it falls."""
     least_reference: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The share that it does not fall below."""
     mixture: Mixture = "argmax"
     """What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols, by
     their probabilities. All of the vocabulary count, those too that a search never says."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Positive = 1.0
     """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)

@@ -8,10 +8,11 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import nn
 
+from seqlab.bounds import NonNegative, Positive
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-LearningRate = Annotated[float, Field(gt=0)]
+LearningRate = Positive
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -68,7 +69,7 @@ class SgdConfig(OptimizerConfig):
     """Decay of the velocity; 0 turns momentum off."""
     nesterov: bool = False
     """Whether the gradient is taken ahead of the momentum step."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """Factor of the weights that is added to the gradient."""
 
     @model_validator(mode="after")
@@ -91,9 +92,9 @@ class AdamLikeConfig(OptimizerConfig):
     """Peak learning rate."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
     """Decay of the averages of the gradient and of its square."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Positive = 1e-8
     """Added to the root of the second average."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """Added to the gradient times the weights (Adam), or taken from the weights directly (AdamW, RAdam)."""
 
 
@@ -146,9 +147,9 @@ class AdagradConfig(OptimizerConfig):
     """Which optimizer this is."""
     lr: LearningRate = 1e-2
     """Peak learning rate."""
-    eps: Annotated[float, Field(gt=0)] = 1e-10
+    eps: Positive = 1e-10
     """Added to the root of the sum of the squared gradients."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """Factor of the weights that is added to the gradient."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
@@ -168,9 +169,9 @@ class RmspropConfig(OptimizerConfig):
     """Decay of the average of the squared gradients."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the velocity; 0 for none."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Positive = 1e-8
     """Added to the root of the average."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegative = 0.0
     """Factor of the weights that is added to the gradient."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:

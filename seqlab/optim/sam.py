@@ -1,13 +1,13 @@
 """Sharpness-aware minimisation: the gradient is taken where the loss nearby is highest (Foret et al. 2021)."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from seqlab.bounds import Positive
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 
@@ -17,7 +17,7 @@ class SamConfig(AdamLikeConfig):
 
     family: Literal["sam"] = "sam"
     """Which optimizer this is."""
-    rho: Annotated[float, Field(gt=0)] = 0.05
+    rho: Positive = 0.05
     """How far uphill the second gradient is taken, in the norm of all weights."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:

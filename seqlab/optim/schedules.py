@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import CountOrZero
 from seqlab.optim.optimizers import SETTINGS
 from seqlab.part import Part
 
@@ -40,7 +41,7 @@ class WarmupConfig(ScheduleConfig):
     """
 
     to_define: ClassVar[tuple[str, ...]] = ("share",)
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: CountOrZero = 0
     """Steps over which the learning rate rises linearly from 0 to its peak."""
 
     def rate(self, peak: float, step: int, max_steps: int) -> float:
@@ -161,7 +162,7 @@ class PlateauScheduleConfig(WarmupConfig):
     """Which schedule this is."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """What the rate is multiplied by."""
-    patience: Annotated[int, Field(ge=0)] = 2
+    patience: CountOrZero = 2
     """Validations in a row without a new lowest loss that are waited for."""
 
     def share(self, step: int, max_steps: int) -> float:

@@ -13,12 +13,12 @@ import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
 from safetensors import SafetensorError
 from typing_extensions import TypedDict
 
+from seqlab.bounds import CountOrZero
 from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
 from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
 from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
@@ -37,7 +37,7 @@ class _State(TypedDict, total=False):
     progress: dict[str, Any]
     best: list[tuple[float, float, int] | tuple[float, int]]
     figures: dict[str, Any]
-    journal_size: Annotated[int, Field(ge=0)]
+    journal_size: CountOrZero
     data_kind: str
     crc32: dict[str, int]
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Count, Positive, Threads
 from seqlab.data.config import DataConfig
 from seqlab.durable import write_bytes
 from seqlab.models.config import ModelConfig
@@ -27,17 +28,17 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 class TrainingConfig:
     """How long to train, what to keep, and on which machine."""
 
-    max_steps: Annotated[int, Field(ge=1)] = 10_000
+    max_steps: Count = 10_000
     """Updates in all; decaying schedules end here."""
-    max_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_minutes: Positive | None = None
     """Stop after this many minutes of training (over all resumed parts); null is no limit. Where they end before
     `max_steps`, a decaying schedule ends with them by the pace so far, and a tenth of the steps is the longest warmup:
     such a run is not repeatable bit for bit."""
-    log_every: Annotated[int, Field(ge=1)] = 50
+    log_every: Count = 50
     """Steps between two lines of training figures in metrics.jsonl."""
-    save_every: Annotated[int, Field(ge=1)] = 500
+    save_every: Count = 500
     """Steps between two checkpoints."""
-    valid_every: Annotated[int, Field(ge=1)] = 500
+    valid_every: Count = 500
     """Steps between two validations; also at the end."""
     valid_metric: str | None = None
     """What decides which checkpoint is best: the loss per token of the validation set (`nll`), for pairs a metric of
@@ -45,15 +46,15 @@ class TrainingConfig:
     best. Left out, it is `bleu` for pairs, `accuracy` for labels and `nll` for text."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
     """How the sources of validation pairs are decoded."""
-    keep_best: Annotated[int, Field(ge=1)] = 1
+    keep_best: Count = 1
     """Checkpoints to keep that were best in validation, besides the last one."""
-    patience: Annotated[int, Field(ge=1)] | None = None
+    patience: Count | None = None
     """Stop after this many validations in a row without a new best; null never stops early."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
-    threads: Annotated[int, Field(ge=1)] | None = None
+    threads: Threads | None = None
     """CPU threads of each process; null takes all cores, divided among the processes of the machine, or a fair share of
     them for a new run while other programs want at least twice as many."""
     parallel: Literal["ddp", "fsdp"] = "ddp"

@@ -104,7 +104,8 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         wanted = text.removeprefix("Input should be ").partition(", unable")[0]
         shown, nearest = reprlib.repr(first["input"]), ""
         if kind in ("greater_than_equal", "less_than_equal"):
-            wanted = f"at {'least' if kind.startswith('greater') else 'most'} {wanted.rpartition(' ')[2]}"
+            [bound] = first["ctx"].values()
+            wanted = f"at {'least' if kind.startswith('greater') else 'most'} {bound:{',.0f' if bound > 1e4 else 'g'}}"
             shown = shown.strip("'")  # a number, perhaps as text
         if kind == "literal_error":
             close = difflib.get_close_matches(str(first["input"]), re.findall("'(.+?)'", wanted), n=1)

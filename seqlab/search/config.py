@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_COUNT, BeamSize, Count, CountOrZero, NonNegative
 from seqlab.registry import Parts
 
+Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
 """The limit of an output where neither the caller nor the model has one: ids per id of the source, and ids added."""
 
@@ -43,38 +45,38 @@ class SearchConfig:
     as part of the hypothesis, in its length and in its log-probability.
     """
 
-    beam_size: int = 5
+    beam_size: BeamSize = 5
     """Hypotheses per sentence that are extended at each step; 1 is greedy search. Of models that predict lengths: how
     many lengths are tried, and beside a language model how many beginnings of each are kept."""
-    num_hypotheses: int = 1
+    num_hypotheses: BeamSize = 1
     """Hypotheses per sentence to return, best first; at most `beam_size`."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
     """What a log-probability is divided by: len^alpha (plain) or ((5 + len) / 6)^alpha (gnmt, arXiv:1609.08144)."""
-    length_alpha: float = 1.0
+    length_alpha: Annotated[float, Field(ge=-10, le=10)] = 1.0
     """The exponent alpha: 0 compares log-probabilities, 1 in the plain formula their mean; higher means longer."""
-    coverage_penalty: float = 0.0
+    coverage_penalty: NonNegative = 0.0
     """Of beam search with models that attend to a source: weight of what a hypothesis leaves out of it, the beta of
     GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
     good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
-    max_length_ratio: float | None = None
+    max_length_ratio: NonNegative | None = None
     """Longest hypothesis, in ids per id of the source; left out, the run's own limit, 20% above the longest targets of
     its training data, or 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
     slower."""
-    max_length_offset: int | None = None
+    max_length_offset: Offset | None = None
     """Ids added to `max_length_ratio` times the source length; left out, the run's own, or 10 if the run has none or
     `max_length_ratio` is given."""
-    max_length: int = 512
+    max_length: Count = 512
     """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
-    min_length_ratio: float = 0.0
+    min_length_ratio: NonNegative = 0.0
     """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
     early_stopping: bool | None = None
     """Let a sentence leave a beam when `beam_size` hypotheses have finished and none that goes on is better so far, as
     it does where this is left out; without it the search goes on until nothing better can be found. A beam over frames
     reads all of them. Let a hypothesis leave mask-predict when a pass changes nothing: not where this is left out, as a
     later pass, which hides others, might have changed it."""
-    no_repeat_ngram_size: int = 0
+    no_repeat_ngram_size: CountOrZero = 0
     """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
-    iterations: int | None = None
+    iterations: Count | None = None
     """Of models that predict all symbols at once, given any of them: passes of mask-predict. Left out, a
     `transformer_cmlm` takes 10 and others 1."""
     pseudo_likelihood: bool = True
@@ -159,11 +161,6 @@ class SearchConfig:
             raise ValueError(
                 f"`algorithm` must be one of {', '.join(Parts('search'))}, but is `{self.algorithm}` instead."
             )
-        for name, least in (("beam_size", 1), ("num_hypotheses", 1), ("max_length", 1), ("no_repeat_ngram_size", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
-        if self.iterations is not None and self.iterations < 1:
-            raise ValueError(f"`iterations` must be at least 1, but is {self.iterations} instead.")
         if self.num_hypotheses > self.beam_size:
             raise ValueError(
                 f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), "
@@ -171,9 +168,3 @@ class SearchConfig:
             )
         if self.coverage_penalty > 0 and self.beam_size == 1:
             raise ValueError("`coverage_penalty` decides between the hypotheses of a beam: `beam_size: 1` has one.")
-        if not -10 <= self.length_alpha <= 10:
-            raise ValueError(f"`length_alpha` must be between -10 and 10, but is {self.length_alpha} instead.")
-        for name in ("max_length_ratio", "min_length_ratio", "coverage_penalty"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"`{name}` must be finite and at least 0, but is {value} instead.")

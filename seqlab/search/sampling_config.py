@@ -1,9 +1,11 @@
 """How to sample: one typed config."""
 
-import math
+from typing import Annotated
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from seqlab.bounds import MAX_NUMBER, Count, CountOrZero
 
 NUM_SEEDS = 2**64
 """Seeds and the numbers of rows are below this: together they are the key of a generator."""
@@ -17,52 +19,30 @@ class SamplingConfig:
     it left, renormalised. The defaults draw from the model's own distribution.
     """
 
-    temperature: float = 1.0
-    """What log-probabilities are divided by: below 1 prefers the probable ids, above 1 evens out."""
-    top_k: int = 0
+    temperature: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
+    """What log-probabilities are divided by: below 1 prefers the probable ids, above 1 evens out. `top_k: 1` takes the
+    most probable id at each step."""
+    top_k: CountOrZero = 0
     """Draw from this many most probable ids; 0 is off, 1 is greedy search."""
-    top_p: float = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Draw from the nucleus: the fewest most probable ids that together have this probability; 1 is off."""
-    min_p: float = 0.0
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Draw from the ids with at least this share of the best one's probability; 0 is off."""
-    typical_p: float = 1.0
+    typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Draw from the fewest ids that together have this probability, those first whose information content is closest
     to the expected one; 1 is off."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
     """The power that the probability of an id is raised to once it was drawn or read in the prompt, before
     renormalising; 1 is off, 1.2 is usual."""
-    max_length: int = 256
+    max_length: Count = 256
     """Longest sample in ids, eos counted, the prompt not."""
-    min_length: int = 0
+    min_length: CountOrZero = 0
     """Shortest sample in ids, eos counted: neither eos nor a stop condition ends it before."""
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] = 1
     """Seed of all draws; with it and a row's number they are the same in any batch."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(
-                f"`temperature` must be finite and above 0, but is {self.temperature} instead. To take the most "
-                "probable id at each step, set `top_k` to 1."
-            )
-        for name in ("top_p", "typical_p"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(
-                    f"`{name}` must be above 0 and at most 1 (off), but is {getattr(self, name)} instead. To take the "
-                    "most probable id at each step, set `top_k` to 1."
-                )
-        if not 0 <= self.min_p <= 1:
-            raise ValueError(f"`min_p` must be between 0 (off) and 1, but is {self.min_p} instead.")
-        if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
-            raise ValueError(
-                f"`repetition_penalty` must be finite and above 0, but is {self.repetition_penalty} instead; 1 is off, "
-                "more makes repetition rarer."
-            )
-        for name, least in (("top_k", 0), ("max_length", 1), ("min_length", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, but is {getattr(self, name)} instead.")
         if self.min_length > self.max_length:
             raise ValueError(
                 f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length} instead."
             )
-        if not 0 <= self.seed < NUM_SEEDS:
-            raise ValueError(f"`seed` must be from 0 to {NUM_SEEDS - 1}, but is {self.seed} instead.")

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from seqlab.bounds import MAX_VOCABULARY, Count
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS
@@ -33,10 +34,10 @@ class BpeConfig(LearntConfig):
     kind: Literal["bpe"] = "bpe"
     """Which tokenizer this is."""
 
-    vocab_size: Annotated[int, Field(ge=260)] = 8000
+    vocab_size: Annotated[int, Field(ge=260, le=MAX_VOCABULARY)] = 8000
     """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
 
-    min_count: Annotated[int, Field(ge=1)] = 2
+    min_count: Count = 2
     """Occurrences that a pair needs to be merged."""
 
     def learn(self, lines: Iterable[str]) -> "ByteLevelBpe":

@@ -13,6 +13,7 @@ import sentencepiece
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_COUNT, MAX_VOCABULARY
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampling
 from seqlab.text.segmenter import Segmenter
@@ -35,13 +36,13 @@ class SentencePieceConfig(LearntConfig):
 
     may_sample: ClassVar[bool] = True
 
-    vocab_size: Annotated[int, Field(ge=261)] = 8000
+    vocab_size: Annotated[int, Field(ge=261, le=MAX_VOCABULARY)] = 8000
     """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
 
     character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
     """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
 
-    max_train_lines: Annotated[int, Field(gt=100)] = 1_000_000
+    max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 1_000_000
     """Lines held in memory to learn from: of a longer text, a random sample of this many."""
 
     @property
@@ -73,7 +74,7 @@ class SentencePieceUnigramConfig(SentencePieceConfig):
     kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
     """Which tokenizer this is."""
 
-    max_train_lines: Annotated[int, Field(gt=100)] = 500_000
+    max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 500_000
     """Lines held in memory to learn from, 2 kB each: of a longer text, a random sample of this many."""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_VOCABULARY, Count
 from seqlab.parsing import checked, parse_json
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
@@ -26,10 +27,10 @@ class VocabularyConfig(LearntConfig):
     separator: ClassVar[str]
     """What is between the items of a text."""
 
-    vocab_size: Annotated[int, Field(ge=5)] | None = None
+    vocab_size: Annotated[int, Field(ge=5, le=MAX_VOCABULARY)] | None = None
     """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
 
-    min_count: Annotated[int, Field(ge=1)] = 1
+    min_count: Count = 1
     """Occurrences below which an item becomes `unk_id`."""
 
     tags: bool = False

@@ -17,9 +17,10 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from attack.files import edited_files, flipped_bits  # noqa: E402
+from attack.options import fields, options  # noqa: E402
 from attack.workspace import Workspace  # noqa: E402
 
-CLASSES = {"files": edited_files, "bits": flipped_bits}
+CLASSES = {"files": edited_files, "bits": flipped_bits, "options": options, "fields": fields}
 
 
 def main() -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Count
 from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import Tokenizer, TokenizerConfig, WordsConfig
@@ -46,10 +47,10 @@ class LabellingConfig(PairsConfig):
     tokenizer: TokenizerConfig = Field(default_factory=WordsConfig)
     """How text becomes ids; for labels of words one of kind `words`."""
 
-    batch_tokens: Annotated[int, Field(ge=1)] = 1024
+    batch_tokens: Count = 1024
     """Source tokens per step, over all ranks: the average, as steps are whole lines."""
 
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    micro_batch_tokens: Count = 2048
     """Padded source tokens per micro-step at most; a longer line is a micro-step of its own."""
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:

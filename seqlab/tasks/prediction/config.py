@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
 from seqlab.data.arrays import Layout, are_arrays, whole_file
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
@@ -62,20 +63,20 @@ class PredictionConfig(DataConfig):
     layout: Layout = "images"
     """What an array of three dimensions holds: images of one channel, or sequences of vectors (`frames`)."""
 
-    window: Annotated[int, Field(ge=0)] = 0
+    window: CountOrZero = 0
     """Of a series, whose rows are in the order of time: successive rows that an example consists of; 0 for single
     rows."""
 
-    ahead: Annotated[int, Field(ge=1)] = 1
+    ahead: Count = 1
     """Of a series: how many rows after the window the target is. Targets may be inputs, too."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share that is held out where there are neither validation data nor folds; of a series, its end."""
 
-    num_folds: Annotated[int, Field(ge=2)] = 10
+    num_folds: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 10
     """Folds that the training data are divided into where `valid_fold` names one."""
 
-    valid_fold: Annotated[int, Field(ge=1)] | None = None
+    valid_fold: Count | None = None
     """The fold, from 1, that is validated on; null for none."""
 
     folds: FoldKind | None = None
@@ -85,26 +86,26 @@ class PredictionConfig(DataConfig):
     fold_column: str | None = None
     """The column of groups or of folds, which is no input."""
 
-    fold_seed: Annotated[int, Field(ge=0)] = 1
+    fold_seed: CountOrZero = 1
     """What the folds are dealt by, whatever the seed of the run."""
 
-    augment_shift: Annotated[int, Field(ge=0)] = 0
+    augment_shift: CountOrZero = 0
     """Of images: pixels that training moves them at most, at random, to each side."""
 
     augment_rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     """Of images: degrees that training turns them at most, at random, to each side."""
 
-    augment_noise: Annotated[float, Field(ge=0)] = 0.0
+    augment_noise: NonNegative = 0.0
     """Standard deviation of the noise that training adds to each number, of which that of the data is 1."""
 
-    augment_mixup: Annotated[float, Field(ge=0)] = 0.0
+    augment_mixup: NonNegative = 0.0
     """How much training mixes each example with another one, inputs and targets alike (mixup, Zhang et al. 2018): both
     parameters of the beta distribution of the shares; 0 for no mixing, 0.2 for a little, 1 for any share alike."""
 
-    batch_rows: Annotated[int, Field(ge=1)] = 64
+    batch_rows: Count = 64
     """Examples of a step, over all ranks and micro-steps."""
 
-    micro_batch_rows: Annotated[int, Field(ge=1)] = 1024
+    micro_batch_rows: Count = 1024
     """Examples of a micro-step at most."""
 
     @property

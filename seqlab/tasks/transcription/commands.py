@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Finite, Positive
 from seqlab.commands import AsArgument, Command, UsageError
 from seqlab.data.column import in_batches, zip_equal
 from seqlab.data.manifests import Listed
@@ -56,11 +57,11 @@ class TranscribeOptions(DeviceOptions):
     """alternatives of each recording, with --json"""
     lm: RunPath | None = None
     """an n-gram model of words, or of characters over the same vocabulary, for shallow fusion"""
-    lm_weight: Annotated[float, "W"] | None = None
+    lm_weight: Annotated[Finite, "W"] | None = None
     """of its log-probabilities (default: 0.5)"""
-    length_reward: Annotated[float, "R"] | None = None
+    length_reward: Annotated[Finite, "R"] | None = None
     """added for each token beside --lm (default: 0)"""
-    batch_seconds: Annotated[float, "S"] | None = None
+    batch_seconds: Annotated[Positive, "S"] | None = None
     """seconds of speech computed together: speed and memory, never the answer (default: 120)"""
     buffer_lines: Count | None = None
     """recordings that are read before they are answered (default: 64; 1 on a terminal)"""

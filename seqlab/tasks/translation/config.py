@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_NUMBER, Count
 from seqlab.data.config import SETTINGS
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SameConfig, TokenizerConfig
@@ -52,14 +53,14 @@ class TranslationConfig(PairsConfig):
     """Strength of the random segmentations seen in training, anew in every epoch; 0 is off. BPE dropout is usually
     0.1, unigram sampling 0.8."""
 
-    max_length_ratio: Annotated[float, Field(gt=1)] = 4.0
+    max_length_ratio: Annotated[float, Field(gt=1, le=MAX_NUMBER)] = 4.0
     """A pair is dropped when its ratio of target to source characters is this many times above or below the corpus's
     own (10 characters are added to both sides, so that short sentences may differ)."""
 
-    batch_tokens: Annotated[int, Field(ge=1)] = 4096
+    batch_tokens: Count = 4096
     """Target tokens per step, ends of sentence counted, over all ranks: the average, as steps are whole sentences."""
 
-    micro_batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    micro_batch_tokens: Count = 2048
     """Padded tokens per micro-step at most, on the side that has more; a longer pair is a micro-step of its own. Micro-
     steps are made so small that every step has equally many. Memory and speed depend on it (on a CPU each costs a pass
     over all weights and gradients), the update only as far as it decides which pairs go together."""

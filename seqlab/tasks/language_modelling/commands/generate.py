@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -42,6 +42,8 @@ def left_open(config: type, title: str, leave_out: Container[str] = ()) -> type:
         if name not in leave_out:
             default = "" if field.default is None else f" (default: {field.default})"
             plain: Any = field.annotation
+            for bound in field.metadata:
+                plain = Annotated[plain, bound]
             members["__annotations__"][name] = plain | None
             members[name] = Field(default=None, description=f"{field.description}{default}")
     return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(type(config.__name__, (), members))

@@ -38,7 +38,7 @@ class PerplexityOptions(RunOptions):
     """bf16, fp32 or auto"""
     context: Annotated[str, "N"] | None = None
     """tokens read at once, or `all` (default: data.block_length)"""
-    stride: int | None = None
+    stride: Count | None = None
     """tokens that a window moves on by (default: N of --context)"""
     batch_tokens: Count | None = None
     """tokens computed together: speed, not the answer"""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import BeamSize
 from seqlab.commands import Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, Name
 from seqlab.progress import counting
@@ -34,7 +35,7 @@ class SearchErrorsOptions(SearchConfig, PairOptions):
 
     precision: Name = "fp32"
     """bf16, fp32 or auto"""
-    beam_sizes: Annotated[tuple[Count, ...], "K"] = (1, 2, 5, 10)
+    beam_sizes: Annotated[tuple[BeamSize, ...], "K"] = (1, 2, 5, 10)
     """of the searches that are compared"""
     exact: bool = False
     """also search exactly: for short outputs"""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import Finite
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
@@ -41,9 +42,9 @@ class TranslateOptions(SearchConfig, EngineOptions):
     """for each line that is not blank, what its translations must begin with"""
     lm: RunPath | None = None
     """a language model over the target vocabulary that decides too"""
-    lm_weight: Annotated[float, "W"] | None = None
+    lm_weight: Annotated[Finite, "W"] | None = None
     """of its log-probabilities (default: 0.1)"""
-    length_reward: Annotated[float, "R"] | None = None
+    length_reward: Annotated[Finite, "R"] | None = None
     """added for each symbol beside --lm (default: 0)"""
     rescore: list[RunPath] | None = None
     """a run of the same vocabularies, or several, whose scores choose between the hypotheses that are found"""
