@@ -1,17 +1,44 @@
-"""`python -m seqlab` and `torchrun -m seqlab`: the command line."""
+"""The process of the command line: `seqlab`, `python -m seqlab` and `torchrun -m seqlab`."""
 
 import os
+import signal
 import sys
 
-from seqlab.cli.main import main
-from seqlab.world import under_torchrun
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def run() -> int:
+    """Run the command that the arguments name and return its exit status."""
+    try:
+        from seqlab.cli.main import main
+        from seqlab.cli.streams import close_streams, prepare_streams, say
+
+        prepare_streams()
+        sys.unraisablehook = _unraisable
+        status = main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        close_streams()
+    except KeyboardInterrupt:  # before there was a command, or after it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say("seqlab: interrupted")
+        return INTERRUPTED
+    return status
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Raise a Ctrl-C again that came while an object was being deleted: there an exception leads nowhere."""
+    if isinstance(what.exc_value, KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(what)
+
 
 if __name__ == "__main__":
-    status = main()
+    from seqlab.world import under_torchrun
+
+    status = run()
     if under_torchrun():
         # A thread that outlives its process group (see `seqlab.ranks`) aborts the process now and then while the
         # interpreter ends, and torchrun would start a finished job anew.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)

@@ -5,13 +5,15 @@ JSON objects may carry their own checksum, so that a flipped bit in one is found
 
 import hashlib
 import json
+import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from seqlab.named_files import naming, open_named
 from seqlab.parsing import open_regular, read_json
 
 try:
@@ -19,7 +21,9 @@ try:
 except ImportError:  # on Windows a folder cannot be locked
     fcntl = None  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
 CHECK_BYTES = 1 << 24
+TEMPORARY = ".tmp"
 SEAL = "sha256"
 """The key of a JSON object's own checksum."""
 
@@ -27,11 +31,17 @@ SEAL = "sha256"
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file at once; raises OSError (a full disk), and then what was there before is untouched."""
     temporary = temporary_name(path)
-    with temporary.open("wb") as file:
+    with open_named(temporary) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        sync(file, path)
     rename(temporary, path)
+
+
+def sync(file: BinaryIO, path: Path) -> None:
+    """Bring what was written to a file to the disk; raises OSError naming the path."""
+    file.flush()
+    with naming(path):
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -98,6 +108,55 @@ def rename(old: Path, new: Path) -> None:
 
 
 @contextmanager
+def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name, or replaces what has it, when the block ends without an error.
+
+    Until then it has another name, `PATH.tmp`. What a kill leaves there is overwritten the next time. A symbolic link
+    stays, and what it leads to is replaced.
+
+    Args:
+        path: the final name.
+        keeps_part: leave what was written before an error under the other name, with a warning that says so.
+
+    Raises:
+        OSError: it cannot be written; names the path.
+        ValueError: another process is writing it.
+    """
+    final = Path(os.path.realpath(path))
+    temporary = temporary_name(final)
+    with _opened_alone(temporary, path) as file:
+        try:
+            yield file
+            sync(file, path)
+            rename(temporary, final)
+        except BaseException:
+            with suppress(OSError, ValueError):
+                file.flush()
+            if keeps_part and temporary.stat().st_size:
+                logger.warning("%s was not finished: what there is so far is in %s", path, temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _opened_alone(temporary: Path, path: Path) -> Iterator[BinaryIO]:
+    """Open an empty file that no other process writes at the same time, for what will be called `path`."""
+    while True:
+        with open_named(temporary, "ab", path) as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ValueError(f"Another process is writing {path}: wait for it, or name another file.") from None
+            # Between opening and locking, another process may have finished the file, which has its final name then.
+            if temporary.exists() and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                file.truncate(0)
+                yield file
+                return
+
+
+@contextmanager
 def alone_in(folder: Path, *, wait: bool) -> Iterator[int | None]:
     """Keep out other processes that ask the same of a folder, until this context or the process ends.
 
@@ -119,7 +178,7 @@ def alone_in(folder: Path, *, wait: bool) -> Iterator[int | None]:
 
 def temporary_name(path: Path) -> Path:
     """Name what a file is written as until it is whole."""
-    return path.with_name(path.name + ".tmp")
+    return path.with_name(path.name + TEMPORARY)
 
 
 def sync_files(folder: Path) -> None:

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+_hidden = False
+
+
+def hide_bars(hidden: bool) -> None:
+    """Show no bars from now on, or show them again."""
+    global _hidden
+    _hidden = hidden
+
+
+def bars_are_shown() -> bool:
+    """Tell whether standard error is a terminal, on which bars are wanted."""
+    return sys.stderr.isatty() and not _hidden
+
+
 def counting_bar() -> "Progress":
     """Make a bar for tasks that are described by their units; it shows nothing where standard error is no terminal."""
     from rich.console import Console
@@ -35,7 +49,7 @@ def counting_bar() -> "Progress":
         TextColumn("ends in"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not bars_are_shown(),
     )
 
 
@@ -46,7 +60,7 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
     Yields `advance(count)`, to be called with how many more lines are done. There is no bar where nobody would see it,
     where lines are typed in, and where the results are on the same terminal.
     """
-    if not sys.stderr.isatty() or output.isatty() or (stream is not None and stream.isatty()):
+    if not bars_are_shown() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
         return
     with counting("lines", None if stream is None else count_lines(stream)) as advance:
@@ -56,7 +70,7 @@ def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
 @contextmanager
 def counting(units: str, total: int | None = None) -> Iterator[OnRows]:
     """Show a bar that counts units where standard error is a terminal; yield `advance(count)`."""
-    if not sys.stderr.isatty():
+    if not bars_are_shown():
         yield lambda count: None
         return
     with counting_bar() as bar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.features import LogMel
+from seqlab.durable import write_json
 from seqlab.parsing import checked, read_json
 
 FILE = "codec.recording.json"
@@ -74,7 +74,7 @@ class RecordingCodec:
 
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_json(folder / FILE, asdict(self))
 
 
 def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec:

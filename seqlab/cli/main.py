@@ -6,17 +6,18 @@ before it runs, so that help is quick.
 
 import argparse
 import difflib
-import os
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import seqlab
 from seqlab.built_in import COMMANDS
 from seqlab.cli.declared import DeclaredCommand
-from seqlab.cli.errors import BROKEN_PIPE, USER_MISTAKE, explain, printable
-from seqlab.cli.logs import set_up_logging
+from seqlab.cli.errors import BROKEN_PIPE, FAILURE, USER_MISTAKE, explain, printable
+from seqlab.cli.logs import note_error, set_up_logging
 from seqlab.cli.parser import PLUGIN, Parser
+from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
 from seqlab.commands import Command, UsageError
 from seqlab.contention import choose_waiting
 from seqlab.plugins import load_plugin
@@ -33,25 +34,44 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 for a failure, 2 for a user's mistake, 128 + n for signal n."""
+    """Run a command and return its exit status, one of `seqlab.cli.errors.STATUSES`."""
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:  # of a help too, after which argparse exits
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever reads our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds no pipe
+        drop_output()
         return BROKEN_PIPE
-    except SystemExit as done:  # how argparse ends after --help
-        return int(done.code or 0)
+    except SystemExit as done:  # how argparse ends after --help; a plugin may give a text, as Python's own `sys.exit`
+        if done.code is None or isinstance(done.code, int):
+            return (done.code or 0) & 0xFF
+        report_error(str(done.code))
+        return FAILURE
     except (Exception, KeyboardInterrupt) as error:
+        drop_output_that_failed(error)
         explained = explain(error)
         if explained is None:
+            note_error(traceback.format_exc())
             raise
         message, status = explained
-        rank = rank_before_meeting()
-        if rank == 0 or not _is_told_by_rank_0(error):
-            print(f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}", file=sys.stderr)
+        if rank_before_meeting() == 0 or not _is_told_by_rank_0(error):
+            report_error(message)
         return status
+
+
+def report_error(message: str) -> None:
+    """Print one line to standard error, and add it to the log file."""
+    rank = rank_before_meeting()
+    line = f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}"
+    say(line)
+    note_error(line)
+
+
+def drop_output_that_failed(error: BaseException) -> None:
+    """Keep Python from writing to standard output again where that has failed."""
+    if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
+        drop_output()
 
 
 def _is_told_by_rank_0(error: BaseException) -> bool:
@@ -68,7 +88,7 @@ def _run(argv: Sequence[str]) -> int:
         return _without_command(argv)
     command = find_command(name)
     parsed = command.make_parser().parse(arguments)
-    set_up_logging()
+    set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file)
     choose_waiting()
     status: int = command.run(parsed)
     return status

@@ -23,6 +23,8 @@ class Parser(argparse.ArgumentParser):
             metavar="MODULE | FILE.py",
             help="load parts from outside of seqlab, which runs their code; may be given several times",
         )
+        self.add_argument("--quiet", action="store_true", help="no messages but warnings and errors, no progress bars")
+        self.add_argument("--log_file", metavar="FILE", help="add all messages to this file too, with their times")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments, which stay available as `given`; raises UsageError."""

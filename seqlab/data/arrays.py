@@ -7,7 +7,6 @@ class. Arrays of two dimensions are vectors; of three, images of one channel, or
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from seqlab.data.columns import FileColumn
 from seqlab.data.numbers import FILE, Floats, Rows
 from seqlab.data.readers import require_file
 from seqlab.data.tables import RawColumn, RawTable
+from seqlab.durable import write_json
 from seqlab.parsing import checked, read_json
 
 Layout = Literal["images", "frames"]
@@ -243,7 +243,7 @@ class ArrayCodec:
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
         values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
-        (folder / FILE).write_text(json.dumps(values), encoding="utf-8")
+        write_json(folder / FILE, values)
 
 
 def load_array_codec(folder: Path) -> ArrayCodec:

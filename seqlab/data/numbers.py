@@ -6,7 +6,6 @@ becomes one number of 0 or 1 for each value that training has seen.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
+from seqlab.durable import write_json
 from seqlab.parsing import checked, read_json
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def load_table_codec(folder: Path) -> TableCodec:
 
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
-    (folder / FILE).write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_json(folder / FILE, values)
 
 
 def read_values(folder: Path, codec: type[C]) -> C:

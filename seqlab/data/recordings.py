@@ -21,7 +21,8 @@ from seqlab.data.manifests import Listed
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
 from seqlab.durable import rename
-from seqlab.parsing import parse_json
+from seqlab.named_files import open_named
+from seqlab.parsing import open_regular, parse_json
 from seqlab.world import usable_cores
 
 CACHE_FORMAT = 2
@@ -116,7 +117,7 @@ def read_recordings(
         _decode(config, building, on_progress)
         rename(building, folder)
     samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
-    with (folder / EXAMPLES).open(encoding="utf-8", newline="\n") as notes:
+    with open_regular(folder / EXAMPLES) as notes:
         examples = [Example(**parse_json(line)) for line in notes]
     return Recordings(samples, examples, config.sample_rate), hashes
 
@@ -139,8 +140,8 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
     first = 0
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
-        (folder / SAMPLES).open("wb") as samples,
-        (folder / EXAMPLES).open("w", encoding="utf-8") as notes,
+        open_named(folder / SAMPLES) as samples,
+        open_named(folder / EXAMPLES) as notes,
     ):
         done = 0
         for block in in_batches(_listed(config), DECODED_TOGETHER):
@@ -150,7 +151,7 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
                 if isinstance(found, Recording):
                     samples.write(found.samples.tobytes())
                     first += len(found.samples)
-                notes.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+                notes.write(json.dumps(asdict(example)).encode() + b"\n")
             done += len(block)
             on_progress("recordings decoded", done, count)
 

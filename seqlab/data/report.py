@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,8 @@ from seqlab.data.column import place_of
 from seqlab.data.corpus import unit_of
 from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey, occur_in
+from seqlab.durable import sync
+from seqlab.named_files import open_named
 
 REASONS = {
     "empty": "with an empty side",
@@ -180,7 +181,8 @@ class DropLog:
 
     def __init__(self, path: Path, num_columns: int, state: DropLogState | None = None) -> None:
         self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
-        self._file = path.open("wb") if state is None else resume_file(path, state.size)
+        self._path = path
+        self._file = open_named(path) if state is None else resume_file(path, state.size)
         if state is None:
             names = ["text", "text_line"] if num_columns == 1 else ["src", "src_line", "tgt", "tgt_line"]
             self._file.write(("\t".join(["reason", *names, "detail"]) + "\n").encode())
@@ -193,8 +195,7 @@ class DropLog:
                 self.examples.append(row)
 
     def save(self) -> DropLogState:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file, self._path)
         return DropLogState(self._file.tell(), list(self.examples))
 
     def close(self) -> None:

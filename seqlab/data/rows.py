@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.durable import file_checksum, read_sealed, rename, temporary_name, write_sealed
+from seqlab.durable import file_checksum, read_sealed, rename, sync, temporary_name, write_sealed
+from seqlab.named_files import open_named
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -50,7 +51,7 @@ class ArrayWriter:
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.size, self._checksum = (0, 0) if state is None else (state.size, state.crc32)
         temporary = temporary_name(path)
-        self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else temporary.open("wb")
+        self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else open_named(temporary)
 
     def append(self, values: NDArray[Any]) -> None:
         data = np.ascontiguousarray(values, self.dtype).tobytes()
@@ -60,8 +61,7 @@ class ArrayWriter:
 
     def save(self) -> ArrayState:
         """Bring what was written to the disk, and return where another writer can go on from."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file, self.path)
         return ArrayState(self.size, self._checksum)
 
     def close(self) -> None:
@@ -229,7 +229,7 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
 def resume_file(path: Path, size: int) -> BinaryIO:
     """Open a file to write on after its first `size` bytes; raises ValueError where it has fewer."""
     try:
-        file = path.open("r+b")
+        file = open_named(path, "r+b")
     except OSError as error:
         raise ValueError(f"{path}: cannot be written on ({error}).") from error
     if file.seek(0, os.SEEK_END) < size:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from seqlab.data.encoded import EncodedRows
 from seqlab.data.rows import resume_file
+from seqlab.durable import sync
+from seqlab.named_files import open_named
+from seqlab.parsing import parse_json
 
 VALID_FILE = "valid.jsonl"
 
@@ -15,7 +17,7 @@ VALID_FILE = "valid.jsonl"
 def read_split_off(folder: Path) -> list[tuple[str, str]]:
     """Read the pairs that were split off into a cache: source and target of each."""
     with (folder / VALID_FILE).open(encoding="utf-8", newline="\n") as file:
-        return [(record["src"], record["tgt"]) for record in map(json.loads, file)]
+        return [(record["src"], record["tgt"]) for record in map(parse_json, file)]
 
 
 class SplitOffFile:
@@ -23,7 +25,8 @@ class SplitOffFile:
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         """Begin a file, or go on behind its first `size` bytes; raises ValueError where it has fewer."""
-        self._file = path.open("wb") if size is None else resume_file(path, size)
+        self._path = path
+        self._file = open_named(path) if size is None else resume_file(path, size)
 
     def extend(self, pairs: EncodedRows) -> None:
         """Add pairs, which come with their text."""
@@ -33,8 +36,7 @@ class SplitOffFile:
 
     def save(self) -> int:
         """Put what there is onto the disk; return its size in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file, self._path)
         return self._file.tell()
 
     def close(self) -> None:

@@ -1,7 +1,6 @@
 """N-gram models to and from ARPA files, the format of KenLM, SRILM and speech recognisers."""
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def export_arpa(
     if final.exists() and not overwrite:
         raise FileExistsError(f"{final} is there already: choose another `--out`, or add `--overwrite`.")
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{os.getpid()}.{final.name}")
+    temporary = final.with_name(f".unchecked.{final.name}")
     try:
         names = names_of(member.tgt_tokenizer)
         write_arpa(member.model, names, temporary)

@@ -1,18 +1,18 @@
 """Files named on the command line, opened for reading and writing."""
 
-import errno
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from seqlab.data.column import in_batches, places_of, refuse_unequal
 from seqlab.data.readers import iter_lines, open_binary
+from seqlab.durable import replacing
+from seqlab.named_files import open_named
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column
@@ -90,38 +90,21 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
     """Open standard output, or a file that appears when everything is written: until then it has a temporary name.
 
     It is packed when its name ends in .gz. What was written before a failure stays under the temporary name, and is
-    named.
+    named; errors are those of `replacing`.
     """
     if path is None or path == "-":
         yield sys.stdout.buffer
         return
     final = Path(path)
     if final.exists() and not final.is_file():  # a device or a pipe, such as /dev/null: nothing to rename
-        with final.open("wb") as stream:
+        with open_named(final) as stream:
             yield stream
         return
-    building = final.with_name(f"{final.name}.{os.getpid()}.tmp")
-    try:
-        opened = building.open("wb")
-    except OSError as error:
-        error.filename = path  # the temporary name means nothing to whoever gave the path
-        raise
-    is_empty = True
-    try:
-        with opened as file, GzipFile("", "wb", fileobj=file, mtime=0) if is_packed(final) else opened as stream:
-            try:
-                yield stream  # type: ignore[misc]
-            finally:
-                is_empty = not stream.tell()
-        building.replace(final)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            error.filename = path
-        if not is_empty:
-            logger.warning("%s was not finished: what there is so far is in %s", final, building)
-        else:
-            building.unlink(missing_ok=True)
-        raise
+    with (
+        replacing(final, keeps_part=True) as file,
+        GzipFile("", "wb", fileobj=file, mtime=0) if is_packed(final) else nullcontext(file) as stream,
+    ):
+        yield cast(BinaryIO, stream)
 
 
 def refuse_same_file(option: str, output: str | None, others: Mapping[str, str | None]) -> None:

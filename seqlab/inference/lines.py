@@ -10,6 +10,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Unicode's category Cc: among them all that some program takes for a line end, except U+2028 and U+2029."""
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def without_control_characters(text: str) -> tuple[str, int]:
     """Turn each control character of a hypothesis into a space, and count them."""
     return _CONTROL.subn(" ", text)
@@ -53,7 +56,10 @@ def refuse_newlines(lines: Sequence[str], name: str) -> None:
 
 def json_line(values: dict[str, Any]) -> str:
     """Write an object; a number that JSON does not have, such as the logarithm of 0, is null."""
-    return json.dumps(_without_infinities(values), ensure_ascii=False, allow_nan=False)
+    found = _without_infinities(values)
+    text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    is_unicode = text.isascii() or not _SURROGATE.search(text)
+    return text if is_unicode else json.dumps(found, allow_nan=False)  # of a file whose name is not UTF-8
 
 
 def _without_infinities(value: Any) -> Any:

@@ -1,18 +1,28 @@
 """Options that commands share which load trained runs."""
 
+import os
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, SkipValidation
+from pydantic import BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
 from seqlab.bounds import Count, Threads
+
+
+def _as_utf8(argument: Any) -> Any:
+    """Read an argument of the command line as UTF-8, whatever the locale; raise ValueError where it is not."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("holds bytes that are not UTF-8") from None
+
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 Name = Annotated[str, "NAME"]
 File = Annotated[str, SkipValidation(), "FILE"]
 """A path may hold bytes that are not UTF-8, which pydantic would refuse."""
 RunPath = Annotated[str, SkipValidation(), "RUN"]
-Words = Annotated[str, SkipValidation(), "TEXT"]
+Words = Annotated[str, BeforeValidator(_as_utf8), "TEXT"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -7,16 +7,19 @@ or spaces, logarithms are to base 10, and -99 or less stands for a probability o
 """
 
 import gzip
+import io
 import logging
 import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from seqlab.durable import replacing
 from seqlab.models.kneser_ney import Ints, TrieLevel
 from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
 
@@ -313,10 +316,15 @@ def _examples(words: Sequence[bytes]) -> str:
     return ", ".join(map(_shown, words[:5])) + (" ..." if len(words) > 5 else "")
 
 
-def _create(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return cast(IO[str], gzip.open(path, "wt", encoding="utf-8", newline="\n"))
-    return path.open("w", encoding="utf-8", newline="\n")
+@contextmanager
+def _create(path: Path) -> Iterator[IO[str]]:
+    with (
+        replacing(path) as file,
+        gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else nullcontext(file) as stream,
+    ):
+        text = io.TextIOWrapper(cast(BinaryIO, stream), encoding="utf-8", newline="\n")
+        yield text
+        text.detach()  # which flushes it; the file below is closed last
 
 
 def _open(path: Path) -> IO[bytes]:

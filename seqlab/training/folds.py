@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from seqlab.durable import write_json
+from seqlab.durable import write_bytes, write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.summary import summarize
@@ -94,6 +94,6 @@ def train_folds(
     report = FoldsReport(found)
     if answers:
         text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in answers)
-        (folder / PREDICTIONS).write_text(text, encoding="utf-8")
+        write_bytes(folder / PREDICTIONS, text.encode())
     write_json(folder / REPORT, report.to_json())
     return report

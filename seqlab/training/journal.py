@@ -5,13 +5,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from seqlab.durable import sync
+from seqlab.named_files import open_named
+from seqlab.parsing import read_regular
+
 
 class Journal:
     """Append lines to metrics.jsonl, each written at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("ab")
+        self._file = open_named(path, "ab")
 
     def write(self, kind: str, **values: Any) -> None:
         """Add a line; `kind` is `train`, `valid` or `event`."""
@@ -20,7 +24,7 @@ class Journal:
 
     def size(self) -> int:
         """Give the bytes written so far, safely on the disk: what a checkpoint remembers."""
-        os.fsync(self._file.fileno())
+        sync(self._file, self.path)
         return self._file.seek(0, os.SEEK_END)
 
     def cut_back(self, size: int) -> None:
@@ -28,7 +32,7 @@ class Journal:
 
         Events stay, they happened.
         """
-        content = self.path.read_bytes()
+        content = read_regular(self.path)
         kept = content[:size].rfind(b"\n") + 1  # less than `size` where the end of the file was lost
         behind = content[kept:].splitlines(keepends=True)
         if behind:

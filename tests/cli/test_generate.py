@@ -177,7 +177,7 @@ def test_a_terminal_shows_the_text_as_it_comes(
         (["RUN", "--prompts", "EMPTY"], "is empty: it holds no prompt."),
         (["RUN", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file."),
         (["RUN", "--prompt", "a\nb"], "Prompt 1 holds a newline, but the model has learnt single lines"),
-        (["RUN", "--prompt", "a\udcff"], "`--prompt` holds bytes that are not UTF-8"),
+        (["RUN", "--prompt", "a\udcff"], "`--prompt[0]`: holds bytes that are not UTF-8"),
         (["RUN", "--num_samples", "0"], "`--num_samples` must be at least 1, but is 0 instead."),
         (["RUN", "--batch_rows", "0"], "`--batch_rows` must be at least 1, but is 0 instead."),
         (["RUN", "--temperature", "0"], "`--temperature` must be at least 0.0001, but is 0 instead."),

@@ -1,6 +1,5 @@
 """Files -> examples in memory maps: read once, encoded, and opened again while nothing changed."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,8 @@ from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.numbers import Rows, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import Target, by_number, fit_target
-from seqlab.durable import rename
+from seqlab.durable import rename, write_json
+from seqlab.named_files import open_named
 from seqlab.parsing import read_json
 from seqlab.tasks.prediction.config import PredictionConfig
 
@@ -283,10 +283,15 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
         valid = read_examples(data, [data.valid], train.inputs)
         parts.append(valid)
         is_held_out = np.concatenate([is_held_out, np.ones(len(valid), bool)])
-    np.save(folder / "inputs.npy", np.concatenate([encode_inputs(codecs[0], part) for part in parts]))
-    targets = np.concatenate([codecs[1].encode(part.table) for part in parts])
-    np.save(folder / "targets.npy", targets)
-    np.save(folder / "held_out.npy", is_held_out)
+    arrays: dict[str, NDArray[Any]] = {
+        "inputs": np.concatenate([encode_inputs(codecs[0], part) for part in parts]),
+        "targets": np.concatenate([codecs[1].encode(part.table) for part in parts]),
+        "held_out": is_held_out,
+    }
+    for name, values in ((name, np.ascontiguousarray(each)) for name, each in arrays.items()):
+        with open_named(folder / f"{name}.npy") as file:  # `np.save` hides what went wrong where a write fails
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+            file.write(values.data)
     places = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
@@ -295,7 +300,7 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
     }
-    (folder / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+    write_json(folder / "notes.json", notes)
 
 
 def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from seqlab.durable import alone_in
 from seqlab.inference.lines import places_or_numbers
+from seqlab.named_files import open_named
 from seqlab.tasks.translation.run import Run
 from seqlab.world import OnRows
 
@@ -65,7 +66,7 @@ class WorkFile:
             ValueError: it is of another work, and this is not to overwrite that; it is damaged or something else, which
                 is left as it is; or another process works on it.
         """
-        with self.path.open("ab") as file, self._alone():
+        with open_named(self.path, "ab") as file, self._alone():
             identity, done, size = self._read()
             if identity is not None and overwrite and self._others(identity):
                 identity, done, size = None, Distilled(), 0

@@ -149,12 +149,7 @@ def _given_prompts(options: GenerateOptions) -> list[str]:
     """Give the prompts of the command line, an empty one where it has none and names no file of them."""
     if options.prompt and options.prompts:
         raise UsageError("give `--prompt` or `--prompts`, not both")
-    prompts = options.prompt or [""]
-    try:
-        "".join(prompts).encode("utf-8")
-    except UnicodeEncodeError:  # how Python keeps other bytes of the command line
-        raise UsageError("`--prompt` holds bytes that are not UTF-8") from None
-    return prompts
+    return options.prompt or [""]
 
 
 @contextmanager
