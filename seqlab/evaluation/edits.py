@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from .references import References, num_references
 from .score import LineStatistics, Score
@@ -37,7 +38,7 @@ class Edits(NamedTuple):
 
 
 def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
-    """Align two sequences; where several alignments cost the least, substitutions come before deletions."""
+    """Align two sequences; where several alignments cost the least, the one that jiwer counts, too."""
     steps = list(_aligned(reference, hypothesis))
     substitutions = sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in steps)
     return Edits(substitutions, sum(j < 0 for _, j in steps), sum(i < 0 for i, _ in steps), len(reference))
@@ -45,11 +46,10 @@ def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
 
 def align(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | None, T | None]]:
     """Pair the tokens of two sequences by the alignment that `count_edits` counts; None faces what has no partner."""
-    pairs = [
+    return [
         (reference[i] if i >= 0 else None, hypothesis[j] if j >= 0 else None)
         for i, j in _aligned(reference, hypothesis)
     ]
-    return pairs[::-1]
 
 
 def matches(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
@@ -62,37 +62,19 @@ def matches(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
 
 
 def _aligned(reference: Sequence[T], hypothesis: Sequence[T]) -> Iterator[tuple[int, int]]:
-    """Yield which token stands for which from the end on, -1 for none, by an alignment of the least cost."""
-    costs = _costs(reference, hypothesis)
-    i, j = len(reference), len(hypothesis)
-    while i or j:
-        if i and j and costs[i, j] == costs[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
-            i, j = i - 1, j - 1
-            yield i, j
-        elif i and costs[i, j] == costs[i - 1, j] + 1:
-            i -= 1
-            yield i, -1
+    """Yield which token stands for which, -1 for none, by an alignment of the least cost.
+
+    Memory grows with the length, not with its square (Hirschberg 1975; Hyyrö 2004, in rapidfuzz).
+    """
+    ids: dict[T, int] = {}  # rapidfuzz compares hashes: those of small numbers are themselves
+    sides = ([ids.setdefault(token, len(ids)) for token in side] for side in (reference, hypothesis))
+    for step in Levenshtein.opcodes(*sides):
+        if step.tag == "delete":
+            yield from ((i, -1) for i in range(step.src_start, step.src_end))
+        elif step.tag == "insert":
+            yield from ((-1, j) for j in range(step.dest_start, step.dest_end))
         else:
-            j -= 1
-            yield -1, j
-
-
-def _costs(reference: Sequence[T], hypothesis: Sequence[T]) -> np.ndarray:
-    """Give the edit distance of every pair of beginnings: (len(reference) + 1, len(hypothesis) + 1)."""
-    ids: dict[T, int] = {}  # numbers are compared faster than objects
-    rows, columns = (
-        np.array([ids.setdefault(token, len(ids)) for token in side], np.int32) for side in (reference, hypothesis)
-    )
-    # Less the sum of both positions, costs stay as they are along deletions and insertions, and fall along matches.
-    steps = (rows[:, None] != columns) - np.int32(2)
-    reduced = np.zeros((len(rows) + 1, len(columns) + 1), np.int32)
-    for before, row, step in zip(reduced, reduced[1:], steps, strict=False):
-        np.add(before[:-1], step, out=row[1:])
-        np.minimum(row, before, out=row)  # deletions
-        np.minimum.accumulate(row, out=row)  # insertions
-    reduced += np.arange(len(rows) + 1, dtype=np.int32)[:, None]
-    reduced += np.arange(len(columns) + 1, dtype=np.int32)
-    return reduced
+            yield from zip(range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=True)
 
 
 @dataclass(frozen=True)

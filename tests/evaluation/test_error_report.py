@@ -110,12 +110,12 @@ def test_an_alignment_in_print_and_for_json() -> None:
     assert line.lines() == [
         "line 1: N 7, S 2, D 1, I 0",
         "REF: \u4f60\u4e16\u754ccaf\u00e9",
-        "HYP: \u4f60* \u597dcafe",
-        "       D S    S",
+        "HYP: \u4f60\u597d* cafe",
+        "       S D    S",
     ]
     found = json.loads(json.dumps(line.as_dict()))
     assert (found["line"], found["deletions"], found["reference"]) == (1, 1, "\u4f60\u4e16\u754ccaf\u00e9")
-    assert found["alignment"][1] == ["\u4e16", None]
+    assert found["alignment"][2] == ["\u754c", None]
 
 
 words = st.lists(st.sampled_from([*WORDS, "a", "\u4f60\u597d", "e\u0301x"]), max_size=60)
