@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+INCOMPLETE = 3
+"""The exit status of a command that has no answer for some of its inputs, and says for which."""
+
 
 class UsageError(ValueError):
     """A command line that cannot be understood, or whose options do not fit each other."""

@@ -15,7 +15,7 @@ from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
 from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, MaxLineOptions
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class DistillOptions(SearchConfig, EngineOptions):
+class DistillOptions(SearchConfig, EngineOptions, MaxLineOptions):
     """Translate a corpus with a teacher, for another model to learn from (sequence-level knowledge distillation).
 
     A model that predicts all words at once learns more from one translator's answers than from those of many people,
@@ -59,7 +59,7 @@ def run(options: DistillOptions) -> None:
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
     out = checked_output(options)
-    read = equally_long([options.src, options.ref])
+    read = equally_long([options.src, options.ref], options.line_limit())
     lines, references = read[options.src], read.get(options.ref)
     work = WorkFile(out.with_name(f"{out.name}.work"), identity_of(options, lines))
     trained = load_named_runs(options)

@@ -5,11 +5,12 @@ import re
 import signal
 
 from seqlab.cli.streams import STANDARD_OUTPUT
+from seqlab.commands import INCOMPLETE
 from seqlab.elsewhere import is_raised_by_seqlab
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
-FAILURE, USER_MISTAKE, INCOMPLETE, BROKEN_PIPE = 1, 2, 3, 128 + signal.SIGPIPE
+FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
 STATUSES = {
     0: "done, perhaps with warnings",
     FAILURE: "a failure: memory or the disk ran out, a file cannot be written, a process was lost",

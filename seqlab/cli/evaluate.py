@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.inference.files import all_places, equally_long
-from seqlab.inference.options import SETTINGS, Count, File, Name
+from seqlab.inference.options import SETTINGS, Count, File, MaxLineOptions, Name
 from seqlab.registry import Parts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class EvaluateOptions:
+class EvaluateOptions(MaxLineOptions):
     """Hypotheses and references in, scores with their signatures out."""
 
     hypotheses: Annotated[File, "HYP"]
@@ -104,7 +104,7 @@ def _read(options: EvaluateOptions) -> _Texts:
     specs = [options.hypotheses, *options.ref, options.baseline, options.src, options.by]
     if specs.count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    read = equally_long(specs)
+    read = equally_long(specs, options.line_limit())
     return _Texts(
         read[options.hypotheses],
         [read[spec] for spec in options.ref],

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from seqlab.data.readers import BYTE_ORDER_MARK, decode_line, refuse_audio, require_file
+from seqlab.data.readers import BYTE_ORDER_MARK, LineLimit, decode_line, refuse_audio, require_file, unpacking
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class RawLines:
         return lines
 
 
-def read_blocks(path: Path, size: int) -> Iterator[RawLines]:
+def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
     """Yield the lines of a file, unpacked when its name ends in .gz, `size` at a time; the last may be fewer.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, or is not a complete gzip file.
+        ValueError: it is a folder, has a line that is too long, or is not a complete gzip file.
     """
     require_file(path)
     with path.open("rb") as file:
@@ -55,11 +54,10 @@ def read_blocks(path: Path, size: int) -> Iterator[RawLines]:
         if path.suffix == ".gz":  # buffered, as reading lines is slow otherwise
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
-        try:
-            while lines := list(islice(stream, size)):
+        with unpacking(str(path)):
+            raw_lines = limit.read(stream, str(path))
+            while lines := list(islice(raw_lines, size)):
                 if first == 1:
                     refuse_audio(lines, str(path))
                 yield RawLines(b"".join(lines), len(lines), str(path), first, file.tell() / total)
                 first += len(lines)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None

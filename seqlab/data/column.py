@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice, zip_longest
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
 from seqlab.data.blocks import RawLines
@@ -132,10 +132,19 @@ def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterato
         yield row
 
 
-def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+def in_batches(
+    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int = 1
+) -> Iterator[list[T]]:
+    """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
+    batch: list[T] = []
+    weighed = 0
+    for item in items:
+        batch.append(item)
+        weighed += weight(item)
+        if len(batch) == size or weighed >= most:
+            yield batch
+            batch, weighed = [], 0
+    if batch:
         yield batch
 
 
@@ -183,5 +192,6 @@ def lines_of(cell: str) -> list[str]:
 
 
 def one_line(cell: str) -> str:
-    """Put the lines of a record one behind the other."""
-    return " ".join(lines_of(cell))
+    """Put the lines of a record one behind the other; a single one stays the object that it is."""
+    first, *more = lines_of(cell)
+    return " ".join([first, *more]) if more else first

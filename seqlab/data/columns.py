@@ -6,7 +6,7 @@ import csv
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
-from seqlab.data.readers import read_lines, require_file
+from seqlab.data.readers import MAX_ROW_BYTES, ROW_LIMIT, LineLimit, read_lines, require_file
 from seqlab.parsing import parse_json
 
-MAX_CELL_CHARS = 1 << 24
+MAX_CELL_CHARS = MAX_ROW_BYTES
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
 
@@ -29,6 +29,8 @@ class FileColumn(Column):
 
     path: Path
     column: str | None = None  # a number from 0 or a header name for .tsv, else a key, dotted when nested
+    limit: LineLimit = field(default_factory=LineLimit, compare=False, kw_only=True)
+    """Of the lines of a text; the rows of tables have one of their own."""
 
     @property
     def source(self) -> str:
@@ -82,7 +84,7 @@ class FileColumn(Column):
             FileNotFoundError, ValueError: naming the file and, where there is one, the line.
         """
         if self.column is None:
-            return read_lines(self.path)
+            return read_lines(self.path, self.limit)
         if self.kind == "tsv":
             return self._tsv_values(self.column)
         if self.kind == "jsonl":
@@ -99,11 +101,15 @@ class FileColumn(Column):
         Another process can then do that. Errors and `split_records` as in `Column.blocks`.
         """
         if self.column is None:
-            return read_blocks(self.path, size)
+            return read_blocks(self.path, size, self.limit)
         return super().blocks(size, split_records=split_records)
 
+    def _rows(self) -> Iterator[str]:
+        """Yield the lines of a table."""
+        return read_lines(self.path, ROW_LIMIT)
+
     def _tsv_values(self, column: str) -> Iterator[str]:
-        lines = read_lines(self.path)
+        lines = self._rows()
         if self.has_header:
             header = next(lines, "").split("\t")
             if column not in header:
@@ -136,7 +142,7 @@ class FileColumn(Column):
             raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
 
     def _jsonl_values(self, column: str) -> Iterator[str]:
-        for index, line in enumerate(read_lines(self.path)):
+        for index, line in enumerate(self._rows()):
             where = f"{self.path}, line {index + 1}"
             if not line.strip():
                 yield ""
@@ -149,7 +155,7 @@ class FileColumn(Column):
 
     def _csv_values(self, column: str) -> Iterator[str]:
         # Quoted cells may hold newlines, so the parser needs to see where the lines end.
-        lines = (line + "\n" for line in read_lines(self.path))
+        lines = (line + "\n" for line in self._rows())
         rows = csv.reader(lines, strict=True)
         csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # csv's own default is 131,072
         try:
@@ -168,7 +174,7 @@ class FileColumn(Column):
 
     def _conllu_values(self, column: str) -> Iterator[str]:
         number = column_number(column, str(self.path))
-        for sentence in read_sentences(read_lines(self.path), str(self.path)):
+        for sentence in read_sentences(self._rows(), str(self.path)):
             yield " ".join(sentence.column(number))
 
     def _dataset_values(self, column: str) -> Iterator[str]:
@@ -206,7 +212,7 @@ class JoinedColumns(FileColumn):
             yield "\t".join(one_line(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
 
 
-def parse_column(spec: str) -> Column:
+def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     """Read a path spec.
 
     - `file`: a text, plain or .gz.
@@ -218,7 +224,7 @@ def parse_column(spec: str) -> Column:
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
-    Raises ValueError for what is none of these.
+    `limit` is of the lines of a text. Raises ValueError for what is none of these.
     """
     if spec.startswith(PREFIX):
         return parse_hub(spec)
@@ -228,7 +234,7 @@ def parse_column(spec: str) -> Column:
         if kind is not None:
             example = {"tsv": "0", "conllu": "form"}.get(kind, "text")
             raise ValueError(f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.")
-        return FileColumn(path)
+        return FileColumn(path, limit=limit or LineLimit())
     file, _, column = spec.rpartition("#")
     path = Path(file).expanduser()
     if _table_kind(path) is None:
@@ -267,7 +273,7 @@ def stamp_of(path: Path) -> Stamp:
 @lru_cache(maxsize=8)
 def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
     """Return the lines that the sentences of a .conllu file begin at; `stamp` as in `_hash_file`."""
-    return array("q", (each.first_line for each in read_sentences(read_lines(path), str(path))))
+    return array("q", (each.first_line for each in read_sentences(read_lines(path, ROW_LIMIT), str(path))))
 
 
 @lru_cache(maxsize=1024)

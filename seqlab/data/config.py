@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from seqlab.bounds import MAX_LINE_BYTES, Count
 from seqlab.part import Part
 from seqlab.registry import imported
 from seqlab.text import Tokenizer, TokenizerConfig
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from seqlab.data.corpus import Corpus
     from seqlab.data.encode import Encoder
     from seqlab.data.held_out import HeldOut
+    from seqlab.data.readers import LineLimit
     from seqlab.data.survey import Survey
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -151,6 +153,10 @@ class TokensConfig(DataConfig):
     """The other fields that decide how the corpora are encoded."""
     keeps_valid_text: ClassVar[bool] = True
     """Whether the raw text of the validation set is kept beside its ids."""
+    max_line_bytes: Count | None = MAX_LINE_BYTES
+    """Bytes of the longest line that is read: a longer one is refused, as memory grows with it. Null is no limit. Rows
+    of tables may have 16 MiB, and the lines of a continuous text, which are read in parts, any size."""
+
     if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
         tokenizer: TokenizerConfig
         batch_tokens: int
@@ -170,6 +176,13 @@ class TokensConfig(DataConfig):
     def is_continuous(self) -> bool:
         """Whether all lines are one text, in which empty ones count."""
         return False
+
+    @property
+    def line_limit(self) -> LineLimit:
+        """The longest line of the corpora."""
+        from seqlab.data.readers import LineLimit
+
+        return LineLimit(None if self.is_continuous else self.max_line_bytes, option="`data.max_line_bytes`")
 
     def corpora(self, split: str) -> list[Corpus]:
         """Give the corpora of `train`, `valid` or `test`, or the `references` of the validation set after the first.

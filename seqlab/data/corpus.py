@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from seqlab.data.blocks import RawLines
 from seqlab.data.column import Column, place_of, refuse_unequal, zip_equal
 from seqlab.data.columns import parse_column
+from seqlab.data.readers import LineLimit
 
 BLOCK_ROWS = 10_000
 """A process works on so many at a time."""
@@ -51,9 +52,15 @@ class Corpus:
     """Whether a record of a table that has newlines is several lines."""
 
     @classmethod
-    def from_specs(cls, *specs: str, read_once: bool = False, split_records: bool = False) -> Corpus:
+    def from_specs(
+        cls,
+        *specs: str,
+        read_once: bool = False,
+        split_records: bool = False,
+        limit: LineLimit | None = None,
+    ) -> Corpus:
         """Read path specs; raises ValueError for what is no corpus, such as a pipe unless it is `read_once`."""
-        corpus = cls(tuple(map(parse_column, specs)), split_records)
+        corpus = cls(tuple(parse_column(spec, limit) for spec in specs), split_records)
         for column in corpus.columns:
             if column.is_stream and not read_once:
                 raise ValueError(

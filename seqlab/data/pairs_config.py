@@ -120,7 +120,7 @@ class PairsConfig(TokensConfig):
             "references": valid[1:],
             "test": list(zip(self.test_src, self.test_tgt, strict=True)),
         }
-        return [Corpus.from_specs(*each) for each in specs[split]]
+        return [Corpus.from_specs(*each, limit=self.line_limit) for each in specs[split]]
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
         """Hold out some sources."""

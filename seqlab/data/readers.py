@@ -5,15 +5,86 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
+from seqlab.bounds import MAX_LINE_BYTES
+from seqlab.named_files import naming
 
+MAX_ROW_BYTES = 1 << 24
+"""Of a row of a table, whose cells may be whole documents."""
 LONGEST_PATH = 4096
 """Characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
+
+
+class DiscardedLine(str):
+    """An empty line in the place of one that was too long."""
+
+    __slots__ = ()
+
+
+class LongLines:
+    """Lines that were too long and were discarded: how many, and which."""
+
+    def __init__(self) -> None:
+        self.locations: list[tuple[str, int]] = []
+        """The file and the number of each, from 1."""
+
+    def __len__(self) -> int:
+        return len(self.locations)
+
+
+@dataclass(frozen=True)
+class LineLimit:
+    """The longest line that is read, and what becomes of a longer one."""
+
+    max_bytes: int | None = MAX_LINE_BYTES
+    """Its end not counted; None for no limit."""
+    discarded: LongLines | None = None
+    """Where a longer line is noted, which an empty one stands for then; None refuses it."""
+    option: str = "`--max_line_bytes`"
+    """What sets the limit, for messages."""
+
+    def read(self, stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
+        """Yield raw lines of a stream, numbered from `first`; one that is too long is read in parts and not kept.
+
+        Raises:
+            ValueError: a line is too long, and is not to be discarded; names it.
+        """
+        if self.max_bytes is None:
+            yield from stream
+            return
+        size = self.max_bytes + len(b"\r\n")
+        for number in count(first):
+            raw = stream.readline(size)
+            if not raw:
+                return
+            if len(raw) >= size and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > self.max_bytes:
+                self._note(name, number)
+                while raw and not raw.endswith(b"\n"):
+                    raw = stream.readline(SKIPPED_BYTES)
+                raw = DISCARDED
+            yield raw
+
+    def _note(self, name: str, number: int) -> None:
+        if self.discarded is None:
+            raise ValueError(
+                f"{name}, line {number}: is longer than {self.max_bytes:,} bytes ({self.option}). Divide the line, or "
+                "raise the limit if memory allows."
+            )
+        self.discarded.locations.append((name, number))
+
+
+ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="the limit of a table's rows")
+DISCARDED = b"\0discarded\n"
+"""What `LineLimit.read` yields for a line that it has not kept; it is compared by identity."""
+SKIPPED_BYTES = 1 << 20
+"""Read at once of a line that is not kept."""
 
 
 def decode_line(raw: bytes, name: str, number: int) -> str:
@@ -32,16 +103,34 @@ def decode_line(raw: bytes, name: str, number: int) -> str:
         ) from None
 
 
-def iter_lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
+def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> Iterator[str]:
     """Yield the lines of a binary stream as they arrive; a byte order mark at its start is no text and is left out.
 
     Raises:
-        ValueError: the stream is not UTF-8, or unpacks a gzip file that is not complete; names it.
+        OSError: it cannot be read; names it.
+        ValueError: the stream is not UTF-8, has a line that is too long, or unpacks a gzip file that is not complete;
+            names it.
     """
-    try:
-        for number, raw in enumerate(without_audio(stream, name), start=1):
+    return decoded((limit or LineLimit()).read(stream, name), name)
+
+
+def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
+    """Yield the lines of a stream that come undecoded; errors as in `iter_lines`."""
+    with unpacking(name):
+        for number, raw in enumerate(without_audio(raw_lines, name), start=1):
+            if raw is DISCARDED:
+                yield DiscardedLine()
+                continue
             line = decode_line(raw, name, number)
             yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+
+
+@contextmanager
+def unpacking(name: str) -> Iterator[None]:
+    """Raise ValueError where a gzip file that is read within this block is damaged, and name it in an OSError."""
+    try:
+        with naming(name):
+            yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
@@ -82,16 +171,16 @@ def refuse_recordings(line: str, name: str) -> None:
         )
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
+def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str]:
     """Yield the lines of a file, unpacked when its name ends in .gz.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is a folder, is not UTF-8 or is not a complete gzip file.
+        ValueError: it is a folder, is not UTF-8, has a line that is too long or is not a complete gzip file.
     """
     path = Path(path)
     with open_binary(path) as stream:
-        yield from iter_lines(stream, str(path))
+        yield from iter_lines(stream, str(path), limit)
 
 
 def open_binary(path: Path) -> BinaryIO:

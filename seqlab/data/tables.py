@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.readers import read_lines, require_file
+from seqlab.data.readers import ROW_LIMIT, read_lines, require_file
 from seqlab.parsing import parse_json
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -52,7 +52,9 @@ def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
     require_file(path)
     if kind == ".parquet":
         return _read_parquet(path)
-    return read_rows(read_lines(path), str(path), "json" if kind == ".jsonl" else "tab" if kind == ".tsv" else "comma")
+    return read_rows(
+        read_lines(path, ROW_LIMIT), str(path), "json" if kind == ".jsonl" else "tab" if kind == ".tsv" else "comma"
+    )
 
 
 def read_rows(

@@ -104,7 +104,7 @@ class TextConfig(TokensConfig):
         from seqlab.data.corpus import Corpus
 
         specs = {"train": self.train, "valid": self.valid}.get(split, [])
-        return [Corpus.from_specs(spec, split_records=self.is_continuous) for spec in specs]
+        return [Corpus.from_specs(spec, split_records=self.is_continuous, limit=self.line_limit) for spec in specs]
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
         """Hold out the end of a continuous text, and otherwise some lines."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from seqlab.data.column import in_batches, places_of, refuse_unequal
-from seqlab.data.readers import iter_lines, open_binary
+from seqlab.data.readers import LineLimit, iter_lines, open_binary
 from seqlab.durable import replacing
 from seqlab.named_files import open_named
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 4096
+BLOCK_CHARS = 1 << 24
+"""Characters of a block after which no further line joins it."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,33 @@ class Input:
         return places_of(self.name, numbers)
 
     def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
-        """Yield the lines in lists, the last of which may be shorter; sizes and errors as in `block_size`."""
-        return in_batches(self.lines, self.block_size(asked, default))
+        """Yield the lines in lists; the last may be shorter, and so may those of long lines, as memory has bounds.
+
+        Sizes and errors are as in `block_size`.
+        """
+        return in_batches(self.lines, self.block_size(asked, default), weight=len, most=BLOCK_CHARS)
 
 
 @contextmanager
-def open_input(spec: str | None, *, whole_tables: bool = False) -> Iterator[Input]:
+def open_input(spec: str | None, *, whole_tables: bool = False, limit: LineLimit | None = None) -> Iterator[Input]:
     """Open a text, unpacked when it ends in .gz, a column of a table (`FILE#COLUMN`), or standard input.
 
     Args:
         spec: what is named; None and `-` are standard input.
         whole_tables: take the lines of a table, too, as those of a text.
+        limit: of the lines.
 
     Raises ValueError for a table without a column, unless it is taken whole.
     """
     from seqlab.data.columns import parse_column
 
     if spec is not None and spec != "-" and not whole_tables:
-        column = parse_column(spec)
+        column = parse_column(spec, limit)
         if column.kind != "text":
             yield Input(str(column), column.values(), column=column)
             return
     with input_stream(spec) as (stream, name):
-        yield Input(name, iter_lines(stream, name), stream)
+        yield Input(name, iter_lines(stream, name, limit), stream)
 
 
 @contextmanager
@@ -130,11 +136,13 @@ def is_packed(path: Path) -> bool:
     return path.suffix == ".gz"
 
 
-def all_lines(spec: str) -> list[str]:
+def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
     """Read what a path spec names, `FILE` or `FILE#COLUMN`, or standard input where it is `-`."""
     from seqlab.data.columns import parse_column
 
-    return list(iter_lines(standard_input(), "standard input") if spec == "-" else parse_column(spec).values())
+    return list(
+        iter_lines(standard_input(), "standard input", limit) if spec == "-" else parse_column(spec, limit).values()
+    )
 
 
 def all_places(spec: str, count: int) -> list[str]:
@@ -147,13 +155,15 @@ def all_places(spec: str, count: int) -> list[str]:
     return places_of(str(column), column.line_numbers(0, count))
 
 
-def equally_long(specs: Iterable[str | None]) -> dict[str | None, list[str]]:
+def equally_long(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
     """Read files that belong together, as `all_lines` does; None is left out.
 
     Raises:
         ValueError: one is longer than the first; names both counts.
     """
-    files: dict[str | None, list[str]] = {spec: all_lines(spec) for spec in dict.fromkeys(specs) if spec is not None}
+    files: dict[str | None, list[str]] = {
+        spec: all_lines(spec, limit) for spec in dict.fromkeys(specs) if spec is not None
+    }
     refuse_unequal(["standard input" if spec == "-" else str(spec) for spec in files], list(map(len, files.values())))
     return files
 

@@ -1,10 +1,16 @@
 """Lines in and out, so that N lines in are N lines out whatever they hold."""
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
+
+from seqlab.commands import INCOMPLETE
+from seqlab.data.readers import DiscardedLine, LineLimit
+
+logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Unicode's category Cc: among them all that some program takes for a line end, except U+2028 and U+2029."""
@@ -33,6 +39,25 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
         assert "\n" not in line, "a line cannot hold a newline"
         stream.write(line.encode("utf-8") + b"\n")
     stream.flush()
+
+
+def is_discarded(line: Any) -> bool:
+    """Tell whether a line stands for one that was too long: JSON shows it as `truncated`."""
+    return isinstance(line, DiscardedLine)
+
+
+def status_of(limit: LineLimit) -> int:
+    """Return the exit status of a command that reads lines under a limit, after a warning of what was discarded."""
+    if not limit.discarded:
+        return 0
+    name, number = limit.discarded.locations[0]
+    logger.warning(
+        "%d lines are longer than %s bytes (--max_line_bytes), and an empty line stands for each; the first is %s",
+        len(limit.discarded),
+        f"{limit.max_bytes:,}",
+        f"{name}, line {number}",
+    )
+    return INCOMPLETE
 
 
 def refuse_other_types(texts: Sequence[str], name: str) -> None:

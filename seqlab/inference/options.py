@@ -1,12 +1,15 @@
 """Options that commands share which load trained runs."""
 
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count, Threads
+from seqlab.bounds import MAX_LINE_BYTES, Count, Threads
+
+if TYPE_CHECKING:
+    from seqlab.data.readers import LineLimit
 
 
 def _as_utf8(argument: Any) -> Any:
@@ -37,6 +40,36 @@ class DeviceOptions:
     """bf16, fp32 or auto"""
     threads: Threads | None = None
     """CPU threads (default: all cores)"""
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class MaxLineOptions:
+    """Lines that are too long."""
+
+    max_line_bytes: Count = MAX_LINE_BYTES
+    """bytes of the longest line that is read; memory grows with it"""
+
+    def line_limit(self) -> "LineLimit":
+        """Return the limit of the lines that are read; a longer one is refused."""
+        from seqlab.data.readers import LineLimit
+
+        return LineLimit(self.max_line_bytes)
+
+
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class LineOptions:
+    """Lines that are too long."""
+
+    max_line_bytes: Count = MAX_LINE_BYTES
+    """bytes of the longest line that is read; an empty line answers a longer one, and the exit status is 3"""
+    strict: bool = False
+    """stop at a line that is too long"""
+
+    def line_limit(self) -> "LineLimit":
+        """Return the limit of the lines that are read; what it discards, `status_of` reports."""
+        from seqlab.data.readers import LineLimit, LongLines
+
+        return LineLimit(self.max_line_bytes, None if self.strict else LongLines())
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -10,14 +10,12 @@ from typing import Any
 from seqlab.audio.containers import looks_like_audio
 from seqlab.data.hub import PREFIX
 from seqlab.data.manifests import Listed, Manifest, open_manifest
-from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
+from seqlab.data.readers import BYTE_ORDER_MARK, DISCARDED, LineLimit, LongLines, decode_line
 from seqlab.inference.files import input_stream
 
 logger = logging.getLogger(__name__)
 READ_TOGETHER = 64
 """Recordings on a list that are read before they are answered."""
-HAS_FAULTS = 3
-"""The exit status where a recording has no answer."""
 
 
 def warn_of_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
@@ -71,12 +69,13 @@ def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator
             "each line, and name that."
         )
     with input_stream(spec) as (stream, name):
-        yield (_on_line(raw, name, number) for number, raw in enumerate(stream, start=1))
+        raw_lines = LineLimit(discarded=LongLines()).read(stream, name)
+        yield (_on_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
 
 
 def _on_line(raw: bytes, name: str, number: int) -> str | Listed:
-    """Read the path on a line of a text."""
-    path = decode_line(raw, name, number)
+    """Read the path on a line of a text; one that is too long for a path counts as none."""
+    path = "" if raw is DISCARDED else decode_line(raw, name, number)
     path = path.removeprefix(BYTE_ORDER_MARK) if number == 1 else path
     return path if path.strip() else Listed("", None, f"{name}, line {number}")
 

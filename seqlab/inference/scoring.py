@@ -10,9 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption
 from seqlab.data.column import in_batches
-from seqlab.inference.files import BUFFER_LINES, output_stream
-from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File
+from seqlab.data.readers import LineLimit
+from seqlab.inference.files import BLOCK_CHARS, BUFFER_LINES, output_stream
+from seqlab.inference.lines import is_discarded, json_line, write_lines
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, LineOptions
 from seqlab.progress import progress_bar
 from seqlab.world import OnRows, World
 
@@ -33,7 +34,7 @@ Scorer = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | 
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class ScoreOptions(EngineOptions):
+class ScoreOptions(EngineOptions, LineOptions):
     """Log-probability of given lines under a model, in nats: higher is more probable.
 
     Of a translator, each target (--tgt) given its source (--src). Of a recogniser, each text (--tgt) given its
@@ -68,15 +69,16 @@ class Block(NamedTuple):
     """Where the lines of each file of targets, and of their sources, stand."""
 
 
-def read_text(options: ScoreOptions) -> Iterator[Block]:
+def read_text(options: ScoreOptions, limit: LineLimit) -> Iterator[Block]:
     """Read text, some lines at a time; raises ValueError where files are not equally long."""
     from seqlab.data.columns import parse_column
     from seqlab.data.corpus import Corpus
 
-    sources = () if options.src is None else (parse_column(options.src),)
-    targets = [parse_column(spec) for spec in options.tgt]
+    sources = () if options.src is None else (parse_column(options.src, limit),)
+    targets = [parse_column(spec, limit) for spec in options.tgt]
     start = 0
-    for rows in in_batches(Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES):
+    rows_of_all, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
+    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), most=BLOCK_CHARS):
         columns = list(zip(*rows, strict=True))
         places = [Corpus((*sources, tgt)).places(start, len(rows)) for tgt in targets]
         yield Block(columns[0] if sources else None, columns[len(sources) :], places)
@@ -92,14 +94,17 @@ def write_scores(options: ScoreOptions, world: World, scorer: Scorer, blocks: It
         for block in world.from_main(blocks):
             targets = zip(block.targets, block.places, strict=True)
             found = [scorer(block.src, *target, advance) for target in targets]
-            write_lines(output, (_shown(each, options) for each in zip(*found, strict=True)))
+            read = zip(*([] if block.src is None else [block.src]), *block.targets, strict=True)
+            write_lines(output, (_shown(options, *each) for each in zip(zip(*found, strict=True), read, strict=True)))
 
 
-def _shown(scores: Sequence[Score], options: ScoreOptions) -> str:
+def _shown(options: ScoreOptions, scores: Sequence[Score], read: Sequence[Any]) -> str:
     """Write what belongs to one line: its score, or which of several targets is the likeliest."""
-    log_probs = [score.log_prob for score in scores]
+    is_cut = any(map(is_discarded, read))
+    log_probs = [None if is_cut else score.log_prob for score in scores]
     if not options.likeliest:
-        return json_line(asdict(scores[0])) if options.json else _or_na(log_probs[0], ".6f")
+        cut = {"log_prob": None, "truncated": True} if is_cut else {}
+        return json_line(asdict(scores[0]) | cut) if options.json else _or_na(log_probs[0], ".6f")
     known = [log_prob for log_prob in log_probs if log_prob is not None]
     is_decided = len(known) == len(log_probs) and max(known) > -math.inf
     likeliest = log_probs.index(max(known)) + 1 if is_decided else None

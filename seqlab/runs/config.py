@@ -191,6 +191,7 @@ RESUMABLE_FIELDS = frozenset(
         "training.threads",
         "training.parallel",
         "training.compile",
+        "data.max_line_bytes",
         "data.prefetch_steps",
         "data.workers",
         "data.tokenizer.folder",

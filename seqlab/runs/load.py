@@ -1,6 +1,6 @@
 """A run folder to a model that can be used."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
+from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.codecs import WithCodecs, load_codecs
 from seqlab.runs.config import Config
+from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.migrate import migrated
+from seqlab.runs.migrate import migrated, with_older_behaviour
 from seqlab.runs.use import missing_plugins_hint, refuse_other_product
 from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
@@ -90,9 +92,18 @@ def read_config(folder: RunFolder) -> Config:
     except UnicodeDecodeError as error:
         raise ValueError(f"{folder.config_file}: not UTF-8 ({error.reason} at byte {error.start}).") from None
     try:
-        return build(Config, migrated(parse_config(text, str(folder.config_file))), source=str(folder.config_file))
+        values = migrated(parse_config(text, str(folder.config_file)))
+        values = with_older_behaviour(values, {"data": _fields_of_data(values.get("data"))})
+        return build(Config, values, source=str(folder.config_file))
     except ConfigError as error:
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(folder)}") from None
+
+
+def _fields_of_data(section: Any) -> Container[str]:
+    """Name the fields that a section of data can have, none where it is of no known task."""
+    kind = section.get("kind", default_part("task").kind) if isinstance(section, Mapping) else None
+    task = Parts("task", "kind").get(kind) if isinstance(kind, str) else None
+    return () if task is None else fields_of(task)
 
 
 def load_run(path: str | Path, checkpoint: str = "best", product: str | None = None) -> LoadedRun:

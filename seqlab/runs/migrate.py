@@ -1,12 +1,24 @@
 """Names that older versions wrote into configs, and what they are now: the one table that reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 RENAMED: dict[str, dict[str, str]] = {
     "data.kind": {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"},
 }
 """Dotted key of a tag -> older value -> present value."""
+
+OLDER_BEHAVIOUR = {"data": {"max_line_bytes": None}}
+"""Section -> field that older versions did not know -> the value that means what they did."""
+
+
+def with_older_behaviour(values: Mapping[str, Any], fields: Mapping[str, Container[str]]) -> dict[str, Any]:
+    """Add to the config of a run what its version did not know; `fields` are those that each section can have."""
+    found = dict(values)
+    for section, older in OLDER_BEHAVIOUR.items():
+        if isinstance(found.get(section), Mapping):
+            found[section] = {name: each for name, each in older.items() if name in fields[section]} | found[section]
+    return found
 
 
 def renamed(key: str, value: Any) -> Any:

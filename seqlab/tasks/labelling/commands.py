@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqlab.commands import UsageError
 from seqlab.data.column import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
+from seqlab.data.readers import ROW_LIMIT
 from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.label_options import LabelOptions
-from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import given, set_threads
 from seqlab.progress import progress_bar
 
@@ -28,7 +28,7 @@ class _Lines(NamedTuple):
 
     def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
         """Give the lines of the answer."""
-        return (_as_json(each) if self.as_json else each.text for each in found)
+        return map(_as_json, found, self.texts) if self.as_json else (each.text for each in found)
 
 
 class _Sentences(NamedTuple):
@@ -54,7 +54,7 @@ class _Sentences(NamedTuple):
             yield ""
 
 
-def label_text(options: LabelOptions) -> None:
+def label_text(options: LabelOptions) -> int:
     """Label block by block."""
     from seqlab.tasks.labelling.labeller import load_labeller
 
@@ -64,14 +64,17 @@ def label_text(options: LabelOptions) -> None:
     if options.conllu is not None and labeller.labels_lines:
         raise UsageError(f"{options.runs[0]} labels lines, but a column of CoNLL-U has the labels of words")
     how = given(options, "num_labels", "batch_tokens")
+    # An empty line ends a sentence of CoNLL-U, so that none can stand for another there.
+    limit = options.line_limit() if options.conllu is None else ROW_LIMIT
     with (
-        open_input(options.input, whole_tables=options.conllu is not None) as source,
+        open_input(options.input, whole_tables=options.conllu is not None, limit=limit) as source,
         output_stream(options.output) as output,
         progress_bar(source.stream, output) as advance,
     ):
         for block in _blocks(options, source):
             found = labeller.label_detailed(block.texts, progress=advance, places=block.places, **how)
             write_lines(output, block.written(found))
+    return status_of(limit)
 
 
 def _check(options: LabelOptions) -> None:
@@ -91,13 +94,16 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
     """Read what is to be labelled, some of it at a time."""
     size = source.block_size(options.buffer_lines)
     if options.conllu is None:
-        return (
-            _Lines(source.places(start, len(block)), block, options.json)
-            for start, block in zip(count(0, size), source.blocks(size), strict=False)
-        )
+        start = 0
+        for block in source.blocks(size):
+            yield _Lines(source.places(start, len(block)), block, options.json)
+            start += len(block)
+        return
     column = column_number(options.conllu, "--conllu")
-    return (_Sentences(block, column) for block in in_batches(read_sentences(source.lines, source.name), size))
+    for sentences in in_batches(read_sentences(source.lines, source.name), size):
+        yield _Sentences(sentences, column)
 
 
-def _as_json(labelling: "Labelling") -> str:
-    return json_line({"labels": labelling.labels, "truncated": labelling.truncated, **asdict(labelling)})
+def _as_json(labelling: "Labelling", line: str) -> str:
+    truncated = labelling.truncated or is_discarded(line)
+    return json_line({"labels": labelling.labels, "truncated": truncated, **asdict(labelling)})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from seqlab.data.column import Column, lines_of, one_line
-from seqlab.data.readers import iter_lines
+from seqlab.data.readers import decoded
 from seqlab.inference.lines import refuse_newlines
 
 
@@ -38,7 +38,7 @@ class Text:
         """Read a binary stream to its end.
 
         Raises:
-            ValueError: it is empty, or as in `iter_lines`.
+            ValueError: it is empty, or as in `decoded`.
         """
         num_bytes = num_newlines = 0
 
@@ -49,7 +49,7 @@ class Text:
                 num_newlines += raw.endswith(b"\n")
                 yield raw
 
-        lines = list(iter_lines(counted(), name))
+        lines = list(decoded(counted(), name))
         _refuse_empty(lines, name)
         return cls(lines, num_bytes, num_newlines, len(lines))
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from seqlab.commands import UsageError
+from seqlab.commands import INCOMPLETE, UsageError
 from seqlab.data.column import in_batches
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream
@@ -10,7 +10,6 @@ from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import set_threads
 from seqlab.inference.recording_lists import (
-    HAS_FAULTS,
     block_size,
     described,
     listed_recordings,
@@ -41,7 +40,7 @@ def label_recordings(options: LabelOptions) -> int | None:
             faults += warn_of_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_line(listed, each, options) for listed, each in answers))
-    return HAS_FAULTS if faults else None
+    return INCOMPLETE if faults else None
 
 
 def _line(listed: str | Listed, found: "LabelledRecording", options: LabelOptions) -> str:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic.dataclasses import dataclass
 
 from seqlab.bounds import Finite, Positive
-from seqlab.commands import AsArgument, Command, UsageError
+from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.column import in_batches, zip_equal
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import (
-    HAS_FAULTS,
     READ_TOGETHER,
     block_size,
     described,
@@ -104,7 +103,7 @@ def run(options: TranscribeOptions) -> int | None:
             faults += warn_of_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_as_json(each, listed) if options.json else each.text for listed, each in answers))
-    return HAS_FAULTS if faults else None
+    return INCOMPLETE if faults else None
 
 
 def score_transcripts(options: ScoreOptions, world: World) -> int | None:
@@ -141,7 +140,7 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         return found
 
     write_scores(options, world, score, _read_pairs(options, options.src))
-    return HAS_FAULTS if faults else None
+    return INCOMPLETE if faults else None
 
 
 def _read_pairs(options: ScoreOptions, src: str) -> Iterator[Block]:

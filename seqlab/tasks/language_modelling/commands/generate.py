@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import json_line
-from seqlab.inference.options import SETTINGS, Count, File, RunOptions, Words, given
+from seqlab.inference.lines import is_discarded, json_line, status_of
+from seqlab.inference.options import SETTINGS, Count, File, LineOptions, RunOptions, Words, given
 from seqlab.progress import progress_bar
 from seqlab.runs.fields import fields_of
 from seqlab.search.config import SearchConfig
@@ -22,6 +22,7 @@ from seqlab.search.sampling_config import SamplingConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
+    from seqlab.data.readers import LineLimit
     from seqlab.tasks.language_modelling.generator import Continuation
     from seqlab.tasks.language_modelling.language_model import LanguageModel
 
@@ -56,7 +57,7 @@ _Search: Any = left_open(
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GenerateOptions(_Search, _Sampling, RunOptions):
+class GenerateOptions(_Search, _Sampling, RunOptions, LineOptions):
     """Continue a text with a language model.
 
     Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for
@@ -85,7 +86,7 @@ class GenerateOptions(_Search, _Sampling, RunOptions):
     """one JSON object per continuation, with its log-probability"""
 
 
-def run(options: GenerateOptions) -> None:
+def run(options: GenerateOptions) -> int:
     """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
     from seqlab.tasks.language_modelling.generator import choose_search
 
@@ -96,15 +97,17 @@ def run(options: GenerateOptions) -> None:
     if several and options.prompts and not options.json:
         raise UsageError("more than one continuation for each line of `--prompts` needs --json")
     model = load_language_models(options)
+    limit = options.line_limit()
     search |= {"num_samples": options.num_samples, "stop": options.stop, "batch_rows": options.batch_rows}
     is_shown = options.output is None and sys.stdout.isatty() and not options.json and "beam_size" not in search
     if is_shown and not options.prompts and len(prompts) == options.num_samples == 1:
         cut, total = _show(model, prompts, search), 1
     else:
-        cut, total = _write(model, prompts, options, search)
+        cut, total = _write(model, prompts, options, search, limit)
     if cut and not model.is_continuous and "max_length" not in search:  # running text has no end to miss
         text = "%s of %s continuations are cut: they reached `max_length` before the line ended"
         logger.warning(text, f"{cut:,}", f"{total:,}")
+    return status_of(limit)
 
 
 def _show(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
@@ -116,20 +119,24 @@ def _show(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) ->
 
 
 def _write(
-    model: "LanguageModel", own_prompts: list[str], options: GenerateOptions, search: dict[str, Any]
+    model: "LanguageModel",
+    own_prompts: list[str],
+    options: GenerateOptions,
+    search: dict[str, Any],
+    limit: "LineLimit",
 ) -> tuple[int, int]:
     """Write the continuations block by block; return how many were cut by the length limit, and how many there are."""
     between = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
     done = replaced = cut = total = 0
     with (
-        _prompt_blocks(options, own_prompts) as (stream, blocks),
+        _prompt_blocks(options, own_prompts, limit) as (stream, blocks),
         output_stream(options.output) as output,
         progress_bar(stream, output) as advance,
     ):
         for prompts in blocks:
             found = model.generate(prompts, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
-            texts = (_as_json(*pair) if options.json else pair[0] + pair[1].text for pair in pairs)
+            texts = (_as_json(*pair) if options.json else _as_text(*pair) for pair in pairs)
             output.write(((between if done else "") + between.join(f"{text}\n" for text in texts)).encode())
             output.flush()
             done += len(prompts)
@@ -142,7 +149,13 @@ def _write(
 
 
 def _as_json(prompt: str, continuation: "Continuation") -> str:
+    if is_discarded(prompt):
+        return json_line({"prompt": prompt, **asdict(continuation), "text": "", "truncated": True})
     return json_line({"prompt": prompt, **asdict(continuation)})
+
+
+def _as_text(prompt: str, continuation: "Continuation") -> str:
+    return "" if is_discarded(prompt) else prompt + continuation.text
 
 
 def _given_prompts(options: GenerateOptions) -> list[str]:
@@ -153,12 +166,14 @@ def _given_prompts(options: GenerateOptions) -> list[str]:
 
 
 @contextmanager
-def _prompt_blocks(options: GenerateOptions, given: list[str]) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
+def _prompt_blocks(
+    options: GenerateOptions, given: list[str], limit: "LineLimit"
+) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
     """Give the prompts in blocks, of a file as they are read, and its stream; raises ValueError for an empty file."""
     if not options.prompts:
         yield None, iter([given])
         return
-    with open_input(options.prompts) as source:
+    with open_input(options.prompts, limit=limit) as source:
         blocks = source.blocks(options.buffer_lines, BUFFER_LINES)
         first = next(blocks, None)
         if first is None:

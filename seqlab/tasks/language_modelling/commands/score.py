@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqlab.commands import UsageError
+from seqlab.inference.lines import status_of
 from seqlab.inference.options import given
 from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
 from seqlab.tasks.language_modelling.commands import load_language_models
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.line_score import LineScore
 
 
-def score_lines(options: ScoreOptions, world: World) -> None:
+def score_lines(options: ScoreOptions, world: World) -> int:
     """Score each line by itself, or as what goes on after its prompt."""
     for name, is_given in (
         ("engine", options.engine != "torch"),
@@ -40,4 +41,6 @@ def score_lines(options: ScoreOptions, world: World) -> None:
 
         return world.spread([len(line) for line in lines], compute, advance)
 
-    write_scores(options, world, score, read_text(options))
+    limit = options.line_limit()
+    write_scores(options, world, score, read_text(options, limit))
+    return world.broadcast(status_of(limit))

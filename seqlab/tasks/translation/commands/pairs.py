@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption
-from seqlab.inference.options import SETTINGS, File, RunOptions, set_threads
+from seqlab.inference.options import SETTINGS, File, MaxLineOptions, RunOptions, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class PairOptions(RunOptions):
+class PairOptions(RunOptions, MaxLineOptions):
     """Parallel text."""
 
     src: Annotated[File, AsOption]
@@ -27,7 +27,7 @@ def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
     """Read both sides, and say where each pair stands; raises ValueError where they are not equally long, or empty."""
     from seqlab.data.corpus import Corpus
 
-    corpus = Corpus.from_specs(options.src, options.tgt, read_once=True)
+    corpus = Corpus.from_specs(options.src, options.tgt, read_once=True, limit=options.line_limit())
     rows = list(corpus.rows())
     if not rows:
         raise ValueError(f"{options.src} is empty: there is nothing to measure on.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqlab.commands import UsageError
+from seqlab.inference.lines import status_of
 from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
 from seqlab.tasks.translation.commands import load_named_runs
 from seqlab.world import OnRows, World
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from seqlab.inference.engine import PairScore
 
 
-def score_pairs(options: ScoreOptions, world: World) -> None:
+def score_pairs(options: ScoreOptions, world: World) -> int:
     """Score each target given its source."""
     trained = load_named_runs(options, world)
     if options.src is None:
@@ -24,4 +25,6 @@ def score_pairs(options: ScoreOptions, world: World) -> None:
         assert src_lines is not None
         return trained.score(src_lines, tgt_lines, progress=advance, places=places, batch_tokens=options.batch_tokens)
 
-    write_scores(options, world, score, read_text(options))
+    limit = options.line_limit()
+    write_scores(options, world, score, read_text(options, limit))
+    return world.broadcast(status_of(limit))

@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from seqlab.bounds import Finite
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RunPath
+from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, LineOptions, RunPath
 from seqlab.job import joined
 from seqlab.progress import progress_bar
 from seqlab.search.config import SearchConfig
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TranslateOptions(SearchConfig, EngineOptions):
+class TranslateOptions(SearchConfig, EngineOptions, LineOptions):
     """Lines in, translations out, in order and one line for each line.
 
     Reads standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
@@ -56,12 +56,13 @@ class TranslateOptions(SearchConfig, EngineOptions):
     """lines in a block (default: 4096; 1 on a terminal)"""
 
 
-def run(options: TranslateOptions) -> None:
+def run(options: TranslateOptions) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
 
     with joined() as world:
         _check(options)
+        limit = options.line_limit()
         others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
         trained = load_named_runs(options, world, **others)
         how = {
@@ -73,7 +74,7 @@ def run(options: TranslateOptions) -> None:
         if not world.is_main:  # what it translates comes from the main rank, which alone writes
             options = replace(options, input=os.devnull, output=os.devnull, prefix=None, alignment=os.devnull)
         with (
-            open_input(options.input) as source,
+            open_input(options.input, limit=limit) as source,
             output_stream(options.alignment or os.devnull) as alignment,
             output_stream(options.output) as output,
         ):
@@ -82,7 +83,7 @@ def run(options: TranslateOptions) -> None:
             with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, places, forced in world.from_main(blocks):
                     found = trained.translate_detailed(lines, prefixes=forced, progress=advance, places=places, **how)
-                    write_lines(output, (as_json(each) if options.json else each.text for each in found))
+                    write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
                     write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
                     replaced += sum(each.control_characters for each in found)
                     done, cut = done + len(found), cut + unfinished(found)
@@ -91,6 +92,7 @@ def run(options: TranslateOptions) -> None:
             logger.warning("control characters in the translations: %d became spaces", replaced)
         if world.is_main:
             warn_of_unfinished(cut, done)
+        return world.broadcast(status_of(limit))
 
 
 def _check(options: TranslateOptions) -> None:
@@ -115,9 +117,10 @@ def _blocks(
         start += len(lines)
 
 
-def as_json(translation: "Translation") -> str:
-    """Write a translation as one line of JSON; what it attended to has a file of its own."""
-    return json_line({name: value for name, value in asdict(translation).items() if name != "alignments"})
+def as_json(translation: "Translation", line: str) -> str:
+    """Write the translation of a line as one line of JSON; what it attended to has a file of its own."""
+    values = asdict(translation) | {"truncated": translation.truncated or is_discarded(line)}
+    return json_line({name: value for name, value in values.items() if name != "alignments"})
 
 
 def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
