@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
-from seqlab.data.readers import BYTE_ORDER_MARK, LineLimit, decode_line, refuse_audio, require_file, unpacking
+from seqlab.bounds import MAX_LINE_BYTES
+from seqlab.data.readers import (
+    BYTE_ORDER_MARK,
+    LineLimit,
+    LinePart,
+    RawPart,
+    decode_line,
+    refuse_audio,
+    require_file,
+    unpacking,
+)
+
+T = TypeVar("T")
+BLOCK_BYTES = 1 << 24
+"""Of a continuous text, after which no further line joins a block."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class RawLines:
     name: str  # of the file
     first: int  # the number of the first line, from 1
     share: float  # of the file, as it lies on the disk, that ends here
+    parts: frozenset[int] = frozenset()  # which of them are parts of lines that go on
 
     def __len__(self) -> int:
         return self.count
@@ -38,6 +52,8 @@ class RawLines:
             lines = [line.removesuffix("\r") for line in lines]
         if self.first == 1:
             lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
+        for index in self.parts:
+            lines[index] = LinePart(lines[index])
         return lines
 
 
@@ -55,9 +71,27 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
         with unpacking(str(path)):
-            raw_lines = limit.read(stream, str(path))
-            while lines := list(islice(raw_lines, size)):
+            most = BLOCK_BYTES if limit.divides else MAX_LINE_BYTES * size  # sides of pairs have blocks of equal size
+            for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
                 if first == 1:
                     refuse_audio(lines, str(path))
-                yield RawLines(b"".join(lines), len(lines), str(path), first, file.tell() / total)
+                parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, RawPart))
+                raw = b"".join([line + b"\n" if index in parts else line for index, line in enumerate(lines)])
+                yield RawLines(raw, len(lines), str(path), first, file.tell() / total, parts)
                 first += len(lines)
+
+
+def in_batches(
+    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int = 1
+) -> Iterator[list[T]]:
+    """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
+    batch: list[T] = []
+    weighed = 0
+    for item in items:
+        batch.append(item)
+        weighed += weight(item)
+        if len(batch) == size or weighed >= most:
+            yield batch
+            batch, weighed = [], 0
+    if batch:
+        yield batch

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
-from seqlab.data.blocks import RawLines
+from seqlab.data.blocks import RawLines, in_batches
 from seqlab.data.readers import refuse_recordings
 
 T = TypeVar("T")
@@ -130,22 +130,6 @@ def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterato
                 counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
             refuse_unequal(names, counts)
         yield row
-
-
-def in_batches(
-    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int = 1
-) -> Iterator[list[T]]:
-    """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
-    batch: list[T] = []
-    weighed = 0
-    for item in items:
-        batch.append(item)
-        weighed += weight(item)
-        if len(batch) == size or weighed >= most:
-            yield batch
-            batch, weighed = [], 0
-    if batch:
-        yield batch
 
 
 def text_of(record: Any, column: str, where: str) -> str:

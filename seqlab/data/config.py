@@ -182,7 +182,7 @@ class TokensConfig(DataConfig):
         """The longest line of the corpora."""
         from seqlab.data.readers import LineLimit
 
-        return LineLimit(None if self.is_continuous else self.max_line_bytes, option="`data.max_line_bytes`")
+        return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`", divides=self.is_continuous)
 
     def corpora(self, split: str) -> list[Corpus]:
         """Give the corpora of `train`, `valid` or `test`, or the `references` of the validation set after the first.

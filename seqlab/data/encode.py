@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seqlab.data.corpus import Block
 from seqlab.data.encoded import EncodedRows
+from seqlab.data.readers import LinePart
 from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.rows import Rows, with_end
 from seqlab.data.survey import char_lengths, ratio_outliers
@@ -75,8 +76,7 @@ class Encoder:
 
     def encode(self, columns: Lines) -> list[Rows]:
         """Give the ids of the lines of each column."""
-        pairs = zip(self.tokenizers, columns, strict=True)
-        return [with_end(*tokenizer.encode_flat(lines), tokenizer.eos_id) for tokenizer, lines in pairs]
+        return [encode_text(*each) for each in zip(self.tokenizers, columns, strict=True)]
 
     def refuse_text(self, fates: Fates, columns: Lines, chars_ratio: float | None) -> None:
         """Change the fates of rows that are dropped for their text."""
@@ -169,6 +169,20 @@ class PairEncoder(Encoder):
         if fate == Fate.TOO_LONG:
             return f"{lengths[0]} and {lengths[1]} tokens, `max_length` is {self.max_length}"
         return "source is in the validation set"
+
+
+def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> Rows:
+    """Give the ids of lines with eos behind each, and of parts of lines so that together they are as the whole."""
+    goes_on = np.fromiter((isinstance(line, LinePart) for line in lines), np.bool_, len(lines))
+    if goes_on.any() and _adds_spaces(tokenizer):
+        lines = [line.removesuffix(" ") if is_part else line for line, is_part in zip(lines, goes_on, strict=True)]
+    return with_end(*tokenizer.encode_flat(lines), tokenizer.eos_id, goes_on)
+
+
+def _adds_spaces(tokenizer: Tokenizer) -> bool:
+    """Tell whether two texts have the ids that they have with a space between them, as with words and subwords."""
+    whole, first, second = tokenizer.encode(["a a", "a", "a"])
+    return whole == first + second
 
 
 def _count(rows: Rows, tokenizer: Tokenizer) -> TokenCounts:

@@ -28,6 +28,16 @@ class DiscardedLine(str):
     __slots__ = ()
 
 
+class LinePart(str):
+    """A part of a line that goes on: what follows it in the text is no end of a line."""
+
+    __slots__ = ()
+
+
+class RawPart(bytes):
+    """A `LinePart` before it is decoded."""
+
+
 class LongLines:
     """Lines that were too long and were discarded: how many, and which."""
 
@@ -47,6 +57,8 @@ class LineLimit:
     """Its end not counted; None for no limit."""
     discarded: LongLines | None = None
     """Where a longer line is noted, which an empty one stands for then; None refuses it."""
+    divides: bool = False
+    """Whether a longer line is read in parts instead, which end after a space where there is one."""
     option: str = "`--max_line_bytes`"
     """What sets the limit, for messages."""
 
@@ -59,12 +71,15 @@ class LineLimit:
         if self.max_bytes is None:
             yield from stream
             return
+        if self.divides:
+            yield from _divided(stream, self.max_bytes)
+            return
         size = self.max_bytes + len(b"\r\n")
         for number in count(first):
             raw = stream.readline(size)
             if not raw:
                 return
-            if len(raw) >= size and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > self.max_bytes:
+            if len(raw) > self.max_bytes and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > self.max_bytes:
                 self._note(name, number)
                 while raw and not raw.endswith(b"\n"):
                     raw = stream.readline(SKIPPED_BYTES)
@@ -78,6 +93,23 @@ class LineLimit:
                 "raise the limit if memory allows."
             )
         self.discarded.locations.append((name, number))
+
+
+def _divided(stream: BinaryIO, most: int) -> Iterator[bytes]:
+    """Yield raw lines, those of more than `most` bytes in parts."""
+    rest, is_open = b"", False
+    while raw := rest + stream.readline(most - len(rest)):
+        if raw.endswith(b"\n") or len(raw) < most:
+            rest, is_open = b"", False
+            yield raw
+            continue
+        end = raw.rfind(b" ") + 1
+        if not end:  # before the last character, of which there may be some bytes only
+            end = next((i for i in range(len(raw) - 1, 0, -1) if raw[i] & 0xC0 != 0x80), len(raw))
+        rest, is_open = raw[end:], True
+        yield RawPart(raw[:end])
+    if is_open:
+        yield b"\n"
 
 
 ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="the limit of a table's rows")
@@ -122,7 +154,9 @@ def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
                 yield DiscardedLine()
                 continue
             line = decode_line(raw, name, number)
-            yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            if isinstance(raw, RawPart):
+                line = LinePart(line)
+            yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 and line.startswith(BYTE_ORDER_MARK) else line
 
 
 @contextmanager

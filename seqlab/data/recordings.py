@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.audio.reading import Recording, RecordingError, read_recording
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.manifests import Listed
 from seqlab.data.recordings_config import RecordingsConfig

@@ -9,7 +9,8 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from seqlab.data.column import in_batches, places_of, refuse_unequal
+from seqlab.data.blocks import in_batches
+from seqlab.data.column import places_of, refuse_unequal
 from seqlab.data.readers import LineLimit, iter_lines, open_binary
 from seqlab.durable import replacing
 from seqlab.named_files import open_named

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.readers import LineLimit
 from seqlab.inference.files import BLOCK_CHARS, BUFFER_LINES, output_stream
 from seqlab.inference.lines import is_discarded, json_line, write_lines

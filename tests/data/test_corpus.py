@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.corpus import Corpus
 
 

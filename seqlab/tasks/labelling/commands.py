@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqlab.commands import UsageError
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
 from seqlab.data.readers import ROW_LIMIT
 from seqlab.inference.files import Input, open_input, output_stream

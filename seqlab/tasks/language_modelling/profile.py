@@ -8,9 +8,12 @@ from itertools import chain
 from seqlab.data.blocks import RawLines
 from seqlab.data.columns import parse_column
 from seqlab.data.line_sample import LineSample
+from seqlab.data.readers import LineLimit
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768
+SAMPLE_CHARS = 1 << 14
+"""Of a line that is sampled, at most."""
 BLOCK_LINES = 10_000
 
 
@@ -47,16 +50,18 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         ValueError: a corpus cannot be read, or no line has a visible character.
     """
     draw = random.Random(0)
+    limit = LineLimit(divides=True)  # what a line is, is chosen by what is found here
     sample: list[str] = []
     lines = filled = chars = 0
     blocks = chain.from_iterable(
-        parse_column(spec).blocks(BLOCK_LINES, split_records=split_records) for spec in config.train
+        parse_column(spec, limit).blocks(BLOCK_LINES, split_records=split_records) for spec in config.train
     )
     for line in chain.from_iterable(_decoded(block) for block in blocks):
         lines, chars = lines + 1, chars + len(line) + 1
         if not line.strip():
             continue
         filled += 1
+        line = line[:SAMPLE_CHARS]
         if filled <= SAMPLE_LINES:
             sample.append(line)
         elif (place := draw.randrange(filled)) < SAMPLE_LINES:  # each line is kept with the same probability

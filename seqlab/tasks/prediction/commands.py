@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import Command
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine, LineLimit
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines

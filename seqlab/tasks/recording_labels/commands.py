@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from seqlab.commands import INCOMPLETE, UsageError
-from seqlab.data.column import in_batches
+from seqlab.data.blocks import in_batches
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream
 from seqlab.inference.label_options import LabelOptions

@@ -9,7 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.bounds import Finite, Positive
 from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
-from seqlab.data.column import in_batches, zip_equal
+from seqlab.data.blocks import in_batches
+from seqlab.data.column import zip_equal
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines

@@ -1,0 +1,108 @@
+"""Lines above a limit: refused by file and line, discarded and counted, or read in parts that are as the whole."""
+
+import gzip
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from seqlab.data.blocks import read_blocks
+from seqlab.data.columns import parse_column
+from seqlab.data.encode import encode_text
+from seqlab.data.readers import DISCARDED, DiscardedLine, LineLimit, LinePart, LongLines, RawPart, iter_lines
+from seqlab.text import BpeConfig, CharactersConfig, SentencePieceBpeConfig, WordsConfig, train_tokenizer
+
+texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).map("\n".join)
+
+
+@given(texts, st.integers(1, 8), st.booleans())
+@example("aaa\r\nb", 3, True)
+def test_what_is_too_long_is_discarded_and_noted(text: str, most: int, ends: bool) -> None:
+    content = (text + "\n" * ends).encode()
+    noted = LongLines()
+    found = list(LineLimit(most, noted).read(io.BytesIO(content), "f"))
+    lines = content.removesuffix(b"\n").split(b"\n") if content else []
+    is_long = [len(line.removesuffix(b"\r")) > most for line in lines]
+    assert [raw is DISCARDED for raw in found] == is_long
+    assert noted.locations == [("f", number) for number, is_one in enumerate(is_long, start=1) if is_one]
+    kept = [raw.removesuffix(b"\n") for raw in found if raw is not DISCARDED]
+    assert kept == [line for line, is_one in zip(lines, is_long, strict=True) if not is_one]
+
+
+@given(texts, st.integers(4, 9), st.booleans())
+def test_parts_together_are_the_text(text: str, most: int, ends: bool) -> None:
+    content = (text + "\n" * ends).encode()
+    found = list(LineLimit(most, divides=True).read(io.BytesIO(content), "f"))
+    assert all(len(raw) <= most for raw in found)
+    assert b"".join(found) in (content, content + b"\n")
+    assert not found or not isinstance(found[-1], RawPart)
+    for raw in found:
+        raw.decode()  # no character is cut
+
+
+def test_a_line_that_is_too_long_is_refused_by_file_and_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("short\n" + "x" * 11 + "\n")
+    for read in (
+        lambda limit: list(parse_column(str(path), limit).values()),
+        lambda limit: list(parse_column(str(path), limit).blocks(10)),
+    ):
+        assert len(read(LineLimit(11))) > 0
+        with pytest.raises(ValueError, match=r"a.txt, line 2: is longer than 10 bytes \(`--max_line_bytes`\)"):
+            read(LineLimit(10))
+
+
+def test_an_empty_line_stands_for_one_that_is_discarded() -> None:
+    limit = LineLimit(3, LongLines())
+    lines = list(iter_lines(io.BytesIO(b"ab\nabcd\nabc"), "f", limit))
+    assert lines == ["ab", "", "abc"]
+    assert [isinstance(line, DiscardedLine) for line in lines] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CharactersConfig(),
+        WordsConfig(),
+        BpeConfig(vocab_size=300),
+        SentencePieceBpeConfig(vocab_size=280),
+    ],
+    ids=lambda config: config.kind,
+)
+def test_the_ids_of_parts_are_those_of_the_whole_text(config, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    words = ["der", "Mann", "läuft", "schnell", "am", "Ufer"]
+    lines = [" ".join(rng.choice(words, size)) for size in (5, 400, 0, 90, 1)]
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    tokenizer = train_tokenizer(config, lines)
+    found = []
+    for limit in (LineLimit(), LineLimit(64, divides=True)):
+        blocks = [block.decode() for block in read_blocks(path, 3, limit)]
+        found.append(np.concatenate([encode_text(tokenizer, block).values for block in blocks]))
+    assert sum(isinstance(line, LinePart) for block in blocks for line in block) > 20
+    assert np.array_equal(*found)
+
+
+def test_a_packed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.txt.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"short\n")
+        for _ in range(600):
+            file.write(b"x" * (1 << 20))
+        file.write(b"\nlast\n")
+    code = (
+        "import resource, sys\n"
+        "from seqlab.data.readers import LineLimit, LongLines, read_lines\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "lines = list(read_lines(sys.argv[1], LineLimit(discarded=LongLines())))\n"
+        "assert lines == ['short', '', 'last'], lines\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 64 << 20
