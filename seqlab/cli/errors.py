@@ -3,6 +3,8 @@
 import errno
 import re
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 from seqlab.cli.streams import STANDARD_OUTPUT
 from seqlab.commands import INCOMPLETE
@@ -11,6 +13,10 @@ from seqlab.elsewhere import is_raised_by_seqlab
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
+USUAL_BEAM = 20
+"""Hypotheses of a beam from which on it is the first to blame for what a search holds."""
+LESS_MEMORY = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
+TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
 STATUSES = {
     0: "done, perhaps with warnings",
     FAILURE: "a failure: memory or the disk ran out, a file cannot be written, a process was lost",
@@ -46,13 +52,21 @@ def explain(error: BaseException) -> tuple[str, int] | None:
             return f"error: {error}", USER_MISTAKE
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):
             return f"error: {error}", FAILURE
-    if _is_out_of_memory(error):
-        advice = "lower `--batch_tokens`, or `--buffer_lines` where the input is long, in training the model's size"
-        return f"error: memory ran out: {advice}", FAILURE
+    if is_out_of_memory(error):
+        return "error: memory ran out", FAILURE
     return None
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Know torch's errors by name and text, as importing it would make every command slow to start."""
-    is_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    is_torch = type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in TORCH_OUT_OF_MEMORY)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torch)
+
+
+def memory_advice(options: Mapping[str, Any]) -> str:
+    """Say which of the options of a command to lower where memory ran out, the likeliest first."""
+    beam = options.get("beam_size")
+    named = ["beam_size"] if isinstance(beam, int | str) and int(beam) > USUAL_BEAM else []
+    named += [name for name in LESS_MEMORY if name in options and name not in named]
+    advice = " or ".join(f"`--{name}`" for name in named)
+    return f"memory ran out: {f'lower {advice}' if named else 'give it less to read at once, or a smaller model'}"

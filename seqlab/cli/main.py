@@ -14,12 +14,21 @@ from typing import Any
 import seqlab
 from seqlab.built_in import COMMANDS
 from seqlab.cli.declared import DeclaredCommand
-from seqlab.cli.errors import BROKEN_PIPE, FAILURE, USER_MISTAKE, explain, printable
+from seqlab.cli.errors import (
+    BROKEN_PIPE,
+    FAILURE,
+    USER_MISTAKE,
+    explain,
+    is_out_of_memory,
+    memory_advice,
+    printable,
+)
 from seqlab.cli.logs import note_error, set_up_logging
 from seqlab.cli.parser import PLUGIN, Parser
 from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
 from seqlab.commands import Command, UsageError
 from seqlab.contention import choose_waiting
+from seqlab.elsewhere import is_raised_by_seqlab
 from seqlab.plugins import load_plugin
 from seqlab.registry import OWN, Parts, entries, find, missing_hint
 from seqlab.world import rank_before_meeting
@@ -90,7 +99,12 @@ def _run(argv: Sequence[str]) -> int:
     parsed = command.make_parser().parse(arguments)
     set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file)
     choose_waiting()
-    status: int = command.run(parsed)
+    try:
+        status: int = command.run(parsed)
+    except Exception as error:
+        if not is_raised_by_seqlab(error) and is_out_of_memory(error):
+            raise MemoryError(memory_advice(vars(parsed))) from error
+        raise
     return status
 
 

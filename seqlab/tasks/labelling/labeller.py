@@ -31,6 +31,10 @@ SHOWN_LABELS = 5
 """Labels named that one run of an ensemble lacks."""
 
 
+MAX_WORDS = 1 << 14
+"""Of a line that a recurrent model reads at once, which has no limit of its own: memory grows with them."""
+
+
 @dataclass(frozen=True)
 class ScoredLabel:
     """A label that a line or a word may have."""
@@ -91,8 +95,8 @@ class _Member:
         self.tokenizer, self.model = run.src_tokenizer, cast(interfaces.Labeller, run.model)
         own_names = label_names(run.tgt_tokenizer)
         self.order = torch.tensor([own_names.index(name) for name in names])
-        self.max_src_tokens = None if run.context_limit is None else longest_source(run)
-        """A longer line is read in pieces; None for models that read on for ever."""
+        self.max_src_tokens = MAX_WORDS if run.context_limit is None else longest_source(run)
+        """A longer line is read in pieces."""
 
     def read(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_Reading]:
         """Read lines, pieces of similar length together."""
@@ -105,7 +109,7 @@ class _Member:
         """Cut what is too long; a blank line has no piece, whatever the tokenizer makes of spaces."""
         if not line.strip():
             return []
-        if self.max_src_tokens is None or len(ids) <= self.max_src_tokens:
+        if len(ids) <= self.max_src_tokens:
             return [_Piece(ids, _bytes(line))] if ids else []
         if not self.tokenizer.has_words:
             parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
