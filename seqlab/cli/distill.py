@@ -14,13 +14,14 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
-from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
+from seqlab.inference.files import BUFFER_LINES, all_lines, equally_long, is_packed, refuse_same_file
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, MaxLineOptions
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
 logger = logging.getLogger(__name__)
+EXISTS = "{} exists: name another file, or replace it with `--overwrite`."
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -61,7 +62,10 @@ def run(options: DistillOptions) -> None:
     out = checked_output(options)
     read = equally_long([options.src, options.ref], options.line_limit())
     lines, references = read[options.src], read.get(options.ref)
-    work = WorkFile(out.with_name(f"{out.name}.work"), identity_of(options, lines))
+    work = WorkFile(work_file_of(out), identity_of(options, lines))
+    # A kill may have come after the translations were written, and before the work file was removed.
+    if out.exists() and not options.overwrite and not work.holds(all_lines(str(out))):
+        raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
     places = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with counting("lines", len(lines)) as advance:
@@ -99,9 +103,14 @@ def checked_output(options: DistillOptions) -> Path:
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
     refuse_same_file("--out", options.out, {"--src": options.src, "--ref": options.ref})
-    if out.exists() and not options.overwrite:
-        raise ValueError(f"{out} exists: name another file, or replace it with `--overwrite`.")
+    if out.exists() and not options.overwrite and not work_file_of(out).exists():
+        raise ValueError(EXISTS.format(out))
     return out
+
+
+def work_file_of(out: Path) -> Path:
+    """Name the file that holds what is done until all is."""
+    return out.with_name(f"{out.name}.work")
 
 
 def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:

@@ -17,10 +17,22 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from attack.files import edited_files, flipped_bits  # noqa: E402
+from attack.lines import corpora, lines  # noqa: E402
 from attack.options import fields, options  # noqa: E402
+from attack.pipes import piped_inputs, special_files, standard_streams  # noqa: E402
 from attack.workspace import Workspace  # noqa: E402
 
-CLASSES = {"files": edited_files, "bits": flipped_bits, "options": options, "fields": fields}
+CLASSES = {
+    "files": edited_files,
+    "bits": flipped_bits,
+    "options": options,
+    "fields": fields,
+    "lines": lines,
+    "corpora": corpora,
+    "special": special_files,
+    "pipes": piped_inputs,
+    "streams": standard_streams,
+}
 
 
 def main() -> int:

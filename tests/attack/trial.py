@@ -45,7 +45,7 @@ class Outcome:
             return f"status {self.status}"
         if self.peak_memory > MOST_MEMORY:
             return f"{self.peak_memory / 1e9:.1f} GB of memory"
-        if self.status not in (0, 3) and "seqlab: " not in self.stderr:
+        if self.status not in (0, 3, 128 + signal.SIGPIPE) and "seqlab: " not in self.stderr:
             return f"status {self.status} without a message"
         return None
 

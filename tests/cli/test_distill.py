@@ -2,11 +2,13 @@
 
 import gzip
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from seqlab.tasks.translation.distill import WorkFile, distill
+from seqlab.durable import sealed
+from seqlab.tasks.translation.distill import Distilled, WorkFile, distill, keep
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.torch_engine import load_with_torch as load
 from seqlab.tasks.translation.translator import Translation
@@ -97,6 +99,33 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
     assert [line for block in asked[3:] for line in block] == LINES[6:]
 
 
+def test_a_kill_between_the_output_and_the_end_of_the_work_is_completed(
+    seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then both files are there: the same command ends the work, and any other is still refused."""
+    options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "unlink", lambda self, missing_ok=False: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert seqlab(*options).status == 130
+    written = (corpus / "out").read_bytes()
+    assert (corpus / "out.work").exists()
+    assert "out exists: name another file" in seqlab(*options[:-2], "--precision", "bf16").err
+    assert seqlab(*options).status == 0
+    assert (corpus / "out").read_bytes() == written
+    assert not (corpus / "out.work").exists()
+    assert "out exists: name another file" in seqlab(*options).err
+
+
+def test_more_translations_than_lines_are_no_work(seqlab, run_dir: Path, corpus: Path) -> None:
+    lines = ["a", "b"]
+    run = load(run_dir)
+    work = WorkFile(corpus / "w", {"src": "a"})
+    with work.open() as (file, _):
+        keep(file, asdict(Distilled(["x"] * 3)))
+    with pytest.raises(ValueError, match="w is damaged: it holds 3 translations of 2 lines"):
+        distill(run, lines, work, beam_size=1)
+
+
 @pytest.mark.parametrize("other", [("--beam_size", "3"), ("--precision", "bf16"), ("--max_length", "7")])
 def test_work_that_was_begun_otherwise_is_not_finished(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
@@ -145,7 +174,10 @@ def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_r
     with WorkFile(corpus / "out.work", {"runs": "others"}).open():
         pass
     result = seqlab("distill", other_run_dir, *options)
-    assert (result.status, "out.work was begun with another `runs`: go on as it" in result.err) == (2, True)
+    assert (result.status, "out.work was begun with another `runs`: give that again to go on" in result.err) == (
+        2,
+        True,
+    )
     assert "going on" not in result.err
     assert seqlab("distill", other_run_dir, *options, "--overwrite").status == 0
     work = WorkFile(corpus / "w", {"src": "a", "search": {"beam_size": 1}})
@@ -173,7 +205,10 @@ def test_damaged_work_is_named_with_its_line(corpus: Path) -> None:
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open():
         pass
-    for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n'):
+    whole = json.dumps(sealed(asdict(Distilled(["a"])))).encode() + b"\n"
+    changed = whole.replace(b'["a"]', b'["b"]')
+    typed = json.dumps(sealed(asdict(Distilled(["a"])) | {"cut": "many"})).encode() + b"\n"
+    for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n', changed, typed, b"[" * 100_000 + b"\n"):
         whole = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
         (corpus / "w").write_bytes(whole)
         with pytest.raises(ValueError, match="w, line 2: is damaged"), work.open():

@@ -11,13 +11,14 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqlab.durable import alone_in
+from seqlab.durable import alone_in, sealed, unsealed
 from seqlab.inference.lines import places_or_numbers
 from seqlab.named_files import open_named
+from seqlab.parsing import checked, open_regular, parse_json
 from seqlab.tasks.translation.run import Run
 from seqlab.world import OnRows
 
@@ -58,6 +59,16 @@ class WorkFile:
         """`identity`: what the work is of, as JSON can hold it."""
         self.path, self.identity = path, dict(identity)
 
+    def holds(self, translations: Sequence[str]) -> bool:
+        """Tell whether exactly these are what is done, of this work: it was ended after they were written out."""
+        if not self.path.is_file():
+            return False
+        try:
+            identity, done, _ = self._read()
+        except (OSError, ValueError):
+            return False
+        return identity is not None and not self._others(identity) and done.translations == list(translations)
+
     @contextmanager
     def open(self, *, overwrite: bool = False) -> Iterator[tuple[BinaryIO, Distilled]]:
         """Open it to be written on, by no one else, and cut off what is torn; give what is there.
@@ -75,7 +86,8 @@ class WorkFile:
                 keep(file, {MARK: self.identity})
             elif others := self._others(identity):
                 raise ValueError(
-                    f"{self.path} was begun with {others[0]}: go on as it was begun, or begin anew with `--overwrite`."
+                    f"{self.path} was begun with {others[0]}: give that again to go on, or begin anew with "
+                    "`--overwrite`, which loses what it holds."
                 )
             yield file, done
 
@@ -91,7 +103,7 @@ class WorkFile:
         """Give what the work is of, what is done, and how many bytes are whole."""
         identity: dict[str, Any] | None = None
         done, size = Distilled(), 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             beginning = b'{"%s": ' % MARK.encode()
             if not beginning.startswith(file.read(len(beginning))):
                 raise ValueError(f"{self.path} is not what `distill` keeps its work in: move it, or name another OUT.")
@@ -101,10 +113,10 @@ class WorkFile:
                     break
                 try:
                     if identity is None:
-                        identity = dict(json.loads(line)[MARK])
+                        identity = checked(_unsealed(line)[MARK], dict[str, Any])
                     else:
-                        done.extend(Distilled(**json.loads(line)))
-                except (ValueError, TypeError) as error:
+                        done.extend(_block_of(line))
+                except (ValueError, KeyError) as error:
                     raise ValueError(f"{self.path}, line {number}: is damaged ({error}); move the file.") from error
                 size += len(line)
         return identity, done, size
@@ -122,9 +134,25 @@ class WorkFile:
         return found
 
 
-def keep(file: BinaryIO, value: object) -> None:
-    """Write a value on a line of JSON and bring it to the disk."""
-    file.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+def _block_of(line: bytes) -> Distilled:
+    """Read a block that was kept; raises ValueError where it is damaged."""
+    values = _unsealed(line)
+    if values.keys() != {each.name for each in fields(Distilled)}:
+        raise ValueError("it has other keys than a block")
+    block = checked(values, Distilled)
+    if any("\n" in translation for translation in block.translations):
+        raise ValueError("a translation holds a newline")
+    return block
+
+
+def _unsealed(line: bytes) -> dict[str, Any]:
+    """Parse an object that `keep` wrote, or an older version without a checksum."""
+    return unsealed(parse_json(line), required=False)
+
+
+def keep(file: BinaryIO, value: Mapping[str, Any]) -> None:
+    """Write an object with its checksum on a line of JSON and bring it to the disk."""
+    file.write(json.dumps(sealed(value), ensure_ascii=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 
@@ -167,6 +195,11 @@ def distill(
     with work.open(overwrite=overwrite) as (file, done):
         if count := len(done.translations):
             logger.info("going on with %s: %s of %s lines are there", work.path, f"{count:,}", f"{len(lines):,}")
+        if count > len(lines):
+            raise ValueError(
+                f"{work.path} is damaged: it holds {count:,} translations of {len(lines):,} lines. Move it, and begin "
+                "anew."
+            )
         if progress is not None:
             progress(count)
         try:

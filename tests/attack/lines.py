@@ -1,0 +1,113 @@
+"""Strange lines for the commands that answer line by line, and strange bytes for all that read text."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from attack.files import Finding
+from attack.options import BASES, shown
+from attack.trial import Outcome, run
+from attack.workspace import Workspace
+
+PIECES = (
+    *(b"", b" ", b"\t", b"\r", b"drei", b"hundert", b"0", b"\xe2\x80\xa8", b"\xc2\x85", b"\x0c", b"\x0b", b"\x1b[2J"),
+    *(
+        b"\x00",
+        b"\x7f",
+        b"\xf0\x9f\x98\x80",
+        b"e\xcc\x81",
+        b"\xef\xbb\xbf",
+        b"</s>",
+        b"<pad>",
+        b"<unk>",
+        b"\xe2\x96\x81",
+    ),
+    *(
+        b'"',
+        b"'",
+        b"\\",
+        b"{",
+        b"]",
+        b",",
+        b"#",
+        b"%s",
+        b"a" * 500,
+        "漢字かな".encode(),
+        "שלום".encode(),
+        b"\xe2\x80\x8b",
+    ),
+    *(b"\xed\x9f\xbf", b"1e999", b"NaN", b"-0", b"\xcc\x81" * 50, b"x/y;z|w", b"http://a.b/c?d=e&f", b"<b>&amp;</b>"),
+    *(b"\xe2\x96\x81", b"\xe2\x80\x8b"),
+)
+BROKEN = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc0\x80")
+"""Bytes that are not UTF-8."""
+LONG = b"drei " * 300_000
+COMMANDS: dict[str, Sequence[str]] = {
+    "translate": ("runs/transformer", "--input", "FILE"),
+    "label": ("runs/gru_labeller", "--input", "FILE"),
+    "generate": ("runs/gru_lm", "--max_length", "4", "--prompts", "FILE"),
+    "score": ("runs/gru_lm", "--tgt", "FILE"),
+}
+
+
+def lines(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
+    """Give strange lines: as many come out, and the exit status says whether all have an answer."""
+    for _ in range(count):
+        command = rng.choice(list(COMMANDS))
+        given = [line_of(rng) for _ in range(rng.randrange(1, 8))]
+        is_long, is_broken = rng.random() < 0.15, rng.random() < 0.15
+        if is_long:
+            given.insert(rng.randrange(len(given) + 1), LONG)
+        if is_broken:
+            given.insert(rng.randrange(len(given) + 1), b"a" + rng.choice(BROKEN))
+        path = workspace.folder / "lines.txt"
+        path.write_bytes(b"\n".join(given) + b"\n" * rng.randrange(2))
+        argv = [command, *(path.name if each == "FILE" else each for each in COMMANDS[command])]
+        argv += rng.choice(((), ("--json",), ("--buffer_lines", "1")))
+        outcome = run(argv, folder=workspace.folder)
+        num_lines = path.read_bytes().removesuffix(b"\n").count(b"\n") + 1
+        what = [each[:30] for each in given]
+        yield (
+            f"{shown(argv)}: {what}",
+            fault_of_lines(outcome, num_lines, is_long, is_broken, bool(path.stat().st_size)),
+        )
+
+
+def fault_of_lines(outcome: Outcome, num_lines: int, is_long: bool, is_broken: bool, has_lines: bool) -> str | None:
+    """Return what is wrong with the answers to so many lines."""
+    if outcome.fault is not None:
+        return outcome.fault
+    if is_broken:
+        return None if outcome.status == 2 else f"status {outcome.status} for bytes that are not UTF-8"
+    if outcome.status != (3 if is_long else 0) and has_lines:
+        return f"status {outcome.status}: {outcome.message}"
+    found = outcome.stdout.count(b"\n")
+    return None if found == num_lines or not has_lines else f"{found} lines for {num_lines}"
+
+
+def line_of(rng: random.Random) -> bytes:
+    """Draw a line."""
+    return rng.choice((b"", b" ")).join(rng.choice(PIECES) for _ in range(rng.randrange(6)))
+
+
+def corpora(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
+    """Damage one of the files that a command reads text, tables or recordings from."""
+    pairs = [
+        (command, index)
+        for command, argv in BASES.items()
+        for index, each in enumerate(argv)
+        if (workspace.folder / each.partition("#")[0]).is_file()
+    ]
+    for _ in range(count):
+        command, index = rng.choice(pairs)
+        argv = list(BASES[command])
+        name, _, column = argv[index].partition("#")
+        content = (workspace.folder / name).read_bytes()
+        place = rng.randrange(len(content) + 1)
+        piece = rng.choice((*PIECES, *BROKEN, LONG, b"\n", b"\n\n", b"\t\t", b'""', content))
+        damaged = workspace.folder / "corpora" / f"damaged{(workspace.folder / name).suffix}"
+        damaged.write_bytes(content[:place] + piece + content[place + rng.randrange(9) :])
+        argv[index] = f"corpora/{damaged.name}" + (f"#{column}" if column else "")
+        yield (
+            f"{shown([command, *argv])}: {piece[:30]!r} at {place}",
+            run([command, *argv], folder=workspace.folder).fault,
+        )
