@@ -10,10 +10,14 @@ INTERRUPTED = 128 + signal.SIGINT
 def run() -> int:
     """Run the command that the arguments name and return its exit status."""
     try:
+        from seqlab.cli.errors import USER_MISTAKE
         from seqlab.cli.main import main
         from seqlab.cli.streams import close_streams, prepare_streams, say
 
         prepare_streams()
+        if not _has_working_directory():
+            say("seqlab: error: the working directory was deleted: change to another")
+            return USER_MISTAKE
         sys.unraisablehook = _unraisable
         status = main()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -23,6 +27,15 @@ def run() -> int:
         say("seqlab: interrupted")
         return INTERRUPTED
     return status
+
+
+def _has_working_directory() -> bool:
+    """Tell whether relative paths mean anything, which torch and MKL take for granted when they are loaded."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unraisable(what: "sys.UnraisableHookArgs") -> None:

@@ -220,6 +220,10 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     },
     "metric": {
         "bleu": ("seqlab.evaluation.translation:bleu", "BLEU of sacrebleu"),
+        "bleu_zh": ("seqlab.evaluation.translation:bleu_zh", "BLEU of Chinese"),
+        "bleu_ja_mecab": ("seqlab.evaluation.translation:bleu_ja_mecab", "BLEU of Japanese, by MeCab"),
+        "bleu_flores200": ("seqlab.evaluation.translation:bleu_flores200", "BLEU over the subwords of FLORES-200"),
+        "bleu_char": ("seqlab.evaluation.translation:bleu_char", "BLEU over characters"),
         "chrf": ("seqlab.evaluation.translation:chrf", "chrF2 of sacrebleu"),
         "ter": ("seqlab.evaluation.translation:ter", "translation edit rate of sacrebleu"),
         "wer": ("seqlab.evaluation.edits:wer", "word error rate"),

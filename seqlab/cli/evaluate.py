@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
+from seqlab.data.line_sample import LineSample
 from seqlab.inference.files import all_places, equally_long
 from seqlab.inference.options import SETTINGS, Count, File, MaxLineOptions, Name
 from seqlab.registry import Parts
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from seqlab.text.transcripts import TranscriptForm
 
 logger = logging.getLogger(__name__)
+SAMPLED = 1000
+"""Lines of the references whose script is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -120,6 +123,11 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
 
     if "bleu" in metrics and _look_tokenized(texts.hypotheses):
         logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
+    if "bleu" in metrics and LineSample(texts.references[0][:SAMPLED]).is_unspaced:
+        logger.warning(
+            "the references are written without spaces between words, which `bleu` needs: use `bleu_zh` for Chinese, "
+            "`bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or `chrf`"
+        )
     as_they_are = [name for name in metrics if name not in ERROR_RATES]
     count = sum(map(_differ_in_form_alone, texts.hypotheses, zip(*texts.references, strict=True)))
     if count and as_they_are:

@@ -145,8 +145,9 @@ def _checked_config(
 ) -> "Config":
     """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
     from seqlab.runs import RunFolder
-    from seqlab.training.begin import check_folder
+    from seqlab.training.begin import bring_back, check_folder
 
+    bring_back(RunFolder(run_dir))
     check_folder(RunFolder(run_dir), overwrite)
     is_new = overwrite or not RunFolder(run_dir).exists()
     folder = first_dir if _is_recipe(recipe) and is_new else run_dir

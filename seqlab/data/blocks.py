@@ -15,8 +15,8 @@ from seqlab.data.readers import (
     LineLimit,
     LinePart,
     RawPart,
+    check_head,
     decode_line,
-    refuse_audio,
     require_file,
     unpacking,
 )
@@ -74,7 +74,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
             most = BLOCK_BYTES if limit.divides else MAX_LINE_BYTES * size  # sides of pairs have blocks of equal size
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
                 if first == 1:
-                    refuse_audio(lines, str(path))
+                    check_head(lines, str(path))
                 parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, RawPart))
                 raw = b"".join([line + b"\n" if index in parts else line for index, line in enumerate(lines)])
                 yield RawLines(raw, len(lines), str(path), first, file.tell() / total, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from seqlab.named_files import naming
 
 MAX_ROW_BYTES = 1 << 24
 """Of a row of a table, whose cells may be whole documents."""
+logger = logging.getLogger(__name__)
 LONGEST_PATH = 4096
 """Characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
@@ -178,12 +180,15 @@ def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
         if not may_begin_audio(b"".join(head)):
             break
     if head:
-        refuse_audio(head, name)
+        check_head(head, name)
     yield from chain(head, rest)
 
 
-def refuse_audio(lines: Sequence[bytes], name: str) -> None:
-    """Raise ValueError where lines of what should be text begin as a recording, or the first is the path of one."""
+def check_head(lines: Sequence[bytes], name: str) -> None:
+    """Raise ValueError where lines of what should be text begin as a recording, or the first is the path of one.
+
+    Warns of a text that has carriage returns in the place of newlines.
+    """
     first = lines[0]
     if looks_like_audio(b"".join(lines[:HEAD_BYTES])):
         raise ValueError(
@@ -191,6 +196,12 @@ def refuse_audio(lines: Sequence[bytes], name: str) -> None:
             "and `seqlab train --data.kind transcription` learns from a list of them."
         )
     refuse_recordings(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
+    if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
+        logger.warning(
+            "%s: the first line holds carriage returns, which end no line here: if they are to, convert the text, for "
+            "example with `tr '\\r' '\\n'`",
+            name,
+        )
 
 
 def refuse_recordings(line: str, name: str) -> None:

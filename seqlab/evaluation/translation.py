@@ -19,11 +19,43 @@ if TYPE_CHECKING:
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040)."""
+    """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040).
+
+    13a divides words at spaces and punctuation: text without spaces needs one of the metrics below.
+    """
+    return _bleu("13a", hypotheses, references)
+
+
+def bleu_zh(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """BLEU of Chinese: each Chinese character is a token, all else is tokenised as by 13a."""
+    return _bleu("zh", hypotheses, references)
+
+
+def bleu_ja_mecab(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """BLEU of Japanese, tokenised by MeCab, which `pip install 'sacrebleu[ja]'` brings."""
+    return _bleu("ja-mecab", hypotheses, references)
+
+
+def bleu_flores200(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """BLEU of any language over the subwords of FLORES-200, whose model sacrebleu downloads once (2207.04672)."""
+    return _bleu("flores200", hypotheses, references)
+
+
+def bleu_char(hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """BLEU over characters, for text without spaces in any script."""
+    return _bleu("char", hypotheses, references)
+
+
+def _bleu(tokenize: str, hypotheses: Sequence[str], references: References) -> LineStatistics:
+    """Count what BLEU sums; raises ValueError where a tokenizer is not installed or cannot be downloaded."""
     from sacrebleu.metrics import BLEU
 
-    # `force` only silences advice on text that looks tokenised, which speaks of parameters of sacreBLEU's own.
-    metric = BLEU(tokenize="13a", lowercase=False, force=True)
+    try:
+        # `force` only silences advice on text that looks tokenised, which speaks of parameters of sacreBLEU's own.
+        metric = BLEU(tokenize=tokenize, lowercase=False, force=True)
+    except (RuntimeError, ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"BLEU's tokenizer `{tokenize}` is not there: {reason}") from None
     return _line_statistics(metric, hypotheses, references, higher_is_better=True)
 
 

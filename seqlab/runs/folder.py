@@ -120,6 +120,11 @@ class RunFolder:
         return self.path / "replaced"
 
     @property
+    def moving(self) -> Path:
+        """Where `replaced` is put together, or emptied again."""
+        return self.path / "replaced.tmp"
+
+    @property
     def spelling(self) -> Path:
         """The model that unknown items are spelt with, where the vocabulary has any."""
         return self.path / "spelling"
@@ -147,8 +152,9 @@ class RunFolder:
         """Read run.json; raises ValueError where it is missing, damaged or of another format version."""
         if not self.description_file.is_file():
             hint = ""
-            if self.replaced.is_dir():
-                hint = " A run that was being overwritten lies in it: `seqlab train` brings it back."
+            if self.replaced.is_dir() or self.moving.is_dir():
+                command = f"seqlab train --run_dir {shlex.quote(str(self.path))}"
+                hint = f" A run that was being overwritten lies in it: `{command}` brings it back and continues it."
             elif inside := sorted(self.path.glob(f"*/{self.description_file.name}")):
                 hint = f" {len(inside)} lie in it: name one, such as {inside[0].parent}."
             raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")

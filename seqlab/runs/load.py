@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
@@ -168,4 +169,14 @@ def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Pa
         value = weights[name]
         # Ids were kept in fp32 once, where an average may have moved them by a rounding.
         is_rounded = value.is_floating_point() and not own[name].is_floating_point()
+        if not (value.is_floating_point() or value.dtype == own[name].dtype):
+            raise ValueError(
+                f"{checkpoint} does not fit the model: `{name}` holds {_plain(value.dtype)} in the checkpoint, but "
+                f"{_plain(own[name].dtype)} in the model."
+            )
         own[name].copy_(value.round() if is_rounded else value)
+
+
+def _plain(dtype: torch.dtype) -> str:
+    """Name a dtype as configs do."""
+    return str(dtype).removeprefix("torch.")

@@ -30,19 +30,17 @@ from seqlab.world import World, usable_cores
 
 logger = logging.getLogger(__name__)
 
-MOVING = "replaced.tmp"
-"""Where a run that is overwritten lies on its way to `RunFolder.replaced` and back."""
 CODEC_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "src_codec", "tgt_codec", "spelling")
 SET_UP_NAMES = {
     *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
     *("run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
-    *("replaced", MOVING, *CODEC_FOLDERS),
+    *("replaced", "replaced.tmp", *CODEC_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = [
     "run.json",
-    *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", MOVING}),
+    *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
 ]
 """What belongs to a run rather than to its recipe; what is left without run.json is no run."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
@@ -104,7 +102,7 @@ def set_aside(folder: RunFolder) -> None:
     """
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
     folder.path.mkdir(parents=True, exist_ok=True)
-    moving = folder.path / MOVING
+    moving = folder.moving
     moving.mkdir()
     _move(folder.path, moving, RUN_NAMES)
     moving.rename(folder.replaced)
@@ -115,7 +113,7 @@ def settle(folder: RunFolder) -> None:
 
     Wherever this or `set_aside` is interrupted, calling it again comes to the same end.
     """
-    replaced, moving = folder.replaced, folder.path / MOVING
+    replaced, moving = folder.replaced, folder.moving
     if replaced.is_dir():
         if folder.exists():
             shutil.rmtree(replaced)
@@ -144,6 +142,13 @@ def _remove_generated(folder: RunFolder, old_data: Path) -> None:
             if path.name not in generated:
                 path.rename(old_data / path.name)
     _remove(folder, [folder.data.name])
+
+
+def bring_back(folder: RunFolder) -> None:
+    """Bring back a run whose overwriting was killed before the new one had begun, unless a process works on it."""
+    if not folder.exists() and (folder.replaced.is_dir() or folder.moving.is_dir()):
+        with suppress(BlockingIOError), alone_in(folder.path, wait=False):
+            settle(folder)
 
 
 @contextmanager

@@ -33,7 +33,10 @@ class TranslationConfig(PairsConfig):
     next_command: ClassVar[str] = "seqlab translate {} < FILE"
     rows_name: ClassVar[str] = "pairs"
     src_special_ids: ClassVar[int] = 1
-    own_metrics: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "wer", "cer", "exact_match")
+    own_metrics: ClassVar[tuple[str, ...]] = (
+        *("bleu", "chrf", "wer", "cer", "exact_match"),
+        *("bleu_zh", "bleu_ja_mecab", "bleu_flores200", "bleu_char"),
+    )
 
     vectors_tgt: str | None = None
     """File of word vectors that the target embeddings start from."""
