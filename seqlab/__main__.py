@@ -3,12 +3,18 @@
 import os
 import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
+_interrupted = False
+"""Whether Ctrl-C was pressed."""
 
 
 def run() -> int:
     """Run the command that the arguments name and return its exit status."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         from seqlab.cli.errors import USER_MISTAKE
         from seqlab.cli.main import main
@@ -22,11 +28,21 @@ def run() -> int:
         status = main()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         close_streams()
-    except KeyboardInterrupt:  # before there was a command, or after it
+    except BaseException:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        say("seqlab: interrupted")
+        if not _interrupted:
+            raise
+        # Before there was a command, or after it; or a library has swallowed the exception, and failed for it.
+        with suppress(OSError):
+            os.write(2, b"seqlab: interrupted\n")
         return INTERRUPTED
     return status
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
 
 
 def _has_working_directory() -> bool:

@@ -17,6 +17,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from attack.files import edited_files, flipped_bits  # noqa: E402
+from attack.kills import interrupts, kills  # noqa: E402
 from attack.lines import corpora, lines  # noqa: E402
 from attack.options import fields, options  # noqa: E402
 from attack.pipes import piped_inputs, special_files, standard_streams  # noqa: E402
@@ -32,6 +33,8 @@ CLASSES = {
     "special": special_files,
     "pipes": piped_inputs,
     "streams": standard_streams,
+    "interrupts": interrupts,
+    "kills": kills,
 }
 
 

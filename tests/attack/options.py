@@ -58,7 +58,6 @@ def options_of(command: str) -> list[str]:
 
 def options(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
     """Give an option of a command a value that is drawn."""
-    (workspace.folder / "corpora" / "lm.arpa").write_text(ARPA, encoding="utf-8")
     pairs = [(command, option) for command in BASES for option in options_of(command)]
     for number in range(count):
         command, option = pairs[number] if count >= len(pairs) > number else rng.choice(pairs)
@@ -93,21 +92,3 @@ def corpus_for(key: str, folder: Path) -> Sequence[str]:
 def shown(argv: Sequence[str]) -> str:
     """Write a command with long values cut."""
     return " ".join(repr(each[:40]) if len(each) > 40 or not each.strip() else each for each in argv)
-
-
-ARPA = """\\data\\
-ngram 1=4
-ngram 2=2
-
-\\1-grams:
--1.0 <s> -0.3
--1.0 </s>
--0.5 a -0.2
--0.7 b -0.1
-
-\\2-grams:
--0.3 <s> a
--0.4 a b
-
-\\end\\
-"""

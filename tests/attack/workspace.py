@@ -12,6 +12,22 @@ from reference.stored_families import ARCHIVE, SPEECH_ARCHIVE, unpack
 
 PREDICTOR = "mlp"
 ROWS = 60
+ARPA = """\\data\\
+ngram 1=4
+ngram 2=2
+
+\\1-grams:
+-1.0 <s> -0.3
+-1.0 </s>
+-0.5 a -0.2
+-0.7 b -0.1
+
+\\2-grams:
+-0.3 <s> a
+-0.4 a b
+
+\\end\\
+"""
 
 
 @dataclass
@@ -40,6 +56,7 @@ class Workspace:
         return made
 
     def _add_predictor(self) -> None:
+        (self.folder / "corpora" / "lm.arpa").write_text(ARPA, encoding="utf-8")
         rng = random.Random(1)
         rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('ab')}" for _ in range(ROWS)]
         (self.folder / "corpora" / "table.csv").write_text("\n".join(["x,y,kind", *rows, ""]), encoding="utf-8")
