@@ -19,7 +19,7 @@ ENDS = (128 + signal.SIGINT, -signal.SIGINT)
 WRITERS: dict[str, Sequence[str]] = {
     "translate": (*BASES["translate"], "--output", "out"),
     "distill": ("runs/transformer", "--src", "corpora/numbers.en", "--out", "out", "--buffer_lines", "40"),
-    "export": (*BASES["export"][:1], "--out", "out"),
+    "export": ("runs/ngram_lm", "--format", "arpa", "--out", "out"),
     "import": ("corpora/lm.arpa", "--run_dir", "out"),
     "train": (
         *("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de", "--run_dir", "out"),
@@ -130,4 +130,3 @@ def clear(folder: Path) -> None:
     """Remove what was written."""
     for path in folder.glob("out*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(folder / "exported", ignore_errors=True)

@@ -40,7 +40,7 @@ BASES: dict[str, Sequence[str]] = {
     "exposure": (RUN, *PAIRS),
     "search-errors": (RUN, *PAIRS, "--beam_sizes", "1", "2"),
     "plot": ("corpora/test_lines.txt", "--out", "plot.png"),
-    "export": (RUN, "--out", "exported"),
+    "export": ("runs/ngram_lm", "--format", "arpa", "--out", "exported", "--overwrite"),
     "import": ("corpora/lm.arpa", "--run_dir", "runs/imported", "--overwrite"),
     "info": (RUN,),
     "recipes": (),

@@ -1,0 +1,35 @@
+"""A few tries of each attack (`python -m tests.attack`), and many in the slow part."""
+
+import random
+
+import pytest
+from attack.__main__ import CLASSES
+from attack.workspace import Workspace
+
+OF_PROCESSES = ("streams", "interrupts", "kills")
+"""Attacks whose tries take seconds, as each starts Python anew."""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Unpack the stored runs."""
+    return Workspace.make(tmp_path_factory.mktemp("attack"))
+
+
+def attack(workspace: Workspace, name: str, count: int) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    found = CLASSES[name](workspace, random.Random(f"{name} {seed}"), count)
+    faults = [f"{what}\n    {fault}" for what, fault in found if fault is not None]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in OF_PROCESSES])
+def test_a_few_tries(workspace: Workspace, name: str) -> None:
+    attack(workspace, name, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSES)
+def test_many_tries(workspace: Workspace, name: str) -> None:
+    attack(workspace, name, 60)

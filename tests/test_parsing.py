@@ -1,0 +1,128 @@
+"""JSON, YAML and files that anything may have written: a value, or a ValueError of one line."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic.dataclasses import dataclass
+
+from seqlab.parsing import checked, open_regular, parse_json, read_json, read_regular
+from seqlab.runs.yaml_parser import MAX_VALUES, parse_yaml
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(values)
+def test_json_reads_as_json_does(value: Any) -> None:
+    text = json.dumps(value)
+    if "\\ud" not in text:
+        assert parse_json(text) == parse_json(text.encode()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"not JSON \(character 1: "),
+        ('{"a": 1,\n 2}', r"not JSON \(line 2, character 2: "),
+        (b"\xff", "not UTF-8"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ("9" * 5000, "a number has thousands of digits"),
+        ('{"a": -' + "9" * 5000 + "}", "a number has thousands of digits"),
+        ('"\\ud800"', "half of a surrogate pair"),
+        ('{"\\udfff": 1}', "half of a surrogate pair"),
+    ],
+    ids=lambda each: str(each)[:20],
+)
+def test_what_is_no_json_is_one_line(text: str | bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        parse_json(text)
+    assert len(str(raised.value)) < 200
+
+
+def test_pairs_of_surrogates_are_a_character() -> None:
+    assert parse_json('"\\ud83d\\ude00"') == "\U0001f600"
+
+
+def test_the_first_field_of_another_type_is_named() -> None:
+    @dataclass
+    class Inner:
+        count: int
+
+    assert checked({"count": "3"}, Inner) == Inner(3)
+    with pytest.raises(ValueError, match="`count`: Input should be a valid integer"):
+        checked({"count": []}, Inner)
+    with pytest.raises(ValueError, match="Input should be a valid dictionary"):
+        checked([1], dict[str, Any])
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to a device"])
+def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "f"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (read_regular, read_json, open_regular):
+        with pytest.raises(ValueError, match=f"f: is a {kind.rpartition(' ')[2]}, but a regular file is needed"):
+            read(path)
+
+
+def test_a_file_above_a_limit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 10)
+    assert read_regular(tmp_path / "f", 10) == b"x" * 10
+    with pytest.raises(ValueError, match="f: is larger than 9 bytes"):
+        read_regular(tmp_path / "f", 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("train_src: 2024-02-30", {"train_src": "2024-02-30"}),
+        ("train_src: 2024-02-03", {"train_src": "2024-02-03"}),
+        ("a: &x [1, 2]\nb: *x", {"a": [1, 2], "b": [1, 2]}),
+        ("a: 1e-3", {"a": "1e-3"}),
+    ],
+)
+def test_yaml_without_dates(text: str, value: Any) -> None:
+    assert parse_yaml(text, "f") == value
+
+
+BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+"""Some hundred bytes that stand for nine to the power of nine values."""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2", r"f, line 2: not YAML \(`a` is given twice\)"),
+        ("x:\n  a: !!int abc", r"f, line 2: not YAML \('abc': invalid literal"),
+        ("a: " + "9" * 5000, r"f, line 1: not YAML \('9999"),
+        ("a: !!timestamp abc", "f, line 1: not YAML"),
+        ("a: !!binary 'a'", "f, line 1: not YAML"),
+        ("a: !!python/object:os.x {}", "f, line 1: not YAML"),
+        ("[" * 3000, "f: not YAML that can be read .it is nested too deeply"),
+        ("{a: " * 3000, "f: not YAML that can be read .it is nested too deeply"),
+        ("? {a: b}\n: c", "f, line 1: not YAML"),
+        ("a: &a [*a]", f"f: not YAML that can be read .with its aliases it has more than {MAX_VALUES:,} values"),
+        (BOMB, "with its aliases it has more than"),
+        ("a: [", "f, line 1: not YAML"),
+        ("a: \0", "f: not YAML"),
+    ],
+    ids=lambda each: each[:20],
+)
+def test_what_is_no_yaml_names_file_and_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_yaml(text, "f")
