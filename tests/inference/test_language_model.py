@@ -1,6 +1,8 @@
 """Scores of texts and lines against a plain loop that gives a model each context by itself."""
 
 import copy
+import functools
+import io
 import math
 import pickle
 from collections.abc import Sequence
@@ -25,8 +27,9 @@ from reference.tiny_language_models import (
 )
 
 import seqlab
+from seqlab.data.readers import LineLimit
 from seqlab.models import NgramConfig, TransformerMlmConfig
-from seqlab.tasks.language_modelling import text_scorer
+from seqlab.tasks.language_modelling import text, text_scorer
 from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
 from seqlab.tasks.language_modelling.text import Text
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
@@ -150,7 +153,7 @@ def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
 )
 def test_bytes_are_those_of_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
     run = load_language_model(uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
-    text = Text.read(raw.splitlines(keepends=True), "a text")
+    [text] = Text.blocks(io.BytesIO(raw), "a text")
     found = run.perplexity(text).likelihood
     assert (found.bytes, found.dropped_bytes) == (len(raw), dropped)
     assert found.bits_per_byte == pytest.approx(found.nll / math.log(2) / len(raw))
@@ -198,10 +201,39 @@ def test_bad_input_is_named(runs: TinyRuns) -> None:
         (lambda: run.score(["a"], ["b", "c"]), r"`prompts` must have one entry per line \(1\), but has 2"),
         (lambda: run.score(["a"], ["b\nc"]), "`prompts` must hold single lines"),
         (lambda: run.score("ab"), "`lines` must be a list of texts"),
-        (lambda: Text.read([], "empty.txt"), "empty.txt is empty: it holds no line to score"),
+        (lambda: list(Text.blocks(io.BytesIO(b""), "empty.txt")), "empty.txt is empty: it holds no line to score"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("documents", ["lines", "continuous"])
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [("lstm_lm", {}), ("lstm_lm", {"context": "all"}), ("transformer_lm", {"context": 9, "stride": 4})],
+)
+@pytest.mark.parametrize("tokens", ["characters", "words"])
+def test_blocks_and_parts_of_lines_change_no_figure(
+    runs: TinyRuns,
+    monkeypatch: pytest.MonkeyPatch,
+    documents: str,
+    family: str,
+    options: dict[str, Any],
+    tokens: str,
+) -> None:
+    """Blocks of three lines, and lines of more than sixteen bytes in parts."""
+    run = load_language_model(runs(family, tokens, documents=documents))
+    content = "".join(f"{line}\n" for line in [*LINES[:20], "", " ".join(LINES[:5]), "blorp"])
+    expected = run.perplexity(content, **options)
+    monkeypatch.setattr(text, "BLOCK_LINES", 3)
+    monkeypatch.setattr(text, "LineLimit", functools.partial(LineLimit, 16))
+    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", 5)
+    found = run.perplexity(content, **options)
+    assert found.likelihood.as_dict() == pytest.approx(expected.likelihood.as_dict(), rel=1e-6, abs=1e-6)
+    assert len(found.lines) == len(expected.lines) == 23
+    for line, other in zip(found.lines, expected.lines, strict=True):
+        assert line.unknown == other.unknown
+        assert line.token_log_probs == pytest.approx(other.token_log_probs, rel=1e-5, abs=2e-6)
 
 
 def test_one_string_is_a_whole_text(runs: TinyRuns) -> None:

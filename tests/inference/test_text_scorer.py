@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.tasks.language_modelling import text_scorer
-from seqlab.tasks.language_modelling.text_scorer import Reading, Windows, reading_of_lines, score_text
+from seqlab.tasks.language_modelling.text_scorer import Reading, TextStream, Windows, reading_of_lines, score_text
 
 START = 99
 
@@ -121,3 +121,18 @@ def test_lines_are_read_whole_where_models_can(caplog: pytest.LogCaptureFixture)
     assert reading_of_lines(np.array([3, 9, 4]), 8) == Reading(8, 4)
     assert "1 of 3; they are read by a sliding window of 8 tokens that moves on by 4" in caplog.text
     assert reading_of_lines(np.array([3, 9, 4]), 1) == Reading(1, 1)
+
+
+@pytest.mark.parametrize("reading", [Reading(7, 7), Reading(7, 3), Reading(5, 1), Reading(None, 1)], ids=str)
+def test_a_document_in_parts_is_scored_as_the_whole(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut anywhere, also within a window, and into parts of nothing."""
+    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", 6)
+    rng = np.random.default_rng(1)
+    for size in (1, 6, 7, 8, 50):
+        ids = np.arange(size)
+        expected = score_text([Recording()], ids, np.array([0, size]), reading, start_id=START)
+        for _ in range(3):
+            cuts = np.sort(rng.integers(0, size + 1, 5))
+            stream = TextStream([Recording()], reading, start_id=START, batch_tokens=9)
+            found = [stream.feed(part) for part in np.split(ids, cuts)]
+            assert np.concatenate([*found, stream.finish()]) == pytest.approx(expected, abs=2e-6)

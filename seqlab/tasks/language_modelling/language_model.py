@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Unpack
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.rows import Rows, with_end
+from seqlab.data.encode import encode_text
+from seqlab.data.rows import Rows
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.host_memory import prepare_heap
@@ -30,6 +30,7 @@ from seqlab.tasks.language_modelling.generator import Continuation, Generator, c
 from seqlab.tasks.language_modelling.line_score import LineScore, added_items, line_score
 from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
+from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks
 from seqlab.tasks.language_modelling.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 from seqlab.world import OnRows
 
@@ -133,28 +134,51 @@ class LanguageModel:
             ValueError: the text is empty, or what `reading` raises.
         """
         if isinstance(text, str):
-            text = Text.read(io.BytesIO(text.encode("utf-8", "surrogatepass")), "text")
-        elif not isinstance(text, Text):
-            text = Text.of(text)
-        if not text.lines:
+            blocks = list(Text.blocks(io.BytesIO(text.encode("utf-8", "surrogatepass")), "text"))
+        else:
+            blocks = [text if isinstance(text, Text) else Text.of(text)]
+        if not any(block.lines for block in blocks):
             raise ValueError("The text is empty: it holds no line to score.")
+        lines: list[LineScore] = []
         reading = self.reading(context, stride)
-        rows = self._rows(text.lines)
-        log_probs = self._log_probs(rows, self.is_continuous, reading, batch_tokens, progress)
-        unknown = map(self.tokenizer.unknown_items, text.lines)
-        lines = [line_score(*each, self.spellings) for each in zip(log_probs, unknown, strict=True)]
-        known = (own[row[: len(own)] != self.tokenizer.unk_id] for row, own in zip(rows, log_probs, strict=True))
-        nlls = [-line.log_prob for line in lines if line.log_prob is not None]
-        likelihood = TextLikelihood(
-            nll=math.fsum(nlls) if len(nlls) == len(lines) else None,
-            tokens=sum(line.num_tokens for line in lines),
-            words=text.num_lines + sum(len(line.split()) for line in text.lines),
-            bytes=text.num_bytes,
-            unknown=sum(len(line.unknown) for line in lines),
-            known_nll=-math.fsum(float(each.sum()) for each in known),
-            dropped_bytes=text.dropped_bytes(self.tokenizer.normalize),
+        found = self.measure(blocks, reading, batch_tokens=batch_tokens, progress=progress, on_line=lines.append)
+        return Perplexity(found, reading, lines)
+
+    def measure(
+        self,
+        blocks: Iterable[Text],
+        reading: Reading,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        progress: OnRows | None = None,
+        on_line: Callable[[LineScore], object] | None = None,
+    ) -> TextLikelihood:
+        """Measure how likely a text is that comes in blocks, which need not fit into memory together.
+
+        Args:
+            blocks: lines, and parts of lines, in order.
+            reading: what `reading` gave.
+            batch_tokens: tokens that are scored together: memory and speed.
+            progress: called with how many more tokens are done.
+            on_line: called with the score of each line.
+
+        Raises:
+            ValueError: the text is empty.
+        """
+        text = LikelihoodOfBlocks(
+            [member.model for member in self.members],
+            self.tokenizer,
+            self.spellings,
+            reading,
+            on_line,
+            start_id=self.start_id,
+            batch_tokens=batch_tokens,
+            device=self.device,
+            progress=progress,
         )
-        return Perplexity(likelihood, reading, lines)
+        for block in blocks:
+            text.add(block)
+        return text.finish()
 
     def score(
         self,
@@ -184,9 +208,9 @@ class LanguageModel:
         if not lines:
             return []
         whole = [prompt + line for prompt, line in zip(prompts, lines, strict=True)]
-        rows = self._rows(whole)
+        rows = encode_text(self.tokenizer, whole)
         reading = reading_of_lines(np.diff(rows.offsets), self.context_limit)
-        log_probs = self._log_probs(rows, False, reading, batch_tokens, progress)
+        log_probs = self._log_probs(rows, reading, batch_tokens, progress)
         scores = []
         for row, own, text, prompt in zip(rows, log_probs, whole, prompts, strict=True):
             items = added_items(self.tokenizer, row[:-1].tolist(), text, prompt)
@@ -242,18 +266,14 @@ class LanguageModel:
             on_text=on_text,
         )
 
-    def _rows(self, lines: Sequence[str]) -> Rows:
-        """Encode lines, the end of line behind each."""
-        return with_end(*self.tokenizer.encode_flat(lines), self.tokenizer.eos_id)
-
     def _log_probs(
-        self, rows: Rows, as_one: bool, reading: Reading, batch_tokens: int, progress: OnRows | None
+        self, rows: Rows, reading: Reading, batch_tokens: int, progress: OnRows | None
     ) -> list[NDArray[np.float64]]:
-        """Score the ids of rows, each a text of its own or all of them one; give the log-probabilities row by row."""
+        """Score the ids of rows, each a text of its own; give the log-probabilities row by row."""
         log_probs = score_text(
             [member.model for member in self.members],
             rows.values,
-            rows.offsets[[0, -1]] if as_one else rows.offsets,
+            rows.offsets,
             reading,
             start_id=self.start_id,
             batch_tokens=batch_tokens,

@@ -28,12 +28,21 @@ class LineScore:
 
 
 def line_score(log_probs: NDArray[np.float64], unknown: Sequence[str], spellings: Sequence[SpellingModel]) -> LineScore:
-    """Sum a line up; several models spell by the mean of their probabilities."""
-    total = None
-    if spellings or not unknown:
-        spelt = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
-        total = float(log_probs.sum()) + sum(float(each) - math.log(len(spellings)) for each in spelt)
+    """Sum a line up."""
+    cost = spelling_cost(unknown, spellings)
+    total = None if cost is None else float(log_probs.sum()) + cost
     return LineScore(total, len(log_probs), log_probs.tolist(), list(unknown))
+
+
+def spelling_cost(unknown: Sequence[str], spellings: Sequence[SpellingModel]) -> float | None:
+    """Sum the log-probabilities of the spellings of unknown items, in nats; None where no model can spell them.
+
+    Several models spell by the mean of their probabilities.
+    """
+    if unknown and not spellings:
+        return None
+    spelt = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
+    return sum(float(each) - math.log(len(spellings)) for each in spelt)
 
 
 def added_items(tokenizer: Tokenizer, ids: Sequence[int], text: str, prompt: str) -> list[int | str]:

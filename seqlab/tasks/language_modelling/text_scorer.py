@@ -142,52 +142,149 @@ def score_text(
     Raises:
         ValueError: `batch_tokens` is below 1.
     """
-    if batch_tokens < 1:
-        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
-    on_tokens = progress if progress is not None else lambda count: None
+    scorer = _Scorer(models, start_id, batch_tokens, device, progress)
     log_probs = np.zeros(len(values))
     first, last = offsets[:-1], offsets[1:]
     context, stride = reading.context, reading.stride
     if context is None:
         is_long = last - first > CARRIED_TOKENS
         for start, stop in zip(first[is_long].tolist(), last[is_long].tolist(), strict=True):
-            log_probs[start:stop] = _carried(models, values[start:stop], start_id, device, on_tokens)
+            parts = (values[begin : min(begin + CARRIED_TOKENS, stop)] for begin in range(start, stop, CARRIED_TOKENS))
+            carried = _Carried(scorer)
+            log_probs[start:stop] = np.concatenate([carried.score(part) for part in parts])
         first, last = first[~is_long], last[~is_long]
         context = stride = CARRIED_TOKENS
-    windows = Windows.over(first, last, context, stride)
-    for rows in windows.batches(batch_tokens):
-        batch = windows.batch(rows, values, start_id).to(device)
-        found = _mean([_scores(model, batch) for model in models])
-        scored = (batch.tgt_out != IGNORE).cpu().numpy()
-        places = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
-        log_probs[places[scored]] = found[scored]
-        on_tokens(batch.num_tgt_tokens)
+    scorer.score_windows(Windows.over(first, last, context, stride), values, log_probs)
     return log_probs
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """Models, and how they are given text."""
+
+    models: Sequence[Any]
+    start_id: int
+    batch_tokens: int
+    device: torch.device | str
+    progress: OnRows | None
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens < 1:
+            raise ValueError(f"`batch_tokens` must be at least 1, but is {self.batch_tokens} instead.")
+
+    def score_windows(self, windows: Windows, values: NDArray[Any], log_probs: NDArray[np.float64]) -> None:
+        """Put the log-probabilities of what windows score into their positions in `log_probs`."""
+        for rows in windows.batches(self.batch_tokens):
+            batch = windows.batch(rows, values, self.start_id).to(self.device)
+            found = _mean([_scores(model, batch) for model in self.models])
+            scored = (batch.tgt_out != IGNORE).cpu().numpy()
+            places = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
+            log_probs[places[scored]] = found[scored]
+            self.advance(batch.num_tgt_tokens)
+
+    def advance(self, count: int) -> None:
+        """Report that more tokens are done."""
+        if self.progress is not None:
+            self.progress(count)
+
+
+class _Carried:
+    """Scores one document part by part, with what the models remember of all before."""
+
+    def __init__(self, scorer: _Scorer) -> None:
+        self._scorer, self._last = scorer, scorer.start_id
+        self._carries: list[Any] = [None] * len(scorer.models)
+
+    def score(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Score the next ids (n,)."""
+        part = torch.from_numpy(np.concatenate([[self._last], values.astype(np.int64)]))[None]
+        batch = TextBatch(part[:, :-1], part[:, 1:], torch.zeros(1, dtype=torch.int64), len(values))
+        batch = batch.to(self._scorer.device)
+        members = []
+        for i, model in enumerate(self._scorer.models):
+            with evaluation_mode(model):
+                scores, self._carries[i] = model.score_on(batch, self._carries[i])
+            members.append(scores[0].double().cpu().numpy())
+        self._last = int(values[-1])
+        self._scorer.advance(len(values))
+        return _mean(members)
+
+
+class TextStream:
+    """Scores one document that comes part by part, as `score_text` scores it whole; memory has bounds."""
+
+    def __init__(
+        self,
+        models: Sequence[Any],
+        reading: Reading,
+        *,
+        start_id: int,
+        batch_tokens: int = BATCH_TOKENS,
+        device: torch.device | str = "cpu",
+        progress: OnRows | None = None,
+    ) -> None:
+        """Begin a document; the arguments are as in `score_text`."""
+        self._scorer = _Scorer(models, start_id, batch_tokens, device, progress)
+        self._reading = reading
+        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        """Those that are still needed: the first is at position `_base` of the document."""
+        self._base = self._window = 0
+        self._carried: _Carried | None = None
+
+    @torch.inference_mode()
+    def feed(self, ids: NDArray[Any]) -> NDArray[np.float64]:
+        """Add ids (n,); return the log-probabilities of the next that what follows does not change (m,)."""
+        self._ids = np.concatenate([self._ids, ids.astype(np.int64)])
+        context, stride = self._reading.context, self._reading.stride
+        if context is None:
+            return self._carry_on()
+        end = self._base + len(self._ids)
+        return self._score(max(0, (end - context) // stride + 1) if end >= context else 0)
+
+    @torch.inference_mode()
+    def finish(self) -> NDArray[np.float64]:
+        """End the document; return the log-probabilities of all that are left."""
+        if self._reading.context is None:
+            if self._carried is not None:
+                return self._carried.score(self._ids)
+            log_probs = np.zeros(len(self._ids))
+            whole = Windows.over(np.zeros(1, np.int64), np.array([len(self._ids)]), CARRIED_TOKENS, CARRIED_TOKENS)
+            self._scorer.score_windows(whole, self._ids, log_probs)
+            return log_probs
+        context, stride = self._reading.context, self._reading.stride
+        return self._score(1 + max(0, -(-(self._base + len(self._ids) - context) // stride)))
+
+    def _carry_on(self) -> NDArray[np.float64]:
+        found = [np.zeros(0)]
+        while len(self._ids) > CARRIED_TOKENS:
+            self._carried = self._carried or _Carried(self._scorer)
+            found.append(self._carried.score(self._ids[:CARRIED_TOKENS]))
+            self._ids = self._ids[CARRIED_TOKENS:]
+        return np.concatenate(found)
+
+    def _score(self, stop: int) -> NDArray[np.float64]:
+        """Score the windows up to number `stop`, and forget the ids before the one that precedes the next."""
+        context, stride = self._reading.context, self._reading.stride
+        assert context is not None
+        if stop <= self._window:
+            return np.zeros(0)
+        numbers = np.arange(self._window, stop)
+        contexts = numbers * stride - self._base
+        starts = np.where(numbers == 0, contexts, contexts + context - stride)
+        windows = Windows(contexts, starts, np.minimum(contexts + context, len(self._ids)), numbers == 0)
+        log_probs = np.zeros(len(self._ids))
+        self._scorer.score_windows(windows, self._ids, log_probs)
+        found = log_probs[starts[0] : windows.stops[-1]]
+        self._window = stop
+        kept = max(0, stop * stride - 1 - self._base)
+        self._ids, self._base = self._ids[kept:], self._base + kept
+        return found
 
 
 def _scores(model: Any, batch: TextBatch) -> NDArray[np.float64]:
     with evaluation_mode(model):
         scores: NDArray[np.float64] = model.score(batch).double().cpu().numpy()
     return scores
-
-
-def _carried(
-    models: Sequence[Any], values: NDArray[Any], start_id: int, device: torch.device | str, on_tokens: OnRows
-) -> NDArray[np.float64]:
-    """Score one document from its first to its last id, with what the models remember of all before."""
-    ids = np.concatenate([[start_id], values.astype(np.int64)])
-    parts, carries = [], [None] * len(models)
-    for start in range(0, len(values), CARRIED_TOKENS):
-        part = torch.from_numpy(ids[start : start + CARRIED_TOKENS + 1])[None]
-        batch = TextBatch(part[:, :-1], part[:, 1:], torch.zeros(1, dtype=torch.int64), part.size(1) - 1).to(device)
-        members = []
-        for i, model in enumerate(models):
-            with evaluation_mode(model):
-                scores, carries[i] = model.score_on(batch, carries[i])
-            members.append(scores[0].double().cpu().numpy())
-        parts.append(_mean(members))
-        on_tokens(batch.num_tgt_tokens)
-    return np.concatenate(parts)
 
 
 def _mean(members: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -1,6 +1,8 @@
 """The command `seqlab perplexity`."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +16,10 @@ from seqlab.progress import counting
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
-    from seqlab.tasks.language_modelling.language_model import Perplexity
+    from seqlab.evaluation.likelihood import TextLikelihood
+    from seqlab.tasks.language_modelling.line_score import LineScore
     from seqlab.tasks.language_modelling.text import Text
+    from seqlab.tasks.language_modelling.text_scorer import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -54,37 +58,43 @@ def run(options: PerplexityOptions) -> None:
     """Score the text, then say how it was read and what its figures leave out."""
     refuse_same_file("--output", options.output, {"the text": options.file})
     model = load_language_models(options)
-    text = _read(options.file, split_records=model.is_continuous)
     context = options.context
-    with counting("tokens") as progress:
-        found = model.perplexity(
-            text,
-            context=int(context) if context and context.isdecimal() else context,
-            stride=options.stride,
+    reading = model.reading(int(context) if context and context.isdecimal() else context, options.stride)
+    with (
+        output_stream(options.output) as output,
+        _blocks(options.file, split_records=model.is_continuous) as blocks,
+        counting("tokens") as progress,
+    ):
+        found = model.measure(
+            blocks,
+            reading,
             progress=progress,
+            on_line=(lambda line: output.write(_line(line, options))) if options.per_line else None,
             **given(options, "batch_tokens"),
         )
-    _explain(found)
-    with output_stream(options.output) as output:
-        write_lines(output, _lines(found, options))
+        if not options.per_line:
+            figures = {**found.as_dict(), "reading": str(reading)}
+            write_lines(output, [json_line(figures)] if options.json else found.lines())
+    _explain(found, reading)
 
 
-def _read(spec: str, *, split_records: bool) -> "Text":
-    """Read a path spec to its end; raises ValueError or OSError naming it."""
+@contextmanager
+def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
+    """Open what a path spec names, to be read in blocks; raises ValueError or OSError naming it."""
     from seqlab.data.columns import parse_column
     from seqlab.tasks.language_modelling.text import Text
 
     column = None if spec == "-" else parse_column(spec)
     if column is not None and column.column is not None:
-        return Text.of_records(column, split_records=split_records)
+        yield Text.of_records(column, split_records=split_records)
+        return
     with input_stream(spec) as (stream, name):
-        return Text.read(stream, name)
+        yield Text.blocks(stream, name)
 
 
-def _explain(found: "Perplexity") -> None:
+def _explain(likelihood: "TextLikelihood", reading: "Reading") -> None:
     """Log what the figures depend on."""
-    likelihood = found.likelihood
-    logger.info("%s", found.reading)
+    logger.info("%s", reading)
     if likelihood.unknown:
         cost = "each costs its spelling" if likelihood.nll is not None else "the run cannot spell them: n/a"
         logger.warning("%d of %d tokens are unknown: %s", likelihood.unknown, likelihood.tokens, cost)
@@ -96,15 +106,11 @@ def _explain(found: "Perplexity") -> None:
         )
 
 
-def _lines(found: "Perplexity", options: PerplexityOptions) -> list[str]:
-    """Write the figures of the whole text, or of each line."""
-    if not options.per_line:
-        figures = {**found.likelihood.as_dict(), "reading": str(found.reading)}
-        return [json_line(figures)] if options.json else found.likelihood.lines()
+def _line(line: "LineScore", options: PerplexityOptions) -> bytes:
+    """Write the figures of a line, with its end."""
     if options.json:
-        return [json_line(asdict(line)) for line in found.lines]
-    nats = ("n/a" if line.log_prob is None else f"{-line.log_prob:.6f}" for line in found.lines)
-    return [f"{each}\t{line.num_tokens}" for each, line in zip(nats, found.lines, strict=True)]
+        return f"{json_line(asdict(line))}\n".encode()
+    return f"{'n/a' if line.log_prob is None else f'{-line.log_prob:.6f}'}\t{line.num_tokens}\n".encode()
 
 
 PERPLEXITY = Command(PerplexityOptions, run, in_one_process=True)
