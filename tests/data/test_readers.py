@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.readers import decode_line, iter_lines, read_lines
+from seqlab.data.readers import decode_line, decoded, iter_lines, read_lines
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 line = st.text(st.characters(exclude_characters="\n", codec="utf-8") | st.sampled_from(SEPARATORS)).filter(
@@ -36,7 +36,7 @@ def test_lines_are_yielded_before_the_stream_ends() -> None:
         yield b"first\n"
         raise AssertionError("the second line was asked for")
 
-    assert next(iter_lines(stream(), "text")) == "first"
+    assert next(decoded(stream(), "text")) == "first"
 
 
 def test_packed_and_plain_files_read_the_same(tmp_path: Path) -> None:
@@ -71,3 +71,11 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         path.write_bytes(raw)
         with pytest.raises(ValueError, match=rf"{name}\.gz: cannot be unpacked"):
             list(read_lines(path))
+
+
+def test_a_text_whose_lines_end_in_carriage_returns_alone_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert list(iter_lines(io.BytesIO(b"a\rb\rc\r"), "mac.txt")) == ["a\rb\rc"]
+    assert "mac.txt: the first line holds carriage returns" in caplog.text
+    caplog.clear()
+    assert list(iter_lines(io.BytesIO(b"a\r\nb\r\n"), "dos.txt")) == ["a", "b"]
+    assert not caplog.text

@@ -183,3 +183,20 @@ def test_a_run_exists_once_it_is_described(run_dir: Path, tmp_path: Path) -> Non
     assert not RunFolder(tmp_path).exists()
     assert not RunFolder(run_dir / "run.json").exists()
     assert json.loads((run_dir / "run.json").read_text()).keys() == {"format_version", "config_yaml", "sha256"}
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
+def test_weights_of_another_type_are_refused(run_dir: Path, dtype: torch.dtype) -> None:
+    """A copy would make numbers of them without a word."""
+    tokenizer = load_tokenizers(RunFolder(run_dir))[0]
+    config = read_config(RunFolder(run_dir))
+    weights = {name: p.detach() for name, p in config.model.build(tokenizer, tokenizer).named_parameters()}
+    [name, *_] = sorted(weights)
+    write_checkpoint(
+        run_dir / "checkpoints", 20, {"model": weights | {name: torch.ones_like(weights[name], dtype=dtype)}}, {}
+    )
+    plain = str(dtype).removeprefix("torch.")
+    with pytest.raises(ValueError, match=f"step_00000020 does not fit the model: `{name}` holds {plain} .* float32"):
+        load_run(run_dir, "last")
+    write_checkpoint(run_dir / "checkpoints", 20, {"model": {k: v.double() for k, v in weights.items()}}, {})
+    assert load_run(run_dir, "last").step == 20
