@@ -111,8 +111,8 @@ def rename(old: Path, new: Path) -> None:
 def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
     """Open a file that appears under its name, or replaces what has it, when the block ends without an error.
 
-    Until then it has another name, `PATH.tmp`. What a kill leaves there is overwritten the next time. A symbolic link
-    stays, and what it leads to is replaced.
+    Until then it has another name, see `part_of`. What a kill leaves there is overwritten the next time. A symbolic
+    link stays, and what it leads to is replaced.
 
     Args:
         path: the final name.
@@ -122,8 +122,7 @@ def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
         OSError: it cannot be written; names the path.
         ValueError: another process is writing it.
     """
-    final = Path(os.path.realpath(path))
-    temporary = temporary_name(final)
+    final, temporary = Path(os.path.realpath(path)), part_of(path)
     with _opened_alone(temporary, path) as file:
         try:
             yield file
@@ -132,11 +131,18 @@ def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
         except BaseException:
             with suppress(OSError, ValueError):
                 file.flush()
-            if keeps_part and temporary.stat().st_size:
-                logger.warning("%s was not finished: what there is so far is in %s", path, temporary)
-            else:
-                temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # it has its final name already
+                if keeps_part and temporary.stat().st_size:
+                    logger.warning("%s was not finished: what there is so far is in %s", path, temporary)
+                else:
+                    temporary.unlink()
             raise
+
+
+def part_of(path: Path) -> Path:
+    """Name what `replacing` writes until it is whole: a hidden file beside the final one, which nobody else uses."""
+    final = Path(os.path.realpath(path))
+    return final.with_name(f".{final.name}.seqlab-part")
 
 
 @contextmanager

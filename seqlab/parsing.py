@@ -6,10 +6,13 @@ Whatever a file holds, the error is a ValueError of one line that says what is w
 import json
 import re
 import stat
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from seqlab.bounds import MAX_ROW_BYTES
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -48,6 +51,17 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     if limit is not None and len(content) > limit:
         raise ValueError(f"{path}: is larger than {limit:,} bytes.")
     return content
+
+
+def bounded_lines(stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
+    """Yield raw lines, numbered from `first`; raise ValueError naming one of more than `MAX_ROW_BYTES`."""
+    for number in count(first):
+        raw = stream.readline(MAX_ROW_BYTES + 1)
+        if not raw:
+            return
+        if len(raw) > MAX_ROW_BYTES:
+            raise ValueError(f"{name}, line {number}: is longer than {MAX_ROW_BYTES:,} bytes: it is no such file.")
+        yield raw
 
 
 def read_json(path: Path) -> Any:

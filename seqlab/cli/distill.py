@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.durable import write_bytes
-from seqlab.inference.files import BUFFER_LINES, all_lines, equally_long, is_packed, refuse_same_file
+from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, MaxLineOptions
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
@@ -55,6 +55,7 @@ class DistillOptions(SearchConfig, EngineOptions, MaxLineOptions):
 def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
+    from seqlab.data.readers import LineLimit, read_lines
     from seqlab.evaluation.distilled import describe_targets
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
@@ -64,7 +65,7 @@ def run(options: DistillOptions) -> None:
     lines, references = read[options.src], read.get(options.ref)
     work = WorkFile(work_file_of(out), identity_of(options, lines))
     # A kill may have come after the translations were written, and before the work file was removed.
-    if out.exists() and not options.overwrite and not work.holds(all_lines(str(out))):
+    if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
     places = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))

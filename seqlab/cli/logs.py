@@ -29,6 +29,8 @@ def set_up_logging(*, quiet: bool = False, log_file: str | None = None) -> None:
     hide_bars(quiet)
     _files.clear()
     if log_file is not None:
+        if Path(log_file).is_fifo():
+            raise ValueError(f"--log_file {log_file} is a pipe, which would be waited for: name a file.")
         _files.append(logging.FileHandler(Path(log_file), "a", encoding="utf-8", errors="backslashreplace"))
         _files[0].setFormatter(_Dated("%(asctime)s %(levelname)s %(message)s"))
         handlers += _files

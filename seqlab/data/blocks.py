@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from seqlab.bounds import MAX_LINE_BYTES
 from seqlab.data.readers import (
     BYTE_ORDER_MARK,
     LineLimit,
@@ -64,6 +63,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
         FileNotFoundError: there is no such file.
         ValueError: it is a folder, has a line that is too long, or is not a complete gzip file.
     """
+    assert limit.discarded is None, "a block has all of its lines"
     require_file(path)
     with path.open("rb") as file:
         stream: BinaryIO = file
@@ -71,7 +71,8 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
         with unpacking(str(path)):
-            most = BLOCK_BYTES if limit.divides else MAX_LINE_BYTES * size  # sides of pairs have blocks of equal size
+            # Only a continuous text has blocks by size: those of both sides of pairs must have as many lines.
+            most = BLOCK_BYTES if limit.divides else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
                 if first == 1:
                     check_head(lines, str(path))
@@ -82,7 +83,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
 
 
 def in_batches(
-    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int = 1
+    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int | None = None
 ) -> Iterator[list[T]]:
     """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
     batch: list[T] = []
@@ -90,7 +91,7 @@ def in_batches(
     for item in items:
         batch.append(item)
         weighed += weight(item)
-        if len(batch) == size or weighed >= most:
+        if len(batch) == size or (most is not None and weighed >= most):
             yield batch
             batch, weighed = [], 0
     if batch:

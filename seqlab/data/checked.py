@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from seqlab.data.column import Stamp
 from seqlab.data.columns import stamp_of
 from seqlab.durable import write_json
+from seqlab.parsing import read_regular
 
 CHECKED_FILE = "checked.json"
 _STAMPS = TypeAdapter(dict[str, Stamp])
@@ -17,8 +18,8 @@ _STAMPS = TypeAdapter(dict[str, Stamp])
 def is_untouched(folder: Path) -> bool:
     """Tell whether all files below the subfolders are as they were when they were checked."""
     try:
-        return _STAMPS.validate_json((folder / CHECKED_FILE).read_bytes()) == _stamps(folder)
-    except (OSError, ValidationError):
+        return _STAMPS.validate_json(read_regular(folder / CHECKED_FILE)) == _stamps(folder)
+    except (OSError, ValueError):
         return False
 
 

@@ -182,7 +182,10 @@ class TokensConfig(DataConfig):
         """The longest line of the corpora."""
         from seqlab.data.readers import LineLimit
 
-        return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`", divides=self.is_continuous)
+        if self.is_continuous and self.max_line_bytes is not None:
+            # Where lines are divided decides what is validated on: it is the same for every limit.
+            return LineLimit(MAX_LINE_BYTES, divides=True)
+        return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`")
 
     def corpora(self, split: str) -> list[Corpus]:
         """Give the corpora of `train`, `valid` or `test`, or the `references` of the validation set after the first.

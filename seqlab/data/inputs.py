@@ -7,12 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
 from seqlab.durable import write_json
+from seqlab.parsing import read_regular
 
 Hashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
 
@@ -69,6 +70,6 @@ def _hashes_of(specs: Sequence[str | Column], cache: Path) -> Hashes:
 
 def _read_hashes(cache: Path) -> Hashes:
     try:
-        return _HASHES.validate_json((cache / HASHES_FILE).read_bytes())
-    except (OSError, ValidationError):
+        return _HASHES.validate_json(read_regular(cache / HASHES_FILE))
+    except (OSError, ValueError):
         return {}

@@ -19,7 +19,7 @@ from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
-from seqlab.data.readers import read_lines, require_file
+from seqlab.data.readers import ROW_LIMIT, read_lines, require_file
 from seqlab.parsing import parse_json
 
 logger = logging.getLogger(__name__)
@@ -228,7 +228,7 @@ def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the location and the record of each line; None for a blank one, which `FILE#COLUMN` counts, too."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         location = f"{path}, line {number}"
         if not line.strip():
             yield location, None
@@ -244,7 +244,7 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the location and the record of each row; None for a blank one, as in `_json_records`."""
-    lines = (line + "\n" for line in read_lines(path))
+    lines = (line + "\n" for line in read_lines(path, ROW_LIMIT))
     rows = csv.reader(lines, strict=True) if kind == "csv" else csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE)
     header = next(rows, [])
     for cells in rows:
@@ -272,7 +272,7 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield `location`, the first word and the rest of each line of a Kaldi file."""
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         if line.strip():
             name, *rest = line.split(maxsplit=1)
             yield f"{path}, line {number}", name, "".join(rest).strip()

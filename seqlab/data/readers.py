@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
-from seqlab.bounds import MAX_LINE_BYTES
+from seqlab.bounds import MAX_LINE_BYTES, MAX_ROW_BYTES
 from seqlab.named_files import naming
 
-MAX_ROW_BYTES = 1 << 24
-"""Of a row of a table, whose cells may be whole documents."""
 logger = logging.getLogger(__name__)
 LONGEST_PATH = 4096
 """Characters of a path."""
@@ -63,6 +61,7 @@ class LineLimit:
     """Whether a longer line is read in parts instead, which end after a space where there is one."""
     option: str = "`--max_line_bytes`"
     """What sets the limit, for messages."""
+    advice: str = "Divide the line, or raise the limit if memory allows."
 
     def read(self, stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
         """Yield raw lines of a stream, numbered from `first`; one that is too long is read in parts and not kept.
@@ -91,8 +90,7 @@ class LineLimit:
     def _note(self, name: str, number: int) -> None:
         if self.discarded is None:
             raise ValueError(
-                f"{name}, line {number}: is longer than {self.max_bytes:,} bytes ({self.option}). Divide the line, or "
-                "raise the limit if memory allows."
+                f"{name}, line {number}: is longer than {self.max_bytes:,} bytes ({self.option}). {self.advice}"
             )
         self.discarded.locations.append((name, number))
 
@@ -114,7 +112,7 @@ def _divided(stream: BinaryIO, most: int) -> Iterator[bytes]:
         yield b"\n"
 
 
-ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="the limit of a table's rows")
+ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="of a row of a table", advice="Divide its cells.")
 DISCARDED = b"\0discarded\n"
 """What `LineLimit.read` yields for a line that it has not kept; it is compared by identity."""
 SKIPPED_BYTES = 1 << 20
@@ -156,9 +154,8 @@ def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
                 yield DiscardedLine()
                 continue
             line = decode_line(raw, name, number)
-            if isinstance(raw, RawPart):
-                line = LinePart(line)
-            yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 and line.startswith(BYTE_ORDER_MARK) else line
+            line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+            yield LinePart(line) if isinstance(raw, RawPart) else line
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
 from seqlab.durable import rename
 from seqlab.named_files import open_named
-from seqlab.parsing import open_regular, parse_json
+from seqlab.parsing import checked, open_regular, parse_json
 from seqlab.world import usable_cores
 
 CACHE_FORMAT = 2
@@ -117,8 +117,11 @@ def read_recordings(
         _decode(config, building, on_progress)
         rename(building, folder)
     samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
-    with open_regular(folder / EXAMPLES) as notes:
-        examples = [Example(**parse_json(line)) for line in notes]
+    try:
+        with open_regular(folder / EXAMPLES) as notes:
+            examples = [checked(parse_json(line), Example) for line in notes]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder / EXAMPLES} is damaged ({error}): delete {folder}, it is made again.") from None
     return Recordings(samples, examples, config.sample_rate), hashes
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Decibels = Annotated[float, Field(ge=-200, le=200)]
-Positive = Positive
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)

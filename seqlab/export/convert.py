@@ -11,7 +11,7 @@ import torch
 
 import seqlab
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.readers import read_lines
+from seqlab.data.readers import LineLimit, read_lines
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import (
     Description,
@@ -129,7 +129,7 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
     """
     longest = longest_source(member)
     if check is not None:
-        lines = [line for line, _ in zip(read_lines(Path(check)), range(CHECK_LINES), strict=False)]
+        lines = [line for line, _ in zip(read_lines(Path(check), LineLimit(None)), range(CHECK_LINES), strict=False)]
         rows = [row for row in member.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
         if not rows:
             raise ValueError(f"{check} has no line to check the export with in its first {CHECK_LINES}.")

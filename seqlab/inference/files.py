@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import places_of, refuse_unequal
 from seqlab.data.readers import LineLimit, iter_lines, open_binary
-from seqlab.durable import replacing
+from seqlab.durable import part_of, replacing
 from seqlab.named_files import open_named
 
 if TYPE_CHECKING:
@@ -107,11 +107,16 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
         with open_named(final) as stream:
             yield stream
         return
-    with (
-        replacing(final, keeps_part=True) as file,
-        GzipFile("", "wb", fileobj=file, mtime=0) if is_packed(final) else nullcontext(file) as stream,
-    ):
-        yield cast(BinaryIO, stream)
+    with replacing(final, keeps_part=True) as file:
+        stream = cast(BinaryIO, GzipFile("", "wb", fileobj=file, mtime=0)) if is_packed(final) else file
+        try:
+            yield stream
+        except BaseException:
+            if not stream.tell():  # gzip has written a header
+                file.truncate(0)
+            raise
+        if stream is not file:
+            stream.close()
 
 
 def refuse_same_file(option: str, output: str | None, others: Mapping[str, str | None]) -> None:
@@ -121,8 +126,9 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
     """
     if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
         return
+    written = {Path(output).resolve(), part_of(Path(output))}
     for name, spec in others.items():
-        if spec and Path(output).resolve() == _path_of(spec).resolve():
+        if spec and _path_of(spec).resolve() in written:
             raise ValueError(f"{option} and {name} are both {output}: name another file.")
 
 

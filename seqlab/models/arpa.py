@@ -22,6 +22,7 @@ import numpy as np
 from seqlab.durable import replacing
 from seqlab.models.kneser_ney import Ints, TrieLevel
 from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
+from seqlab.parsing import bounded_lines
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,8 @@ class _Reader:
 
     def _numbered(self, stream: IO[bytes]) -> Iterator[bytes]:
         try:
-            for self.number, raw in enumerate(stream, start=1):
+            lines = bounded_lines(cast(BinaryIO, stream), str(self.path))
+            for self.number, raw in enumerate(lines, start=1):
                 if line := (raw.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else raw).strip():
                     yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

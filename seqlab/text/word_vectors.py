@@ -26,6 +26,8 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.bounds import MAX_ROW_BYTES
+from seqlab.parsing import bounded_lines, require_regular
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
 Vectors = NDArray[np.float32]
@@ -172,8 +174,7 @@ def _coverage(tokens: list[str], found: Collection[str], num_lower_cased: int, c
 def _opened(path: Path) -> Iterator[BinaryIO]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, but a file is needed.")
+    require_regular(path)  # it is read several times
     try:
         with cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb", _BLOCK) as stream:
             yield stream
@@ -214,11 +215,13 @@ def _read(stream: BinaryIO, name: str, kept: _Kept) -> int:
     """Take the wanted words out of a file of any format; return the number of values that each has."""
     line, size, count, dim = _read_head(stream, name)
     if count is None:
-        _read_text(chain([line], stream), 1, dim, name, kept)
+        _read_text(chain([line], bounded_lines(stream, name, 2)), 1, dim, name, kept)
         return dim
     head = stream.read(_BLOCK)
     if _is_text(head, dim):
-        num_lines = _read_text(chain(io.BytesIO(head + stream.readline()), stream), 2, dim, name, kept)
+        num_lines = _read_text(
+            chain(io.BytesIO(head + stream.readline(MAX_ROW_BYTES)), bounded_lines(stream, name, 2)), 2, dim, name, kept
+        )
         if num_lines != count:
             raise ValueError(f"{name}: line 1 promises {count} words, but {num_lines} follow it. The file is damaged.")
     else:

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import chain
 
 from seqlab.data.blocks import RawLines
-from seqlab.data.columns import parse_column
+from seqlab.data.corpus import Corpus
 from seqlab.data.line_sample import LineSample
 from seqlab.data.readers import LineLimit
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -54,7 +54,8 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
     sample: list[str] = []
     lines = filled = chars = 0
     blocks = chain.from_iterable(
-        parse_column(spec, limit).blocks(BLOCK_LINES, split_records=split_records) for spec in config.train
+        Corpus.from_specs(spec, limit=limit).columns[0].blocks(BLOCK_LINES, split_records=split_records)
+        for spec in config.train
     )
     for line in chain.from_iterable(_decoded(block) for block in blocks):
         lines, chars = lines + 1, chars + len(line) + 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
 from seqlab.data.batch import IGNORE
@@ -18,10 +19,11 @@ from seqlab.data.tables import RawTable
 from seqlab.data.targets import Target, by_number, fit_target
 from seqlab.durable import rename, write_json
 from seqlab.named_files import open_named
-from seqlab.parsing import read_json
+from seqlab.parsing import checked, parse_json, read_regular, require_regular
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
+ARRAYS = ("inputs", "targets", "held_out")
 """Raised when the same files would be encoded differently."""
 RECORDINGS = {"audio", "text"}
 """Columns of a list of recordings."""
@@ -303,11 +305,24 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
     write_json(folder / "notes.json", notes)
 
 
+class _Notes(TypedDict):
+    """What notes.json holds."""
+
+    places: list[str]
+    series_starts: list[int]
+    empty_lines: int
+
+
 def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
-    inputs, targets, is_held_out = (
-        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("inputs", "targets", "held_out")
-    )
-    notes = read_json(folder / "notes.json")
+    try:
+        for name in ARRAYS:
+            require_regular(folder / f"{name}.npy")
+        inputs, targets, is_held_out = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        notes = checked(parse_json(read_regular(folder / "notes.json")), _Notes)
+        if not len(inputs) == len(targets) == len(is_held_out) == len(notes["places"]):
+            raise ValueError("its files have different numbers of examples")
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"{folder} is damaged ({error}): delete it, it is made again.") from None
     parts = []
     for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
         parts.append(Examples(inputs, targets, _starts(data, rows, notes["series_starts"]), data.window, data.ahead))

@@ -12,8 +12,9 @@ from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
 from seqlab.data.manifests import Listed
+from seqlab.data.readers import LineLimit
 from seqlab.inference.files import output_stream, refuse_same_file
-from seqlab.inference.lines import json_line, write_lines
+from seqlab.inference.lines import json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import (
     READ_TOGETHER,
@@ -140,15 +141,16 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         faults += warn_of_faults((each.fault for each in found), "There is no score.")
         return found
 
-    write_scores(options, world, score, _read_pairs(options, options.src))
-    return INCOMPLETE if faults else None
+    limit = options.line_limit()
+    write_scores(options, world, score, _read_pairs(options, options.src, limit))
+    return INCOMPLETE if faults else world.broadcast(status_of(limit))
 
 
-def _read_pairs(options: ScoreOptions, src: str) -> Iterator[Block]:
+def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[Block]:
     """Read paths of recordings and their texts; raises ValueError where files are not equally long."""
     from seqlab.data.columns import parse_column
 
-    texts = [parse_column(spec) for spec in options.tgt]
+    texts = [parse_column(spec, limit) for spec in options.tgt]
     with listed_recordings(src) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or READ_TOGETHER):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Finite
+from seqlab.bounds import MAX_LINE_BYTES, Finite
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
@@ -78,7 +78,7 @@ def run(options: TranslateOptions) -> int:
             output_stream(options.alignment or os.devnull) as alignment,
             output_stream(options.output) as output,
         ):
-            prefixes, replaced, done, cut = Prefixes(options.prefix), 0, 0, 0
+            prefixes, replaced, done, cut = Prefixes(options.prefix, options.max_line_bytes), 0, 0, 0
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.only_main(progress_bar(source.stream, output)) as advance:
                 for lines, places, forced in world.from_main(blocks):
@@ -131,11 +131,11 @@ def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
 class Prefixes:
     """The lines of a file of prefixes, taken block by block."""
 
-    def __init__(self, path: str | None) -> None:
-        from seqlab.data.readers import read_lines
+    def __init__(self, path: str | None, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        from seqlab.data.readers import LineLimit, read_lines
 
         self.path, self.taken = path, 0
-        self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path))
+        self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path), LineLimit(max_line_bytes))
 
     def take(self, count: int) -> list[str] | None:
         """Return the next lines, or None where no file was named; raises ValueError where there are fewer."""
