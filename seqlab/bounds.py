@@ -6,10 +6,6 @@ from pydantic import Field
 
 MAX_COUNT = 2**31 - 1
 """Of ids, steps, lines: a product of two fits 64 bits."""
-MAX_LINE_BYTES = 1 << 20
-"""Of a line, unless another limit is asked for: all that is done with a line takes memory, some of it a hundredfold."""
-MAX_ROW_BYTES = 1 << 24
-"""Of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
 MAX_NUMBER = 1e9
 MIN_POSITIVE = 1e-37
 """About the smallest normal number in single precision: what is smaller becomes 0 there, or costs time."""

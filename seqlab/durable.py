@@ -23,6 +23,8 @@ except ImportError:  # on Windows a folder cannot be locked
 
 logger = logging.getLogger(__name__)
 CHECK_BYTES = 1 << 24
+SHOWN_CHARS = 20
+"""Around what is wrong in a message."""
 TEMPORARY = ".tmp"
 SEAL = "sha256"
 """The key of a JSON object's own checksum."""
@@ -31,7 +33,7 @@ SEAL = "sha256"
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file at once; raises OSError (a full disk), and then what was there before is untouched."""
     temporary = temporary_name(path)
-    with open_named(temporary) as file:
+    with open_named(temporary, label=path) as file:
         file.write(content)
         sync(file, path)
     rename(temporary, path)
@@ -46,7 +48,15 @@ def sync(file: BinaryIO, path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a file by JSON."""
-    write_bytes(path, json.dumps(value, indent=1, ensure_ascii=False).encode())
+    try:
+        content = json.dumps(value, indent=1, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # how Python keeps the other bytes of a name
+        start = max(0, error.start - SHOWN_CHARS)
+        shown = error.object[start : error.end + SHOWN_CHARS]
+        raise ValueError(
+            f"{path} cannot hold a name that is not UTF-8 ({shown!r}): rename the file or the folder."
+        ) from None
+    write_bytes(path, content)
 
 
 def write_sealed(path: Path, values: Mapping[str, Any]) -> None:

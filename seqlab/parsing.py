@@ -12,13 +12,15 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from seqlab.bounds import MAX_ROW_BYTES
-
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
+MAX_LINE_BYTES = 1 << 20
+"""Of a line, unless another limit is asked for: all that is done with a line takes memory, some of it a hundredfold."""
+MAX_ROW_BYTES = 1 << 24
+"""Of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
 MAX_DOCUMENT_BYTES = 1 << 28
 """Of a JSON or YAML file: those that seqlab writes are far below it."""
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -141,7 +141,11 @@ def _opened_file(path: Path, name: str) -> BinaryIO:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         with file:
+            if stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty():
+                raise RecordingError(name, "unreadable", "It is a device, which may have no end.")
             return io.BytesIO(file.readall())
+    except ValueError:  # of a name with a NUL
+        raise RecordingError(name, "missing", "No file can have this name: correct it.") from None
     except FileNotFoundError:
         raise RecordingError(name, "missing", "Correct the path, or leave the recording out.") from None
     except OSError as error:

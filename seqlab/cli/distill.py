@@ -1,6 +1,5 @@
 """The command `seqlab distill`."""
 
-import gzip
 import json
 import logging
 from collections.abc import Sequence
@@ -13,8 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
-from seqlab.durable import write_bytes
-from seqlab.inference.files import BUFFER_LINES, equally_long, is_packed, refuse_same_file
+from seqlab.inference.files import BUFFER_LINES, equally_long, output_stream, refuse_same_file
+from seqlab.inference.lines import write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, MaxLineOptions
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
@@ -82,8 +81,8 @@ def run(options: DistillOptions) -> None:
             **search_values(options),
         )
     translations = distilled.translations
-    content = "".join(f"{line}\n" for line in translations).encode()
-    write_bytes(out, gzip.compress(content, mtime=0) if is_packed(out) else content)
+    with output_stream(str(out)) as stream:
+        write_lines(stream, translations)
     work.path.unlink(missing_ok=True)
     if distilled.control_characters:
         logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)

@@ -4,6 +4,7 @@ import errno
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from seqlab.cli.streams import STANDARD_OUTPUT
@@ -65,8 +66,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def memory_advice(options: Mapping[str, Any]) -> str:
     """Say which of the options of a command to lower where memory ran out, the likeliest first."""
-    beam = options.get("beam_size")
-    named = ["beam_size"] if isinstance(beam, int | str) and int(beam) > USUAL_BEAM else []
+    is_wide = False
+    with suppress(TypeError, ValueError):
+        is_wide = float(options.get("beam_size") or 0) > USUAL_BEAM
+    named = ["beam_size"] if is_wide else []
     named += [name for name in LESS_MEMORY if name in options and name not in named]
-    advice = " or ".join(f"`--{name}`" for name in named)
-    return f"memory ran out: {f'lower {advice}' if named else 'give it less to read at once, or a smaller model'}"
+    advice = " or ".join(f"`--{name}`" for name in named) or "`--data.micro_batch_tokens` or the model's size"
+    return f"memory ran out: lower {advice}"

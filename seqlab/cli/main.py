@@ -24,7 +24,7 @@ from seqlab.cli.errors import (
     printable,
 )
 from seqlab.cli.logs import note_error, set_up_logging
-from seqlab.cli.parser import PLUGIN, Parser
+from seqlab.cli.parser import LOG_FILE, PLUGIN, QUIET, Parser
 from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
 from seqlab.commands import Command, UsageError
 from seqlab.contention import choose_waiting
@@ -46,9 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status, one of `seqlab.cli.errors.STATUSES`."""
     try:
         try:
-            return _run(sys.argv[1:] if argv is None else argv)
-        finally:  # of a help too, after which argparse exits
+            status = _run(sys.argv[1:] if argv is None else argv)
+        except SystemExit:  # after a help, say
             sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # whoever reads our output has seen enough
         drop_output()
         return BROKEN_PIPE
@@ -97,7 +100,8 @@ def _run(argv: Sequence[str]) -> int:
         return _without_command(argv)
     command = find_command(name)
     parsed = command.make_parser().parse(arguments)
-    set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file)
+    others = [each for each in arguments if each != parsed.log_file or arguments.count(each) > 1]
+    set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file, others=others)
     choose_waiting()
     try:
         status: int = command.run(parsed)
@@ -126,13 +130,13 @@ def _named_plugins(argv: Sequence[str]) -> list[str]:
 
 
 def _command_first(argv: Sequence[str]) -> Sequence[str]:
-    """Move plugins that are named before the command behind it."""
-    plugins: list[str] = []
+    """Move the options of all commands that are given before the command behind it."""
+    moved: list[str] = []
     rest = list(argv)
-    while rest and rest[0].partition("=")[0] == PLUGIN:
-        count = 1 if "=" in rest[0] else 2
-        plugins, rest = plugins + rest[:count], rest[count:]
-    return rest[:1] + plugins + rest[1:] if rest else []
+    while rest and (name := rest[0].partition("=")[0]) in (PLUGIN, QUIET, LOG_FILE):
+        count = 1 if "=" in rest[0] or name == QUIET else 2
+        moved, rest = moved + rest[:count], rest[count:]
+    return rest[:1] + moved + rest[1:] if rest else []
 
 
 def _without_command(argv: Sequence[str]) -> int:

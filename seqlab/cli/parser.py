@@ -9,6 +9,7 @@ from seqlab.commands import UsageError
 
 PLUGIN = "--plugin"
 """The option that is read before a parser is made, and may be repeated."""
+QUIET, LOG_FILE = "--quiet", "--log_file"
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,8 +24,8 @@ class Parser(argparse.ArgumentParser):
             metavar="MODULE | FILE.py",
             help="load parts from outside of seqlab, which runs their code; may be given several times",
         )
-        self.add_argument("--quiet", action="store_true", help="no messages but warnings and errors, no progress bars")
-        self.add_argument("--log_file", metavar="FILE", help="add all messages to this file too, with their times")
+        self.add_argument(QUIET, action="store_true", help="no messages but warnings and errors, no progress bars")
+        self.add_argument(LOG_FILE, metavar="FILE", help="add all messages to this file too, with their times")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments, which stay available as `given`; raises UsageError."""

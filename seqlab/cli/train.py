@@ -177,7 +177,8 @@ def make_config(
             return _continued_config(run_dir, overrides)
         return choose_config(overrides)
     if _is_config_file(recipe):
-        return config_from_yaml(Path(recipe), overrides)
+        run = None if overwrite else RunFolder(run_dir)
+        return config_from_yaml(Path(recipe), overrides, continued=run if run is not None and run.exists() else None)
 
     from seqlab.recipes import RECIPES
     from seqlab.recipes.find import nearest_recipes

@@ -11,13 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from seqlab.bounds import MAX_ROW_BYTES
 from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import ROW_LIMIT, LineLimit, read_lines, require_file
-from seqlab.parsing import parse_json
+from seqlab.parsing import MAX_ROW_BYTES, parse_json
 
 MAX_CELL_CHARS = MAX_ROW_BYTES
 """Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""

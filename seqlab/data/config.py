@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_LINE_BYTES, Count
+from seqlab.bounds import Count
+from seqlab.parsing import MAX_LINE_BYTES
 from seqlab.part import Part
 from seqlab.registry import imported
 from seqlab.text import Tokenizer, TokenizerConfig

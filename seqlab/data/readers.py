@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
-from seqlab.bounds import MAX_LINE_BYTES, MAX_ROW_BYTES
 from seqlab.named_files import naming
+from seqlab.parsing import MAX_LINE_BYTES, MAX_ROW_BYTES
 
 logger = logging.getLogger(__name__)
 LONGEST_PATH = 4096

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
 
+MAX_TER_PAIRS = 1 << 24
+"""Words of a hypothesis times those of its reference, up to which sacrebleu's table fits into memory."""
+
+
 def bleu(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """BLEU, 0 to 100, of detokenised text with its case: 13a tokenisation, exponential smoothing (P02-1040).
 
@@ -70,6 +74,12 @@ def ter(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """TER in percent, lower is better: edits and shifts per reference word (Snover et al. 2006), case ignored."""
     from sacrebleu.metrics import TER
 
+    for number, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True), start=1):
+        longest = max(len(each.split()) for each in of_line if each is not None)
+        if len(hypothesis.split()) * longest > MAX_TER_PAIRS:
+            raise ValueError(
+                f"line {number}: is too long for TER, which takes memory for each pair of words: leave it out."
+            )
     return _line_statistics(TER(), hypotheses, references, higher_is_better=False)
 
 

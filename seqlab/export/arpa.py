@@ -10,6 +10,7 @@ import seqlab
 from seqlab.export.folder import building
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
+from seqlab.parsing import require_regular
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config, write_config
@@ -82,8 +83,9 @@ def import_arpa(
         ValueError: the file is damaged.
     """
     file, final = Path(file), Path(run_dir)
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"There is no file {file}.")
+    require_regular(file)  # it is read twice
     if final.exists() and not (overwrite and RunFolder(final).exists()):
         advice = "add `--overwrite` to replace it, or " if RunFolder(final).exists() else ""
         raise FileExistsError(f"{final} is there already: {advice}choose another `--run_dir`.")

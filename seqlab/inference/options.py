@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_LINE_BYTES, Count, Threads
+from seqlab.bounds import Count, Threads
+from seqlab.parsing import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
     from seqlab.data.readers import LineLimit

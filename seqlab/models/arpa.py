@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
 UPPER_UNK = b"<UNK>"
 """What some programs write for `<unk>`."""
+MAX_DIGITS = 18
+"""Of a count, which fits 64 bits then."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOG10 = math.log(10)
 LOG_ZERO = -99.0
@@ -171,7 +173,7 @@ class _Reader:
         counts: list[int] = []
         while not self.advance().startswith(b"\\"):
             found = _COUNT.fullmatch(self.line)
-            if found is None or int(found[1]) != len(counts) + 1:
+            if found is None or found[1] != b"%d" % (len(counts) + 1) or len(found[2]) > MAX_DIGITS:
                 raise self.unexpected(f"`ngram {len(counts) + 1}=` and a number")
             counts.append(int(found[2]))
         if not counts:
@@ -188,6 +190,8 @@ class _Reader:
                 break
             fields = line.split()
             try:
+                if b"_" in fields[0] + fields[-1] * (len(fields) == length + 2):
+                    raise ValueError  # which Python reads as a part of a number
                 log_prob, backoff = float(fields[0]), float(fields[-1]) if len(fields) == length + 2 else 0.0
             except ValueError:
                 log_prob = backoff = math.nan

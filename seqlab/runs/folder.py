@@ -245,7 +245,7 @@ class RunFolder:
 
     def _other_config(self, text: str) -> ValueError:
         """Name the first line in which config.yaml differs, and how to go on."""
-        found = read_regular(self.config_file).decode("utf-8", "backslashreplace").split("\n")
+        found = read_regular(self.config_file).decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
         pairs = enumerate(zip_longest(found, text.split("\n"), fillvalue=""), start=1)
         number, line, before = next((i, line, before) for i, (line, before) in pairs if line != before)
         path = shlex.quote(str(self.path))

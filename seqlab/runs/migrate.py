@@ -21,6 +21,16 @@ def with_older_behaviour(values: Mapping[str, Any], fields: Mapping[str, Contain
     return found
 
 
+def with_values_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a config the values that a run has in the fields of `OLDER_BEHAVIOUR`, where it leaves them out."""
+    found = dict(values)
+    for section, older in OLDER_BEHAVIOUR.items():
+        of_run = run.get(section, {})
+        if isinstance(found.get(section), Mapping):
+            found[section] = {name: of_run[name] for name in older if name in of_run} | found[section]
+    return found
+
+
 def renamed(key: str, value: Any) -> Any:
     """Return the present value of a field, given under its dotted key."""
     return RENAMED.get(key, {}).get(value, value) if isinstance(value, str) else value

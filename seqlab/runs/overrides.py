@@ -16,7 +16,8 @@ from seqlab.part import Part
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.migrate import migrated, renamed
+from seqlab.runs.load import read_config
+from seqlab.runs.migrate import migrated, renamed, with_values_of
 from seqlab.runs.use import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 from seqlab.runs.yaml_parser import parse_yaml
@@ -53,10 +54,18 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
         raise ConfigError(error.key, f"{source}: {error}" if source and not is_own else str(error)) from None
 
 
-def config_from_yaml(path: str | Path, overrides: Iterable[Override] = ()) -> Config:
-    """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file."""
+def config_from_yaml(
+    path: str | Path, overrides: Iterable[Override] = (), *, continued: RunFolder | None = None
+) -> Config:
+    """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file.
+
+    Fields that older versions did not know have the values of the run that is `continued`, unless they are given.
+    """
     try:
-        return override(read_yaml(path), overrides, source=str(path))
+        values = read_yaml(path)
+        if continued is not None:
+            values = with_values_of(values, to_dict(read_config(continued)))
+        return override(values, overrides, source=str(path))
     except ConfigError as error:  # of a run's own config perhaps
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(RunFolder(Path(path).parent))}") from None
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from seqlab.bounds import MIN_POSITIVE
 from seqlab.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.registry import missing_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
@@ -106,6 +107,10 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         if kind in ("greater_than_equal", "less_than_equal"):
             [bound] = first["ctx"].values()
             wanted = f"at {'least' if kind.startswith('greater') else 'most'} {bound:{',.0f' if bound > 1e4 else 'g'}}"
+            if str(first["input"]).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+                wanted = "a finite number"
+            elif bound == MIN_POSITIVE:
+                wanted = "above 0"
             shown = shown.strip("'")  # a number, perhaps as text
         if kind == "literal_error":
             close = difflib.get_close_matches(str(first["input"]), re.findall("'(.+?)'", wanted), n=1)

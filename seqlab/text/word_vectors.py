@@ -26,8 +26,7 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.bounds import MAX_ROW_BYTES
-from seqlab.parsing import bounded_lines, require_regular
+from seqlab.parsing import MAX_ROW_BYTES, bounded_lines, require_regular
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
 Vectors = NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import Any
 
 from seqlab.durable import sync
 from seqlab.named_files import open_named
-from seqlab.parsing import read_regular
+from seqlab.parsing import read_regular, require_regular
 
 
 class Journal:
@@ -15,6 +15,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists():
+            require_regular(path)
         self._file = open_named(path, "ab")
 
     def write(self, kind: str, **values: Any) -> None:

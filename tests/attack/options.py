@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from attack.damage import DIGITS, NESTED
 from attack.files import Finding
@@ -66,27 +65,46 @@ def options(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Fi
         yield shown(argv), run(argv, folder=workspace.folder).fault
 
 
+TRAININGS: dict[str, Sequence[str]] = {
+    "translation": ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de"),
+    "labelling": (
+        *("--data.kind", "labelling", "--data.train_src", "corpora/lines.txt"),
+        *("--data.train_tgt", "corpora/labels.txt"),
+    ),
+    "language_modelling": ("--data.train", "corpora/numbers.de"),
+    "prediction": ("--data.kind", "prediction", "--data.train", "corpora/table.csv", "--data.target", "kind"),
+    "transcription": ("--data.kind", "transcription", "--data.train", "corpora/train.jsonl"),
+    "recording_labels": ("--data.kind", "recording_labels", "--data.train", "corpora/train.jsonl"),
+}
+"""Task -> a corpus to train on."""
+
+
 def fields(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
     """Give a field of a config a value that is drawn, and train for two steps."""
+    from seqlab.registry import Parts
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
 
     found = list(list_fields(Config))
+    tasks = Parts("task", "kind")
     for _ in range(count):
-        field, value = rng.choice(found), rng.choice(VALUES)
-        family = field.key.rpartition(".")[0]
-        argv = ["train", *corpus_for(field.key, workspace.folder), "--run_dir", "runs/fuzzed", "--overwrite"]
+        task = rng.choice(list(TRAININGS))
+        mine = [each for each in found if each.family in ("", task) or fits(each.key, each.family, tasks[task].kind)]
+        field, value = rng.choice(mine), rng.choice(VALUES)
+        section = field.key.rpartition(".")[0]
+        argv = ["train", *TRAININGS[task], "--run_dir", "runs/fuzzed", "--overwrite"]
         argv += ["--training.max_steps", "2", "--threads", "1"]
-        if field.family and family != "data":
-            argv += [f"--{family}.family", field.family]
+        if field.family and section != "data":
+            argv += [f"--{section}.family", field.family]
         argv += [f"--{field.key}", value]
         yield shown(argv), run(argv, folder=workspace.folder).fault
 
 
-def corpus_for(key: str, folder: Path) -> Sequence[str]:
-    """Return a corpus to train on."""
-    del key, folder
-    return ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de")
+def fits(key: str, family: str, task: str) -> bool:
+    """Tell whether a field of a family can be given beside a task: of models those that the task trains."""
+    from seqlab.registry import Parts
+
+    return not key.startswith("data.") and getattr(Parts("model").get(family), "task", task) == task
 
 
 def shown(argv: Sequence[str]) -> str:

@@ -142,15 +142,12 @@ def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.Mon
     """The file system takes some bytes and then no more."""
     write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
 
-    def open_full(path: Path, mode: str) -> Any:
-        file = open(path, mode)  # noqa: SIM115
-        monkeypatch.setattr("seqlab.runs.checkpoint.Path.open", original)
-        file.write(b"half")
-        file.close()
-        return open("/dev/full", mode)
+    def open_full(path: Path, label: Path) -> Any:
+        monkeypatch.undo()
+        path.write_bytes(b"half")
+        return open("/dev/full", "wb")
 
-    original = Path.open
-    monkeypatch.setattr("seqlab.runs.checkpoint.Path.open", open_full)
+    monkeypatch.setattr("seqlab.durable.open_named", open_full)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path, 6, TENSORS, NUMBERS)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000005"]

@@ -18,13 +18,15 @@ from typing import Any, BinaryIO
 from seqlab.durable import alone_in, sealed, unsealed
 from seqlab.inference.lines import places_or_numbers
 from seqlab.named_files import open_named
-from seqlab.parsing import checked, open_regular, parse_json
+from seqlab.parsing import checked, open_regular, parse_json, require_regular
 from seqlab.tasks.translation.run import Run
 from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 MARK = "seqlab distill"
 """What a work file begins with, and what it is of behind it."""
+FIRST = "first"
+"""In a block, how many lines are before it."""
 HASHED = ("runs", "src")
 """What of a work's identity is no setting, but checksums."""
 BLOCK_LINES = 4096
@@ -77,6 +79,8 @@ class WorkFile:
             ValueError: it is of another work, and this is not to overwrite that; it is damaged or something else, which
                 is left as it is; or another process works on it.
         """
+        if self.path.exists():
+            require_regular(self.path)
         with open_named(self.path, "ab") as file, self._alone():
             identity, done, size = self._read()
             if identity is not None and overwrite and self._others(identity):
@@ -115,7 +119,7 @@ class WorkFile:
                     if identity is None:
                         identity = checked(_unsealed(line)[MARK], dict[str, Any])
                     else:
-                        done.extend(_block_of(line))
+                        done.extend(_block_of(line, len(done.translations)))
                 except (ValueError, KeyError) as error:
                     raise ValueError(f"{self.path}, line {number}: is damaged ({error}); move the file.") from error
                 size += len(line)
@@ -134,9 +138,11 @@ class WorkFile:
         return found
 
 
-def _block_of(line: bytes) -> Distilled:
-    """Read a block that was kept; raises ValueError where it is damaged."""
+def _block_of(line: bytes, first: int) -> Distilled:
+    """Read a block that was kept, that of the lines from `first` on; raises ValueError where it is damaged."""
     values = _unsealed(line)
+    if values.pop(FIRST, first) != first:  # older versions did not note it
+        raise ValueError("it is not the block that follows the one before it")
     if values.keys() != {each.name for each in fields(Distilled)}:
         raise ValueError("it has other keys than a block")
     block = checked(values, Distilled)
@@ -214,7 +220,7 @@ def distill(
                     sum(each.truncated for each in found),
                     sum(each.control_characters for each in found),
                 )
-                keep(file, asdict(translated))
+                keep(file, {FIRST: start, **asdict(translated)})
                 done.extend(translated)
         except BaseException:
             if done.translations:

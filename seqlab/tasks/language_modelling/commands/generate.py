@@ -150,7 +150,8 @@ def _write(
 
 def _as_json(prompt: str, continuation: "Continuation") -> str:
     if is_discarded(prompt):
-        return json_line({"prompt": prompt, **asdict(continuation), "text": "", "truncated": True})
+        nothing = {"text": "", "log_prob": None, "num_tokens": 0, "control_characters": 0, "truncated": True}
+        return json_line({"prompt": prompt, **asdict(continuation), **nothing})
     return json_line({"prompt": prompt, **asdict(continuation)})
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,15 +63,17 @@ def run(options: PerplexityOptions) -> None:
     with (
         output_stream(options.output) as output,
         _blocks(options.file, split_records=model.is_continuous) as blocks,
-        counting("tokens") as progress,
     ):
-        found = model.measure(
-            blocks,
-            reading,
-            progress=progress,
-            on_line=(lambda line: output.write(_line(line, options))) if options.per_line else None,
-            **given(options, "batch_tokens"),
-        )
+        # Lines that come on a terminal show themselves how far it is.
+        bar = nullcontext() if options.per_line and output.isatty() else counting("tokens")
+        with bar as progress:
+            found = model.measure(
+                blocks,
+                reading,
+                progress=progress,
+                on_line=(lambda line: output.write(_line(line, options))) if options.per_line else None,
+                **given(options, "batch_tokens"),
+            )
         if not options.per_line:
             figures = {**found.as_dict(), "reading": str(reading)}
             write_lines(output, [json_line(figures)] if options.json else found.lines())

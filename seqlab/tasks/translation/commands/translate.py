@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_LINE_BYTES, Finite
+from seqlab.bounds import Finite
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, LineOptions, RunPath
 from seqlab.job import joined
+from seqlab.parsing import MAX_LINE_BYTES
 from seqlab.progress import progress_bar
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
