@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count, CountOrZero, Positive
+from seqlab.bounds import Count, CountOrZero
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import OWN, default_part, entries
 from seqlab.text import Tokenizer, TokenizerConfig
@@ -40,7 +40,7 @@ class PairsConfig(TokensConfig):
     train_tgt: Annotated[PathSpecs, Field(min_length=1)]
     """Target sides of the training corpora, in the same order: translations, or labels."""
 
-    train_weights: list[Positive] = Field(default_factory=list)
+    train_weights: list[Annotated[float, Field(ge=1e-6, le=10_000)]] = Field(default_factory=list)
     """How many times each pair of a corpus is seen per epoch: 2.5 is twice, and a third time for a new random half in
     every epoch. One number per corpus; all 1 when left out."""
 

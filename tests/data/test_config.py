@@ -35,7 +35,7 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
         ({"train_src": []}, "train_src"),
         ({"train_weights": [1.0, 2.0]}, r"`train_weights` needs one number per corpus \(1\), but has 2"),
         ({"train_weights": [0.0]}, "greater than or equal to 0.0000"),
-        ({"train_weights": [float("inf")]}, "less than or equal to 1000000000"),
+        ({"train_weights": [float("inf")]}, "less than or equal to 10000"),
         ({"valid_src": "v"}, "`valid_src` is given, so `valid_tgt` is needed too"),
         ({"valid_tgt": "v"}, "`valid_tgt` is given, so `valid_src` is needed too"),
         ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),

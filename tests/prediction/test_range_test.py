@@ -32,9 +32,9 @@ def test_rates_rise_until_the_loss_does(table: str, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_ends_the_test(table: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(momentum=0.9), max_grad_norm=None)
-    found = range_test(replace(tiny(table, "price"), optim=optim), 1e-3, 1e30, 100)
+    found = range_test(replace(tiny(table, "price"), optim=optim), 1e-3, 1e9, 100)
     assert 0 < len(found.rates) < 100
-    assert found.rates[-1] < 1e30
+    assert found.rates[-1] < 1e9
 
 
 def test_the_choice_of_known_losses() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqlab import named_files
 from seqlab.runs.checkpoint import (
     checkpoint_name,
     checkpoint_steps,
@@ -100,7 +101,7 @@ class FullDisk:
         self.calls, self.failing = 0, -1
         for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
-        monkeypatch.setattr(Path, "open", self.counted(Path.open))
+        monkeypatch.setattr(named_files._NamedFile, "write", self.counted(named_files._NamedFile.write))
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

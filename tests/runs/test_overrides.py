@@ -443,7 +443,7 @@ ERRORS = {
     ("optim.optimizer.lr", "0"): "`optim.optimizer.lr` must be above 0, but is 0 instead.",
     ("optim.optimizer.lr", "nan"): "`optim.optimizer.lr` must be a finite number, but is nan instead.",
     ("optim.optimizer.betas", ("0.5", "2")): "`optim.optimizer.betas[1]` must be less than 1, but is '2' instead.",
-    ("data.train_weights", "-1"): "`data.train_weights[0]` must be above 0, but is -1 instead.",
+    ("data.train_weights", "-1"): "`data.train_weights[0]` must be at least 1e-06, but is -1 instead.",
     ("data.train_weights", "[1"): "`data.train_weights[0]` must be a valid number, but is '[1' instead.",
     ("training.valid_search.beam_size", "0"): (
         "`training.valid_search.beam_size` must be at least 1, but is 0 instead."

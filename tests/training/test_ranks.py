@@ -175,7 +175,7 @@ def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parallel", PARALLEL)
 def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
-    optim = OptimConfig(optimizer=SgdConfig(lr=1e30, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
+    optim = OptimConfig(optimizer=SgdConfig(lr=1e9, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
     found = in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
