@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from reference.stored_families import unpack
 
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+from seqlab.runs.overrides import config_from_yaml
+
 LONG = "drei " * 300_000
 
 
@@ -69,8 +73,9 @@ def test_training_and_measuring_refuse_it(
 
 
 def test_a_run_begun_before_has_no_limit(runs: Path) -> None:
-    from seqlab.runs.folder import RunFolder
-    from seqlab.runs.load import read_config
-
+    """Nor has it one where it is continued with its own config file."""
+    folder = RunFolder(runs / "runs" / "gru")
+    assert config_from_yaml(folder.config_file).data.max_line_bytes == 1 << 20  # type: ignore[attr-defined]
+    assert config_from_yaml(folder.config_file, continued=folder).data.max_line_bytes is None  # type: ignore[attr-defined]
     assert read_config(RunFolder(runs / "runs" / "gru")).data.max_line_bytes is None  # type: ignore[attr-defined]
     assert read_config(RunFolder(runs / "runs" / "gru_lm")).data.max_line_bytes is None  # type: ignore[attr-defined]

@@ -80,18 +80,36 @@ def test_a_file_larger_than_is_allowed_is_named(folder: Path) -> None:
     assert (status, "seqlab: error: out: File too large" in err) == (1, True)
     assert not (folder / "out").exists()
     assert "what there is so far is in" in err
-    assert (folder / "out.tmp").stat().st_size
+    assert (folder / ".out.seqlab-part").stat().st_size
 
 
 def test_what_a_kill_left_is_overwritten_and_a_link_is_followed(folder: Path) -> None:
     (folder / "target").write_text("before", encoding="utf-8")
     (folder / "out").symlink_to("target")
-    (folder / "target.tmp").write_text("left by a kill", encoding="utf-8")
+    (folder / ".target.seqlab-part").write_text("left by a kill", encoding="utf-8")
     status, _, err = shell("seqlab translate run --input in --max_length 4 --output out", folder)
     assert status == 0, err
     assert (folder / "out").is_symlink()
     assert len((folder / "target").read_text("utf-8").splitlines()) == 2
     assert sorted(path.name for path in folder.iterdir()) == ["in", "out", "run", "target"]
+
+
+def test_a_file_that_looks_like_a_part_is_no_part(folder: Path) -> None:
+    (folder / "in").rename(folder / "out.tmp")
+    status, _, err = shell("seqlab translate run --input out.tmp --max_length 4 --output out", folder)
+    assert status == 0, err
+    assert (folder / "out.tmp").read_text("utf-8") == LINES
+    assert len((folder / "out").read_text("utf-8").splitlines()) == 2
+
+
+def test_a_log_file_is_no_other_file(seqlab, folder: Path) -> None:
+    before = (folder / "in").read_bytes()
+    for path in (folder / "in", folder / "run" / "config.yaml", folder / "new"):
+        result = seqlab(
+            *("translate", folder / "run", "--input", folder / "in", "--output", folder / "new", "--log_file", path)
+        )
+        assert (result.status, f"--log_file {path} is " in result.err) == (2, True)
+    assert (folder / "in").read_bytes() == before
 
 
 def test_a_deleted_working_directory_is_named(folder: Path) -> None:
