@@ -1,12 +1,13 @@
-"""Types of the numbers in configs and options: each has a lower and an upper bound, so that no sum overflows."""
+"""Types of the numbers in configs and options: each has a lower and an upper bound."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 MAX_COUNT = 2**31 - 1
-"""Of ids, steps, lines: a product of two fits 64 bits."""
-MAX_NUMBER = 1e9
+"""Largest number of ids, steps or lines: the product of two fits into 64 bits."""
+MAX_NUMBER = 1e38
+"""About the largest number in single precision."""
 MIN_POSITIVE = 1e-37
 """About the smallest normal number in single precision: what is smaller becomes 0 there, or costs time."""
 

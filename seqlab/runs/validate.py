@@ -106,7 +106,8 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
         shown, nearest = reprlib.repr(first["input"]), ""
         if kind in ("greater_than_equal", "less_than_equal"):
             [bound] = first["ctx"].values()
-            wanted = f"at {'least' if kind.startswith('greater') else 'most'} {bound:{',.0f' if bound > 1e4 else 'g'}}"
+            side, style = "least" if kind.startswith("greater") else "most", ",.0f" if 1e4 < bound < 1e15 else "g"
+            wanted = f"at {side} {bound:{style}}"
             if str(first["input"]).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
                 wanted = "a finite number"
             elif bound == MIN_POSITIVE:

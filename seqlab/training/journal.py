@@ -7,7 +7,7 @@ from typing import Any
 
 from seqlab.durable import sync
 from seqlab.named_files import open_named
-from seqlab.parsing import read_regular, require_regular
+from seqlab.parsing import require_regular
 
 
 class Journal:
@@ -15,7 +15,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists():
+        if path.is_fifo():  # which would be waited for
             require_regular(path)
         self._file = open_named(path, "ab")
 
@@ -34,7 +34,7 @@ class Journal:
 
         Events stay, they happened.
         """
-        content = read_regular(self.path)
+        content = self.path.read_bytes()
         kept = content[:size].rfind(b"\n") + 1  # less than `size` where the end of the file was lost
         behind = content[kept:].splitlines(keepends=True)
         if behind:

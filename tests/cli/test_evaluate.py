@@ -152,8 +152,8 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         ),
         (
             [files["hyp"], "--ref", files["ref"], "--metrics", "blue"],
-            "must be one of bleu, bleu_zh, bleu_ja_mecab, bleu_flores200, bleu_char, chrf, ter, wer, cer, exact_match, "
-            "contains, repeated, missing, length_error, "
+            "must be one of bleu, chrf, ter, wer, cer, exact_match, contains, repeated, missing, length_error, "
+            "bleu_zh, bleu_ja_mecab, bleu_flores200, bleu_char, "
             "accuracy, macro_f1",
         ),
         (["-", "--ref", "-"], "standard input (`-`) can be read only once"),

@@ -341,6 +341,6 @@ def test_memory_that_runs_out_says_what_to_lower(seqlab, run_dir: Path, monkeypa
     result = seqlab("translate", run_dir, *FAST, stdin=b"abc\n")
     assert result.status == 1
     assert result.err == (
-        "seqlab: error: memory ran out: lower `--batch_tokens`, or `--buffer_lines` where the input is long, "
-        "in training the model's size\n"
+        "seqlab: error: memory ran out: lower `--batch_tokens` or `--buffer_lines` or `--max_line_bytes` or "
+        "`--beam_size`\n"
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.blocks import read_blocks
 from seqlab.data.corpus import Corpus
-from seqlab.data.readers import read_lines
+from seqlab.data.readers import LineLimit, read_lines
 
 pieces = st.lists(st.sampled_from(["a", "é", "\ufeff", "\r", "\n", "\r\n", "\u2028", "\x85", "\0", "𝄞"]), max_size=30)
 
@@ -21,7 +21,7 @@ def test_blocks_hold_the_lines(pieces: list[str], size: int, zipped: bool) -> No
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("x.gz" if zipped else "x")
         path.write_bytes(gzip.compress(raw) if zipped else raw)
-        blocks = list(read_blocks(path, size))
+        blocks = list(read_blocks(path, size, LineLimit()))
         assert [line for block in blocks for line in block.decode()] == list(read_lines(path))
         assert all(len(block) == size for block in blocks[:-1])
         assert [len(block.decode()) for block in blocks] == [len(block) for block in blocks]
@@ -33,7 +33,7 @@ def test_blocks_hold_the_lines(pieces: list[str], size: int, zipped: bool) -> No
 def test_bytes_that_are_no_text_are_found_in_their_line(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"a\nb\nc\r\nd\xff\ne\n")
-    first, second, third = read_blocks(path, 2)
+    first, second, third = read_blocks(path, 2, LineLimit())
     assert first.decode() == ["a", "b"]
     with pytest.raises(ValueError, match=r"x, line 4: not UTF-8 \(byte 0xff at position 2"):
         second.decode()
@@ -44,7 +44,7 @@ def test_a_gzip_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(bytes(1000))[:-9])
     with pytest.raises(ValueError, match=r"x\.gz: cannot be unpacked"):
-        list(read_blocks(path, 2))
+        list(read_blocks(path, 2, LineLimit()))
 
 
 @pytest.mark.parametrize(("src", "tgt"), [(3, 5), (5, 3), (0, 4), (4, 2), (7, 0)])

@@ -69,7 +69,15 @@ def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) 
     """The same, of recordings."""
     assert set(expected_of_speech) == set(SPEECH_FAMILIES)
     check_uses(expected_of_speech[family])
-    check_continued(expected_of_speech[family]["continued"], family)
+    # With augmentation, differences of rounding between processors become another model within a hundred steps: two
+    # steps must leave the loss about where it was.
+    shutil.copytree(f"runs/{family}", f"continued/{family}")
+    before, loss_before = last_nll(f"continued/{family}")
+    steps = ("--training.max_steps", str(before + 2), "--training.valid_every", "2")
+    seqlab("train", "--run_dir", f"continued/{family}", *steps)
+    step, loss = last_nll(f"continued/{family}")
+    assert (before, step) == (80, 82)
+    assert loss == pytest.approx(loss_before, rel=0.1)
 
 
 def test_a_stored_masked_model_is_one_to_start_from(expected_of_families: dict[str, Any]) -> None:
