@@ -119,14 +119,14 @@ def rename(old: Path, new: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name, or replaces what has it, when the block ends without an error.
+    """Write a file atomically: a temporary file is renamed when the block ends without an error.
 
-    Until then it has another name, see `part_of`. What a kill leaves there is overwritten the next time. A symbolic
-    link stays, and what it leads to is replaced.
+    The temporary file is `part_of(path)`; what a kill leaves in it is overwritten the next time. A symbolic link
+    stays, and the file that it leads to is replaced.
 
     Args:
         path: the final name.
-        keeps_part: leave what was written before an error under the other name, with a warning that says so.
+        keeps_part: keep the temporary file after an error, with a warning that names it.
 
     Raises:
         OSError: it cannot be written; names the path.
@@ -150,14 +150,14 @@ def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
 
 
 def part_of(path: Path) -> Path:
-    """Name what `replacing` writes until it is whole: a hidden file beside the final one, which nobody else uses."""
+    """Name the temporary file of `replacing`: a hidden file beside the final one, of a name that nobody else uses."""
     final = Path(os.path.realpath(path))
     return final.with_name(f".{final.name}.seqlab-part")
 
 
 @contextmanager
 def _opened_alone(temporary: Path, path: Path) -> Iterator[BinaryIO]:
-    """Open an empty file that no other process writes at the same time, for what will be called `path`."""
+    """Open an empty temporary file under a lock; `path` is the final name, for messages."""
     while True:
         with open_named(temporary, "ab", path) as file:
             if fcntl is not None:

@@ -1,4 +1,4 @@
-"""Files whose errors name them: what Python raises where a write fails, on a full disk say, does not say where."""
+"""Files whose write errors name the file, which Python's own errors, of a full disk for example, do not."""
 
 import io
 import os
@@ -12,7 +12,7 @@ BUFFER_BYTES = 1 << 16
 
 @contextmanager
 def naming(name: str | Path) -> Iterator[None]:
-    """Raise an OSError of this block with the name of the file that it is about, unless it has one."""
+    """Add the name of a file to an OSError that is raised in this block and has none."""
     try:
         yield
     except OSError as error:
@@ -22,7 +22,7 @@ def naming(name: str | Path) -> Iterator[None]:
 
 
 class _NamedFile(io.FileIO):
-    """An unbuffered file whose errors have a name; a descriptor stays open when it is closed."""
+    """An unbuffered file whose errors name it; closing it leaves a descriptor open that it was given."""
 
     def __init__(self, file: str | int, mode: str, label: str) -> None:
         super().__init__(file, mode, closefd=not isinstance(file, int))

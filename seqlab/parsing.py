@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_LINE_BYTES = 1 << 20
-"""Of a line, unless another limit is asked for: all that is done with a line takes memory, some of it a hundredfold."""
+"""Default limit of a line: processing a line can take a hundred times its size in memory."""
 MAX_ROW_BYTES = 1 << 24
-"""Of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
+"""Limit of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
 MAX_DOCUMENT_BYTES = 1 << 28
-"""Of a JSON or YAML file: those that seqlab writes are far below it."""
+"""Largest JSON or YAML file that is read; those that seqlab writes are far smaller."""
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""An escape of half of a pair: whether the other half follows, encoding tells."""
+"""Matches the escape of a surrogate; encoding the result shows whether it is unpaired."""
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -114,7 +114,7 @@ def _record(cells: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def checked(values: Any, expected: type[T]) -> T:
-    """Return values as a type that pydantic knows; raise ValueError naming the first field that has another type."""
+    """Validate values against a type; raise ValueError naming the first field of another type."""
     from pydantic import ValidationError
 
     try:

@@ -6,8 +6,8 @@ import pytest
 from attack.__main__ import CLASSES
 from attack.workspace import Workspace
 
-OF_PROCESSES = ("streams", "interrupts", "kills")
-"""Attacks whose tries take seconds, as each starts Python anew."""
+OF_MINUTES = ("streams", "interrupts", "kills", "memory")
+"""Attacks whose tries take seconds each, as they start Python anew or read many lines."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def attack(workspace: Workspace, name: str, count: int, seed: int) -> None:
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in OF_PROCESSES])
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in OF_MINUTES])
 def test_a_few_tries(workspace: Workspace, name: str) -> None:
     attack(workspace, name, 4, seed=1)
 

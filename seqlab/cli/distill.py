@@ -14,7 +14,7 @@ from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.inference.files import BUFFER_LINES, equally_long, output_stream, refuse_same_file
 from seqlab.inference.lines import write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, MaxLineOptions
+from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
 from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
@@ -24,7 +24,7 @@ EXISTS = "{} exists: name another file, or replace it with `--overwrite`."
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class DistillOptions(SearchConfig, EngineOptions, MaxLineOptions):
+class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
     """Translate a corpus with a teacher, for another model to learn from (sequence-level knowledge distillation).
 
     A model that predicts all words at once learns more from one translator's answers than from those of many people,

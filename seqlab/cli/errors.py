@@ -15,7 +15,7 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
 USUAL_BEAM = 20
-"""Hypotheses of a beam from which on it is the first to blame for what a search holds."""
+"""Above this beam size, the advice for memory that ran out names the beam first."""
 LESS_MEMORY = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
 TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
 STATUSES = {

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.line_sample import LineSample
 from seqlab.inference.files import all_places, equally_long
-from seqlab.inference.options import SETTINGS, Count, File, MaxLineOptions, Name
+from seqlab.inference.options import SETTINGS, Count, File, Name, RefuseLongLines
 from seqlab.registry import Parts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SAMPLED = 1000
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class EvaluateOptions(MaxLineOptions):
+class EvaluateOptions(RefuseLongLines):
     """Hypotheses and references in, scores with their signatures out."""
 
     hypotheses: Annotated[File, "HYP"]

@@ -39,13 +39,13 @@ def _is_open(descriptor: int) -> bool:
 
 
 def say(message: str) -> None:
-    """Print a line to standard error, where anyone reads it."""
+    """Print a line to standard error; ignore errors."""
     with suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)
 
 
 def drop_output() -> None:
-    """Send what is left of standard output nowhere: Python would fail once more when it ends."""
+    """Redirect standard output to /dev/null, as Python would fail once more when it ends."""
     with suppress(OSError, ValueError, AttributeError):  # of a stream that is none of the process's own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

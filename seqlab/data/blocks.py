@@ -6,6 +6,7 @@ import gzip
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
@@ -86,12 +87,16 @@ def in_batches(
     items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int | None = None
 ) -> Iterator[list[T]]:
     """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
-    batch: list[T] = []
-    weighed = 0
+    if most is None:
+        iterator = iter(items)
+        while batch := list(islice(iterator, size)):
+            yield batch
+        return
+    batch, weighed = [], 0
     for item in items:
         batch.append(item)
         weighed += weight(item)
-        if len(batch) == size or (most is not None and weighed >= most):
+        if len(batch) == size or weighed >= most:
             yield batch
             batch, weighed = [], 0
     if batch:

@@ -176,6 +176,6 @@ def lines_of(cell: str) -> list[str]:
 
 
 def one_line(cell: str) -> str:
-    """Put the lines of a record one behind the other; a single one stays the object that it is."""
+    """Join the lines of a record by spaces; return a single line unchanged."""
     first, *more = lines_of(cell)
     return " ".join([first, *more]) if more else first

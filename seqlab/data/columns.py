@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,9 @@ from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
-from seqlab.data.readers import ROW_LIMIT, LineLimit, read_lines, require_file
-from seqlab.parsing import MAX_ROW_BYTES, parse_json
+from seqlab.data.readers import ROW_LIMIT, CellRows, LineLimit, read_lines, require_file
+from seqlab.parsing import parse_json
 
-MAX_CELL_CHARS = MAX_ROW_BYTES
-"""Longest cell of a .csv file. There is a limit so that a quote that is never closed does not hold the whole file."""
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
 
 
@@ -154,23 +151,17 @@ class FileColumn(Column):
             yield text_of(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
-        # Quoted cells may hold newlines, so the parser needs to see where the lines end.
-        lines = (line + "\n" for line in self._rows())
-        rows = csv.reader(lines, strict=True)
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))  # csv's own default is 131,072
-        try:
-            header = next(rows, [])
-            self._refuse_twice(column, header)
-            for cells in rows:
-                if not cells:
-                    yield ""
-                    continue
-                where = f"{self.path}, line {rows.line_num}"
-                if len(cells) != len(header):
-                    raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")
-                yield text_of(dict(zip(header, cells, strict=True)), column, where)
-        except csv.Error as error:
-            raise ValueError(f"{self.path}, line {rows.line_num}: not CSV ({error}).") from None
+        rows = CellRows(self._rows(), str(self.path), strict=True)
+        header = next(rows, [])
+        self._refuse_twice(column, header)
+        for cells in rows:
+            if not cells:
+                yield ""
+                continue
+            where = f"{self.path}, line {rows.line_num}"
+            if len(cells) != len(header):
+                raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")
+            yield text_of(dict(zip(header, cells, strict=True)), column, where)
 
     def _conllu_values(self, column: str) -> Iterator[str]:
         number = column_number(column, str(self.path))

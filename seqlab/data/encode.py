@@ -172,7 +172,7 @@ class PairEncoder(Encoder):
 
 
 def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> Rows:
-    """Give the ids of lines with eos behind each, and of parts of lines so that together they are as the whole."""
+    """Encode lines with eos after each; the parts of a line together get the ids of the whole line."""
     goes_on = np.fromiter((isinstance(line, LinePart) for line in lines), np.bool_, len(lines))
     if goes_on.any() and _adds_spaces(tokenizer):
         lines = [line.removesuffix(" ") if is_part else line for line, is_part in zip(lines, goes_on, strict=True)]
@@ -180,7 +180,7 @@ def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> Rows:
 
 
 def _adds_spaces(tokenizer: Tokenizer) -> bool:
-    """Tell whether two texts have the ids that they have with a space between them, as with words and subwords."""
+    """Tell whether joining two texts by a space concatenates their ids, as with words and subwords."""
     whole, first, second = tokenizer.encode(["a a", "a", "a"])
     return whole == first + second
 

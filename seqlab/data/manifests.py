@@ -19,7 +19,7 @@ from seqlab.audio.containers import AUDIO_SUFFIXES
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
-from seqlab.data.readers import ROW_LIMIT, read_lines, require_file
+from seqlab.data.readers import ROW_LIMIT, CellRows, read_lines, require_file
 from seqlab.parsing import parse_json
 
 logger = logging.getLogger(__name__)
@@ -244,8 +244,12 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """Yield the location and the record of each row; None for a blank one, as in `_json_records`."""
-    lines = (line + "\n" for line in read_lines(path, ROW_LIMIT))
-    rows = csv.reader(lines, strict=True) if kind == "csv" else csv.reader(lines, "excel-tab", quoting=csv.QUOTE_NONE)
+    lines, name = read_lines(path, ROW_LIMIT), str(path)
+    rows = (
+        CellRows(lines, name, strict=True)
+        if kind == "csv"
+        else CellRows(lines, name, "excel-tab", quoting=csv.QUOTE_NONE)
+    )
     header = next(rows, [])
     for cells in rows:
         location = f"{path}, line {rows.line_num}"

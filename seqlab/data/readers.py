@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import logging
 import zlib
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
 from seqlab.named_files import naming
@@ -29,7 +30,7 @@ class DiscardedLine(str):
 
 
 class LinePart(str):
-    """A part of a line that goes on: what follows it in the text is no end of a line."""
+    """A part of a long line; no end of a line follows it."""
 
     __slots__ = ()
 
@@ -56,7 +57,7 @@ class LineLimit:
     max_bytes: int | None = MAX_LINE_BYTES
     """Its end not counted; None for no limit."""
     discarded: LongLines | None = None
-    """Where a longer line is noted, which an empty one stands for then; None refuses it."""
+    """Collects longer lines, each of which becomes an empty line; with None they raise an error."""
     divides: bool = False
     """Whether a longer line is read in parts instead, which end after a space where there is one."""
     option: str = "`--max_line_bytes`"
@@ -64,7 +65,7 @@ class LineLimit:
     advice: str = "Divide the line, or raise the limit if memory allows."
 
     def read(self, stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
-        """Yield raw lines of a stream, numbered from `first`; one that is too long is read in parts and not kept.
+        """Yield raw lines of a stream, numbered from `first`; memory is bounded by the limit.
 
         Raises:
             ValueError: a line is too long, and is not to be discarded; names it.
@@ -223,6 +224,27 @@ def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str
     path = Path(path)
     with open_binary(path) as stream:
         yield from iter_lines(stream, str(path), limit)
+
+
+class CellRows(Iterator[list[str]]):
+    """The cells of lines, row by row; quoted cells may hold newlines, and a cell may be as long as a row."""
+
+    def __init__(self, lines: Iterable[str], name: str, dialect: str = "excel", **options: Any) -> None:
+        """Begin to read; `name` is for messages, `dialect` and `options` are those of `csv.reader`."""
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
+        self._reader, self._name = csv.reader((f"{line}\n" for line in lines), dialect, **options), name
+
+    @property
+    def line_num(self) -> int:
+        """The line that the last row ends at, from 1."""
+        return self._reader.line_num
+
+    def __next__(self) -> list[str]:
+        """Give the next row, empty for an empty line; raises ValueError naming a line that cannot be divided."""
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            raise ValueError(f"{self._name}, line {self.line_num}: the cells cannot be separated ({error}).") from None
 
 
 def open_binary(path: Path) -> BinaryIO:

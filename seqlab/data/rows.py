@@ -204,7 +204,7 @@ class Rows(Sequence[NDArray[Any]]):
 def with_end(
     ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int, goes_on: NDArray[np.bool_] | None = None
 ) -> Rows:
-    """Put eos behind each of the rows that lie end to end in `ids`, but for those that go on in the next row."""
+    """Append eos to each of the rows that lie end to end in `ids`, except where a line continues in the next row."""
     ends = np.ones(len(lengths), np.bool_) if goes_on is None else ~goes_on
     return Rows.from_flat(np.insert(ids, np.cumsum(lengths)[ends], eos_id), lengths + ends)
 

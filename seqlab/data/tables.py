@@ -5,7 +5,6 @@ A table is a .csv or .tsv file with a header, JSON lines, or parquet; the first 
 
 from __future__ import annotations
 
-import csv
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.readers import ROW_LIMIT, read_lines, require_file
+from seqlab.data.readers import ROW_LIMIT, CellRows, read_lines, require_file
 from seqlab.parsing import parse_json
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -76,19 +75,16 @@ def read_rows(
 
 
 def _read_divided(lines: Iterable[str], name: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
-    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, strict=True)
+    reader = CellRows(lines, name, delimiter=delimiter, strict=True)
 
     def rows(header: Sequence[str]) -> Iterator[Row]:
-        try:
-            for cells in reader:
-                if cells and len(cells) != len(header):
-                    raise ValueError(
-                        f"{name}, line {reader.line_num}: has {len(cells)} cells, but the header names {len(header)} "
-                        "columns."
-                    )
-                yield reader.line_num, cells
-        except csv.Error as error:
-            raise ValueError(f"{name}, line {reader.line_num}: the cells cannot be separated ({error}).") from None
+        for cells in reader:
+            if cells and len(cells) != len(header):
+                raise ValueError(
+                    f"{name}, line {reader.line_num}: has {len(cells)} cells, but the header names {len(header)} "
+                    "columns."
+                )
+            yield reader.line_num, cells
 
     header = [cell.strip() for cell in next(reader, [])]
     _check_header(header, name)

@@ -38,7 +38,7 @@ class Edits(NamedTuple):
 
 
 def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
-    """Align two sequences; where several alignments cost the least, the one that jiwer counts, too."""
+    """Align two sequences at the least cost; ties are broken as in jiwer."""
     steps = list(_aligned(reference, hypothesis))
     substitutions = sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in steps)
     return Edits(substitutions, sum(j < 0 for _, j in steps), sum(i < 0 for i, _ in steps), len(reference))

@@ -59,7 +59,7 @@ def _bleu(tokenize: str, hypotheses: Sequence[str], references: References) -> L
         metric = BLEU(tokenize=tokenize, lowercase=False, force=True)
     except (RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"BLEU's tokenizer `{tokenize}` is not there: {reason}") from None
+        raise ValueError(f"BLEU's tokenizer `{tokenize}` is not installed: {reason}") from None
     return _line_statistics(metric, hypotheses, references, higher_is_better=True)
 
 

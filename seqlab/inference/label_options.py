@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.inference.options import SETTINGS, Count, File, LineOptions, RunOptions
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LabelOptions(RunOptions, LineOptions):
+class LabelOptions(RunOptions, DiscardLongLines):
     """Lines in, labels out, in order and one line for each line.
 
     A run that labels words gives each line the labels of its words, which spaces divide; one that labels lines gives a

@@ -52,7 +52,7 @@ def status_of(limit: LineLimit) -> int:
         return 0
     name, number = limit.discarded.locations[0]
     logger.warning(
-        "%d lines are longer than %s bytes (--max_line_bytes), and an empty line stands for each; the first is %s",
+        "%d line(s) exceed %s bytes (--max_line_bytes) and were answered by an empty line; the first is %s",
         len(limit.discarded),
         f"{limit.max_bytes:,}",
         f"{name}, line {number}",

@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, SkipValidation
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
 from seqlab.bounds import Count, Threads
@@ -21,11 +21,18 @@ def _as_utf8(argument: Any) -> Any:
         raise ValueError("holds bytes that are not UTF-8") from None
 
 
+def _not_empty(path: str) -> str:
+    """Raise ValueError for an empty name, which would mean the working directory."""
+    if not path:
+        raise ValueError("names no file: it is empty")
+    return path
+
+
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 Name = Annotated[str, "NAME"]
-File = Annotated[str, SkipValidation(), "FILE"]
+File = Annotated[str, SkipValidation(), AfterValidator(_not_empty), "FILE"]
 """A path may hold bytes that are not UTF-8, which pydantic would refuse."""
-RunPath = Annotated[str, SkipValidation(), "RUN"]
+RunPath = Annotated[str, SkipValidation(), AfterValidator(_not_empty), "RUN"]
 Words = Annotated[str, BeforeValidator(_as_utf8), "TEXT"]
 
 
@@ -44,11 +51,11 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class MaxLineOptions:
-    """Lines that are too long."""
+class RefuseLongLines:
+    """Limit of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
-    """bytes of the longest line that is read; memory grows with it"""
+    """bytes of a line; a longer one is refused, as memory grows with it"""
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; a longer one is refused."""
@@ -58,13 +65,13 @@ class MaxLineOptions:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LineOptions:
-    """Lines that are too long."""
+class DiscardLongLines:
+    """Limit of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
-    """bytes of the longest line that is read; an empty line answers a longer one, and the exit status is 3"""
+    """bytes of a line; a longer one is answered by an empty line, and the exit status is 3"""
     strict: bool = False
-    """stop at a line that is too long"""
+    """stop at a longer line"""
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; what it discards, `status_of` reports."""

@@ -47,7 +47,9 @@ def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None
 
 
 @contextmanager
-def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator[Iterator[str | Listed]]:
+def listed_recordings(
+    spec: str | None, *, in_folders: bool = False, limit: LineLimit | None = None
+) -> Iterator[Iterator[str | Listed]]:
     """Open a list of recordings.
 
     That is a list as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` where its column is not `audio`,
@@ -56,6 +58,7 @@ def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator
     Args:
         spec: the list; None or `-` for standard input.
         in_folders: whether a folder with subfolders of recordings counts as a list.
+        limit: of the lines of a text; unless given, one that is too long for a path counts as no recording.
 
     Raises:
         FileNotFoundError, ValueError: there is no such list; it is a recording itself; a line is not UTF-8.
@@ -69,7 +72,7 @@ def listed_recordings(spec: str | None, *, in_folders: bool = False) -> Iterator
             "each line, and name that."
         )
     with input_stream(spec) as (stream, name):
-        raw_lines = LineLimit(discarded=LongLines()).read(stream, name)
+        raw_lines = (limit or LineLimit(discarded=LongLines())).read(stream, name)
         yield (_on_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
 
 

@@ -13,7 +13,7 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.readers import LineLimit
 from seqlab.inference.files import BLOCK_CHARS, BUFFER_LINES, output_stream
 from seqlab.inference.lines import is_discarded, json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, LineOptions
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File
 from seqlab.progress import progress_bar
 from seqlab.world import OnRows, World
 
@@ -34,7 +34,7 @@ Scorer = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | 
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class ScoreOptions(EngineOptions, LineOptions):
+class ScoreOptions(EngineOptions, DiscardLongLines):
     """Log-probability of given lines under a model, in nats: higher is more probable.
 
     Of a translator, each target (--tgt) given its source (--src). Of a recogniser, each text (--tgt) given its

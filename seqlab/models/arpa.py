@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
 UPPER_UNK = b"<UNK>"
 """What some programs write for `<unk>`."""
+MAX_BACKOFF = 1000.0
+"""Of the decimal logarithms of backoffs: files have some tens at most."""
 MAX_DIGITS = 18
 """Of a count, which fits 64 bits then."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -195,7 +197,7 @@ class _Reader:
                 log_prob, backoff = float(fields[0]), float(fields[-1]) if len(fields) == length + 2 else 0.0
             except ValueError:
                 log_prob = backoff = math.nan
-            if not (length < len(fields) < length + 3 and log_prob <= 0 and math.isfinite(backoff)):
+            if not (length < len(fields) < length + 3 and log_prob <= 0 and abs(backoff) <= MAX_BACKOFF):
                 raise self.unexpected(
                     f"a log-probability of at most 0, {length} words and perhaps a backoff, with tabs or spaces between"
                 )

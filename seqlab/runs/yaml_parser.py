@@ -43,7 +43,7 @@ def parse_yaml(text: str, name: str, *, only_text: bool = False) -> Any:
         only_text: leave numbers and truth values as the text that they are written as.
 
     Raises:
-        ValueError: it is not YAML, or stands for too much; names the file and the line.
+        ValueError: it is not YAML, or expands to too many values; names the file and the line.
     """
     try:
         values = yaml.load(text, Loader=yaml.BaseLoader if only_text else _Loader)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.durable import write_bytes, write_json
-from seqlab.parsing import checked, parse_json, read_regular
+from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
 from seqlab.registry import UnknownPart, find
 from seqlab.text.config import LearntConfig, TokenizerConfig
 from seqlab.text.normalization import compose
@@ -209,7 +209,7 @@ def _read_description(folder: Path) -> tuple[_Description, str]:
     """Read the description, and the kind in its config."""
     path = folder / DESCRIPTION
     try:
-        description = checked(parse_json(_read(path)), _Description)
+        description = checked(parse_json(_read(path, MAX_DOCUMENT_BYTES)), _Description)
         kind = checked(description.config.get("kind"), str)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
@@ -231,9 +231,9 @@ def tokenizer_sha256(folder: str | Path) -> str:
     return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, limit: int | None = None) -> bytes:
     try:
-        return read_regular(path)
+        return read_regular(path, limit)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path} is missing: {path.parent} is not the folder of a tokenizer.") from error
 

@@ -39,7 +39,7 @@ def test_an_empty_line_answers_a_line_that_is_too_long(
     plain, as_json, strict = seqlab(*argv), seqlab(*argv, "--json"), seqlab(*argv, "--strict")
     short = seqlab(*(each.replace("long", "short") for each in argv))
     assert (plain.status, as_json.status, strict.status, short.status) == (3, 3, 2, 0)
-    assert "1 lines are longer than 1,048,576 bytes (--max_line_bytes)" in plain.err
+    assert "1 line(s) exceed 1,048,576 bytes (--max_line_bytes)" in plain.err
     assert "long, line 2" in plain.err
     first, second, third = plain.out.decode().splitlines()
     assert [first, third] == short.out.decode().splitlines()[::2]

@@ -171,7 +171,7 @@ def test_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.csv, line 3: has 3 cells, but the header names 2"):
         read(f"{path}#de")
     path.write_text('de,en\na,"b" c\n')
-    with pytest.raises(ValueError, match=r"a\.csv, line 2: not CSV"):
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: the cells cannot be separated"):
         read(f"{path}#de")
     path.write_bytes(b"de,en\na,\xff\n")
     with pytest.raises(ValueError, match=r"a\.csv, line 2: not UTF-8"):

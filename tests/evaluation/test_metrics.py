@@ -77,7 +77,7 @@ def test_bleu_of_text_without_spaces(name: str, tokenize: str) -> None:
 
 def test_a_tokenizer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
-    with pytest.raises(ValueError, match=r"BLEU's tokenizer `ja-mecab` is not there: .*sacrebleu\[ja\]"):
+    with pytest.raises(ValueError, match=r"BLEU's tokenizer `ja-mecab` is not installed: .*sacrebleu\[ja\]"):
         evaluate(["a"], [["a"]], ["bleu_ja_mecab"])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
-from seqlab.data.readers import ROW_LIMIT
+from seqlab.data.readers import LineLimit
 from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
@@ -65,7 +65,7 @@ def label_text(options: LabelOptions) -> int:
         raise UsageError(f"{options.runs[0]} labels lines, but a column of CoNLL-U has the labels of words")
     how = given(options, "num_labels", "batch_tokens")
     # An empty line ends a sentence of CoNLL-U, so that none can stand for another there.
-    limit = options.line_limit() if options.conllu is None else ROW_LIMIT
+    limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
         open_input(options.input, whole_tables=options.conllu is not None, limit=limit) as source,
         output_stream(options.output) as output,

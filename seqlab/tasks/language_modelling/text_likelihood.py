@@ -1,4 +1,4 @@
-"""The likelihood of a text that comes in blocks, in memory that does not grow with it."""
+"""The likelihood of a text that comes in blocks; two numbers are kept for each line, and no text."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Line:
 
 
 class LikelihoodOfBlocks:
-    """Adds up how likely a text is, block after block."""
+    """Accumulate the log-likelihood of a text block by block."""
 
     def __init__(
         self,

@@ -233,7 +233,7 @@ class TextStream:
 
     @torch.inference_mode()
     def feed(self, ids: NDArray[Any]) -> NDArray[np.float64]:
-        """Add ids (n,); return the log-probabilities of the next that what follows does not change (m,)."""
+        """Add ids (n,); return the log-probabilities of the next tokens whose context is complete (m,)."""
         self._ids = np.concatenate([self._ids, ids.astype(np.int64)])
         context, stride = self._reading.context, self._reading.stride
         if context is None:

@@ -12,14 +12,14 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine, LineLimit
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
-from seqlab.inference.options import SETTINGS, Count, File, LineOptions, RunOptions, set_threads
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.predictor import Prediction, Predictor
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class PredictOptions(RunOptions, LineOptions):
+class PredictOptions(RunOptions, DiscardLongLines):
     """Rows in, predictions out, in order and one line for each row.
 
     Rows are comma- or tab-separated with a line of names above them, or JSON lines; an empty line gives an empty line.

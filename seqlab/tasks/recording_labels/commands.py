@@ -34,7 +34,10 @@ def label_recordings(options: LabelOptions) -> int | None:
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
-    with listed_recordings(options.input, in_folders=True) as paths, output_stream(options.output) as output:
+    with (
+        listed_recordings(options.input, in_folders=True, limit=options.line_limit()) as paths,
+        output_stream(options.output) as output,
+    ):
         for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
             found = labeller.label_detailed(block)
             faults += warn_of_faults(each.fault for each in found)

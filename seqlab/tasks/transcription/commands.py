@@ -151,7 +151,7 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[B
     from seqlab.data.columns import parse_column
 
     texts = [parse_column(spec, limit) for spec in options.tgt]
-    with listed_recordings(src) as paths:
+    with listed_recordings(src, limit=limit) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or READ_TOGETHER):
             of_block, *targets = zip(*block, strict=True)

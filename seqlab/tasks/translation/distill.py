@@ -62,7 +62,7 @@ class WorkFile:
         self.path, self.identity = path, dict(identity)
 
     def holds(self, translations: Sequence[str]) -> bool:
-        """Tell whether exactly these are what is done, of this work: it was ended after they were written out."""
+        """Return whether the work file is of this work and holds exactly these translations."""
         if not self.path.is_file():
             return False
         try:

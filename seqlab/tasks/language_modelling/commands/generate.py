@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of
-from seqlab.inference.options import SETTINGS, Count, File, LineOptions, RunOptions, Words, given
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, Words, given
 from seqlab.progress import progress_bar
 from seqlab.runs.fields import fields_of
 from seqlab.search.config import SearchConfig
@@ -57,7 +57,7 @@ _Search: Any = left_open(
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GenerateOptions(_Search, _Sampling, RunOptions, LineOptions):
+class GenerateOptions(_Search, _Sampling, RunOptions, DiscardLongLines):
     """Continue a text with a language model.
 
     Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for

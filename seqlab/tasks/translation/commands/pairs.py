@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption
-from seqlab.inference.options import SETTINGS, File, MaxLineOptions, RunOptions, set_threads
+from seqlab.inference.options import SETTINGS, File, RefuseLongLines, RunOptions, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class PairOptions(RunOptions, MaxLineOptions):
+class PairOptions(RunOptions, RefuseLongLines):
     """Parallel text."""
 
     src: Annotated[File, AsOption]

@@ -14,7 +14,7 @@ from seqlab.bounds import Finite
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
-from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, LineOptions, RunPath
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File, RunPath
 from seqlab.job import joined
 from seqlab.parsing import MAX_LINE_BYTES
 from seqlab.progress import progress_bar
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TranslateOptions(SearchConfig, EngineOptions, LineOptions):
+class TranslateOptions(SearchConfig, EngineOptions, DiscardLongLines):
     """Lines in, translations out, in order and one line for each line.
 
     Reads standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
