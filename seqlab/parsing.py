@@ -6,9 +6,8 @@ Whatever a file holds, the error is a ValueError of one line that says what is w
 import json
 import re
 import stat
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_LINE_BYTES = 1 << 20
-"""Default limit of a line: processing a line can take a hundred times its size in memory."""
-MAX_ROW_BYTES = 1 << 24
-"""Limit of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
 MAX_DOCUMENT_BYTES = 1 << 28
 """Largest JSON or YAML file that is read; those that seqlab writes are far smaller."""
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -53,17 +48,6 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
     if limit is not None and len(content) > limit:
         raise ValueError(f"{path}: is larger than {limit:,} bytes.")
     return content
-
-
-def bounded_lines(stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
-    """Yield raw lines, numbered from `first`; raise ValueError naming one of more than `MAX_ROW_BYTES`."""
-    for number in count(first):
-        raw = stream.readline(MAX_ROW_BYTES + 1)
-        if not raw:
-            return
-        if len(raw) > MAX_ROW_BYTES:
-            raise ValueError(f"{name}, line {number}: is longer than {MAX_ROW_BYTES:,} bytes: it is no such file.")
-        yield raw
 
 
 def read_json(path: Path) -> Any:

@@ -54,8 +54,9 @@ class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
 def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
     from seqlab.data.columns import parse_column
-    from seqlab.data.readers import LineLimit, read_lines
+    from seqlab.data.readers import read_lines
     from seqlab.evaluation.distilled import describe_targets
+    from seqlab.raw_lines import LineLimit
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 

@@ -51,7 +51,8 @@ def run(options: PlotOptions) -> None:
 
 def read_line(path: str, line: int) -> str:
     """Read a line of a file; raises ValueError where it has fewer."""
-    from seqlab.data.readers import LineLimit, read_lines
+    from seqlab.data.readers import read_lines
+    from seqlab.raw_lines import LineLimit
 
     text = next(islice(read_lines(Path(path), LineLimit(None)), line - 1, None), None)
     if text is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from seqlab.data.blocks import RawLines
 from seqlab.data.column import Column, place_of, refuse_unequal, zip_equal
 from seqlab.data.columns import parse_column
-from seqlab.data.readers import LineLimit
+from seqlab.raw_lines import LineLimit
 
 BLOCK_ROWS = 10_000
 """A process works on so many at a time."""

@@ -11,7 +11,7 @@ import torch
 
 import seqlab
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.readers import LineLimit, read_lines
+from seqlab.data.readers import read_lines
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import (
     Description,
@@ -27,6 +27,7 @@ from seqlab.export.folder import (
 from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.models import Transformer, TransformerConfig
+from seqlab.raw_lines import LineLimit
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
 from seqlab.tasks.translation.config import TRANSLATOR

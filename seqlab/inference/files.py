@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import places_of, refuse_unequal
-from seqlab.data.readers import LineLimit, iter_lines, open_binary
+from seqlab.data.readers import iter_lines, open_binary
 from seqlab.durable import part_of, replacing
 from seqlab.named_files import open_named
+from seqlab.raw_lines import LineLimit
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column

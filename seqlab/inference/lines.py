@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from seqlab.commands import INCOMPLETE
-from seqlab.data.readers import DiscardedLine, LineLimit
+from seqlab.data.readers import DiscardedLine
+from seqlab.raw_lines import LineLimit
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
 from seqlab.bounds import Count, Threads
-from seqlab.parsing import MAX_LINE_BYTES
+from seqlab.raw_lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
-    from seqlab.data.readers import LineLimit
+    from seqlab.raw_lines import LineLimit
 
 
 def _as_utf8(argument: Any) -> Any:
@@ -59,7 +59,7 @@ class RefuseLongLines:
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; a longer one is refused."""
-        from seqlab.data.readers import LineLimit
+        from seqlab.raw_lines import LineLimit
 
         return LineLimit(self.max_line_bytes)
 
@@ -75,7 +75,7 @@ class DiscardLongLines:
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; what it discards, `status_of` reports."""
-        from seqlab.data.readers import LineLimit, LongLines
+        from seqlab.raw_lines import LineLimit, LongLines
 
         return LineLimit(self.max_line_bytes, None if self.strict else LongLines())
 

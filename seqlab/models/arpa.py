@@ -22,7 +22,7 @@ import numpy as np
 from seqlab.durable import replacing
 from seqlab.models.kneser_ney import Ints, TrieLevel
 from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
-from seqlab.parsing import bounded_lines
+from seqlab.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class _Reader:
 
     def _numbered(self, stream: IO[bytes]) -> Iterator[bytes]:
         try:
-            lines = bounded_lines(cast(BinaryIO, stream), str(self.path))
+            lines = ROW_LIMIT.read(cast(BinaryIO, stream), str(self.path))
             for self.number, raw in enumerate(lines, start=1):
                 if line := (raw.removeprefix(BYTE_ORDER_MARK) if self.number == 1 else raw).strip():
                     yield line

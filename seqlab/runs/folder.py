@@ -16,7 +16,8 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
-from seqlab.parsing import MAX_DOCUMENT_BYTES, bounded_lines, checked, open_regular, parse_json, read_json, read_regular
+from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, open_regular, parse_json, read_json, read_regular
+from seqlab.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -272,7 +273,7 @@ class RunFolder:
         if not self.metrics_file.is_file():
             return
         with open_regular(self.metrics_file) as file:
-            for number, line in enumerate(bounded_lines(file, str(self.metrics_file)), start=1):
+            for number, line in enumerate(ROW_LIMIT.read(file, str(self.metrics_file)), start=1):
                 if line.endswith(b"\n"):
                     try:
                         yield checked(parse_json(line), dict[str, Any])

@@ -26,7 +26,8 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.parsing import MAX_ROW_BYTES, bounded_lines, require_regular
+from seqlab.parsing import require_regular
+from seqlab.raw_lines import MAX_ROW_BYTES, ROW_LIMIT
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
 Vectors = NDArray[np.float32]
@@ -214,13 +215,13 @@ def _read(stream: BinaryIO, name: str, kept: _Kept) -> int:
     """Take the wanted words out of a file of any format; return the number of values that each has."""
     line, size, count, dim = _read_head(stream, name)
     if count is None:
-        _read_text(chain([line], bounded_lines(stream, name, 2)), 1, dim, name, kept)
+        _read_text(chain([line], ROW_LIMIT.read(stream, name, 2)), 1, dim, name, kept)
         return dim
     head = stream.read(_BLOCK)
     if _is_text(head, dim):
-        num_lines = _read_text(
-            chain(io.BytesIO(head + stream.readline(MAX_ROW_BYTES)), bounded_lines(stream, name, 2)), 2, dim, name, kept
-        )
+        head += stream.readline(MAX_ROW_BYTES)
+        rest = ROW_LIMIT.read(stream, name, 2 + head.count(b"\n"))
+        num_lines = _read_text(chain(io.BytesIO(head), rest), 2, dim, name, kept)
         if num_lines != count:
             raise ValueError(f"{name}: line 1 promises {count} words, but {num_lines} follow it. The file is damaged.")
     else:

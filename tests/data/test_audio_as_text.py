@@ -11,7 +11,8 @@ from system.conftest import run_here
 
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
-from seqlab.data.readers import LineLimit, decoded
+from seqlab.data.readers import decoded
+from seqlab.raw_lines import LineLimit
 
 FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
 

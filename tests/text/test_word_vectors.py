@@ -330,3 +330,11 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_nothing_wanted_is_refused(tmp_path: Path, wanted: list[str]) -> None:
     with pytest.raises(ValueError, match=f"`wanted` must have a token .* has {len(wanted)} tokens"):
         read_word_vectors(written(tmp_path, glove(ENTRIES)), wanted)
+
+
+def test_a_line_that_is_too_long_is_named_by_its_number(tmp_path: Path) -> None:
+    entries = [*some_entries(map(str, range(30_000)), dim=3), ("x" * (17 << 20), [1.0, 2.0, 3.0])]
+    for write, line in ((glove, 30_001), (word2vec_text, 30_002)):
+        (tmp_path / "vectors.txt").write_bytes(write(entries))
+        with pytest.raises(ValueError, match=rf"vectors\.txt, line {line}: is longer than 16,777,216 bytes"):
+            read_word_vectors(tmp_path / "vectors.txt", {"1"})

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
-from seqlab.data.readers import LineLimit
 from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import given, set_threads
 from seqlab.progress import progress_bar
+from seqlab.raw_lines import LineLimit
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling

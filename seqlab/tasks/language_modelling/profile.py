@@ -8,7 +8,7 @@ from itertools import chain
 from seqlab.data.blocks import RawLines
 from seqlab.data.corpus import Corpus
 from seqlab.data.line_sample import LineSample
-from seqlab.data.readers import LineLimit
+from seqlab.raw_lines import LineLimit
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768

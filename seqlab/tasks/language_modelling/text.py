@@ -9,8 +9,9 @@ from typing import BinaryIO
 
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import Column, lines_of, one_line
-from seqlab.data.readers import LineLimit, LinePart, decoded
+from seqlab.data.readers import LinePart, decoded
 from seqlab.inference.lines import refuse_newlines
+from seqlab.raw_lines import LineLimit
 
 BLOCK_LINES = 10_000
 BLOCK_CHARS = 1 << 22

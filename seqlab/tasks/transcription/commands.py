@@ -12,7 +12,6 @@ from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
 from seqlab.data.manifests import Listed
-from seqlab.data.readers import LineLimit
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
@@ -27,6 +26,7 @@ from seqlab.inference.recording_lists import (
 )
 from seqlab.inference.scoring import Block, ScoreOptions, write_scores
 from seqlab.progress import counting
+from seqlab.raw_lines import LineLimit
 from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from seqlab.search.sampling_config import SamplingConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
-    from seqlab.data.readers import LineLimit
+    from seqlab.raw_lines import LineLimit
     from seqlab.tasks.language_modelling.generator import Continuation
     from seqlab.tasks.language_modelling.language_model import LanguageModel
 

@@ -16,8 +16,8 @@ from seqlab.inference.files import Input, open_input, output_stream, refuse_same
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File, RunPath
 from seqlab.job import joined
-from seqlab.parsing import MAX_LINE_BYTES
 from seqlab.progress import progress_bar
+from seqlab.raw_lines import MAX_LINE_BYTES
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
@@ -133,7 +133,8 @@ class Prefixes:
     """The lines of a file of prefixes, taken block by block."""
 
     def __init__(self, path: str | None, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        from seqlab.data.readers import LineLimit, read_lines
+        from seqlab.data.readers import read_lines
+        from seqlab.raw_lines import LineLimit
 
         self.path, self.taken = path, 0
         self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path), LineLimit(max_line_bytes))
