@@ -24,7 +24,7 @@ from benchmarks import (
 from benchmarks.options import refuse_missing_folder
 from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
-from seqlab.world import usable_cores
+from seqlab.base.world import usable_cores
 
 TASKS = {
     "training": training,

@@ -63,11 +63,11 @@ def _unraisable(what: "sys.UnraisableHookArgs") -> None:
 
 
 if __name__ == "__main__":
-    from seqlab.world import under_torchrun
+    from seqlab.base.world import under_torchrun
 
     status = run()
     if under_torchrun():
-        # A thread that outlives its process group (see `seqlab.ranks`) aborts the process now and then while the
+        # A thread that outlives its process group (see `seqlab.base.ranks`) aborts the process now and then while the
         # interpreter ends, and torchrun would start a finished job anew.
         os._exit(status)
     sys.exit(status)

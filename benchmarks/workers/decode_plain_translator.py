@@ -18,9 +18,9 @@ from benchmarks.records import DecodingJob, Json
 from benchmarks.scale import RecurrentSizes
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.plain_translator import PlainTranslator
+from seqlab.base.world import OnRows
 from seqlab.inference.forks import Forks
 from seqlab.text import load_tokenizer
-from seqlab.world import OnRows
 
 
 def run(job: Json) -> Json:

@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.train_marian import use_own_positions
+from seqlab.base.world import OnRows
 from seqlab.inference.forks import Forks
 from seqlab.text import load_tokenizer
-from seqlab.world import OnRows
 
 
 def run(job: Json) -> Json:

@@ -12,9 +12,9 @@ from benchmarks.records import GrowthJob, Json
 from benchmarks.scale import ModelSizes
 from benchmarks.workers.memory import peak_memory_mb
 from benchmarks.workers.seqlab_runs import LABEL_SMOOTHING, transformer_config
+from seqlab.base.malloc import prepare_heap
 from seqlab.data.batch import Seq2SeqBatch, collate
 from seqlab.data.prepare import prepare
-from seqlab.host_memory import prepare_heap
 from seqlab.models import Transformer
 from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropyConfig, StepContext

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.records import Json
-from seqlab.job import joined
+from seqlab.base.job import joined
 from seqlab.nn.kernels import TRAINING_KERNELS, reference_kernels
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config

@@ -18,7 +18,7 @@ from seqlab.runs import load_run
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.machine import set_up
+from seqlab.training.device_context import set_up
 from seqlab.training.step import update
 
 

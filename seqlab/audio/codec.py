@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.features import LogMel
-from seqlab.durable import write_json
-from seqlab.parsing import checked, read_json
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import checked, read_json
 
 FILE = "codec.recording.json"
 Normalisation = Literal["corpus", "recording", "none"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from inspect import cleandoc, get_annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from seqlab.base.world import refuse_ranks
 from seqlab.cli.parser import Parser
 from seqlab.commands import AsArgument, AsOption, Command, UsageError
 from seqlab.registry import Parts
-from seqlab.world import refuse_ranks
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

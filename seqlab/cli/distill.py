@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import counting
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.inference.files import BUFFER_LINES, equally_long, output_stream, refuse_same_file
 from seqlab.inference.lines import write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
-from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
@@ -53,10 +53,10 @@ class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
 
 def run(options: DistillOptions) -> None:
     """Translate the corpus, write it and print the report."""
+    from seqlab.base.raw_lines import LineLimit
     from seqlab.data.columns import parse_column
     from seqlab.data.readers import read_lines
     from seqlab.evaluation.distilled import describe_targets
-    from seqlab.raw_lines import LineLimit
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from seqlab.cli.streams import STANDARD_OUTPUT
 from seqlab.commands import INCOMPLETE
-from seqlab.elsewhere import is_raised_by_seqlab
+from seqlab.remote_errors import is_raised_by_seqlab
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""

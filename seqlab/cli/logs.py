@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from seqlab.base.parsing import require_regular
+from seqlab.base.progress import hide_bars
 from seqlab.cli.errors import printable
 from seqlab.cli.streams import say
-from seqlab.parsing import require_regular
-from seqlab.progress import hide_bars
 
 _BEGINS_A_LOG = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 _files: list[logging.Handler] = []

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import seqlab
+from seqlab.base.openmp import choose_waiting
+from seqlab.base.world import rank_before_meeting
 from seqlab.built_in import COMMANDS
 from seqlab.cli.declared import DeclaredCommand
 from seqlab.cli.errors import (
@@ -27,11 +29,9 @@ from seqlab.cli.logs import note_error, set_up_logging
 from seqlab.cli.parser import LOG_FILE, PLUGIN, QUIET, Parser
 from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
 from seqlab.commands import Command, UsageError
-from seqlab.contention import choose_waiting
-from seqlab.elsewhere import is_raised_by_seqlab
 from seqlab.plugins import load_plugin
 from seqlab.registry import OWN, Parts, entries, find, missing_hint
-from seqlab.world import rank_before_meeting
+from seqlab.remote_errors import is_raised_by_seqlab
 
 EXAMPLES = """
 examples:

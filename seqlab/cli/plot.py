@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.parsing import parse_json
 from seqlab.commands import AsOption, Command
 from seqlab.inference.options import SETTINGS, Count, File
-from seqlab.parsing import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -51,8 +51,8 @@ def run(options: PlotOptions) -> None:
 
 def read_line(path: str, line: int) -> str:
     """Read a line of a file; raises ValueError where it has fewer."""
+    from seqlab.base.raw_lines import LineLimit
     from seqlab.data.readers import read_lines
-    from seqlab.raw_lines import LineLimit
 
     text = next(islice(read_lines(Path(path), LineLimit(None)), line - 1, None), None)
     if text is None:

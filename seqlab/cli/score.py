@@ -1,9 +1,9 @@
 """The command `seqlab score`."""
 
+from seqlab.base.job import joined
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
 from seqlab.inference.scoring import ScoreOptions
-from seqlab.job import joined
 
 
 def run(options: ScoreOptions) -> int | None:

@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from seqlab.named_files import text_of_descriptor
+from seqlab.base.named_files import text_of_descriptor
 
 STDIN, STDOUT, STDERR = range(3)
 STANDARD_OUTPUT = "standard output"

@@ -111,12 +111,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folds is not None:
         return _train_folds(arguments, overrides, run_dir, command)
 
-    from seqlab.job import joined
+    from seqlab.base.job import joined
     from seqlab.recipes.run_data import generated_first
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
     from seqlab.training import train
-    from seqlab.training.begin import without_trace
+    from seqlab.training.run_setup import without_trace
 
     recipe, overwrite = arguments.recipe, arguments.overwrite
     with joined() as world, world.only_main(without_trace(RunFolder(run_dir))), generated_first(run_dir) as first_dir:
@@ -145,7 +145,7 @@ def _checked_config(
 ) -> "Config":
     """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
     from seqlab.runs import RunFolder
-    from seqlab.training.begin import bring_back, check_folder
+    from seqlab.training.run_setup import bring_back, check_folder
 
     bring_back(RunFolder(run_dir))
     check_folder(RunFolder(run_dir), overwrite)

@@ -17,13 +17,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import checked, read_json
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
 from seqlab.data.numbers import FILE, Floats, Rows
 from seqlab.data.readers import require_file
 from seqlab.data.tables import RawColumn, RawTable
-from seqlab.durable import write_json
-from seqlab.parsing import checked, read_json
 
 Layout = Literal["images", "frames"]
 """What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""

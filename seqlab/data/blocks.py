@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
+from seqlab.base.raw_lines import LineLimit, RawPart
 from seqlab.data.readers import BYTE_ORDER_MARK, LinePart, check_head, decode_line, require_file, unpacking
-from seqlab.raw_lines import LineLimit, RawPart
 
 T = TypeVar("T")
 BLOCK_BYTES = 1 << 24

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
+from seqlab.base.atomic_io import read_sealed, temporary_name, write_sealed
 from seqlab.data.corpus import unit_of
 from seqlab.data.encode import EncodedBlock, Encoder, Fate
 from seqlab.data.encoded import CorpusState, CorpusWriter
@@ -18,7 +19,6 @@ from seqlab.data.rows import ArrayState, ArrayWriter
 from seqlab.data.split_off import VALID_FILE, SplitOffFile
 from seqlab.data.survey import OnProgress
 from seqlab.data.workers import Workers
-from seqlab.durable import read_sealed, temporary_name, write_sealed
 
 SAVE_ROWS = 500_000
 """Rows encoded between two saves, some seconds' work: so much a kill costs at most."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from seqlab.base.atomic_io import read_sealed, write_sealed
 from seqlab.data.checked import is_untouched, remember_checked
 from seqlab.data.inputs import remember_inputs
 from seqlab.data.workspace import workspace_of
-from seqlab.durable import read_sealed, write_sealed
 from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import read_regular
 from seqlab.data.column import Stamp
 from seqlab.data.columns import stamp_of
-from seqlab.durable import write_json
-from seqlab.parsing import read_regular
 
 CHECKED_FILE = "checked.json"
 _STAMPS = TypeAdapter(dict[str, Stamp])

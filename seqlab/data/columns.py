@@ -10,13 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from seqlab.base.parsing import parse_json
+from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
 from seqlab.data.blocks import RawLines, read_blocks
 from seqlab.data.column import Column, Stamp, one_line, text_of
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import CellRows, read_lines, require_file
-from seqlab.parsing import parse_json
-from seqlab.raw_lines import ROW_LIMIT, LineLimit
 
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count
+from seqlab.base.bounds import Count
+from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.part import Part
-from seqlab.raw_lines import MAX_LINE_BYTES
 from seqlab.registry import imported
 from seqlab.text import Tokenizer, TokenizerConfig
 
@@ -22,11 +22,11 @@ def _as_list(value: Any) -> Any:
 
 
 if TYPE_CHECKING:
+    from seqlab.base.raw_lines import LineLimit
     from seqlab.data.corpus import Corpus
     from seqlab.data.encode import Encoder
     from seqlab.data.held_out import HeldOut
     from seqlab.data.survey import Survey
-    from seqlab.raw_lines import LineLimit
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Of the dataclasses that are data sections."""
@@ -181,7 +181,7 @@ class TokensConfig(DataConfig):
     @property
     def line_limit(self) -> LineLimit:
         """The longest line of the corpora."""
-        from seqlab.raw_lines import LineLimit
+        from seqlab.base.raw_lines import LineLimit
 
         if self.is_continuous and self.max_line_bytes is not None:
             # Where lines are divided decides what is validated on: it is the same for every limit.

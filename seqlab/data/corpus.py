@@ -9,10 +9,10 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import RawLines
 from seqlab.data.column import Column, place_of, refuse_unequal, zip_equal
 from seqlab.data.columns import parse_column
-from seqlab.raw_lines import LineLimit
 
 BLOCK_ROWS = 10_000
 """A process works on so many at a time."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.atomic_io import read_sealed, write_sealed
 from seqlab.data.column import place_of
 from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
-from seqlab.durable import read_sealed, write_sealed
 
 SIDES = ("src", "tgt")
 """The names of a corpus's columns in its files; text without a second side is a target."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import read_regular
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
-from seqlab.durable import write_json
-from seqlab.parsing import read_regular
 
 Hashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
 

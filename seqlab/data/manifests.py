@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.audio.containers import AUDIO_SUFFIXES
+from seqlab.base.parsing import parse_json
+from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
 from seqlab.data.hub import PREFIX, open_records, require_datasets
 from seqlab.data.readers import CellRows, read_lines, require_file
-from seqlab.parsing import parse_json
-from seqlab.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")

@@ -15,9 +15,9 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import checked, read_json
 from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
-from seqlab.durable import write_json
-from seqlab.parsing import checked, read_json
 
 logger = logging.getLogger(__name__)
 

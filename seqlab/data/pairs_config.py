@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count, CountOrZero
+from seqlab.base.bounds import Count, CountOrZero
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import OWN, default_part, entries
 from seqlab.text import Tokenizer, TokenizerConfig

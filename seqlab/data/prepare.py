@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from seqlab.base.atomic_io import rename
 from seqlab.data.build import DROPPED_FILE, Build
 from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
 from seqlab.data.checked import is_untouched
@@ -26,7 +27,6 @@ from seqlab.data.split_off import VALID_FILE
 from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
-from seqlab.durable import rename
 from seqlab.text import Tokenizer
 
 CACHE_FORMAT = 3  # raise when the same text would be cached differently

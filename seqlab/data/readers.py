@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
-from seqlab.named_files import naming
-from seqlab.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, RawPart
+from seqlab.base.named_files import naming
+from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, RawPart
 
 logger = logging.getLogger(__name__)
 LONGEST_PATH = 4096

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.audio.reading import Recording, RecordingError, read_recording
+from seqlab.base.atomic_io import rename
+from seqlab.base.named_files import open_named
+from seqlab.base.parsing import checked, open_regular, parse_json
+from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.manifests import Listed
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
-from seqlab.durable import rename
-from seqlab.named_files import open_named
-from seqlab.parsing import checked, open_regular, parse_json
-from seqlab.world import usable_cores
 
 CACHE_FORMAT = 2
 """Raised when the same files would be decoded differently."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_COUNT, Count, CountOrZero, NonNegative, Positive
+from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative, Positive
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 

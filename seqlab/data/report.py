@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from seqlab.base.atomic_io import sync
+from seqlab.base.named_files import open_named
 from seqlab.data.column import place_of
 from seqlab.data.corpus import unit_of
 from seqlab.data.rows import resume_file
 from seqlab.data.survey import Survey, occur_in
-from seqlab.durable import sync
-from seqlab.named_files import open_named
 
 REASONS = {
     "empty": "with an empty side",

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.durable import file_checksum, read_sealed, rename, sync, temporary_name, write_sealed
-from seqlab.named_files import open_named
+from seqlab.base.atomic_io import file_checksum, read_sealed, rename, sync, temporary_name, write_sealed
+from seqlab.base.named_files import open_named
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:

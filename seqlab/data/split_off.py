@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from seqlab.base.atomic_io import sync
+from seqlab.base.named_files import open_named
+from seqlab.base.parsing import parse_json
 from seqlab.data.encoded import EncodedRows
 from seqlab.data.rows import resume_file
-from seqlab.durable import sync
-from seqlab.named_files import open_named
-from seqlab.parsing import parse_json
 
 VALID_FILE = "valid.jsonl"
 

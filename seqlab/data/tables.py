@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from seqlab.base.parsing import parse_json
+from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.readers import CellRows, read_lines, require_file
-from seqlab.parsing import parse_json
-from seqlab.raw_lines import ROW_LIMIT
 
 KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_COUNT, Count, CountOrZero
+from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
 from seqlab.registry import default_part
 from seqlab.text import Tokenizer, TokenizerConfig

@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar
 
+from seqlab.base.world import usable_cores
 from seqlab.data.column import Column
-from seqlab.elsewhere import Carried
-from seqlab.world import usable_cores
+from seqlab.remote_errors import RemoteError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,7 +119,7 @@ class _Process:
                 f"A process that prepares text ended with status {status}"
                 f"{': memory may have run out' if status == -signal.SIGKILL else ''}."
             ) from None
-        if isinstance(result, Carried):
+        if isinstance(result, RemoteError):
             result.raise_here()
         return result
 
@@ -149,6 +149,6 @@ def serve() -> None:
             assert function is not None
             answer = function(item)
         except Exception as error:
-            answer = Carried.from_error(error)
+            answer = RemoteError.from_error(error)
         pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
         answers.flush()

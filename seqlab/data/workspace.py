@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from seqlab.base.atomic_io import read_sealed, write_sealed
 from seqlab.data.corpus import Corpus
 from seqlab.data.inputs import corpus_key
 from seqlab.data.rows import ArrayWriter, open_array
 from seqlab.data.survey import OnProgress, Survey, survey
 from seqlab.data.workers import Workers
-from seqlab.durable import read_sealed, write_sealed
 
 REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """What bad input is refused with. A full disk is none: what has been prepared until then is worth keeping."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from seqlab.parsing import parse_json
+from seqlab.base.parsing import parse_json
 
 from .references import References
 from .score import LineStatistics, Score

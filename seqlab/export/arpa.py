@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 import seqlab
+from seqlab.base.parsing import require_regular
 from seqlab.export.folder import building
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
-from seqlab.parsing import require_regular
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config, write_config

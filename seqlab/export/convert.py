@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 import seqlab
+from seqlab.base.raw_lines import LineLimit
+from seqlab.base.world import usable_cores
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.readers import read_lines
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
@@ -27,11 +29,9 @@ from seqlab.export.folder import (
 from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
 from seqlab.inference.torch_engine import TorchEngine, longest_source
 from seqlab.models import Transformer, TransformerConfig
-from seqlab.raw_lines import LineLimit
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
 from seqlab.tasks.translation.config import TRANSLATOR
-from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from seqlab.base.world import OnRows
 from seqlab.export.folder import ExportFolder
 from seqlab.inference.batches import length_batches
 from seqlab.inference.engine import PairScore
@@ -13,7 +14,6 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer, banned_ids
-from seqlab.world import OnRows
 
 BATCH_TOKENS = 512
 """Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""

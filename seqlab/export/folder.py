@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.durable import file_checksum, read_sealed, rename, sync_files, write_sealed
-from seqlab.parsing import checked, read_json
+from seqlab.base.atomic_io import file_checksum, read_sealed, rename, sync_files, write_sealed
+from seqlab.base.parsing import checked, read_json
 from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits

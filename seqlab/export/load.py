@@ -4,7 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqlab.durable import alone_in
+from seqlab.base.atomic_io import alone_in
+from seqlab.base.world import usable_cores
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.runs.checkpoint import choose_step
@@ -13,7 +14,6 @@ from seqlab.runs.use import refuse_other_product
 from seqlab.tasks.translation.config import TRANSLATOR
 from seqlab.tasks.translation.load import EngineRequest
 from seqlab.tasks.translation.run import Run
-from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seqlab.base.world import OnRows
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import PositionModel, Stepper
@@ -15,7 +16,6 @@ from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.search import SearchRequest, fitting_search
 from seqlab.text import Tokenizer, banned_ids
-from seqlab.world import OnRows
 
 BATCH_TOKENS = 10_240
 """Padded source tokens times `beam_size` that are searched together unless the caller says otherwise.

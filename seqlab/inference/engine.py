@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seqlab.base.world import OnRows
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.world import OnRows
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from seqlab.base.atomic_io import part_of, replacing
+from seqlab.base.named_files import open_named
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import places_of, refuse_unequal
 from seqlab.data.readers import iter_lines, open_binary
-from seqlab.durable import part_of, replacing
-from seqlab.named_files import open_named
-from seqlab.raw_lines import LineLimit
 
 if TYPE_CHECKING:
     from seqlab.data.column import Column

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from seqlab.elsewhere import Carried
-from seqlab.world import Compute, OnRows
+from seqlab.base.world import Compute, OnRows
+from seqlab.remote_errors import RemoteError
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class _Fork:
                 f"A process that computes some of the lines ended with status {self._process.exitcode}"
                 f"{': memory may have run out, of which fewer `processes` need less' if killed else ''}."
             ) from None
-        if isinstance(message, Carried):
+        if isinstance(message, RemoteError):
             message.raise_here()
         return message
 
@@ -125,7 +125,7 @@ def _serve(compute: Compute[T], rows: list[int], sender: Connection, parent: int
     try:
         message: Any = compute(rows, sender.send)
     except Exception as error:
-        message = Carried.from_error(error)
+        message = RemoteError.from_error(error)
     # By value: the pipe's own way hands tensors over as files of this process, which ends now.
     sender.send_bytes(pickle.dumps(message))
 

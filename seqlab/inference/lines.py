@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import INCOMPLETE
 from seqlab.data.readers import DiscardedLine
-from seqlab.raw_lines import LineLimit
 
 logger = logging.getLogger(__name__)
 

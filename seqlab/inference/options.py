@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count, Threads
-from seqlab.raw_lines import MAX_LINE_BYTES
+from seqlab.base.bounds import Count, Threads
+from seqlab.base.raw_lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
-    from seqlab.raw_lines import LineLimit
+    from seqlab.base.raw_lines import LineLimit
 
 
 def _as_utf8(argument: Any) -> Any:
@@ -59,7 +59,7 @@ class RefuseLongLines:
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; a longer one is refused."""
-        from seqlab.raw_lines import LineLimit
+        from seqlab.base.raw_lines import LineLimit
 
         return LineLimit(self.max_line_bytes)
 
@@ -75,7 +75,7 @@ class DiscardLongLines:
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; what it discards, `status_of` reports."""
-        from seqlab.raw_lines import LineLimit, LongLines
+        from seqlab.base.raw_lines import LineLimit, LongLines
 
         return LineLimit(self.max_line_bytes, None if self.strict else LongLines())
 

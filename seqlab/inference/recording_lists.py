@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.audio.containers import looks_like_audio
+from seqlab.base.raw_lines import DISCARDED, LineLimit, LongLines
 from seqlab.data.hub import PREFIX
 from seqlab.data.manifests import Listed, Manifest, open_manifest
 from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
 from seqlab.inference.files import input_stream
-from seqlab.raw_lines import DISCARDED, LineLimit, LongLines
 
 logger = logging.getLogger(__name__)
 READ_TOGETHER = 64

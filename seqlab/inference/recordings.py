@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from seqlab.audio.containers import check_rate
 from seqlab.audio.reading import RecordingError, read_recording
 from seqlab.audio.waveform import resample, to_float, to_int16
+from seqlab.base.world import usable_cores
 from seqlab.data.manifests import Listed
-from seqlab.world import usable_cores
 
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0

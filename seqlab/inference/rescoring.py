@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.models.interfaces import IMPOSSIBLE
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis, score_of
-from seqlab.world import OnRows
 
 
 class RescoringEngine:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
@@ -14,7 +15,6 @@ from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
-from seqlab.world import OnRows
 
 SCORE_TOKENS = 4096
 """Padded tokens of the longer side that are scored together unless the caller says otherwise."""

@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import progress_bar
+from seqlab.base.raw_lines import LineLimit
+from seqlab.base.world import OnRows, World
 from seqlab.commands import AsOption
 from seqlab.data.blocks import in_batches
 from seqlab.inference.files import BLOCK_CHARS, BUFFER_LINES, output_stream
 from seqlab.inference.lines import is_discarded, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File
-from seqlab.progress import progress_bar
-from seqlab.raw_lines import LineLimit
-from seqlab.world import OnRows, World
 
 
 class Score(Protocol):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
+from seqlab.base.world import Compute, OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.world import Compute, OnRows
 
 T = TypeVar("T")
 

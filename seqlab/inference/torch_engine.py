@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from seqlab.base.malloc import prepare_heap
+from seqlab.base.world import OnRows
 from seqlab.data.batch import prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
-from seqlab.host_memory import prepare_heap
 from seqlab.inference.decode import BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
 from seqlab.inference.scorer import SCORE_TOKENS, score_rows
@@ -21,7 +22,6 @@ from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import Tokenizer
-from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from seqlab.durable import replacing
+from seqlab.base.atomic_io import replacing
+from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.models.kneser_ney import Ints, TrieLevel
 from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
-from seqlab.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import CountOrZero
+from seqlab.base.bounds import CountOrZero
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide

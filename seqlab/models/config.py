@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
-from seqlab.bounds import Count
+from seqlab.base.bounds import Count
 from seqlab.nn.layers import refuse_too_small
 from seqlab.part import Part
 from seqlab.registry import Parts

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.models.config import SETTINGS, Counts, ModelConfig, Probability, Size
 from seqlab.models.transformer_encoder import EncoderLayersConfig, initialise, make_last_norm, make_layers
 from seqlab.nn import masks

@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import CountOrZero
+from seqlab.base.bounds import CountOrZero
 from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
 from seqlab.models.interfaces import DecoderOutput

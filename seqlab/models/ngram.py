@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import Count
+from seqlab.base.bounds import Count
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import (

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader

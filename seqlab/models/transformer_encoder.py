@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size
 from seqlab.models.encoder_decoder import NO_TAGS, SourceTags
 from seqlab.nn import masks

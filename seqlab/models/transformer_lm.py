@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, Probability, Size, TokenSide
 from seqlab.models.interfaces import DecoderOutput, Step

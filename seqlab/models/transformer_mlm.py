@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from seqlab.bounds import MAX_COUNT
+from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput

@@ -169,7 +169,7 @@ def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
     """Prepare keys or values (..., S, E) that many queries attend to: (..., S', E).
 
     On a CPU without a gradient they become fp32, and positions are appended so that no answer depends on a batch's
-    padding: mask these by `pad_bias`. Elsewhere they stay as they are.
+    padding: mask these by `pad_bias`. RemoteTraceback they stay as they are.
     """
     if not runs_on_cpu("attention", x) or torch.is_grad_enabled():
         return x

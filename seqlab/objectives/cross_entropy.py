@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import NonNegative, Positive
+from seqlab.base.bounds import NonNegative, Positive
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.guided_attention import diagonal_cost

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import Positive
+from seqlab.base.bounds import Positive
 from seqlab.data.batch import IGNORE
 from seqlab.objectives.loss import SETTINGS, ObjectiveConfig
 

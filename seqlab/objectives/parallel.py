@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import NonNegative
+from seqlab.base.bounds import NonNegative
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
 from seqlab.objectives.glancing import GlancingConfig, drawn_positions, glancing_share, shown_part

@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import Positive
+from seqlab.base.bounds import Positive
 from seqlab.data.batch import IGNORE, ValueBatch
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import Positive
+from seqlab.base.bounds import Positive
 from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

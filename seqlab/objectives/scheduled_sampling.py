@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Positive
+from seqlab.base.bounds import Positive
 from seqlab.data.batch import IGNORE, Seq2SeqBatch, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, InputMixing, MixingDecoder, Mixture
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext

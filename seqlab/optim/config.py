@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import CountOrZero, NonNegative, Positive
+from seqlab.base.bounds import CountOrZero, NonNegative, Positive
 from seqlab.optim.optimizers import SETTINGS, AdamConfig, OptimizerConfig
 from seqlab.optim.schedules import InverseSqrtScheduleConfig, ScheduleConfig
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from seqlab.bounds import NonNegative, Positive
+from seqlab.base.bounds import NonNegative, Positive
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)

@@ -7,7 +7,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from seqlab.bounds import Positive
+from seqlab.base.bounds import Positive
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 

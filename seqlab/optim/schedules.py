@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import CountOrZero
+from seqlab.base.bounds import CountOrZero
 from seqlab.optim.optimizers import SETTINGS
 from seqlab.part import Part
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from typing_extensions import TypedDict
 
-from seqlab.bounds import CountOrZero
-from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
-from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
+from seqlab.base.atomic_io import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.base.bounds import CountOrZero
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
 from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
 
 if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from seqlab.durable import write_json
-from seqlab.parsing import checked, read_json, read_regular
+from seqlab.base.atomic_io import write_json
+from seqlab.base.parsing import checked, read_json, read_regular
 from seqlab.registry import Entry, Parts, entry_of, find
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import missing_plugins_hint

@@ -9,9 +9,9 @@ import yaml
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count, Positive, Threads
+from seqlab.base.atomic_io import write_bytes
+from seqlab.base.bounds import Count, Positive, Threads
 from seqlab.data.config import DataConfig
-from seqlab.durable import write_bytes
 from seqlab.models.config import ModelConfig
 from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from seqlab.durable import SEAL, rename, sealed, unsealed, write_bytes, write_json
-from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, open_regular, parse_json, read_json, read_regular
-from seqlab.raw_lines import ROW_LIMIT
+from seqlab.base.atomic_io import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, open_regular, parse_json, read_json, read_regular
+from seqlab.base.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 

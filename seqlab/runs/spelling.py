@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from seqlab.durable import write_bytes
+from seqlab.base.atomic_io import write_bytes
+from seqlab.base.parsing import read_regular
 from seqlab.models.spelling import SpellingModel
-from seqlab.parsing import read_regular
 from seqlab.runs.folder import RunFolder
 
 __all__ = ["SpellingModel", "load_spelling", "save_spelling", "spelling_sha256"]

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqlab.bounds import MIN_POSITIVE
-from seqlab.parsing import MAX_DOCUMENT_BYTES, read_regular
+from seqlab.base.bounds import MIN_POSITIVE
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.registry import missing_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 from seqlab.runs.yaml_parser import parse_yaml

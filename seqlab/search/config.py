@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_COUNT, BeamSize, Count, CountOrZero, NonNegative
+from seqlab.base.bounds import MAX_COUNT, BeamSize, Count, CountOrZero, NonNegative
 from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_NUMBER, Count, CountOrZero
+from seqlab.base.bounds import MAX_NUMBER, Count, CountOrZero
 
 NUM_SEEDS = 2**64
 """Seeds and the numbers of rows are below this: together they are the key of a generator."""

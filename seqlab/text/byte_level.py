@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from seqlab.bounds import MAX_VOCABULARY, Count
+from seqlab.base.bounds import MAX_VOCABULARY, Count
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS

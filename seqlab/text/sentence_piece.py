@@ -13,7 +13,7 @@ import sentencepiece
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_COUNT, MAX_VOCABULARY
+from seqlab.base.bounds import MAX_COUNT, MAX_VOCABULARY
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampling
 from seqlab.text.segmenter import Segmenter

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import TypeAdapter
 
-from seqlab.durable import write_bytes, write_json
-from seqlab.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
+from seqlab.base.atomic_io import write_bytes, write_json
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
 from seqlab.registry import UnknownPart, find
 from seqlab.text.config import LearntConfig, TokenizerConfig
 from seqlab.text.normalization import compose

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_VOCABULARY, Count
-from seqlab.parsing import checked, parse_json
+from seqlab.base.bounds import MAX_VOCABULARY, Count
+from seqlab.base.parsing import checked, parse_json
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID

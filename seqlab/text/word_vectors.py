@@ -26,8 +26,8 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.parsing import require_regular
-from seqlab.raw_lines import MAX_ROW_BYTES, ROW_LIMIT
+from seqlab.base.parsing import require_regular
+from seqlab.base.raw_lines import MAX_ROW_BYTES, ROW_LIMIT
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
 Vectors = NDArray[np.float32]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
 from seqlab.objectives.loss import check_loss
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import divided, mark_idle, parallelised, without_exchange
 
 Carry = dict[str, Tensor]
@@ -82,7 +82,7 @@ class Accumulator:
         self,
         model: nn.Module,
         objective: Objective,
-        machine: Machine,
+        machine: DeviceContext,
         seed: int,
         frozen: Mapping[str, Tensor] | None = None,
     ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from seqlab.durable import write_bytes, write_json
+from seqlab.base.atomic_io import write_bytes, write_json
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.summary import summarize

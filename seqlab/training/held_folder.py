@@ -8,9 +8,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from seqlab.durable import alone_in
+from seqlab.base.atomic_io import alone_in
+from seqlab.base.world import World
 from seqlab.runs.folder import RUN_ID, RunFolder
-from seqlab.world import World
 
 LOGGERS = [logging.getLogger(name) for name in ("seqlab.data.cache", "seqlab.runs.folder")]
 """Those whose messages name files of the run folder."""

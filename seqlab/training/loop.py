@@ -9,19 +9,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from seqlab.base.malloc import release_heap
 from seqlab.data.batch import Batch, pinned
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
-from seqlab.host_memory import release_heap
 from seqlab.objectives import StepContext
 from seqlab.training.counting import count
 from seqlab.training.failure import StartedStep, failed_update
-from seqlab.training.figures import Figures
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, can_skip_updates, start_update
+from seqlab.training.training_metrics import TrainingMetrics
 
 logger = logging.getLogger(__name__)
 SPLIT_BATCH_NORM = (
@@ -187,7 +187,7 @@ def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
     }
     run.journal.write("train", **values)
     bar.show_training(values)
-    run.figures = Figures()
+    run.figures = TrainingMetrics()
 
 
 def _is_due(run: TrainingRun, *intervals: int) -> bool:

@@ -13,14 +13,14 @@ from torch.nn.parallel import DistributedDataParallel
 from seqlab.nn.attention import SelfAttention
 from seqlab.nn.feature_norm import BatchNorm
 from seqlab.nn.transformer import FeedForward
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 
 SHARDED_PARTS = (SelfAttention, FeedForward)
 """What is gathered when it is computed and let go again: most of the weights. All others stay gathered from the forward
 pass to the end of the backward pass: they are few, or, as the embedding, used in more than one place."""
 
 
-def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
+def parallelised(module: nn.Module, machine: DeviceContext) -> nn.Module:
     """Move a module to the device and let its gradients be the mean over all ranks; alone it stays as it is.
 
     All uses of its weights must be in its own forward pass.
@@ -37,7 +37,7 @@ def parallelised(module: nn.Module, machine: Machine) -> nn.Module:
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def synchronise_batch_norms(module: nn.Module, machine: Machine) -> None:
+def synchronise_batch_norms(module: nn.Module, machine: DeviceContext) -> None:
     """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
     for part in module.modules() if not machine.world.is_alone else ():
         if isinstance(part, BatchNorm):
@@ -67,7 +67,7 @@ class SumOverRanks(torch.autograd.Function):
         return summed
 
 
-def _sharded(module: nn.Module, machine: Machine) -> nn.Module:
+def _sharded(module: nn.Module, machine: DeviceContext) -> nn.Module:
     """Divide the parameters in place: the module keeps its names and its type, and its parameters become DTensors."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from seqlab.base.progress import counting_bar
 from seqlab.data.survey import OnProgress
-from seqlab.progress import counting_bar
 from seqlab.runs.config import TrainingConfig
-from seqlab.training.figures import UNITS_PER_SECOND
 from seqlab.training.state import Progress as RunProgress
+from seqlab.training.training_metrics import UNITS_PER_SECOND
 
 if TYPE_CHECKING:  # rich draws from Python's random numbers when it is imported, which importing seqlab must not
     from rich.progress import TaskID

@@ -12,7 +12,7 @@ from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.load import read_config
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO
-from seqlab.training.machine import fingerprint
+from seqlab.training.device_context import fingerprint
 from seqlab.training.state import TrainingRun
 
 logger = logging.getLogger(__name__)

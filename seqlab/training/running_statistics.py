@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seqlab.data.batch import Batch
 from seqlab.runs.load import copy_weights, named_buffers
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import mark_idle, synchronise_batch_norms
 
 MEASURED_BATCHES = 200
@@ -34,7 +34,7 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def measured_buffers(
-    model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], machine: Machine
+    model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], machine: DeviceContext
 ) -> dict[str, Tensor]:
     """Name a model's buffers with the statistics of some weights: the mean over the batches, without dropout.
 

@@ -4,7 +4,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from seqlab.world import World
+from seqlab.base.world import World
 
 
 class Interrupted(Exception):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqlab.base.malloc import release_heap
+from seqlab.base.parsing import checked
 from seqlab.data.step import Position
-from seqlab.host_memory import release_heap
 from seqlab.objectives import Objective
 from seqlab.optim import OffersWeights
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
-from seqlab.parsing import checked
 from seqlab.runs.checkpoint import (
     AVERAGED,
     STATE,
@@ -31,13 +31,13 @@ from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.figures import Figures
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.held_folder import HeldFolder
-from seqlab.training.journal import Journal
-from seqlab.training.machine import Machine
+from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.parallel import divided, whole
 from seqlab.training.running_statistics import has_batch_norm, measured_buffers, micro_steps
 from seqlab.training.task import Task
+from seqlab.training.training_metrics import TrainingMetrics
 
 
 @dataclass
@@ -89,7 +89,7 @@ class TrainingRun(WithCodecs):
 
     config: Config
     held: HeldFolder
-    machine: Machine
+    machine: DeviceContext
     codecs: tuple[Any, Any]
     task: Task
     data: Any
@@ -99,10 +99,10 @@ class TrainingRun(WithCodecs):
     objective: Objective
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer
-    journal: Journal
+    journal: MetricsLogger
     moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
-    figures: Figures = field(default_factory=Figures)
+    figures: TrainingMetrics = field(default_factory=TrainingMetrics)
 
     @property
     def folder(self) -> RunFolder:
@@ -222,7 +222,7 @@ class TrainingRun(WithCodecs):
         state = read_state(checkpoint)
         try:
             self.progress, journal_size = checked(state["progress"], Progress), state["journal_size"]
-            self.figures = checked(state["figures"], Figures)
+            self.figures = checked(state["figures"], TrainingMetrics)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from seqlab.base.world import World
 from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
@@ -13,7 +14,6 @@ from seqlab.models.interfaces import Scorer
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training.validation import RunInTraining, Validation
-from seqlab.world import World
 
 Codecs = tuple[Any, Any]
 """Those of the source and of the target, one object where the data has one side or a joint vocabulary. Of text they

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.base.job import joined
+from seqlab.base.world import World
 from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
-from seqlab.job import joined
 from seqlab.models.interfaces import CorpusReader
 from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
@@ -23,7 +24,15 @@ from seqlab.runs.codecs import load_codecs
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.begin import (
+from seqlab.training.device_context import DeviceContext, set_up
+from seqlab.training.full_disk import full_disk_explained
+from seqlab.training.held_folder import HeldFolder, hold_folder
+from seqlab.training.loop import fit
+from seqlab.training.metrics_logger import MetricsLogger
+from seqlab.training.progress_bar import corpus_bar
+from seqlab.training.requirements import check_model
+from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
+from seqlab.training.run_setup import (
     begin_folder,
     check_folder,
     continue_description,
@@ -35,18 +44,9 @@ from seqlab.training.begin import (
     was_restarted,
     without_trace,
 )
-from seqlab.training.full_disk import full_disk_explained
-from seqlab.training.held_folder import HeldFolder, hold_folder
-from seqlab.training.journal import Journal
-from seqlab.training.loop import fit
-from seqlab.training.machine import Machine, set_up
-from seqlab.training.origin import check_origin, start_from
-from seqlab.training.progress_bar import corpus_bar
-from seqlab.training.requirements import check_model
-from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
 from seqlab.training.state import TrainingRun
+from seqlab.training.warm_start import check_origin, start_from
 from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
-from seqlab.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def _memory_explained(when: Callable[[], str], advice: str) -> Iterator[None]:
 def _assemble(
     config: Config,
     held: HeldFolder,
-    machine: Machine,
+    machine: DeviceContext,
     codecs: tuple[Any, Any],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
@@ -217,7 +217,7 @@ def _assemble(
     optimizer = config.optim.optimizer.build(
         Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
     )
-    journal = Journal(folder.metrics_file if machine.world.is_main else Path(os.devnull))
+    journal = MetricsLogger(folder.metrics_file if machine.world.is_main else Path(os.devnull))
     task = config.data.task
     run = TrainingRun(config, held, machine, codecs, task, data, model, objective, accumulator, optimizer, journal)
     if config.optim.ema_decay:

@@ -15,14 +15,14 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights
 from seqlab.text import Tokenizer
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 
 
 class RunInTraining(Protocol):
     """What a task may look at of a run that is trained."""
 
     config: Config
-    machine: Machine
+    machine: DeviceContext
     codecs: tuple[Any, Any]
     """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
     data: Any

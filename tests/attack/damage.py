@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from seqlab.durable import SEAL, sealed
+from seqlab.base.atomic_io import SEAL, sealed
 
 NESTED = 3000
 """Levels of nesting that no reader of JSON or YAML gets through."""

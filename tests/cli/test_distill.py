@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.durable import sealed
+from seqlab.base.atomic_io import sealed
 from seqlab.tasks.translation.distill import Distilled, WorkFile, distill, keep
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.torch_engine import load_with_torch as load

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.inference.segments import cut_words
+from seqlab.inference.splitting import cut_words
 from seqlab.models import TransformerLabellerConfig
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint

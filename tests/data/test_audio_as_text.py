@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from system.conftest import run_here
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
 from seqlab.data.readers import decoded
-from seqlab.raw_lines import LineLimit
 
 FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import read_blocks
 from seqlab.data.corpus import Corpus
 from seqlab.data.readers import read_lines
-from seqlab.raw_lines import LineLimit
 
 pieces = st.lists(st.sampled_from(["a", "é", "\ufeff", "\r", "\n", "\r\n", "\u2028", "\x85", "\0", "𝄞"]), max_size=30)
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from seqlab.base.raw_lines import DISCARDED, LineLimit, LongLines, RawPart
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
 from seqlab.data.encode import encode_text
 from seqlab.data.readers import DiscardedLine, LinePart, iter_lines
-from seqlab.raw_lines import DISCARDED, LineLimit, LongLines, RawPart
 from seqlab.text import BpeConfig, CharactersConfig, SentencePieceBpeConfig, WordsConfig, train_tokenizer
 
 texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).map("\n".join)
@@ -100,7 +100,7 @@ def test_a_packed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from seqlab.data.readers import read_lines\n"
-        "from seqlab.raw_lines import LineLimit, LongLines\n"
+        "from seqlab.base.raw_lines import LineLimit, LongLines\n"
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])  # kB\n"
         "before = peak()\n"
         "lines = list(read_lines(sys.argv[1], LineLimit(discarded=LongLines())))\n"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seqlab.base.atomic_io import read_sealed
 from seqlab.data.columns import parse_column
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
 from seqlab.data.vocabulary import training_lines
-from seqlab.durable import read_sealed
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, train_tokenizer
 

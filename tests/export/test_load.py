@@ -14,7 +14,7 @@ import pytest
 from reference.random_runs import write_run
 
 import seqlab
-from seqlab.durable import write_sealed
+from seqlab.base.atomic_io import write_sealed
 from seqlab.export.folder import building
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder

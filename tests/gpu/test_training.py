@@ -11,7 +11,7 @@ import torch
 from reference.device_waits import count_waits
 from reference.stored_families import COUNTED, FAMILIES
 
-from seqlab.job import joined
+from seqlab.base.job import joined
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.training import train

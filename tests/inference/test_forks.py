@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import seqlab
+from seqlab.base.world import OnRows
 from seqlab.inference.forks import CAN_FORK, ROWS_PER_FORK, Forks, choose_count
-from seqlab.world import OnRows
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="only Linux copies processes")
 LENGTHS = [(7 * i) % 31 for i in range(3 * ROWS_PER_FORK + 5)]

@@ -27,8 +27,8 @@ from reference.tiny_language_models import (
 )
 
 import seqlab
+from seqlab.base.raw_lines import LineLimit
 from seqlab.models import NgramConfig, TransformerMlmConfig
-from seqlab.raw_lines import LineLimit
 from seqlab.tasks.language_modelling import text, text_scorer
 from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
 from seqlab.tasks.language_modelling.text import Text

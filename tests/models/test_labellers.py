@@ -24,7 +24,7 @@ from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.training.origin import matching_weights
+from seqlab.training.warm_start import matching_weights
 
 VOCABULARY = ["a", "dog", "barks", "größe", "internationalization"]
 UNK, LABELS = 3, 5

@@ -9,7 +9,7 @@ from reference.stored_families import COUNTED, FAMILIES
 from reference.tiny_models import make_batch, make_lstm, make_model
 from torch import Tensor, nn
 
-from seqlab.job import joined
+from seqlab.base.job import joined
 from seqlab.nn import reference_kernels
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder

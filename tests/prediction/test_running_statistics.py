@@ -9,6 +9,7 @@ import torch
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs
 
+from seqlab.base.world import ALONE
 from seqlab.models import MlpConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SamConfig, ScheduleFreeConfig, SgdConfig
 from seqlab.runs.config import Config
@@ -17,7 +18,6 @@ from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import prepare_examples
 from seqlab.tasks.prediction.task import Prediction
 from seqlab.training import train
-from seqlab.world import ALONE
 
 from .conftest import tiny
 

@@ -15,7 +15,7 @@ from seqlab.runs.config import Config, from_dict, to_dict, write_config
 from seqlab.runs.overrides import config_from_yaml
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
-from seqlab.training.origin import matching_weights
+from seqlab.training.warm_start import matching_weights
 
 
 def files_under(folder: Path) -> set[Path]:

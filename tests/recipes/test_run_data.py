@@ -16,7 +16,7 @@ from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import override
 from seqlab.training import train
-from seqlab.training.begin import set_aside, settle
+from seqlab.training.run_setup import set_aside, settle
 
 
 def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seqlab.base.atomic_io import write_json
 from seqlab.corpora.number_words.phrases import cardinal
-from seqlab.durable import write_json
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig

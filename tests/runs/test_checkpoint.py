@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab import named_files
+from seqlab.base import named_files
 from seqlab.runs.checkpoint import (
     checkpoint_name,
     checkpoint_steps,
@@ -148,7 +148,7 @@ def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.Mon
         path.write_bytes(b"half")
         return open("/dev/full", "wb")
 
-    monkeypatch.setattr("seqlab.durable.open_named", open_full)
+    monkeypatch.setattr("seqlab.base.atomic_io.open_named", open_full)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path, 6, TENSORS, NUMBERS)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000005"]

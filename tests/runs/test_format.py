@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from reference.tiny_runs import as_format_1, assert_equal_runs, tiny_config, with_training, write_numbers
 
-from seqlab.durable import write_json
+from seqlab.base.atomic_io import write_json
 from seqlab.runs import folder as folder_module
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
 from seqlab.runs.config import Config, config_text

@@ -10,7 +10,7 @@ import pytest
 import torch
 from reference.tiny_runs import as_format_1
 
-from seqlab.durable import sealed, write_json
+from seqlab.base.atomic_io import sealed, write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint

@@ -20,12 +20,12 @@ from reference.tiny_runs import (
 )
 
 import seqlab.training.loop
-from seqlab import named_files
+from seqlab.base import named_files
+from seqlab.base.parsing import checked
 from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
 from seqlab.objectives import StepContext
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig, SgdConfig
-from seqlab.parsing import checked
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
@@ -34,8 +34,8 @@ from seqlab.runs.load import load_run
 from seqlab.tasks.translation.task import Translation
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.failure import read_failure
-from seqlab.training.machine import Machine
 from seqlab.training.state import Progress
 from seqlab.training.step import NonFiniteUpdate, update
 from seqlab.training.validation import Validation
@@ -332,7 +332,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     accumulator = Accumulator(
         model,
         config.objective.build(),
-        Machine(torch.device("cpu"), torch.float32),
+        DeviceContext(torch.device("cpu"), torch.float32),
         config.seed,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

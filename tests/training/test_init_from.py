@@ -37,7 +37,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
 from seqlab.training import train
-from seqlab.training.origin import FREE_MODEL_FIELDS
+from seqlab.training.warm_start import FREE_MODEL_FIELDS
 
 from .conftest import Trained, contents, edit_description, train_until
 

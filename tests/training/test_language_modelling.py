@@ -32,8 +32,8 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import BpeConfig, CharactersConfig, WordsConfig, train_tokenizer
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.failure import read_failure
-from seqlab.training.machine import Machine
 from seqlab.training.step import NonFiniteUpdate, update
 
 from .conftest import train_until
@@ -251,7 +251,7 @@ def test_a_step_that_is_not_finite_names_its_lines_and_replays(kind: str, texts:
     model = config.model.build(*load_tokenizers(RunFolder(tmp_path / "run"))).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
-    machine = Machine(torch.device("cpu"), torch.float32)
+    machine = DeviceContext(torch.device("cpu"), torch.float32)
     accumulator = Accumulator(model, config.objective.build(), machine, config.seed)
     accumulator.restore_carry(carry)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

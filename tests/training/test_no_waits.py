@@ -10,7 +10,7 @@ import torch
 from reference.meta_device import leave_out_autocast
 from reference.stored_families import COUNTED, FAMILIES
 
-from seqlab.job import joined
+from seqlab.base.job import joined
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override

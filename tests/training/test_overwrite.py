@@ -18,8 +18,8 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
-from seqlab.training.begin import set_aside, settle, without_trace
 from seqlab.training.held_folder import locked
+from seqlab.training.run_setup import set_aside, settle, without_trace
 
 from .conftest import Trained, contents, longer
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
 from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
 
+from seqlab.base.world import LostRank
 from seqlab.models import ModelConfig, TransformerCtcConfig, TransformerNatConfig
 from seqlab.objectives import CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
@@ -21,7 +22,6 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training import FailedStep, Interrupted, train
 from seqlab.training.failure import read_failure
-from seqlab.world import LostRank
 
 SCHEDULE = ConstantScheduleConfig(warmup_steps=4)
 SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=0.5, average_last=3)

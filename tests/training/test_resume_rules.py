@@ -18,7 +18,7 @@ from reference.tiny_runs import (
     with_training,
 )
 
-from seqlab.durable import sealed, write_json
+from seqlab.base.atomic_io import sealed, write_json
 from seqlab.nn import reference_kernels
 from seqlab.optim import OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name
@@ -27,7 +27,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
 from seqlab.text import train_tokenizer
 from seqlab.training import train
-from seqlab.training.machine import ARITHMETIC
+from seqlab.training.device_context import ARITHMETIC
 
 from .conftest import Trained, contents, edit_description, longer
 

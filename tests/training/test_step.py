@@ -15,11 +15,11 @@ from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, Objective, RDrop, RDropConfig, StepContext
 from seqlab.optim import AdamConfig, AdamWConfig, OptimizerConfig, Parameters, SamConfig, SgdConfig
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.step import NonFiniteUpdate, StartedUpdate, Update, can_skip_updates, start_update, update
 
 STEPS = 20
-MACHINE = Machine(torch.device("cpu"), torch.float32)
+MACHINE = DeviceContext(torch.device("cpu"), torch.float32)
 SGD = SgdConfig(lr=0.05)
 Split = Callable[[Seq2SeqBatch], Sequence[Seq2SeqBatch]]
 

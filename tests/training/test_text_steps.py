@@ -11,12 +11,12 @@ import torch
 from reference.ranks import in_ranks
 from torch import Tensor, nn
 
+from seqlab.base.job import joined
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.rows import Rows
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler
-from seqlab.job import joined
 from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
@@ -25,12 +25,12 @@ from seqlab.optim import MuonConfig, Parameters, SgdConfig
 from seqlab.optim.muon import hidden_matrices
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import divided, parallelised, whole
 from seqlab.training.step import Update, update
 
 VOCAB, SIZE, STEPS = 31, 12, 20
-MACHINE = Machine(torch.device("cpu"), torch.float32)
+MACHINE = DeviceContext(torch.device("cpu"), torch.float32)
 Split = Callable[[TextBatch], Sequence[TextBatch]]
 Arrays = dict[str, np.ndarray]
 
@@ -88,7 +88,7 @@ def transformer() -> TransformerLm:
     return TransformerLm(config, VOCAB, Tokenizer.eos_id)
 
 
-def accumulator_of(model: nn.Module, machine: Machine = MACHINE) -> Accumulator:
+def accumulator_of(model: nn.Module, machine: DeviceContext = MACHINE) -> Accumulator:
     return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), machine, 1)
 
 

@@ -34,7 +34,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig
 from seqlab.training import train
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.machine import Machine
+from seqlab.training.device_context import DeviceContext
 
 from .conftest import train_until
 
@@ -223,7 +223,7 @@ def test_the_gradients_of_frozen_rows_alone_are_0_and_so_not_part_of_its_norm() 
     name, rows, machine = (
         "encoder.embedding.weight",
         torch.tensor([5, 9, 17]),
-        Machine(torch.device("cpu"), torch.float32),
+        DeviceContext(torch.device("cpu"), torch.float32),
     )
     gradients = []
     for frozen in (None, {name: rows}):

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from seqlab.base.progress import progress_bar
+from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
@@ -11,8 +13,6 @@ from seqlab.inference.files import Input, open_input, output_stream
 from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import given, set_threads
-from seqlab.progress import progress_bar
-from seqlab.raw_lines import LineLimit
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Count
+from seqlab.base.bounds import Count
 from seqlab.data.config import SETTINGS, DataConfig
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import Tokenizer, TokenizerConfig, WordsConfig

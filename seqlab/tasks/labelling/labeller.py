@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqlab.base.world import OnRows
 from seqlab.data.batch import collate_labelled
 from seqlab.inference.batches import length_batches
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
-from seqlab.inference.segments import cut, cut_words
+from seqlab.inference.splitting import cut, cut_words
 from seqlab.inference.torch_engine import longest_source
 from seqlab.models import interfaces
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
@@ -22,7 +23,6 @@ from seqlab.search.ensemble import mean_log_probs
 from seqlab.tasks.labelling.config import LABELLER
 from seqlab.tasks.labelling.scores import scores_by_line
 from seqlab.text import label_names
-from seqlab.world import OnRows
 
 _log = logging.getLogger(__name__)
 BATCH_TOKENS = 4096

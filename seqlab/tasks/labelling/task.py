@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.base.world import OnRows, World
 from seqlab.data.batch import Batch, LabelledBatch
 from seqlab.data.column import places_of
 from seqlab.data.columns import parse_column
@@ -32,7 +33,6 @@ from seqlab.text import label_names
 from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import RunInTraining, Validation, inference_model
-from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqlab.base.malloc import prepare_heap
+from seqlab.base.world import OnRows
 from seqlab.data.encode import encode_text
 from seqlab.data.rows import Rows
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
-from seqlab.host_memory import prepare_heap
 from seqlab.inference.lines import refuse_newlines
 from seqlab.inference.torch_engine import refuse_different_vocabularies
 from seqlab.models.interfaces import CarryingScorer
@@ -32,7 +33,6 @@ from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
 from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks
 from seqlab.tasks.language_modelling.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
-from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 

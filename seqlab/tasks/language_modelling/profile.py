@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import RawLines
 from seqlab.data.corpus import Corpus
 from seqlab.data.line_sample import LineSample
-from seqlab.raw_lines import LineLimit
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from seqlab.base.world import World
 from seqlab.data.batch import Batch, TextBatch
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
@@ -22,7 +23,6 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer, load_tokenizer
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
-from seqlab.world import World
 
 
 def _data_config(config: Config) -> LanguageModellingConfig:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import Column, lines_of, one_line
 from seqlab.data.readers import LinePart, decoded
 from seqlab.inference.lines import refuse_newlines
-from seqlab.raw_lines import LineLimit
 
 BLOCK_LINES = 10_000
 BLOCK_CHARS = 1 << 22

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.inference.decode import evaluation_mode
-from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 

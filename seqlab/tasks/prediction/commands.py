@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, set_threads
-from seqlab.raw_lines import LineLimit
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.predictor import Prediction, Predictor

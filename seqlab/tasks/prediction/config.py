@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
+from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
 from seqlab.data.arrays import Layout, are_arrays, whole_file
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
+from seqlab.base.atomic_io import rename, write_json
+from seqlab.base.named_files import open_named
+from seqlab.base.parsing import checked, parse_json, read_regular, require_regular
 from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
 from seqlab.data.batch import IGNORE
 from seqlab.data.folds import deal_folds, hold_out
@@ -17,9 +20,6 @@ from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
 from seqlab.data.numbers import Rows, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import Target, by_number, fit_target
-from seqlab.durable import rename, write_json
-from seqlab.named_files import open_named
-from seqlab.parsing import checked, parse_json, read_regular, require_regular
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3

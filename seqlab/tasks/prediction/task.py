@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.base.world import OnRows, World
 from seqlab.data.batch import ValueBatch, batch_of_arrays
 from seqlab.data.epoch import generator
 from seqlab.data.numbers import Rows
@@ -35,7 +36,6 @@ from seqlab.tasks.prediction.examples import (
 )
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
-from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
 VALID_ROWS = 4096

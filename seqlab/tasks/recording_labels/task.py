@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
+from seqlab.base.world import OnRows, World
 from seqlab.data.batch import ValueBatch, collate_values
 from seqlab.data.recording_splits import Indices, RecordingsReport, Splits, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
@@ -28,7 +29,6 @@ from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
-from seqlab.world import OnRows, World
 
 
 def _data_config(config: Config) -> RecordingLabelsConfig:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Finite, Positive
+from seqlab.base.bounds import Finite, Positive
+from seqlab.base.progress import counting
+from seqlab.base.raw_lines import LineLimit
+from seqlab.base.world import OnRows, World
 from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
@@ -25,9 +28,6 @@ from seqlab.inference.recording_lists import (
     warn_of_faults,
 )
 from seqlab.inference.scoring import Block, ScoreOptions, write_scores
-from seqlab.progress import counting
-from seqlab.raw_lines import LineLimit
-from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
     from seqlab.tasks.transcription.transcript import Transcript

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
 from seqlab.audio.nonspeech import draw_nonspeech
+from seqlab.base.world import OnRows, World
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import generator
 from seqlab.data.manifests import NAMED
@@ -30,7 +31,6 @@ from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
-from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
 NAMED_ITEMS = 10

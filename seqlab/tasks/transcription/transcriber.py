@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
+from seqlab.base.world import OnRows
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.batches import length_batches
 from seqlab.inference.lines import refuse_other_types, without_control_characters
@@ -31,7 +32,6 @@ from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, token_
 from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, no_text
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
-from seqlab.world import OnRows
 
 WIDE_BEAM = 16
 """Beside a language model or for alternatives, where no other beam is asked for: a best path has no room for them."""

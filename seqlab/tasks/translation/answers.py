@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seqlab.base.world import OnRows
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.pairs import comparable, encoded_pairs
 from seqlab.tasks.translation.run import Run
-from seqlab.world import OnRows
 
 
 @dataclass(frozen=True)

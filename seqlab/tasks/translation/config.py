@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import MAX_NUMBER, Count
+from seqlab.base.bounds import MAX_NUMBER, Count
 from seqlab.data.config import SETTINGS
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SameConfig, TokenizerConfig

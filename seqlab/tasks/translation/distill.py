@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqlab.durable import alone_in, sealed, unsealed
+from seqlab.base.atomic_io import alone_in, sealed, unsealed
+from seqlab.base.named_files import open_named
+from seqlab.base.parsing import checked, open_regular, parse_json, require_regular
+from seqlab.base.world import OnRows
 from seqlab.inference.lines import places_or_numbers
-from seqlab.named_files import open_named
-from seqlab.parsing import checked, open_regular, parse_json, require_regular
 from seqlab.tasks.translation.run import Run
-from seqlab.world import OnRows
 
 logger = logging.getLogger(__name__)
 MARK = "seqlab distill"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.batches import length_batches
@@ -22,7 +23,6 @@ from seqlab.tasks.translation.oracle import Oracle
 from seqlab.tasks.translation.pairs import comparable, measured_pairs
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
-from seqlab.world import OnRows
 
 BATCH_TOKENS = 4096
 """Padded source tokens that are read together."""

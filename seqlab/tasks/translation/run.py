@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import places_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
@@ -11,7 +12,6 @@ from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.options import SearchOptions
 from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
-from seqlab.world import OnRows
 
 
 class Run:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from seqlab.base.world import OnRows
 from seqlab.data.collate_rows import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.torch_engine import TorchEngine
@@ -22,7 +23,6 @@ from seqlab.search.length import length_limits, length_penalty
 from seqlab.tasks.translation.pairs import MeasuredPairs, measured_pairs
 from seqlab.tasks.translation.run import Run
 from seqlab.text import banned_ids
-from seqlab.world import OnRows
 
 TOLERANCE = 1e-4
 """Scores that are nearer are equal: a reference is scored in one pass, a hypothesis step by step."""

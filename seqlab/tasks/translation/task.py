@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from seqlab.base.world import OnRows, World
 from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
@@ -28,7 +29,6 @@ from seqlab.text import unknown_of
 from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
-from seqlab.world import OnRows, World
 
 logger = logging.getLogger(__name__)
 

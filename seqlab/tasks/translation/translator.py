@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine
 from seqlab.inference.lines import places_or_numbers, refuse_newlines, without_control_characters
-from seqlab.inference.segments import Piece, cut, join
+from seqlab.inference.splitting import Piece, cut, join
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, score_of
 from seqlab.search.length import length_limits
 from seqlab.tasks.translation.alignment import Alignment, align
 from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
-from seqlab.world import OnRows
 
 _log = logging.getLogger(__name__)
 

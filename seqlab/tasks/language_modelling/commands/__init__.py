@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from seqlab.base.world import ALONE, World
 from seqlab.inference.options import RunOptions, set_threads
-from seqlab.world import ALONE, World
 
 if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.language_model import LanguageModel

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import progress_bar
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, Words, given
-from seqlab.progress import progress_bar
 from seqlab.runs.fields import fields_of
 from seqlab.search.config import SearchConfig
 from seqlab.search.sampling_config import SamplingConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
-    from seqlab.raw_lines import LineLimit
+    from seqlab.base.raw_lines import LineLimit
     from seqlab.tasks.language_modelling.generator import Continuation
     from seqlab.tasks.language_modelling.language_model import LanguageModel
 

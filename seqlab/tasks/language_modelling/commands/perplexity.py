@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import counting
 from seqlab.commands import Command
 from seqlab.inference.files import input_stream, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, File, Name, RunOptions, given
-from seqlab.progress import counting
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from seqlab.base.world import OnRows, World
 from seqlab.commands import UsageError
 from seqlab.inference.lines import status_of
 from seqlab.inference.options import given
 from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
 from seqlab.tasks.language_modelling.commands import load_language_models
-from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.line_score import LineScore

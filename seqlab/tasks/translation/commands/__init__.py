@@ -3,9 +3,9 @@
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from seqlab.base.world import ALONE, World
 from seqlab.inference.options import EngineOptions
 from seqlab.search.config import SearchConfig
-from seqlab.world import ALONE, World
 
 if TYPE_CHECKING:
     from seqlab.tasks.translation.run import Run

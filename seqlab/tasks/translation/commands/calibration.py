@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import counting
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count
-from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import search_values
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs

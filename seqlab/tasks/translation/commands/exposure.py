@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
+from seqlab.base.progress import counting
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count, given
-from seqlab.progress import counting
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
 
 if TYPE_CHECKING:

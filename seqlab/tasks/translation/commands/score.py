@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from seqlab.base.world import OnRows, World
 from seqlab.commands import UsageError
 from seqlab.inference.lines import status_of
 from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
 from seqlab.tasks.translation.commands import load_named_runs
-from seqlab.world import OnRows, World
 
 if TYPE_CHECKING:
     from seqlab.inference.engine import PairScore

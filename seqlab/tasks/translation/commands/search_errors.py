@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import BeamSize
+from seqlab.base.bounds import BeamSize
+from seqlab.base.progress import counting
 from seqlab.commands import Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, Name
-from seqlab.progress import counting
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import search_values
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs

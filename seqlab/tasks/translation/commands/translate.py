@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.bounds import Finite
+from seqlab.base.bounds import Finite
+from seqlab.base.job import joined
+from seqlab.base.progress import progress_bar
+from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File, RunPath
-from seqlab.job import joined
-from seqlab.progress import progress_bar
-from seqlab.raw_lines import MAX_LINE_BYTES
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
@@ -133,8 +133,8 @@ class Prefixes:
     """The lines of a file of prefixes, taken block by block."""
 
     def __init__(self, path: str | None, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        from seqlab.base.raw_lines import LineLimit
         from seqlab.data.readers import read_lines
-        from seqlab.raw_lines import LineLimit
 
         self.path, self.taken = path, 0
         self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path), LineLimit(max_line_bytes))

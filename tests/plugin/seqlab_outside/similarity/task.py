@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from seqlab.base.world import World
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import generator
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
@@ -17,7 +18,6 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
-from seqlab.world import World
 from seqlab_outside.similarity.config import SimilarityConfig
 from seqlab_outside.similarity.model import Contrastive, ContrastiveConfig, PairBatch, TwoEncoders
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
+from seqlab.base.atomic_io import alone_in
+from seqlab.base.parsing import checked, read_json
+from seqlab.base.world import World, usable_cores
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
-from seqlab.durable import alone_in
-from seqlab.parsing import checked, read_json
 from seqlab.plugins import notes_of
 from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.codecs import codec_parts, codec_sha256
@@ -23,10 +24,9 @@ from seqlab.runs.config import Config, config_text, parts_of
 from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, PLUGINS, RUN_ID, RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.spelling import spelling_sha256
-from seqlab.training.machine import CORES, FAIR_THREADS, fingerprint
+from seqlab.training.device_context import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.word_vectors import vector_columns
-from seqlab.world import World, usable_cores
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.world import OnRows
+from seqlab.base.world import OnRows
 
 if TYPE_CHECKING:
     from rich.progress import Progress

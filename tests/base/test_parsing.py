@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 
-from seqlab.parsing import checked, open_regular, parse_json, read_json, read_regular
+from seqlab.base.parsing import checked, open_regular, parse_json, read_json, read_regular
 from seqlab.runs.yaml_parser import MAX_VALUES, parse_yaml
 
 values = st.recursive(

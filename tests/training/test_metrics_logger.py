@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from seqlab.runs.folder import RunFolder
-from seqlab.training.journal import Journal
+from seqlab.training.metrics_logger import MetricsLogger
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
     for step in (1, 2):
-        journal = Journal(path)
+        journal = MetricsLogger(path)
         journal.write("train", step=step, loss=0.1 + 0.2)
         assert [line["step"] for line in read(path)] == list(range(1, step + 1))
         assert journal.size() == path.stat().st_size
@@ -29,7 +29,7 @@ def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
 
 
 def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     journal.write("event", event="first")
     journal.write("train", step=1)
     size = journal.size()
@@ -48,19 +48,19 @@ def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
 
 @pytest.mark.parametrize("rest", [b'{"kind": "train", "st', b'{"kind": "event", "event": "res', b"\0\0\0\n", b"\xff\n"])
 def test_what_a_kill_left_behind_is_dropped(path: Path, rest: bytes) -> None:
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     journal.write("train", step=1)
     size = journal.size()
     journal.close()
     path.write_bytes(path.read_bytes() + rest)
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     journal.cut_back(size)
     journal.write("train", step=2)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
 def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_ends(path: Path) -> None:
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     journal.write("train", step=1)
     journal.cut_back(10_000)
     journal.write("train", step=2)
@@ -74,13 +74,13 @@ def test_a_last_line_that_is_being_written_is_not_read(path: Path) -> None:
 
 def test_a_line_that_is_torn_before_the_checkpoint_s_size_is_cut_off(path: Path) -> None:
     """As where a disk lost the end of the file: no line may be written onto what is left of another."""
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     for step in (1, 2):
         journal.write("train", step=step)
     size = journal.size()
     journal.close()
     path.write_bytes(path.read_bytes()[:-7])
-    journal = Journal(path)
+    journal = MetricsLogger(path)
     journal.cut_back(size)
     journal.write("train", step=3)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3]

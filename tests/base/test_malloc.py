@@ -8,7 +8,7 @@ import pytest
 
 REUSE = """
 import resource, torch
-from seqlab.host_memory import prepare_heap
+from seqlab.base.malloc import prepare_heap
 if {prepared}:
     prepare_heap()
     prepare_heap()
@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 GAPS = """
 import torch
 from pathlib import Path
-from seqlab.host_memory import prepare_heap, release_heap
+from seqlab.base.malloc import prepare_heap, release_heap
 def resident():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1])

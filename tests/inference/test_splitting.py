@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.inference.segments import cut, cut_words, join
+from seqlab.inference.splitting import cut, cut_words, join
 
 
 def encode(lines: Sequence[str]) -> list[list[int]]:

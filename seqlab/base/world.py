@@ -33,7 +33,7 @@ class LostRank(RuntimeError):
 
 @dataclass(frozen=True)
 class World:
-    """Which of how many processes this is: one alone, see `seqlab.ranks.Ranks` for several.
+    """Which of how many processes this is: one alone, see `seqlab.base.ranks.Ranks` for several.
 
     All ranks make the same calls in the same order.
     """

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from seqlab.cli.errors import explain
-from seqlab.elsewhere import Carried
 from seqlab.inference.forks import Forks
+from seqlab.remote_errors import RemoteError
 
 
 class Unpicklable(Exception):
@@ -16,7 +16,7 @@ class Unpicklable(Exception):
 
 def arrived(error: Exception) -> BaseException:
     """Carry an error there and raise it."""
-    carried = pickle.loads(pickle.dumps(Carried.from_error(error)))
+    carried = pickle.loads(pickle.dumps(RemoteError.from_error(error)))
     with pytest.raises(Exception) as raised:  # noqa: PT011
         carried.raise_here()
     return raised.value

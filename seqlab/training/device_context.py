@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from seqlab.contention import fair_threads
-from seqlab.host_memory import prepare_heap
+from seqlab.base.malloc import prepare_heap
+from seqlab.base.openmp import fair_threads
+from seqlab.base.world import ALONE, World, usable_cores
 from seqlab.nn.kernels import TRAINING_KERNELS, is_reference
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
-from seqlab.world import ALONE, World, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ARITHMETIC = 2
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceContext:
     """The device and its precision, chosen once, and the processes that train together."""
 
     device: torch.device
@@ -73,7 +73,7 @@ class Fingerprint:
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
-def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> Machine:
+def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> DeviceContext:
     """Choose device and precision, set the threads and prepare the heap.
 
     `before`: run.json of the run that is continued, None for a new one. A run keeps the fair share of the cores that it
@@ -90,7 +90,9 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
     elif device.index is not None:
         torch.cuda.set_device(device)  # what NCCL works on, and whose stream an event is recorded on
     is_sharded = config.parallel == "fsdp" and not world.is_alone
-    return Machine(device, choose_dtype(config.precision, device), world, is_sharded, _compiles(config, device), fair)
+    return DeviceContext(
+        device, choose_dtype(config.precision, device), world, is_sharded, _compiles(config, device), fair
+    )
 
 
 def _compiles(config: TrainingConfig, device: torch.device) -> bool:
@@ -122,7 +124,7 @@ def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
     return threads
 
 
-def fingerprint(machine: Machine) -> Fingerprint:
+def fingerprint(machine: DeviceContext) -> Fingerprint:
     """Describe this machine as far as results depend on it."""
     return Fingerprint(
         torch_version=str(torch.__version__),

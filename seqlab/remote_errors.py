@@ -13,7 +13,7 @@ import seqlab
 from seqlab.registry import outside_packages
 
 
-class Elsewhere(Exception):
+class RemoteTraceback(Exception):
     """The cause of an error that is raised anew: where it was raised first."""
 
     def __init__(self, trace: str, is_own: bool) -> None:
@@ -22,7 +22,7 @@ class Elsewhere(Exception):
 
 
 @dataclass(frozen=True)
-class Carried:
+class RemoteError:
     """An error on its way to another process; it can be pickled."""
 
     error: Exception
@@ -30,7 +30,7 @@ class Carried:
     is_own: bool
 
     @classmethod
-    def from_error(cls, error: Exception) -> Carried:
+    def from_error(cls, error: Exception) -> RemoteError:
         """Pack an error that was caught; one that cannot be pickled goes as a RuntimeError with its text."""
         trace, is_own = "".join(traceback.format_exception(error)), is_raised_by_seqlab(error)
         try:
@@ -41,7 +41,7 @@ class Carried:
 
     def raise_here(self) -> NoReturn:
         """Raise the error, with its first traceback as the cause."""
-        raise self.error from Elsewhere(self.trace, self.is_own)
+        raise self.error from RemoteTraceback(self.trace, self.is_own)
 
 
 def is_raised_by_seqlab(error: BaseException) -> bool:
@@ -50,7 +50,7 @@ def is_raised_by_seqlab(error: BaseException) -> bool:
     So are those of parts from outside, which are written by the same rule: `ValueError` for users.
     The same types coming out of another library, or out of an expression such as `int("x")`, are faults in the program.
     """
-    if isinstance(error.__cause__, Elsewhere):
+    if isinstance(error.__cause__, RemoteTraceback):
         return error.__cause__.is_own
     trace = error.__traceback__
     if trace is None:

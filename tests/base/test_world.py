@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from reference.ranks import in_ranks
 from torch.distributed import HashStore, TCPStore
 
-from seqlab.job import joined
-from seqlab.ranks import name_of_start
-from seqlab.training.machine import Machine
+from seqlab.base.job import joined
+from seqlab.base.ranks import name_of_start
+from seqlab.base.world import ALONE, LostRank, OnRows, World
+from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import parallelised
-from seqlab.world import ALONE, LostRank, OnRows, World
 
 
 def exchanged() -> dict[str, object]:
@@ -114,7 +114,7 @@ def threads_after_training(rank: int, port: int) -> list[str]:
     """Name the threads of a rank that has computed gradients and left the others."""
 
     def compute_gradients(world: World) -> None:
-        parallelised(torch.nn.Linear(2, 2), Machine(torch.device("cpu"), torch.float32, world))(
+        parallelised(torch.nn.Linear(2, 2), DeviceContext(torch.device("cpu"), torch.float32, world))(
             torch.ones(1, 2)
         ).sum().backward()
 

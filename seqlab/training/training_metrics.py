@@ -12,7 +12,7 @@ UNITS_PER_SECOND = "units_per_second"
 
 
 @dataclass
-class Figures:
+class TrainingMetrics:
     """What the next training line of the journal is made of."""
 
     total: float = 0.0

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seqlab.world import ALONE, World, under_torchrun
+from seqlab.base.world import ALONE, World, under_torchrun
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def joined() -> Iterator[World]:
     if not is_member and not under_torchrun():
         yield ALONE
         return
-    from seqlab.ranks import meet
+    from seqlab.base.ranks import meet
 
     with meet(is_member) as world:
         yield world

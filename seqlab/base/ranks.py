@@ -1,4 +1,4 @@
-"""Several processes that find each other by torch.distributed: `seqlab.world.World` for more than one."""
+"""Several processes that find each other by torch.distributed: `seqlab.base.world.World` for more than one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uuid import uuid4
 import torch
 import torch.distributed as dist
 
-from seqlab.world import LostRank, World
+from seqlab.base.world import LostRank, World
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Ranks(World):
 
 @contextmanager
 def meet(is_member: bool) -> Iterator[World]:
-    """Meet the other ranks, where this process is no member of a group yet; see `seqlab.job.joined`."""
+    """Meet the other ranks, where this process is no member of a group yet; see `seqlab.base.job.joined`."""
     with nullcontext() if is_member else _process_group(), _lost_ranks_named():
         rank, world_size = dist.get_rank(), dist.get_world_size()
         local_rank = int(os.environ.get("LOCAL_RANK", rank))

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from seqlab.world import under_torchrun, usable_cores
+from seqlab.base.world import under_torchrun, usable_cores
 
 PROC_STAT = Path("/proc/stat")
 SAMPLES, SECONDS_BETWEEN = 9, 0.003

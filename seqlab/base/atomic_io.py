@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqlab.named_files import naming, open_named
-from seqlab.parsing import open_regular, read_json
+from seqlab.base.named_files import naming, open_named
+from seqlab.base.parsing import open_regular, read_json
 
 try:
     import fcntl

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from seqlab.durable import sync
-from seqlab.named_files import open_named
-from seqlab.parsing import require_regular
+from seqlab.base.atomic_io import sync
+from seqlab.base.named_files import open_named
+from seqlab.base.parsing import require_regular
 
 
-class Journal:
+class MetricsLogger:
     """Append lines to metrics.jsonl, each written at once."""
 
     def __init__(self, path: Path) -> None:

@@ -10,22 +10,22 @@ from types import SimpleNamespace
 import pytest
 from reference.tiny_runs import tiny_config, with_training, write_numbers
 
-from seqlab import contention
+from seqlab.base import openmp
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*contention.WAITING_VARIABLES, "OMP_NUM_THREADS"):
+    for name in (*openmp.WAITING_VARIABLES, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(contention, "sys", SimpleNamespace(modules={}))  # torch was not imported
+    monkeypatch.setattr(openmp, "sys", SimpleNamespace(modules={}))  # torch was not imported
 
 
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int) -> None:
     """Let the machine have so many running tasks, this one counted."""
     (tmp_path / "stat").write_text(f"cpu 1 2 3\nprocs_running {running}\nprocs_blocked 0\n")
-    monkeypatch.setattr(contention, "PROC_STAT", tmp_path / "stat")
+    monkeypatch.setattr(openmp, "PROC_STAT", tmp_path / "stat")
 
 
 def spin(_: int) -> None:
@@ -40,23 +40,23 @@ def test_busy_processes_are_counted() -> None:
     for process in processes:
         process.start()
     try:
-        assert contention.other_tasks() >= 2
+        assert openmp.other_tasks() >= 2
     finally:
         for process in processes:
             process.kill()
             process.join()
 
 
-@pytest.mark.parametrize(("running", "expected"), [(1, None), (2, contention.SPIN_COUNT), (9, contention.SPIN_COUNT)])
+@pytest.mark.parametrize(("running", "expected"), [(1, None), (2, openmp.SPIN_COUNT), (9, openmp.SPIN_COUNT)])
 def test_threads_sleep_where_others_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, expected: str | None
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
     load(monkeypatch, tmp_path, running)
     monkeypatch.setenv("GOMP_SPINCOUNT", "")
     monkeypatch.delenv("GOMP_SPINCOUNT")
-    contention.choose_waiting()
+    openmp.choose_waiting()
     assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
@@ -64,18 +64,18 @@ def test_cores_that_this_process_may_not_use_are_left_to_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
     load(monkeypatch, tmp_path, 7)
-    contention.choose_waiting()
+    openmp.choose_waiting()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
-@pytest.mark.parametrize("variable", contention.WAITING_VARIABLES)
+@pytest.mark.parametrize("variable", openmp.WAITING_VARIABLES)
 def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     load(monkeypatch, tmp_path, 99)
     monkeypatch.setenv(variable, "5")
     before = dict(os.environ)
-    contention.choose_waiting()
+    openmp.choose_waiting()
     assert dict(os.environ) == before
 
 
@@ -85,23 +85,23 @@ def test_the_fair_share_of_two_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, threads: int | None, cores: int
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    monkeypatch.setattr(contention, "usable_cores", lambda: 2)
+    monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
     load(monkeypatch, tmp_path, running + cores - 2)  # the other cores are busy, and not for this process
-    assert contention.fair_threads() == threads
+    assert openmp.fair_threads() == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert contention.fair_threads() is None
+    assert openmp.fair_threads() is None
 
 
 def test_a_continued_run_keeps_its_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import seqlab.training.machine as machine
+    import seqlab.training.device_context as machine
 
     write_numbers(tmp_path / "corpus", range(1, 130))
     config = tiny_config(tmp_path / "corpus", max_steps=2, threads=None)
     monkeypatch.setattr(machine, "fair_threads", lambda: 1)
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
-    monkeypatch.setattr("seqlab.training.begin.usable_cores", lambda: 2)
+    monkeypatch.setattr("seqlab.training.run_setup.usable_cores", lambda: 2)
     run_dir = train(config, tmp_path / "run")
     assert "Training uses 1 of the 2 cores, as other programs compete for them" in caplog.text
     assert RunFolder(run_dir).described("machine")["threads"] == 1
