@@ -164,7 +164,7 @@ def test_quiet_leaves_warnings_and_the_log_file_has_all(seqlab, run_dir: Path, t
 
 
 def test_the_documented_statuses_are_those_of_the_code() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "guide" / "pipelines.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how_to" / "pipelines.md").read_text("utf-8")
     table = page.split("## Exit statuses")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", table, re.M)
     assert {int(status): meaning for status, meaning in rows} == STATUSES

@@ -35,7 +35,7 @@ def test_the_readme_is_a_tour() -> None:
 
 
 def test_each_page_of_docs_is_in_its_index() -> None:
-    for folder in ("guide", "results"):
+    for folder in ("how_to", "explanations", "results"):
         index = (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8")
         for page in (ROOT / "docs" / folder).glob("*.md"):
             assert page.name == "README.md" or f"({page.name})" in index, page

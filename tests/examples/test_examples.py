@@ -168,7 +168,7 @@ def test_what_it_imports_is_public(path: Path) -> None:
 
 def test_each_example_has_a_test_and_a_link() -> None:
     tests = Path(__file__).read_text(encoding="utf-8")
-    pages = [ROOT / "README.md", *(ROOT / "docs" / "guide").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     for path in EXAMPLES:
         assert f'run(tmp_path, "{path.stem}")' in tests
