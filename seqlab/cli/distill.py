@@ -68,14 +68,14 @@ def run(options: DistillOptions) -> None:
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
-    places = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
+    locations = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with counting("lines", len(lines)) as advance:
         distilled = distill(
             trained,
             lines,
             work,
             progress=advance,
-            places=places,
+            locations=locations,
             block_lines=options.buffer_lines,
             overwrite=options.overwrite,
             batch_tokens=options.batch_tokens,

@@ -48,7 +48,7 @@ class Input:
             return 1
         return default if asked is None else asked
 
-    def places(self, start: int, count: int) -> list[str]:
+    def locations(self, start: int, count: int) -> list[str]:
         """Say where lines stand, given the index of the first."""
         numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
         return places_of(self.name, numbers)

@@ -25,13 +25,13 @@ def without_control_characters(text: str) -> tuple[str, int]:
     return _CONTROL.subn(" ", text)
 
 
-def places_or_numbers(places: Sequence[str] | None, count: int) -> Sequence[str]:
+def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequence[str]:
     """Return where each of so many lines stands: from line 1 on where nobody says; raises ValueError for others."""
-    if places is None:
+    if locations is None:
         return [f"line {number}" for number in range(1, count + 1)]
-    if len(places) != count:
-        raise ValueError(f"`places` must have one entry per line ({count}), but has {len(places)}.")
-    return places
+    if len(locations) != count:
+        raise ValueError(f"`locations` must have one entry per line ({count}), but has {len(locations)}.")
+    return locations
 
 
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ def load(
 ) -> Any:
     """Load a trained run; several runs or checkpoints become an ensemble.
 
-    What is returned depends on the task of the run: a translator (`Run`), a `Labeller`, a `LanguageModel`, a
+    What is returned depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
     `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or what the task of a plugin gives. The options from `engine`
     to `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`), those of a language model
     also for recognisers (`seqlab.tasks.transcription.transcriber.load_transcriber`).

@@ -130,10 +130,10 @@ def test_more_translations_than_lines_are_no_work(seqlab, run_dir: Path, corpus:
 def test_work_that_was_begun_otherwise_is_not_finished(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Run, lines: list[str], places: list[str], **options: object) -> list[Translation]:
-        if places[0].endswith(f", line {stops[-1]}"):
+    def stop(self: Run, lines: list[str], locations: list[str], **options: object) -> list[Translation]:
+        if locations[0].endswith(f", line {stops[-1]}"):
             raise KeyboardInterrupt
-        return translated(self, lines, places=places, **options)  # type: ignore[arg-type]
+        return translated(self, lines, locations=locations, **options)  # type: ignore[arg-type]
 
     translated = Run.translate_detailed
     options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", "--buffer_lines", "3")
@@ -156,9 +156,9 @@ def test_lines_of_a_table_are_counted_with_its_header(
     (corpus / "table.tsv").write_text("src\ttgt\n" + "".join(f"{line}\tk\n" for line in ("a", "b", "c")))
     asked: list[tuple[list[str], list[str]]] = []
 
-    def translate(self: Run, lines: list[str], places: list[str], **options: object) -> list[Translation]:
-        asked.append((list(lines), places))
-        return translated(self, lines, places=places, **options)  # type: ignore[arg-type]
+    def translate(self: Run, lines: list[str], locations: list[str], **options: object) -> list[Translation]:
+        asked.append((list(lines), locations))
+        return translated(self, lines, locations=locations, **options)  # type: ignore[arg-type]
 
     translated = Run.translate_detailed
 

@@ -52,9 +52,9 @@ def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[s
     (tmp_path / "nr#1").write_text("one\n", encoding="utf-8")
     with open_input(f"{tmp_path}/{spec}") as source:
         assert list(source.lines) == lines
-        places = [f"{tmp_path}/{spec}, line {number}" for number in numbers]
-        assert source.places(0, len(lines)) == places
-        assert source.places(1, len(lines) - 1) == places[1:]
+        locations = [f"{tmp_path}/{spec}, line {number}" for number in numbers]
+        assert source.locations(0, len(lines)) == locations
+        assert source.locations(1, len(lines) - 1) == locations[1:]
 
 
 @pytest.mark.parametrize(("kind", "example"), [("tsv", "0"), ("jsonl", "text"), ("conllu", "form"), ("tsv.gz", "0")])

@@ -143,7 +143,7 @@ def test_runs_that_read_different_words_label_no_line_together(runs: dict[Unit, 
     with pytest.raises(
         ValueError, match=r"f, line 8: .*words/1 reads 2 words, but .*nfkc 3: their tokenizers normalise"
     ):
-        labeller.label(["a film", "a film\u00b4s"], places=["f, line 7", "f, line 8"])
+        labeller.label(["a film", "a film\u00b4s"], locations=["f, line 7", "f, line 8"])
 
 
 def test_of_labels_that_are_equally_likely_the_first_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.tasks.translation.alignment import align
+from seqlab.tasks.translation.translator import align
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 

@@ -29,7 +29,7 @@ def test_an_empty_prefix_changes_nothing(run: Run, beam_size: int) -> None:
 
 def test_a_prefix_that_there_are_no_frames_for_is_named(run: Run) -> None:
     with pytest.raises(ValueError, match="line 5: its prefix has 5 tokens, which are more than the model can say"):
-        run.translate(["a", "b"], prefixes=["", "klmno"], places=["line 4", "line 5"], max_length_offset=20)
+        run.translate(["a", "b"], prefixes=["", "klmno"], locations=["line 4", "line 5"], max_length_offset=20)
 
 
 def test_what_frames_have_not_is_refused(run: Run) -> None:

@@ -3,7 +3,7 @@
 from itertools import product
 
 from seqlab.evaluation.edits import count_edits
-from seqlab.tasks.translation.oracle import Oracle
+from seqlab.tasks.translation.exposure import Oracle
 
 EOS = 9
 

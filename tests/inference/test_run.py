@@ -159,7 +159,7 @@ def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path],
         ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
         ({"prefixes": ["a\nb"]}, "`prefixes` must hold single lines"),
         (
-            {"prefixes": ["a dog " * 9], "max_length": 6, "places": ["line 7"]},
+            {"prefixes": ["a dog " * 9], "max_length": 6, "locations": ["line 7"]},
             r"line 7: its prefix has \d+ tokens, but its translation may have no more than 5",
         ),
     ],
@@ -192,8 +192,8 @@ def test_of_tags_that_training_did_not_have_some_are_named_and_the_rest_counted(
     assert len(messages) == SHOWN + 1
     assert messages[-1].startswith("3 other tags are unknown")
     caplog.clear()
-    run.score(["go\tPST", "ox\tnew", "ox"], ["go", "ox", "ox"], places=["5", "6", "7"])
-    run.translate_detailed(["ox", " \tPL", ""], places=[f"a.tsv#0+1, line {line}" for line in (2, 3, 4)])
+    run.score(["go\tPST", "ox\tnew", "ox"], ["go", "ox", "ox"], locations=["5", "6", "7"])
+    run.translate_detailed(["ox", " \tPL", ""], locations=[f"a.tsv#0+1, line {line}" for line in (2, 3, 4)])
     assert [record.getMessage() for record in caplog.records] == [
         "6 has the tag 'new', which training did not have: it is read as unknown",
         "7 has no tags behind a tab, as training had (and 0 more): is a column missing?",

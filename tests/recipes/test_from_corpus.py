@@ -19,8 +19,7 @@ from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
-from seqlab.tasks.translation.profile import SAMPLE_PAIRS, CorpusProfile, profile
-from seqlab.tasks.translation.zero_config import from_corpus
+from seqlab.tasks.translation.zero_config import SAMPLE_PAIRS, CorpusProfile, from_corpus, profile
 from seqlab.text import train_tokenizer
 
 

@@ -18,7 +18,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
-from seqlab.tasks.language_modelling.profile import TextProfile, profile_text
+from seqlab.tasks.language_modelling.text_profile import TextProfile, profile_text
 from seqlab.tasks.language_modelling.zero_config import from_text
 from seqlab.text import train_tokenizer
 from seqlab.training import train

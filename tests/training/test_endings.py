@@ -31,7 +31,7 @@ from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run
-from seqlab.tasks.translation.task import Translation
+from seqlab.tasks.translation.task import TranslationTask
 from seqlab.training import FailedStep, train
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
@@ -53,7 +53,7 @@ def scripted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], 
 
     def script(scores: list[float]) -> None:
         left = list(scores)
-        monkeypatch.setattr(Translation, "validate", lambda self, run, weights: validation_of(left.pop(0)))
+        monkeypatch.setattr(TranslationTask, "validate", lambda self, run, weights: validation_of(left.pop(0)))
 
     return script
 
@@ -166,12 +166,12 @@ def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_ag
         def monotonic() -> float:
             return now[0]
 
-    def slow_validation(self: Translation, run: Any, weights: Any) -> Validation:
+    def slow_validation(self: TranslationTask, run: Any, weights: Any) -> Validation:
         now[0] += 600
         return validation_of(1.0)
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
-    monkeypatch.setattr(Translation, "validate", slow_validation)
+    monkeypatch.setattr(TranslationTask, "validate", slow_validation)
     config = tiny_config(corpus, optim=FAST, max_steps=20, valid_every=4, max_minutes=5.0)
     run_dir = train(config, tmp_path / "run")
     train(config, run_dir)

@@ -40,7 +40,7 @@ from seqlab.optim import (
 )
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
-from seqlab.tasks.translation.task import Translation
+from seqlab.tasks.translation.task import TranslationTask
 from seqlab.training import Interrupted, train
 
 from .conftest import train_until
@@ -192,7 +192,7 @@ def test_a_signal_in_validation_or_in_saving_loses_nothing(
     for name, step in (("validate", 8), ("save", 5)):
         parts = tmp_path / name
         with monkeypatch.context() as patch:
-            owner: type = Translation if name == "validate" else seqlab.training.loop.TrainingRun
+            owner: type = TranslationTask if name == "validate" else seqlab.training.loop.TrainingRun
             original = getattr(owner, name)
 
             def signalled(*arguments: Any, original: Callable[..., Any] = original) -> Any:
@@ -215,7 +215,7 @@ class Snapshots:
         owners: list[tuple[Any, str]] = [
             *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink", "ftruncate")),
             (seqlab.training.loop, "start_update"),
-            (Translation, "validate"),
+            (TranslationTask, "validate"),
         ]
         for owner, name in owners:
             monkeypatch.setattr(owner, name, self.watched(name, getattr(owner, name)))

@@ -23,7 +23,7 @@ from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.tasks.labelling.labeller import Labeller
+from seqlab.tasks.labelling.labeller import TextLabeller
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
@@ -92,7 +92,7 @@ def test_validation_counts_what_the_labeller_gives(tmp_path: Path, labels_of: st
     training = replace(config.training, precision="fp32", max_steps=4)
     run = train(replace(config, data=data, model=model, training=training), tmp_path / "run")
     labeller = load(run, precision="fp32")
-    assert isinstance(labeller, Labeller)
+    assert isinstance(labeller, TextLabeller)
     src, tgt = ((valid / side).read_text().splitlines() for side in ("src", "tgt"))
     found = [unit for line in labeller.label_detailed(src, num_labels=2) for unit in line.choices]
     there = [label for line in tgt for label in line.split()]

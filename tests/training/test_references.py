@@ -11,7 +11,7 @@ from reference.tiny_runs import journal_of, tiny_config, with_training, write_nu
 import seqlab
 from seqlab.evaluation import Score, evaluate
 from seqlab.runs.load import load_run
-from seqlab.tasks.translation.task import Translation
+from seqlab.tasks.translation.task import TranslationTask
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, TokenizerConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.validation import Validation
@@ -92,7 +92,7 @@ def test_the_lowest_error_rate_is_best(
     validate: Callable[..., Validation] = lambda self, run, weights: Validation(  # noqa: E731
         {metric: Score(metric, left.pop(0), "", higher_is_better=False)}, 1.0
     )
-    monkeypatch.setattr(Translation, "validate", validate)
+    monkeypatch.setattr(TranslationTask, "validate", validate)
     config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3)
     run_dir = train(with_training(config, valid_metric=metric), tmp_path / "run")
     validations = journal_of(run_dir, ["valid"])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _Lines(NamedTuple):
     """Lines of text, to be answered by lines."""
 
-    places: list[str]
+    locations: list[str]
     """Where they stand."""
     texts: list[str]
     as_json: bool
@@ -38,7 +38,7 @@ class _Sentences(NamedTuple):
     column: int
 
     @property
-    def places(self) -> list[str]:
+    def locations(self) -> list[str]:
         """Where they begin."""
         return [sentence.place for sentence in self.sentences]
 
@@ -72,7 +72,7 @@ def label_text(options: LabelOptions) -> int:
         progress_bar(source.stream, output) as advance,
     ):
         for block in _blocks(options, source):
-            found = labeller.label_detailed(block.texts, progress=advance, places=block.places, **how)
+            found = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **how)
             write_lines(output, block.written(found))
     return status_of(limit)
 
@@ -96,7 +96,7 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
     if options.conllu is None:
         start = 0
         for block in source.blocks(size):
-            yield _Lines(source.places(start, len(block)), block, options.json)
+            yield _Lines(source.locations(start, len(block)), block, options.json)
             start += len(block)
         return
     column = column_number(options.conllu, "--conllu")

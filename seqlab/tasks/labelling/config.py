@@ -29,7 +29,7 @@ class LabellingConfig(PairsConfig):
     """What the corpora hold."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
-    task_name: ClassVar[str] = "seqlab.tasks.labelling.task:Labelling"
+    task_name: ClassVar[str] = "seqlab.tasks.labelling.task:LabellingTask"
     loader_name: ClassVar[str] = "seqlab.tasks.labelling.labeller:load_labeller"
     zero_config_name: ClassVar[str] = "seqlab.tasks.labelling.zero_config:from_labels"
     product: ClassVar[str] = LABELLER

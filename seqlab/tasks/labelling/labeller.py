@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 
 from seqlab.base.world import OnRows
-from seqlab.data.batch import collate_labelled
+from seqlab.data.batch import IGNORE, LabelledBatch, collate_labelled
 from seqlab.inference.batches import length_batches
-from seqlab.inference.lines import places_or_numbers, refuse_newlines
+from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.splitting import cut, cut_words
 from seqlab.inference.torch_engine import longest_source
-from seqlab.models import interfaces
+from seqlab.models.interfaces import Labeller
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.tasks.labelling.config import LABELLER
-from seqlab.tasks.labelling.scores import scores_by_line
 from seqlab.text import label_names
 
 _log = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class _Member:
 
     def __init__(self, run: LoadedRun, names: Sequence[str], device: torch.device) -> None:
         self.run, self.device = run, device
-        self.tokenizer, self.model = run.src_tokenizer, cast(interfaces.Labeller, run.model)
+        self.tokenizer, self.model = run.src_tokenizer, cast(Labeller, run.model)
         own_names = label_names(run.tgt_tokenizer)
         self.order = torch.tensor([own_names.index(name) for name in names])
         self.max_src_tokens = MAX_WORDS if run.context_limit is None else longest_source(run)
@@ -145,14 +144,14 @@ class _Member:
         return joined
 
 
-class Labeller:
+class TextLabeller:
     """What `seqlab.load` gives for a run that labels; several runs are an ensemble, each with its own tokenizer."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Prepare models to label; raises ValueError where they do not have the same labels of the same things."""
         if not runs:
             raise ValueError("An ensemble must have at least 1 member, but has 0 instead.")
-        units = {cast(interfaces.Labeller, run.model).labels_lines for run in runs}
+        units = {cast(Labeller, run.model).labels_lines for run in runs}
         if len(units) > 1:
             raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
         (self.labels_lines,) = units
@@ -165,7 +164,7 @@ class Labeller:
 
     def __repr__(self) -> str:
         units = "lines" if self.labels_lines else "words"
-        return f"Labeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
+        return f"TextLabeller({[member.run for member in self.members]}, {len(self.names):,} labels of {units})"
 
     def label(
         self,
@@ -173,10 +172,10 @@ class Labeller:
         *,
         batch_tokens: int = BATCH_TOKENS,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
     ) -> list[str]:
         """Label lines and return the labels of each, with spaces between; the arguments are as in `label_detailed`."""
-        found = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, places=places)
+        found = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, locations=locations)
         return [labelling.text for labelling in found]
 
     @torch.inference_mode()
@@ -187,7 +186,7 @@ class Labeller:
         num_labels: int = 1,
         batch_tokens: int = BATCH_TOKENS,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
     ) -> list[Labelling]:
         """Label lines, or their words, which spaces divide.
 
@@ -198,7 +197,7 @@ class Labeller:
             num_labels: how many of the likeliest labels are given, for each word or line.
             batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
             progress: called after each batch of the last run with its number of lines (pieces of lines that were cut).
-            places: where each line stands, for messages; `line 1` and so on unless given.
+            locations: where each line stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: a line holds a newline, the runs of an ensemble read different words of one, or a number is
@@ -211,7 +210,9 @@ class Labeller:
         readings = [member.read(lines, batch_tokens, progress if member is last else None) for member in self.members]
         return [
             self._labelling(of_line, num_labels, place)
-            for place, of_line in zip(places_or_numbers(places, len(lines)), zip(*readings, strict=True), strict=True)
+            for place, of_line in zip(
+                locations_or_numbers(locations, len(lines)), zip(*readings, strict=True), strict=True
+            )
         ]
 
     def _labelling(self, readings: Sequence[_Reading], num_labels: int, place: str) -> Labelling:
@@ -265,7 +266,7 @@ def load_labeller(
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
-) -> Labeller:
+) -> TextLabeller:
     """Load a run that labels; several runs or checkpoints become an ensemble, which averages probabilities.
 
     Args:
@@ -282,4 +283,27 @@ def load_labeller(
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
     members = [load_run(path, step, product=LABELLER) for path in runs for step in checkpoints]
-    return Labeller(members, chosen, choose_dtype(precision, chosen))
+    return TextLabeller(members, chosen, choose_dtype(precision, chosen))
+
+
+def scores_by_line(model: Labeller, batch: LabelledBatch) -> list[Tensor]:
+    """Give the log-probabilities of all labels for each line: of each of its words (S, L), or of itself (1, L)."""
+    return list(model.label(batch).cpu().split(_units(model, batch)))
+
+
+def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> tuple[list[str], float]:
+    """Give each line its labels as one line of text, and the log-probability in nats of all that the batch has.
+
+    `names`: the labels by number. Both come from one pass.
+    """
+    assert batch.tgt_out is not None, "scoring needs labels"
+    scores, units = model.label(batch), _units(model, batch)
+    there = torch.cat([row[:count] for row, count in zip(batch.tgt_out, units, strict=True)])
+    found = scores.gather(1, there.clamp(min=0)[:, None])[:, 0].masked_fill(there == IGNORE, 0)
+    lines = scores.argmax(1).cpu().split(units)
+    return [" ".join(names[number] for number in line.tolist()) for line in lines], float(found.double().sum())
+
+
+def _units(model: Labeller, batch: LabelledBatch) -> list[int]:
+    """Tell how many labels each line has."""
+    return [1] * len(batch) if model.labels_lines else batch.src_lengths.tolist()

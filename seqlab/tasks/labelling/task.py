@@ -27,8 +27,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.tasks.labelling.labeller import load_labeller
-from seqlab.tasks.labelling.scores import label_and_score
+from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
 from seqlab.text import label_names
 from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
@@ -42,7 +41,7 @@ def _data_config(config: Config) -> LabellingConfig:
     return config.data
 
 
-class Labelling(Task):
+class LabellingTask(Task):
     """Lines with labels, validated by how many are right."""
 
     batch_type = LabelledBatch

@@ -18,7 +18,7 @@ class LanguageModellingConfig(TextConfig):
     kind: Literal["language_modelling"] = "language_modelling"
     """What the corpora hold."""
 
-    task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModelling"
+    task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModellingTask"
     loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load"
     zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
     serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}

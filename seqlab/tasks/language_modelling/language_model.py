@@ -28,10 +28,9 @@ from seqlab.runs.spelling import SpellingModel, load_spelling
 from seqlab.search.options import GenerationOptions
 from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
-from seqlab.tasks.language_modelling.line_score import LineScore, added_items, line_score
 from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
-from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks
+from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks, LineScore, added_items, line_score
 from seqlab.tasks.language_modelling.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
 
 logger = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ def _data_config(config: Config) -> LanguageModellingConfig:
     return config.data
 
 
-class LanguageModelling(Task):
+class LanguageModellingTask(Task):
     """Text, validated by its likelihood."""
 
     batch_type = TextBatch

@@ -30,7 +30,7 @@ from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
-from seqlab.tasks.language_modelling.profile import TextProfile, profile_text
+from seqlab.tasks.language_modelling.text_profile import TextProfile, profile_text
 from seqlab.text import train_tokenizer
 from seqlab.training.choices import (
     LR_BY_WIDTH,

@@ -24,11 +24,11 @@ class TranslationConfig(PairsConfig):
     """What the corpora hold."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "bleu", "objective.label_smoothing": 0.1}
-    task_name: ClassVar[str] = "seqlab.tasks.translation.task:Translation"
+    task_name: ClassVar[str] = "seqlab.tasks.translation.task:TranslationTask"
     loader_name: ClassVar[str] = "seqlab.tasks.translation.load:load_translator"
     zero_config_name: ClassVar[str] = "seqlab.tasks.translation.zero_config:from_corpus"
     product: ClassVar[str] = TRANSLATOR
-    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.score:score_pairs"}
+    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.pairs:score_pairs"}
     purpose: ClassVar[str] = "translates: use `seqlab translate` or `seqlab score`"
     next_command: ClassVar[str] = "seqlab translate {} < FILE"
     rows_name: ClassVar[str] = "pairs"

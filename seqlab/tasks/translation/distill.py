@@ -19,7 +19,7 @@ from seqlab.base.atomic_io import alone_in, sealed, unsealed
 from seqlab.base.named_files import open_named
 from seqlab.base.parsing import checked, open_regular, parse_json, require_regular
 from seqlab.base.world import OnRows
-from seqlab.inference.lines import places_or_numbers
+from seqlab.inference.lines import locations_or_numbers
 from seqlab.tasks.translation.run import Run
 
 logger = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ def distill(
     work: WorkFile,
     *,
     block_lines: int = BLOCK_LINES,
-    places: Sequence[str] | None = None,
+    locations: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: OnRows | None = None,
     **options: Any,
@@ -189,7 +189,7 @@ def distill(
         lines: text without newlines.
         work: where translations are kept until all are there.
         block_lines: lines that are translated before they are kept.
-        places: where each line stands, for messages; `line 1` and so on unless given.
+        locations: where each line stands, for messages; `line 1` and so on unless given.
         overwrite: whether another work is thrown away.
         progress: called with how many lines (pieces of lines that were cut) are done.
         options: of `Run.translate_detailed`.
@@ -197,7 +197,7 @@ def distill(
     Raises:
         ValueError: the work file is of another work or something else, or another process writes it.
     """
-    places = places_or_numbers(places, len(lines))
+    locations = locations_or_numbers(locations, len(lines))
     with work.open(overwrite=overwrite) as (file, done):
         if count := len(done.translations):
             logger.info("going on with %s: %s of %s lines are there", work.path, f"{count:,}", f"{len(lines):,}")
@@ -212,7 +212,7 @@ def distill(
             for start in range(count, len(lines), block_lines):
                 block = slice(start, start + block_lines)
                 found = run.translate_detailed(
-                    lines[block], need_scores=False, places=places[block], progress=progress, **options
+                    lines[block], need_scores=False, locations=locations[block], progress=progress, **options
                 )
                 translated = Distilled(
                     [each.text for each in found],

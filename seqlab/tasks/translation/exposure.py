@@ -8,6 +8,7 @@ figures know one answer: a model that says another one, as good, is told by them
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,13 +20,44 @@ from seqlab.inference.decode import evaluation_mode
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
-from seqlab.tasks.translation.oracle import Oracle
 from seqlab.tasks.translation.pairs import comparable, measured_pairs
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
 
 BATCH_TOKENS = 4096
 """Padded source tokens that are read together."""
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A reference and a prefix of a hypothesis."""
+
+    reference: tuple[int, ...]
+    """Ids, eos last."""
+    costs: np.ndarray
+    """Edit distances of the prefix to each beginning of the reference without eos: (len(reference),)."""
+
+    @classmethod
+    def begin(cls, reference: Sequence[int]) -> "Oracle":
+        """Start with the empty prefix; `reference` ends with eos."""
+        return cls(tuple(reference), np.arange(len(reference)))
+
+    def read(self, token: int) -> "Oracle":
+        """Give the oracle of the prefix that is longer by a token, which is not eos."""
+        places = np.arange(len(self.costs))
+        row = self.costs + 1
+        differs = np.array([each != token for each in self.reference[:-1]], dtype=np.int64)
+        np.minimum(row[1:], self.costs[:-1] + differs, out=row[1:])
+        return Oracle(self.reference, np.minimum.accumulate(row - places) + places)
+
+    def best(self) -> set[int]:
+        """Give the tokens that should come next, eos among them where the reference may be at its end."""
+        return {self.reference[place] for place in np.flatnonzero(self.costs == self.costs.min())}
+
+    @property
+    def has_error(self) -> bool:
+        """Whether the prefix is no beginning of the reference."""
+        return bool(self.costs.min() > 0)
 
 
 @dataclass
@@ -97,17 +129,17 @@ def exposure_of(
     tgt_lines: Sequence[str],
     *,
     batch_tokens: int = BATCH_TOKENS,
-    places: Sequence[str] | None = None,
+    locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> Exposure:
     """Measure a run that `load` gave; pairs with an empty side are left out.
 
-    `places`: where each pair stands, for messages; the other arguments are those of `measure_exposure`.
+    `locations`: where each pair stands, for messages; the other arguments are those of `measure_exposure`.
 
     Raises:
         ValueError: errors of `measured_pairs`.
     """
-    pairs = measured_pairs(run, src_lines, tgt_lines, places)
+    pairs = measured_pairs(run, src_lines, tgt_lines, locations)
     if progress is not None:
         progress(pairs.left_out)
     config = SearchConfig(beam_size=1).limited_to(run.translator.output_limits)

@@ -5,7 +5,7 @@ from typing import Unpack
 
 from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
-from seqlab.inference.lines import places_or_numbers, refuse_newlines
+from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.shared_engine import SharedEngine, Spreader
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig
@@ -61,7 +61,7 @@ class Run:
         prefixes: Sequence[str] | None = None,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[str]:
         """Translate lines and return the best hypothesis of each; the arguments are those of `translate_detailed`.
@@ -74,7 +74,7 @@ class Run:
             need_scores=False,
             batch_tokens=batch_tokens,
             progress=progress,
-            places=places,
+            locations=locations,
             **search,
         )
         warn_of_unfinished(unfinished(found), len(found))
@@ -89,7 +89,7 @@ class Run:
         need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[Translation]:
         """Translate lines and give n-best lists with scores and what happened to each line.
@@ -101,7 +101,7 @@ class Run:
             need_attention: whether to return what the best translations attended to (`Translation.alignments`).
             batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
             progress: called after each batch with how many lines (pieces of lines that were cut) are done.
-            places: where each line stands, for messages; `line 1` and so on unless given.
+            locations: where each line stands, for messages; `line 1` and so on unless given.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
         config = build(SearchConfig, search)
@@ -113,7 +113,7 @@ class Run:
             need_attention=need_attention,
             batch_tokens=batch_tokens,
             progress=progress,
-            places=places,
+            locations=locations,
         )
 
     def score(
@@ -123,7 +123,7 @@ class Run:
         *,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
     ) -> list[PairScore]:
         """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
 
@@ -132,17 +132,17 @@ class Run:
             tgt_lines: as many.
             batch_tokens: padded tokens of the longer side that are scored together.
             progress: called after each batch with its number of pairs.
-            places: where each pair stands, for messages; `line 1` and so on unless given.
+            locations: where each pair stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: the sides have different numbers of lines, a line holds a newline or has more tokens than the
                 model's `max_length`.
         """
-        src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, places)
+        src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, locations)
         return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
 
     def encode_pairs(
-        self, src_lines: Sequence[str], tgt_lines: Sequence[str], places: Sequence[str] | None = None
+        self, src_lines: Sequence[str], tgt_lines: Sequence[str], locations: Sequence[str] | None = None
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Give the ids of both sides, with a warning of unknown tags; arguments and errors as those of `score`."""
         if len(src_lines) != len(tgt_lines):
@@ -152,14 +152,14 @@ class Run:
             )
         refuse_newlines(src_lines, "src_lines")
         refuse_newlines(tgt_lines, "tgt_lines")
-        places = places_or_numbers(places, len(src_lines))
-        self.translator.warn_of_tags(src_lines, places)
+        locations = locations_or_numbers(locations, len(src_lines))
+        self.translator.warn_of_tags(src_lines, locations)
         copies = self.translator.copies_unknown
         unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
         longest = self.translator.output_limits.max_length
-        for place, *rows in zip(places, src_rows, tgt_rows, strict=True):
+        for place, *rows in zip(locations, src_rows, tgt_rows, strict=True):
             for side, row in zip(("source", "target"), rows, strict=True):
                 if len(row) + 1 > longest:
                     raise ValueError(

@@ -63,7 +63,7 @@ def search_errors(
     *,
     exact: bool = False,
     max_steps: int = MAX_STEPS,
-    places: Sequence[str] | None = None,
+    locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> list[SearchErrors]:
     """Search each line with several beams, and perhaps exactly; pairs with an empty side are left out.
@@ -76,7 +76,7 @@ def search_errors(
         config: everything else of these searches, their length penalty among it.
         exact: whether to search exactly too, from the best answer of the beams on: for short outputs.
         max_steps: steps of the model for a sentence's exact search at most.
-        places: where each pair stands, for messages; `line 1` and so on unless given.
+        locations: where each pair stands, for messages; `line 1` and so on unless given.
         progress: called with how many sentences a search has done.
 
     Raises:
@@ -84,7 +84,7 @@ def search_errors(
     """
     if config.coverage_penalty:
         raise ValueError("`coverage_penalty` must be 0 where search errors are counted: references have none.")
-    pairs = measured_pairs(run, src_lines, tgt_lines, places)
+    pairs = measured_pairs(run, src_lines, tgt_lines, locations)
     if any(each.dtype == torch.bfloat16 for member in pairs.engine.members for each in member.model.parameters()):
         raise ValueError(
             "`precision` must be fp32 where search errors are counted: bf16 rounds the score of a pair in one pass "

@@ -40,7 +40,7 @@ def _data_config(config: Config) -> TranslationConfig:
     return config.data
 
 
-class Translation(Task):
+class TranslationTask(Task):
     """Pairs of lines, validated by the loss of the references and by what the model decodes."""
 
     batch_type = Seq2SeqBatch

@@ -8,18 +8,31 @@ from itertools import chain, islice
 
 from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import places_or_numbers, refuse_newlines, without_control_characters
+from seqlab.inference.lines import locations_or_numbers, refuse_newlines, without_control_characters
 from seqlab.inference.splitting import Piece, cut, join
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, score_of
 from seqlab.search.length import length_limits
-from seqlab.tasks.translation.alignment import Alignment, align
 from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
 
 _log = logging.getLogger(__name__)
 
 SHOWN = 10
 """Unknown tags that are named of the lines that are translated together."""
+DIGITS = 4
+"""Digits behind the point of a weight."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The attention of one translation; of a line that was cut, of one piece."""
+
+    src: list[str]
+    """The names of the source's symbols, the end of sentence last."""
+    tgt: list[str]
+    """Those of the translation's, its end last where that is said as a symbol."""
+    weights: list[list[float]]
+    """For each symbol of the translation its attention to each of the source, which sums to one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class Translator:
         need_attention: bool = False,
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
-        places: Sequence[str] | None = None,
+        locations: Sequence[str] | None = None,
     ) -> list[Translation]:
         """Translate each line.
 
@@ -107,18 +120,18 @@ class Translator:
             need_attention: whether to return what the best hypotheses attended to.
             batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
             progress: called after each batch with its number of pieces of lines.
-            places: where each line stands, for messages; `line 1` and so on unless given.
+            locations: where each line stands, for messages; `line 1` and so on unless given.
 
         Raises:
             ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
-        places = places_or_numbers(places, len(lines))
-        self.warn_of_tags(lines, places)
+        locations = locations_or_numbers(locations, len(lines))
+        self.warn_of_tags(lines, locations)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.limited_to(self.output_limits)
-        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, places)
+        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, locations)
         found = self.engine.decode(
             rows,
             limited,
@@ -129,10 +142,10 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            refuse_cut(forced, found, pieces, places)
+            refuse_cut(forced, found, pieces, locations)
         decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
-        for place, parts in zip(places, pieces, strict=True):
+        for place, parts in zip(locations, pieces, strict=True):
             bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
             translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
             if len(parts) > 1:
@@ -148,13 +161,13 @@ class Translator:
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
 
-    def warn_of_tags(self, lines: Sequence[str], places: Sequence[str]) -> None:
+    def warn_of_tags(self, lines: Sequence[str], locations: Sequence[str]) -> None:
         """Warn of tags that the vocabulary lacks, of tags without text and of text without tags; if tags are read."""
         if not self.src_tokenizer.tag_ids:
             return
         unknown: dict[str, str] = {}
         alone, bare = [], []
-        for place, line in zip(places, lines, strict=True):
+        for place, line in zip(locations, lines, strict=True):
             for tag in self.src_tokenizer.unknown_tags(line):
                 unknown.setdefault(tag, place)
             text, _, tags = line.partition(TAB)
@@ -202,7 +215,7 @@ class Translator:
         prefixes: Sequence[str],
         pieces: Sequence[Sequence[Piece]],
         config: SearchConfig,
-        places: Sequence[str],
+        locations: Sequence[str],
     ) -> list[list[int]]:
         """Force a line's prefix upon its first piece; raises ValueError for one that cannot be."""
         if len(prefixes) != len(pieces):
@@ -210,11 +223,11 @@ class Translator:
         refuse_newlines(prefixes, "prefixes")
         forced, tokenizer = [], self.tgt_tokenizer
         if len(tokenizer.tag_ids):
-            for place, text in zip(places, prefixes, strict=True):
+            for place, text in zip(locations, prefixes, strict=True):
                 if TAB in text:
                     raise ValueError(f"{place}: its prefix {text!r} has a tab, but only sources have tags.")
         encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
-        for place, text, prefix, parts in zip(places, prefixes, encoded, pieces, strict=True):
+        for place, text, prefix, parts in zip(locations, prefixes, encoded, pieces, strict=True):
             if tokenizer.unk_id in prefix:
                 raise ValueError(f"{place}: its prefix {text!r} holds text that the vocabulary lacks: leave it out.")
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
@@ -246,10 +259,10 @@ def refuse_cut(
     forced: Sequence[Sequence[int]],
     found: Sequence[Sequence[Hypothesis]],
     pieces: Sequence[Sequence[Piece]],
-    places: Sequence[str],
+    locations: Sequence[str],
 ) -> None:
     """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
-    of_pieces = [place for place, parts in zip(places, pieces, strict=True) for _ in parts]
+    of_pieces = [place for place, parts in zip(locations, pieces, strict=True) for _ in parts]
     for place, prefix, best, piece in zip(of_pieces, forced, found, chain.from_iterable(pieces), strict=True):
         if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
@@ -279,3 +292,27 @@ def _joined(
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
     is_empty = not any(piece.ids for piece in pieces)
     return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)
+
+
+def align(
+    src_ids: Sequence[int],
+    hypothesis: Hypothesis,
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    unknown: Sequence[str],
+) -> Alignment:
+    """Name the symbols that a hypothesis's attention is between; `unknown`: words with ids of their own."""
+    src_tokenizer, tgt_tokenizer = tokenizers
+    if hypothesis.attention is None:
+        raise ValueError("There is no alignment to be written: the model, or one of several, attends to nothing.")
+    tgt_ids = [*hypothesis.ids, tgt_tokenizer.eos_id][: len(hypothesis.attention)]
+    return Alignment(
+        _names(src_tokenizer, [*src_ids, src_tokenizer.eos_id], unknown),
+        _names(tgt_tokenizer, tgt_ids, unknown),
+        [[round(weight, DIGITS) for weight in row] for row in hypothesis.attention[:, : len(src_ids) + 1].tolist()],
+    )
+
+
+def _names(tokenizer: Tokenizer, ids: Sequence[int], unknown: Sequence[str]) -> list[str]:
+    size, tags = tokenizer.vocab_size, tokenizer.tag_ids
+    names = [tokenizer.tokens([index])[0] if index < size else unknown[index - size] for index in ids]
+    return [name.removeprefix(r"\t") or "<unk>" if i in tags else name for i, name in zip(ids, names, strict=True)]

@@ -17,8 +17,8 @@ from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
     from seqlab.evaluation.likelihood import TextLikelihood
-    from seqlab.tasks.language_modelling.line_score import LineScore
     from seqlab.tasks.language_modelling.text import Text
+    from seqlab.tasks.language_modelling.text_likelihood import LineScore
     from seqlab.tasks.language_modelling.text_scorer import Reading
 
 logger = logging.getLogger(__name__)

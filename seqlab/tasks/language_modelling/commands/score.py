@@ -11,7 +11,7 @@ from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
-    from seqlab.tasks.language_modelling.line_score import LineScore
+    from seqlab.tasks.language_modelling.text_likelihood import LineScore
 
 
 def score_lines(options: ScoreOptions, world: World) -> int:
@@ -27,7 +27,7 @@ def score_lines(options: ScoreOptions, world: World) -> int:
     model = load_language_models(options, world, precision=precision)
 
     def score(
-        prompts: Sequence[str] | None, lines: Sequence[str], places: Sequence[str], advance: OnRows | None
+        prompts: Sequence[str] | None, lines: Sequence[str], locations: Sequence[str], advance: OnRows | None
     ) -> "list[LineScore]":
         before = [""] * len(lines) if prompts is None else prompts
         if options.likeliest:  # whole lines are what can be compared, see `LanguageModel.score`

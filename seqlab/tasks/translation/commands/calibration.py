@@ -47,9 +47,9 @@ class CalibrationOptions(SearchConfig, PairOptions):
 def run(options: CalibrationOptions) -> None:
     """Translate, compare and print."""
     from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
-    from seqlab.tasks.translation.answers import answers_of
+    from seqlab.tasks.translation.pairs import answers_of
 
-    src_lines, tgt_lines, places = read_pairs(options)
+    src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
     with counting("pairs", len(src_lines)) as advance:
         answers = answers_of(
@@ -58,7 +58,7 @@ def run(options: CalibrationOptions) -> None:
             tgt_lines,
             SearchConfig(**search_values(options)),
             batch_tokens=options.batch_tokens,
-            places=places,
+            locations=locations,
             progress=advance,
         )
     hypotheses, references = [each.ids for each in answers], [each.reference for each in answers]

@@ -40,11 +40,11 @@ def run(options: ExposureOptions) -> None:
     """Measure and print a line for each position."""
     from seqlab.tasks.translation.exposure import exposure_of
 
-    src_lines, tgt_lines, places = read_pairs(options)
+    src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
     with counting("pairs", len(src_lines)) as advance:
         found = exposure_of(
-            trained, src_lines, tgt_lines, places=places, progress=advance, **given(options, "batch_tokens")
+            trained, src_lines, tgt_lines, locations=locations, progress=advance, **given(options, "batch_tokens")
         )
     print(json.dumps(as_dict(found)) if options.json else "\n".join(lines_of(found)))
 

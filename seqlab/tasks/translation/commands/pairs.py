@@ -10,6 +10,18 @@ from seqlab.inference.options import SETTINGS, File, RefuseLongLines, RunOptions
 if TYPE_CHECKING:
     from seqlab.tasks.translation.run import Run
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from seqlab.base.world import OnRows, World
+from seqlab.commands import UsageError
+from seqlab.inference.lines import status_of
+from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
+from seqlab.tasks.translation.commands import load_named_runs
+
+if TYPE_CHECKING:
+    from seqlab.inference.engine import PairScore
+
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PairOptions(RunOptions, RefuseLongLines):
@@ -42,3 +54,22 @@ def load_one_process(options: PairOptions) -> "Run":
     return load_with_torch(
         options.runs, checkpoint=options.checkpoint, device=options.device, precision=options.precision
     )
+
+
+def score_pairs(options: ScoreOptions, world: World) -> int:
+    """Score each target given its source."""
+    trained = load_named_runs(options, world)
+    if options.src is None:
+        raise UsageError(f"{options.runs[0]} translates: name the sources of its targets with `--src`")
+
+    def score(
+        src_lines: Sequence[str] | None, tgt_lines: Sequence[str], locations: Sequence[str], advance: OnRows | None
+    ) -> "list[PairScore]":
+        assert src_lines is not None
+        return trained.score(
+            src_lines, tgt_lines, progress=advance, locations=locations, batch_tokens=options.batch_tokens
+        )
+
+    limit = options.line_limit()
+    write_scores(options, world, score, read_text(options, limit))
+    return world.broadcast(status_of(limit))

@@ -54,7 +54,7 @@ def run(options: SearchErrorsOptions) -> None:
     sizes = list(dict.fromkeys(options.beam_sizes))
     if options.max_steps is not None and not options.exact:
         raise UsageError("--max_steps limits exact search: it needs --exact")
-    src_lines, tgt_lines, places = read_pairs(options)
+    src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
     most = MAX_STEPS if options.max_steps is None else options.max_steps
     if options.exact:
@@ -68,7 +68,7 @@ def run(options: SearchErrorsOptions) -> None:
             SearchConfig(**search_values(options)),
             exact=options.exact,
             max_steps=most,
-            places=places,
+            locations=locations,
             progress=advance,
         )
     _warn(found)

@@ -82,8 +82,10 @@ def run(options: TranslateOptions) -> int:
             prefixes, replaced, done, cut = Prefixes(options.prefix, options.max_line_bytes), 0, 0, 0
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.only_main(progress_bar(source.stream, output)) as advance:
-                for lines, places, forced in world.from_main(blocks):
-                    found = trained.translate_detailed(lines, prefixes=forced, progress=advance, places=places, **how)
+                for lines, locations, forced in world.from_main(blocks):
+                    found = trained.translate_detailed(
+                        lines, prefixes=forced, progress=advance, locations=locations, **how
+                    )
                     write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
                     write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
                     replaced += sum(each.control_characters for each in found)
@@ -114,7 +116,7 @@ def _blocks(
     """Yield some lines at a time, where they stand, and the prefixes of their translations."""
     start = 0
     for lines in source.blocks(buffer_lines):
-        yield lines, source.places(start, len(lines)), prefixes.take(len(lines))
+        yield lines, source.locations(start, len(lines)), prefixes.take(len(lines))
         start += len(lines)
 
 
