@@ -16,8 +16,7 @@ from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn.convolution import ConvolutionBlock, Padding, Pooling, reach_of, same_padding
 from seqlab.nn.feature_norm import FeatureNorm
-from seqlab.nn.layers import Dropout, Linear
-from seqlab.nn.nonlinearity import Nonlinearity
+from seqlab.nn.layers import Dropout, Linear, Nonlinearity
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

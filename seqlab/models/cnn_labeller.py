@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.nn.layers import Dropout, EmbeddingDropout, Linear
+from seqlab.nn.layers import Dropout, EmbeddingDropout, Linear, initialise_before
 from seqlab.nn.masks import padding_mask
-from seqlab.nn.nonlinearity import initialise_before
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

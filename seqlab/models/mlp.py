@@ -15,8 +15,7 @@ from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout, Linear
-from seqlab.nn.nonlinearity import Nonlinearity, initialise_before, make_nonlinearity
+from seqlab.nn.layers import Dropout, Linear, Nonlinearity, initialise_before, make_nonlinearity
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

@@ -3,6 +3,7 @@ from .attention import SelfAttention as SelfAttention
 from .convolution import ConvolutionBlock as ConvolutionBlock
 from .convolution import Reach as Reach
 from .convolution import reach_of as reach_of
+from .embedding import CharacterCnn as CharacterCnn
 from .embedding import Embedding as Embedding
 from .embedding import LearnedPositions as LearnedPositions
 from .embedding import RotaryPositions as RotaryPositions
@@ -34,4 +35,3 @@ from .transformer import DecoderLayer as DecoderLayer
 from .transformer import FeedForward as FeedForward
 from .transformer import Residual as Residual
 from .transformer import SelfAttentionLayer as SelfAttentionLayer
-from .word_spelling import WordSpelling as WordSpelling

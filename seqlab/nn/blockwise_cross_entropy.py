@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import product, with_padded_rows
 
 IGNORE = -100
@@ -85,7 +85,7 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         return total, nll
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_h, grad_w = ctx.saved_tensors
         h_dtype, w_dtype = ctx.dtypes

@@ -10,8 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout
-from seqlab.nn.nonlinearity import Nonlinearity, initialise_before, make_nonlinearity
+from seqlab.nn.layers import Dropout, Nonlinearity, initialise_before, make_nonlinearity
 
 Padding = Literal["same", "valid"]
 """Zeros are put around the input, so that with a stride of 1 the output is as large; or there are none."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.kernels import is_reference
 from seqlab.nn.masks import padding_mask
 
@@ -83,7 +83,7 @@ class _CtcNll(torch.autograd.Function):
         return nll.detach() * is_sayable
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (spent,) = ctx.saved_tensors
         return -spent * grads[0][:, None, None], None, None, None, None, None

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout, Linear
+from seqlab.nn.layers import Dropout, Linear, initialise_before, make_nonlinearity
 from seqlab.nn.masks import padding_mask
-from seqlab.nn.nonlinearity import initialise_before, make_nonlinearity
 
 KERNEL = 3
 

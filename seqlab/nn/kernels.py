@@ -19,13 +19,12 @@ from torch import Tensor
 from seqlab.nn import masks
 from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
 from seqlab.nn.cpu import attention as cpu_attention
-from seqlab.nn.cpu import dropout as cpu_dropout
 from seqlab.nn.cpu import elementwise
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
 from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, columns_of
 
-VARIABLE = "SEQLAB_REFERENCE_KERNELS"
+ENVIRONMENT_VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
 TRAINING_KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
 KERNELS = (*TRAINING_KERNELS, "cuda_graph")
@@ -40,14 +39,16 @@ def _checked(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def _from_environment() -> frozenset[str]:
-    value = os.environ.get(VARIABLE, "0").strip()
+    value = os.environ.get(ENVIRONMENT_VARIABLE, "0").strip()
     if value == "0" or not value:
         return frozenset()
     try:
         return _checked(() if value == "1" else tuple(name.strip() for name in value.split(",")))
     except ValueError as error:
-        message = f"The environment variable {VARIABLE} is {value!r}, but may be 0, 1 or names with commas. {error}"
-        raise ValueError(message) from None
+        raise ValueError(
+            f"The environment variable {ENVIRONMENT_VARIABLE} must be 0, 1 or names separated by commas, but is "
+            f"{value!r}. {error}"
+        ) from None
 
 
 _reference = Counter(_from_environment())
@@ -242,7 +243,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
     On a CPU p is rounded to a multiple of 1/256.
     """
-    return cpu_dropout.dropout(x, p) if runs_on_cpu("dropout", x) else F.dropout(x, p)
+    return elementwise.dropout(x, p) if runs_on_cpu("dropout", x) else F.dropout(x, p)
 
 
 def sigmoid(x: Tensor) -> Tensor:

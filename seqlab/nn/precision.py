@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.nn.cpu.linear import pack
-from seqlab.nn.cpu.mkl import make_repeatable
+from seqlab.nn.cpu.linear import make_repeatable, pack
 from seqlab.nn.layers import Linear
 from seqlab.nn.projection import VocabularyProjection
 

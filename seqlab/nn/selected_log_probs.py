@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqlab.nn.blockwise_cross_entropy import block_rows, padded
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import product
 
 UNUSED = -100
@@ -54,7 +54,7 @@ class SelectedLogProbs(torch.autograd.Function):
         return selected, means.view(hidden.shape[:2])
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, ids, selected = ctx.saved_tensors
         used = (ids != UNUSED)[:, None]  # (B, 1, k)

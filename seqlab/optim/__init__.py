@@ -7,13 +7,14 @@ from seqlab.optim.optimizers import (
     AdagradConfig,
     AdamConfig,
     AdamWConfig,
+    OffersWeights,
     OptimizerConfig,
     Parameters,
     RAdamConfig,
     RmspropConfig,
     SgdConfig,
+    TakesGradients,
 )
-from seqlab.optim.protocols import OffersWeights, TakesGradients
 from seqlab.optim.sam import SamConfig
 from seqlab.optim.schedule_free import ScheduleFreeConfig
 from seqlab.optim.schedules import (

@@ -1,12 +1,12 @@
 """Optimizers of torch: the config of each, which builds it."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
 from seqlab.base.bounds import NonNegative, Positive
 from seqlab.part import Part
@@ -42,6 +42,29 @@ class Parameters:
             {"params": [p for p, does in zip(self.all, decays, strict=True) if does], "weight_decay": weight_decay},
             {"params": [p for p, does in zip(self.all, decays, strict=True) if not does], "weight_decay": 0.0},
         ]
+
+
+@runtime_checkable
+class TakesGradients(Protocol):
+    """An optimizer that needs several gradients per update, or gradients at other weights."""
+
+    def update(self, closure: Callable[[], Tensor]) -> None:
+        """Move the weights, in the place of `step`.
+
+        `closure` computes the gradient of the loss per unit at the present weights over the batches of the step, with
+        the same dropout at each call; leaves it in the parameters, clipped; and returns its norm (), after clipping.
+        Where it raises an error, the weights must be left as they were before the update.
+        """
+        ...
+
+
+@runtime_checkable
+class OffersWeights(Protocol):
+    """An optimizer that evaluates with other weights than it takes the gradient at."""
+
+    def evaluation_weight(self, parameter: Tensor) -> Tensor:
+        """Return what a parameter is evaluated with."""
+        ...
 
 
 class OptimizerConfig(Part):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqlab.models import LstmConfig, TransformerConfig
-from seqlab.nn.cpu.dropout import random_bytes
+from seqlab.nn.cpu.elementwise import random_bytes
 from seqlab.nn.kernels import dropout
 from seqlab.nn.layers import Dropout
 from seqlab.training.accumulator import seeded

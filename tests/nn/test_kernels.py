@@ -152,7 +152,7 @@ def test_contexts_may_overlap() -> None:
 
 
 def test_an_environment_variable_that_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(kernels.VARIABLE, "true")
+    monkeypatch.setenv(kernels.ENVIRONMENT_VARIABLE, "true")
     with pytest.raises(ValueError, match=r"SEQLAB_REFERENCE_KERNELS is 'true', but may be 0, 1 or names .*`true`"):
         kernels._from_environment()
 
@@ -162,7 +162,7 @@ ENVIRONMENT = [("1 ", "True True"), ("0", "False False"), ("dropout, attention",
 
 @pytest.mark.parametrize(("value", "expected"), ENVIRONMENT)
 def test_the_environment_variable(value: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(kernels.VARIABLE, value)
+    monkeypatch.setenv(kernels.ENVIRONMENT_VARIABLE, value)
     code = "from seqlab.nn.kernels import is_reference; print(is_reference('dropout'), is_reference('linear'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqlab.nn import recurrent_layer
 from seqlab.nn.cpu import recurrent as cpu_recurrent
-from seqlab.nn.cpu.dropout import random_bytes, scaled_keep_mask
+from seqlab.nn.cpu.elementwise import random_bytes, scaled_keep_mask
 from seqlab.nn.cpu.recurrent import Weights
 from seqlab.nn.kernels import reference_kernels
 from seqlab.nn.recurrent_layer import NUM_GATES, RecurrentKind, RecurrentLayer

@@ -9,7 +9,7 @@ from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, batch_of, b
 from seqlab.data.batch import IGNORE
 from seqlab.models.encoder_decoder import SourceTags
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.objectives.guided_attention import diagonal_cost
+from seqlab.objectives.cross_entropy import diagonal_cost
 
 LENGTHS = [(3, 4), (5, 2), (1, 1)]
 WIDTH = 0.3

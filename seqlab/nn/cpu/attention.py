@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.cpu.dropout import dropout
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
+from seqlab.nn.cpu.elementwise import dropout
 
 MIN_SOFTMAX_WIDTH = 16
 """A softmax over fewer keys leaves torch's vector code: 350 us instead of 45 for 48,000 scores of 12 keys each."""
@@ -76,7 +76,7 @@ class _Attention(torch.autograd.Function):
         return _merged(weights @ v, value.dtype)
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weights = ctx.saved_tensors
         grad = contiguous_fp32(grads[0].unflatten(2, (query.size(1), -1)).transpose(1, 2))

@@ -7,13 +7,14 @@ rows. With a gradient, padding also spares oneDNN from building a kernel for eac
 Shapes: R rows, K inputs, N outputs.
 """
 
+import os
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 
 _CPU = torch.cpu.get_capabilities()
 # In oneDNN 3.10, which torch 2.11 has, a row's fp32 result depends on the number of rows.
@@ -112,7 +113,7 @@ class _OneDnnLinear(torch.autograd.Function):
         return _first_rows(product(rows, w, None if bias is None else bias.to(dtype)), x.shape[:-1])
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (rows, w), (x_dtype, w_dtype) = ctx.saved_tensors, ctx.dtypes
         grad_rows = with_padded_rows(grads[0], w.dtype)
@@ -176,3 +177,20 @@ def _packed(weight: Tensor) -> _Packed | None:
     if packed is None or weight.data_ptr() != packed.source.data_ptr() or weight._version != packed.version:
         return None
     return packed if weight.shape == packed.source.shape and weight.dtype == packed.dtype else None
+
+
+MKL_VARIABLE = "MKL_CBWR"
+"""What MKL reads at its first call (conditional numerical reproducibility, oneMKL Developer Guide)."""
+
+
+def make_repeatable() -> None:
+    """Ask MKL for its strict mode on Intel processors, unless the environment says what it is to do.
+
+    Without it a product of small matrices, as in attention, has other last bits there with other batches and numbers of
+    threads, so that answers would depend on the batch; it costs 5% of such a product, and of training Multi30k's
+    translator in fp32. Other processors get kernels that have no such choice. It comes too late where a program has
+    multiplied before it trains or loads a model.
+    """
+    cpu = torch.cpu.get_capabilities()
+    if "Intel" in cpu.get("cpu_name", "") and cpu.get("avx2", False):
+        os.environ.setdefault(MKL_VARIABLE, "AVX512,STRICT" if cpu.get("avx512_f", False) else "AVX2,STRICT")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from seqlab.nn.cpu import elementwise
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import packed_for, product
 
 CHUNK_ELEMENTS = 32768
@@ -173,7 +173,7 @@ class _Gru(torch.autograd.Function):
         return passed.read[1:].clone()  # the caller may change it in place, and the backward pass reads it
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, w_in, w_hidden, *saved = ctx.saved_tensors
         passed = _Passed(*saved)

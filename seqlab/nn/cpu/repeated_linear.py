@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.nn.cpu.first_order import first_order
+from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import packed_for, product
 
 
@@ -91,7 +91,7 @@ class _Gradient(torch.autograd.Function):
         return weight.new_zeros(())
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         of_weight, of_bias = ctx.repeated.gradients()
         return of_weight.to(ctx.dtype), of_bias.to(ctx.dtype) if ctx.needs_input_grad[1] else None, None
@@ -106,7 +106,7 @@ class _Product(torch.autograd.Function):
         return repeated.multiply(factor)
 
     @staticmethod
-    @first_order
+    @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (factor, link), repeated = ctx.saved_tensors, ctx.repeated
         grad = grads[0].contiguous()

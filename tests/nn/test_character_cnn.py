@@ -3,12 +3,12 @@
 import torch
 import torch.nn.functional as F
 
-from seqlab.nn.word_spelling import WordSpelling
+from seqlab.nn.embedding import CharacterCnn
 
 
 def test_it_is_a_convolution_over_each_word_alone() -> None:
     torch.manual_seed(0)
-    layer = WordSpelling(20, 16, size=6, width=3, dropout=0.0)
+    layer = CharacterCnn(20, 16, size=6, width=3, dropout=0.0)
     words = [[1, 2], [1, 5, 2], [1, 7, 8, 9, 10, 2], [4]]
     spelling = torch.zeros(len(words), 9, dtype=torch.int16)
     for row, word in zip(spelling, words, strict=True):

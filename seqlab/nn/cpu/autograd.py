@@ -10,7 +10,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def first_order(backward: Callable[P, T]) -> Callable[P, T]:
+def refuse_second_derivative(backward: Callable[P, T]) -> Callable[P, T]:
     """Let the backward pass of an `autograd.Function` raise RuntimeError where it is to be differentiated again.
 
     What it reads of the forward pass was computed there without a graph: a second derivative would lack those parts, or
