@@ -16,8 +16,8 @@ from seqlab.data.encoded import CorpusState, CorpusWriter
 from seqlab.data.report import DropLog, DropLogState, TokenCounts
 from seqlab.data.routes import Route
 from seqlab.data.rows import ArrayState, ArrayWriter
-from seqlab.data.split_off import VALID_FILE, SplitOffFile
 from seqlab.data.survey import OnProgress
+from seqlab.data.validation_files import VALID_FILE, SplitOffFile
 from seqlab.data.workers import Workers
 
 SAVE_ROWS = 500_000

@@ -10,8 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seqlab.base.atomic_io import read_sealed, write_sealed
-from seqlab.data.checked import is_untouched, remember_checked
+from pydantic import TypeAdapter
+
+from seqlab.base.atomic_io import read_sealed, write_json, write_sealed
+from seqlab.base.parsing import read_regular
+from seqlab.data.column import Stamp
+from seqlab.data.columns import stamp_of
 from seqlab.data.inputs import remember_inputs
 from seqlab.data.workspace import workspace_of
 from seqlab.text import Tokenizer
@@ -20,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 DESCRIPTION_FILE = "cache.json"
+CHECKED_FILE = "checked.json"
+_STAMPS = TypeAdapter(dict[str, Stamp])
 
 
 def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
@@ -67,3 +73,20 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
                 content_hash = hashlib.sha256(path.read_bytes()).hexdigest()
                 digest.update(f"{path.relative_to(folder)} {content_hash}\n".encode())
     return digest.hexdigest()
+
+
+def is_untouched(folder: Path) -> bool:
+    """Tell whether all files below the subfolders are as they were when they were checked."""
+    try:
+        return _STAMPS.validate_json(read_regular(folder / CHECKED_FILE)) == _stamps(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def remember_checked(folder: Path) -> None:
+    """Note that the files are whole."""
+    write_json(folder / CHECKED_FILE, _stamps(folder))
+
+
+def _stamps(folder: Path) -> dict[str, Stamp]:
+    return {str(path.relative_to(folder)): stamp_of(path) for path in sorted(folder.glob("*/*"))}

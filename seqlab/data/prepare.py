@@ -11,20 +11,18 @@ from typing import Any
 
 from seqlab.base.atomic_io import rename
 from seqlab.data.build import DROPPED_FILE, Build
-from seqlab.data.cache import hash_tokenizer, opened_or_made, read_report, write_description
-from seqlab.data.checked import is_untouched
+from seqlab.data.cache import hash_tokenizer, is_untouched, opened_or_made, read_report, write_description
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import unit_of
 from seqlab.data.encode import Encoder, Fate
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.inputs import hash_inputs, key_of
 from seqlab.data.length_bound import OutputBound, output_bound
-from seqlab.data.references import open_references, read_references, write_references
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.routes import Route, make_routes
 from seqlab.data.rows import Rows
-from seqlab.data.split_off import VALID_FILE
 from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
+from seqlab.data.validation_files import VALID_FILE, open_references, read_references, write_references
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
 from seqlab.text import Tokenizer

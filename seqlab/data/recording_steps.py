@@ -15,14 +15,13 @@ from torch import Tensor
 from seqlab.audio.augmentation import Augmentation
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.waveform import to_float
-from seqlab.data.background import use_one_core
 from seqlab.data.batch import Batch
 from seqlab.data.epoch import generator
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
+from seqlab.data.prefetch import use_one_core
 from seqlab.data.recordings import Recordings
 from seqlab.data.recordings_config import RecordingsConfig
-from seqlab.data.share import batches_of, share
-from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
 
 B = TypeVar("B", bound=Batch)
 AUGMENTATION = 2

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from seqlab.data.batch import Batch, Seq2SeqBatch
-from seqlab.data.collate_rows import collate_rows
+from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, collate, collate_labelled
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator, planned_steps
+from seqlab.data.labels import numbered
 from seqlab.data.pairs_config import PairsConfig
 from seqlab.data.plan import Indices, cut, length_order, plan_chunk
 from seqlab.data.rows import Rows
-from seqlab.data.share import batches_of, parts_of, share
-from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.step import Position, TrainingStep, batches_of, next_position, parts_of, share
 from seqlab.text import Tokenizer
 
 B = TypeVar("B", bound=Batch)
@@ -147,3 +146,63 @@ def ordered_batches(pairs: EncodedCorpus, micro_batch_tokens: int, tokenizer: To
     order = length_order(src_lengths, tgt_lengths, generator(0), nudged_share=0)
     for indices in cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
         yield collate_rows(pairs.src, pairs.tgt, indices, tokenizer)
+
+
+def collate_rows(
+    src: Sequence[ArrayLike],
+    tgt: Sequence[ArrayLike] | None,
+    rows: Sequence[int] | NDArray[np.int64],
+    tokenizer: Tokenizer,
+    indices: Sequence[int] | NDArray[np.int64] | None = None,
+) -> Seq2SeqBatch:
+    """Put some rows of both sides, or of the source alone, into a batch.
+
+    Args:
+        src: what `rows` are numbers of.
+        tgt: the same of the target.
+        rows: which are taken.
+        tokenizer: the target's, names the special ids.
+        indices: what the batch calls them; `rows` unless given.
+    """
+    return collate(
+        [src[row] for row in rows],
+        None if tgt is None else [tgt[row] for row in rows],
+        rows if indices is None else indices,
+        pad_id=tokenizer.pad_id,
+        bos_id=tokenizer.bos_id,
+        eos_id=tokenizer.eos_id,
+    )
+
+
+class LabelledSampler(PairsSampler[LabelledBatch]):
+    """Steps of labelling: what they hold is counted in source tokens."""
+
+    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+        return src.lengths, src.lengths
+
+    def _collate(self, chunk: Chunk, rows: Indices) -> LabelledBatch:
+        return _labelled_batch(self.pairs, chunk.indices[rows], self.tokenizers)
+
+
+def ordered_labelled_batches(
+    pairs: EncodedCorpus, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
+) -> Iterator[LabelledBatch]:
+    """Yield every line once in batches of similar length, the same in every call: for validation."""
+    lengths = pairs.src.lengths
+    order = length_order(lengths, lengths, generator(0), nudged_share=0)
+    for indices in cut(order, lengths, micro_batch_tokens):
+        yield _labelled_batch(pairs, indices, tokenizers)
+
+
+def _labelled_batch(
+    pairs: EncodedCorpus, indices: Sequence[int] | Indices, tokenizers: tuple[Tokenizer, Tokenizer]
+) -> LabelledBatch:
+    assert pairs.src_text is not None, "lines with labels are cached with their text"
+    src_tokenizer, tgt_tokenizer = tokenizers
+    return collate_labelled(
+        [pairs.src[index] for index in indices],
+        [numbered(pairs.tgt[index], tgt_tokenizer) for index in indices],
+        [pairs.src_text[index] for index in indices] if src_tokenizer.has_words else None,
+        indices,
+        pad_id=tgt_tokenizer.pad_id,
+    )

@@ -25,11 +25,9 @@ from seqlab.data.batch import TextBatch, collate_text
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import Blocks, epoch_chunks, generator, planned_steps
 from seqlab.data.masking import Masking
-from seqlab.data.packing import pack, packed_batch
-from seqlab.data.pieces import Pieces, blocks_of, pieces_of_lines, varied_lengths
+from seqlab.data.pieces import Pieces, blocks_of, pack, packed_batch, pieces_of_lines, varied_lengths
 from seqlab.data.plan import Indices, cut, plan_chunk
-from seqlab.data.share import batches_of, parts_of, share
-from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.step import Position, TrainingStep, batches_of, next_position, parts_of, share
 from seqlab.data.text_config import TextConfig
 from seqlab.text import Tokenizer
 

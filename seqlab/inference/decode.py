@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seqlab.base.world import OnRows
-from seqlab.data.collate_rows import collate_rows
+from seqlab.data.sampler import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig

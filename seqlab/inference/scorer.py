@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.data.collate_rows import collate_rows
+from seqlab.data.sampler import collate_rows
 from seqlab.inference.batches import length_batches
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.engine import PairScore

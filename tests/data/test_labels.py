@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from seqlab.data.batch import FIRST_BYTE, IGNORE, LONGEST_SPELLING, WORD_END, WORD_START, collate_labelled, spell
-from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.prepare import PreparedData, prepare
+from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.vocabulary import training_lines
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.text import Tokenizer, label_names, train_tokenizer

@@ -1,10 +1,12 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
-from seqlab.data.prefetch import Prefetch
+from seqlab.data.prefetch import Prefetch, use_one_core
 
 
 def running() -> list[threading.Thread]:
@@ -83,3 +85,42 @@ def test_an_error_in_the_consumer_ends_the_thread() -> None:
 def test_a_negative_depth_is_refused() -> None:
     with pytest.raises(ValueError, match="`depth` must be at least 0, but is -1"):
         Prefetch(iter(()), -1)
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Give torch three threads, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def _in_new_thread() -> int:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_only_threads_that_prepare_data_are_limited_to_one_core() -> None:
+    with ThreadPoolExecutor(4, initializer=use_one_core) as threads:
+        barrier = threading.Barrier(4, timeout=30)
+
+        def count(_: int) -> int:
+            barrier.wait()
+            return torch.get_num_threads()
+
+        assert list(threads.map(count, range(4))) == [1] * 4
+        assert torch.get_num_threads() == 3
+        assert _in_new_thread() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_prefetching_computes_on_one_core() -> None:
+    items = (torch.get_num_threads() for _ in range(3))
+    with Prefetch(items, depth=2) as prefetched:
+        assert list(prefetched) == [1, 1, 1]
+    assert torch.get_num_threads() == 3

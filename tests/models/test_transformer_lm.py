@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text, prompts
-from seqlab.data.packing import packed_batch
-from seqlab.data.pieces import Pieces
+from seqlab.data.pieces import Pieces, packed_batch
 from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.nn.precision import prepare_inference
 from seqlab.search.beam import beam_search

@@ -21,8 +21,7 @@ from seqlab.data import DataConfig, ValueBatch, collate_values
 from seqlab.data.config import SETTINGS, PathSpecs
 from seqlab.data.epoch import generator
 from seqlab.data.inputs import hash_inputs
-from seqlab.data.share import batches_of, share
-from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
 from seqlab.models import ModelConfig
 from seqlab.objectives import Loss, ObjectiveConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig

@@ -14,12 +14,12 @@ from seqlab.data.batch import Batch, LabelledBatch
 from seqlab.data.column import places_of
 from seqlab.data.columns import parse_column
 from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
-from seqlab.data.labelled_sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.labels import numbered
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
-from seqlab.data.split_off import read_split_off
+from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.data.validation_files import read_split_off
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.models.interfaces import Labeller

@@ -14,8 +14,7 @@ from seqlab.base.world import OnRows, World
 from seqlab.data.batch import ValueBatch, batch_of_arrays
 from seqlab.data.epoch import generator
 from seqlab.data.numbers import Rows
-from seqlab.data.share import batches_of, share
-from seqlab.data.step import Position, TrainingStep, next_position
+from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
 from seqlab.data.survey import OnProgress
 from seqlab.data.targets import Target
 from seqlab.evaluation import evaluate

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from seqlab.base.world import OnRows
-from seqlab.data.collate_rows import collate_rows
+from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig

@@ -13,9 +13,9 @@ from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Sampler, ordered_batches
-from seqlab.data.split_off import read_split_off
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.data.validation_files import read_split_off
 from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text

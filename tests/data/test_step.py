@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, Batch, ValueBatch, collate_frames, collate_values
 from seqlab.data.plan import Indices
-from seqlab.data.share import TOLERANCE, batches_of, share
+from seqlab.data.step import TOLERANCE, batches_of, share
 
 steps = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=1, max_size=6)
 
