@@ -30,7 +30,7 @@ ALLOWED: dict[tuple[str, str], str] = {
         "data/recordings.py",
         'return {"audio": self.audio, "columns": self.columns, "prediction": prediction, "target": target}',
     ): COLUMN,
-    ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": right}'): COLUMN,
+    ("tasks/labelling/task.py", 'yield {"src": line, "prediction": prediction, "target": target}'): COLUMN,
     ("tasks/translation/task.py", 'yield {"src": src, "prediction": translation.text, "target": tgt}'): COLUMN,
     (
         "recipes/distilled.py",

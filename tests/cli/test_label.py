@@ -1,4 +1,4 @@
-"""seqlab label with models of random weights: ensembles, lines that are too long, and what it refuses."""
+"""`seqlab label` with randomly initialized models: ensembles, long lines, and refused options."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def write_run(
     tokenizer: LearntConfig | None = None,
     max_length: int = 8,
 ) -> Path:
-    """Write the run folder of a labeller that reads few tokens, and has learned from these labels."""
+    """Write the run folder of a labeller with a small `max_length` and these labels."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
@@ -69,7 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Unit, list[Path]]:
 
 
 def probabilities(labelling: Labelling) -> np.ndarray:
-    """(units, labels), the labels in the order of their names."""
+    """Return probabilities (units, labels), labels sorted by name."""
     return np.array(
         [[np.exp(each.log_prob) for each in sorted(unit, key=lambda each: each.label)] for unit in labelling.choices]
     )
@@ -87,7 +87,7 @@ def test_an_ensemble_averages_probabilities(runs: dict[Unit, list[Path]], unit: 
         assert [len(choices) for choices in found.choices] == [3] * (1 if unit == "lines" else len(first.choices))
 
 
-def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+def test_an_ensemble_matches_labels_by_name(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     first = runs["words"][0]
     other = write_run(tmp_path / "other", "words", 3, labels=["praise", "praise", "praise", "none", "none", "blame"])
     lines, options = ["a good film"], {"device": "cpu", "precision": "fp32"}
@@ -97,11 +97,11 @@ def test_an_ensemble_knows_labels_by_their_names(runs: dict[Unit, list[Path]], t
     for together in found[2:]:
         np.testing.assert_allclose(together, (found[0] + found[1]) / 2, atol=1e-6)
     third = write_run(tmp_path / "third", "words", 3, labels=["praise", "none", "anger"])
-    with pytest.raises(ValueError, match=r"have different labels.*one alone has `anger`, `blame`"):
+    with pytest.raises(ValueError, match=r"have different labels.*only one of them has `anger`, `blame`"):
         load_labeller([first, third])
 
 
-def test_each_run_of_an_ensemble_reads_with_its_own_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+def test_each_run_of_an_ensemble_uses_its_own_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(), max_length=12)
     lines, options = ["a film", "a good film of love", ""], {"device": "cpu", "precision": "fp32"}
     each = [runs["lines"][0], characters]
@@ -113,9 +113,7 @@ def test_each_run_of_an_ensemble_reads_with_its_own_tokenizer(runs: dict[Unit, l
     assert both[2].choices == []
 
 
-def test_a_blank_line_has_no_label_whatever_a_tokenizer_makes_of_it(
-    runs: dict[Unit, list[Path]], tmp_path: Path
-) -> None:
+def test_a_blank_line_has_no_label_with_any_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(normalization="none"))
     blank = [" ", "\t" * 15, " " * 40, "\u00a0"]
     for each in ([characters], [runs["lines"][0], characters]):
@@ -124,16 +122,18 @@ def test_a_blank_line_has_no_label_whatever_a_tokenizer_makes_of_it(
         assert [len(labelling.choices) for labelling in found] == [0] * len(blank) + [1]
 
 
-def test_a_line_that_is_too_long_for_one_of_several_runs_names_it(
+def test_the_warning_of_a_long_line_names_the_run_that_splits_it(
     runs: dict[Unit, list[Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     longer = write_run(tmp_path / "longer", "lines", 3, max_length=100)
     with caplog.at_level(logging.WARNING):
         load_labeller([longer, runs["lines"][0]], device="cpu").label([" ".join(WORDS)])
-    assert f"line 1 is too long for {runs['lines'][0]}, which reads 8 tokens at most" in caplog.text
+    assert f"line 1 is too long for {runs['lines'][0]}, which reads at most 8 tokens" in caplog.text
 
 
-def test_runs_that_read_different_words_label_no_line_together(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+def test_an_ensemble_refuses_a_line_with_different_numbers_of_words(
+    runs: dict[Unit, list[Path]], tmp_path: Path
+) -> None:
     other = write_run(tmp_path / "nfkc", "words", 3, tokenizer=WordsConfig(normalization="nfkc"))
     each, options = [runs["words"][0], other], {"device": "cpu", "precision": "fp32"}
     first, second = (load_labeller(run, **options).label_detailed(["a film"], num_labels=3)[0] for run in each)
@@ -146,7 +146,7 @@ def test_runs_that_read_different_words_label_no_line_together(runs: dict[Unit, 
         labeller.label(["a film", "a film\u00b4s"], locations=["f, line 7", "f, line 8"])
 
 
-def test_of_labels_that_are_equally_likely_the_first_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ties_between_labels_go_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number:02}" for number in range(40)]
     labeller = load_labeller(write_run(tmp_path / "run", "lines", 1, labels=names), device="cpu", precision="fp32")
     scores = torch.zeros(1, 40)
@@ -170,7 +170,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
-    limit = f"which reads {labeller.members[0].max_src_tokens} tokens at most: labelled in {len(pieces)} pieces"
+    limit = f"which reads at most {labeller.members[0].max_src_tokens} tokens: labelled in {len(pieces)} pieces"
     assert f"line 3 is too long for the model, {limit}" in result.err  # the header is the first
     assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
 
@@ -178,17 +178,17 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
 @pytest.mark.parametrize(
     ("unit", "options", "message"),
     [
-        ("lines", ["--conllu", "upos"], "labels lines, but a column of CoNLL-U has the labels of words"),
-        ("words", ["--conllu", "form"], "names the column that the labels go to, but `id` and `form` are the words"),
+        ("lines", ["--conllu", "upos"], "labels whole lines, but --conllu needs a run that labels words"),
+        ("words", ["--conllu", "form"], "names the column to write labels to: it cannot be `id` or `form`"),
         ("words", ["--conllu", "upos", "--input", "a.conllu#form"], "name the file without #COLUMN"),
         ("words", ["--input", "a.conllu"], "a .conllu file needs the name of a column, for example a.conllu#form."),
-        ("words", ["--conllu", "upos", "--json"], "--conllu and --json both say what is written"),
-        ("words", ["--num_labels", "2"], "more than one label for each word or line needs --json"),
+        ("words", ["--conllu", "upos", "--json"], "--conllu and --json are different output formats"),
+        ("words", ["--num_labels", "2"], "--num_labels above 1 needs --json"),
         ("words", ["--num_labels", "0"], "`--num_labels` must be at least 1, but is 0 instead."),
         ("words", ["--buffer_lines", "0"], "`--buffer_lines` must be at least 1, but is 0 instead."),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_impossible_options_are_refused(
     seqlab, runs: dict[Unit, list[Path]], unit: Unit, options: list[str], message: str
 ) -> None:
     result = seqlab("label", runs[unit][0], *FAST, *options, stdin=b"a film\n")
@@ -196,6 +196,6 @@ def test_what_cannot_be_is_refused(
     assert message in result.err
 
 
-def test_runs_that_label_different_things_are_no_ensemble(seqlab, runs: dict[Unit, list[Path]]) -> None:
+def test_an_ensemble_refuses_runs_of_lines_and_of_words(seqlab, runs: dict[Unit, list[Path]]) -> None:
     result = seqlab("label", runs["lines"][0], runs["words"][0], *FAST, stdin=b"a film\n")
-    assert "must all label lines, or all words" in result.err
+    assert "must have the same `data.labels_of`" in result.err

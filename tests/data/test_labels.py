@@ -160,8 +160,8 @@ def test_folds_validate_each_source_once(tmp_path: Path) -> None:
 
 def test_settings_that_divide_words_are_refused(tmp_path: Path) -> None:
     for fields, message in (
-        ({"tokenizer": {"kind": "characters"}}, "needs a tokenizer of kind `words`"),
-        ({"tokenizer": {"kind": "words", "normalization": "nfkc"}}, "nfkc` divides some"),
+        ({"tokenizer": {"kind": "characters"}}, "needs `data.tokenizer.kind: words`"),
+        ({"tokenizer": {"kind": "words", "normalization": "nfkc"}}, "nfkc` splits some"),
         ({"tokenizer": {"kind": "words", "tags": True}}, "leave it out"),
     ):
         with pytest.raises(ValueError, match=message):

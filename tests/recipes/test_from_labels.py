@@ -1,4 +1,4 @@
-"""Zero config for labels: what is chosen by the corpus, and what is given holds."""
+"""Zero config for labelling: choices follow the corpus, and given fields are kept."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from seqlab.training import train
 
 
 def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tuple[str, list[str]]]:
-    """Write lines with the label `label` for each word, or for the line; give what the command line does: lists."""
+    """Write lines with a label for each word or for the line; return overrides as the command line does, with lists."""
     (folder / "src").write_text("".join(f"a word {i}\n" for i in range(count)))
     (folder / "tgt").write_text(f"{label}\n" * count)
     files = {"data__train_src": str(folder / "src"), "data__train_tgt": str(folder / "tgt")}
@@ -22,7 +22,7 @@ def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tup
 
 
 @pytest.mark.parametrize("label", ["X X X", "X"])
-def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_path: Path) -> None:
+def test_labels_of_and_the_validation_share_are_chosen_by_the_corpus(label: str, tmp_path: Path) -> None:
     data = from_labels(overrides_of(tmp_path, 80, label)).data
     assert data.kind == "labelling"
     assert data.labels_of == ("words" if " " in label else "lines")
@@ -40,7 +40,7 @@ def test_lines_or_words_are_told_apart_and_enough_is_held_out(label: str, tmp_pa
         ("X X", "X X X\n", "lines"),  # labels with a space in them
     ],
 )
-def test_most_lines_tell_what_labels_are_of(label: str, others: str, labels_of: str, tmp_path: Path) -> None:
+def test_the_majority_of_lines_decides_labels_of(label: str, others: str, labels_of: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 80, label)
     count = others.count("\n")
     (tmp_path / "tgt").write_text(f"{label}\n" * (80 - count) + others)
@@ -49,7 +49,7 @@ def test_most_lines_tell_what_labels_are_of(label: str, others: str, labels_of: 
     assert data.labels_of == labels_of
 
 
-def test_lines_of_one_word_alone_do_not_hide_what_labels_are_of(tmp_path: Path) -> None:
+def test_lines_of_one_word_do_not_count_for_labels_of(tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 80, "X")
     (tmp_path / "src").write_text("Anna\n" * 70 + "Anna Maria\n" * 10)
     data = from_labels(overrides).data
@@ -62,7 +62,7 @@ def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 0, "X")
     (tmp_path / "src").write_text(text)
     (tmp_path / "tgt").write_text(text)
-    with pytest.raises(ValueError, match="src: holds no line with a word, so there is nothing to learn"):
+    with pytest.raises(ValueError, match="src: no line has a word: there is nothing to learn"):
         from_labels(overrides)
 
 
@@ -73,7 +73,7 @@ def test_every_family_may_be_named(tmp_path: Path) -> None:
         from_labels(overrides_of(tmp_path, 80, "X", model__family="frequency_labeller"))
 
 
-def test_a_masked_model_of_the_words_says_nothing_of_their_labels(tmp_path: Path) -> None:
+def test_labels_of_is_chosen_when_starting_from_a_masked_model(tmp_path: Path) -> None:
     given = overrides_of(tmp_path, 80, "X X X", model__family="transformer_labeller")
     text = LanguageModellingConfig(
         train=[str(tmp_path / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
@@ -87,7 +87,7 @@ def test_a_masked_model_of_the_words_says_nothing_of_their_labels(tmp_path: Path
 
 
 @pytest.mark.parametrize(("parts", "labels_of"), [("matching", "lines"), ("all", "words")])
-def test_what_a_tagger_has_learnt_may_tell_lines_apart(parts: str, labels_of: str, tmp_path: Path) -> None:
+def test_a_classifier_can_start_from_a_tagger(parts: str, labels_of: str, tmp_path: Path) -> None:
     settings = {"model__hidden_size": "8", "model__spelling_size": "8", "training__threads": "1"}
     once = {f"training__{key}": "1" for key in ("max_steps", "save_every", "valid_every")}
     tagger = from_labels(overrides_of(tmp_path, 80, "X X X", **settings, **once, training__device="cpu"))
@@ -99,7 +99,7 @@ def test_what_a_tagger_has_learnt_may_tell_lines_apart(parts: str, labels_of: st
 
 
 @pytest.mark.parametrize("family", ["transformer", "gru"])
-def test_a_translator_that_is_named_has_embeddings_that_fit_two_vocabularies(family: str, tmp_path: Path) -> None:
+def test_a_given_translator_family_gets_embeddings_for_two_vocabularies(family: str, tmp_path: Path) -> None:
     (tmp_path / "src").write_text("abc def\n" * 60)
     (tmp_path / "tgt").write_text("αβγ δεζ\n" * 60)
     files = [("data.train_src", [str(tmp_path / "src")]), ("data.train_tgt", [str(tmp_path / "tgt")])]

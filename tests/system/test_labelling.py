@@ -1,4 +1,4 @@
-"""Labels of words and of lines, learnt and given on the command line; unknown words are told by their spelling."""
+"""Tagging and classification on the command line; unknown words are labelled by their spelling."""
 
 import json
 import random
@@ -20,7 +20,7 @@ def word(kind: str, rng: random.Random) -> str:
 
 
 def sentences(count: int, rng: random.Random) -> list[list[tuple[str, str]]]:
-    """Make words up, of which almost none comes twice; their endings say what they are."""
+    """Make sentences of made-up words, almost all of them unique, whose endings determine their labels."""
     return [[(word(kind, rng), kind) for kind in rng.choices(list(KINDS), k=rng.randint(1, 8))] for _ in range(count)]
 
 
@@ -52,7 +52,7 @@ def accuracy(hypotheses: Path, references: str) -> float:
 
 
 @pytest.mark.parametrize("family", ["lstm_labeller", "transformer_labeller"])
-def test_words_never_seen_are_tagged_by_their_endings(family: str, tmp_path: Path) -> None:
+def test_unseen_words_are_tagged_by_their_endings(family: str, tmp_path: Path) -> None:
     rng = random.Random(SEED)
     parts = {"train": sentences(600, rng), "test": sentences(100, rng)}
     for name, part in parts.items():
@@ -85,7 +85,7 @@ def columns(text: str, number: int) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
-def test_lines_are_labelled_by_a_word_in_them(pooling: str, tmp_path: Path) -> None:
+def test_lines_are_classified_by_a_word_in_them(pooling: str, tmp_path: Path) -> None:
     rng = random.Random(SEED)
     rows = []
     for _ in range(700):

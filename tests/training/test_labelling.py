@@ -1,4 +1,4 @@
-"""Training on labels: resumed as any run, started from a masked model, and told what validation has that it lacks."""
+"""Training labellers: exact resume, starting from a masked model, and warnings about unseen labels."""
 
 import logging
 from dataclasses import replace
@@ -61,7 +61,7 @@ def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
 
 
 @pytest.mark.parametrize("family", ["gru", "transformer"])
-def test_stopped_and_continued_ends_like_one_that_was_not(tmp_path: Path, family: str) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, family: str) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     model = (
         TransformerLabellerConfig(d_model=16, d_ff=16, num_heads=2, unknown_share=0.2, ngram_order=3, num_ngrams=40)
@@ -77,7 +77,7 @@ def test_stopped_and_continued_ends_like_one_that_was_not(tmp_path: Path, family
 
 
 @pytest.mark.parametrize("labels_of", ["words", "lines"])
-def test_validation_counts_what_the_labeller_gives(tmp_path: Path, labels_of: str) -> None:
+def test_validation_metrics_match_the_predictions_of_the_labeller(tmp_path: Path, labels_of: str) -> None:
     corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 40, seed=1)
     if labels_of == "lines":
         for folder in (corpus, valid):
@@ -104,7 +104,7 @@ def test_validation_counts_what_the_labeller_gives(tmp_path: Path, labels_of: st
     assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
 
 
-def test_labels_that_training_lacks_are_named_by_file_and_line(
+def test_unseen_validation_labels_are_reported_with_file_and_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 9)
@@ -120,10 +120,10 @@ def test_labels_that_training_lacks_are_named_by_file_and_line(
 
 
 @pytest.mark.parametrize(("column", "warned"), [("upos", True), ("feats", False)])
-def test_words_whose_label_is_not_known_are_told(
+def test_missing_labels_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, warned: bool
 ) -> None:
-    """That a word has no features is known."""
+    """In `feats`, `_` means that a word has no features."""
     corpus = write_corpus(tmp_path)
     words = [line.split() for line in (corpus / "src").read_text().splitlines()]
     rows = [
@@ -147,7 +147,7 @@ def test_words_whose_label_is_not_known_are_told(
 
 
 @pytest.mark.parametrize(("labels", "warned"), [(["ODD"], True), (["ODD", "EVEN"], False)])
-def test_that_there_is_one_label_alone_is_said(
+def test_a_single_label_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, labels: list[str], warned: bool
 ) -> None:
     corpus = write_corpus(tmp_path / "corpus")
@@ -155,10 +155,10 @@ def test_that_there_is_one_label_alone_is_said(
     (corpus / "tgt").write_text(text if "EVEN" in labels else text.replace("EVEN", "ODD"))
     with caplog.at_level(logging.WARNING, logger="seqlab"):
         train(labelled_config(corpus), tmp_path / "run")
-    assert any("one label, 'ODD'" in record.getMessage() for record in caplog.records) == warned
+    assert any("only one label, 'ODD'" in record.getMessage() for record in caplog.records) == warned
 
 
-def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
+def test_training_starts_from_a_masked_model_and_its_vocabulary(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     text = LanguageModellingConfig(
         train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
@@ -182,14 +182,14 @@ def test_it_starts_from_a_masked_model_and_its_words(tmp_path: Path) -> None:
     assert run.tgt_tokenizer.vocab_size == 4 + 2
 
 
-def known_ngrams(run: Path) -> list[torch.Tensor]:
+def saved_ngrams(run: Path) -> list[torch.Tensor]:
     model = load_run(run).model
     assert isinstance(model, LabellingModel)
     return [ngrams.get_buffer("known") for ngrams in model.reader.ngrams]
 
 
-def learnt_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
-    """Learn n-grams from the training set as it is cached."""
+def learned_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
+    """Learn n-grams from the cached training set."""
     tokenizers = load_run(run).src_tokenizer, load_run(run).tgt_tokenizer
     rows = open_prepared(config.data, tokenizers, run / "cache").train.src  # type: ignore[arg-type]
     layers = [NgramEmbedding(40, length, tokenizers[0].vocab_size, 8, std=1.0, dropout=0.0) for length in (2, 3)]
@@ -198,7 +198,7 @@ def learnt_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("family", ["gru", "transformer"])
-def test_ngrams_are_those_of_the_training_set_or_of_the_model_that_goes_on(tmp_path: Path, family: str) -> None:
+def test_ngrams_come_from_the_training_set_or_the_copied_model(tmp_path: Path, family: str) -> None:
     fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
     model: Any = (
         GruLabellerConfig(hidden_size=16, embedding_size=8, **fields)
@@ -208,23 +208,23 @@ def test_ngrams_are_those_of_the_training_set_or_of_the_model_that_goes_on(tmp_p
     config = labelled_config(write_corpus(tmp_path / "corpus"), model)
     averaged = replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9))
     run = train(averaged, tmp_path / "run")
-    expected = learnt_ngrams(config, run)
-    assert all(map(torch.equal, known_ngrams(run), expected))
+    expected = learned_ngrams(config, run)
+    assert all(map(torch.equal, saved_ngrams(run), expected))
     other = write_corpus(tmp_path / "other", seed=5)
     tuned = train(labelled_config(other, model, init_from=str(run)), tmp_path / "tuned")
-    assert all(map(torch.equal, known_ngrams(tuned), expected))
+    assert all(map(torch.equal, saved_ngrams(tuned), expected))
     config = labelled_config(other, model, init_from=str(run), init_parts="matching")
     matching = train(config, tmp_path / "matching")
-    own = learnt_ngrams(config, matching)
+    own = learned_ngrams(config, matching)
     assert not any(map(torch.equal, own, expected))
-    assert all(map(torch.equal, known_ngrams(matching), own))
+    assert all(map(torch.equal, saved_ngrams(matching), own))
     copied = load_run(matching).folder.read_description()["init_from"]
     assert not [name for name in copied["copied"] if "ngrams" in name]
     assert [name for name in copied["random"] if "ngrams" in name] == [f"reader.ngrams.{i}.weight" for i in range(2)]
 
 
-def test_what_predicts_labels_is_learnt_anew(tmp_path: Path) -> None:
-    """Labels are numbered by how frequent they are: a row of the head means another label in another corpus."""
+def test_the_label_head_is_reinitialized(tmp_path: Path) -> None:
+    """Labels are numbered by frequency: the same row of the head means another label in another corpus."""
     corpus = write_corpus(tmp_path / "corpus")
     origin = train(labelled_config(corpus), tmp_path / "origin")
     config = labelled_config(corpus, init_from=str(origin), init_parts="matching")
@@ -234,22 +234,22 @@ def test_what_predicts_labels_is_learnt_anew(tmp_path: Path) -> None:
         assert torch.allclose(value, began[name], atol=1e-6) == (not name.startswith("head.")), name
 
 
-def test_a_tokenizer_that_divides_words_is_not_taken_over(tmp_path: Path) -> None:
+def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     train_tokenizer(WordsConfig(normalization="nfkc"), ["one two"]).save(tmp_path / "words")
     config = labelled_config(corpus)
     data = replace(config.data, tokenizer=SavedConfig(folder=str(tmp_path / "words")))
-    with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs words to stay as they are"):
+    with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs a normalization that keeps words whole"):
         train(replace(config, data=data), tmp_path / "run")
 
 
-def test_pairs_that_are_counted_have_no_weights(tmp_path: Path) -> None:
+def test_counted_pairs_have_no_weights(tmp_path: Path) -> None:
     config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
     with pytest.raises(ValueError, match=r"counts each pair once: leave `data\.train_weights` out"):
         replace(config, data=replace(config.data, train_weights=[2.0]))
 
 
-def test_a_validation_set_of_other_labels_alone_is_refused(tmp_path: Path) -> None:
+def test_a_validation_set_with_only_unseen_labels_is_refused(tmp_path: Path) -> None:
     corpus, valid = write_corpus(tmp_path / "corpus"), tmp_path / "valid"
     write_corpus(valid, count=10, seed=1)
     (valid / "tgt").write_text((valid / "tgt").read_text().replace("ODD", "X").replace("EVEN", "Q"))

@@ -1,1 +1,1 @@
-"""Labelling: labels of lines or of their words."""
+"""Labelling task: classify lines of text or tag their words."""

@@ -1,4 +1,4 @@
-"""`seqlab label` for text."""
+"""The command `seqlab label` for runs that label text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,52 +19,52 @@ if TYPE_CHECKING:
 
 
 class _Lines(NamedTuple):
-    """Lines of text, to be answered by lines."""
+    """A block of plain lines, written as lines of labels or as JSON."""
 
     locations: list[str]
-    """Where they stand."""
+    """Source location of each line, for messages."""
     texts: list[str]
     as_json: bool
 
-    def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
-        """Give the lines of the answer."""
-        return map(_as_json, found, self.texts) if self.as_json else (each.text for each in found)
+    def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
+        """Format one output line per input line."""
+        return map(_as_json, labellings, self.texts) if self.as_json else (each.text for each in labellings)
 
 
 class _Sentences(NamedTuple):
-    """Sentences of CoNLL-U, to be answered by the same with labels in a column."""
+    """A block of CoNLL-U sentences, written back with the labels in one of their columns."""
 
     sentences: Sequence[Sentence]
     column: int
 
     @property
     def locations(self) -> list[str]:
-        """Where they begin."""
+        """Source location of the first line of each sentence, for messages."""
         return [sentence.place for sentence in self.sentences]
 
     @property
     def texts(self) -> list[str]:
-        """The words, with spaces between."""
+        """The words of each sentence, joined by spaces."""
         return [" ".join(sentence.column(FORM)) for sentence in self.sentences]
 
-    def written(self, found: "Sequence[Labelling]") -> Iterator[str]:
-        """Give the lines of the answer."""
-        for sentence, labelling in zip(self.sentences, found, strict=True):
+    def output_lines(self, labellings: "Sequence[Labelling]") -> Iterator[str]:
+        """Format the lines of each sentence, with an empty line after it."""
+        for sentence, labelling in zip(self.sentences, labellings, strict=True):
             yield from sentence.with_column(self.column, labelling.labels)
             yield ""
 
 
 def label_text(options: LabelOptions) -> int:
-    """Label block by block."""
+    """Run the command: read, label and write one block of lines after the other; return the exit status."""
     from seqlab.tasks.labelling.labeller import load_labeller
 
     _check(options)
     set_threads(options.threads)
     labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
     if options.conllu is not None and labeller.labels_lines:
-        raise UsageError(f"{options.runs[0]} labels lines, but a column of CoNLL-U has the labels of words")
-    how = given(options, "num_labels", "batch_tokens")
-    # An empty line ends a sentence of CoNLL-U, so that none can stand for another there.
+        raise UsageError(f"{options.runs[0]} labels whole lines, but --conllu needs a run that labels words")
+    settings = given(options, "num_labels", "batch_tokens")
+    # In CoNLL-U an empty line ends a sentence, so a line over the limit cannot be replaced by an empty one.
     limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
         open_input(options.input, whole_tables=options.conllu is not None, limit=limit) as source,
@@ -72,26 +72,26 @@ def label_text(options: LabelOptions) -> int:
         progress_bar(source.stream, output) as advance,
     ):
         for block in _blocks(options, source):
-            found = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **how)
-            write_lines(output, block.written(found))
+            labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
+            write_lines(output, block.output_lines(labellings))
     return status_of(limit)
 
 
 def _check(options: LabelOptions) -> None:
-    """Raise UsageError or ValueError where options do not fit each other."""
+    """Check that the options fit together; raise UsageError or ValueError if not."""
     if options.conllu is not None:
         if column_number(options.conllu, "--conllu") <= FORM:
-            raise UsageError("--conllu names the column that the labels go to, but `id` and `form` are the words")
+            raise UsageError("--conllu names the column to write labels to: it cannot be `id` or `form`")
         if "#" in (options.input or ""):
-            raise UsageError("--conllu reads whole sentences and writes them back: name the file without #COLUMN")
+            raise UsageError("--conllu reads and writes whole sentences: name the input file without #COLUMN")
         if options.json:
-            raise UsageError("--conllu and --json both say what is written: give one of them")
+            raise UsageError("--conllu and --json are different output formats: give only one of them")
     if options.num_labels > 1 and not options.json:
-        raise UsageError("more than one label for each word or line needs --json")
+        raise UsageError("--num_labels above 1 needs --json")
 
 
 def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentences]:
-    """Read what is to be labelled, some of it at a time."""
+    """Read the input in blocks of lines or of CoNLL-U sentences."""
     size = source.block_size(options.buffer_lines)
     if options.conllu is None:
         start = 0

@@ -1,4 +1,4 @@
-"""The `data` section of a labeller: lines with labels of their own or of their words."""
+"""The `data` section of the config of a labelling run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 LABELLER = "a labeller"
-"""What a run is."""
+"""Name of what a labelling run trains; `load_run` checks it."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class LabellingConfig(PairsConfig):
-    """Lines of text with their labels, which have no spaces in them."""
+    """Lines of text with a label per line or per word; labels contain no spaces."""
 
     kind: Literal["labelling"] = "labelling"
-    """What the corpora hold."""
+    """Kind of data: lines or words with labels."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy", "objective.label_smoothing": 0.1}
     task_name: ClassVar[str] = "seqlab.tasks.labelling.task:LabellingTask"
@@ -41,34 +41,34 @@ class LabellingConfig(PairsConfig):
     encoded_by: ClassVar[tuple[str, ...]] = (*PairsConfig.encoded_by, "labels_of")
 
     labels_of: Literal["lines", "words"] = "lines"
-    """What has a label: a line as a whole (classification), or each of its words, which spaces divide as they do the
-    labels (tagging)."""
+    """`lines`: one label for each line (classification); `words`: one label for each word (tagging), words and labels
+    separated by spaces."""
 
     tokenizer: TokenizerConfig = Field(default_factory=WordsConfig)
-    """How text becomes ids; for labels of words one of kind `words`."""
+    """Tokenizer of the text; with `labels_of: words` its kind must be `words`."""
 
     batch_tokens: Count = 1024
-    """Source tokens per step, over all ranks: the average, as steps are whole lines."""
+    """Source tokens per step over all ranks, on average: a step consists of whole lines."""
 
     micro_batch_tokens: Count = 2048
-    """Padded source tokens per micro-step at most; a longer line is a micro-step of its own."""
+    """Maximum padded source tokens per micro-step; a longer line is a micro-step of its own."""
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the tokenizer of the text alone: labels have a vocabulary of their own."""
+        """Return the folder of the text tokenizer only: labels have their own vocabulary."""
         return old.tokenizer_folders[:1]
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How text and labels become ids."""
+        """Tokenizer configs of the text and of the labels."""
         return self.tokenizer, WordsConfig(normalization="none")
 
     def vector_files(self) -> dict[str, str]:
-        """Return the files of word vectors by side."""
+        """Return the word-vector file of each side that has one."""
         return {} if self.vectors_src is None else {"src": self.vectors_src}
 
     def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
-        """Return what encodes blocks of lines and labels."""
-        from seqlab.data.labels import LabelEncoder  # which needs numpy
+        """Return the encoder of blocks of lines and labels."""
+        from seqlab.data.labels import LabelEncoder  # imports numpy
 
         limits = (self.max_length, self.max_length_ratio, self.copy_unknown)
         return LabelEncoder(tokenizers, *limits, self.labels_of)
@@ -77,16 +77,15 @@ class LabellingConfig(PairsConfig):
     def _check(self) -> LabellingConfig:
         if self.labels_of == "words" and not self.tokenizer.may_have_words:
             raise ValueError(
-                f"`labels_of: words` needs a tokenizer of kind `words`, but that of `data.tokenizer` is "
-                f"`{self.tokenizer.kind}`."
+                f"`labels_of: words` needs `data.tokenizer.kind: words`, but it is `{self.tokenizer.kind}`."
             )
         if self.labels_of == "words" and self.tokenizer.divides_words:
             raise ValueError(
-                "`labels_of: words` needs words to stay as they are, but `tokenizer.normalization: nfkc` divides some "
-                "of them (the acute accent becomes a space and a mark): choose another."
+                "`labels_of: words` needs a normalization that keeps words whole, but `tokenizer.normalization: nfkc` "
+                "splits some of them (it turns an acute accent into a space and a combining mark): choose another."
             )
         if len(self.valid_tgt) > 1:
             raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")
         if self.tokenizer.has_tags:
-            raise ValueError("`tokenizer.tags` is for text that is to become another text: leave it out.")
+            raise ValueError("`tokenizer.tags` is for translation, not for labelling: leave it out.")
         return self

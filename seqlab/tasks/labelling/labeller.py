@@ -1,4 +1,4 @@
-"""Text in, labels out: of each line, or of each of its words."""
+"""Inference for labelling runs: label lines of text or their words, with one run or an ensemble."""
 
 import logging
 from collections.abc import Sequence
@@ -24,19 +24,18 @@ from seqlab.tasks.labelling.config import LABELLER
 from seqlab.text import label_names
 
 _log = logging.getLogger(__name__)
-BATCH_TOKENS = 4096
-"""Padded tokens that are labelled together unless the caller says otherwise."""
-SHOWN_LABELS = 5
-"""Labels named that one run of an ensemble lacks."""
+DEFAULT_BATCH_TOKENS = 4096
+"""Padded tokens per batch."""
+MAX_NAMED_LABELS = 5
+"""Labels that the error about runs with different labels names at most."""
 
-
-MAX_WORDS = 1 << 14
-"""Of a line that a recurrent model reads at once, which has no limit of its own: memory grows with them."""
+MAX_RECURRENT_TOKENS = 1 << 14
+"""Maximum tokens per piece for a recurrent model. It has no limit of its own, but its memory grows with the length."""
 
 
 @dataclass(frozen=True)
 class ScoredLabel:
-    """A label that a line or a word may have."""
+    """A label and its log-probability."""
 
     label: str
     log_prob: float
@@ -45,13 +44,13 @@ class ScoredLabel:
 
 @dataclass(frozen=True)
 class Labelling:
-    """What one line was labelled with."""
+    """The labels of one line."""
 
     choices: list[list[ScoredLabel]]
-    """The likeliest labels of each word, or of the line, best first; nothing for an empty line."""
+    """For each word, or for the line, its most probable labels, best first; an empty list for an empty line."""
     num_pieces: int
-    """How many pieces the line was read in: 0 for an empty one, 1 unless it was too long for the model; of an ensemble
-    the most that one of its runs needed."""
+    """Number of pieces that the line was split into: 0 if it is empty, 1 if it fits the model. For an ensemble, the
+    maximum over its runs."""
 
     @property
     def labels(self) -> list[str]:
@@ -60,52 +59,54 @@ class Labelling:
 
     @property
     def truncated(self) -> bool:
-        """Whether the line was too long and was labelled in pieces."""
+        """Whether the line was too long for a model and was labelled in pieces."""
         return self.num_pieces > 1
 
     @property
     def text(self) -> str:
-        """The labels as one line, with spaces between."""
+        """The labels as one line, separated by spaces."""
         return " ".join(self.labels)
 
 
 @dataclass(frozen=True)
 class _Piece:
+    """A line, or one part of a line that is too long for the model."""
+
     ids: list[int]
     text: np.ndarray
-    """UTF-8 of its words."""
+    """UTF-8 bytes of its words."""
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """What one run says of one line."""
+class _LineScores:
+    """Label scores of one line by one run."""
 
     scores: Tensor
-    """(units, L): log-probabilities in nats of all labels, of each word or of the line."""
+    """(units, L): log-probabilities of all labels in nats. A unit is a word, or the line."""
     num_pieces: int
-    """0 for a line that it reads nothing of."""
+    """0 for a line without tokens."""
 
 
 class _Member:
-    """A run between its own tokenizer and the labels in the order of the ensemble's."""
+    """One run of an ensemble: its tokenizer, its model, and the order of its labels in the ensemble."""
 
     def __init__(self, run: LoadedRun, names: Sequence[str], device: torch.device) -> None:
         self.run, self.device = run, device
         self.tokenizer, self.model = run.src_tokenizer, cast(Labeller, run.model)
         own_names = label_names(run.tgt_tokenizer)
         self.order = torch.tensor([own_names.index(name) for name in names])
-        self.max_src_tokens = MAX_WORDS if run.context_limit is None else longest_source(run)
-        """A longer line is read in pieces."""
+        self.max_src_tokens = MAX_RECURRENT_TOKENS if run.context_limit is None else longest_source(run)
+        """A longer line is split into pieces."""
 
-    def read(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_Reading]:
-        """Read lines, pieces of similar length together."""
+    def score(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_LineScores]:
+        """Score the labels of each line, in batches of pieces of similar length."""
         normalized = [self.tokenizer.normalize(line) for line in lines]
-        pieces = [self._cut(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
-        scores = iter(self._scores([piece for parts in pieces for piece in parts], batch_tokens, progress))
-        return [_Reading(self._joined(parts, [next(scores) for _ in parts]), len(parts)) for parts in pieces]
+        pieces = [self._split(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
+        scores = iter(self._score_pieces([piece for parts in pieces for piece in parts], batch_tokens, progress))
+        return [_LineScores(self._join(parts, [next(scores) for _ in parts]), len(parts)) for parts in pieces]
 
-    def _cut(self, line: str, ids: list[int]) -> list[_Piece]:
-        """Cut what is too long; a blank line has no piece, whatever the tokenizer makes of spaces."""
+    def _split(self, line: str, ids: list[int]) -> list[_Piece]:
+        """Split a line that is too long into pieces; a blank line has none, even if the tokenizer has a space token."""
         if not line.strip():
             return []
         if len(ids) <= self.max_src_tokens:
@@ -117,8 +118,8 @@ class _Member:
         pieces = (slice(each.start, each.stop) for each in cut_words(words, self.max_src_tokens))
         return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
 
-    def _scores(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
-        """Give the log-probabilities of all labels (units, L) for each piece."""
+    def _score_pieces(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
+        """Compute the log-probabilities of all labels (units, L) for each piece."""
         scores: dict[int, Tensor] = {}
         for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
             batch = collate_labelled(
@@ -133,8 +134,11 @@ class _Member:
                 progress(len(indices))
         return [scores[i][:, self.order] for i in range(len(pieces))]
 
-    def _joined(self, parts: Sequence[_Piece], scores: Sequence[Tensor]) -> Tensor:
-        """Put together what the pieces of a line have; the scores of a line are the mean of its pieces' by length."""
+    def _join(self, parts: Sequence[_Piece], scores: Sequence[Tensor]) -> Tensor:
+        """Join the scores of the pieces of a line.
+
+        Scores of words are concatenated. The probabilities of a line are the mean over its pieces, weighted by length.
+        """
         if not parts:
             return torch.zeros(0, len(self.order))
         joined = torch.cat(list(scores))
@@ -145,15 +149,18 @@ class _Member:
 
 
 class TextLabeller:
-    """What `seqlab.load` gives for a run that labels; several runs are an ensemble, each with its own tokenizer."""
+    """Label lines of text or their words; several runs are an ensemble. Returned by `seqlab.load` for labelling runs.
+
+    Each run of an ensemble reads the text with its own tokenizer.
+    """
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Prepare models to label; raises ValueError where they do not have the same labels of the same things."""
+        """Prepare the models for inference; raise ValueError if they do not share their labels and `labels_of`."""
         if not runs:
             raise ValueError("An ensemble must have at least 1 member, but has 0 instead.")
         units = {cast(Labeller, run.model).labels_lines for run in runs}
         if len(units) > 1:
-            raise ValueError("The models of an ensemble must all label lines, or all words (`data.labels_of`).")
+            raise ValueError("The runs of an ensemble must have the same `data.labels_of`, `lines` or `words`.")
         (self.labels_lines,) = units
         self.names = label_names(runs[0].tgt_tokenizer)
         for run in runs[1:]:
@@ -170,13 +177,13 @@ class TextLabeller:
         self,
         lines: Sequence[str],
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
         progress: OnRows | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[str]:
-        """Label lines and return the labels of each, with spaces between; the arguments are as in `label_detailed`."""
-        found = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, locations=locations)
-        return [labelling.text for labelling in found]
+        """Label lines; return the best labels of each, separated by spaces. Arguments as in `label_detailed`."""
+        labellings = self.label_detailed(lines, batch_tokens=batch_tokens, progress=progress, locations=locations)
+        return [labelling.text for labelling in labellings]
 
     @torch.inference_mode()
     def label_detailed(
@@ -184,61 +191,62 @@ class TextLabeller:
         lines: Sequence[str],
         *,
         num_labels: int = 1,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = DEFAULT_BATCH_TOKENS,
         progress: OnRows | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[Labelling]:
-        """Label lines, or their words, which spaces divide.
+        """Label lines, or their words, with log-probabilities.
 
-        The probabilities of an ensemble are the mean of those of its runs that read anything of a line.
+        Words are separated by spaces. An ensemble averages the probabilities of its runs; a run for which a line has no
+        tokens is left out of the average.
 
         Args:
             lines: text without newlines.
-            num_labels: how many of the likeliest labels are given, for each word or line.
-            batch_tokens: padded tokens that are labelled together: speed and memory, never the answer.
-            progress: called after each batch of the last run with its number of lines (pieces of lines that were cut).
-            locations: where each line stands, for messages; `line 1` and so on unless given.
+            num_labels: number of most probable labels returned for each word or line.
+            batch_tokens: padded tokens per batch. Affects speed and memory, not the result.
+            progress: called after each batch of the last run with its number of lines (or pieces of split lines).
+            locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
 
         Raises:
-            ValueError: a line holds a newline, the runs of an ensemble read different words of one, or a number is
-                below 1.
+            ValueError: a line contains a newline, the tokenizers of an ensemble split a line into different words, or
+                `num_labels` is below 1.
         """
         refuse_newlines(lines, "lines")
         if num_labels < 1:
             raise ValueError(f"`num_labels` must be at least 1, but is {num_labels} instead.")
         last = self.members[-1]
-        readings = [member.read(lines, batch_tokens, progress if member is last else None) for member in self.members]
+        scores = [member.score(lines, batch_tokens, progress if member is last else None) for member in self.members]
         return [
-            self._labelling(of_line, num_labels, place)
-            for place, of_line in zip(
-                locations_or_numbers(locations, len(lines)), zip(*readings, strict=True), strict=True
+            self._combine(of_line, num_labels, location)
+            for location, of_line in zip(
+                locations_or_numbers(locations, len(lines)), zip(*scores, strict=True), strict=True
             )
         ]
 
-    def _labelling(self, readings: Sequence[_Reading], num_labels: int, place: str) -> Labelling:
-        """Decide on the labels of one line."""
-        read = [(member, each) for member, each in zip(self.members, readings, strict=True) if each.num_pieces]
-        if not read:
+    def _combine(self, line_scores: Sequence[_LineScores], num_labels: int, location: str) -> Labelling:
+        """Average the scores of the runs for one line and choose its labels."""
+        scored = [(member, each) for member, each in zip(self.members, line_scores, strict=True) if each.num_pieces]
+        if not scored:
             return Labelling([], 0)
-        (first, reading), *_ = read
-        for member, other in read[1:]:
-            if len(other.scores) != len(reading.scores):
+        (first, reference), *_ = scored
+        for member, other in scored[1:]:
+            if len(other.scores) != len(reference.scores):
                 raise ValueError(
-                    f"{place}: {first.run.folder.path} reads {len(reading.scores)} words, but {member.run.folder.path} "
-                    f"{len(other.scores)}: their tokenizers normalise text differently, so that they cannot label it "
-                    "together."
+                    f"{location}: {first.run.folder.path} reads {len(reference.scores)} words, but "
+                    f"{member.run.folder.path} reads {len(other.scores)}: their tokenizers normalize text differently, "
+                    "so these runs cannot label this line as an ensemble."
                 )
-        member, longest = max(read, key=lambda each: each[1].num_pieces)
+        member, longest = max(scored, key=lambda each: each[1].num_pieces)
         if longest.num_pieces > 1:
             name = "the model" if len(self.members) == 1 else member.run.folder.path
-            text = "%s is too long for %s, which reads %d tokens at most: labelled in %d pieces"
-            _log.warning(text, place, name, member.max_src_tokens, longest.num_pieces)
-        scores = mean_log_probs([each.scores for _, each in read])
+            text = "%s is too long for %s, which reads at most %d tokens: labelled in %d pieces"
+            _log.warning(text, location, name, member.max_src_tokens, longest.num_pieces)
+        scores = mean_log_probs([each.scores for _, each in scored])
         return Labelling(self._choices(scores, num_labels), longest.num_pieces)
 
     def _choices(self, scores: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
-        """Choose the labels of units by scores (units, L)."""
-        # Of labels that are equally likely, which products in bf16 make often, the first, as in validation.
+        """Return the most probable labels of each unit, by scores (units, L)."""
+        # A stable sort takes the first of equally probable labels, as validation does; bf16 makes ties frequent.
         best = scores.sort(dim=1, descending=True, stable=True)
         return [
             [ScoredLabel(self.names[number], value) for number, value in zip(numbers, values, strict=True)]
@@ -252,8 +260,8 @@ def _refuse_different_labels(first: LoadedRun, other: LoadedRun) -> None:
     names, others = (set(label_names(run.tgt_tokenizer)) for run in (first, other))
     if alone := sorted(names ^ others):
         raise ValueError(
-            f"{first.folder.path} and {other.folder.path} have different labels, so that they cannot decide together: "
-            f"one alone has `{'`, `'.join(alone[:SHOWN_LABELS])}`."
+            f"{first.folder.path} and {other.folder.path} have different labels, so they cannot form an ensemble: "
+            f"only one of them has `{'`, `'.join(alone[:MAX_NAMED_LABELS])}`."
         )
 
 
@@ -267,17 +275,17 @@ def load_labeller(
     device: str = "auto",
     precision: str = "auto",
 ) -> TextLabeller:
-    """Load a run that labels; several runs or checkpoints become an ensemble, which averages probabilities.
+    """Load a labelling run; several runs or checkpoints form an ensemble that averages probabilities.
 
     Args:
-        run: a run folder, or several that have the same labels; each reads text with its own tokenizer.
+        run: a run folder, or several with the same labels; each reads text with its own tokenizer.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it).
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it is no run that labels, is damaged or has another format version; labels differ.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder is not a labelling run, is damaged, or has another format version; or the labels differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
@@ -287,23 +295,31 @@ def load_labeller(
 
 
 def scores_by_line(model: Labeller, batch: LabelledBatch) -> list[Tensor]:
-    """Give the log-probabilities of all labels for each line: of each of its words (S, L), or of itself (1, L)."""
-    return list(model.label(batch).cpu().split(_units(model, batch)))
+    """Compute the log-probabilities of all labels for each line: (S, L) for its words, or (1, L) for the line."""
+    return list(model.label(batch).cpu().split(_num_units(model, batch)))
 
 
 def label_and_score(model: Labeller, batch: LabelledBatch, names: Sequence[str]) -> tuple[list[str], float]:
-    """Give each line its labels as one line of text, and the log-probability in nats of all that the batch has.
+    """Return the best labels of each line, separated by spaces, and the total log-probability of the target labels.
 
-    `names`: the labels by number. Both come from one pass.
+    Both come from one forward pass. Labels that are not in the training data are left out of the total.
+
+    Args:
+        model: a labeller.
+        batch: lines with labels.
+        names: label strings by label number.
+
+    Returns:
+        One string per line, and a sum in nats.
     """
     assert batch.tgt_out is not None, "scoring needs labels"
-    scores, units = model.label(batch), _units(model, batch)
-    there = torch.cat([row[:count] for row, count in zip(batch.tgt_out, units, strict=True)])
-    found = scores.gather(1, there.clamp(min=0)[:, None])[:, 0].masked_fill(there == IGNORE, 0)
+    scores, units = model.label(batch), _num_units(model, batch)
+    targets = torch.cat([row[:count] for row, count in zip(batch.tgt_out, units, strict=True)])
+    found = scores.gather(1, targets.clamp(min=0)[:, None])[:, 0].masked_fill(targets == IGNORE, 0)
     lines = scores.argmax(1).cpu().split(units)
     return [" ".join(names[number] for number in line.tolist()) for line in lines], float(found.double().sum())
 
 
-def _units(model: Labeller, batch: LabelledBatch) -> list[int]:
-    """Tell how many labels each line has."""
+def _num_units(model: Labeller, batch: LabelledBatch) -> list[int]:
+    """Return the number of labels of each line."""
     return [1] * len(batch) if model.labels_lines else batch.src_lengths.tolist()

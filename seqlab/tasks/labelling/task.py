@@ -1,4 +1,4 @@
-"""Labelling as a task: lines with labels of their own or of their words, validated by how many are right."""
+"""Labelling task: train on lines with labels, validate by label accuracy and likelihood."""
 
 import logging
 import shutil
@@ -42,7 +42,7 @@ def _data_config(config: Config) -> LabellingConfig:
 
 
 class LabellingTask(Task):
-    """Lines with labels, validated by how many are right."""
+    """Labels of lines or of their words, validated by accuracy, macro F1 and the label likelihood."""
 
     batch_type = LabelledBatch
     unit = "lines"
@@ -52,11 +52,15 @@ class LabellingTask(Task):
         return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """Take a text's tokenizer over as that of the source; labels are new unless the whole model is taken over."""
+        """Complete the tokenizers copied from `init_from`.
+
+        A tokenizer of a language model becomes the source tokenizer. A new label vocabulary is learned unless the whole
+        model is copied.
+        """
         joint = folder.path / "tokenizer"
         if joint.is_dir():
             joint.rename(folder.path / "src_tokenizer")
-            shutil.rmtree(folder.spelling, ignore_errors=True)  # of what a language model does not know
+            shutil.rmtree(folder.spelling, ignore_errors=True)  # only language models need a spelling model
         if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
             _learn("tgt", config, folder, on_progress)
 
@@ -65,27 +69,28 @@ class LabellingTask(Task):
         config.model.check_sides(*tokenizers)
         if data.labels_of == "words" and not tokenizers[0].has_words:
             raise ValueError(
-                "`data.labels_of: words` needs a tokenizer of kind `words`, but the one that was taken over is none."
+                "`data.labels_of: words` needs a tokenizer of kind `words`, but the one copied from `init_from` has "
+                "another kind."
             )
         if data.labels_of == "words" and " " in tokenizers[0].normalize("x´y"):
             raise ValueError(
-                "`data.labels_of: words` needs words to stay as they are, but the tokenizer that was taken over "
-                "normalizes text to `nfkc`, which divides some of them: choose another."
+                "`data.labels_of: words` needs a normalization that keeps words whole, but the tokenizer copied from "
+                "`init_from` normalizes text to `nfkc`, which splits some of them: choose another run."
             )
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
         prepared = prepare(data, tokenizers, cache, on_progress)
         assert prepared.valid.tgt_text is not None, "validation pairs are cached with their text"
-        message = "The label %r is not in the training data, so it counts as wrong wherever it stands, but not in `nll`"
+        message = "The label %r is not in the training data: it counts as an error in metrics, but not in `nll`"
         warn_of_unseen(prepared.valid, prepared.valid.tgt_text, tokenizers[1].unknown_items, message)
         if len(names := label_names(tokenizers[1])) == 1:
-            logger.warning("All of the training data has one label, %r: is it the right column?", names[0])
+            logger.warning("The training data has only one label, %r: check that this is the right column", names[0])
         if UNKNOWN in names:
             _warn_of_unannotated(data)
         if (prepared.valid.tgt.values == tokenizers[1].unk_id).all():
             raise ValueError(
-                f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): validate on "
-                "labels that can be learnt, or hold out more (`data.valid_fraction`)."
+                f"No label of the validation set is in the training data ({prepared.valid.locate(0)}): use a "
+                "validation set with known labels, or hold out more lines (`data.valid_fraction`)."
             )
         return prepared
 
@@ -109,18 +114,18 @@ class LabellingTask(Task):
         yield f"words: {int((run.model.counts.sum(1) > 0).sum()):,}, in {len(words):,} occurrences"
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Score the labels of the validation set, and give it labels."""
+        """Label the validation set and compute metrics and the likelihood of its labels."""
         model, valid = inference_model(run, weights), run.data.valid
         tokenizers = run.src_tokenizer, run.tgt_tokenizer
         budget = _data_config(run.config).micro_batch_tokens
         batches = list(ordered_labelled_batches(valid, budget, tokenizers))
         names = label_names(run.tgt_tokenizer)
 
-        def label(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
+        def label_batches(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
             with torch.inference_mode():
                 return [label_and_score(model, batches[i].to(run.machine.device), names) for i in own]
 
-        found = run.machine.world.spread([batch.src.numel() for batch in batches], label)
+        found = run.machine.world.spread([batch.src.numel() for batch in batches], label_batches)
         hypotheses = [""] * len(valid)
         for batch, (lines, _) in zip(batches, found, strict=True):
             for index, line in zip(batch.indices.tolist(), lines, strict=True):
@@ -134,12 +139,12 @@ class LabellingTask(Task):
         return Validation(scores, nll, "nll_per_label")
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield each line that was split off for validation, its labels and the right ones."""
+        """Yield each held-out validation line with its predicted and its target labels."""
         pairs = read_split_off(RunFolder(run_dir).cache)
         device = read_config(RunFolder(run_dir)).training.device
-        labelled = load_labeller(run_dir, device=device).label([line for line, _ in pairs])
-        for (line, right), prediction in zip(pairs, labelled, strict=True):
-            yield {"src": line, "prediction": prediction, "target": right}
+        predictions = load_labeller(run_dir, device=device).label([line for line, _ in pairs])
+        for (line, target), prediction in zip(pairs, predictions, strict=True):
+            yield {"src": line, "prediction": prediction, "target": target}
 
 
 def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgress) -> int:
@@ -149,14 +154,14 @@ def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgres
 
 
 def _warn_of_unannotated(data: LabellingConfig) -> None:
-    """Name the first sentence of each treebank in which the label of a word is not known."""
+    """Warn of the first sentence of each treebank with a word whose label is missing (`_`)."""
     for spec in data.train_tgt:
         column = parse_column(spec)
         if column.kind != "conllu" or str(column.column).lower() in MAY_BE_NONE:
             continue
         for index, labels in enumerate(column.values()):
             if UNKNOWN in labels.split():
-                [place] = places_of(spec, column.line_numbers(index, 1))
-                message = "%s: words have the label `_`, which says that theirs is not known: it is learnt like others"
-                logger.warning(message, place)
+                [location] = places_of(spec, column.line_numbers(index, 1))
+                message = "%s: words have the label `_` (missing), which is learned like any other label"
+                logger.warning(message, location)
                 break

@@ -109,7 +109,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
     data = _data_of(choices)
     found = profile_text(data, split_records=True)
-    logger.info("%s lines; chosen by what they hold (give any field to set it yourself):", f"{found.lines:,}")
+    logger.info("%s lines; chosen settings (give an option to override one):", f"{found.lines:,}")
     _choose_text(choices, found)
     if choices.get("data.documents") == "lines" and any(parse_column(spec).kind != "text" for spec in data.train):
         found = profile_text(data, split_records=False)  # a record of several lines is one text

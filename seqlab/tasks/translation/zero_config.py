@@ -164,7 +164,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     given = [*(key for key, _ in overrides), *settled]
     choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
     found = profile(_data_of(choices))
-    logger.info("%s pairs; chosen by what they hold (give any field to set it yourself):", f"{found.pairs:,}")
+    logger.info("%s pairs; chosen settings (give an option to override one):", f"{found.pairs:,}")
     if choices.get("data.valid_src") is None:
         choices.set(
             "data.valid_fraction",
