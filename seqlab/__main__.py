@@ -63,10 +63,10 @@ def _unraisable(what: "sys.UnraisableHookArgs") -> None:
 
 
 if __name__ == "__main__":
-    from seqlab.base.world import under_torchrun
+    from seqlab.base.world import is_under_torchrun
 
     status = run()
-    if under_torchrun():
+    if is_under_torchrun():
         # A thread that outlives its process group (see `seqlab.base.ranks`) aborts the process now and then while the
         # interpreter ends, and torchrun would start a finished job anew.
         os._exit(status)

@@ -1,4 +1,4 @@
-"""The parts that come with seqlab: the one place in which lower rooms are named; resolved at first use."""
+"""Tables of the built-in parts and commands, which are imported at their first use."""
 
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "train and describe": {
@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "import": ("seqlab.cli.import_arpa:IMPORT", "make a run of an ARPA file"),
     },
 }
-"""Heading -> the commands below it in the help: name -> (`module:attribute`, summary)."""
+"""Commands by the heading of the help under which they appear: heading -> name -> (`module:attribute`, summary)."""
 
 BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     "model": {
@@ -164,7 +164,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "one_cycle": ("seqlab.optim.schedules:OneCycleScheduleConfig", "up to the peak and down again"),
         "plateau": ("seqlab.optim.schedules:PlateauScheduleConfig", "lower where the validation loss no longer falls"),
     },
-    "search": {  # the first that fits a model is taken
+    "search": {  # the first one that supports the model is the default
         "mask_predict": ("seqlab.search.mask_predict:MaskPredict", "all positions at once, in several passes"),
         "ctc": ("seqlab.search.prefix_beam:CtcSearch", "paths through frames: the best one, or a prefix beam"),
         "beam": ("seqlab.search.beam:BeamSearch", "token by token: greedy or beam search"),
@@ -186,7 +186,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
             "text without a second side",
         ),
     },
-    "codec": {  # of sides that are no text
+    "codec": {  # of columns that are not text
         "table": ("seqlab.data.numbers:load_table_codec", "columns of a table to vectors"),
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
         "recording": ("seqlab.audio.codec:load_recording_codec", "recordings to log-mel frames"),
@@ -248,9 +248,9 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
     },
     "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},
 }
-"""Kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""
+"""Built-in parts: kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""
 
-CONFIGS: dict[str, str] = {
+CONFIG_BASES: dict[str, str] = {
     "model": "seqlab.models:ModelConfig",
     "objective": "seqlab.objectives:ObjectiveConfig",
     "optimizer": "seqlab.optim:OptimizerConfig",
@@ -259,4 +259,4 @@ CONFIGS: dict[str, str] = {
     "tokenizer": "seqlab.text:TokenizerConfig",
     "exporter": "seqlab.export.formats:ExportFormat",
 }
-"""Kind -> the base class of its parts, where these are configs; parts of other kinds are functions or other classes."""
+"""Kind -> base class of its parts, for kinds of configs; parts of other kinds are functions or other classes."""

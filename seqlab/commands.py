@@ -1,40 +1,40 @@
-"""Commands declared as data, by tasks and plugins: the command line makes the parser (`seqlab.cli.declared`)."""
+"""Declarations of commands by tasks and plugins, from which `seqlab.cli.declared` builds the parsers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 INCOMPLETE = 3
-"""The exit status of a command that has no answer for some of its inputs, and says for which."""
+"""Exit status of a command that skipped some of its inputs, and reported which."""
 
 
 class UsageError(ValueError):
-    """A command line that cannot be understood, or whose options do not fit each other."""
+    """Invalid command-line arguments, or options that contradict each other."""
 
 
 class AsOption:
-    """In an `Annotated` type: the field has no default, but is an option that must be given, `--name VALUE`."""
+    """Marker in an `Annotated` type: a field without a default is a required option, `--name VALUE`."""
 
 
 class AsArgument:
-    """In an `Annotated` type: the field has a default, but is given without its name, after those that have none."""
+    """Marker in an `Annotated` type: a field with a default is an optional positional argument."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What `seqlab NAME ...` does; registered as a `command` under its name.
+    """A command, `seqlab NAME ...`, which is registered under its name as a part of the kind `command`.
 
-    The options are a frozen pydantic dataclass. Its docstring is the help of the command. A field without a default
-    is a positional argument (see also `AsOption`, `AsArgument`), any other an option with the field's docstring; a
-    list takes several values, and `False` is a flag. A string in an `Annotated` type names the value in the help
-    (`FILE`); a boolean with such a name is no flag, but takes `true` or `false`. The parts of a kind there
-    (`seqlab.registry.Parts`) are listed.
-    Inherited fields have a heading of their own: the first line of the docstring of the class that declares them.
+    The options are a frozen pydantic dataclass, whose docstring is the help of the command. A field without a default
+    is a positional argument, any other field is an option (see also `AsOption`, `AsArgument`). The field's docstring
+    is its help. A list takes several values, and a boolean with the default `False` is a flag. In an `Annotated` type,
+    a string is the metavariable of the value in the help (`FILE`), with which a boolean takes `true` or `false` instead
+    of being a flag; `seqlab.registry.Parts` lists the parts of a kind in the help. Inherited fields are grouped under
+    the first line of the docstring of the class that declares them.
     """
 
     options: type
-    """What can be given."""
+    """Dataclass of the options and positional arguments."""
     run: Callable[[Any], int | None]
-    """Called with the options; returns the exit status, None for 0."""
-    in_one_process: bool = False
-    """Whether it is refused under torchrun, as processes would not share its work."""
+    """Runs the command with its options, and returns the exit status; None is 0."""
+    single_process: bool = False
+    """Whether the command refuses to run under torchrun, because it cannot divide its work among ranks."""

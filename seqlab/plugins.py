@@ -1,9 +1,9 @@
-"""Plugins: parts that other packages and files add to the registry (see `seqlab.registry`).
+"""Plugins: modules and packages that add parts to the registry (see `seqlab.registry`).
 
-A plugin is a module that registers parts when it is imported (`@seqlab.register`), or has a table `PARTS` of them:
-kind -> name -> (`module:attribute`, summary). Installed packages name such a table by an entry point of the group
-`seqlab.plugins`; it must not import torch, as lists and help read it. Others are named with `--plugin` or
-`seqlab.load(run, plugins=[...])`. A plugin runs code, so nothing that a file says imports one.
+A plugin is a module that registers parts at its import (`@seqlab.register`), or has a table `PARTS`: kind -> name ->
+(`module:attribute`, summary). An installed package provides such a table by an entry point of the group
+`seqlab.plugins`. The module of the table must not import torch, as lists and help read it. Other plugins are loaded by
+`--plugin` or `seqlab.load(run, plugins=[...])`. A plugin runs code: reading a run or config never imports one.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from seqlab.registry import Entry
 
 logger = logging.getLogger(__name__)
 
-_loaded: dict[Path, str] = {}
-"""The SHA-256 of each file that was loaded."""
+_loaded_files: dict[Path, str] = {}
+"""SHA-256 of each loaded file."""
 
 
 class PluginError(ValueError):
@@ -31,28 +31,30 @@ class PluginError(ValueError):
 
 
 def load_plugin(name: str | Path) -> ModuleType:
-    """Import a plugin, and register its parts; the same one again changes nothing.
+    """Import a plugin and register its parts; loading it again changes nothing.
 
     Args:
-        name: an importable module, or the path of a file that ends in `.py`, which is loaded under its own name,
-            without a change of `sys.path`.
+        name: an importable module, or the path of a `.py` file, which is imported as a module with the name of the
+            file, without a change of `sys.path`.
 
     Raises:
-        PluginError: there is no such module or file, it cannot be imported, or another module has its name.
-        ValueError: one of its parts has a name that is taken.
+        PluginError: the module or file does not exist, cannot be imported, or has the name of another module.
+        ValueError: the name of a part is taken.
     """
-    with registry.owned_by(str(name)), registry.all_or_nothing():
+    with registry.registering_for(str(name)), registry.registration_rollback():
         try:
-            module = _imported_file(Path(name)) if str(name).endswith(".py") else _imported_module(str(name))
+            module = _import_file(Path(name)) if str(name).endswith(".py") else _import_module(str(name))
         except PluginError:
             raise
-        except (Exception, SystemExit) as error:  # whatever its code raises
-            raise PluginError(f"The plugin {str(name)!r} cannot be imported ({registry.reason_of(error)}).") from error
+        except (Exception, SystemExit) as error:  # a plugin can raise anything
+            raise PluginError(
+                f"The plugin {str(name)!r} cannot be imported ({registry.describe_error(error)})."
+            ) from error
         registry.add_table(getattr(module, "PARTS", {}), str(name))
     return module
 
 
-def _imported_module(name: str) -> ModuleType:
+def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -63,16 +65,16 @@ def _imported_module(name: str) -> ModuleType:
         ) from None
 
 
-def _imported_file(path: Path) -> ModuleType:
+def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise PluginError(f"There is no plugin {path}: the file does not exist.")
     path = path.resolve()
     known = sys.modules.get(path.stem)
     if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
-        if _loaded.get(path, digest := _sha256(path)) != digest:
-            logger.warning("%s was changed after it was loaded: start Python anew to use it as it is now", path)
+        if _loaded_files.get(path, digest := _sha256(path)) != digest:
+            logger.warning("%s was changed after it was loaded: restart Python to use the changed version", path)
         return known
-    if known is not None or _is_another(path):
+    if known is not None or _shadows_module(path):
         raise PluginError(f"The plugin {path} would be imported as `{path.stem}`, which is another module: rename it.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -84,7 +86,7 @@ def _imported_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[path.stem]
         raise
-    _loaded[path] = _sha256(path)
+    _loaded_files[path] = _sha256(path)
     return module
 
 
@@ -92,18 +94,20 @@ def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _is_another(path: Path) -> bool:
-    """Tell whether a file has the name of a module that Python would find elsewhere, such as torch.py."""
+def _shadows_module(path: Path) -> bool:
+    """Return whether a file has the name of another importable module, for example torch.py."""
     found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
     return found is not None and Path(found.origin or "").resolve() != path
 
 
-def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """Describe the plugins that own some parts, for run.json: the part, its module, its distribution and its file's
-    SHA-256. A script's parts are those of the module that it is as a plugin."""
+def describe_plugins(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Describe the plugins of parts for run.json: part, module, installed package, SHA-256 of the file.
+
+    Parts of a script are described as if the script were loaded as a plugin.
+    """
     notes = []
     for entry in entries:
-        if entry.owner == registry.OWN:
+        if entry.owner == registry.BUILT_IN_OWNER:
             continue
         module = sys.modules[entry.load().__module__]
         file = getattr(module, "__file__", None)
@@ -113,7 +117,7 @@ def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
                 "kind": entry.kind,
                 "name": entry.name,
                 "module": name,
-                "distribution": _distribution_of(name),
+                "distribution": _distribution_of_module(name),
                 "sha256": _sha256(Path(file)) if file else None,
                 "plugin": Path(file).name if file and entry.owner == "__main__" else entry.owner,
             }
@@ -121,8 +125,11 @@ def notes_of(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     return notes
 
 
-def read_notes(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
-    """Map each part, by kind and name, to what run.json notes of its plugin; nothing is imported, or taken on trust."""
+def plugin_notes_by_part(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """Map (kind, name) of each part to the description of its plugin in run.json; imports nothing.
+
+    Invalid descriptions are skipped.
+    """
     found = {}
     for note in notes if isinstance(notes, list) else []:
         if isinstance(note, dict):
@@ -131,16 +138,16 @@ def read_notes(notes: Any) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def missing_plugins(notes: Any) -> list[str]:
-    """Name the plugins that run.json notes, as they were named or installed, of which a part is not registered."""
+    """Return the plugins in run.json with a part that is not registered, by the name they were loaded with."""
     missing = {
         str(note.get("plugin", note.get("module")))
-        for (kind, name), note in read_notes(notes).items()
-        if kind not in registry.KINDS or name not in registry.Parts(kind)
+        for (kind, name), note in plugin_notes_by_part(notes).items()
+        if kind not in registry.PART_KINDS or name not in registry.Parts(kind)
     }
     return sorted(missing)
 
 
-def _distribution_of(module: str) -> str | None:
-    """Name the installed package of a module, with its version."""
+def _distribution_of_module(module: str) -> str | None:
+    """Return the name and version of a module's installed package; None if there is none."""
     names = packages_distributions().get(module.partition(".")[0])
     return f"{names[0]} {version(names[0])}" if names else None

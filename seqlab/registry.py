@@ -1,8 +1,8 @@
-"""The open tables of parts: which model families, objectives, searches, ... there are, by kind and name.
+"""Registry of parts (models, objectives, searches, tasks and so on) by kind and name.
 
-A part is registered under one name of its kind, as `module:attribute`, which is imported when the part is first used.
-The built-in ones stand in `seqlab.built_in`; others come from `register` and from plugins (`seqlab.plugins`). Nothing
-here imports torch or pydantic.
+A part is registered under one name of its kind, usually as `module:attribute`, which is imported at first use. The
+built-in parts are listed in `seqlab.built_in`; others come from `register` and from plugins (`seqlab.plugins`). This
+module imports neither torch nor pydantic.
 """
 
 import difflib
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
-from seqlab.built_in import BUILT_IN, CONFIGS
+from seqlab.built_in import BUILT_IN, CONFIG_BASES
 from seqlab.commands import Command
 
 logger = logging.getLogger(__name__)
 
 P = TypeVar("P")
-OWN = "seqlab"
-"""The owner of the built-in parts."""
-KINDS = tuple(BUILT_IN)
-"""The kinds of parts."""
-GROUP = "seqlab.plugins"
-"""Of the entry points by which installed packages name their tables of parts."""
-SWITCH = "SEQLAB_NO_PLUGINS"
-"""Environment variable: at 1 no installed plugin is loaded."""
+BUILT_IN_OWNER = "seqlab"
+"""Owner of the built-in parts."""
+PART_KINDS = tuple(BUILT_IN)
+"""All kinds of parts."""
+ENTRY_POINT_GROUP = "seqlab.plugins"
+"""Group of the entry points by which installed packages provide tables of parts."""
+NO_PLUGINS_VARIABLE = "SEQLAB_NO_PLUGINS"
+"""Environment variable: if it is 1, no installed plugin is loaded."""
 
 
 class UnknownPart(ValueError):
@@ -36,7 +36,7 @@ class UnknownPart(ValueError):
 
 
 class UnusablePart(ValueError):
-    """A part of a plugin cannot be imported."""
+    """A part of a plugin cannot be imported or used."""
 
 
 @dataclass(frozen=True)
@@ -46,169 +46,176 @@ class Entry:
     kind: str
     name: str
     target: Any
-    """`module:attribute`, or the part itself"""
+    """`module:attribute`, or the part itself."""
     summary: str
-    owner: str = OWN
-    """who registered it: seqlab, or a plugin"""
+    owner: str = BUILT_IN_OWNER
+    """Name of the package, plugin or module that registered it."""
 
     def load(self) -> Any:
-        """Import the part where it is not there yet; raises UnusablePart where a plugin's cannot be."""
+        """Import and return the part; raise UnusablePart if the part of a plugin cannot be imported or used."""
         if not isinstance(self.target, str):
             return self.target
         try:
-            part = imported(self.target)
-        except Exception as error:  # whatever its code raises
-            if self.owner == OWN:
+            part = import_target(self.target)
+        except Exception as error:  # a plugin can raise anything
+            if self.owner == BUILT_IN_OWNER:
                 raise
             raise UnusablePart(
-                f"The {self.kind} {self.name!r} of {self.owner} cannot be imported ({reason_of(error)})."
+                f"The {self.kind} {self.name!r} of {self.owner} cannot be imported ({describe_error(error)})."
             ) from error
-        if self.owner != OWN and (problem := problem_of(self.kind, self.name, part)):
+        if self.owner != BUILT_IN_OWNER and (problem := find_problem(self.kind, self.name, part)):
             raise UnusablePart(f"The {self.kind} {self.name!r} of {self.owner} cannot be used: {problem}.")
         return part
 
     @property
-    def place(self) -> str:
-        """Where the part is defined, as `module:name`; of an object that does not know it, who registers it."""
+    def location(self) -> str:
+        """The definition of the part as `module:name`; `owner:name` for an object without a `__qualname__`."""
         if isinstance(self.target, str):
             return self.target
         name = getattr(self.target, "__qualname__", None)
         return f"{self.owner}:{self.name}" if name is None else f"{self.target.__module__}:{name}"
 
 
-def problem_of(kind: str, name: str, part: Any) -> str:
-    """Say why an object cannot be a part of a kind under a name; "" where nothing is wrong."""
+def find_problem(kind: str, name: str, part: Any) -> str:
+    """Return why an object cannot be a part of a kind under a name, or "" if it can."""
     shown = getattr(part, "__qualname__", repr(part))
     if kind == "command":
-        return "" if isinstance(part, Command) else f"{shown} is no `seqlab.commands.Command`"
-    if kind not in CONFIGS:
-        return "" if callable(part) else f"{shown} is no function and no class"
+        return "" if isinstance(part, Command) else f"{shown} is not a `seqlab.commands.Command`"
+    if kind not in CONFIG_BASES:
+        return "" if callable(part) else f"{shown} is neither a function nor a class"
     config: Any = part
     if not (isinstance(part, type) and getattr(part, "part_kind", None) == kind):
-        return f"{shown} is not derived from `{CONFIGS[kind].replace(':', '.')}`"
+        return f"{shown} is not derived from `{CONFIG_BASES[kind].replace(':', '.')}`"
     if "__pydantic_validator__" not in vars(part):
-        return f"{shown} is no dataclass: put `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)` above it"
+        return (
+            f"{shown} is not a pydantic dataclass: decorate it with "
+            "`@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)`"
+        )
     if (tag := getattr(config, config.tag_field, None)) != name:
         wanted = f"`{config.tag_field}: Literal[{name!r}] = {name!r}`"
         found = f", but it has {tag!r}" if tag is not None else ""
-        return f"{shown} must have the field {wanted}, by which files name it{found}"
+        return f"{shown} must have the field {wanted}, which is its name in files{found}"
     if missing := config.missing_members():
-        base = CONFIGS[kind].rpartition(":")[2]
+        base = CONFIG_BASES[kind].rpartition(":")[2]
         return f"{shown} lacks {', '.join(f'`{each}`' for each in missing)} (see `{base}`)"
     return ""
 
 
-def reason_of(error: BaseException) -> str:
-    """Describe what code from outside has raised, and where in a file."""
+def describe_error(error: BaseException) -> str:
+    """Describe an error of a plugin in one line: its type, message and location (file:line)."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    place = f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
-    return f"{type(error).__name__}: {error}{place}"
+    location = f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
+    return f"{type(error).__name__}: {error}{location}"
 
 
-def imported(target: str) -> Any:
-    """Import what `module:attribute` names, or a whole `module`."""
+def import_target(target: str) -> Any:
+    """Import `module:attribute` and return the attribute, or import `module` and return it."""
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute) if attribute else import_module(module)
 
 
-_entries: dict[str, dict[str, Entry]] = {
+_parts: dict[str, dict[str, Entry]] = {
     kind: {name: Entry(kind, name, target, summary) for name, (target, summary) in table.items()}
     for kind, table in BUILT_IN.items()
 }
 
 
-_broken: list[str] = []
-"""The plugins of which something cannot be read, and why."""
-_discovered = False
-_owner: str | None = None
-"""Whoever registers parts now; None for a script, whose module is named."""
+_broken_plugins: list[str] = []
+"""Messages about plugins with a table or part that cannot be read."""
+_is_discovered = False
+_current_owner: str | None = None
+"""Owner of the parts that are registered in a `registering_for` context; None outside."""
 
 
-def _table(kind: str) -> dict[str, Entry]:
-    """Return the parts of a kind, those of installed plugins included."""
-    _discover()
-    return _entries[kind]
+def _parts_of_kind(kind: str) -> dict[str, Entry]:
+    """Return the parts of a kind, including those of installed plugins."""
+    _discover_plugins()
+    return _parts[kind]
 
 
-def add(*entries: Entry) -> None:
-    """Add parts, all or none; the same part again changes nothing.
+def add_entries(*entries: Entry) -> None:
+    """Register parts, all or none; a part that is already registered is skipped.
 
     Raises:
-        ValueError: there is no such kind of part, or a name is taken; names both owners.
+        ValueError: the kind does not exist, or the name is taken; the message names both owners.
     """
     for entry in entries:
         if not entry.name or any(character.isspace() or character == "/" for character in entry.name):
-            raise ValueError(f"The {entry.kind} {entry.name!r} of {entry.owner} must have a name without spaces.")
-        if entry.kind not in _entries:
             raise ValueError(
-                f"A part must be one of {', '.join(_entries)}, but {entry.name!r} of {entry.owner} is {entry.kind!r} "
-                "instead."
+                f"The {entry.kind} {entry.name!r} of {entry.owner} must have a name without spaces or slashes."
             )
-        known = _entries[entry.kind].get(entry.name)
-        if known is not None and known.place != entry.place:
+        if entry.kind not in _parts:
+            raise ValueError(
+                f"The kind of a part must be one of {', '.join(_parts)}, but {entry.owner} registers {entry.name!r} as "
+                f"{entry.kind!r} instead."
+            )
+        known = _parts[entry.kind].get(entry.name)
+        if known is not None and known.location != entry.location:
             raise ValueError(
                 f"{entry.owner} registers the {entry.kind} {entry.name!r}, but that name is taken by {known.owner}: "
-                "choose another."
+                "choose another name."
             )
     for entry in entries:
-        known = _entries[entry.kind].get(entry.name)
-        if known is None or not isinstance(known.target, str):  # else it is the one that a table names
-            _entries[entry.kind][entry.name] = entry
+        known = _parts[entry.kind].get(entry.name)
+        if known is None or not isinstance(known.target, str):  # else keep the table's entry of the same part
+            _parts[entry.kind][entry.name] = entry
 
 
 def add_table(table: Any, owner: str) -> None:
-    """Register the parts of a table; raises ValueError where it is none, or where a name is taken."""
-    shape = f"The table of parts of {owner} must map kinds to names to (`module:attribute`, summary)"
+    """Register the parts of a plugin's table; raise ValueError for an invalid table or a name that is taken."""
+    shape = f"The table of parts of {owner} must be a mapping kind -> name -> (`module:attribute`, summary)"
     entries = []
-    for kind, parts in _items(table, shape):
-        for name, value in _items(parts, f"{shape}, but {kind!r} does not"):
+    for kind, parts in _mapping_items(table, shape):
+        for name, value in _mapping_items(parts, f"{shape}, but {kind!r} does not"):
             if not (
                 isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(each, str) for each in value)
             ):
                 raise ValueError(f"{shape}, but the {kind} {name!r} has {value!r} instead.")
             entries.append(Entry(str(kind), str(name), value[0], value[1], owner))
-    add(*entries)
+    add_entries(*entries)
 
 
-def _items(value: Any, message: str) -> ItemsView[Any, Any]:
+def _mapping_items(value: Any, message: str) -> ItemsView[Any, Any]:
+    """Return the items of a mapping; raise ValueError with `message` for anything else."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{message}, but is {value!r} instead.")
     return value.items()
 
 
-def _discover() -> None:
-    """Register what installed packages offer by entry points, once.
+def _discover_plugins() -> None:
+    """Register the parts that installed packages provide by entry points, once.
 
-    A table that cannot be read is a warning, and its parts are missing.
+    A table that cannot be read only logs a warning, and its parts are missing.
     """
-    global _discovered
-    if _discovered:
+    global _is_discovered
+    if _is_discovered:
         return
-    _discovered = True
-    if os.environ.get(SWITCH) == "1":
+    _is_discovered = True
+    if os.environ.get(NO_PLUGINS_VARIABLE) == "1":
         return
-    from importlib.metadata import entry_points  # only where a name is not built-in, or parts are listed
+    from importlib.metadata import entry_points  # slow, and not needed for built-in parts
 
-    for point in entry_points(group=GROUP):
-        owner = _owner_of(point)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        owner = _distribution_name(point)
         try:
             add_table(point.load(), owner)
-        except Exception as error:  # whatever it raises, it must not disturb what does not use it
-            _leave_out(f"The parts of the plugin {owner} cannot be read ({reason_of(error)}).")
+        except Exception as error:  # a broken plugin must not affect commands that do not use it
+            _warn_left_out(f"The parts of the plugin {owner} cannot be read ({describe_error(error)}).")
 
 
-def _leave_out(reason: str) -> None:
-    """Warn that something of a plugin is missing, and remember why for whoever asks for it."""
-    _broken.append(reason.rstrip("."))
+def _warn_left_out(reason: str) -> None:
+    """Warn that parts of a plugin are missing, and keep the reason for `broken_plugins_hint`."""
+    _broken_plugins.append(reason.rstrip("."))
     logger.warning("Left out: %s", reason)
 
 
-def _owner_of(point: Any) -> str:
+def _distribution_name(point: Any) -> str:
+    """Return the name and version of the package that provides an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
 def register(kind: str, name: str | None = None, *, summary: str | None = None) -> Callable[[P], P]:
-    """Return a decorator that adds a class or function of your own to the parts that configs and commands can name.
+    """Return a decorator that registers a class or function as a part, so that configs and commands can refer to it.
 
     ```python
     @seqlab.register("objective")
@@ -220,83 +227,83 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     Args:
         kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `tokenizer`, `codec`,
             `exporter`, `command`.
-        name: what configs call it; unless given, of a config its tag (the default of `family`, `kind` or `format`), of
-            others the `__name__`.
-        summary: one line for lists and help; the first line of the docstring unless given.
+        name: its name in configs and commands; the default is the tag of a config (the default value of `family`,
+            `kind` or `format`), or else the `__name__`.
+        summary: one line for lists and help; the default is the first line of the docstring.
 
     Raises:
-        ValueError: there is no such kind, the name is taken or has a space, or the part is not what its kind needs.
+        ValueError: the kind does not exist, the name is taken or contains a space, or the part does not fit its kind.
     """
 
     def decorate(part: P) -> P:
         own: Any = part
-        known_as = name or _tag_of(own)
-        if kind in KINDS and (problem := problem_of(kind, known_as, own)):
-            raise ValueError(f"The {kind} {known_as!r} cannot be registered: {problem}.")
+        part_name = name or _default_name(own)
+        if kind in PART_KINDS and (problem := find_problem(kind, part_name, own)):
+            raise ValueError(f"The {kind} {part_name!r} cannot be registered: {problem}.")
         text = own.options.__doc__ if isinstance(own, Command) else own.__doc__
         first_line = (text or "").strip().partition("\n")[0]
-        add(Entry(kind, known_as, part, summary or first_line, _owner or str(own.__module__)))
+        add_entries(Entry(kind, part_name, part, summary or first_line, _current_owner or str(own.__module__)))
         return part
 
     return decorate
 
 
 @contextmanager
-def owned_by(owner: str) -> Iterator[None]:
-    """Name who owns the parts that are registered within this context."""
-    global _owner
-    before, _owner = _owner, owner
+def registering_for(owner: str) -> Iterator[None]:
+    """Set the owner of the parts that are registered within the context."""
+    global _current_owner
+    before, _current_owner = _current_owner, owner
     try:
         yield
     finally:
-        _owner = before
+        _current_owner = before
 
 
 @contextmanager
-def all_or_nothing() -> Iterator[None]:
-    """Take back what is registered within this context where it ends with an exception."""
-    before = {kind: dict(parts) for kind, parts in _entries.items()}
+def registration_rollback() -> Iterator[None]:
+    """Undo all registrations within the context if it ends with an exception."""
+    before = {kind: dict(parts) for kind, parts in _parts.items()}
     try:
         yield
     except BaseException:
         for kind, parts in before.items():
-            _entries[kind].clear()
-            _entries[kind].update(parts)
+            _parts[kind].clear()
+            _parts[kind].update(parts)
         raise
 
 
-def _tag_of(part: Any) -> str:
-    """Read the name that the config of a part has in files; of other parts their own."""
+def _default_name(part: Any) -> str:
+    """Return the tag of a config, or the `__name__` of another part."""
     tag = getattr(part, getattr(part, "tag_field", ""), None) or getattr(part, "__name__", None)
     if tag is None:
-        raise ValueError(f"`name` must be given to register {part!r}, which has none of its own.")
+        raise ValueError(f"`name` must be given to register {part!r}, which has no `__name__`.")
     return str(tag)
 
 
 class Parts(Mapping[str, Any]):
-    """The parts of one kind by name, each imported when it is looked up."""
+    """Mapping from the names of one kind's parts to the parts, which are imported when they are looked up."""
 
     def __init__(self, kind: str, tag_field: str = "family") -> None:
-        """Name the kind, and the field that names a part of it in a config."""
+        """Create the mapping of a kind; `tag_field` is the field of a config that contains a part's name."""
         self.kind, self.tag_field = kind, tag_field
 
     def __repr__(self) -> str:
         return f"Parts({self.kind!r}: {', '.join(self)})"
 
     def __getitem__(self, name: str) -> Any:
-        return entry_of(self.kind, name).load()
+        return get_entry(self.kind, name).load()
 
     def __contains__(self, name: object) -> bool:
-        return name in _entries[self.kind] or name in _table(self.kind)
+        return name in _parts[self.kind] or name in _parts_of_kind(self.kind)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_table(self.kind))
+        return iter(_parts_of_kind(self.kind))
 
     def __len__(self) -> int:
-        return len(_table(self.kind))
+        return len(_parts_of_kind(self.kind))
 
     def items(self) -> ItemsView[str, Any]:
-        """Import all parts; those of plugins that cannot be are left out, with a warning."""
+        """Import all parts; parts of plugins that cannot be imported are left out with a warning."""
         return self._usable().items()
 
     def values(self) -> ValuesView[Any]:
@@ -304,49 +311,51 @@ class Parts(Mapping[str, Any]):
         return self._usable().values()
 
     def _usable(self) -> dict[str, Any]:
+        """Import all parts, and remove those that cannot be imported."""
         found: dict[str, Any] = {}
-        for entry in entries(self.kind):
+        for entry in list_entries(self.kind):
             try:
                 found[entry.name] = entry.load()
             except UnusablePart as error:
-                del _entries[self.kind][entry.name]
-                _leave_out(str(error))
+                del _parts[self.kind][entry.name]
+                _warn_left_out(str(error))
         return found
 
 
-def entries(kind: str) -> list[Entry]:
-    """List the parts of a kind, the built-in ones first."""
-    return list(_table(kind).values())
+def list_entries(kind: str) -> list[Entry]:
+    """Return the entries of a kind, the built-in ones first."""
+    return list(_parts_of_kind(kind).values())
 
 
-def outside_packages() -> set[str]:
-    """Name the packages, or modules without one, that define the parts from outside."""
-    parts = (entry for table in _entries.values() for entry in table.values() if entry.owner != OWN)
-    return {entry.place.partition(":")[0].partition(".")[0] for entry in parts}
+def plugin_packages() -> set[str]:
+    """Return the top-level packages or modules that define the parts of plugins and scripts."""
+    parts = (entry for table in _parts.values() for entry in table.values() if entry.owner != BUILT_IN_OWNER)
+    return {entry.location.partition(":")[0].partition(".")[0] for entry in parts}
 
 
-def entry_of(kind: str, name: str) -> Entry:
-    """Return the entry of a part; raises KeyError where there is none."""
-    known = _entries[kind].get(name)
-    return _table(kind)[name] if known is None else known
+def get_entry(kind: str, name: str) -> Entry:
+    """Return the entry of a part; raise KeyError if there is none."""
+    known = _parts[kind].get(name)
+    return _parts_of_kind(kind)[name] if known is None else known
 
 
-def find(kind: str, name: str) -> Any:
-    """Return the part of a kind by its name; raises UnknownPart, naming the nearest."""
+def find_part(kind: str, name: str) -> Any:
+    """Import and return a part by kind and name; raise UnknownPart with the nearest name if there is none."""
     if name not in Parts(kind):
-        [nearest] = difflib.get_close_matches(name, _table(kind), n=1, cutoff=0)
+        names = _parts_of_kind(kind)
+        [nearest] = difflib.get_close_matches(name, names, n=1, cutoff=0)
         raise UnknownPart(
-            f"There is no {kind} {name!r}: choose one of {', '.join(_table(kind))} (the nearest is {nearest!r})."
-            f"{missing_hint()}"
+            f"There is no {kind} {name!r}: choose one of {', '.join(names)} (the nearest is {nearest!r})."
+            f"{broken_plugins_hint()}"
         )
-    return entry_of(kind, name).load()
+    return get_entry(kind, name).load()
 
 
-def missing_hint() -> str:
-    """Say, after a message about a part that is missing, which plugins could not be read."""
-    return f" Plugins that cannot be read: {'; '.join(_broken)}." if _broken else ""
+def broken_plugins_hint() -> str:
+    """Return a sentence on the plugins that could not be read, for a message about a missing part."""
+    return f" Plugins that cannot be read: {'; '.join(_broken_plugins)}." if _broken_plugins else ""
 
 
 def default_part(kind: str) -> Any:
-    """Give the part that is taken where none is named."""
-    return next(iter(_entries[kind].values())).load()
+    """Import and return the default part of a kind."""
+    return next(iter(_parts[kind].values())).load()

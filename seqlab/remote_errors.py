@@ -1,4 +1,4 @@
-"""Errors of another process, raised anew in this one: with their traceback, and with whose they are."""
+"""Re-raise a worker's exception in this process with its traceback."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ from pathlib import Path
 from typing import NoReturn
 
 import seqlab
-from seqlab.registry import outside_packages
+from seqlab.registry import plugin_packages
 
 
 class RemoteTraceback(Exception):
-    """The cause of an error that is raised anew: where it was raised first."""
+    """Cause of a re-raised error, with the traceback in the process that raised it first."""
 
-    def __init__(self, trace: str, is_own: bool) -> None:
+    def __init__(self, trace: str, is_user_error: bool) -> None:
         super().__init__(f"\n{trace}")
-        self.is_own = is_own
+        self.is_user_error = is_user_error
 
 
 @dataclass(frozen=True)
 class RemoteError:
-    """An error on its way to another process; it can be pickled."""
+    """A picklable error with its traceback, for sending to another process."""
 
     error: Exception
     trace: str
-    is_own: bool
+    is_user_error: bool
 
     @classmethod
     def from_error(cls, error: Exception) -> RemoteError:
-        """Pack an error that was caught; one that cannot be pickled goes as a RuntimeError with its text."""
-        trace, is_own = "".join(traceback.format_exception(error)), is_raised_by_seqlab(error)
+        """Pack a caught error; one that cannot be pickled becomes a RuntimeError with its message."""
+        trace, for_user = "".join(traceback.format_exception(error)), is_user_error(error)
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
             error = RuntimeError(f"{type(error).__name__}: {error}")
-        return cls(error, trace, is_own)
+        return cls(error, trace, for_user)
 
-    def raise_here(self) -> NoReturn:
-        """Raise the error, with its first traceback as the cause."""
-        raise self.error from RemoteTraceback(self.trace, self.is_own)
+    def reraise(self) -> NoReturn:
+        """Raise the error, with the original traceback as its cause."""
+        raise self.error from RemoteTraceback(self.trace, self.is_user_error)
 
 
-def is_raised_by_seqlab(error: BaseException) -> bool:
-    """Tell whether an error is seqlab's own message: the innermost frame is its and stands at a `raise` statement.
+def is_user_error(error: BaseException) -> bool:
+    """Return whether an error is a message for the user: raised by a `raise` statement of seqlab or of a plugin.
 
-    So are those of parts from outside, which are written by the same rule: `ValueError` for users.
-    The same types coming out of another library, or out of an expression such as `int("x")`, are faults in the program.
+    An error of the same type from another library, or from an expression such as `int("x")`, is a bug in the program.
     """
     if isinstance(error.__cause__, RemoteTraceback):
-        return error.__cause__.is_own
+        return error.__cause__.is_user_error
     trace = error.__traceback__
     if trace is None:
         return False
@@ -60,6 +59,6 @@ def is_raised_by_seqlab(error: BaseException) -> bool:
     code = trace.tb_frame.f_code
     package = Path(seqlab.__file__).parent
     corpora = package.parent / "corpora"  # in an editable install
-    is_own = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
-    is_own |= str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in outside_packages()
-    return is_own and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    is_from_seqlab = any(folder in Path(code.co_filename).parents for folder in (package, corpora))
+    is_from_seqlab |= str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in plugin_packages()
+    return is_from_seqlab and code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]

@@ -28,11 +28,11 @@ from seqlab.text import LearntConfig
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = {kind: dict(parts) for kind, parts in registry._entries.items()}
+    before = {kind: dict(parts) for kind, parts in registry._parts.items()}
     yield
     for kind, parts in before.items():
-        registry._entries[kind].clear()
-        registry._entries[kind].update(parts)
+        registry._parts[kind].clear()
+        registry._parts[kind].update(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +94,18 @@ class Other:
         ("exporter", None, NoExport, "NoExport lacks `export`"),
         ("objective", None, NoTag, "NoTag must have the field `family: Literal['NoTag'] = 'NoTag'`"),
         ("objective", "other", NoBuild, "NoBuild must have the field `family: Literal['other'] = 'other'`"),
-        ("objective", None, NoDataclass, "NoDataclass is no dataclass: put `@pydantic.dataclasses.dataclass"),
+        (
+            "objective",
+            None,
+            NoDataclass,
+            "NoDataclass is not a pydantic dataclass: decorate it with `@",
+        ),
         ("objective", "mine", Other, "Other is not derived from `seqlab.objectives.ObjectiveConfig`"),
         ("objective", None, NoShare, "NoShare is not derived from `seqlab.objectives.ObjectiveConfig`"),
         ("model", "three", 3, "3 is not derived from `seqlab.models.ModelConfig`"),
-        ("metric", "three", 3, "3 is no function and no class"),
-        ("command", "count", len, "len is no `seqlab.commands.Command`"),
-        ("metric", "my metric", len, "must have a name without spaces"),
+        ("metric", "three", 3, "3 is neither a function nor a class"),
+        ("command", "count", len, "len is not a `seqlab.commands.Command`"),
+        ("metric", "my metric", len, "must have a name without spaces or slashes"),
     ],
 )
 def test_what_cannot_be_registered(kind: str, name: str | None, part: Any, said: str) -> None:
@@ -110,9 +115,9 @@ def test_what_cannot_be_registered(kind: str, name: str | None, part: Any, said:
 
 
 def test_a_part_of_a_table_is_looked_at_when_it_is_used() -> None:
-    registry.add(Entry("objective", "mine", f"{__name__}:NoBuild", "", "a plugin"))
+    registry.add_entries(Entry("objective", "mine", f"{__name__}:NoBuild", "", "a plugin"))
     with pytest.raises(registry.UnusablePart, match=r"'mine' of a plugin cannot be used: NoBuild lacks `build`"):
-        registry.find("objective", "mine")
+        registry.find_part("objective", "mine")
     with pytest.raises(ValueError, match=r"but the metric 'm' has 'a:b' instead"):
         registry.add_table({"metric": {"m": "a:b"}}, "a plugin")
 

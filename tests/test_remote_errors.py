@@ -18,7 +18,7 @@ def arrived(error: Exception) -> BaseException:
     """Carry an error there and raise it."""
     carried = pickle.loads(pickle.dumps(RemoteError.from_error(error)))
     with pytest.raises(Exception) as raised:  # noqa: PT011
-        carried.raise_here()
+        carried.reraise()
     return raised.value
 
 

@@ -41,7 +41,7 @@ def _load(job: DecodingJob) -> Translate:
                 found |= dict(zip(indices, generated, strict=True))
             return [found[index] for index in range(len(mine))]
 
-        found = Forks(job.workers).spread([len(row) for row in rows], search)
+        found = Forks(job.workers).map_rows([len(row) for row in rows], search)
         return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
 
     return translate

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.records import Json
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.nn.kernels import TRAINING_KERNELS, reference_kernels
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
@@ -28,7 +28,7 @@ def run(job: Json) -> Json:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        joined() as world,
+        join_world() as world,
         hold_folder(RunFolder(Path(folder) / "run"), world) as held,
     ):
         training_run = set_up_run(config, held, False, (), world)

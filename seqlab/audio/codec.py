@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.audio.features import LogMel
 from seqlab.base.atomic_io import write_json
-from seqlab.base.parsing import checked, read_json
+from seqlab.base.parsing import read_json, validate_type
 
 FILE = "codec.recording.json"
 Normalisation = Literal["corpus", "recording", "none"]
@@ -86,6 +86,6 @@ def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec
 def load_recording_codec(folder: Path) -> RecordingCodec:
     """Read the codec that `save` has written; raises ValueError where it is missing or damaged."""
     try:
-        return checked(read_json(folder / FILE), RecordingCodec)
+        return validate_type(read_json(folder / FILE), RecordingCodec)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / FILE} is missing or damaged: {error}.") from None

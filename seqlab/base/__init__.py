@@ -1,1 +1,1 @@
-"""The ground floor, free of torch: files, streams, processes and limits that every room uses."""
+"""File, stream, process and limit helpers that every other folder uses; importing it does not import torch."""

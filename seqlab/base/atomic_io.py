@@ -1,6 +1,7 @@
-"""Files that are whole or absent, whatever ends the process or the machine: written aside, synced, then renamed.
+"""Atomic file writes, folder locks, and JSON files with a checksum.
 
-JSON objects may carry their own checksum, so that a flipped bit in one is found.
+A file is written under a temporary name, synced and renamed: after a crash it is complete or absent. A JSON object may
+contain its own checksum, which detects a flipped bit.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqlab.base.named_files import naming, open_named
+from seqlab.base.named_files import filename_in_errors, open_for_writing
 from seqlab.base.parsing import open_regular, read_json
 
 try:
@@ -22,93 +23,95 @@ except ImportError:  # on Windows a folder cannot be locked
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
-CHECK_BYTES = 1 << 24
-SHOWN_CHARS = 20
-"""Around what is wrong in a message."""
-TEMPORARY = ".tmp"
-SEAL = "sha256"
-"""The key of a JSON object's own checksum."""
+CRC_BLOCK_BYTES = 1 << 24
+CONTEXT_CHARS = 20
+"""Characters that a message shows before and after an invalid one."""
+TEMPORARY_SUFFIX = ".tmp"
+CHECKSUM_KEY = "sha256"
+"""Key of the checksum in a JSON object."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file at once; raises OSError (a full disk), and then what was there before is untouched."""
-    temporary = temporary_name(path)
-    with open_named(temporary, label=path) as file:
+    """Replace a file atomically; raise OSError, for example on a full disk, with the old content unchanged."""
+    temporary = temporary_path(path)
+    with open_for_writing(temporary, label=path) as file:
         file.write(content)
         sync(file, path)
     rename(temporary, path)
 
 
 def sync(file: BinaryIO, path: Path) -> None:
-    """Bring what was written to a file to the disk; raises OSError naming the path."""
+    """Flush a file to the disk; raise OSError with the name `path`."""
     file.flush()
-    with naming(path):
+    with filename_in_errors(path):
         os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file by JSON."""
+    """Replace a file atomically by JSON; raise ValueError for a file name that is not UTF-8."""
     try:
         content = json.dumps(value, indent=1, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:  # how Python keeps the other bytes of a name
-        start = max(0, error.start - SHOWN_CHARS)
-        shown = error.object[start : error.end + SHOWN_CHARS]
+    except UnicodeEncodeError as error:  # Python represents bytes of a file name that are not UTF-8 as surrogates
+        start = max(0, error.start - CONTEXT_CHARS)
+        shown = error.object[start : error.end + CONTEXT_CHARS]
         raise ValueError(
             f"{path} cannot hold a name that is not UTF-8 ({shown!r}): rename the file or the folder."
         ) from None
     write_bytes(path, content)
 
 
-def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
-    """Replace a file by JSON that carries its own checksum."""
-    write_json(path, sealed(values))
+def write_checksummed_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace a file atomically by JSON that contains its own checksum."""
+    write_json(path, with_checksum(values))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, or what earlier versions wrote without a checksum.
+def read_checksummed_json(path: Path) -> dict[str, Any]:
+    """Read and verify a file of `write_checksummed_json`; files of earlier versions have no checksum.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is damaged, or is no JSON object.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged, or is not a JSON object.
     """
-    return unsealed(read_json(path), required=False)
+    return verify_checksum(read_json(path), required=False)
 
 
-def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON can hold together with the SHA-256 of all others."""
-    return {**values, SEAL: _digest(json.loads(json.dumps(values)))}
+def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for a JSON object with the SHA-256 of all of them added under `CHECKSUM_KEY`."""
+    return {**values, CHECKSUM_KEY: _digest(json.loads(json.dumps(values)))}
 
 
-def unsealed(values: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
-    """Return values that were read from JSON without their checksum.
+def verify_checksum(values: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """Verify the checksum of values that were read from JSON, and return the other values.
 
     Raises:
-        ValueError: it is that of other values, or is missing although it is required; these are no object.
+        ValueError: the checksum differs or is missing although `required`, or the values are not an object.
     """
     if not isinstance(values, Mapping):
         raise ValueError("it is not a JSON object")
-    rest = {name: value for name, value in values.items() if name != SEAL}
-    if (required or SEAL in values) and values.get(SEAL) != _digest(rest):
-        raise ValueError("its checksum is missing" if SEAL not in values else "its checksum is that of other values")
+    rest = {name: value for name, value in values.items() if name != CHECKSUM_KEY}
+    if (required or CHECKSUM_KEY in values) and values.get(CHECKSUM_KEY) != _digest(rest):
+        raise ValueError(
+            "its checksum is missing" if CHECKSUM_KEY not in values else "its checksum does not match its values"
+        )
     return rest
 
 
 def _digest(values: object) -> str:
-    """Hash values as read from JSON, whatever the order and the spacing that they were written in."""
+    """Hash values that were read from JSON, independently of key order and spacing."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def file_checksum(path: Path) -> int:
-    """Compute the CRC-32 of a file, block by block."""
+def file_crc32(path: Path) -> int:
+    """Compute the CRC-32 of a file in blocks."""
     checksum = 0
     with open_regular(path) as stream:
-        while data := stream.read(CHECK_BYTES):
+        while data := stream.read(CRC_BLOCK_BYTES):
             checksum = zlib.crc32(data, checksum)
     return checksum
 
 
 def rename(old: Path, new: Path) -> None:
-    """Rename a file or a folder whose content is synced, and sync the new name."""
+    """Rename a file or folder that is already synced, and sync the parent folder."""
     os.replace(old, new)
     descriptor = os.open(new.parent, os.O_RDONLY)
     try:
@@ -118,22 +121,22 @@ def rename(old: Path, new: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
-    """Write a file atomically: a temporary file is renamed when the block ends without an error.
+def atomic_write(path: Path, *, keep_partial: bool = False) -> Iterator[BinaryIO]:
+    """Write a file atomically: open a temporary file and rename it when the block ends without an error.
 
-    The temporary file is `part_of(path)`; what a kill leaves in it is overwritten the next time. A symbolic link
-    stays, and the file that it leads to is replaced.
+    The temporary file is `partial_path(path)`. If the process is killed, it remains, and the next write overwrites it.
+    A symbolic link is kept, and its target is replaced.
 
     Args:
-        path: the final name.
-        keeps_part: keep the temporary file after an error, with a warning that names it.
+        path: the final path.
+        keep_partial: keep the temporary file after an error, and log a warning with its path.
 
     Raises:
-        OSError: it cannot be written; names the path.
-        ValueError: another process is writing it.
+        OSError: the file cannot be written; the error has the final path.
+        ValueError: another process is writing the file.
     """
-    final, temporary = Path(os.path.realpath(path)), part_of(path)
-    with _opened_alone(temporary, path) as file:
+    final, temporary = Path(os.path.realpath(path)), partial_path(path)
+    with _open_locked(temporary, path) as file:
         try:
             yield file
             sync(file, path)
@@ -141,31 +144,31 @@ def replacing(path: Path, *, keeps_part: bool = False) -> Iterator[BinaryIO]:
         except BaseException:
             with suppress(OSError, ValueError):
                 file.flush()
-            with suppress(OSError):  # it has its final name already
-                if keeps_part and temporary.stat().st_size:
-                    logger.warning("%s was not finished: what there is so far is in %s", path, temporary)
+            with suppress(OSError):  # the file may already have its final name
+                if keep_partial and temporary.stat().st_size:
+                    logger.warning("%s is incomplete: the part written so far is in %s", path, temporary)
                 else:
                     temporary.unlink()
             raise
 
 
-def part_of(path: Path) -> Path:
-    """Name the temporary file of `replacing`: a hidden file beside the final one, of a name that nobody else uses."""
+def partial_path(path: Path) -> Path:
+    """Return the path of the temporary file of `atomic_write`: a hidden file in the same folder."""
     final = Path(os.path.realpath(path))
     return final.with_name(f".{final.name}.seqlab-part")
 
 
 @contextmanager
-def _opened_alone(temporary: Path, path: Path) -> Iterator[BinaryIO]:
-    """Open an empty temporary file under a lock; `path` is the final name, for messages."""
+def _open_locked(temporary: Path, path: Path) -> Iterator[BinaryIO]:
+    """Open an empty temporary file under a lock; messages name `path`, the final path."""
     while True:
-        with open_named(temporary, "ab", path) as file:
+        with open_for_writing(temporary, "ab", path) as file:
             if fcntl is not None:
                 try:
                     fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise ValueError(f"Another process is writing {path}: wait for it, or name another file.") from None
-            # Between opening and locking, another process may have finished the file, which has its final name then.
+            # Between opening and locking, another process may have renamed this file to its final name.
             if temporary.exists() and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
                 file.truncate(0)
                 yield file
@@ -173,13 +176,14 @@ def _opened_alone(temporary: Path, path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def alone_in(folder: Path, *, wait: bool) -> Iterator[int | None]:
-    """Keep out other processes that ask the same of a folder, until this context or the process ends.
+def folder_lock(folder: Path, *, wait: bool) -> Iterator[int | None]:
+    """Hold an exclusive lock on a folder until the context or the process ends.
 
-    Gives the descriptor that the folder is open on; None where the system locks no folders.
+    Yields:
+        The file descriptor of the folder; None on systems that cannot lock folders.
 
     Raises:
-        BlockingIOError: one is in there, and this is not to wait.
+        BlockingIOError: another process holds the lock, and `wait` is False.
     """
     if fcntl is None:
         yield None
@@ -192,13 +196,13 @@ def alone_in(folder: Path, *, wait: bool) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def temporary_name(path: Path) -> Path:
-    """Name what a file is written as until it is whole."""
-    return path.with_name(path.name + TEMPORARY)
+def temporary_path(path: Path) -> Path:
+    """Return the temporary path of a file or folder that is being written."""
+    return path.with_name(path.name + TEMPORARY_SUFFIX)
 
 
-def sync_files(folder: Path) -> None:
-    """Sync every file below a folder, and the folders, to the disk: files that another program has written."""
+def sync_folder(folder: Path) -> None:
+    """Sync a folder and everything in it to the disk, for files that another program has written."""
     for path in (folder, *folder.rglob("*")):
         descriptor = os.open(path, os.O_RDONLY)
         try:

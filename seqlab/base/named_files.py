@@ -1,4 +1,4 @@
-"""Files whose write errors name the file, which Python's own errors, of a full disk for example, do not."""
+"""Files for writing whose OSErrors contain the file name; Python's own, for example of a full disk, do not."""
 
 import io
 import os
@@ -11,8 +11,8 @@ BUFFER_BYTES = 1 << 16
 
 
 @contextmanager
-def naming(name: str | Path) -> Iterator[None]:
-    """Add the name of a file to an OSError that is raised in this block and has none."""
+def filename_in_errors(name: str | Path) -> Iterator[None]:
+    """Set the file name of an OSError that is raised in this block without one."""
     try:
         yield
     except OSError as error:
@@ -21,34 +21,37 @@ def naming(name: str | Path) -> Iterator[None]:
         raise
 
 
-class _NamedFile(io.FileIO):
-    """An unbuffered file whose errors name it; closing it leaves a descriptor open that it was given."""
+class _RawFile(io.FileIO):
+    """An unbuffered file whose OSErrors contain `label`; closing it leaves a descriptor that it was given open."""
 
     def __init__(self, file: str | int, mode: str, label: str) -> None:
         super().__init__(file, mode, closefd=not isinstance(file, int))
         self._label = label
 
     def write(self, data: Any, /) -> int:
-        with naming(self._label):
+        with filename_in_errors(self._label):
             return super().write(data)
 
     def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
-        with naming(self._label):
+        with filename_in_errors(self._label):
             return super().seek(position, whence)
 
 
-def open_named(path: Path, mode: str = "wb", label: Path | None = None) -> BinaryIO:
-    """Open a file to write on (`wb`, `ab`, `r+b`), whose errors have its name, or that of `label`."""
+def open_for_writing(path: Path, mode: str = "wb", label: Path | None = None) -> BinaryIO:
+    """Open a file in a mode for writing (`wb`, `ab`, `r+b`); OSErrors contain the name `label`, or else `path`."""
     try:
-        raw = _NamedFile(os.fspath(path), mode, str(label or path))
+        raw = _RawFile(os.fspath(path), mode, str(label or path))
     except OSError as error:
         error.filename = str(label or path)
         raise
-    made = io.BufferedRandom(raw, BUFFER_BYTES) if "+" in mode else io.BufferedWriter(raw, BUFFER_BYTES)
-    return cast(BinaryIO, made)
+    buffered = io.BufferedRandom(raw, BUFFER_BYTES) if "+" in mode else io.BufferedWriter(raw, BUFFER_BYTES)
+    return cast(BinaryIO, buffered)
 
 
-def text_of_descriptor(descriptor: int, label: str, errors: str, *, by_line: bool) -> io.TextIOWrapper:
-    """Open a descriptor that stays open for text in UTF-8; a write that fails names `label`."""
-    buffered = io.BufferedWriter(_NamedFile(descriptor, "wb", label), BUFFER_BYTES)
+def open_text_descriptor(descriptor: int, label: str, errors: str, *, by_line: bool) -> io.TextIOWrapper:
+    """Open a file descriptor for writing UTF-8 text.
+
+    Closing the text file leaves the descriptor open. OSErrors contain the name `label`.
+    """
+    buffered = io.BufferedWriter(_RawFile(descriptor, "wb", label), BUFFER_BYTES)
     return io.TextIOWrapper(buffered, encoding="utf-8", errors=errors, newline="\n", line_buffering=by_line)

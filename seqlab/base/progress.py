@@ -1,4 +1,4 @@
-"""Bars on standard error for work whose units are counted: how many are done, and when the rest will be."""
+"""Progress bars on standard error, with the number of completed units and the estimated end."""
 
 import gzip
 import os
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 _hidden = False
 
 
-def hide_bars(hidden: bool) -> None:
-    """Show no bars from now on, or show them again."""
+def hide_progress_bars(hidden: bool) -> None:
+    """Hide all progress bars from now on, or show them again."""
     global _hidden
     _hidden = hidden
 
 
-def bars_are_shown() -> bool:
-    """Tell whether standard error is a terminal, on which bars are wanted."""
+def are_bars_shown() -> bool:
+    """Return whether standard error is a terminal and bars are not hidden."""
     return sys.stderr.isatty() and not _hidden
 
 
-def counting_bar() -> "Progress":
-    """Make a bar for tasks that are described by their units; it shows nothing where standard error is no terminal."""
+def make_progress_bar() -> "Progress":
+    """Create a bar for tasks whose description is their unit; it is hidden unless standard error is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -49,37 +49,39 @@ def counting_bar() -> "Progress":
         TextColumn("ends in"),
         TimeRemainingColumn(),
         console=console,
-        disable=not bars_are_shown(),
+        disable=not are_bars_shown(),
     )
 
 
 @contextmanager
-def progress_bar(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
-    """Show a bar while lines are read from `stream`, or from several places (None), whose end is not known then.
+def line_progress(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
+    """Show a progress bar over the lines of `stream`, or over an unknown number of lines (None).
 
-    Yields `advance(count)`, to be called with how many more lines are done. There is no bar where nobody would see it,
-    where lines are typed in, and where the results are on the same terminal.
+    There is no bar if it would not be visible, if lines are typed in, or if `output` is a terminal.
+
+    Yields:
+        `advance(count)`, to be called with the number of newly completed lines.
     """
-    if not bars_are_shown() or output.isatty() or (stream is not None and stream.isatty()):
+    if not are_bars_shown() or output.isatty() or (stream is not None and stream.isatty()):
         yield lambda count: None
         return
-    with counting("lines", None if stream is None else count_lines(stream)) as advance:
+    with count_progress("lines", None if stream is None else count_lines(stream)) as advance:
         yield advance
 
 
 @contextmanager
-def counting(units: str, total: int | None = None) -> Iterator[OnRows]:
-    """Show a bar that counts units where standard error is a terminal; yield `advance(count)`."""
-    if not bars_are_shown():
+def count_progress(units: str, total: int | None = None) -> Iterator[OnRows]:
+    """Show a progress bar that counts units, if standard error is a terminal; yield `advance(count)`."""
+    if not are_bars_shown():
         yield lambda count: None
         return
-    with counting_bar() as bar:
+    with make_progress_bar() as bar:
         task = bar.add_task(units, total=total)
         yield lambda count: bar.advance(task, count)
 
 
 def count_lines(stream: BinaryIO) -> int | None:
-    """Count the lines that are left in a file, whose position stays; None where it can be read only once."""
+    """Count the remaining lines of a file without changing its position; None if the stream is not seekable."""
     if isinstance(stream, gzip.GzipFile) or not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return None
     start, count, last = stream.tell(), 0, b"\n"

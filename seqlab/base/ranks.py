@@ -1,4 +1,4 @@
-"""Several processes that find each other by torch.distributed: `seqlab.base.world.World` for more than one."""
+"""`World` over several processes, with the collective operations of torch.distributed."""
 
 from __future__ import annotations
 
@@ -21,126 +21,127 @@ from seqlab.base.world import LostRank, World
 
 T = TypeVar("T")
 
-BETWEEN_LOOKS = 0.01
-"""Seconds."""
-WAIT_FOR_RANK_0 = 3
-"""Seconds: an error that all ranks make comes to all of them at about the same time."""
-LONGEST_WAIT = timedelta(hours=12)
-"""While one rank prepares a corpus or writes a checkpoint the others wait. One that dies is noticed at once."""
+POLL_SECONDS = 0.01
+"""Pause between two looks at the store."""
+RANK_0_ERROR_SECONDS = 3
+"""How long other ranks wait for rank 0 to fail with the same error, which all ranks raise at about the same time."""
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
+"""Long, as ranks wait while one prepares a corpus or writes a checkpoint. A rank that dies is noticed immediately."""
 
 
-class Ranks(World):
-    """One of several processes. All make the same calls in the same order, or they wait for each other for ever."""
+class DistributedWorld(World):
+    """The rank of one of several processes. All must make the same calls in the same order, or they wait forever."""
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum on the device of the values: on a GPU nothing waits for it."""
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum elementwise over all ranks, on the device of `values`: without a synchronization with the GPU."""
         sums = values.clone()
         dist.all_reduce(sums)
         return sums
 
-    def highest(self, value: float) -> float:
-        """Compare in fp64."""
+    def max(self, value: float) -> float:
+        """Return the maximum over all ranks, compared in fp64."""
         found = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.item()
 
     def broadcast(self, value: T) -> T:
-        """Send whatever can be pickled."""
+        """Return the value of rank 0 on every rank; it must be picklable."""
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
 
     def gather(self, value: T) -> list[T]:
-        """Send whatever can be pickled."""
+        """Return the values of all ranks, in rank order; they must be picklable."""
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
 
 
 @contextmanager
-def meet(is_member: bool) -> Iterator[World]:
-    """Meet the other ranks, where this process is no member of a group yet; see `seqlab.base.job.joined`."""
-    with nullcontext() if is_member else _process_group(), _lost_ranks_named():
+def distributed_world(is_initialized: bool) -> Iterator[World]:
+    """Yield the world of the ranks, after joining the process group unless it is initialized; see `join_world`."""
+    with nullcontext() if is_initialized else _process_group(), _lost_rank_errors():
         rank, world_size = dist.get_rank(), dist.get_world_size()
         local_rank = int(os.environ.get("LOCAL_RANK", rank))
-        world = Ranks(rank, world_size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
-        with _quiet_unless(world.is_main):
+        world = DistributedWorld(rank, world_size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+        with _log_level_of_rank(world.is_main):
             yield world
 
 
 @contextmanager
 def _process_group() -> Iterator[None]:
-    """Meet the other ranks where torchrun says.
+    """Join the process group at the address that torchrun set.
 
-    Nothing may hold the group afterwards: its threads end with it, and one that lets go of a tensor while the
-    interpreter ends would abort the process. Functions of `torch.distributed.nn` hold the group that exists when they
-    are imported, as default arguments, and torch imports them late (`DistributedDataParallel` does). What DTensor
-    caches for FSDP holds it still, see `seqlab.__main__`.
+    No reference to the group may remain afterwards: its threads would outlive it, and a thread that frees a tensor
+    during interpreter shutdown aborts the process. The functions of `torch.distributed.nn` keep the group that exists
+    at their import as a default argument, and torch imports them lazily (`DistributedDataParallel` does): import them
+    before there is a group. DTensor's caches under FSDP keep a reference anyway: see `seqlab.__main__`.
     """
     importlib.import_module("torch.distributed.nn.functional")
     store, rank, world_size = next(dist.rendezvous("env://"))
-    store = dist.PrefixStore(name_of_start(store, rank, world_size), store)
+    store = dist.PrefixStore(agree_on_store_prefix(store, rank, world_size), store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with _told_once(store, rank):
-        with _lost_ranks_named():  # rank 0 may have failed before the others were connected
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=LONGEST_WAIT)
+    with _mark_reported_errors(store, rank):
+        with _lost_rank_errors():  # rank 0 may have failed before the others were connected
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT)
         try:
             yield
         finally:
             dist.destroy_process_group()
-            gc.collect()  # modules that were trained hold the group, in circles of references
+            gc.collect()  # trained modules refer to the group, in reference cycles
 
 
-def name_of_start(store: dist.Store, rank: int, world_size: int) -> str:
-    """Agree with the ranks that are starting now on a name that no start before had.
+def agree_on_store_prefix(store: dist.Store, rank: int, world_size: int) -> str:
+    """Agree with the other ranks of this start on a key prefix that no earlier start has used.
 
-    torchrun keeps its store when it starts the ranks anew: without a name of its own, a start would find the addresses
-    of one before. It tells the ranks nothing that they all share and no other start does: its restart count is each
-    machine's own, and one whose neighbour has failed starts anew without counting. So each rank asks with a word of its
-    own, and rank 0 answers until all have heard: what ranks of earlier starts have asked is still there.
+    torchrun keeps its store when it restarts the ranks. With the same keys, a restart would read the addresses of the
+    start before. No variable of torchrun identifies a start: each machine has its own restart count, and a machine
+    whose peer has failed restarts without counting. Therefore, each rank writes a random request, and rank 0 answers
+    all requests until every rank has confirmed the prefix: the store may still contain requests of earlier starts.
     """
     if rank != 0:
-        word = uuid4().hex
-        store.set(f"seqlab/rank_{rank}", word)
-        name = store.get(f"seqlab/{word}").decode()  # waits for it
-        store.set(f"{name}/rank_{rank}", "")
-        return name
-    name = f"seqlab/{uuid4().hex}"
+        request = uuid4().hex
+        store.set(f"seqlab/rank_{rank}", request)
+        prefix = store.get(f"seqlab/{request}").decode()  # waits for it
+        store.set(f"{prefix}/rank_{rank}", "")
+        return prefix
+    prefix = f"seqlab/{uuid4().hex}"
     for other in range(1, world_size):
-        while not store.check([f"{name}/rank_{other}"]):
-            word = store.get(f"seqlab/rank_{other}").decode()
-            store.set(f"seqlab/{word}", name)
-            time.sleep(BETWEEN_LOOKS)
-    return name
+        while not store.check([f"{prefix}/rank_{other}"]):
+            request = store.get(f"seqlab/rank_{other}").decode()
+            store.set(f"seqlab/{request}", prefix)
+            time.sleep(POLL_SECONDS)
+    return prefix
 
 
 @contextmanager
-def _told_once(store: dist.Store, rank: int) -> Iterator[None]:
-    """Mark an error as told (`is_told`) where rank 0 fails alike, or fails and the error is only about that."""
+def _mark_reported_errors(store: dist.Store, rank: int) -> Iterator[None]:
+    """Set `is_reported` on an error that rank 0 raises too, or that only reports the failure of rank 0."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
         own = f"failed/{sha256(repr(error).encode()).hexdigest()}"
-        with suppress(RuntimeError):  # the store may be gone with the rank that held it
+        with suppress(RuntimeError):  # the store may have ended with its rank
             if rank == 0:
                 for key in ("failed", own):
                     store.set(key, "")
-            elif _appears(store, "failed" if isinstance(error, LostRank) else own):
-                error.is_told = True  # type: ignore[union-attr]
+            elif _wait_for_key(store, "failed" if isinstance(error, LostRank) else own):
+                error.is_reported = True  # type: ignore[union-attr]
         raise
 
 
-def _appears(store: dist.Store, key: str) -> bool:
-    """Look for a key until it is there or rank 0 has had its time: `store.wait` would print warnings of its own."""
-    for _ in range(int(WAIT_FOR_RANK_0 / BETWEEN_LOOKS)):
+def _wait_for_key(store: dist.Store, key: str) -> bool:
+    """Return whether a key appears in time; `store.wait` would print warnings."""
+    for _ in range(int(RANK_0_ERROR_SECONDS / POLL_SECONDS)):
         if store.check([key]):
             return True
-        time.sleep(BETWEEN_LOOKS)
+        time.sleep(POLL_SECONDS)
     return False
 
 
 @contextmanager
-def _quiet_unless(is_main: bool) -> Iterator[None]:
+def _log_level_of_rank(is_main: bool) -> Iterator[None]:
+    """Log errors only on ranks other than 0."""
     logger = logging.getLogger("seqlab")
     level = logger.level
     if not is_main:
@@ -152,8 +153,8 @@ def _quiet_unless(is_main: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _lost_ranks_named() -> Iterator[None]:
-    """Say in words what a closed connection means; gloo's own errors have no type of their own."""
+def _lost_rank_errors() -> Iterator[None]:
+    """Raise LostRank for a closed connection; gloo's errors have no type of their own."""
     try:
         yield
     except LostRank:
@@ -161,4 +162,4 @@ def _lost_ranks_named() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error).lower():
             raise
-        raise LostRank(f"Another rank ended before this one; its own message says why. ({error})") from error
+        raise LostRank(f"Another rank ended before this one: see its error message. ({error})") from error

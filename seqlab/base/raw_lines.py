@@ -1,4 +1,4 @@
-"""Raw lines of a stream under a limit: longer ones are refused, discarded and noted, or read in parts."""
+"""Reading lines as bytes with a size limit: longer lines raise an error, are discarded and recorded, or are split."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from itertools import count
 from typing import BinaryIO
 
 MAX_LINE_BYTES = 1 << 20
-"""Default limit of a line: processing a line can take a hundred times its size in memory."""
+"""Default limit of a line: processing it can take a hundred times its size in memory."""
 MAX_ROW_BYTES = 1 << 24
-"""Limit of a row of a table, whose cells may be whole documents, and of a line of an ARPA file or of word vectors."""
+"""Limit of a table row, whose cells can be documents, and of a line of an ARPA file or of word vectors."""
 
 
-class RawPart(bytes):
-    """A part of a long line; no end of a line follows it."""
+class PartialLine(bytes):
+    """A part of a long line that does not end in a newline."""
 
 
-class LongLines:
-    """Lines that were too long and were discarded: how many, and which."""
+class DiscardedLines:
+    """The locations of lines that were discarded because they are too long."""
 
     def __init__(self) -> None:
         self.locations: list[tuple[str, int]] = []
-        """The file and the number of each, from 1."""
+        """File and line number, from 1, of each line."""
 
     def __len__(self) -> int:
         return len(self.locations)
@@ -30,29 +30,34 @@ class LongLines:
 
 @dataclass(frozen=True)
 class LineLimit:
-    """The longest line that is read, and what becomes of a longer one."""
+    """The maximum size of a line, and the treatment of longer lines."""
 
     max_bytes: int | None = MAX_LINE_BYTES
-    """Its end not counted; None for no limit."""
-    discarded: LongLines | None = None
-    """Collects longer lines, each of which becomes an empty line; with None they raise an error."""
-    divides: bool = False
-    """Whether a longer line is read in parts instead, which end after a space where there is one."""
+    """Without the line ending; None for no limit."""
+    discarded: DiscardedLines | None = None
+    """Records longer lines, which become empty lines; if None, they raise an error."""
+    splits_lines: bool = False
+    """Whether a longer line is split into parts instead, after a space if it has one."""
     option: str = "`--max_line_bytes`"
-    """What sets the limit, for messages."""
-    advice: str = "Divide the line, or raise the limit if memory allows."
+    """Name of the option that sets the limit, for messages."""
+    advice: str = "Split the line, or raise the limit if memory allows."
 
     def read(self, stream: BinaryIO, name: str, first: int = 1) -> Iterator[bytes]:
-        """Yield raw lines of a stream, numbered from `first`; memory is bounded by the limit.
+        """Yield the lines of a stream with their endings; memory is bounded by the limit.
+
+        Args:
+            stream: of bytes.
+            name: of the stream, for messages.
+            first: number of the first line.
 
         Raises:
-            ValueError: a line is too long, and is not to be discarded; names it.
+            ValueError: a line is too long, and is neither discarded nor split; the message has its location.
         """
         if self.max_bytes is None:
             yield from stream
             return
-        if self.divides:
-            yield from _divided(stream, self.max_bytes)
+        if self.splits_lines:
+            yield from _split_long_lines(stream, self.max_bytes)
             return
         size = self.max_bytes + len(b"\r\n")
         for number in count(first):
@@ -60,13 +65,14 @@ class LineLimit:
             if not raw:
                 return
             if len(raw) > self.max_bytes and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > self.max_bytes:
-                self._note(name, number)
+                self._record(name, number)
                 while raw and not raw.endswith(b"\n"):
-                    raw = stream.readline(SKIPPED_BYTES)
+                    raw = stream.readline(SKIP_BLOCK_BYTES)
                 raw = DISCARDED
             yield raw
 
-    def _note(self, name: str, number: int) -> None:
+    def _record(self, name: str, number: int) -> None:
+        """Record the location of a long line; raise ValueError if long lines are not discarded."""
         if self.discarded is None:
             raise ValueError(
                 f"{name}, line {number}: is longer than {self.max_bytes:,} bytes ({self.option}). {self.advice}"
@@ -74,25 +80,25 @@ class LineLimit:
         self.discarded.locations.append((name, number))
 
 
-def _divided(stream: BinaryIO, most: int) -> Iterator[bytes]:
-    """Yield raw lines, those of more than `most` bytes in parts."""
+def _split_long_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+    """Yield raw lines, and those of more than `max_bytes` bytes in parts."""
     rest, is_open = b"", False
-    while raw := rest + stream.readline(most - len(rest)):
-        if raw.endswith(b"\n") or len(raw) < most:
+    while raw := rest + stream.readline(max_bytes - len(rest)):
+        if raw.endswith(b"\n") or len(raw) < max_bytes:
             rest, is_open = b"", False
             yield raw
             continue
         end = raw.rfind(b" ") + 1
-        if not end:  # before the last character, of which there may be some bytes only
+        if not end:  # split before the last character, which may be incomplete
             end = next((i for i in range(len(raw) - 1, 0, -1) if raw[i] & 0xC0 != 0x80), len(raw))
         rest, is_open = raw[end:], True
-        yield RawPart(raw[:end])
+        yield PartialLine(raw[:end])
     if is_open:
         yield b"\n"
 
 
-ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="the limit of such a file", advice="Divide the line.")
+ROW_LIMIT = LineLimit(MAX_ROW_BYTES, option="the limit of such a file", advice="Split the line.")
 DISCARDED = b"\0discarded\n"
-"""What `LineLimit.read` yields for a line that it has not kept; it is compared by identity."""
-SKIPPED_BYTES = 1 << 20
-"""Read at once of a line that is not kept."""
+"""Placeholder of a discarded line from `LineLimit.read`, which is compared by identity (`is`)."""
+SKIP_BLOCK_BYTES = 1 << 20
+"""Bytes that are read at a time while a line is discarded."""

@@ -1,12 +1,13 @@
-"""The processes that work on one job, each a rank, and what they tell each other; without torch while there is one.
+"""The ranks of a distributed job and their collective operations; a single process needs no torch.
 
-`torchrun` starts them and sets the environment that they find each other by. A process without it is a world of one,
-in which everything here does nothing: callers ask for no special case.
+`torchrun` starts the ranks and sets the environment variables by which they connect. A process without torchrun has a
+`World` of size 1, in which each collective operation returns its input: callers need no special case.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -19,93 +20,97 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OnRows = Callable[[int], None]
-"""What is told how many more rows are done."""
-Compute = Callable[[list[int], OnRows | None], list[T]]
-"""Computes what belongs to some rows, given their indices."""
+"""Progress callback: receives the number of rows that were completed since the last call."""
+ComputeRows = Callable[[list[int], OnRows | None], list[T]]
+"""Computes one result per row, from the row indices and a progress callback."""
 
-ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun tells each process."""
+TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that torchrun sets in each process."""
 
 
 class LostRank(RuntimeError):
-    """Another rank has ended, so that this one cannot go on."""
+    """Another rank has ended, so this one cannot continue."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Which of how many processes this is: one alone, see `seqlab.base.ranks.Ranks` for several.
+    """The rank of this process and the collective operations over all ranks.
 
-    All ranks make the same calls in the same order.
+    This class is for a single process; `seqlab.base.ranks.DistributedWorld` is for several. All ranks must make the
+    same calls in the same order.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
-    """The rank among the processes of this machine."""
+    """Rank among the processes of this machine."""
     local_world_size: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Tell whether this is the rank that reads, writes and logs."""
+        """Whether this is rank 0, which reads, writes and logs."""
         return self.rank == 0
 
     @property
-    def is_alone(self) -> bool:
-        """Tell whether there is no other rank."""
+    def is_single_process(self) -> bool:
+        """Whether there is only one rank."""
         return self.world_size == 1
 
-    def total(self, values: Tensor) -> Tensor:
-        """Sum each of some numbers (n,) in fp64 over all ranks; there are as many on each."""
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a vector (n,) of fp64 elementwise over all ranks (all-reduce)."""
         return values
 
-    def highest(self, value: float) -> float:
-        """Give the largest of all ranks' values."""
+    def max(self, value: float) -> float:
+        """Return the maximum over all ranks."""
         return value
 
     def broadcast(self, value: T) -> T:
-        """Give the main rank's value; the others' are ignored."""
+        """Return the value of rank 0 on every rank; the values of the others are ignored."""
         return value
 
     def gather(self, value: T) -> list[T]:
-        """Give the values of all ranks, in their order."""
+        """Return the values of all ranks, in rank order."""
         return [value]
 
-    def share(self, items: Sequence[T]) -> list[T]:
-        """Take this rank's part of a sequence that all ranks have: every `world_size`-th item."""
+    def shard(self, items: Sequence[T]) -> list[T]:
+        """Return this rank's shard of a sequence that all ranks have: every `world_size`-th item."""
         return list(items[self.rank :: self.world_size])
 
-    def collect(self, own: list[T]) -> list[T]:
-        """Put the parts that `share` gave, or what became of their items, together again in order."""
+    def unshard(self, own: list[T]) -> list[T]:
+        """Merge the shards of all ranks, or results for their items, in the order before `shard`."""
         parts = self.gather(own)
         items: list[Any] = [None] * sum(map(len, parts))
         for rank, part in enumerate(parts):
             items[rank :: self.world_size] = part
         return items
 
-    def spread(
+    def map_rows(
         self,
         lengths: Sequence[int],
-        compute: Compute[T],
+        compute: ComputeRows[T],
         on_rows: OnRows | None = None,
     ) -> list[T]:
-        """Let each rank compute what belongs to some of the rows, given their indices; give all of it in order.
+        """Compute a result per row, with the rows divided among the ranks; return all results in row order.
 
-        The ranks get rows that are about equally long; `on_rows` hears of this rank's own, then of all others at once.
+        Args:
+            lengths: of the rows; each rank gets rows of about the same total length.
+            compute: computes the results of this rank's rows from their indices.
+            on_rows: receives the progress of this rank's rows, then all others at once.
         """
-        if self.is_alone:
+        if self.is_single_process:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        own = compute(self.share(order), on_rows)
-        computed = zip(order, self.collect(own), strict=True)
+        own = compute(self.shard(order), on_rows)
+        computed = zip(order, self.unshard(own), strict=True)
         if on_rows is not None:
             on_rows(len(order) - len(own))
         return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
 
-    def on_main(self, function: Callable[[], T]) -> T:
-        """Call a function on the main rank alone and give its result to all; the others wait.
+    def call_on_main(self, function: Callable[[], T]) -> T:
+        """Call a function on rank 0 only, and broadcast its result.
 
         Raises:
-            LostRank: on the other ranks, where the function failed.
+            LostRank: on the other ranks, if the function fails.
         """
         result: Any = None
         with self.main_first():
@@ -115,41 +120,45 @@ class World:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Let the main rank through this block before the others, which find its work done.
+        """Run a block on rank 0 first, then on the other ranks, for example to fill a cache.
 
         Raises:
-            LostRank: on the other ranks, where the main one failed in it.
+            LostRank: on the other ranks, if rank 0 fails in the block.
         """
         if not self.is_main:
             if not self.broadcast(False):
-                raise LostRank("Rank 0 ended with an error; its own message says which.")
+                raise LostRank("Rank 0 failed: see its error message.")
             yield
             return
         try:
             yield
         except BaseException:
-            with suppress(RuntimeError):  # that the others have ended too is not what went wrong
+            with suppress(RuntimeError):  # do not hide the first error if the others have ended too
                 self.broadcast(False)
             raise
         self.broadcast(True)
 
-    def only_main(self, context: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
-        """Give a context that the main rank alone enters."""
+    def enter_on_main(self, context: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
+        """Return a context that does something on rank 0 only."""
         return context if self.is_main else nullcontext()
 
-    def from_main(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield the main rank's items on every rank, each when all ask for it; the others' iterators are not used."""
+    def broadcast_items(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield the items of rank 0 on every rank, one broadcast each; the iterators of other ranks are not used."""
         while box := self.broadcast(list(islice(items, 1)) if self.is_main else []):
             yield box[0]
 
     def device_name(self, name: str) -> str:
-        """Give each process of a machine a GPU of its own; raises ValueError where all are told to use the same."""
-        if self.is_alone:
+        """Return the device of this process: a different GPU for each process of a machine.
+
+        Raises:
+            ValueError: `name` is one specific GPU, but this machine runs several processes.
+        """
+        if self.is_single_process:
             return name
         if name.startswith("cuda:"):
             raise ValueError(
-                f"`device` names one device, `{name}`, but {self.local_world_size} processes run on this machine: "
-                "give `cuda`, and each takes its own."
+                f"`device` is the single device `{name}`, but {self.local_world_size} processes run on this machine: "
+                "use `cuda`, so that each process takes a different one."
             )
         if name == "auto":
             import torch
@@ -157,35 +166,56 @@ class World:
             return f"cuda:{self.local_rank}" if torch.cuda.is_available() else "cpu"
         return f"cuda:{self.local_rank}" if name == "cuda" else name
 
-    def threads(self) -> int | None:
-        """Give each process of a machine its part of the cores, None where there is one process.
+    def thread_count(self) -> int | None:
+        """Return this process's share of the cores as its number of threads; None if it is the only process.
 
-        Else each would have a single thread: that is what torchrun asks for unless told otherwise.
+        By default, torchrun would restrict each process to a single thread.
         """
         if self.local_world_size == 1:
             return None
         return max(1, usable_cores() // self.local_world_size)
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Join the ranks that torchrun started, for the duration of the context; without torchrun, yield `SINGLE_PROCESS`.
+
+    An existing process group is used as it is. Ranks other than 0 log errors only. An error that rank 0 raises as well
+    has the attribute `is_reported` on the other ranks.
+
+    Raises:
+        LostRank: another rank has ended.
+    """
+    dist = sys.modules.get("torch.distributed")
+    is_initialized = dist is not None and dist.is_available() and dist.is_initialized()
+    if not is_initialized and not is_under_torchrun():
+        yield SINGLE_PROCESS
+        return
+    from seqlab.base.ranks import distributed_world
+
+    with distributed_world(is_initialized) as world:
+        yield world
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use: an affinity, as containers set it, may leave it fewer."""
+    """Count the cores that this process may use, which its CPU affinity can restrict."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def rank_before_meeting() -> int:
-    """Tell which of the processes that torchrun started this is, without a word to the others; 0 without torchrun."""
-    return int(os.environ["RANK"]) if under_torchrun() else 0
+def rank_from_environment() -> int:
+    """Return the rank that torchrun set in the environment; 0 without torchrun."""
+    return int(os.environ["RANK"]) if is_under_torchrun() else 0
 
 
-def under_torchrun() -> bool:
-    """Tell whether torchrun started this process as one of several."""
-    return all(name in os.environ for name in ENVIRONMENT) and os.environ["WORLD_SIZE"] != "1"
+def is_under_torchrun() -> bool:
+    """Return whether torchrun started this process as one of several."""
+    return all(name in os.environ for name in TORCHRUN_VARIABLES) and os.environ["WORLD_SIZE"] != "1"
 
 
-def refuse_ranks(command: str) -> None:
-    """Raise ValueError under torchrun, for a command that does not share its work."""
-    if under_torchrun():
-        raise ValueError(f"`seqlab {command}` works in one process: start it without torchrun.")
+def require_single_process(command: str) -> None:
+    """Raise ValueError under torchrun, for a command that cannot divide its work among ranks."""
+    if is_under_torchrun():
+        raise ValueError(f"`seqlab {command}` runs in a single process: start it without torchrun.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inspect import cleandoc, get_annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from seqlab.base.world import refuse_ranks
+from seqlab.base.world import require_single_process
 from seqlab.cli.parser import Parser
 from seqlab.commands import AsArgument, AsOption, Command, UsageError
 from seqlab.registry import Parts
@@ -62,8 +62,8 @@ class DeclaredCommand:
         """Check the options and run the command; raises UsageError naming an option whose value cannot be."""
         from seqlab.runs.validate import ConfigError, build
 
-        if self.command.in_one_process:
-            refuse_ranks(self.name)
+        if self.command.single_process:
+            require_single_process(self.name)
         given = {name: getattr(arguments, name) for name in self.fields}
         values = {name: value for name, value in given.items() if value is not None and value is not False}
         try:

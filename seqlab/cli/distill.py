@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
 from seqlab.inference.files import BUFFER_LINES, equally_long, output_stream, refuse_same_file
@@ -69,7 +69,7 @@ def run(options: DistillOptions) -> None:
         raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
     locations = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
-    with counting("lines", len(lines)) as advance:
+    with count_progress("lines", len(lines)) as advance:
         distilled = distill(
             trained,
             lines,
@@ -174,4 +174,4 @@ def lines_of(found: dict[str, float | int]) -> list[str]:
     return lines
 
 
-DISTILL = Command(DistillOptions, run, in_one_process=True)
+DISTILL = Command(DistillOptions, run, single_process=True)

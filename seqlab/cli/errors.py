@@ -9,7 +9,7 @@ from typing import Any
 
 from seqlab.cli.streams import STANDARD_OUTPUT
 from seqlab.commands import INCOMPLETE
-from seqlab.remote_errors import is_raised_by_seqlab
+from seqlab.remote_errors import is_user_error
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
@@ -48,7 +48,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         named = f"{error.filename}: " if error.filename else ""
         is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
         return f"error: {named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
-    if is_raised_by_seqlab(error):
+    if is_user_error(error):
         if isinstance(error, ValueError | OSError):
             return f"error: {error}", USER_MISTAKE
         if isinstance(error, RuntimeError | ArithmeticError | MemoryError):

@@ -12,7 +12,7 @@ from typing import Any
 from seqlab.cli.declared import add_argument
 from seqlab.cli.parser import Parser
 from seqlab.commands import UsageError
-from seqlab.registry import Parts, entries, find
+from seqlab.registry import Parts, find_part, list_entries
 
 FORMAT = "--format"
 
@@ -22,7 +22,7 @@ class ExportParser(Parser):
 
     def __init__(self) -> None:
         """Add the options that all formats share."""
-        listed = "\n".join(f"  {entry.name:<15}{entry.summary}" for entry in entries("exporter"))
+        listed = "\n".join(f"  {entry.name:<15}{entry.summary}" for entry in list_entries("exporter"))
         super().__init__("seqlab export", f"{__doc__}\nformats:\n{listed}")
         self.add_argument("run_dir", metavar="RUN", help="run folder")
         self.add_argument(FORMAT, required=True, metavar="NAME", help="one of the formats above")
@@ -44,7 +44,7 @@ class ExportParser(Parser):
     def _add_options(self, name: str) -> None:
         from seqlab.runs.fields import fields_of, text_of
 
-        config = find("exporter", name)
+        config = find_part("exporter", name)
         group = self.add_argument_group(f"{name}: {' '.join(cleandoc(config.__doc__ or '').split())}")
         for option in options_of(config):
             if option in self.shared:
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Export, and print the path."""
     from seqlab.runs.validate import build
 
-    chosen = find("exporter", arguments.format)
+    chosen = find_part("exporter", arguments.format)
     values: dict[str, Any] = {name: getattr(arguments, name) for name in options_of(chosen)}
     exporter = build(chosen, {name: value for name, value in values.items() if value not in (None, False)})
     out = None if arguments.out is None else Path(arguments.out)

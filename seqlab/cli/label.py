@@ -21,4 +21,4 @@ def run(options: LabelOptions) -> int | None:
     return serve("label", options.runs[0], options)
 
 
-LABEL = Command(LabelOptions, run, in_one_process=True)
+LABEL = Command(LabelOptions, run, single_process=True)

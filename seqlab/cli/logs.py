@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqlab.base.parsing import require_regular
-from seqlab.base.progress import hide_bars
+from seqlab.base.progress import hide_progress_bars
 from seqlab.cli.errors import printable
 from seqlab.cli.streams import say
 
@@ -33,7 +33,7 @@ def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: 
     handlers = [_on_standard_error()]
     handlers[0].setFormatter(_Plain())
     handlers[0].setLevel(shown)
-    hide_bars(quiet)
+    hide_progress_bars(quiet)
     _files.clear()
     if log_file is not None:
         _refuse_other_file(Path(log_file), others)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import seqlab
-from seqlab.base.openmp import choose_waiting
-from seqlab.base.world import rank_before_meeting
+from seqlab.base.openmp import limit_spinning
+from seqlab.base.world import rank_from_environment
 from seqlab.built_in import COMMANDS
 from seqlab.cli.declared import DeclaredCommand
 from seqlab.cli.errors import (
@@ -30,8 +30,8 @@ from seqlab.cli.parser import LOG_FILE, PLUGIN, QUIET, Parser
 from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
 from seqlab.commands import Command, UsageError
 from seqlab.plugins import load_plugin
-from seqlab.registry import OWN, Parts, entries, find, missing_hint
-from seqlab.remote_errors import is_raised_by_seqlab
+from seqlab.registry import BUILT_IN_OWNER, Parts, broken_plugins_hint, find_part, list_entries
+from seqlab.remote_errors import is_user_error
 
 EXAMPLES = """
 examples:
@@ -67,14 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             note_error(traceback.format_exc())
             raise
         message, status = explained
-        if rank_before_meeting() == 0 or not _is_told_by_rank_0(error):
+        if rank_from_environment() == 0 or not _is_reported_by_rank_0(error):
             report_error(message)
         return status
 
 
 def report_error(message: str) -> None:
     """Print one line to standard error, and add it to the log file."""
-    rank = rank_before_meeting()
+    rank = rank_from_environment()
     line = f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}"
     say(line)
     note_error(line)
@@ -86,9 +86,9 @@ def drop_output_that_failed(error: BaseException) -> None:
         drop_output()
 
 
-def _is_told_by_rank_0(error: BaseException) -> bool:
+def _is_reported_by_rank_0(error: BaseException) -> bool:
     """Tell whether another rank's error need not be printed: all read the same command line."""
-    return isinstance(error, UsageError) or getattr(error, "is_told", False)
+    return isinstance(error, UsageError) or getattr(error, "is_reported", False)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -102,11 +102,11 @@ def _run(argv: Sequence[str]) -> int:
     parsed = command.make_parser().parse(arguments)
     others = [each for each in arguments if each != parsed.log_file or arguments.count(each) > 1]
     set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file, others=others)
-    choose_waiting()
+    limit_spinning()
     try:
         status: int = command.run(parsed)
     except Exception as error:
-        if not is_raised_by_seqlab(error) and is_out_of_memory(error):
+        if not is_user_error(error) and is_out_of_memory(error):
             raise MemoryError(memory_advice(vars(parsed))) from error
         raise
     return status
@@ -114,7 +114,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def find_command(name: str) -> Any:
     """Return a command, which has `make_parser` and `run`."""
-    found = find("command", name)
+    found = find_part("command", name)
     return DeclaredCommand(name, found) if isinstance(found, Command) else found
 
 
@@ -140,8 +140,8 @@ def _command_first(argv: Sequence[str]) -> Sequence[str]:
 
 
 def _without_command(argv: Sequence[str]) -> int:
-    known = {entry.name: entry for entry in entries("command")}
-    others = [name for name, entry in known.items() if entry.owner != OWN]
+    known = {entry.name: entry for entry in list_entries("command")}
+    others = [name for name, entry in known.items() if entry.owner != BUILT_IN_OWNER]
     groups: dict[str, Iterable[str]] = {**COMMANDS, **({"of plugins": others} if others else {})}
     listed = "\n".join(
         f"{heading}:\n" + "".join(f"  {name:<15}{known[name].summary}\n" for name in group)
@@ -155,4 +155,6 @@ def _without_command(argv: Sequence[str]) -> int:
         return USER_MISTAKE
     command = parser.parse(argv).command if argv[0].startswith("-") else argv[0]
     nearest = difflib.get_close_matches(command, known, n=1, cutoff=0)[0]
-    raise UsageError(f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}{missing_hint()}")
+    raise UsageError(
+        f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}{broken_plugins_hint()}"
+    )

@@ -1,6 +1,6 @@
 """The command `seqlab score`."""
 
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
 from seqlab.inference.scoring import ScoreOptions
@@ -10,7 +10,7 @@ def run(options: ScoreOptions) -> int | None:
     """Score as the task of the run does."""
     from seqlab.runs.use import serve  # which reads a config
 
-    with joined() as world:
+    with join_world() as world:
         if options.likeliest != (len(options.tgt) > 1):
             raise UsageError("`--likeliest` and several files after `--tgt` are given together, or neither is")
         for name, specs in (("--src", [options.src]), ("--tgt", options.tgt)):

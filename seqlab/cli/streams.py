@@ -4,7 +4,7 @@ import os
 import sys
 from contextlib import suppress
 
-from seqlab.base.named_files import text_of_descriptor
+from seqlab.base.named_files import open_text_descriptor
 
 STDIN, STDOUT, STDERR = range(3)
 STANDARD_OUTPUT = "standard output"
@@ -25,9 +25,9 @@ def prepare_streams() -> None:
                 os.dup2(opened, descriptor)
                 os.close(opened)
     is_terminal = os.isatty(STDOUT)
-    sys.stdout = text_of_descriptor(STDOUT, STANDARD_OUTPUT, "surrogateescape", by_line=is_terminal)
+    sys.stdout = open_text_descriptor(STDOUT, STANDARD_OUTPUT, "surrogateescape", by_line=is_terminal)
     if sys.stderr is None:
-        sys.stderr = text_of_descriptor(STDERR, "standard error", "backslashreplace", by_line=True)
+        sys.stderr = open_text_descriptor(STDERR, "standard error", "backslashreplace", by_line=True)
 
 
 def _is_open(descriptor: int) -> bool:

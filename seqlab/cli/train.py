@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folds is not None:
         return _train_folds(arguments, overrides, run_dir, command)
 
-    from seqlab.base.job import joined
+    from seqlab.base.world import join_world
     from seqlab.recipes.run_data import generated_first
     from seqlab.runs import RunFolder
     from seqlab.runs.load import read_config
@@ -119,8 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.training.run_setup import without_trace
 
     recipe, overwrite = arguments.recipe, arguments.overwrite
-    with joined() as world, world.only_main(without_trace(RunFolder(run_dir))), generated_first(run_dir) as first_dir:
-        checked = world.on_main(lambda: _checked_config(recipe, overrides, run_dir, first_dir, overwrite))
+    with (
+        join_world() as world,
+        world.enter_on_main(without_trace(RunFolder(run_dir))),
+        generated_first(run_dir) as first_dir,
+    ):
+        checked = world.call_on_main(lambda: _checked_config(recipe, overrides, run_dir, first_dir, overwrite))
         config = partial(make_config, recipe, overrides) if _is_recipe(recipe) else checked
         train(config, run_dir, overwrite=overwrite, command=command)
         next_command = read_config(RunFolder(run_dir)).data.next_command.format(run_dir)

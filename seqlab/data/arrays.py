@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
-from seqlab.base.parsing import checked, read_json
+from seqlab.base.parsing import read_json, validate_type
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
 from seqlab.data.numbers import FILE, Floats, Rows
@@ -250,6 +250,6 @@ def load_array_codec(folder: Path) -> ArrayCodec:
     """Read a codec of arrays."""
     file = folder / FILE
     try:
-        return checked(read_json(file), ArrayCodec)
+        return validate_type(read_json(file), ArrayCodec)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is missing or damaged: {error}.") from None

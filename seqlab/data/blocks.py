@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from seqlab.base.raw_lines import LineLimit, RawPart
+from seqlab.base.raw_lines import LineLimit, PartialLine
 from seqlab.data.readers import BYTE_ORDER_MARK, LinePart, check_head, decode_line, require_file, unpacking
 
 T = TypeVar("T")
@@ -65,11 +65,11 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
         total, first = max(1, path.stat().st_size), 1
         with unpacking(str(path)):
             # Only a continuous text has blocks by size: those of both sides of pairs must have as many lines.
-            most = BLOCK_BYTES if limit.divides else None
+            most = BLOCK_BYTES if limit.splits_lines else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
                 if first == 1:
                     check_head(lines, str(path))
-                parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, RawPart))
+                parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, PartialLine))
                 raw = b"".join([line + b"\n" if index in parts else line for index, line in enumerate(lines)])
                 yield RawLines(raw, len(lines), str(path), first, file.tell() / total, parts)
                 first += len(lines)

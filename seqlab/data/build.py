@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from seqlab.base.atomic_io import read_sealed, temporary_name, write_sealed
+from seqlab.base.atomic_io import read_checksummed_json, temporary_path, write_checksummed_json
 from seqlab.data.corpus import unit_of
 from seqlab.data.encode import EncodedBlock, Encoder, Fate
 from seqlab.data.encoded import CorpusState, CorpusWriter
@@ -77,7 +77,7 @@ class Build:
     def begin_or_resume(cls, folder: Path, encoder: Encoder, routes: list[Route], with_text: dict[Fate, bool]) -> Build:
         """Go on with the build of the same corpora in a folder, or begin where there is none that can be used."""
         try:
-            state = _STATE.validate_python(read_sealed(folder / STATE_FILE))
+            state = _STATE.validate_python(read_checksummed_json(folder / STATE_FILE))
             return cls(folder, encoder, routes, with_text, state)
         except (OSError, ValueError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
@@ -121,11 +121,11 @@ class Build:
             split_off=None if self._split_off is None else self._split_off.save(),
             counts=[route.counts for route in self._routes],
         )
-        write_sealed(self._folder / STATE_FILE, asdict(state))
+        write_checksummed_json(self._folder / STATE_FILE, asdict(state))
         self._saved_rows = self._rows
 
     def _restore(self, state: BuildState) -> None:
-        fates, start = np.fromfile(temporary_name(self._folder / "fates"), np.uint8), 0
+        fates, start = np.fromfile(temporary_path(self._folder / "fates"), np.uint8), 0
         for route, counts in zip(self._routes, state.counts, strict=True):
             done = fates[start : start + len(route)]
             route.fates[: len(done)] = done

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from seqlab.base.atomic_io import read_sealed, write_json, write_sealed
+from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json, write_json
 from seqlab.base.parsing import read_regular
 from seqlab.data.column import Stamp
 from seqlab.data.columns import stamp_of
@@ -48,13 +48,13 @@ def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], 
 
 def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
     """Note what a cache was made from, and what is known of it."""
-    write_sealed(folder / DESCRIPTION_FILE, {"key": key, "report": report})
+    write_checksummed_json(folder / DESCRIPTION_FILE, {"key": key, "report": report})
 
 
 def read_report(folder: Path, key: str) -> Any:
     """Return the report of a cache; raises ValueError where it has none, or was made from other things."""
     try:
-        description = read_sealed(folder / DESCRIPTION_FILE)
+        description = read_checksummed_json(folder / DESCRIPTION_FILE)
         found, report = description["key"], description["report"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no usable cache: {error}") from error

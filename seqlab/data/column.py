@@ -164,7 +164,7 @@ def _text(value: object, name: str, where: str) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{where}: {name!r} holds half of a surrogate pair, which is no character.") from None
+        raise ValueError(f"{where}: {name!r} contains an unpaired surrogate, which is not a character.") from None
     return value
 
 

@@ -146,7 +146,7 @@ class FileColumn(Column):
                 yield ""
                 continue
             try:
-                record = parse_json(line, for_columns=True)
+                record = parse_json(line, is_record=True)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}.") from None
             yield text_of(record, column, where)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.bounds import Count
 from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.part import Part
-from seqlab.registry import imported
+from seqlab.registry import import_target
 from seqlab.text import Tokenizer, TokenizerConfig
 
 
@@ -40,7 +40,7 @@ class DataConfig(Part):
 
     part_kind: ClassVar[str] = "task"
     tag_field: ClassVar[str] = "kind"
-    to_define: ClassVar[tuple[str, ...]] = ("task_name", "loader_name", "product", "purpose", "next_command")
+    required_members: ClassVar[tuple[str, ...]] = ("task_name", "loader_name", "product", "purpose", "next_command")
     defaults: ClassVar[dict[str, str | float]] = {}
     """Defaults for fields of other sections, by dotted key."""
     own_metrics: ClassVar[tuple[str, ...]] = ()
@@ -78,7 +78,7 @@ class DataConfig(Part):
     @property
     def task(self) -> Any:
         """What trains on such data: a `seqlab.training.task.Task`."""
-        return imported(self.task_name)()
+        return import_target(self.task_name)()
 
     @property
     def copy_unknown(self) -> bool:
@@ -185,7 +185,7 @@ class TokensConfig(DataConfig):
 
         if self.is_continuous and self.max_line_bytes is not None:
             # Where lines are divided decides what is validated on: it is the same for every limit.
-            return LineLimit(MAX_LINE_BYTES, divides=True)
+            return LineLimit(MAX_LINE_BYTES, splits_lines=True)
         return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`")
 
     def corpora(self, split: str) -> list[Corpus]:

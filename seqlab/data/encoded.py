@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.atomic_io import read_sealed, write_sealed
+from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json
 from seqlab.data.column import place_of
 from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
 
@@ -168,7 +168,7 @@ class CorpusWriter:
             dict(zip(sides, span.columns, strict=True)) | {"start": span.start, "stop": span.stop}
             for span in self._spans
         ]
-        write_sealed(self._folder / DESCRIPTION_FILE, {"spans": spans, "with_text": self.with_text})
+        write_checksummed_json(self._folder / DESCRIPTION_FILE, {"spans": spans, "with_text": self.with_text})
 
 
 def _file_names(num_columns: int, with_text: bool) -> list[str]:
@@ -179,4 +179,4 @@ def _file_names(num_columns: int, with_text: bool) -> list[str]:
 def _read_description(folder: Path) -> dict[str, Any]:
     """Read what `close` wrote, also in a finished run of a version that had pairs alone: exports are checked on it."""
     older = folder / OLDER_DESCRIPTION_FILE
-    return read_sealed(older if older.exists() else folder / DESCRIPTION_FILE)
+    return read_checksummed_json(older if older.exists() else folder / DESCRIPTION_FILE)

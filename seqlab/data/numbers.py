@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
-from seqlab.base.parsing import checked, read_json
+from seqlab.base.parsing import read_json, validate_type
 from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
 
 logger = logging.getLogger(__name__)
@@ -193,6 +193,6 @@ def read_values(folder: Path, codec: type[C]) -> C:
     """Read a codec that `write_values` wrote; raises ValueError where it is missing or damaged."""
     file = folder / FILE
     try:
-        return checked(read_json(file), codec)
+        return validate_type(read_json(file), codec)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is missing or damaged: {error}.") from None

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count, CountOrZero
 from seqlab.data.config import SETTINGS, PathSpecs, TokensConfig
-from seqlab.registry import OWN, default_part, entries
+from seqlab.registry import BUILT_IN_OWNER, default_part, list_entries
 from seqlab.text import Tokenizer, TokenizerConfig
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class PairsConfig(TokensConfig):
 
     def valid_metrics(self) -> list[str]:
         """List what a checkpoint can be judged by, registered metrics of lines included."""
-        return [*super().valid_metrics(), *(entry.name for entry in entries("metric") if entry.owner != OWN)]
+        return [
+            *super().valid_metrics(),
+            *(entry.name for entry in list_entries("metric") if entry.owner != BUILT_IN_OWNER),
+        ]
 
     @property
     def joint_vocabulary(self) -> bool:

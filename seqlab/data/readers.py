@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from seqlab.audio.containers import AUDIO_SUFFIXES, HEAD_BYTES, looks_like_audio, may_begin_audio
-from seqlab.base.named_files import naming
-from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, RawPart
+from seqlab.base.named_files import filename_in_errors
+from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, PartialLine
 
 logger = logging.getLogger(__name__)
 LONGEST_PATH = 4096
@@ -70,14 +70,14 @@ def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
                 continue
             line = decode_line(raw, name, number)
             line = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
-            yield LinePart(line) if isinstance(raw, RawPart) else line
+            yield LinePart(line) if isinstance(raw, PartialLine) else line
 
 
 @contextmanager
 def unpacking(name: str) -> Iterator[None]:
     """Raise ValueError where a gzip file that is read within this block is damaged, and name it in an OSError."""
     try:
-        with naming(name):
+        with filename_in_errors(name):
             yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None

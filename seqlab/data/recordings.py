@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from seqlab.audio.reading import Recording, RecordingError, read_recording
 from seqlab.base.atomic_io import rename
-from seqlab.base.named_files import open_named
-from seqlab.base.parsing import checked, open_regular, parse_json
+from seqlab.base.named_files import open_for_writing
+from seqlab.base.parsing import open_regular, parse_json, validate_type
 from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
 from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
@@ -119,7 +119,7 @@ def read_recordings(
     samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
     try:
         with open_regular(folder / EXAMPLES) as notes:
-            examples = [checked(parse_json(line), Example) for line in notes]
+            examples = [validate_type(parse_json(line), Example) for line in notes]
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / EXAMPLES} is damaged ({error}): delete {folder}, it is made again.") from None
     return Recordings(samples, examples, config.sample_rate), hashes
@@ -143,8 +143,8 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
     first = 0
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
-        open_named(folder / SAMPLES) as samples,
-        open_named(folder / EXAMPLES) as notes,
+        open_for_writing(folder / SAMPLES) as samples,
+        open_for_writing(folder / EXAMPLES) as notes,
     ):
         done = 0
         for block in in_batches(_listed(config), DECODED_TOGETHER):

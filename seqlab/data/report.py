@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import sync
-from seqlab.base.named_files import open_named
+from seqlab.base.named_files import open_for_writing
 from seqlab.data.column import place_of
 from seqlab.data.corpus import unit_of
 from seqlab.data.rows import resume_file
@@ -182,7 +182,7 @@ class DropLog:
     def __init__(self, path: Path, num_columns: int, state: DropLogState | None = None) -> None:
         self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
         self._path = path
-        self._file = open_named(path) if state is None else resume_file(path, state.size)
+        self._file = open_for_writing(path) if state is None else resume_file(path, state.size)
         if state is None:
             names = ["text", "text_line"] if num_columns == 1 else ["src", "src_line", "tgt", "tgt_line"]
             self._file.write(("\t".join(["reason", *names, "detail"]) + "\n").encode())

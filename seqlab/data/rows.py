@@ -14,8 +14,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.base.atomic_io import file_checksum, read_sealed, rename, sync, temporary_name, write_sealed
-from seqlab.base.named_files import open_named
+from seqlab.base.atomic_io import (
+    file_crc32,
+    read_checksummed_json,
+    rename,
+    sync,
+    temporary_path,
+    write_checksummed_json,
+)
+from seqlab.base.named_files import open_for_writing
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -50,8 +57,8 @@ class ArrayWriter:
         self.path = path
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.size, self._checksum = (0, 0) if state is None else (state.size, state.crc32)
-        temporary = temporary_name(path)
-        self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else open_named(temporary)
+        temporary = temporary_path(path)
+        self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else open_for_writing(temporary)
 
     def append(self, values: NDArray[Any]) -> None:
         data = np.ascontiguousarray(values, self.dtype).tobytes()
@@ -68,13 +75,13 @@ class ArrayWriter:
         """Finish the file and write its description beside it."""
         self.save()
         self._file.close()
-        rename(temporary_name(self.path), self.path)
+        rename(temporary_path(self.path), self.path)
         description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
-        write_sealed(_description(self.path), description)
+        write_checksummed_json(_description(self.path), description)
 
     def discard(self) -> None:
         self._file.close()
-        temporary_name(self.path).unlink(missing_ok=True)
+        temporary_path(self.path).unlink(missing_ok=True)
 
     def __enter__(self) -> ArrayWriter:
         return self
@@ -216,14 +223,14 @@ def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
     """Map an array that `ArrayWriter` wrote; errors as in `Rows.open`."""
     try:
-        description = read_sealed(_description(path))
+        description = read_checksummed_json(_description(path))
         dtype, size = np.dtype(description["dtype"]), int(description["size"])
         found = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: is missing or its description is damaged ({error}).") from error
     if found != size * dtype.itemsize:
         raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
-    if check and file_checksum(path) != description["crc32"]:
+    if check and file_crc32(path) != description["crc32"]:
         raise ValueError(f"{path}: the checksum differs from the one that was written.")
     # An empty file cannot be mapped.
     return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
@@ -232,7 +239,7 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
 def resume_file(path: Path, size: int) -> BinaryIO:
     """Open a file to write on after its first `size` bytes; raises ValueError where it has fewer."""
     try:
-        file = open_named(path, "r+b")
+        file = open_for_writing(path, "r+b")
     except OSError as error:
         raise ValueError(f"{path}: cannot be written on ({error}).") from error
     if file.seek(0, os.SEEK_END) < size:

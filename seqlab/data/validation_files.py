@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seqlab.base.atomic_io import sync
-from seqlab.base.named_files import open_named
+from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json
 from seqlab.data.config import TokensConfig
 from seqlab.data.encoded import EncodedRows
@@ -31,7 +31,7 @@ class SplitOffFile:
     def __init__(self, path: Path, size: int | None = None) -> None:
         """Begin a file, or go on behind its first `size` bytes; raises ValueError where it has fewer."""
         self._path = path
-        self._file = open_named(path) if size is None else resume_file(path, size)
+        self._file = open_for_writing(path) if size is None else resume_file(path, size)
 
     def extend(self, pairs: EncodedRows) -> None:
         """Add pairs, which come with their text."""

@@ -120,7 +120,7 @@ class _Process:
                 f"{': memory may have run out' if status == -signal.SIGKILL else ''}."
             ) from None
         if isinstance(result, RemoteError):
-            result.raise_here()
+            result.reraise()
         return result
 
     def close(self) -> None:

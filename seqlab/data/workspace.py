@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqlab.base.atomic_io import read_sealed, write_sealed
+from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json
 from seqlab.data.corpus import Corpus
 from seqlab.data.inputs import corpus_key
 from seqlab.data.rows import ArrayWriter, open_array
@@ -48,14 +48,14 @@ def kept_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnP
     for number, hashes in enumerate(found.hashes):
         with ArrayWriter(place / f"hashes_{number}", np.uint64) as writer:
             writer.append(hashes)
-    write_sealed(place / "survey.json", {"chars_ratio": found.chars_ratio})
+    write_checksummed_json(place / "survey.json", {"chars_ratio": found.chars_ratio})
     return _open_survey(place, corpus)
 
 
 def _open_survey(place: Path, corpus: Corpus) -> Survey:
     hashes = [open_array(place / f"hashes_{number}", check=True) for number in range(len(corpus.columns))]
     try:
-        chars_ratio = float(read_sealed(place / "survey.json")["chars_ratio"])
+        chars_ratio = float(read_checksummed_json(place / "survey.json")["chars_ratio"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{place}: holds no whole survey ({error}).") from error
     return Survey(corpus, hashes, chars_ratio)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-from seqlab.registry import Parts, missing_hint
+from seqlab.registry import Parts, broken_plugins_hint
 
 from .references import without_empty
 from .score import LineStatistics, Score, check_counts
@@ -41,7 +41,7 @@ def check_names(metrics: Iterable[str]) -> list[str]:
             [nearest] = difflib.get_close_matches(name, METRICS, n=1, cutoff=0)
             raise ValueError(
                 f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead (the nearest is `{nearest}`)."
-                f"{missing_hint()}"
+                f"{broken_plugins_hint()}"
             )
     return names
 

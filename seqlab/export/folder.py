@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.atomic_io import file_checksum, read_sealed, rename, sync_files, write_sealed
-from seqlab.base.parsing import checked, read_json
+from seqlab.base.atomic_io import file_crc32, read_checksummed_json, rename, sync_folder, write_checksummed_json
+from seqlab.base.parsing import read_json, validate_type
 from seqlab.runs.checkpoint import checkpoint_name, inference_checksum
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits
@@ -83,10 +83,10 @@ class ExportFolder:
     def read(self) -> Description:
         """Read seqlab.json; raises ValueError where it is missing, damaged or of another format version."""
         try:
-            values = read_sealed(self.path / DESCRIPTION)
-            version = checked(values["origin"]["format_version"], int)
+            values = read_checksummed_json(self.path / DESCRIPTION)
+            version = validate_type(values["origin"]["format_version"], int)
             if version == FORMAT_VERSION:
-                return checked(values, Description)
+                return validate_type(values, Description)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{self.path / DESCRIPTION} is missing or damaged ({error}): export the run again."
@@ -124,7 +124,7 @@ class ExportFolder:
         """Read CTranslate2's names of the ids of the `source` or the `target`."""
         shared = self.path / "shared_vocabulary.json"
         path = shared if shared.exists() else self.path / f"{side}_vocabulary.json"
-        return checked(read_json(path), list[str])
+        return validate_type(read_json(path), list[str])
 
 
 def default_folder(run: Path, quantization: str) -> Path:
@@ -142,12 +142,12 @@ def origin(run: RunFolder, step: int, quantization: str) -> Origin:
 def file_checksums(folder: Path) -> dict[str, int]:
     """Compute the CRC-32 of all files of a folder but seqlab.json, by their path in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DESCRIPTION)
-    return {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
+    return {path.relative_to(folder).as_posix(): file_crc32(path) for path in files}
 
 
 def write_description(folder: Path, description: Description) -> None:
     """Write seqlab.json."""
-    write_sealed(folder / DESCRIPTION, asdict(description))
+    write_checksummed_json(folder / DESCRIPTION, asdict(description))
 
 
 def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
@@ -172,7 +172,7 @@ def building(final: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     try:
         yield folder
-        sync_files(folder)
+        sync_folder(folder)
         _replace(folder, final)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -18,7 +18,7 @@ class ExportFormat(Part):
 
     part_kind: ClassVar[str] = "exporter"
     tag_field: ClassVar[str] = "format"
-    to_define: ClassVar[tuple[str, ...]] = ("export",)
+    required_members: ClassVar[tuple[str, ...]] = ("export",)
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
         """Write the weights of one checkpoint of a run, and give the path.

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqlab.base.atomic_io import alone_in
+from seqlab.base.atomic_io import folder_lock
 from seqlab.base.world import usable_cores
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
@@ -80,7 +80,7 @@ def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder
 
     refuse_other_models(run)
     folder.path.parent.mkdir(exist_ok=True)
-    with alone_in(folder.path.parent, wait=True):
+    with folder_lock(folder.path.parent, wait=True):
         if not folder.was_made_from(wanted):  # by a process that was here first
             logger.info("exporting step %d of %s to %s %s", step, run, folder.path, _reason(folder))
             export_run(run, checkpoint=str(step), quantization=quantization, overwrite=True)

@@ -9,8 +9,8 @@ from gzip import GzipFile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from seqlab.base.atomic_io import part_of, replacing
-from seqlab.base.named_files import open_named
+from seqlab.base.atomic_io import atomic_write, partial_path
+from seqlab.base.named_files import open_for_writing
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import places_of, refuse_unequal
@@ -98,17 +98,17 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
     """Open standard output, or a file that appears when everything is written: until then it has a temporary name.
 
     It is packed when its name ends in .gz. What was written before a failure stays under the temporary name, and is
-    named; errors are those of `replacing`.
+    named; errors are those of `atomic_write`.
     """
     if path is None or path == "-":
         yield sys.stdout.buffer
         return
     final = Path(path)
     if final.exists() and not final.is_file():  # a device or a pipe, such as /dev/null: nothing to rename
-        with open_named(final) as stream:
+        with open_for_writing(final) as stream:
             yield stream
         return
-    with replacing(final, keeps_part=True) as file:
+    with atomic_write(final, keep_partial=True) as file:
         stream = cast(BinaryIO, GzipFile("", "wb", fileobj=file, mtime=0)) if is_packed(final) else file
         try:
             yield stream
@@ -127,7 +127,7 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
     """
     if output is None or output == "-" or (Path(output).exists() and not Path(output).is_file()):
         return
-    written = {Path(output).resolve(), part_of(Path(output))}
+    written = {Path(output).resolve(), partial_path(Path(output))}
     for name, spec in others.items():
         if spec and _path_of(spec).resolve() in written:
             raise ValueError(f"{option} and {name} are both {output}: name another file.")

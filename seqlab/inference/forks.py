@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from seqlab.base.world import Compute, OnRows
+from seqlab.base.world import ComputeRows, OnRows
 from seqlab.remote_errors import RemoteError
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Forks:
             raise ValueError(f"`processes` is {count}, but only on Linux can a process be copied: take 1.")
         self.count = count
 
-    def spread(self, lengths: Sequence[int], compute: Compute[T], on_rows: OnRows | None = None) -> list[T]:
+    def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
         """Let each copy compute what belongs to some of the rows, given their indices; give all of it in order.
 
         The copies get rows that are about equally long; where there are few, fewer copies or none are made. `on_rows`
@@ -76,7 +76,7 @@ class Forks:
 class _Fork:
     """A copy of this process that computes some rows, and what it sends: how many are done, then the values."""
 
-    def __init__(self, compute: Compute[T], rows: list[int]) -> None:
+    def __init__(self, compute: ComputeRows[T], rows: list[int]) -> None:
         self.rows = rows
         self.received, sender = multiprocessing.Pipe(duplex=False)
         arguments = (compute, rows, sender, os.getpid())
@@ -97,7 +97,7 @@ class _Fork:
                 f"{': memory may have run out, of which fewer `processes` need less' if killed else ''}."
             ) from None
         if isinstance(message, RemoteError):
-            message.raise_here()
+            message.reraise()
         return message
 
     def __enter__(self) -> "_Fork":
@@ -116,7 +116,7 @@ def _without_ctrl_c() -> ExitStack:
     return held
 
 
-def _serve(compute: Compute[T], rows: list[int], sender: Connection, parent: int) -> None:
+def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent: int) -> None:
     """Be the copy."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends with its parent, however that ends
     if os.getppid() != parent:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.plugins import load_plugin
-from seqlab.registry import default_part, imported
+from seqlab.registry import default_part, import_target
 from seqlab.runs.use import data_section
 
 
@@ -64,7 +64,7 @@ def load(
         data = data_section(first)
     except (OSError, ValueError):  # no run, or exported: the default task says what is wrong
         data = default_part("task")
-    loader = imported(data.loader_name)
+    loader = import_target(data.loader_name)
     options = {
         **{"engine": engine, "quantization": quantization, "threads": threads, "processes": processes},
         **{"lm": lm, "lm_weight": lm_weight, "length_reward": length_reward, "rescore": rescore},

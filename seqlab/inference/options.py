@@ -75,9 +75,9 @@ class DiscardLongLines:
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; what it discards, `status_of` reports."""
-        from seqlab.base.raw_lines import LineLimit, LongLines
+        from seqlab.base.raw_lines import DiscardedLines, LineLimit
 
-        return LineLimit(self.max_line_bytes, None if self.strict else LongLines())
+        return LineLimit(self.max_line_bytes, None if self.strict else DiscardedLines())
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

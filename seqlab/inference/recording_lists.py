@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.audio.containers import looks_like_audio
-from seqlab.base.raw_lines import DISCARDED, LineLimit, LongLines
+from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit
 from seqlab.data.hub import PREFIX
 from seqlab.data.manifests import Listed, Manifest, open_manifest
 from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
@@ -73,7 +73,7 @@ def listed_recordings(
             "each line, and name that."
         )
     with input_stream(spec) as (stream, name):
-        raw_lines = (limit or LineLimit(discarded=LongLines())).read(stream, name)
+        raw_lines = (limit or LineLimit(discarded=DiscardedLines())).read(stream, name)
         yield (_on_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
 
 

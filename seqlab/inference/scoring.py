@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import progress_bar
+from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import OnRows, World
 from seqlab.commands import AsOption
@@ -89,9 +89,9 @@ def write_scores(options: ScoreOptions, world: World, scorer: Scorer, blocks: It
     """Score block by block; under torchrun every rank its part of each block."""
     with (
         output_stream(options.output if world.is_main else os.devnull) as output,
-        world.only_main(progress_bar(None, output)) as advance,
+        world.enter_on_main(line_progress(None, output)) as advance,
     ):
-        for block in world.from_main(blocks):
+        for block in world.broadcast_items(blocks):
             targets = zip(block.targets, block.places, strict=True)
             found = [scorer(block.src, *target, advance) for target in targets]
             read = zip(*([] if block.src is None else [block.src]), *block.targets, strict=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from seqlab.base.world import Compute, OnRows
+from seqlab.base.world import ComputeRows, OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Spreader(Protocol):
     """Divides rows: a `World` or `Forks`."""
 
-    def spread(self, lengths: Sequence[int], compute: Compute[T], on_rows: OnRows | None = None) -> list[T]:
+    def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
         """Have some of the rows computed here and some there, given their indices; give all of it in order."""
         ...
 
@@ -40,7 +40,7 @@ class SharedEngine:
             forced = None if prefixes is None else [prefixes[i] for i in own]
             return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
 
-        return self.spreader.spread([len(row) for row in src_rows], search, progress)
+        return self.spreader.map_rows([len(row) for row in src_rows], search, progress)
 
     def score(
         self,
@@ -57,4 +57,4 @@ class SharedEngine:
             return self.engine.score(src, tgt, progress=report, **options)
 
         lengths = [max(len(src), len(tgt)) for src, tgt in zip(src_rows, tgt_rows, strict=True)]
-        return self.spreader.spread(lengths, score, progress)
+        return self.spreader.map_rows(lengths, score, progress)

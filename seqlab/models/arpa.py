@@ -19,7 +19,7 @@ from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from seqlab.base.atomic_io import replacing
+from seqlab.base.atomic_io import atomic_write
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.models.kneser_ney import Ints, TrieLevel
 from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
@@ -327,7 +327,7 @@ def _examples(words: Sequence[bytes]) -> str:
 @contextmanager
 def _create(path: Path) -> Iterator[IO[str]]:
     with (
-        replacing(path) as file,
+        atomic_write(path) as file,
         gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else nullcontext(file) as stream,
     ):
         text = io.TextIOWrapper(cast(BinaryIO, stream), encoding="utf-8", newline="\n")

@@ -73,7 +73,7 @@ class ModelConfig(Part):
     """The base of each model's config; see `TransformerConfig` for how one is written."""
 
     part_kind: ClassVar[str] = "model"
-    to_define: ClassVar[tuple[str, ...]] = ("build",)
+    required_members: ClassVar[tuple[str, ...]] = ("build",)
     task: ClassVar[str] = "language_modelling"
     """Which `data.kind` it learns from."""
     outputs: ClassVar[str] = "tokens"
@@ -100,7 +100,7 @@ class ModelConfig(Part):
     family: str
 
     @classmethod
-    def on_chosen(cls, values: dict[str, Any]) -> None:
+    def on_selected(cls, values: dict[str, Any]) -> None:
         """Leave out what another family was optimised by; take an objective that fits the outputs."""
         if cls.is_counted:
             values.pop("optim", None)

@@ -68,7 +68,7 @@ class ObjectiveConfig(Part):
     """The base of each objective's config, which builds it and checks what it needs of the other sections."""
 
     part_kind: ClassVar[str] = "objective"
-    to_define: ClassVar[tuple[str, ...]] = ("build",)
+    required_members: ClassVar[tuple[str, ...]] = ("build",)
     outputs: ClassVar[str] = "tokens"
     """What it is computed from: `ModelConfig.outputs` of the models that it fits."""
     needs: ClassVar[tuple[type, ...]] = ()

@@ -71,7 +71,7 @@ class OptimizerConfig(Part):
     """The base of each optimizer's config."""
 
     part_kind: ClassVar[str] = "optimizer"
-    to_define: ClassVar[tuple[str, ...]] = ("build", "lr")
+    required_members: ClassVar[tuple[str, ...]] = ("build", "lr")
     family: str
     lr: float
 

@@ -17,7 +17,7 @@ class ScheduleConfig(Part):
     """The base of each schedule's config."""
 
     part_kind: ClassVar[str] = "schedule"
-    to_define: ClassVar[tuple[str, ...]] = ("rate",)
+    required_members: ClassVar[tuple[str, ...]] = ("rate",)
     family: str
 
     def rate(self, peak: float, step: int, max_steps: int) -> float:
@@ -40,7 +40,7 @@ class WarmupConfig(ScheduleConfig):
     Update 0 already moves, by 1 / (warmup_steps + 1) of the peak.
     """
 
-    to_define: ClassVar[tuple[str, ...]] = ("share",)
+    required_members: ClassVar[tuple[str, ...]] = ("share",)
     warmup_steps: CountOrZero = 0
     """Steps over which the learning rate rises linearly from 0 to its peak."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seqlab import recipes
 from seqlab.data.config import DataConfig
-from seqlab.registry import Parts, default_part, imported
+from seqlab.registry import Parts, default_part, import_target
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of, list_fields
 from seqlab.runs.migrate import renamed
@@ -79,7 +79,7 @@ def config_for(fields: Fields) -> Config:
 
 def choose_config(overrides: Sequence[Override]) -> Config:
     """Choose a config for the corpus that some of the fields name; errors as `config_for`."""
-    chosen: Config = imported(_task(overrides).zero_config_name)(overrides)
+    chosen: Config = import_target(_task(overrides).zero_config_name)(overrides)
     return chosen
 
 

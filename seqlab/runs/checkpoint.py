@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from typing_extensions import TypedDict
 
-from seqlab.base.atomic_io import SEAL, rename, sealed, unsealed, write_bytes, write_json
+from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
 from seqlab.base.bounds import CountOrZero
-from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
 from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
 
 if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch
@@ -90,7 +90,7 @@ def write_checkpoint(
     building.mkdir(parents=True)
     try:
         checksums = {stem: _write_tensors(building, stem, content) for stem, content in tensors.items()}
-        write_json(building / STATE, sealed({**state, CHECKSUMS: checksums}))
+        write_json(building / STATE, with_checksum({**state, CHECKSUMS: checksums}))
         if final.exists():  # the same step again: it failed before, and was replayed
             delete_checkpoint(final)
         rename(building, final)
@@ -148,10 +148,10 @@ def _read_state(checkpoint: Path) -> tuple[dict[str, Any], bool]:
     path = checkpoint / STATE
     try:
         content = read_regular(path, MAX_DOCUMENT_BYTES)
-        state = checked(parse_json(content), dict[str, Any])
-        checked(state, _State)
-        if SEAL in state:
-            return unsealed(state), True
+        state = validate_type(parse_json(content), dict[str, Any])
+        validate_type(state, _State)
+        if CHECKSUM_KEY in state:
+            return verify_checksum(state), True
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if not _is_of_format_1(checkpoint, content):

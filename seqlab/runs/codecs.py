@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from seqlab.base.atomic_io import write_json
-from seqlab.base.parsing import checked, read_json, read_regular
-from seqlab.registry import Entry, Parts, entry_of, find
+from seqlab.base.parsing import read_json, read_regular, validate_type
+from seqlab.registry import Entry, Parts, find_part, get_entry
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.use import missing_plugins_hint
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_kind, tokenizer_sha256
@@ -100,7 +100,7 @@ def _load(path: Path, folder: RunFolder) -> Any:
     kind, name = part_of(path)
     if name not in Parts(kind):
         raise ValueError(f"{path} is a {kind} {name!r}, which is not registered.{missing_plugins_hint(folder)}")
-    return find("codec", name)(path) if kind == "codec" else load_tokenizer(path)
+    return find_part("codec", name)(path) if kind == "codec" else load_tokenizer(path)
 
 
 def is_described(path: Path) -> bool:
@@ -114,7 +114,7 @@ def part_of(path: Path) -> tuple[str, str]:
         return "tokenizer", tokenizer_kind(path)
     file = path / DESCRIPTION
     try:
-        description = checked(read_json(file), _Description)
+        description = validate_type(read_json(file), _Description)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is damaged: {error}.") from error
     if description.format_version != FORMAT_VERSION:
@@ -137,4 +137,4 @@ def codec_sha256(path: Path) -> str:
 
 def codec_parts(folder: RunFolder) -> list[Entry]:
     """List the registered parts that read the sides of a run."""
-    return [entry_of(*part) for part in dict.fromkeys(part_of(folder.codec(side)) for side in SIDES)]
+    return [get_entry(*part) for part in dict.fromkeys(part_of(folder.codec(side)) for side in SIDES)]

@@ -16,7 +16,7 @@ from seqlab.models.config import ModelConfig
 from seqlab.objectives.loss import ObjectiveConfig
 from seqlab.optim.config import OptimConfig
 from seqlab.part import Part
-from seqlab.registry import Entry, Parts, default_part, entry_of, missing_hint
+from seqlab.registry import Entry, Parts, broken_plugins_hint, default_part, get_entry
 from seqlab.runs.fields import fields_of, with_tags
 from seqlab.runs.migrate import migrated
 from seqlab.search.config import SearchConfig
@@ -131,7 +131,7 @@ class Config:
         if metric not in metrics:
             raise ValueError(
                 f"`training.valid_metric: {metric}` does not fit `data.kind: {kind}`: choose {' or '.join(metrics)}."
-                f"{missing_hint()}"
+                f"{broken_plugins_hint()}"
             )
         if objective.tasks and kind not in objective.tasks:
             fitting = [name for name, each in Parts("objective").items() if kind in (each.tasks or (kind,))]
@@ -216,10 +216,10 @@ def parts_of(config: Config) -> list[Entry]:
     while sections:
         section = sections.pop()
         if isinstance(section, Part):
-            found.append(entry_of(section.part_kind, getattr(section, section.tag_field)))
+            found.append(get_entry(section.part_kind, getattr(section, section.tag_field)))
         sections += [value for name in fields_of(type(section)) if is_dataclass(value := getattr(section, name))]
     named = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
-    return found + [entry_of(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
+    return found + [get_entry(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
 
 
 def to_dict(config: Config) -> dict[str, object]:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from seqlab.base.atomic_io import SEAL, rename, sealed, unsealed, write_bytes, write_json
-from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, open_regular, parse_json, read_json, read_regular
+from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, open_regular, parse_json, read_json, read_regular, validate_type
 from seqlab.base.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ FORMAT_VERSION = 2
 UNSEALED_VERSION = 1
 CONFIG_TEXT, RUN_ID, OLDER_STATES, PLUGINS = "config_yaml", "run_id", "older_states", "plugins"
 """Keys of run.json: the text of config.yaml; what tells a run from others; by checkpoint the SHA-256 of each state.json
-that was written in format 1; the plugins that own parts of the run (`seqlab.plugins.notes_of`)."""
+that was written in format 1; the plugins that own parts of the run (`seqlab.plugins.describe_plugins`)."""
 READ_ATTEMPTS, READ_PAUSE = 10, 0.02
 """How often, and how many seconds apart, config.yaml is compared with run.json before it counts as edited."""
 _warned: set[Path] = set()
@@ -161,10 +161,10 @@ class RunFolder:
             raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")
         try:
             description = read_json(self.description_file)
-            version = checked(description, _Versioned)["format_version"]
-            if version == FORMAT_VERSION or not {SEAL, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
-                description = unsealed(description)
-            checked(description, _Description)
+            version = validate_type(description, _Versioned)["format_version"]
+            if version == FORMAT_VERSION or not {CHECKSUM_KEY, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
+                description = verify_checksum(description)
+            validate_type(description, _Description)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
         if version == UNSEALED_VERSION:
@@ -184,7 +184,7 @@ class RunFolder:
             content = b""
             with suppress(OSError):  # it is being deleted
                 content = read_regular(state)
-            if f'"{SEAL}"'.encode() in content:
+            if f'"{CHECKSUM_KEY}"'.encode() in content:
                 raise ValueError(
                     f"{self.description_file} is damaged or of another run: it has run format 1, but {state} has a "
                     "later one. Restore it from a copy."
@@ -203,7 +203,9 @@ class RunFolder:
     def write_description(self, values: Mapping[str, Any], config_text: str | None = None) -> None:
         """Write run.json with a checksum and the text of config.yaml, that of the file unless given."""
         text = self.config_file.read_bytes().decode("utf-8") if config_text is None else config_text
-        write_json(self.description_file, sealed({**values, "format_version": FORMAT_VERSION, CONFIG_TEXT: text}))
+        write_json(
+            self.description_file, with_checksum({**values, "format_version": FORMAT_VERSION, CONFIG_TEXT: text})
+        )
 
     def replace_config(self, config_text: str, values: Mapping[str, Any]) -> None:
         """Replace config.yaml and run.json together: whoever reads the config completes what a kill interrupts."""
@@ -276,7 +278,7 @@ class RunFolder:
             for number, line in enumerate(ROW_LIMIT.read(file, str(self.metrics_file)), start=1):
                 if line.endswith(b"\n"):
                     try:
-                        yield checked(parse_json(line), dict[str, Any])
+                        yield validate_type(parse_json(line), dict[str, Any])
                     except ValueError as error:
                         raise ValueError(
                             f"{self.metrics_file}, line {number}: is damaged ({error}); delete the line."

@@ -1,7 +1,7 @@
 """Single fields set by dotted key, as on the command line: `model.d_model` and "512".
 
 The tag of a section (`model.family`) resets that section to the defaults of the part that it names, but for
-`Part.shared_fields`; the part may change other sections, too (`Part.on_chosen`). All other fields are set after the
+`Part.shared_fields`; the part may change other sections, too (`Part.on_selected`). All other fields are set after the
 tags, in whatever order they are given.
 """
 
@@ -84,7 +84,7 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
     section.clear()
     section.update({name: tag, **kept})
     if issubclass(chosen, Part):
-        chosen.on_chosen(values)
+        chosen.on_selected(values)
     return True
 
 

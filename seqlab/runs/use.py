@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.data.config import DataConfig
 from seqlab.plugins import missing_plugins
-from seqlab.registry import UnknownPart, default_part, find, imported
+from seqlab.registry import UnknownPart, default_part, find_part, import_target
 from seqlab.runs.folder import PLUGINS, RunFolder
 from seqlab.runs.migrate import migrated
 from seqlab.runs.validate import build, parse_config
@@ -22,7 +22,7 @@ def data_section(path: str | Path) -> DataConfig:
     section: dict[str, Any] = values if isinstance(values, dict) else {}
     name = section.get(DataConfig.tag_field)
     try:
-        task = default_part("task") if name is None else find("task", str(name))
+        task = default_part("task") if name is None else find_part("task", str(name))
     except UnknownPart as error:
         raise UnknownPart(f"{error}{missing_plugins_hint(folder)}") from None
     found: DataConfig = build(task, section, source=str(folder.config_file))
@@ -35,7 +35,7 @@ def serve(command: str, path: str | Path, *arguments: Any) -> int | None:
     data = data_section(path)
     if command not in data.serves:
         raise ValueError(f"{path} {data.purpose}. It is no run for `seqlab {command}`.")
-    status: int | None = imported(data.serves[command])(*arguments)
+    status: int | None = import_target(data.serves[command])(*arguments)
     return status
 
 

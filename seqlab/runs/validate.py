@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seqlab.base.bounds import MIN_POSITIVE
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
-from seqlab.registry import missing_hint
+from seqlab.registry import broken_plugins_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
 from seqlab.runs.yaml_parser import parse_yaml
 
@@ -71,7 +71,7 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
     raise ConfigError(
         key,
         f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead (the nearest is `{nearest}`)."
-        f"{missing_hint()}",
+        f"{broken_plugins_hint()}",
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqlab.models.interfaces import FrameModel, PositionModel, Stepper, missing_methods
-from seqlab.registry import Parts, find
+from seqlab.registry import Parts, find_part
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
@@ -53,7 +53,7 @@ def fitting_search(model: Any, config: SearchConfig) -> Search:
     """
     names = list(Parts("search")) if config.algorithm is None else [config.algorithm]
     for name in names:
-        search: Search = find("search", name)()
+        search: Search = find_part("search", name)()
         if search.fits(model):
             return search
     named = f"`algorithm: {config.algorithm}`" if config.algorithm else f"Each of the searches {', '.join(names)}"

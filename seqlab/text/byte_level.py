@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from seqlab.base.bounds import MAX_VOCABULARY, Count
+from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS
@@ -34,7 +34,7 @@ class BpeConfig(LearntConfig):
     kind: Literal["bpe"] = "bpe"
     """Which tokenizer this is."""
 
-    vocab_size: Annotated[int, Field(ge=260, le=MAX_VOCABULARY)] = 8000
+    vocab_size: Annotated[int, Field(ge=260, le=MAX_VOCAB_SIZE)] = 8000
     """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
 
     min_count: Count = 2

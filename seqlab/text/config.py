@@ -80,7 +80,7 @@ class TokenizerConfig(Part):
 class LearntConfig(TokenizerConfig):
     """The base of the settings of tokenizers that learn from text."""
 
-    to_define: ClassVar[tuple[str, ...]] = ("learn", "restore")
+    required_members: ClassVar[tuple[str, ...]] = ("learn", "restore")
 
     normalization: NormalizationForm = "nfc"
     """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are

@@ -13,7 +13,7 @@ import sentencepiece
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.bounds import MAX_COUNT, MAX_VOCABULARY
+from seqlab.base.bounds import MAX_COUNT, MAX_VOCAB_SIZE
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampling
 from seqlab.text.segmenter import Segmenter
@@ -36,7 +36,7 @@ class SentencePieceConfig(LearntConfig):
 
     may_sample: ClassVar[bool] = True
 
-    vocab_size: Annotated[int, Field(ge=261, le=MAX_VOCABULARY)] = 8000
+    vocab_size: Annotated[int, Field(ge=261, le=MAX_VOCAB_SIZE)] = 8000
     """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
 
     character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import write_bytes, write_json
-from seqlab.base.parsing import MAX_DOCUMENT_BYTES, checked, parse_json, read_regular
-from seqlab.registry import UnknownPart, find
+from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
+from seqlab.registry import UnknownPart, find_part
 from seqlab.text.config import LearntConfig, TokenizerConfig
 from seqlab.text.normalization import compose
 from seqlab.text.segmenter import Segmenter
@@ -175,7 +175,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     path = folder / DESCRIPTION
     description, kind = _read_description(folder)
     try:
-        config = checked(description.config, find("tokenizer", kind))
+        config = validate_type(description.config, find_part("tokenizer", kind))
     except UnknownPart as error:
         raise ValueError(f"{path}: {error}") from None
     except ValueError as error:
@@ -209,8 +209,8 @@ def _read_description(folder: Path) -> tuple[_Description, str]:
     """Read the description, and the kind in its config."""
     path = folder / DESCRIPTION
     try:
-        description = checked(parse_json(_read(path, MAX_DOCUMENT_BYTES)), _Description)
-        kind = checked(description.config.get("kind"), str)
+        description = validate_type(parse_json(_read(path, MAX_DOCUMENT_BYTES)), _Description)
+        kind = validate_type(description.config.get("kind"), str)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if description.format_version != FORMAT_VERSION:

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.bounds import MAX_VOCABULARY, Count
-from seqlab.base.parsing import checked, parse_json
+from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
+from seqlab.base.parsing import parse_json, validate_type
 from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
@@ -27,7 +27,7 @@ class VocabularyConfig(LearntConfig):
     separator: ClassVar[str]
     """What is between the items of a text."""
 
-    vocab_size: Annotated[int, Field(ge=5, le=MAX_VOCABULARY)] | None = None
+    vocab_size: Annotated[int, Field(ge=5, le=MAX_VOCAB_SIZE)] | None = None
     """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
 
     min_count: Count = 1
@@ -60,7 +60,7 @@ class VocabularyConfig(LearntConfig):
 
     def restore(self, content: bytes) -> "Vocabulary":
         """Restore the list."""
-        items = checked(parse_json(content), list[str])
+        items = validate_type(parse_json(content), list[str])
         if len(set(items)) < len(items):
             raise ValueError("an item is in the list twice")
         return Vocabulary(items, self)

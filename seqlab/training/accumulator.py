@@ -132,7 +132,7 @@ class Accumulator:
             assert parameter.grad is not None
             parameter.grad.mul_(trained)
         self.carry = joined_carry(carries)
-        values = self.machine.world.total(torch.stack([value.double() for value in sums.values()]))
+        values = self.machine.world.sum(torch.stack([value.double() for value in sums.values()]))
         return dict(zip(sums, values.unbind(), strict=True))
 
     def whole_carry(self) -> Carry:

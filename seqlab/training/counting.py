@@ -20,7 +20,7 @@ def count(run: TrainingRun) -> None:
         logger.info("%s", line)
     run.progress.step = 1
     found = run.task.validate(run, run.weights())
-    run.progress.minutes = run.machine.world.highest((time.monotonic() - started) / 60)
+    run.progress.minutes = run.machine.world.max((time.monotonic() - started) / 60)
     assert run.config.training.valid_metric is not None, "a config that is resolved names one"
     run.progress.add_validation(found.score(run.config.training.valid_metric), found.nll, keep=1)
     figures = found.figures()

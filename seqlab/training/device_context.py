@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from seqlab.base.malloc import prepare_heap
-from seqlab.base.openmp import fair_threads
-from seqlab.base.world import ALONE, World, usable_cores
+from seqlab.base.openmp import fair_thread_count
+from seqlab.base.world import SINGLE_PROCESS, World, usable_cores
 from seqlab.nn.kernels import TRAINING_KERNELS, is_reference
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.config import TrainingConfig
@@ -36,7 +36,7 @@ class DeviceContext:
 
     device: torch.device
     dtype: torch.dtype
-    world: World = ALONE
+    world: World = SINGLE_PROCESS
     is_sharded: bool = False
     """Whether the ranks divide the weights among them (FSDP) instead of each holding all."""
     compiles: bool = False
@@ -73,13 +73,15 @@ class Fingerprint:
         return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
 
 
-def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, Any] | None = None) -> DeviceContext:
+def set_up(
+    config: TrainingConfig, world: World = SINGLE_PROCESS, before: Mapping[str, Any] | None = None
+) -> DeviceContext:
     """Choose device and precision, set the threads and prepare the heap.
 
     `before`: run.json of the run that is continued, None for a new one. A run keeps the fair share of the cores that it
     was begun with, as another number of threads rounds sums differently.
     """
-    threads, fair = world.threads() if config.threads is None else config.threads, None
+    threads, fair = world.thread_count() if config.threads is None else config.threads, None
     if threads is None:
         threads = fair = _shared_threads(before)
     if threads is not None:
@@ -89,7 +91,7 @@ def set_up(config: TrainingConfig, world: World = ALONE, before: Mapping[str, An
         prepare_heap()
     elif device.index is not None:
         torch.cuda.set_device(device)  # what NCCL works on, and whose stream an event is recorded on
-    is_sharded = config.parallel == "fsdp" and not world.is_alone
+    is_sharded = config.parallel == "fsdp" and not world.is_single_process
     return DeviceContext(
         device, choose_dtype(config.precision, device), world, is_sharded, _compiles(config, device), fair
     )
@@ -117,7 +119,7 @@ def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
         threads = before.get(FAIR_THREADS) if before.get(CORES) == usable_cores() else None
         reason = "the run did when it was begun"
     else:
-        threads, reason = fair_threads(), "other programs compete for them"
+        threads, reason = fair_thread_count(), "other programs compete for them"
     if threads is not None:
         text = "Training uses %d of the %d cores, as %s (`--threads %d` uses all)."
         logger.warning(text, threads, usable_cores(), reason, usable_cores())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
-from seqlab.registry import Parts, imported
+from seqlab.registry import Parts, import_target
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
 from seqlab.runs.migrate import renamed
 from seqlab.training.accumulator import Carry
@@ -62,7 +62,7 @@ def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
             CARRY: run.accumulator.whole_carry(),
         }
         state = {"reason": str(error), "data_kind": run.config.data.kind}
-        written = run.machine.world.on_main(lambda: _write(run, step, tensors, state))
+        written = run.machine.world.call_on_main(lambda: _write(run, step, tensors, state))
         rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
@@ -96,7 +96,7 @@ def read_failure(folder: str | Path) -> Failure:
     for name, value in tensors.items():
         number, _, item = name.partition(".")
         micro_steps.setdefault(int(number), {})[item] = value
-    task = imported(Parts("task")[renamed("data.kind", read_state(folder).get("data_kind", "parallel"))].task_name)
+    task = import_target(Parts("task")[renamed("data.kind", read_state(folder).get("data_kind", "parallel"))].task_name)
     batches = []
     for _, values in sorted(micro_steps.items()):
         numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from seqlab.base.atomic_io import alone_in
+from seqlab.base.atomic_io import folder_lock
 from seqlab.base.world import World
 from seqlab.runs.folder import RUN_ID, RunFolder
 
@@ -145,7 +145,7 @@ def locked(folder: RunFolder) -> Iterator[int | None]:
     with ExitStack() as stack:
         try:
             if folder.path.is_dir():
-                descriptor = stack.enter_context(alone_in(folder.path, wait=False))
+                descriptor = stack.enter_context(folder_lock(folder.path, wait=False))
         except BlockingIOError:
             raise ValueError(
                 f"{folder.path}: another process is training there; wait for it, or stop it first."

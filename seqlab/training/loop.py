@@ -49,7 +49,7 @@ def fit(run: TrainingRun) -> None:
 
     def read_clock() -> None:
         """Agree with all ranks on the time: whether training ends depends on it."""
-        progress.minutes = world.highest(minutes_before + (time.monotonic() - started) / 60)
+        progress.minutes = world.max(minutes_before + (time.monotonic() - started) / 60)
 
     with (
         StopRequest(world) as request,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import sync
-from seqlab.base.named_files import open_named
+from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import require_regular
 
 
@@ -17,7 +17,7 @@ class MetricsLogger:
         self.path = path
         if path.is_fifo():  # which would be waited for
             require_regular(path)
-        self._file = open_named(path, "ab")
+        self._file = open_for_writing(path, "ab")
 
     def write(self, kind: str, **values: Any) -> None:
         """Add a line; `kind` is `train`, `valid` or `event`."""

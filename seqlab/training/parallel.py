@@ -29,7 +29,7 @@ def parallelised(module: nn.Module, machine: DeviceContext) -> nn.Module:
     if machine.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
         return _sharded(module, machine)
     module.to(machine.device)
-    if machine.world.is_alone or not any(parameter.requires_grad for parameter in module.parameters()):
+    if machine.world.is_single_process or not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     with warnings.catch_warnings():
         # The option's new name is not in older versions. Buffers are sent before a checkpoint (`TrainingRun.buffers`).
@@ -39,7 +39,7 @@ def parallelised(module: nn.Module, machine: DeviceContext) -> nn.Module:
 
 def synchronise_batch_norms(module: nn.Module, machine: DeviceContext) -> None:
     """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
-    for part in module.modules() if not machine.world.is_alone else ():
+    for part in module.modules() if not machine.world.is_single_process else ():
         if isinstance(part, BatchNorm):
             part.sum_over_ranks = SumOverRanks.apply
 

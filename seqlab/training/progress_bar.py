@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqlab.base.progress import counting_bar
+from seqlab.base.progress import make_progress_bar
 from seqlab.data.survey import OnProgress
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
@@ -24,7 +24,7 @@ def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
     if not is_visible:
         yield lambda units, done, total: None
         return
-    with counting_bar() as bar:
+    with make_progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(units: str, done: int, total: int | None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from seqlab.data.config import DataConfig
-from seqlab.plugins import notes_of, read_notes
+from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.codecs import codec_parts
 from seqlab.runs.config import RESUMABLE_FIELDS, VECTOR_FIELDS, Config, parts_of, path_fields, to_dict
@@ -81,7 +81,7 @@ def resume(run: TrainingRun, changes: Changes) -> None:
     steps = checkpoint_steps(run.checkpoints)
     if steps:
         run.restore(steps[-1])
-        run.machine.world.on_main(run.prune)  # what the last part was ended before it could delete
+        run.machine.world.call_on_main(run.prune)  # what the last part was ended before it could delete
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
@@ -100,9 +100,9 @@ def resume(run: TrainingRun, changes: Changes) -> None:
 
 def changed_plugins(run: TrainingRun) -> list[str]:
     """Describe how the plugins that own parts of a run differ from those that it was begun with."""
-    before = read_notes(run.held.root.read_description().get(PLUGINS))
+    before = plugin_notes_by_part(run.held.root.read_description().get(PLUGINS))
     found = []
-    for note in notes_of([*parts_of(run.config), *codec_parts(run.held.root)]):
+    for note in describe_plugins([*parts_of(run.config), *codec_parts(run.held.root)]):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import seqlab
-from seqlab.base.atomic_io import alone_in
-from seqlab.base.parsing import checked, read_json
+from seqlab.base.atomic_io import folder_lock
+from seqlab.base.parsing import read_json, validate_type
 from seqlab.base.world import World, usable_cores
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import REFUSALS
-from seqlab.plugins import notes_of
+from seqlab.plugins import describe_plugins
 from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.codecs import codec_parts, codec_sha256
 from seqlab.runs.config import Config, config_text, parts_of
@@ -85,7 +85,7 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
         yield
     except REFUSALS:
         if missing and folder.path.is_dir() and not folder.exists():
-            with suppress(BlockingIOError), alone_in(folder.path, wait=False):  # it may be another's by now
+            with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # it may be another's by now
                 _remove(folder, sorted(SET_UP_NAMES))  # and nothing that somebody else has put there
                 with suppress(OSError):
                     folder.path.rmdir()
@@ -137,7 +137,7 @@ def settle(folder: RunFolder) -> None:
 def _remove_generated(folder: RunFolder, old_data: Path) -> None:
     """Remove the data that a recipe generated; files that it did not generate go to the old data."""
     if folder.data.is_dir():
-        generated = checked(read_json(old_data.with_suffix(".json")), list[str])
+        generated = validate_type(read_json(old_data.with_suffix(".json")), list[str])
         for path in folder.data.iterdir():
             if path.name not in generated:
                 path.rename(old_data / path.name)
@@ -147,7 +147,7 @@ def _remove_generated(folder: RunFolder, old_data: Path) -> None:
 def bring_back(folder: RunFolder) -> None:
     """Bring back a run whose overwriting was killed before the new one had begun, unless a process works on it."""
     if not folder.exists() and (folder.replaced.is_dir() or folder.moving.is_dir()):
-        with suppress(BlockingIOError), alone_in(folder.path, wait=False):
+        with suppress(BlockingIOError), folder_lock(folder.path, wait=False):
             settle(folder)
 
 
@@ -163,7 +163,7 @@ def settled(folder: RunFolder) -> Iterator[None]:
 
 def restart_count(world: World) -> int:
     """Tell how often torchrun has started these ranks anew after a failure: each machine counts its own failures."""
-    return int(world.highest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))))
+    return int(world.max(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))))
 
 
 def was_restarted(folder: RunFolder, restarts: int) -> bool:
@@ -212,7 +212,7 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         CORES: usable_cores(),
         FAIR_THREADS: run.machine.fair_threads,
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
-        PLUGINS: notes_of([*parts_of(run.config), *codec_parts(folder)]),
+        PLUGINS: describe_plugins([*parts_of(run.config), *codec_parts(folder)]),
         "parameters": sum(p.numel() for p in run.model.parameters()),
         **start,
     }

@@ -42,9 +42,9 @@ class StopRequest:
 
     def signal_number(self) -> int | None:
         """Give the signal that any rank was sent, the same on all; they must ask together."""
-        return int(self.world.highest(self._own or 0)) or None
+        return int(self.world.max(self._own or 0)) or None
 
     def _remember(self, number: int, _: FrameType | None) -> None:
-        if self._own is not None and number == signal.SIGINT and self.world.is_alone:
+        if self._own is not None and number == signal.SIGINT and self.world.is_single_process:
             raise KeyboardInterrupt
         self._own = number

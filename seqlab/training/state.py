@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.base.malloc import release_heap
-from seqlab.base.parsing import checked
+from seqlab.base.parsing import validate_type
 from seqlab.data.step import Position
 from seqlab.objectives import Objective
 from seqlab.optim import OffersWeights
@@ -138,7 +138,7 @@ class TrainingRun(WithCodecs):
 
     def _of_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take over tensors of the main rank, in place."""
-        if own and not self.machine.world.is_alone:
+        if own and not self.machine.world.is_single_process:
             sent = self.machine.world.broadcast({name: value.cpu() for name, value in own.items()})
             for name, value in own.items():
                 value.copy_(sent[name])
@@ -203,7 +203,7 @@ class TrainingRun(WithCodecs):
             averaged = self.gathered(self.inference_weights())
         if averaged is not None and (offered is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
-        self.machine.world.on_main(lambda: self._write(tensors))
+        self.machine.world.call_on_main(lambda: self._write(tensors))
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         state = {
@@ -221,8 +221,8 @@ class TrainingRun(WithCodecs):
         checkpoint = self.checkpoints / checkpoint_name(step)
         state = read_state(checkpoint)
         try:
-            self.progress, journal_size = checked(state["progress"], Progress), state["journal_size"]
-            self.figures = checked(state["figures"], TrainingMetrics)
+            self.progress, journal_size = validate_type(state["progress"], Progress), state["journal_size"]
+            self.figures = validate_type(state["figures"], TrainingMetrics)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.base.job import joined
-from seqlab.base.world import World
+from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.inputs import hash_inputs
 from seqlab.data.survey import OnProgress
@@ -91,17 +90,17 @@ def train(
         )
     folder = RunFolder(run_dir or _default_run_dir(config))
     with (
-        joined() as world,
+        join_world() as world,
         full_disk_explained(folder),
-        world.only_main(without_trace(folder)),
+        world.enter_on_main(without_trace(folder)),
         hold_folder(folder, world) as held,
         held.explained(),
     ):
-        with world.only_main(settled(held.root)):
+        with world.enter_on_main(settled(held.root)):
             run = set_up_run(config, held, overwrite, command, world)
         with closing(run.journal):
             _fit(run)
-            world.on_main(held.refuse_lost)
+            world.call_on_main(held.refuse_lost)
     return folder.path
 
 
@@ -126,12 +125,12 @@ def set_up_run(
     if overwrite:
         refuse_unnamed_job()
     restarts = restart_count(world)
-    config = world.on_main(
+    config = world.call_on_main(
         lambda: _prepared_config(config_or_recipe, held, overwrite and not was_restarted(folder, restarts))
     )
     machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
-        changes = world.on_main(lambda: _open_folder(config, folder, on_progress))
+        changes = world.call_on_main(lambda: _open_folder(config, folder, on_progress))
         codecs = load_codecs(folder)
         with world.main_first():
             told = on_progress if world.is_main else None
@@ -141,11 +140,11 @@ def set_up_run(
     run, start = _assemble(config, held, machine, codecs, data)
     if changes is not None:
         resume(run, changes)
-        world.on_main(lambda: continue_description(run))
+        world.call_on_main(lambda: continue_description(run))
     else:
-        world.on_main(lambda: write_config(config, folder.config_file))
-        world.on_main(lambda: describe(run, command, start))
-    held.bind(world.on_main(lambda: folder.described(RUN_ID)))
+        world.call_on_main(lambda: write_config(config, folder.config_file))
+        world.call_on_main(lambda: describe(run, command, start))
+    held.bind(world.call_on_main(lambda: folder.described(RUN_ID)))
     return run
 
 
@@ -223,7 +222,9 @@ def _assemble(
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    ranks = "" if machine.world.is_alone else f", {machine.world.world_size} ranks ({config.training.parallel})"
+    ranks = (
+        "" if machine.world.is_single_process else f", {machine.world.world_size} ranks ({config.training.parallel})"
+    )
     logger.info("%s, %s, %s%s", size, machine.device, machine.dtype, ranks)
     return run, start
 

@@ -84,6 +84,6 @@ def nll_of(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
         score = float(model.score(batch.to(run.machine.device)).sum(dtype=torch.float64))
         found.append((score, batch.num_targets))
     nll, tokens = 0.0, 0
-    for score, count in world.collect(found):
+    for score, count in world.unshard(found):
         nll, tokens = nll - score, tokens + count
     return nll_per_tgt_token(nll, tokens)

@@ -48,7 +48,7 @@ class Bag(UncachedTranslator):
 def registered() -> Iterator[None]:
     seqlab.register("model")(BagConfig)
     yield
-    del registry._entries["model"]["bag"]
+    del registry._parts["model"]["bag"]
 
 
 @pytest.mark.usefixtures("registered")

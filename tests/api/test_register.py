@@ -34,14 +34,14 @@ def flat(decorate: Callable[[type], Any]) -> Any:
 )
 def test_a_config_that_is_no_dataclass_of_pydantic_is_refused(decorate: Callable[[type], Any]) -> None:
     """`@dataclass` above `@seqlab.register` is such a mistake, too: the class is registered before it is one."""
-    message = "FlatConfig is no dataclass: put `@pydantic.dataclasses.dataclass(frozen=True, kw_only=True)` above it"
+    message = "FlatConfig is not a pydantic dataclass: decorate it with `@pydantic.dataclasses.dataclass(frozen=True"
     with pytest.raises(ValueError, match=re.escape(message)):
         seqlab.register("schedule")(flat(decorate))
     assert "flat" not in registry.Parts("schedule")
 
 
 def test_a_registered_schedule_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(registry._entries, "schedule", dict(registry._entries["schedule"]))
+    monkeypatch.setitem(registry._parts, "schedule", dict(registry._parts["schedule"]))
     own = flat(pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=SETTINGS))
     assert seqlab.register("schedule")(own) is own
     assert (

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from seqlab.base.atomic_io import SEAL, sealed
+from seqlab.base.atomic_io import CHECKSUM_KEY, with_checksum
 
 NESTED = 3000
 """Levels of nesting that no reader of JSON or YAML gets through."""
@@ -210,5 +210,5 @@ def parsed(path: Path) -> Any:
 def write_sealed(path: Path, values: Any) -> None:
     """Write an object with a checksum of its own; leave anything else as it is."""
     if isinstance(values, dict):
-        values.pop(SEAL, None)
-        path.write_text(json.dumps(sealed(values)), "utf-8", "surrogatepass")
+        values.pop(CHECKSUM_KEY, None)
+        path.write_text(json.dumps(with_checksum(values)), "utf-8", "surrogatepass")

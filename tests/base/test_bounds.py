@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from seqlab.commands import Command
-from seqlab.registry import KINDS, Parts, entries, find
+from seqlab.registry import PART_KINDS, Parts, find_part, list_entries
 from seqlab.runs.config import Config
 from seqlab.runs.fields import families, fields_of
 
@@ -24,9 +24,9 @@ def sections_of(section: type) -> Iterator[type]:
 def all_sections() -> list[type]:
     """List the sections of a config and the options of each command."""
     found = set(sections_of(Config))
-    for kind in KINDS:
+    for kind in PART_KINDS:
         found |= {each for part in Parts(kind).values() if hasattr(part, "__pydantic_fields__") for each in [part]}
-    commands = (find("command", entry.name) for entry in entries("command"))
+    commands = (find_part("command", entry.name) for entry in list_entries("command"))
     found |= {command.options for command in commands if isinstance(command, Command)}
     return sorted(found, key=lambda each: f"{each.__module__}.{each.__qualname__}")
 

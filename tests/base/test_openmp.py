@@ -40,7 +40,7 @@ def test_busy_processes_are_counted() -> None:
     for process in processes:
         process.start()
     try:
-        assert openmp.other_tasks() >= 2
+        assert openmp.count_competing_threads() >= 2
     finally:
         for process in processes:
             process.kill()
@@ -56,7 +56,7 @@ def test_threads_sleep_where_others_share_the_cores(
     load(monkeypatch, tmp_path, running)
     monkeypatch.setenv("GOMP_SPINCOUNT", "")
     monkeypatch.delenv("GOMP_SPINCOUNT")
-    openmp.choose_waiting()
+    openmp.limit_spinning()
     assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
@@ -66,7 +66,7 @@ def test_cores_that_this_process_may_not_use_are_left_to_others(
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
     load(monkeypatch, tmp_path, 7)
-    openmp.choose_waiting()
+    openmp.limit_spinning()
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
@@ -75,7 +75,7 @@ def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_pat
     load(monkeypatch, tmp_path, 99)
     monkeypatch.setenv(variable, "5")
     before = dict(os.environ)
-    openmp.choose_waiting()
+    openmp.limit_spinning()
     assert dict(os.environ) == before
 
 
@@ -87,9 +87,9 @@ def test_the_fair_share_of_two_cores(
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
     load(monkeypatch, tmp_path, running + cores - 2)  # the other cores are busy, and not for this process
-    assert openmp.fair_threads() == threads
+    assert openmp.fair_thread_count() == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert openmp.fair_threads() is None
+    assert openmp.fair_thread_count() is None
 
 
 def test_a_continued_run_keeps_its_threads(
@@ -99,14 +99,14 @@ def test_a_continued_run_keeps_its_threads(
 
     write_numbers(tmp_path / "corpus", range(1, 130))
     config = tiny_config(tmp_path / "corpus", max_steps=2, threads=None)
-    monkeypatch.setattr(machine, "fair_threads", lambda: 1)
+    monkeypatch.setattr(machine, "fair_thread_count", lambda: 1)
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     monkeypatch.setattr("seqlab.training.run_setup.usable_cores", lambda: 2)
     run_dir = train(config, tmp_path / "run")
     assert "Training uses 1 of the 2 cores, as other programs compete for them" in caplog.text
     assert RunFolder(run_dir).described("machine")["threads"] == 1
     caplog.clear()
-    monkeypatch.setattr(machine, "fair_threads", lambda: None)
+    monkeypatch.setattr(machine, "fair_thread_count", lambda: None)
     train(with_training(config, max_steps=4), run_dir)
     assert "bit for bit" not in caplog.text
     assert "Training uses 1 of the 2 cores, as the run did when it was begun" in caplog.text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.parsing import checked, open_regular, parse_json, read_json, read_regular
+from seqlab.base.parsing import open_regular, parse_json, read_json, read_regular, validate_type
 from seqlab.runs.yaml_parser import MAX_VALUES, parse_yaml
 
 values = st.recursive(
@@ -37,8 +37,8 @@ def test_json_reads_as_json_does(value: Any) -> None:
         ('{"a":' * 100_000, "nested too deeply"),
         ("9" * 5000, "a number has thousands of digits"),
         ('{"a": -' + "9" * 5000 + "}", "a number has thousands of digits"),
-        ('"\\ud800"', "half of a surrogate pair"),
-        ('{"\\udfff": 1}', "half of a surrogate pair"),
+        ('"\\ud800"', "an unpaired surrogate"),
+        ('{"\\udfff": 1}', "an unpaired surrogate"),
     ],
     ids=lambda each: str(each)[:20],
 )
@@ -57,11 +57,11 @@ def test_the_first_field_of_another_type_is_named() -> None:
     class Inner:
         count: int
 
-    assert checked({"count": "3"}, Inner) == Inner(3)
+    assert validate_type({"count": "3"}, Inner) == Inner(3)
     with pytest.raises(ValueError, match="`count`: Input should be a valid integer"):
-        checked({"count": []}, Inner)
+        validate_type({"count": []}, Inner)
     with pytest.raises(ValueError, match="Input should be a valid dictionary"):
-        checked([1], dict[str, Any])
+        validate_type([1], dict[str, Any])
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to a device"])
@@ -74,7 +74,7 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
     else:
         path.symlink_to("/dev/zero")
     for read in (read_regular, read_json, open_regular):
-        with pytest.raises(ValueError, match=f"f: is a {kind.rpartition(' ')[2]}, but a regular file is needed"):
+        with pytest.raises(ValueError, match=f"f: is a {kind.rpartition(' ')[2]}, but must be a regular file"):
             read(path)
 
 

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from reference.ranks import in_ranks
 from torch.distributed import HashStore, TCPStore
 
-from seqlab.base.job import joined
-from seqlab.base.ranks import name_of_start
-from seqlab.base.world import ALONE, LostRank, OnRows, World
+from seqlab.base.ranks import agree_on_store_prefix
+from seqlab.base.world import SINGLE_PROCESS, LostRank, OnRows, World, join_world
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import parallelised
 
@@ -31,19 +30,19 @@ def exchanged() -> dict[str, object]:
         on_rows(len(own))
         return [f"row {i}" for i in own]
 
-    with joined() as world:
+    with join_world() as world:
         rank = world.rank
         return {
             "rank": (rank, world.world_size, world.is_main),
-            "total": world.total(torch.tensor([rank + 0.5, 2.0], dtype=torch.float64)).tolist(),
-            "highest": world.highest(10.0 - rank),
+            "sum": world.sum(torch.tensor([rank + 0.5, 2.0], dtype=torch.float64)).tolist(),
+            "max": world.max(10.0 - rank),
             "broadcast": world.broadcast(f"from {rank}"),
             "gather": world.gather({"rank": rank}),
-            "collect": world.collect([each * 10 for each in world.share(range(5))]),
-            "spread": world.spread([3, 9, 1, 4], compute, done.append),
+            "unshard": world.unshard([each * 10 for each in world.shard(range(5))]),
+            "map_rows": world.map_rows([3, 9, 1, 4], compute, done.append),
             "rows done": sum(done),
-            "on_main": world.on_main(lambda: f"on {rank}"),
-            "from_main": list(world.from_main(iter(["x", "y"] if world.is_main else []))),
+            "call_on_main": world.call_on_main(lambda: f"on {rank}"),
+            "broadcast_items": list(world.broadcast_items(iter(["x", "y"] if world.is_main else []))),
         }
 
 
@@ -52,31 +51,31 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
     for rank, found in enumerate(in_ranks(world_size, exchanged)):
         assert found == {
             "rank": (rank, world_size, rank == 0),
-            "total": [sum(range(world_size)) + world_size * 0.5, 2.0 * world_size],
-            "highest": 10.0,
+            "sum": [sum(range(world_size)) + world_size * 0.5, 2.0 * world_size],
+            "max": 10.0,
             "broadcast": "from 0",
             "gather": [{"rank": other} for other in range(world_size)],
-            "collect": [0, 10, 20, 30, 40],
-            "spread": ["row 0", "row 1", "row 2", "row 3"],
+            "unshard": [0, 10, 20, 30, 40],
+            "map_rows": ["row 0", "row 1", "row 2", "row 3"],
             "rows done": 4,
-            "on_main": "on 0",
-            "from_main": ["x", "y"],
+            "call_on_main": "on 0",
+            "broadcast_items": ["x", "y"],
         }
 
 
 def test_alone() -> None:
     found = exchanged()
     assert found["rank"] == (0, 1, True)
-    assert found["total"] == [0.5, 2.0]
-    assert found["collect"] == [0, 10, 20, 30, 40]
-    assert found["spread"] == ["row 0", "row 1", "row 2", "row 3"]
+    assert found["sum"] == [0.5, 2.0]
+    assert found["unshard"] == [0, 10, 20, 30, 40]
+    assert found["map_rows"] == ["row 0", "row 1", "row 2", "row 3"]
     assert found["rows done"] == 4
-    assert found["from_main"] == ["x", "y"]
+    assert found["broadcast_items"] == ["x", "y"]
 
 
 @given(items=st.lists(st.integers()), world_size=st.integers(1, 6))
 def test_shares_hold_every_item_once_and_differ_by_one_at_most(items: list[int], world_size: int) -> None:
-    shares = [World(rank, world_size).share(items) for rank in range(world_size)]
+    shares = [World(rank, world_size).shard(items) for rank in range(world_size)]
     assert sorted(item for share in shares for item in share) == sorted(items)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -86,7 +85,7 @@ def meeting(rank: int, port: int, restarts: int = 0) -> AbstractContextManager[W
     own = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": 0}
     own |= {"LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": restarts}
     os.environ |= {name: str(value) for name, value in own.items()}
-    return joined()
+    return join_world()
 
 
 def ranks_met(rank: int, port: int, restarts: int) -> list[int]:
@@ -140,7 +139,7 @@ def failing_alike(rank: int, port: int, failing: list[int]) -> bool | None:
                 raise ValueError(f"what {failing} see")
             world.gather(rank)
     except (ValueError, LostRank) as error:
-        return getattr(error, "is_told", False)
+        return getattr(error, "is_reported", False)
     return None
 
 
@@ -163,7 +162,7 @@ def lost_while_connecting(rank: int, port: int) -> bool:
         with meeting(rank, port):
             raise AssertionError("It is connected.")
     except (ValueError, LostRank) as error:
-        return getattr(error, "is_told", False)
+        return getattr(error, "is_reported", False)
 
 
 def test_a_main_rank_that_fails_before_the_others_are_connected_tells_it_alone() -> None:
@@ -177,7 +176,9 @@ def test_a_start_has_a_name_of_its_own() -> None:
     store, names = HashStore(), []
     for world_size in (3, 2, 4):
         with ThreadPoolExecutor(world_size) as threads:
-            found = set(threads.map(lambda rank, size=world_size: name_of_start(store, rank, size), range(world_size)))
+            found = set(
+                threads.map(lambda rank, size=world_size: agree_on_store_prefix(store, rank, size), range(world_size))
+            )
         assert len(found) == 1
         names += found
         for rank in range(1, 4):  # what ranks leave that ended before they met
@@ -189,8 +190,8 @@ def failing_on_main() -> None:
     def fail() -> None:
         raise KeyError("what happened")
 
-    with joined() as world:
-        world.on_main(fail)
+    with join_world() as world:
+        world.call_on_main(fail)
 
 
 def failing_stream() -> list[int]:
@@ -198,8 +199,8 @@ def failing_stream() -> list[int]:
         yield 1
         raise KeyError("what happened")
 
-    with joined() as world:
-        return list(world.from_main(items()))
+    with join_world() as world:
+        return list(world.broadcast_items(items()))
 
 
 def test_a_failure_of_the_main_rank_ends_the_others() -> None:
@@ -217,7 +218,7 @@ def test_a_failure_of_the_main_rank_is_what_it_raises_though_the_others_have_end
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Deserted(0, 2).on_main(interrupt)
+        Deserted(0, 2).call_on_main(interrupt)
 
 
 def test_a_stream_that_fails_ends_the_others() -> None:
@@ -233,23 +234,23 @@ def test_a_stream_that_fails_ends_the_others() -> None:
 def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch, name: str, gpus: bool, expected: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
     assert World(3, 4, 1, 2).device_name(name) == expected
-    assert ALONE.device_name(name) == name
+    assert SINGLE_PROCESS.device_name(name) == name
 
 
 def test_one_gpu_for_all_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`device` names one device, `cuda:1`, but 2 processes run on this machine"):
+    with pytest.raises(ValueError, match=r"`device` is the single device `cuda:1`, but 2 processes run on this"):
         World(0, 2, 0, 2).device_name("cuda:1")
-    assert ALONE.device_name("cuda:1") == "cuda:1"
+    assert SINGLE_PROCESS.device_name("cuda:1") == "cuda:1"
 
 
 def test_cores_are_divided_among_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(7)), raising=False)
-    assert World(0, 8, 0, 3).threads() == 2
-    assert World(0, 16, 0, 16).threads() == 1
-    assert ALONE.threads() is None
+    assert World(0, 8, 0, 3).thread_count() == 2
+    assert World(0, 16, 0, 16).thread_count() == 1
+    assert SINGLE_PROCESS.thread_count() is None
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")  # other launchers set it too
-    with joined() as world:
-        assert world is ALONE
+    with join_world() as world:
+        assert world is SINGLE_PROCESS

@@ -49,7 +49,7 @@ class Options(Shared):
 
 
 received: list[Options] = []
-COMMAND = DeclaredCommand("nothing", Command(Options, received.append, in_one_process=True))
+COMMAND = DeclaredCommand("nothing", Command(Options, received.append, single_process=True))
 
 
 def run(*arguments: str) -> Options:
@@ -116,5 +116,5 @@ def test_an_option_without_a_default_is_required() -> None:
 def test_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match="`seqlab nothing` works in one process"):
+    with pytest.raises(ValueError, match="`seqlab nothing` runs in a single process"):
         run("a", "word", "--out", "c")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.base.atomic_io import sealed
+from seqlab.base.atomic_io import with_checksum
 from seqlab.tasks.translation.distill import Distilled, WorkFile, distill, keep
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.torch_engine import load_with_torch as load
@@ -205,9 +205,9 @@ def test_damaged_work_is_named_with_its_line(corpus: Path) -> None:
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open():
         pass
-    whole = json.dumps(sealed(asdict(Distilled(["a"])))).encode() + b"\n"
+    whole = json.dumps(with_checksum(asdict(Distilled(["a"])))).encode() + b"\n"
     changed = whole.replace(b'["a"]', b'["b"]')
-    typed = json.dumps(sealed(asdict(Distilled(["a"])) | {"cut": "many"})).encode() + b"\n"
+    typed = json.dumps(with_checksum(asdict(Distilled(["a"])) | {"cut": "many"})).encode() + b"\n"
     for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n', changed, typed, b"[" * 100_000 + b"\n"):
         whole = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
         (corpus / "w").write_bytes(whole)

@@ -88,7 +88,7 @@ class NoteFormat(ExportFormat):
 def test_an_option_that_all_formats_have_is_refused_for_its_format_alone(
     seqlab: Command, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry._entries["exporter"], "note", Entry("exporter", "note", NoteFormat, "notes", "a test"))
+    monkeypatch.setitem(registry._parts["exporter"], "note", Entry("exporter", "note", NoteFormat, "notes", "a test"))
     assert "  note           notes" in seqlab("export", "--help").out.decode()
     refused = seqlab("export", run_dir, "--format", "note")
     assert (refused.status, refused.out) == (2, b"")

@@ -156,7 +156,7 @@ def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("a bug")
 
     broken = SimpleNamespace(make_parser=lambda: Parser("seqlab broken", None), run=fail)
-    monkeypatch.setitem(registry._entries["command"], "broken", registry.Entry("command", "broken", broken, ""))
+    monkeypatch.setitem(registry._parts["command"], "broken", registry.Entry("command", "broken", broken, ""))
     with pytest.raises(KeyError, match="a bug"):
         entry.main(["broken"])
 

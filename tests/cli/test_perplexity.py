@@ -147,7 +147,7 @@ def test_torchrun_is_refused(seqlab, runs: TinyRuns, file: Path, monkeypatch: py
     for arguments in (("perplexity", runs("gru_lm"), file), ("generate", runs("gru_lm"))):
         result = seqlab(*arguments)
         assert (result.status, result.out) == (2, b"")
-        assert f"`seqlab {arguments[0]}` works in one process: start it without torchrun." in result.err
+        assert f"`seqlab {arguments[0]}` runs in a single process: start it without torchrun." in result.err
 
 
 def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:

@@ -122,7 +122,7 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "import seqlab.cli.main\n"
-        "seqlab.cli.main.choose_waiting = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "seqlab.cli.main.limit_spinning = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from seqlab.__main__ import run\n"
         "sys.argv[1:] = ['info', 'run']\n"

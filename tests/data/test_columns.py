@@ -146,11 +146,11 @@ def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
         ('{"src": ["a", null]}', r"line 2: 'src\[1\]' must be text, but is a NoneType"),
         ('{"src": ["New York"]}', r"line 2: 'src\[0\]' must be a word without spaces, but is 'New York'"),
         ('{"src": ["a", ""]}', r"line 2: 'src\[1\]' must be a word without spaces, but is ''"),
-        ('{"src": ["a", "\\ud800"]}', r"line 2: 'src\[1\]' holds half of a surrogate pair"),
-        ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: names 'b' twice: rename all but one"),
-        ("[" * 100_000, "line 2: not JSON that can be read .it is nested too deeply"),
+        ('{"src": ["a", "\\ud800"]}', r"line 2: 'src\[1\]' contains an unpaired surrogate"),
+        ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: has the key 'b' twice: rename all but one"),
+        ("[" * 100_000, "line 2: unreadable JSON .it is nested too deeply"),
         ("[1]", "line 2: has no 'src': where 'src' should be there is a list"),
-        ('{"src": "\\ud800"}', "line 2: 'src' holds half of a surrogate pair"),
+        ('{"src": "\\ud800"}', "line 2: 'src' contains an unpaired surrogate"),
     ],
 )
 def test_jsonl_errors_name_the_line(tmp_path: Path, line: str, message: str) -> None:

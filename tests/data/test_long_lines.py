@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from seqlab.base.raw_lines import DISCARDED, LineLimit, LongLines, RawPart
+from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit, PartialLine
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
 from seqlab.data.encode import encode_text
@@ -25,7 +25,7 @@ texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).m
 @example("aaa\r\nb", 3, True)
 def test_what_is_too_long_is_discarded_and_noted(text: str, most: int, ends: bool) -> None:
     content = (text + "\n" * ends).encode()
-    noted = LongLines()
+    noted = DiscardedLines()
     found = list(LineLimit(most, noted).read(io.BytesIO(content), "f"))
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
     is_long = [len(line.removesuffix(b"\r")) > most for line in lines]
@@ -38,10 +38,10 @@ def test_what_is_too_long_is_discarded_and_noted(text: str, most: int, ends: boo
 @given(texts, st.integers(4, 9), st.booleans())
 def test_parts_together_are_the_text(text: str, most: int, ends: bool) -> None:
     content = (text + "\n" * ends).encode()
-    found = list(LineLimit(most, divides=True).read(io.BytesIO(content), "f"))
+    found = list(LineLimit(most, splits_lines=True).read(io.BytesIO(content), "f"))
     assert all(len(raw) <= most for raw in found)
     assert b"".join(found) in (content, content + b"\n")
-    assert not found or not isinstance(found[-1], RawPart)
+    assert not found or not isinstance(found[-1], PartialLine)
     for raw in found:
         raw.decode()  # no character is cut
 
@@ -59,7 +59,7 @@ def test_a_line_that_is_too_long_is_refused_by_file_and_number(tmp_path: Path) -
 
 
 def test_an_empty_line_stands_for_one_that_is_discarded() -> None:
-    limit = LineLimit(3, LongLines())
+    limit = LineLimit(3, DiscardedLines())
     lines = list(iter_lines(io.BytesIO(b"ab\nabcd\nabc"), "f", limit))
     assert lines == ["ab", "", "abc"]
     assert [isinstance(line, DiscardedLine) for line in lines] == [False, True, False]
@@ -83,7 +83,7 @@ def test_the_ids_of_parts_are_those_of_the_whole_text(config, tmp_path: Path) ->
     path.write_text("".join(f"{line}\n" for line in lines))
     tokenizer = train_tokenizer(config, lines)
     found = []
-    for limit in (LineLimit(), LineLimit(64, divides=True)):
+    for limit in (LineLimit(), LineLimit(64, splits_lines=True)):
         blocks = [block.decode() for block in read_blocks(path, 3, limit)]
         found.append(np.concatenate([encode_text(tokenizer, block).values for block in blocks]))
     assert sum(isinstance(line, LinePart) for block in blocks for line in block) > 20
@@ -100,10 +100,10 @@ def test_a_packed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from seqlab.data.readers import read_lines\n"
-        "from seqlab.base.raw_lines import LineLimit, LongLines\n"
+        "from seqlab.base.raw_lines import LineLimit, DiscardedLines\n"
         "peak = lambda: int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])  # kB\n"
         "before = peak()\n"
-        "lines = list(read_lines(sys.argv[1], LineLimit(discarded=LongLines())))\n"
+        "lines = list(read_lines(sys.argv[1], LineLimit(discarded=DiscardedLines())))\n"
         "assert lines == ['short', '', 'last'], lines\n"
         "print(peak() - before)"
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.base.atomic_io import read_sealed
+from seqlab.base.atomic_io import read_checksummed_json
 from seqlab.data.columns import parse_column
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
@@ -312,12 +312,12 @@ def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
     )
     assert {path.name for path in paths} >= {"cache.json", "corpus.json", "lines.json"}
     for path in paths:
-        content, expected = path.read_bytes(), read_sealed(path)
+        content, expected = path.read_bytes(), read_checksummed_json(path)
         for place in range(len(content)):
             for bit in range(8):
                 path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
                 with suppress(ValueError):
-                    found = read_sealed(path)
+                    found = read_checksummed_json(path)
                     assert {key: found.get(key) for key in expected} == expected
         path.write_bytes(content)
 

@@ -14,7 +14,7 @@ import pytest
 from reference.random_runs import write_run
 
 import seqlab
-from seqlab.base.atomic_io import write_sealed
+from seqlab.base.atomic_io import write_checksummed_json
 from seqlab.export.folder import building
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
@@ -103,7 +103,7 @@ def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path],
     description = json.loads((tmp_path / "model" / "seqlab.json").read_text())
     description["origin"]["format_version"] = 2
     del description["sha256"]
-    write_sealed(tmp_path / "model" / "seqlab.json", description | {"unknown": 1})
+    write_checksummed_json(tmp_path / "model" / "seqlab.json", description | {"unknown": 1})
     with pytest.raises(ValueError, match="has export format version 2, but this seqlab reads version 1"):
         seqlab.load(tmp_path / "model", engine="ctranslate2")
 

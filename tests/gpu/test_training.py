@@ -11,7 +11,7 @@ import torch
 from reference.device_waits import count_waits
 from reference.stored_families import COUNTED, FAMILIES
 
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.training import train
@@ -51,7 +51,7 @@ def test_no_step_waits_for_the_device(
     family = "sgd" if precision == "fp32" else "adam"
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": family}
     config = override(config_from_yaml(config_file), list(values.items()))
-    with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.model.train()
         with closing(run.journal):

@@ -32,7 +32,7 @@ def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count
             on_rows(1)
         return [(i, os.getpid()) for i in own]
 
-    found = Forks(count).spread(LENGTHS, compute, told.append)
+    found = Forks(count).map_rows(LENGTHS, compute, told.append)
     assert [i for i, _ in found] == list(range(len(LENGTHS)))
     assert sum(told) == len(LENGTHS)
     processes = {process for _, process in found}
@@ -49,7 +49,7 @@ def test_what_a_copy_raises_is_raised_here() -> None:
         return own
 
     with pytest.raises(ValueError, match="row 0 is wrong") as raised:
-        Forks(2).spread(LENGTHS, compute)
+        Forks(2).map_rows(LENGTHS, compute)
     assert "in compute" in str(raised.value.__cause__)  # where it was raised first
     assert multiprocessing.active_children() == []
 
@@ -60,7 +60,7 @@ def test_a_copy_that_is_killed_is_an_error() -> None:
         return own
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
-        Forks(2).spread(LENGTHS, compute)
+        Forks(2).map_rows(LENGTHS, compute)
 
 
 def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
@@ -71,7 +71,7 @@ def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
         return own
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
-        Forks(2).spread(LENGTHS, compute)
+        Forks(2).map_rows(LENGTHS, compute)
 
 
 def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
@@ -122,7 +122,7 @@ def compute(own, on_rows):
     os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: the copies share the pipe
     time.sleep(60)
     return own
-Forks(2).spread([1] * 2 * ROWS_PER_FORK, compute)
+Forks(2).map_rows([1] * 2 * ROWS_PER_FORK, compute)
 """
 
 

@@ -9,7 +9,7 @@ from reference.stored_families import COUNTED, FAMILIES
 from reference.tiny_models import make_batch, make_lstm, make_model
 from torch import Tensor, nn
 
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.nn import reference_kernels
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder
@@ -24,7 +24,7 @@ def test_a_family(family: str, stored_families: Path, tmp_path: Path, monkeypatc
     """On its own data and with its own objective, in evaluation mode, as dropout draws other numbers."""
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
-    with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.journal.close()
         batch = next(iter(training_steps(run))).micro_steps[0]

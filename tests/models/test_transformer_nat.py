@@ -96,11 +96,11 @@ def test_a_copy_in_a_gap_is_told_from_that_symbol_where_gaps_are_learned() -> No
     """Both sides have the same vectors, and what is copied of this source is what is shown."""
     cmlm = TransformerCmlmConfig(**SMALL, decoder_input="uniform_copy")
     batch = collate([[17, 17, 17, 17]], [[17, 17, 17]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    for config, is_told in ((cmlm, True), (CONFIGS["classifier"], False)):
+    for config, is_reported in ((cmlm, True), (CONFIGS["classifier"], False)):
         torch.manual_seed(0)
         model = TransformerNat(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS).eval()
         in_gaps, as_shown = model(batch), model(batch, shown=torch.tensor([[17, 17, 17]]))
-        assert torch.equal(in_gaps.positions.hidden, as_shown.positions.hidden) != is_told
+        assert torch.equal(in_gaps.positions.hidden, as_shown.positions.hidden) != is_reported
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -51,7 +51,7 @@ def test_one_warning_each_in_listings(listed: list[Done]) -> None:
     assert len(warned) == 4
     for name, reason in (
         ("raises", "RuntimeError: no table here"),
-        ("misshapen", "must map kinds to names"),
+        ("misshapen", "must be a mapping kind -> name"),
         ("takes", "takes 1.0 registers the metric 'bleu', but that name is taken by seqlab"),
         ("missing", "No module named 'there_is_no_such_module'"),
     ):

@@ -9,7 +9,7 @@ import torch
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs
 
-from seqlab.base.world import ALONE
+from seqlab.base.world import SINGLE_PROCESS
 from seqlab.models import MlpConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SamConfig, ScheduleFreeConfig, SgdConfig
 from seqlab.runs.config import Config
@@ -40,7 +40,7 @@ def test_statistics_are_those_of_the_averaged_weights(name: str, table: str, tmp
     data = run.config.data
     assert isinstance(data, PredictionConfig)
     examples = prepare_examples(data, run.codecs, run.folder.cache)
-    steps = islice(Prediction().steps(examples, run.config, run.codecs, ALONE, None), 200)
+    steps = islice(Prediction().steps(examples, run.config, run.codecs, SINGLE_PROCESS, None), 200)
     inputs = [step.micro_steps[0].src.flatten(1) for step in steps]
     first = run.model.hidden[0]
     with torch.no_grad():

@@ -42,9 +42,7 @@ class BareLabellerConfig(ModelConfig):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     for config in (BareConfig, BareLmConfig, BareLabellerConfig):
-        monkeypatch.setitem(
-            registry._entries["model"], config.family, Entry("model", config.family, config, "", "test")
-        )
+        monkeypatch.setitem(registry._parts["model"], config.family, Entry("model", config.family, config, "", "test"))
 
 
 def test_a_translator(tmp_path: Path) -> None:

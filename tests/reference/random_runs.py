@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from seqlab.models import ModelConfig, TransformerConfig
-from seqlab.registry import find
+from seqlab.registry import find_part
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
@@ -24,7 +24,7 @@ def write_run(path: Path, seed: int = 1, model: ModelConfig | None = None) -> Pa
     config = Config(
         data=TranslationConfig(train_src=["a.en"], train_tgt=["a.de"], tokenizer=CharactersConfig()),  # type: ignore[call-arg]
         model=model,
-        objective=find("objective", model.default_objective)(),
+        objective=find_part("objective", model.default_objective)(),
         seed=seed,
     )
     config = replace(config, model=replace(config.model, max_length=32))

@@ -101,7 +101,7 @@ class FullDisk:
         self.calls, self.failing = 0, -1
         for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")):
             monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
-        monkeypatch.setattr(named_files._NamedFile, "write", self.counted(named_files._NamedFile.write))
+        monkeypatch.setattr(named_files._RawFile, "write", self.counted(named_files._RawFile.write))
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
@@ -148,7 +148,7 @@ def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.Mon
         path.write_bytes(b"half")
         return open("/dev/full", "wb")
 
-    monkeypatch.setattr("seqlab.base.atomic_io.open_named", open_full)
+    monkeypatch.setattr("seqlab.base.atomic_io.open_for_writing", open_full)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(tmp_path, 6, TENSORS, NUMBERS)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000005"]

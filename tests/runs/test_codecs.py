@@ -33,7 +33,7 @@ def load_scaled(folder: Path) -> Scaled:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """Return a run folder that reads numbers and writes text."""
     entry = Entry("codec", "scaled", load_scaled, "numbers", "a test")
-    monkeypatch.setitem(registry._entries["codec"], "scaled", entry)
+    monkeypatch.setitem(registry._parts["codec"], "scaled", entry)
     folder = RunFolder(tmp_path)
     save_codec(Scaled(2.5), folder, "src")
     train_tokenizer(CharactersConfig(), ["ab"]).save(folder.tokenizer("tgt"))
@@ -58,7 +58,7 @@ def test_another_codec_is_refused(folder: RunFolder) -> None:
 
 
 def test_one_that_is_not_registered_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(registry._entries["codec"], "scaled")
+    monkeypatch.delitem(registry._parts["codec"], "scaled")
     with pytest.raises(ValueError, match="src_codec is a codec 'scaled', which is not registered"):
         load_codecs(folder)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from reference.tiny_runs import as_format_1
 
-from seqlab.base.atomic_io import sealed, write_json
+from seqlab.base.atomic_io import with_checksum, write_json
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder, load_run
 from seqlab.runs.checkpoint import checkpoint_name, write_checkpoint
@@ -93,7 +93,7 @@ def no_description(run_dir: Path) -> None:
 
 
 def other_version(run_dir: Path) -> None:
-    write_json(run_dir / "run.json", sealed({"format_version": 3}))
+    write_json(run_dir / "run.json", with_checksum({"format_version": 3}))
 
 
 def damaged_description(run_dir: Path) -> None:

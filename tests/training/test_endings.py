@@ -21,7 +21,7 @@ from reference.tiny_runs import (
 
 import seqlab.training.loop
 from seqlab.base import named_files
-from seqlab.base.parsing import checked
+from seqlab.base.parsing import validate_type
 from seqlab.evaluation import Score
 from seqlab.models import NgramConfig
 from seqlab.objectives import StepContext
@@ -93,7 +93,7 @@ def test_the_best_validations_are_ranked(keep: int) -> None:
         ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1], entry[2]))
         assert progress.best == ranked[:keep]
         assert is_best == (ranked[0] == (score, nll, step))
-        assert checked(json.loads(json.dumps(progress.to_json())), Progress) == progress
+        assert validate_type(json.loads(json.dumps(progress.to_json())), Progress) == progress
     assert progress.best[0] == (4.0, 0.5, 6)
     assert progress.validations_since_best == 0
 
@@ -184,7 +184,7 @@ class FullDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, point: int | None, code: int = errno.ENOSPC) -> None:
         self.calls, self.point, self.code = 0, point, code
         monkeypatch.setattr(os, "fsync", self.limited(os.fsync))
-        monkeypatch.setattr(named_files._NamedFile, "write", self.limited(named_files._NamedFile.write))
+        monkeypatch.setattr(named_files._RawFile, "write", self.limited(named_files._RawFile.write))
 
     def limited(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from reference.meta_device import leave_out_autocast
 from reference.stored_families import COUNTED, FAMILIES
 
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override
@@ -34,7 +34,7 @@ def test_a_pass_asks_for_no_value(
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     if objective is not None:
         config = override(config, [("objective.family", objective)])
-    with joined() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.journal.close()
         batch = next(iter(training_steps(run))).micro_steps[0].to("meta")

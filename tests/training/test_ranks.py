@@ -169,7 +169,7 @@ def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
     main, other = in_ranks(2, train, config, tmp_path / "run")
     assert main.kind is FileNotFoundError
     assert other.kind is LostRank
-    assert "Rank 0 ended" in other.message
+    assert "Rank 0 failed" in other.message
     assert not (tmp_path / "run").exists()
 
 

@@ -18,7 +18,7 @@ from reference.tiny_runs import (
     with_training,
 )
 
-from seqlab.base.atomic_io import sealed, write_json
+from seqlab.base.atomic_io import with_checksum, write_json
 from seqlab.nn import reference_kernels
 from seqlab.optim import OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import checkpoint_name
@@ -170,7 +170,7 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
 
 
 def test_another_format_version(trained: Trained, run_dir: Path) -> None:
-    write_json(run_dir / "run.json", sealed(RunFolder(run_dir).read_description() | {"format_version": 99}))
+    write_json(run_dir / "run.json", with_checksum(RunFolder(run_dir).read_description() | {"format_version": 99}))
     for use in (lambda: train(longer(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads versions 1 and 2"):
             use()
@@ -253,7 +253,7 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
 
 def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
-    write_json(path, sealed({"progress": {"step": 3}}))
+    write_json(path, with_checksum({"progress": {"step": 3}}))
     with pytest.raises(ValueError, match=r"state\.json is not a state of training"):
         train(longer(trained[0]), run_dir)
 

@@ -198,7 +198,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for kind, named in parts.items():
         for name, part in named.items():
-            monkeypatch.setitem(registry._entries[kind], name, registry.Entry(kind, name, part, "", "a test"))
+            monkeypatch.setitem(registry._parts[kind], name, registry.Entry(kind, name, part, "", "a test"))
 
 
 @pytest.fixture

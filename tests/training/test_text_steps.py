@@ -11,7 +11,7 @@ import torch
 from reference.ranks import in_ranks
 from torch import Tensor, nn
 
-from seqlab.base.job import joined
+from seqlab.base.world import join_world
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.rows import Rows
@@ -203,7 +203,7 @@ def test_a_restored_state_goes_on_bit_for_bit(stop: int) -> None:
 
 def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[Arrays]:
     """Go on with a carry as one of several ranks; in numpy, as torch sends tensors by a file that ends with a rank."""
-    with joined() as world:
+    with join_world() as world:
         accumulator = accumulator_of(Remembering(), replace(MACHINE, world=world))
         accumulator.restore_carry({name: torch.from_numpy(value) for name, value in before.items()})
         steps = steps_of(after, world.rank, world.world_size, **STREAMS)[:count]
@@ -212,7 +212,7 @@ def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[A
 
 def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
     """Give the weights of a model after three steps by gradients that are the same whoever asks."""
-    with joined() as world:
+    with join_world() as world:
         model = transformer()
         machine = replace(MACHINE, world=world, is_sharded=is_sharded)
         module = parallelised(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from seqlab.base.progress import progress_bar
+from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
@@ -69,7 +69,7 @@ def label_text(options: LabelOptions) -> int:
     with (
         open_input(options.input, whole_tables=options.conllu is not None, limit=limit) as source,
         output_stream(options.output) as output,
-        progress_bar(source.stream, output) as advance,
+        line_progress(source.stream, output) as advance,
     ):
         for block in _blocks(options, source):
             labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)

@@ -125,7 +125,7 @@ class LabellingTask(Task):
             with torch.inference_mode():
                 return [label_and_score(model, batches[i].to(run.machine.device), names) for i in own]
 
-        found = run.machine.world.spread([batch.src.numel() for batch in batches], label_batches)
+        found = run.machine.world.map_rows([batch.src.numel() for batch in batches], label_batches)
         hypotheses = [""] * len(valid)
         for batch, (lines, _) in zip(batches, found, strict=True):
             for index, line in zip(batch.indices.tolist(), lines, strict=True):

@@ -51,7 +51,7 @@ class Text:
         sizes: deque[tuple[int, bool]] = deque()
 
         def noted() -> Iterator[bytes]:
-            for raw in LineLimit(divides=True).read(stream, name):
+            for raw in LineLimit(splits_lines=True).read(stream, name):
                 sizes.append((len(raw), raw.endswith(b"\n")))
                 yield raw
 

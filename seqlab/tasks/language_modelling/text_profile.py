@@ -50,7 +50,7 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         ValueError: a corpus cannot be read, or no line has a visible character.
     """
     draw = random.Random(0)
-    limit = LineLimit(divides=True)  # what a line is, is chosen by what is found here
+    limit = LineLimit(splits_lines=True)  # what a line is, is chosen by what is found here
     sample: list[str] = []
     lines = filled = chars = 0
     blocks = chain.from_iterable(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from seqlab.base.atomic_io import rename, write_json
-from seqlab.base.named_files import open_named
-from seqlab.base.parsing import checked, parse_json, read_regular, require_regular
+from seqlab.base.named_files import open_for_writing
+from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
 from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
 from seqlab.data.batch import IGNORE
 from seqlab.data.folds import deal_folds, hold_out
@@ -291,7 +291,7 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
         "held_out": is_held_out,
     }
     for name, values in ((name, np.ascontiguousarray(each)) for name, each in arrays.items()):
-        with open_named(folder / f"{name}.npy") as file:  # `np.save` hides what went wrong where a write fails
+        with open_for_writing(folder / f"{name}.npy") as file:  # `np.save` hides what went wrong where a write fails
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
             file.write(values.data)
     places = [part.table.locate(row) for part in parts for row in range(len(part))]
@@ -318,7 +318,7 @@ def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> Pre
         for name in ARRAYS:
             require_regular(folder / f"{name}.npy")
         inputs, targets, is_held_out = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-        notes = checked(parse_json(read_regular(folder / "notes.json")), _Notes)
+        notes = validate_type(parse_json(read_regular(folder / "notes.json")), _Notes)
         if not len(inputs) == len(targets) == len(is_held_out) == len(notes["places"]):
             raise ValueError("its files have different numbers of examples")
     except (OSError, ValueError, TypeError) as error:

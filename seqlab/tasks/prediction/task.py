@@ -127,7 +127,7 @@ class Prediction(Task):
                 found.append((scores, float(loss.total), float(loss.count)))
             return found
 
-        found = run.machine.world.spread([len(part) for part in parts], score)
+        found = run.machine.world.map_rows([len(part) for part in parts], score)
         scores = np.concatenate([each[0] for each in found])
         nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         target = run.codecs[1]

@@ -124,7 +124,7 @@ class RecordingLabels(Task):
                 found.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
             return found
 
-        spread = run.machine.world.spread([len(rows) for rows, _ in batches], score)
+        spread = run.machine.world.map_rows([len(rows) for rows, _ in batches], score)
         best = np.array([label for _, label in sorted(each for own, _, _ in spread for each in own)])
         nll = sum(each[1] for each in spread) / max(1.0, sum(each[2] for each in spread))
         known = {label: number for number, label in enumerate(target.values)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Finite, Positive
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import OnRows, World
 from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
@@ -97,7 +97,7 @@ def run(options: TranscribeOptions) -> int | None:
     if options.batch_seconds is not None:
         how["batch_seconds"] = options.batch_seconds
     faults = 0
-    with _paths(options) as paths, output_stream(options.output) as output, counting("recordings") as advance:
+    with _paths(options) as paths, output_stream(options.output) as output, count_progress("recordings") as advance:
         for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
             found = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **how)
             if options.on_fault == "refuse" and (fault := next((each.fault for each in found if each.fault), "")):
@@ -123,7 +123,7 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
             raise UsageError(f"{options.runs[0]} transcribes recordings, for which there is no `--{name}`")
     if options.src is None:
         raise UsageError(f"{options.runs[0]} transcribes: name the list of recordings of the texts with `--src`")
-    set_threads(world.threads() if options.threads is None else options.threads)
+    set_threads(world.thread_count() if options.threads is None else options.threads)
     device = world.device_name(options.device)
     transcriber = load_transcriber(options.runs, options.checkpoint, device, options.precision)
     faults = 0
@@ -137,7 +137,7 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         def compute(own: list[int], on_rows: OnRows | None) -> list[TranscriptScore]:
             return transcriber.score([paths[i] for i in own], [texts[i] for i in own], progress=on_rows)
 
-        found = world.spread([len(text) for text in texts], compute, advance)
+        found = world.map_rows([len(text) for text in texts], compute, advance)
         faults += warn_of_faults((each.fault for each in found), "There is no score.")
         return found
 
@@ -174,4 +174,4 @@ def _as_json(transcript: "Transcript", listed: str | Listed) -> str:
     return json_line(described(listed) | values)
 
 
-TRANSCRIBE = Command(TranscribeOptions, run, in_one_process=True)
+TRANSCRIBE = Command(TranscribeOptions, run, single_process=True)

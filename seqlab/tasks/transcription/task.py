@@ -96,7 +96,7 @@ class Transcription(Task):
         def transcribe(own: list[int], on_rows: OnRows | None) -> list[str]:
             return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in own])]
 
-        hypotheses = run.machine.world.spread([len(each) for each in waveforms], transcribe)
+        hypotheses = run.machine.world.map_rows([len(each) for each in waveforms], transcribe)
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty = sum(not text for text in hypotheses) / len(hypotheses)
         if empty == 1 and any(references) and run.machine.world.is_main:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqlab.base.atomic_io import alone_in, sealed, unsealed
-from seqlab.base.named_files import open_named
-from seqlab.base.parsing import checked, open_regular, parse_json, require_regular
+from seqlab.base.atomic_io import folder_lock, verify_checksum, with_checksum
+from seqlab.base.named_files import open_for_writing
+from seqlab.base.parsing import open_regular, parse_json, require_regular, validate_type
 from seqlab.base.world import OnRows
 from seqlab.inference.lines import locations_or_numbers
 from seqlab.tasks.translation.run import Run
@@ -81,7 +81,7 @@ class WorkFile:
         """
         if self.path.exists():
             require_regular(self.path)
-        with open_named(self.path, "ab") as file, self._alone():
+        with open_for_writing(self.path, "ab") as file, self._alone():
             identity, done, size = self._read()
             if identity is not None and overwrite and self._others(identity):
                 identity, done, size = None, Distilled(), 0
@@ -98,7 +98,7 @@ class WorkFile:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            with alone_in(self.path, wait=False):
+            with folder_lock(self.path, wait=False):
                 yield
         except BlockingIOError as error:
             raise ValueError(f"Another process works on {self.path}: wait for it, or name another file.") from error
@@ -117,7 +117,7 @@ class WorkFile:
                     break
                 try:
                     if identity is None:
-                        identity = checked(_unsealed(line)[MARK], dict[str, Any])
+                        identity = validate_type(_unsealed(line)[MARK], dict[str, Any])
                     else:
                         done.extend(_block_of(line, len(done.translations)))
                 except (ValueError, KeyError) as error:
@@ -145,7 +145,7 @@ def _block_of(line: bytes, first: int) -> Distilled:
         raise ValueError("it is not the block that follows the one before it")
     if values.keys() != {each.name for each in fields(Distilled)}:
         raise ValueError("it has other keys than a block")
-    block = checked(values, Distilled)
+    block = validate_type(values, Distilled)
     if any("\n" in translation for translation in block.translations):
         raise ValueError("a translation holds a newline")
     return block
@@ -153,12 +153,12 @@ def _block_of(line: bytes, first: int) -> Distilled:
 
 def _unsealed(line: bytes) -> dict[str, Any]:
     """Parse an object that `keep` wrote, or an older version without a checksum."""
-    return unsealed(parse_json(line), required=False)
+    return verify_checksum(parse_json(line), required=False)
 
 
 def keep(file: BinaryIO, value: Mapping[str, Any]) -> None:
     """Write an object with its checksum on a line of JSON and bring it to the disk."""
-    file.write(json.dumps(sealed(value), ensure_ascii=False).encode() + b"\n")
+    file.write(json.dumps(with_checksum(value), ensure_ascii=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 

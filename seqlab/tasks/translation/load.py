@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seqlab.registry import Parts, find
+from seqlab.registry import Parts, find_part
 from seqlab.tasks.translation.run import Run
 
 
@@ -83,5 +83,5 @@ def load_translator(
 def _engine(name: str) -> Callable[[EngineRequest], Run]:
     if name not in Parts("engine"):
         raise ValueError(f"`engine` must be one of {', '.join(Parts('engine'))}, but is `{name}` instead.")
-    found: Callable[[EngineRequest], Run] = find("engine", name)
+    found: Callable[[EngineRequest], Run] = find_part("engine", name)
     return found

@@ -112,7 +112,7 @@ class TranslationTask(Task):
             of_rows = None if unknown is None else [unknown[i] for i in own]
             return decode_text(model, rows, search, run.tgt_tokenizer, unknown=of_rows, device=device)
 
-        decoded = run.machine.world.spread([len(row) for row in src_rows], decode)
+        decoded = run.machine.world.map_rows([len(row) for row in src_rows], decode)
         hypotheses = [text for text, _ in decoded]
         cut = sum(not finished for _, finished in decoded)
         if cut and run.machine.world.is_main:

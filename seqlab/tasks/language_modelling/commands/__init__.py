@@ -2,17 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from seqlab.base.world import ALONE, World
+from seqlab.base.world import SINGLE_PROCESS, World
 from seqlab.inference.options import RunOptions, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 
-def load_language_models(options: RunOptions, world: World = ALONE, *, precision: str | None = None) -> "LanguageModel":
+def load_language_models(
+    options: RunOptions, world: World = SINGLE_PROCESS, *, precision: str | None = None
+) -> "LanguageModel":
     """Load language models; raises ValueError as `load_language_model` does."""
     from seqlab.tasks.language_modelling.language_model import load_language_model
 
-    set_threads(world.threads() if options.threads is None else options.threads)
+    set_threads(world.thread_count() if options.threads is None else options.threads)
     device = world.device_name(options.device)
     return load_language_model(options.runs, options.checkpoint, device, precision or options.precision)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import progress_bar
+from seqlab.base.progress import line_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of
@@ -131,7 +131,7 @@ def _write(
     with (
         _prompt_blocks(options, own_prompts, limit) as (stream, blocks),
         output_stream(options.output) as output,
-        progress_bar(stream, output) as advance,
+        line_progress(stream, output) as advance,
     ):
         for prompts in blocks:
             found = model.generate(prompts, **search, first_prompt=done)
@@ -182,4 +182,4 @@ def _prompt_blocks(
         yield source.stream, chain([first], blocks)
 
 
-GENERATE = Command(GenerateOptions, run, in_one_process=True)
+GENERATE = Command(GenerateOptions, run, single_process=True)

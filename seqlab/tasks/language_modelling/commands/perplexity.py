@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.files import input_stream, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
@@ -65,7 +65,7 @@ def run(options: PerplexityOptions) -> None:
         _blocks(options.file, split_records=model.is_continuous) as blocks,
     ):
         # Lines that come on a terminal show themselves how far it is.
-        bar = nullcontext() if options.per_line and output.isatty() else counting("tokens")
+        bar = nullcontext() if options.per_line and output.isatty() else count_progress("tokens")
         with bar as progress:
             found = model.measure(
                 blocks,
@@ -115,4 +115,4 @@ def _line(line: "LineScore", options: PerplexityOptions) -> bytes:
     return f"{'n/a' if line.log_prob is None else f'{-line.log_prob:.6f}'}\t{line.num_tokens}\n".encode()
 
 
-PERPLEXITY = Command(PerplexityOptions, run, in_one_process=True)
+PERPLEXITY = Command(PerplexityOptions, run, single_process=True)

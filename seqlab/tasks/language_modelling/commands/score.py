@@ -39,7 +39,7 @@ def score_lines(options: ScoreOptions, world: World) -> int:
                 on_rows(len(own))
             return scores
 
-        return world.spread([len(line) for line in lines], compute, advance)
+        return world.map_rows([len(line) for line in lines], compute, advance)
 
     limit = options.line_limit()
     write_scores(options, world, score, read_text(options, limit))

@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from seqlab.base.world import ALONE, World
+from seqlab.base.world import SINGLE_PROCESS, World
 from seqlab.inference.options import EngineOptions
 from seqlab.search.config import SearchConfig
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seqlab.tasks.translation.run import Run
 
 
-def load_named_runs(options: EngineOptions, world: World = ALONE, **others: Any) -> "Run":
+def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **others: Any) -> "Run":
     """Load the translators that were named, to be used by all ranks together, perhaps with others that decide too.
 
     Raises ValueError as `seqlab.load` does.
@@ -26,11 +26,11 @@ def load_named_runs(options: EngineOptions, world: World = ALONE, **others: Any)
             options.precision,
             engine=options.engine,
             quantization=options.quantization,
-            threads=world.threads() if options.threads is None else options.threads,
-            processes=1 if options.processes is None and not world.is_alone else options.processes,
+            threads=world.thread_count() if options.threads is None else options.threads,
+            processes=1 if options.processes is None and not world.is_single_process else options.processes,
             **others,
         )
-    return run if world.is_alone else run.shared(world)
+    return run if world.is_single_process else run.shared(world)
 
 
 def search_values(options: SearchConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count
 from seqlab.search.config import SearchConfig
@@ -51,7 +51,7 @@ def run(options: CalibrationOptions) -> None:
 
     src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
-    with counting("pairs", len(src_lines)) as advance:
+    with count_progress("pairs", len(src_lines)) as advance:
         answers = answers_of(
             trained,
             src_lines,
@@ -87,4 +87,4 @@ def lines_of(name: str, found: "Calibration") -> list[str]:
     return lines
 
 
-CALIBRATION = Command(CalibrationOptions, run, in_one_process=True)
+CALIBRATION = Command(CalibrationOptions, run, single_process=True)

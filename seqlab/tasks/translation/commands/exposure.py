@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count, given
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
@@ -42,7 +42,7 @@ def run(options: ExposureOptions) -> None:
 
     src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
-    with counting("pairs", len(src_lines)) as advance:
+    with count_progress("pairs", len(src_lines)) as advance:
         found = exposure_of(
             trained, src_lines, tgt_lines, locations=locations, progress=advance, **given(options, "batch_tokens")
         )
@@ -100,4 +100,4 @@ def _own(figures: dict[str, Any]) -> str:
     return _shown(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")
 
 
-EXPOSURE = Command(ExposureOptions, run, in_one_process=True)
+EXPOSURE = Command(ExposureOptions, run, single_process=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import BeamSize
-from seqlab.base.progress import counting
+from seqlab.base.progress import count_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, Name
 from seqlab.search.config import SearchConfig
@@ -59,7 +59,7 @@ def run(options: SearchErrorsOptions) -> None:
     most = MAX_STEPS if options.max_steps is None else options.max_steps
     if options.exact:
         logger.info("exact search: up to %s steps of the model for each sentence (--max_steps)", f"{most:,}")
-    with counting("sentences", (len(sizes) + options.exact) * len(src_lines)) as advance:
+    with count_progress("sentences", (len(sizes) + options.exact) * len(src_lines)) as advance:
         found = search_errors(
             trained,
             src_lines,
@@ -107,4 +107,4 @@ def lines_of(found: "list[SearchErrors]") -> list[str]:
     return lines
 
 
-SEARCH_ERRORS = Command(SearchErrorsOptions, run, in_one_process=True)
+SEARCH_ERRORS = Command(SearchErrorsOptions, run, single_process=True)

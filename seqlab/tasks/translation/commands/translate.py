@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Finite
-from seqlab.base.job import joined
-from seqlab.base.progress import progress_bar
+from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import MAX_LINE_BYTES
+from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
@@ -61,7 +61,7 @@ def run(options: TranslateOptions) -> int:
     """Translate block by block; under torchrun every rank its part of each block."""
     from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
 
-    with joined() as world:
+    with join_world() as world:
         _check(options)
         limit = options.line_limit()
         others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
@@ -81,8 +81,8 @@ def run(options: TranslateOptions) -> int:
         ):
             prefixes, replaced, done, cut = Prefixes(options.prefix, options.max_line_bytes), 0, 0, 0
             blocks = _blocks(source, prefixes, options.buffer_lines)
-            with world.only_main(progress_bar(source.stream, output)) as advance:
-                for lines, locations, forced in world.from_main(blocks):
+            with world.enter_on_main(line_progress(source.stream, output)) as advance:
+                for lines, locations, forced in world.broadcast_items(blocks):
                     found = trained.translate_detailed(
                         lines, prefixes=forced, progress=advance, locations=locations, **how
                     )
